@@ -1,0 +1,24 @@
+// After tsc: copies every kernel's .wgsl into dist, and writes the map that a browser build reads instead of files.
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const from = join(root, "src", "kernels");
+const sources = {};
+for (const entry of readdirSync(from, { recursive: true, withFileTypes: true })) {
+  if (!entry.isFile() || !entry.name.endsWith(".wgsl")) continue;
+  const path = join(entry.parentPath, entry.name);
+  const name = relative(from, path);
+  mkdirSync(join(root, "dist", "kernels", dirname(name)), { recursive: true });
+  copyFileSync(path, join(root, "dist", "kernels", name));
+  sources[name.replaceAll("\\", "/").slice(0, -".wgsl".length)] = readFileSync(path, "utf8");
+}
+const lines = [
+  `const sources = ${JSON.stringify(sources, Object.keys(sources).sort(), 1)};`,
+  "export function wgsl(name) {",
+  "  if (!(name in sources)) throw new Error(`no kernel file named ${name}`);",
+  "  return sources[name];",
+  "}",
+];
+writeFileSync(join(root, "dist", "wgsl.browser.js"), lines.join("\n") + "\n");

@@ -1,0 +1,333 @@
+import { Pool } from "./arena.js";
+import { GpuError } from "./errors.js";
+import { type Kernel, type Overrides, writeParams } from "./kernel.js";
+import { PipelineCache, paramsWindow } from "./pipelines.js";
+import { type Allocation, type DType, type Tensor, byteCount, isTensor } from "./tensor.js";
+
+/** What a kernel call needs. Tensors are bound by the names that the WGSL file gives them. */
+export interface Dispatch {
+  readonly params: Readonly<Record<string, number>>;
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  /** Workgroups wanted; more than 65,535 are folded into a second dimension (see `foldGroups`). */
+  readonly groups: number;
+  readonly overrides?: Overrides;
+}
+
+export type TensorData = Float32Array | Uint32Array;
+
+export interface GpuOptions {
+  /** How to wait for the device; software adapters want a wait that leaves the cores to the driver. */
+  readonly wait?: <T>(promise: Promise<T>) => Promise<T>;
+}
+
+/** Counts since the device was opened. */
+export interface GpuCounts {
+  readonly dispatches: number;
+  readonly submits: number;
+  readonly pipelines: number;
+  readonly bindGroups: number;
+}
+
+const paramsBytes = 4096 * paramsWindow; // dispatches of one submit
+const noOverrides: Overrides = {};
+const maxGroups = 65_535; // maxComputeWorkgroupsPerDimension that every device has
+
+/** Two dimensions whose product is at least `groups`; the kernel drops what is too much. */
+export function foldGroups(groups: number): [number, number] {
+  const y = Math.ceil(groups / maxGroups);
+  return [Math.ceil(groups / y), y];
+}
+
+interface Scope {
+  readonly owned: Set<Allocation>;
+}
+
+/** Tensors found in a value: a tensor, or arrays and plain objects of them. */
+function tensorsIn(value: unknown): Tensor[] {
+  if (isTensor(value)) return [value];
+  if (Array.isArray(value)) return value.flatMap(tensorsIn);
+  if (typeof value === "object" && value !== null) return Object.values(value).flatMap(tensorsIn);
+  return [];
+}
+
+interface Readback {
+  readonly tensor: Tensor;
+  readonly staging: Allocation;
+  readonly resolve: (data: TensorData) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * A device and what lives on it. Three lifetimes: model and session tensors (`keep`, `free`), step tensors (`empty`
+ * and `upload` inside `step`), and within a step whatever a `scope` does not return.
+ * Recording is synchronous: one step is recorded at a time, and submitted in the order of the calls.
+ */
+export class Gpu {
+  readonly #cache: PipelineCache;
+  readonly #params: GPUBuffer;
+  readonly #paramsView = new DataView(new ArrayBuffer(paramsBytes));
+  readonly #activations: Pool;
+  readonly #uploads: Pool;
+  readonly #staging: Pool;
+  readonly #scopes: Scope[] = [];
+  readonly #wait: <T>(promise: Promise<T>) => Promise<T>;
+  readonly #memory: Promise<void>[] = [];
+  #uploaded: Allocation[] = [];
+  #reads: Readback[] = [];
+  #encoder: GPUCommandEncoder | undefined;
+  #pass: GPUComputePassEncoder | undefined;
+  #paramsUsed = 0;
+  #nextId = 0;
+  #kept = 0;
+  #dispatches = 0;
+  #submits = 0;
+  #lost: string | undefined;
+
+  constructor(
+    readonly device: GPUDevice,
+    options: GpuOptions = {},
+  ) {
+    this.#wait = options.wait ?? ((promise) => promise);
+    this.#params = device.createBuffer({
+      label: "params",
+      size: paramsBytes,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
+    this.#cache = new PipelineCache(device, this.#params);
+    const destroy = (allocation: Allocation): void => this.#destroy(allocation);
+    const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    this.#activations = new Pool((bytes) => this.#create(bytes, storage), destroy);
+    this.#uploads = new Pool((bytes) => this.#create(bytes, storage), destroy);
+    const read = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    this.#staging = new Pool((bytes) => this.#create(bytes, read), destroy);
+    void device.lost.then((info) => (this.#lost = info.message));
+  }
+
+  /** Bytes of GPU buffers: those of model and session, those that a running step holds, and all that is reserved. */
+  get bytes(): { readonly kept: number; readonly live: number; readonly reserved: number } {
+    const pools = [this.#activations, this.#uploads, this.#staging];
+    return {
+      kept: this.#kept,
+      live: pools.reduce((sum, pool) => sum + pool.liveBytes, 0),
+      reserved: this.#kept + paramsBytes + pools.reduce((sum, pool) => sum + pool.reservedBytes, 0),
+    };
+  }
+
+  get counts(): GpuCounts {
+    return { dispatches: this.#dispatches, submits: this.#submits, ...this.#cache.made };
+  }
+
+  /** A tensor that lives until `free`: weights, a session's cache. Its bytes are zero at first. */
+  keep(shape: readonly number[], dtype: DType): Tensor {
+    const bytes = byteCount(shape, dtype);
+    const limit = this.device.limits.maxBufferSize;
+    if (bytes > limit) throw new GpuError(`[${shape.join(", ")}] ${dtype} takes ${bytes} bytes, a buffer holds ${limit}`);
+    const size = Math.max(bytes, 4);
+    const allocation = this.#create(
+      size,
+      GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+    );
+    this.#kept += size;
+    return { shape, dtype, bytes, allocation };
+  }
+
+  /** Destroys a kept tensor. */
+  free(tensor: Tensor): void {
+    this.#kept -= tensor.allocation.bytes;
+    this.#destroy(tensor.allocation);
+  }
+
+  /** Writes into a kept tensor, after what was submitted and before what will be. Length and offset in multiples of 4. */
+  write(tensor: Tensor, data: ArrayBufferView<ArrayBuffer>, byteOffset = 0): void {
+    if (byteOffset + data.byteLength > tensor.bytes) {
+      throw new GpuError(`write of ${data.byteLength} bytes at ${byteOffset} passes the tensor's ${tensor.bytes}`);
+    }
+    this.device.queue.writeBuffer(
+      tensor.allocation.buffer,
+      byteOffset,
+      data.buffer,
+      data.byteOffset,
+      data.byteLength,
+    );
+  }
+
+  /** A step tensor with undefined contents. */
+  empty(shape: readonly number[], dtype: DType = "f32"): Tensor {
+    const bytes = byteCount(shape, dtype);
+    const allocation = this.#activations.take(bytes);
+    this.#scope().owned.add(allocation);
+    return { shape, dtype, bytes, allocation };
+  }
+
+  /** A step tensor with the given contents; it lives to the end of the step. */
+  upload(data: TensorData, shape: readonly number[]): Tensor {
+    this.#scope();
+    const dtype = data instanceof Float32Array ? "f32" : "u32";
+    const bytes = byteCount(shape, dtype);
+    if (data.byteLength !== bytes) {
+      throw new GpuError(`upload: [${shape.join(", ")}] takes ${bytes} bytes, got ${data.byteLength}`);
+    }
+    // Never a buffer that an earlier dispatch of this step still reads: the write runs before all of them.
+    const allocation = this.#uploads.take(bytes);
+    this.#uploaded.push(allocation);
+    this.device.queue.writeBuffer(allocation.buffer, 0, data.buffer as ArrayBuffer, data.byteOffset, bytes);
+    return { shape, dtype, bytes, allocation };
+  }
+
+  /** Records one dispatch. @throws GpuError  a missing or unknown parameter, tensor or override */
+  run(kernel: Kernel, dispatch: Dispatch): void {
+    this.#scope();
+    if (dispatch.groups === 0) return;
+    if (this.#paramsUsed + paramsWindow > paramsBytes) this.#submit();
+    const pipeline = this.#cache.pipeline(kernel, dispatch.overrides ?? noOverrides);
+    writeParams(kernel, dispatch.params, this.#paramsView, this.#paramsUsed);
+    const group = this.#cache.bindGroup(pipeline, dispatch.tensors);
+    this.#encoder ??= this.device.createCommandEncoder();
+    this.#pass ??= this.#encoder.beginComputePass();
+    this.#pass.setPipeline(pipeline.pipeline);
+    this.#pass.setBindGroup(0, group, [this.#paramsUsed]);
+    this.#pass.dispatchWorkgroups(...foldGroups(dispatch.groups));
+    this.#paramsUsed += paramsWindow;
+    this.#dispatches++;
+  }
+
+  /** Runs `body`; what it allocates goes back to the pool at its end, but for the tensors that it returns. */
+  scope<T>(body: () => T): T {
+    const parent = this.#scope();
+    const scope: Scope = { owned: new Set() };
+    this.#scopes.push(scope);
+    try {
+      const result = body();
+      for (const { allocation } of tensorsIn(result)) {
+        if (scope.owned.delete(allocation)) parent.owned.add(allocation);
+      }
+      return result;
+    } finally {
+      this.#scopes.pop();
+      for (const allocation of scope.owned) this.#activations.give(allocation);
+    }
+  }
+
+  /** Contents of a step tensor as they are at this point of the step; settles when the step has run. */
+  read(tensor: Tensor): Promise<TensorData> {
+    this.#scope();
+    const staging = this.#staging.take(tensor.bytes);
+    this.#endPass();
+    this.#encoder ??= this.device.createCommandEncoder();
+    this.#encoder.copyBufferToBuffer(tensor.allocation.buffer, 0, staging.buffer, 0, tensor.bytes);
+    const promise = new Promise<TensorData>((resolve, reject) => {
+      this.#reads.push({ tensor, staging, resolve, reject });
+    });
+    promise.catch(() => undefined); // step() reports the failure too
+    return promise;
+  }
+
+  /**
+   * Records `body`, submits it once, and returns the contents of the tensors that it returns.
+   * @throws GpuError  what the device reported about this step, with the kernel's name
+   */
+  async step(body: () => readonly Tensor[]): Promise<TensorData[]> {
+    if (this.#lost !== undefined) throw new GpuError(`the device is lost: ${this.#lost}`);
+    if (this.#scopes.length > 0) throw new GpuError("a step cannot be opened inside a step");
+    const scope: Scope = { owned: new Set() };
+    this.#scopes.push(scope);
+    this.device.pushErrorScope("validation");
+    let results: Promise<TensorData>[] = [];
+    let failure: unknown;
+    try {
+      results = body().map((tensor) => this.read(tensor));
+    } catch (error) {
+      failure = error ?? new GpuError("the step failed");
+    }
+    const reads = this.#reads;
+    this.#reads = [];
+    this.#submit();
+    const reported = this.device.popErrorScope();
+    this.#scopes.pop();
+    for (const allocation of scope.owned) this.#activations.give(allocation);
+    for (const allocation of this.#uploaded) this.#uploads.give(allocation);
+    this.#uploaded = [];
+    const settled = this.#settle(reads, reported, failure);
+    await this.#wait(settled);
+    return Promise.all(results);
+  }
+
+  /** Waits for all submitted work; rejects with what the device reported about compiling or memory. */
+  async finish(): Promise<void> {
+    await this.#wait(this.device.queue.onSubmittedWorkDone());
+    await this.#cache.check();
+    await Promise.all(this.#memory.splice(0));
+  }
+
+  /** Destroys the free buffers of the pools. */
+  trim(): void {
+    for (const pool of [this.#activations, this.#uploads, this.#staging]) pool.trim();
+  }
+
+  /** Destroys the device and with it every buffer. */
+  destroy(): void {
+    this.device.destroy();
+  }
+
+  async #settle(reads: Readback[], reported: Promise<GPUError | null>, failure: unknown): Promise<void> {
+    try {
+      if (failure !== undefined) throw failure as Error;
+      await this.#cache.check();
+      const error = await reported;
+      if (error) throw new GpuError(error.message);
+      await Promise.all(this.#memory.splice(0));
+      await Promise.all(reads.map(({ staging }) => staging.buffer.mapAsync(GPUMapMode.READ)));
+    } catch (error) {
+      for (const { staging, reject } of reads) {
+        reject(error);
+        this.#staging.give(staging);
+      }
+      throw error;
+    }
+    for (const { tensor, staging, resolve } of reads) {
+      const copy = staging.buffer.getMappedRange(0, tensor.bytes).slice(0);
+      staging.buffer.unmap();
+      this.#staging.give(staging);
+      resolve(tensor.dtype === "f32" ? new Float32Array(copy) : new Uint32Array(copy));
+    }
+  }
+
+  #scope(): Scope {
+    const scope = this.#scopes.at(-1);
+    if (!scope) throw new GpuError("tensors are made and kernels run only inside a step");
+    return scope;
+  }
+
+  #endPass(): void {
+    this.#pass?.end();
+    this.#pass = undefined;
+  }
+
+  #submit(): void {
+    this.#endPass();
+    if (this.#paramsUsed > 0) {
+      this.device.queue.writeBuffer(this.#params, 0, this.#paramsView.buffer, 0, this.#paramsUsed);
+    }
+    this.#paramsUsed = 0;
+    if (!this.#encoder) return;
+    this.device.queue.submit([this.#encoder.finish()]);
+    this.#encoder = undefined;
+    this.#submits++;
+  }
+
+  #create(bytes: number, usage: GPUBufferUsageFlags): Allocation {
+    this.device.pushErrorScope("out-of-memory");
+    const buffer = this.device.createBuffer({ size: bytes, usage });
+    const checked = this.device.popErrorScope().then((error) => {
+      if (error) throw new GpuError(`out of device memory: a buffer of ${bytes} bytes was refused (${error.message})`);
+    });
+    checked.catch(() => undefined); // reported by the next step or finish()
+    this.#memory.push(checked);
+    return { id: this.#nextId++, buffer, bytes };
+  }
+
+  #destroy(allocation: Allocation): void {
+    this.#cache.forget(allocation.id);
+    allocation.buffer.destroy();
+  }
+}

@@ -1,0 +1,7 @@
+import { FunasrError } from "../errors.js";
+
+/** The device refused something: a kernel does not compile, a limit is passed, memory is out, the device is lost. */
+export class GpuError extends FunasrError {}
+
+/** An op was called with tensors whose shapes or dtypes do not fit. */
+export class ShapeError extends FunasrError {}

@@ -1,0 +1,92 @@
+import { wgsl } from "#wgsl";
+import { GpuError } from "./errors.js";
+
+export interface Binding {
+  readonly index: number;
+  readonly name: string;
+  readonly kind: "read" | "write";
+}
+
+export interface ParamField {
+  readonly name: string;
+  readonly type: "u32" | "i32" | "f32";
+}
+
+/** A kernel: one .wgsl file, with what its text says of its bindings, parameters and overrides. */
+export interface Kernel {
+  /** Path below src/kernels without the ending; also the label in messages. */
+  readonly name: string;
+  readonly source: string;
+  /** Storage bindings in binding order; the uniform Params is binding 0 and not among them. */
+  readonly bindings: readonly Binding[];
+  readonly params: readonly ParamField[];
+  readonly overrides: ReadonlySet<string>;
+}
+
+/** Values of a kernel's `override` constants, by name. */
+export type Overrides = Readonly<Record<string, number | boolean>>;
+
+function parseBindings(name: string, text: string): Binding[] {
+  const found: Binding[] = [];
+  for (const [, index, space, variable] of text.matchAll(
+    /@group\(0\)\s*@binding\((\d+)\)\s*var<([^>]+)>\s*(\w+)\s*:/g,
+  )) {
+    const address = space.replaceAll(" ", "");
+    if (address === "uniform") continue;
+    found.push({ index: Number(index), name: variable, kind: address.endsWith("read_write") ? "write" : "read" });
+  }
+  found.sort((a, b) => a.index - b.index);
+  if (found.length === 0 || found.some((binding, i) => binding.index !== i + 1)) {
+    throw new GpuError(`${name}: storage bindings must be numbered 1, 2, 3, ... after the uniform Params at 0`);
+  }
+  return found;
+}
+
+function parseParams(name: string, text: string): ParamField[] {
+  const body = /struct\s+Params\s*\{([^}]*)\}/.exec(text)?.[1];
+  if (body === undefined) throw new GpuError(`${name}: struct Params is missing`);
+  return body
+    .split(",")
+    .map((field) => field.trim())
+    .filter((field) => field !== "")
+    .map((field) => {
+      const match = /^(\w+)\s*:\s*(u32|i32|f32)$/.exec(field);
+      if (!match) throw new GpuError(`${name}: Params field "${field}" must be a 4-byte scalar (u32, i32, f32)`);
+      return { name: match[1], type: match[2] as ParamField["type"] };
+    });
+}
+
+/**
+ * Loads a kernel by name and reads its interface off the WGSL text.
+ * @param name  path below src/kernels without the ending, e.g. "layer-norm/layer-norm"
+ * @throws GpuError  where the file breaks the rules that the engine binds by
+ */
+export function loadKernel(name: string): Kernel {
+  const source = wgsl(name);
+  const text = source.replace(/\/\/[^\n]*/g, "");
+  const overrides = new Set([...text.matchAll(/override\s+(\w+)\s*:/g)].map(([, override]) => override));
+  return { name, source, bindings: parseBindings(name, text), params: parseParams(name, text), overrides };
+}
+
+/** Writes a dispatch's parameters in the order of struct Params. @throws GpuError  a missing or unknown name */
+export function writeParams(
+  kernel: Kernel,
+  values: Readonly<Record<string, number>>,
+  view: DataView,
+  offset: number,
+): void {
+  let given = 0;
+  for (const name in values) if (values[name] !== undefined) given++;
+  for (const [i, field] of kernel.params.entries()) {
+    const value = values[field.name];
+    if (value === undefined) throw new GpuError(`${kernel.name}: missing parameter ${field.name}`);
+    const at = offset + 4 * i;
+    if (field.type === "f32") view.setFloat32(at, value, true);
+    else if (field.type === "u32") view.setUint32(at, value, true);
+    else view.setInt32(at, value, true);
+  }
+  if (given !== kernel.params.length) {
+    const unknown = Object.keys(values).find((name) => !kernel.params.some((field) => field.name === name));
+    throw new GpuError(`${kernel.name}: unknown parameter ${unknown ?? ""}`);
+  }
+}

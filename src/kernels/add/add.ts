@@ -1,0 +1,25 @@
+import type { Gpu } from "../../gpu/device.js";
+import { loadKernel } from "../../gpu/kernel.js";
+import { type Tensor, elementCount, expectDType, expectShape } from "../../gpu/tensor.js";
+
+const kernel = loadKernel("add/add");
+const threads = 64;
+
+/**
+ * y = a + b, per element.
+ * @param a  any shape, f32
+ * @param b  the same shape, f32
+ */
+export function add(gpu: Gpu, a: Tensor, b: Tensor): Tensor {
+  expectShape("add", { b }, a.shape);
+  expectDType("add", { a, b }, "f32");
+  const y = gpu.empty(a.shape);
+  const count = elementCount(a.shape);
+  gpu.run(kernel, {
+    params: { count },
+    tensors: { a, b, y },
+    groups: Math.ceil(count / threads),
+    overrides: { WG: threads },
+  });
+  return y;
+}

@@ -1,0 +1,35 @@
+import type { Gpu } from "../../gpu/device.js";
+import { ShapeError } from "../../gpu/errors.js";
+import { loadKernel } from "../../gpu/kernel.js";
+import { type Matrix, weightCode } from "../../gpu/matrix.js";
+import { type Tensor, expectDType, expectShape } from "../../gpu/tensor.js";
+
+const kernel = loadKernel("embedding/embedding");
+const threads = 64;
+
+/**
+ * y[r] = table[ids[r]]. An id outside the table leaves its row undefined: callers check ids that come from outside.
+ * @param ids    [rows] u32
+ * @param table  [vocabulary, width] f32, bf16 or f16, in one piece or several; width even
+ * @returns      [rows, width] f32
+ * @source torch.nn.functional.embedding
+ */
+export function embedding(gpu: Gpu, ids: Tensor, table: Matrix): Tensor {
+  expectDType("embedding", { ids }, "u32");
+  expectShape("embedding", { ids }, [ids.shape[0]]);
+  if (table.columns % 2 !== 0) {
+    throw new ShapeError(`embedding: table must have an even number of columns, got ${table.columns}`);
+  }
+  const rows = ids.shape[0];
+  const half = table.columns / 2;
+  const y = gpu.empty([rows, table.columns]);
+  for (const piece of table.pieces) {
+    gpu.run(kernel, {
+      params: { rows, half_width: half, first: piece.first, piece_rows: piece.rows },
+      tensors: { ids, table: piece.tensor, y },
+      groups: Math.ceil((rows * half) / threads),
+      overrides: { WEIGHT: weightCode(table.dtype), WG: threads },
+    });
+  }
+  return y;
+}

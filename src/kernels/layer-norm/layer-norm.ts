@@ -1,0 +1,22 @@
+import type { Gpu } from "../../gpu/device.js";
+import { loadKernel } from "../../gpu/kernel.js";
+import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+
+const kernel = loadKernel("layer-norm/layer-norm");
+
+/**
+ * y = (x - mean) / sqrt(var + eps) · gamma + beta, per row.
+ * @param x      [rows, width] f32
+ * @param gamma  [width] f32
+ * @param beta   [width] f32
+ * @returns      [rows, width] f32
+ * @source torch.nn.LayerNorm
+ */
+export function layerNorm(gpu: Gpu, x: Tensor, gamma: Tensor, beta: Tensor, eps = 1e-5): Tensor {
+  const [rows, width] = expectMatrix("layerNorm", { x });
+  expectDType("layerNorm", { x, gamma, beta }, "f32");
+  expectShape("layerNorm", { gamma, beta }, [width]);
+  const y = gpu.empty(x.shape);
+  gpu.run(kernel, { params: { rows, width, eps }, tensors: { x, gamma, beta, y }, groups: rows });
+  return y;
+}

@@ -1,0 +1,53 @@
+import type { Gpu } from "../../gpu/device.js";
+import { ShapeError } from "../../gpu/errors.js";
+import { loadKernel } from "../../gpu/kernel.js";
+import { type Matrix, weightCode } from "../../gpu/matrix.js";
+import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+
+const tiled = loadKernel("linear/linear");
+const perRow = loadKernel("linear/linear-row");
+const columnTile = 4; // TN of both kernels
+const rowTile = 4; // TM of linear.wgsl
+const threads = 32;
+
+export interface LinearOptions {
+  /** [N] f32 */
+  readonly bias?: Tensor;
+  readonly activation?: "none" | "relu" | "silu";
+}
+
+const activations = { none: 0, relu: 1, silu: 2 };
+
+/**
+ * y = act(x · wᵀ + bias). An element's sum order depends on K alone.
+ * @param x  [M, K] f32, K a multiple of 4
+ * @param w  [N, K] f32, bf16 or f16, in one piece or several
+ * @returns  [M, N] f32
+ * @throws ShapeError  K differs or is no multiple of 4, or the bias is not [N]
+ * @source torch.nn.functional.linear
+ */
+export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = {}): Tensor {
+  const [rows, width] = expectMatrix("linear", { x });
+  const { bias, activation = "none" } = options;
+  expectDType("linear", { x, bias }, "f32");
+  expectShape("linear", { bias }, [w.rows]);
+  if (width !== w.columns) throw new ShapeError(`linear: w must have ${width} columns, got ${w.columns}`);
+  if (width % 4 !== 0) throw new ShapeError(`linear: x must have a multiple of 4 columns, got ${width}`);
+  const y = gpu.empty([rows, w.rows]);
+  const [kernel, tile] = rows < rowTile ? [perRow, 1] : [tiled, rowTile];
+  for (const { first, rows: columns, tensor } of w.pieces) {
+    const tiles = Math.ceil(rows / tile) * Math.ceil(columns / columnTile);
+    gpu.run(kernel, {
+      params: { rows, k4: width / 4, columns, first, y_columns: w.rows },
+      tensors: { x, w: tensor, bias: bias ?? x, y },
+      groups: Math.ceil(tiles / threads),
+      overrides: {
+        WEIGHT: weightCode(w.dtype),
+        ACTIVATION: activations[activation],
+        HAS_BIAS: bias !== undefined,
+        WG: threads,
+      },
+    });
+  }
+  return y;
+}

@@ -1,0 +1,27 @@
+import type { Gpu } from "../../gpu/device.js";
+import { ShapeError } from "../../gpu/errors.js";
+import { loadKernel } from "../../gpu/kernel.js";
+import { type Tensor, elementCount, expectDType, expectMatrix } from "../../gpu/tensor.js";
+
+const kernel = loadKernel("rms-norm/rms-norm");
+
+/**
+ * y = x / sqrt(mean(x²) + eps) · gamma over groups of gamma's length: whole rows, or each head of a row.
+ * @param x      [rows, heads · width] f32
+ * @param gamma  [width] f32
+ * @returns      [rows, heads · width] f32
+ * @throws ShapeError  a row is not a whole number of groups
+ * @source transformers Qwen3RMSNorm
+ */
+export function rmsNorm(gpu: Gpu, x: Tensor, gamma: Tensor, eps = 1e-6): Tensor {
+  const [, columns] = expectMatrix("rmsNorm", { x });
+  expectDType("rmsNorm", { x, gamma }, "f32");
+  const width = elementCount(gamma.shape);
+  if (columns % width !== 0) {
+    throw new ShapeError(`rmsNorm: gamma must have a length that divides ${columns}, got ${width}`);
+  }
+  const rows = elementCount(x.shape) / width;
+  const y = gpu.empty(x.shape);
+  gpu.run(kernel, { params: { rows, width, eps }, tensors: { x, gamma, y }, groups: rows });
+  return y;
+}

@@ -1,0 +1,54 @@
+import type { Gpu } from "../../gpu/device.js";
+import { ShapeError } from "../../gpu/errors.js";
+import { loadKernel } from "../../gpu/kernel.js";
+import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+
+const kernel = loadKernel("rope/rope");
+const threads = 64;
+
+/**
+ * Cosines and sines of rotary positions, computed in double precision and rounded once.
+ * @param positions  position of each row
+ * @param headDim    even; pair i turns by position · theta^(-2i / headDim)
+ * @returns          [rows, headDim / 2, 2] f32, cosine and sine
+ * @source transformers Qwen3RotaryEmbedding, rope_type "default"
+ */
+export function ropeAngles(positions: readonly number[], headDim: number, theta: number): Float32Array {
+  const half = headDim / 2;
+  const angles = new Float32Array(positions.length * headDim);
+  const frequencies = Float64Array.from({ length: half }, (_, i) => theta ** (-(2 * i) / headDim));
+  for (const [row, position] of positions.entries()) {
+    for (let i = 0; i < half; i++) {
+      const angle = position * frequencies[i];
+      angles[2 * (row * half + i)] = Math.cos(angle);
+      angles[2 * (row * half + i) + 1] = Math.sin(angle);
+    }
+  }
+  return angles;
+}
+
+/**
+ * Rotary position embedding, rotate-half form.
+ * @param x       [rows, heads · headDim] f32
+ * @param angles  [rows, headDim / 2, 2] f32, as `ropeAngles` makes them
+ * @returns       [rows, heads · headDim] f32
+ * @source transformers apply_rotary_pos_emb
+ */
+export function rope(gpu: Gpu, x: Tensor, angles: Tensor): Tensor {
+  const [rows, width] = expectMatrix("rope", { x });
+  const half = elementCount(angles.shape) / rows / 2;
+  expectShape("rope", { angles }, [rows, half, 2]);
+  if (width % (2 * half) !== 0) {
+    throw new ShapeError(`rope: x must have whole heads of ${2 * half} columns, got ${width}`);
+  }
+  expectDType("rope", { x, angles }, "f32");
+  const y = gpu.empty(x.shape);
+  const heads = width / (2 * half);
+  gpu.run(kernel, {
+    params: { rows, heads, half },
+    tensors: { x, angles, y },
+    groups: Math.ceil((rows * heads * half) / threads),
+    overrides: { WG: threads },
+  });
+  return y;
+}
