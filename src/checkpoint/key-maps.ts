@@ -1,0 +1,129 @@
+import type { ModelConfig } from "../model/config.js";
+import { CheckpointError, show } from "./errors.js";
+
+/** What a rewritten index needs to know: layers before the timestamp-prediction ones (stem included), and all of them. */
+interface LayerCounts {
+  readonly transcription: number;
+  readonly total: number;
+}
+
+/** One rewriting step. Each rule of a layout is tried in turn on the result of those before it. */
+interface Rule {
+  readonly from: RegExp;
+  /** A replacement string ($1 …), or a function of the match's groups. */
+  readonly to: string | ((counts: LayerCounts, ...groups: string[]) => string);
+}
+
+/** One released spelling of the tensor names. */
+interface KeyMap {
+  readonly name: string;
+  /** Matches names that only this spelling has. */
+  readonly marks: RegExp;
+  readonly rules: readonly Rule[];
+}
+
+const TOWER = "model.audio_tower.";
+const BLOCK = /^(model\.(?:audio_tower|multi_modal_projector)\.layers\.\d+\.)/.source;
+
+/**
+ * Released spellings → canonical names (those of transformers 5.17 to 5.23, whose names never differed).
+ * @source "split": revisions of the hub's Fun-ASR-Nano-2512-hf before transformers 5.17, written by its conversion script of the time.
+ *   In the first of them the memory is `fsmn` and the whole adaptor is one module; later it is `feedforward_sequential_memory`, with
+ *   the linears in `multi_modal_projector` and the blocks in `audio_adaptor`.
+ */
+export const KEY_MAPS: readonly KeyMap[] = [
+  {
+    name: "flat",
+    marks:
+      /^model\.(audio_tower|multi_modal_projector)\.layers\.\d+\.(input_layernorm|post_attention_layernorm|final_layernorm|mlp)\./,
+    rules: [],
+  },
+  {
+    name: "split",
+    marks:
+      /^model\.(audio_tower\.(stem|timestamp_prediction_|layer_norm)|audio_adaptor\.|multi_modal_projector\.blocks\.)/,
+    rules: [
+      // one list of encoder layers: stem, transcription, timestamp prediction; the two norms join the layers that they follow
+      { from: /^model\.audio_tower\.layers\.(\d+)\./, to: (_, i) => `${TOWER}layers.${Number(i) + 1}.` },
+      { from: /^model\.audio_tower\.stem\./, to: `${TOWER}layers.0.` },
+      {
+        from: /^model\.audio_tower\.timestamp_prediction_layers\.(\d+)\./,
+        to: (n, i) => `${TOWER}layers.${n.transcription + Number(i)}.`,
+      },
+      {
+        from: /^model\.audio_tower\.layer_norm\./,
+        to: (n) => `${TOWER}layers.${n.transcription - 1}.final_layernorm.`,
+      },
+      {
+        from: /^model\.audio_tower\.timestamp_prediction_layer_norm\./,
+        to: (n) => `${TOWER}layers.${n.total - 1}.final_layernorm.`,
+      },
+      // the adaptor
+      { from: /^model\.audio_adaptor\./, to: "model.multi_modal_projector." },
+      { from: /^model\.multi_modal_projector\.blocks\./, to: "model.multi_modal_projector.layers." },
+      // inside a layer
+      { from: new RegExp(`${BLOCK}self_attn_layer_norm\\.`), to: "$1input_layernorm." },
+      { from: new RegExp(`${BLOCK}final_layer_norm\\.`), to: "$1post_attention_layernorm." },
+      { from: new RegExp(`${BLOCK}self_attn\\.out_proj\\.`), to: "$1self_attn.o_proj." },
+      { from: new RegExp(`${BLOCK}(?:feedforward_sequential_memory|fsmn)\\.`), to: "$1self_attn.fsmn." },
+      { from: new RegExp(`${BLOCK}(fc[12])\\.`), to: "$1mlp.$2." },
+    ],
+  },
+];
+
+/**
+ * Canonical name of each tensor name of one checkpoint. Names that no rule knows stay as they are: checkTensors tells which are left over.
+ * @param names  every tensor name of the checkpoint: the spelling is told from all of them together
+ * @param file   what errors call the checkpoint
+ * @returns      canonical name → name in the file
+ * @throws CheckpointError  the names are of two spellings, or two of them mean the same tensor
+ */
+export function canonicalNames(
+  names: Iterable<string>,
+  config: ModelConfig,
+  file: string,
+): Map<string, string> {
+  const all = [...names];
+  const rules = spelling(all, file).rules;
+  const transcription = 1 + config.encoder.layers;
+  const counts = { transcription, total: transcription + config.encoder.tpLayers };
+  const result = new Map<string, string>();
+  for (const name of all) {
+    const canonical = rules.reduce((n, rule) => rewrite(n, rule, counts), name);
+    const other = result.get(canonical);
+    if (other !== undefined) {
+      const got = `${show(other)} and ${show(name)}`;
+      throw new CheckpointError({
+        file,
+        field: show(canonical),
+        expected: "one tensor of that meaning",
+        got,
+      });
+    }
+    result.set(canonical, name);
+  }
+  return result;
+}
+
+function rewrite(name: string, { from, to }: Rule, counts: LayerCounts): string {
+  if (typeof to === "string") return name.replace(from, to);
+  return name.replace(from, (_match, ...groups) => to(counts, ...(groups as string[])));
+}
+
+function spelling(names: readonly string[], file: string): KeyMap {
+  const seen = KEY_MAPS.flatMap((map) => {
+    const example = names.find((n) => map.marks.test(n));
+    return example === undefined ? [] : [{ map, example }];
+  });
+  if (seen.length > 1) {
+    const got = seen.map(({ map, example }) => `${show(example)} (${map.name})`).join(" beside ");
+    throw new CheckpointError({
+      file,
+      field: "tensor names",
+      expected: "one spelling",
+      got,
+      advice: "two checkpoints were mixed",
+    });
+  }
+  return seen[0]?.map ?? KEY_MAPS[0];
+}

@@ -1,0 +1,146 @@
+import { randomBytes } from "node:crypto";
+import { open, readdir, rename, rm, stat } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+import { CheckpointError } from "../checkpoint/errors.js";
+import { writeSafetensors } from "../checkpoint/safetensors-write.js";
+import type { WriteTensor } from "../checkpoint/safetensors-write.js";
+import { checkPlainName, checkRange, isPlainName, missingFile, readUtf8 } from "../checkpoint/source.js";
+import type { ByteSource, ModelFiles } from "../checkpoint/source.js";
+
+/**
+ * A model directory on disk. Nothing is touched until a file is asked for.
+ * @throws CheckpointError (from its methods) for a missing directory or file, or a name that leaves the directory
+ */
+export function modelDirectory(path: string): ModelFiles {
+  const openNamed = async (file: string): Promise<ByteSource> => {
+    checkPlainName(path, file);
+    return openFile(join(path, file)).catch((cause: unknown) => {
+      throw isMissing(cause) ? missingFile(path, file, { cause }) : cause;
+    });
+  };
+  return {
+    name: path,
+    list: () => listFiles(path),
+    has: (file) => (isPlainName(file) ? isFile(join(path, file)) : Promise.resolve(false)),
+    open: openNamed,
+    readText: async (file, maxBytes) => readUtf8(await openNamed(file), maxBytes),
+  };
+}
+
+/** One file as random-access bytes; its handle stays open until close(). @throws CheckpointError if it is no regular file */
+export async function openFile(path: string): Promise<ByteSource> {
+  // stat first: opening a pipe would wait for its writer
+  if (!(await stat(path)).isFile()) {
+    throw new CheckpointError({
+      file: path,
+      field: "type",
+      expected: "a regular file",
+      got: "something else",
+    });
+  }
+  const handle = await open(path, "r");
+  try {
+    const { size } = await handle.stat();
+    return fileSource(path, size, handle);
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/**
+ * Writes `pieces` beside `path` under a name of its own, flushes, then renames: a reader sees the old file or the whole new one.
+ * On any failure the unfinished file is removed and the error passed on.
+ */
+export async function writeFileAtomic(
+  path: string,
+  pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const unfinished = `${path}.${randomBytes(6).toString("hex")}.part`;
+  try {
+    const handle = await open(unfinished, "wx");
+    try {
+      for await (const piece of pieces) await writeAll(handle, piece);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(unfinished, path);
+  } catch (error) {
+    await rm(unfinished, { force: true });
+    throw error;
+  }
+}
+
+/** A safetensors file, streamed tensor by tensor and put in place at the end (see writeFileAtomic). */
+export async function writeSafetensorsFile(
+  path: string,
+  tensors: readonly WriteTensor[],
+  metadata?: ReadonlyMap<string, string>,
+): Promise<void> {
+  await writeFileAtomic(path, writeSafetensors(tensors, metadata));
+}
+
+function fileSource(path: string, size: number, handle: FileHandle): ByteSource {
+  const source: ByteSource = {
+    name: path,
+    size,
+    async read(offset, length) {
+      checkRange(source, offset, length);
+      const bytes = new Uint8Array(length);
+      for (let done = 0; done < length;) {
+        const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
+        if (bytesRead === 0) throw shrank(path, offset + done, size);
+        done += bytesRead;
+      }
+      return bytes;
+    },
+    close: () => handle.close(),
+  };
+  return source;
+}
+
+function shrank(path: string, end: number, size: number): CheckpointError {
+  return new CheckpointError({
+    file: path,
+    field: "size",
+    expected: `${size} bytes, as when it was opened`,
+    got: `an end at ${end}`,
+    advice: "the file changed while it was read",
+  });
+}
+
+async function listFiles(path: string): Promise<string[]> {
+  try {
+    return (await readdir(path)).sort();
+  } catch (cause) {
+    if (!isMissing(cause)) throw cause;
+    const refusal = {
+      file: path,
+      field: "directory",
+      expected: "a model directory",
+      got: "none",
+      advice: "check the path",
+    };
+    throw new CheckpointError(refusal, { cause });
+  }
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return stat(path).then(
+    (s) => s.isFile(),
+    () => false,
+  );
+}
+
+async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.byteLength;) {
+    done += (await handle.write(bytes, done, bytes.byteLength - done)).bytesWritten;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return code === "ENOENT" || code === "ENOTDIR";
+}
