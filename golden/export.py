@@ -1,4 +1,4 @@
-"""Write the golden bundles: `python golden/export.py [--only CASE...] [--out DIR] [--list]`."""
+"""Write the golden bundles: `python golden/export.py [--only CASE...] [--out DIR] [--stages]`."""
 
 import os
 
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
+import transformers
 
 import pure_torchaudio  # noqa: F401  before anything imports torchaudio
 from bundle import check, manifest_entry, serialise, write
@@ -19,7 +20,7 @@ from table import CASES
 HERE = Path(__file__).resolve().parent
 
 
-def export(case, out: Path) -> dict:
+def export(case, out: Path, show_stages: bool) -> dict:
     """Build, check and write one case. Returns its row of the manifest."""
     built = case.build(**case.options)
     if isinstance(built, bytes):  # the tokenizer's JSON
@@ -31,7 +32,7 @@ def export(case, out: Path) -> dict:
         worst = max(errors, key=errors.get)
         print(f"{case.name:28} {kind:9} {len(data):>9} bytes  {len(errors):>2} stages  f32 error", end=" ")
         print(f"{min(errors.values()):.1e} to {errors[worst]:.1e} ({worst})", flush=True)
-        if case.verbose:
+        if show_stages:
             for stage, error in errors.items():
                 print(f"    {stage:28} {'x'.join(map(str, built.f64[stage].shape)):>12}  {error:.2e}")
     write(out / file, data)
@@ -57,6 +58,7 @@ def main() -> None:
     unknown = set(arguments.only or []) - {case.name for case in CASES}
     if unknown:
         sys.exit(f"export: no such case: {', '.join(sorted(unknown))}; known: {', '.join(case.name for case in CASES)}")
+    transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     out = arguments.out or HERE
@@ -64,8 +66,7 @@ def main() -> None:
     rows = []
     for case in CASES:
         if not arguments.only or case.name in arguments.only:
-            case.verbose = arguments.stages
-            rows.append(export(case, out / "bundles"))
+            rows.append(export(case, out / "bundles", arguments.stages))
             gc.collect()
     save_manifest(out / "manifest.json", rows)
 

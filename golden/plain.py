@@ -132,7 +132,12 @@ def qwen3(p: dict, config, embeds: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def resample(x: np.ndarray, source: int, target: int) -> np.ndarray:
-    """Windowed-sinc resampling (torchaudio's definition: width 6, roll-off 0.99, Hann). x [n] → [ceil(n·target/source)]."""
+    """Windowed-sinc resampling (torchaudio's definition: width 6, roll-off 0.99, Hann). x [n] → [ceil(n·target/source)].
+
+    Equal rates: unchanged, not filtered.
+    """
+    if source == target:
+        return x
     divisor = math.gcd(source, target)
     source, target = source // divisor, target // divisor
     base = min(source, target) * 0.99

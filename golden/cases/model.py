@@ -17,6 +17,7 @@ from signals import quantise, speech_like
 from taps import Taps, tap_adaptor, tap_encoder, tap_llm
 
 STEPS = 32
+LOUD_CHANNELS = [5, 17]
 MIN_MARGIN = 100  # smallest top-1 minus top-2 logit, in units of the largest f32 logit error
 
 
@@ -105,12 +106,12 @@ def run_plain(model, clips: list[Clip], rule: str) -> dict[str, np.ndarray]:
     return packed(parts)
 
 
-def check_margin(name: str, f32: torch.Tensor, f64: torch.Tensor) -> float:
+def check_margin(f32: torch.Tensor, f64: torch.Tensor) -> float:
     """Smallest top-1 to top-2 gap over all steps; refuses one that rounding could close."""
     top = f64.topk(2, dim=-1).values
     margin, error = float((top[:, 0] - top[:, 1]).min()), float((f32.double() - f64).abs().max())
     if margin < MIN_MARGIN * error:
-        raise SystemExit(f"{name}: margin {margin:.1e} is less than {MIN_MARGIN} times the f32 error {error:.1e}: take another seed")
+        raise SystemExit(f"model: margin {margin:.1e} is less than {MIN_MARGIN} times the f32 error {error:.1e}: take another seed")
     return margin
 
 
@@ -124,7 +125,16 @@ def bundle_weights(model, seed: int, loud: bool) -> None:
     if loud:
         last = model.model.multi_modal_projector.layers[-1].mlp.fc2
         last.weight.data *= 36
-        last.bias.data[[5, 17]] = torch.tensor([1100.37, -613.71])
+        last.bias.data[LOUD_CHANNELS] = torch.tensor([1100.37, -613.71])
+
+
+def loudness(stages: dict[str, torch.Tensor]) -> dict:
+    """Size of the adaptor's output, as metadata; the real model's has deviation 28 and a maximum near 1187."""
+    output = [value for stage, value in stages.items() if stage.startswith("adaptor.blocks.")][-1]
+    quiet = [i for i in range(output.shape[1]) if i not in LOUD_CHANNELS]
+    std, peak = float(output[:, quiet].std()), float(output.abs().max())
+    assert 20 < std < 40 and peak > 1000, f"adaptor output: deviation {std:.1f}, maximum {peak:.0f}"
+    return {"adaptor_output_std_without_loud_channels": f"{std:.1f}", "adaptor_output_max": f"{peak:.1f}"}
 
 
 def make_clips(seed: int, frames: list[int], prompts: list[str], rule: str, config, waveform: bool) -> list[Clip]:
@@ -152,6 +162,20 @@ def double_clips(clips: list[Clip]) -> tuple[list[Clip], dict, dict, dict]:
     return exact, f32, f64, proof
 
 
+def run_both(model, clips: list[Clip], rule: str) -> tuple[dict, dict, dict, list[list[int]], float]:
+    """Stages in f32, f64 and from the formulas, greedy ids of each clip, and their smallest margin. Leaves the model in double."""
+    f32, ids, logits32 = run_model(model, clips, rule)
+    if [upstream_generate(model, clip, rule) for clip in clips] != ids:
+        raise SystemExit("model: the step-by-step tokens differ from generate()")
+    exact, front32, front64, front_plain = double_clips(clips)
+    with double_precision(model):
+        f64, ids64, logits64 = run_model(model, exact, rule)
+    if ids64 != ids:
+        raise SystemExit("model: f32 and f64 choose different tokens: take another seed")
+    proof = front_plain | run_plain(model, exact, rule)
+    return front32 | f32, front64 | f64, proof, ids, check_margin(logits32, logits64)
+
+
 def build(
     seed: int, frames: list[int], prompts: list[str], rule: str, sizes: dict | None = None, waveform: bool = False,
     store_weights: bool = False, loud: bool = False,
@@ -164,30 +188,19 @@ def build(
     if store_weights:
         bundle_weights(model, seed, loud)
     weights = {name: value.detach().clone() for name, value in model.named_parameters()} if store_weights else {}
-    f32, ids, logits32 = run_model(model, clips, rule)
-    if [upstream_generate(model, clip, rule) for clip in clips] != ids:
-        raise SystemExit("model: the step-by-step tokens differ from generate()")
-    exact, front32, front64, front_plain = double_clips(clips)
-    with double_precision(model):
-        f64, ids64, logits64 = run_model(model, exact, rule)
-    if ids64 != ids:
-        raise SystemExit("model: f32 and f64 choose different tokens: take another seed")
-    margin = check_margin("model", logits32, logits64)
-    inputs = {
+    f32, f64, proof, ids, margin = run_both(model, clips, rule)
+    start = {"input.waveform": clips[0].waveform} if waveform else {"input.features": torch.cat([c.features for c in clips])}
+    inputs = start | {
+        "input.segments": offsets(frames),
         "input.token_ids": torch.cat([clip.ids for clip in clips]),
         "input.token_segments": offsets([len(clip.ids) for clip in clips]),
-        "input.segments": offsets(frames),
         "generated_ids": torch.tensor(ids).flatten(),
     }
-    inputs |= {"input.waveform": clips[0].waveform} if waveform else {"input.features": torch.cat([c.features for c in clips])}
     metadata = {
-        "start": "input.waveform" if waveform else "input.features", "seed": seed, "config": config_json(config),
-        "audio_token_rule": rule, "generate": STEPS, "min_margin": f"{margin:.3e}", "prompts": [PROMPTS[p] for p in prompts],
-        "token_id_map": FOLDING,
+        "start": next(iter(start)), "seed": seed, "config": config_json(config), "audio_token_rule": rule, "generate": STEPS,
+        "min_margin": f"{margin:.3e}", "prompts": [PROMPTS[p] for p in prompts], "token_id_map": FOLDING,
     }  # fmt: skip
     metadata |= {"weights": "bundle"} if store_weights else {"weights": "generator", "generator_seed": seed}
     metadata |= {"frontend": frontend.frontend_json(1)} if waveform else {}
-    return Bundle(
-        kind="model", inputs=inputs, f32=front32 | f32, f64=front64 | f64, plain=front_plain | run_plain(model, exact, rule),
-        weights=weights, metadata=metadata,
-    )  # fmt: skip
+    metadata |= loudness(f64) if loud else {}
+    return Bundle(kind="model", inputs=inputs, f32=f32, f64=f64, plain=proof, weights=weights, metadata=metadata)
