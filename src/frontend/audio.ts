@@ -1,0 +1,53 @@
+import { AudioError } from "./errors.js";
+
+/** Lowest and highest sample rate that is taken as real, in Hz. */
+export const MIN_SAMPLE_RATE = 4_000;
+export const MAX_SAMPLE_RATE = 768_000;
+
+/** Samples of one file: channels [C][n] f32, nominal range [-1, 1], all of one length; sampleRate in Hz. */
+export interface DecodedAudio {
+  readonly channels: Float32Array[];
+  readonly sampleRate: number;
+}
+
+/** @throws AudioError  `rate` is not a sample rate between 4,000 and 768,000 Hz */
+export function checkSampleRate(file: string, field: string, rate: number): void {
+  if (!(rate >= MIN_SAMPLE_RATE && rate <= MAX_SAMPLE_RATE)) {
+    throw new AudioError(file, field, `${MIN_SAMPLE_RATE}..${MAX_SAMPLE_RATE} Hz`, rate);
+  }
+}
+
+/** @throws AudioError  a sample is NaN or infinite; the message names channel and index of the first */
+export function checkFinite(file: string, channels: readonly Float32Array[]): void {
+  for (const [c, samples] of channels.entries()) {
+    for (let i = 0; i < samples.length; i++) {
+      if (!Number.isFinite(samples[i])) {
+        throw new AudioError(file, `sample ${i} of channel ${c}`, "a finite number", samples[i]);
+      }
+    }
+  }
+}
+
+/**
+ * Mean of the channels, summed in f64.
+ * @param channels  [C][n] f32
+ * @returns         [n] f32; with one channel, that channel itself
+ * @throws AudioError  no channel, or channels of different lengths
+ */
+export function toMono(channels: readonly Float32Array[], file = "audio"): Float32Array {
+  if (channels.length === 0) throw new AudioError(file, "channels", "1 or more", 0);
+  const length = channels[0].length;
+  for (const [c, samples] of channels.entries()) {
+    if (samples.length !== length) {
+      throw new AudioError(file, `channel ${c}`, `${length} samples long, as channel 0`, samples.length);
+    }
+  }
+  if (channels.length === 1) return channels[0];
+  const mono = new Float32Array(length);
+  for (let i = 0; i < length; i++) {
+    let sum = 0;
+    for (const samples of channels) sum += samples[i];
+    mono[i] = sum / channels.length;
+  }
+  return mono;
+}

@@ -1,0 +1,74 @@
+import { checkFinite, checkSampleRate, type DecodedAudio } from "./audio.js";
+import { AudioError } from "./errors.js";
+import { checkMp4Tables } from "./mp4-guard.js";
+import { isWav, parseWav } from "./wav.js";
+
+const SUPPORTED = "WAV, MP3, FLAC, Ogg (Vorbis, Opus) or M4A";
+
+/**
+ * Samples of an audio file of any supported container: WAV by `parseWav`, the others by the audio-decode package,
+ * which is loaded when first needed and then loads only the codec in question.
+ * @param bytes  the whole file
+ * @param name   its name, for errors
+ * @throws AudioError  unknown container, damaged file, no samples, NaN or infinite samples, rate outside 4,000..768,000 Hz
+ */
+export async function decodeAudio(bytes: Uint8Array, name: string): Promise<DecodedAudio> {
+  if (bytes.length === 0) throw new AudioError(name, "file size", "more than 0 bytes", 0);
+  if (isWav(bytes)) return parseWav(bytes, name);
+  const container = sniff(bytes);
+  if (!container) throw new AudioError(name, "container", SUPPORTED, firstBytes(bytes));
+  if (container === "M4A") checkMp4Tables(bytes, name);
+  const { channelData, sampleRate } = await decodePackage(bytes, name, container);
+  if (channelData.length === 0 || channelData[0].length === 0) {
+    throw new AudioError(name, `${container} data`, "decodable audio (is the file damaged?)", "no samples");
+  }
+  checkSampleRate(name, "sample rate", sampleRate);
+  checkFinite(name, channelData);
+  if (container === "FLAC") restoreIntegers(channelData, bytes);
+  return { channels: channelData, sampleRate };
+}
+
+/** The package divides FLAC's integers by 2^(bits-1) - 1; every other path here by 2^(bits-1), as soundfile and torchaudio do. */
+function restoreIntegers(channels: Float32Array[], bytes: Uint8Array): void {
+  const bits = (((bytes[20] & 1) << 4) | (bytes[21] >> 4)) + 1; // STREAMINFO, which is always the first block
+  const scale = 2 ** (bits - 1);
+  for (const samples of channels) {
+    for (let i = 0; i < samples.length; i++) samples[i] = Math.round(samples[i] * (scale - 1)) / scale;
+  }
+}
+
+async function decodePackage(bytes: Uint8Array, name: string, container: string) {
+  const { default: decode } = await import("audio-decode");
+  try {
+    return await decode(bytes);
+  } catch (cause) {
+    const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
+    throw new AudioError(name, `${container} data`, "decodable audio", `"${reason}"`, { cause });
+  }
+}
+
+/** @returns the container's name by its first bytes, or undefined */
+function sniff(bytes: Uint8Array): string | undefined {
+  const text = (at: number, length: number): string =>
+    String.fromCharCode(...bytes.subarray(at, at + length));
+  if (text(0, 4) === "fLaC") return "FLAC";
+  if (text(0, 4) === "OggS") return "Ogg";
+  if (text(4, 4) === "ftyp") return "M4A";
+  if (text(0, 3) === "ID3" || isMpegFrame(bytes)) return "MP3";
+  return undefined;
+}
+
+/** MPEG audio, layer III: 11 sync bits, a version and a layer that are not reserved, a bit rate and a rate that exist. */
+function isMpegFrame(bytes: Uint8Array): boolean {
+  if (bytes.length < 4 || bytes[0] !== 0xff || (bytes[1] & 0xe0) !== 0xe0) return false;
+  const version = (bytes[1] >> 3) & 3;
+  const layer = (bytes[1] >> 1) & 3;
+  const bitRate = bytes[2] >> 4;
+  const rate = (bytes[2] >> 2) & 3;
+  return version !== 1 && layer === 1 && bitRate !== 15 && rate !== 3;
+}
+
+function firstBytes(bytes: Uint8Array): string {
+  const hex = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0"));
+  return `a file that begins with ${hex.join(" ")}`;
+}
