@@ -208,6 +208,34 @@ export class Gpu {
     }
   }
 
+  /**
+   * Applies layers in turn, each in a scope of its own; a layer's input goes back to the pool once it has run.
+   * The first input stays the caller's.
+   */
+  chain<T>(input: Tensor, layers: readonly T[], body: (x: Tensor, layer: T, index: number) => Tensor): Tensor {
+    const { owned } = this.#scope();
+    let x = input;
+    for (const [i, layer] of layers.entries()) {
+      const before = x;
+      x = this.scope(() => body(before, layer, i));
+      if (before !== input && owned.delete(before.allocation)) this.#activations.give(before.allocation);
+    }
+    return x;
+  }
+
+  /** Takes a tensor out of the running step, so that it lives until `release`. */
+  hold(tensor: Tensor): Tensor {
+    if (!this.#scopes.some(({ owned }) => owned.delete(tensor.allocation))) {
+      throw new GpuError("hold: the tensor must have been made by this step's ops");
+    }
+    return tensor;
+  }
+
+  /** Gives a held tensor back to the pool. */
+  release(tensor: Tensor): void {
+    this.#activations.give(tensor.allocation);
+  }
+
   /** Contents of a step tensor as they are at this point of the step; settles when the step has run. */
   read(tensor: Tensor): Promise<TensorData> {
     this.#scope();

@@ -1,6 +1,6 @@
 import type { Gpu } from "../../gpu/device.js";
 import { loadKernel } from "../../gpu/kernel.js";
-import { type Tensor, expectDType, expectMatrix } from "../../gpu/tensor.js";
+import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 
 const kernel = loadKernel("argmax/argmax");
 
@@ -10,13 +10,15 @@ export const notANumber = 0xffffffff;
 /**
  * Index of each row's largest element, the lowest where several are equal; `notANumber` where a row holds a NaN.
  * @param x  [rows, width] f32
+ * @param y  [rows] u32 to write into; default: a new tensor
  * @returns  [rows] u32
  * @source torch.argmax
  */
-export function argmax(gpu: Gpu, x: Tensor): Tensor {
+export function argmax(gpu: Gpu, x: Tensor, y = gpu.empty([x.shape[0]], "u32")): Tensor {
   const [rows, width] = expectMatrix("argmax", { x });
   expectDType("argmax", { x }, "f32");
-  const y = gpu.empty([rows], "u32");
+  expectShape("argmax", { y }, [rows]);
+  expectDType("argmax", { y }, "u32");
   gpu.run(kernel, { params: { rows, width }, tensors: { x, y }, groups: rows });
   return y;
 }

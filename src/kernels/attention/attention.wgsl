@@ -21,11 +21,11 @@ var<workgroup> query: array<vec4f, MAX_TILE * MAX_HEAD4>;
 var<workgroup> scores: array<f32, MAX_TILE * WG>;
 const LOWEST = -0x1.fffffep+127f;
 
-fn dot_key(m: u32, key: u32) -> f32 { // blocks of 64 products, then their sums, as in linear.wgsl
+fn dot_key(m: u32, key: u32) -> f32 { // blocks of 16 products, then their sums, as in linear.wgsl
   var total = 0.0;
-  for (var start = 0u; start < p.head4; start += 16u) {
+  for (var start = 0u; start < p.head4; start += 4u) {
     var sum = 0.0;
-    for (var i = start; i < min(start + 16u, p.head4); i++) {
+    for (var i = start; i < min(start + 4u, p.head4); i++) {
       let a = query[m * MAX_HEAD4 + i];
       let b = k[key + i];
       sum = fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
@@ -79,7 +79,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
         let shrink = exp(largest[m] - peak);
         largest[m] = peak;
         var part = 0.0;
-        var slice: array<vec4f, MAX_SLICES>;
+        var slice = array<vec4f, MAX_SLICES>(); // Mesa 25.0.7 does not zero a bare declaration again in the next turn
         for (var j = 0u; j < keys; j++) {
           let weight = exp(scores[m * WG + j] - peak);
           part += weight;

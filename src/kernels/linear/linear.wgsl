@@ -1,15 +1,16 @@
 // y = act(x @ w^T + bias), per row.      torch.nn.functional.linear, then ReLU or SiLU
 // One thread per tile of TM rows and TN columns, held in registers; neighbouring threads take neighbouring columns.
-// Sum order of every element: blocks of 64 consecutive k, each summed in order, the block sums added in order.
-// It depends on K alone, so a row's result does not depend on its neighbours (and rounds less than one long sum:
-// at K = 4096 relative error 2.1e-7 against 1.2e-6). A weight larger than one binding comes in pieces of its rows.
+// Sum order of every element: blocks of 16 consecutive k, each summed in order, the block sums added in order.
+// It depends on K alone, so a row's result does not depend on its neighbours. Short blocks round less: over the golden
+// bundles the median error is 0.95 of PyTorch's with blocks of 64, 0.82 with 32, 0.76 with 16.
+// A weight larger than one binding comes in pieces of its rows.
 override WEIGHT: u32 = 0u;     // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first)
 override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU, 2 SiLU
 override HAS_BIAS: bool = false;
 override WG: u32 = 32u; // threads per workgroup
 const TM = 4u;
 const TN = 4u;
-const BLOCK = 16u; // in vec4, so 64 terms
+const BLOCK = 4u; // in vec4, so 16 terms
 struct Params {
   rows: u32,     // M
   k4: u32,       // K / 4

@@ -1,0 +1,43 @@
+import type { Gpu } from "../gpu/device.js";
+import type { Segments } from "../gpu/segments.js";
+import type { Tensor } from "../gpu/tensor.js";
+import type { AdaptorConfig } from "./config.js";
+import { type Affine, type EncoderLayer, affine, encoderLayer, loadAffine, loadEncoderLayer } from "./encoder-layer.js";
+import type { ParameterLoader } from "./parameters.js";
+import { type Tap, noTap } from "./taps.js";
+
+/** Encoder states → LLM embeddings: two linears, then bidirectional blocks at the LLM's width. */
+export interface Adaptor {
+  readonly config: AdaptorConfig;
+  readonly linear1: Affine;
+  readonly linear2: Affine;
+  readonly blocks: readonly EncoderLayer[];
+}
+
+const prefix = "model.multi_modal_projector";
+
+export async function loadAdaptor(load: ParameterLoader, config: AdaptorConfig): Promise<Adaptor> {
+  const linear1 = await loadAffine(load, `${prefix}.linear_1`);
+  const linear2 = await loadAffine(load, `${prefix}.linear_2`);
+  const blocks: EncoderLayer[] = [];
+  for (let i = 0; i < config.layers; i++) {
+    blocks.push(await loadEncoderLayer(load, `${prefix}.layers.${i}`, { memory: false }));
+  }
+  return { config, linear1, linear2, blocks };
+}
+
+/**
+ * Encoder states of packed clips → LLM embeddings.
+ * @param states  [T, encoder width] f32
+ * @returns       [T, LLM width] f32
+ * @source transformers FunAsrNanoMultiModalProjector
+ */
+export function adaptor(gpu: Gpu, w: Adaptor, states: Tensor, segments: Segments, tap: Tap = noTap): Tensor {
+  const projected = gpu.scope(() => affine(gpu, affine(gpu, states, w.linear1, "relu"), w.linear2));
+  tap("adaptor.projector", projected);
+  return gpu.chain(projected, w.blocks, (x, block, i) => {
+    const output = encoderLayer(gpu, block, x, segments, w.config);
+    tap(`adaptor.blocks.${i}`, output);
+    return output;
+  });
+}

@@ -1,0 +1,125 @@
+import type { Gpu } from "../gpu/device.js";
+import { ShapeError } from "../gpu/errors.js";
+import { type Segments, makeSegments } from "../gpu/segments.js";
+import type { Tensor } from "../gpu/tensor.js";
+import { copyRows, takeRows } from "../kernels/copy-rows/copy-rows.js";
+import { embedding } from "../kernels/embedding/embedding.js";
+import { type Adaptor, adaptor, loadAdaptor } from "./adaptor.js";
+import { type ModelConfig, audioTokens } from "./config.js";
+import { type LoadOptions, ParameterLoader, type ParameterSource } from "./parameters.js";
+import { type Qwen3, loadQwen3 } from "./qwen3.js";
+import { type SanmEncoder, loadSanmEncoder, sanmEncoder } from "./sanm-encoder.js";
+import type { Tap } from "./taps.js";
+
+/** A loaded checkpoint: SAN-M encoder, adaptor, Qwen3. */
+export interface FunAsrNano {
+  readonly config: ModelConfig;
+  readonly encoder: SanmEncoder;
+  readonly adaptor: Adaptor;
+  readonly llm: Qwen3;
+  /** Gives the weights' GPU memory back. */
+  free(): void;
+}
+
+/** Puts a checkpoint on the GPU. @throws CheckpointError  a parameter is missing; GpuError  memory is out */
+export async function loadFunAsrNano(
+  gpu: Gpu,
+  config: ModelConfig,
+  source: ParameterSource,
+  options: LoadOptions = {},
+): Promise<FunAsrNano> {
+  const load = new ParameterLoader(gpu, source, options);
+  try {
+    const model = {
+      config,
+      encoder: await loadSanmEncoder(load, config.encoder),
+      adaptor: await loadAdaptor(load, config.adaptor),
+      llm: await loadQwen3(load, config.llm),
+      free: () => load.free(),
+    };
+    await gpu.finish();
+    return model;
+  } catch (error) {
+    load.free();
+    throw error;
+  }
+}
+
+/** A packed batch of clips' features. */
+export interface Clips {
+  /** [ΣT, 560] f32 */
+  readonly features: Float32Array;
+  /** T of each clip */
+  readonly frames: readonly number[];
+}
+
+/** Packed features and their segments, uploaded to the running step. */
+export function uploadClips(gpu: Gpu, clips: Clips, width: number): { features: Tensor; segments: Segments } {
+  const segments = makeSegments(gpu, clips.frames);
+  return { features: gpu.upload(clips.features, [segments.rows, width]), segments };
+}
+
+/** Features → encoder states [ΣT, D]. */
+export function encode(gpu: Gpu, model: FunAsrNano, clips: Clips, tap?: Tap): Tensor {
+  const { features, segments } = uploadClips(gpu, clips, model.config.encoder.inputSize);
+  return gpu.scope(() => sanmEncoder(gpu, model.encoder, features, segments, tap));
+}
+
+/** Encoder states → the audio embeddings that reach the LLM [ΣL, D], by the checkpoint's audio-token rule. */
+export function adapt(
+  gpu: Gpu,
+  model: FunAsrNano,
+  states: Tensor,
+  frames: readonly number[],
+  tap?: Tap,
+): Tensor {
+  return gpu.scope(() => {
+    const segments = makeSegments(gpu, frames);
+    const all = adaptor(gpu, model.adaptor, states, segments, tap);
+    const rule = model.config.audioTokenRule;
+    if (rule === "all") return all;
+    const kept = frames.flatMap((count, clip) =>
+      Array.from({ length: audioTokens(rule, count) }, (_, i) => segments.offsets[clip] + i),
+    );
+    return takeRows(gpu, all, kept);
+  });
+}
+
+/** A prompt's tokens, with the run of placeholders that audio embeddings replace. */
+export interface PromptTokens {
+  readonly ids: readonly number[];
+  readonly audioOffset: number;
+  readonly audioLength: number;
+}
+
+/**
+ * Embeddings of packed prompts with the audio in its slots.
+ * @param audio  [ΣL, D] f32, the clips' embeddings in the order of the prompts
+ * @returns      [ΣS, D] f32
+ * @throws ShapeError  the slots and the audio rows differ in number, or an id is outside the vocabulary
+ */
+export function promptEmbeddings(
+  gpu: Gpu,
+  model: FunAsrNano,
+  prompts: readonly PromptTokens[],
+  audio: Tensor,
+): Tensor {
+  const ids = prompts.flatMap((prompt) => [...prompt.ids]);
+  const { vocabSize } = model.config.llm;
+  const wild = ids.find((id) => !(id >= 0 && id < vocabSize));
+  if (wild !== undefined) {
+    throw new ShapeError(`prompt: token ids must lie below the vocabulary's ${vocabSize}, got ${wild}`);
+  }
+  const pairs: number[] = [];
+  let row = 0;
+  for (const { ids: tokens, audioOffset, audioLength } of prompts) {
+    for (let i = 0; i < audioLength; i++) pairs.push(pairs.length / 2, row + audioOffset + i);
+    row += tokens.length;
+  }
+  if (pairs.length / 2 !== audio.shape[0]) {
+    throw new ShapeError(`prompt: audio slots must hold ${audio.shape[0]} tokens, got ${pairs.length / 2}`);
+  }
+  const embeds = embedding(gpu, gpu.upload(new Uint32Array(ids), [ids.length]), model.llm.embedTokens);
+  copyRows(gpu, audio, gpu.upload(new Uint32Array(pairs), [pairs.length / 2, 2]), embeds);
+  return embeds;
+}

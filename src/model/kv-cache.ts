@@ -1,0 +1,87 @@
+import type { Gpu } from "../gpu/device.js";
+import { GpuError } from "../gpu/errors.js";
+import { type Tiles, makeTiles } from "../gpu/segments.js";
+import type { Tensor } from "../gpu/tensor.js";
+import { ropeAngles } from "../kernels/rope/rope.js";
+import type { LlmConfig } from "./config.js";
+
+/** Where the packed rows of one step stand: their positions, their cache rows, what each may see. */
+export interface LlmRows {
+  readonly count: number;
+  /** [rows, headDim / 2, 2] f32 */
+  readonly angles: Tensor;
+  /** [rows, 2] u32, step row and cache row */
+  readonly slots: Tensor;
+  /** [rows, 2] u32, first cache row that the row sees and one past the last */
+  readonly ranges: Tensor;
+  readonly tiles: Tiles;
+}
+
+/** Keys and values of a batch of sequences, one region of rows a sequence, sized to the request. */
+export class KvCache {
+  /** A layer each: [Σ capacity, kvHeads · headDim] f32 */
+  readonly keys: readonly Tensor[];
+  readonly values: readonly Tensor[];
+  readonly #starts: number[] = [];
+  readonly #lengths: number[];
+
+  /** @param capacities  tokens that each sequence may reach */
+  constructor(
+    private readonly gpu: Gpu,
+    private readonly config: LlmConfig,
+    private readonly capacities: readonly number[],
+  ) {
+    let rows = 0;
+    for (const capacity of capacities) {
+      if (capacity > config.maxPositions) {
+        throw new GpuError(`a sequence of ${capacity} tokens passes the model's ${config.maxPositions} positions`);
+      }
+      this.#starts.push(rows);
+      rows += capacity;
+    }
+    this.#lengths = capacities.map(() => 0);
+    const keep = (): Tensor[] =>
+      Array.from({ length: config.layers }, () => gpu.keep([rows, config.kvHeads * config.headDim], "f32"));
+    this.keys = keep();
+    this.values = keep();
+  }
+
+  /** Tokens that each sequence holds. */
+  get lengths(): readonly number[] {
+    return this.#lengths;
+  }
+
+  /** Makes room for `counts[i]` more tokens of sequence i in the running step. @throws GpuError  the cache is full */
+  append(counts: readonly number[]): LlmRows {
+    const count = counts.reduce((a, b) => a + b, 0);
+    const positions: number[] = [];
+    const slots = new Uint32Array(2 * count);
+    const ranges = new Uint32Array(2 * count);
+    for (const [sequence, more] of counts.entries()) {
+      const start = this.#starts[sequence];
+      const length = this.#lengths[sequence];
+      if (length + more > this.capacities[sequence]) {
+        throw new GpuError(`KV cache: sequence ${sequence} holds ${this.capacities[sequence]} tokens, got ${length + more}`);
+      }
+      for (let i = 0; i < more; i++) {
+        const row = positions.length;
+        slots.set([row, start + length + i], 2 * row);
+        ranges.set([start, start + length + i + 1], 2 * row);
+        positions.push(length + i);
+      }
+      this.#lengths[sequence] += more;
+    }
+    const { headDim, ropeTheta } = this.config;
+    return {
+      count,
+      angles: this.gpu.upload(ropeAngles(positions, headDim, ropeTheta), [count, headDim / 2, 2]),
+      slots: this.gpu.upload(slots, [count, 2]),
+      ranges: this.gpu.upload(ranges, [count, 2]),
+      tiles: makeTiles(this.gpu, counts.filter((n) => n > 0)),
+    };
+  }
+
+  free(): void {
+    for (const tensor of [...this.keys, ...this.values]) this.gpu.free(tensor);
+  }
+}

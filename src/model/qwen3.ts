@@ -1,0 +1,124 @@
+import type { Gpu } from "../gpu/device.js";
+import type { Matrix } from "../gpu/matrix.js";
+import type { Tensor } from "../gpu/tensor.js";
+import { add } from "../kernels/add/add.js";
+import { attention } from "../kernels/attention/attention.js";
+import { copyRows } from "../kernels/copy-rows/copy-rows.js";
+import { linear } from "../kernels/linear/linear.js";
+import { rmsNorm } from "../kernels/rms-norm/rms-norm.js";
+import { rope } from "../kernels/rope/rope.js";
+import { swiglu } from "../kernels/swiglu/swiglu.js";
+import type { LlmConfig } from "./config.js";
+import type { KvCache, LlmRows } from "./kv-cache.js";
+import type { ParameterLoader } from "./parameters.js";
+import { type Tap, noTap } from "./taps.js";
+
+export interface Qwen3Layer {
+  readonly inputLayernorm: Tensor;
+  readonly qProj: Matrix;
+  readonly kProj: Matrix;
+  readonly vProj: Matrix;
+  readonly oProj: Matrix;
+  readonly qNorm: Tensor;
+  readonly kNorm: Tensor;
+  readonly postAttentionLayernorm: Tensor;
+  readonly gateProj: Matrix;
+  readonly upProj: Matrix;
+  readonly downProj: Matrix;
+}
+
+export interface Qwen3 {
+  readonly config: LlmConfig;
+  readonly embedTokens: Matrix;
+  readonly layers: readonly Qwen3Layer[];
+  readonly norm: Tensor;
+  /** The embedding itself where the config ties them. */
+  readonly lmHead: Matrix;
+}
+
+async function loadLayer(load: ParameterLoader, name: string): Promise<Qwen3Layer> {
+  return {
+    inputLayernorm: await load.vector(`${name}.input_layernorm.weight`),
+    qProj: await load.matrix(`${name}.self_attn.q_proj.weight`),
+    kProj: await load.matrix(`${name}.self_attn.k_proj.weight`),
+    vProj: await load.matrix(`${name}.self_attn.v_proj.weight`),
+    oProj: await load.matrix(`${name}.self_attn.o_proj.weight`),
+    qNorm: await load.vector(`${name}.self_attn.q_norm.weight`),
+    kNorm: await load.vector(`${name}.self_attn.k_norm.weight`),
+    postAttentionLayernorm: await load.vector(`${name}.post_attention_layernorm.weight`),
+    gateProj: await load.matrix(`${name}.mlp.gate_proj.weight`),
+    upProj: await load.matrix(`${name}.mlp.up_proj.weight`),
+    downProj: await load.matrix(`${name}.mlp.down_proj.weight`),
+  };
+}
+
+export async function loadQwen3(load: ParameterLoader, config: LlmConfig): Promise<Qwen3> {
+  const at = "model.language_model";
+  const embedTokens = await load.matrix(`${at}.embed_tokens.weight`);
+  const layers: Qwen3Layer[] = [];
+  for (let i = 0; i < config.layers; i++) layers.push(await loadLayer(load, `${at}.layers.${i}`));
+  const norm = await load.vector(`${at}.norm.weight`);
+  const lmHead = config.tiedHead ? embedTokens : await load.matrix("lm_head.weight");
+  return { config, embedTokens, layers, norm, lmHead };
+}
+
+/** Causal grouped-query attention of the step's rows over their sequences' cache. h [S, D] → [S, heads · headDim] */
+function selfAttention(gpu: Gpu, w: Qwen3Layer, h: Tensor, rows: LlmRows, cache: Cache): Tensor {
+  const { heads, kvHeads, rmsNormEps } = cache.config;
+  const turn = (x: Tensor, norm: Tensor): Tensor => rope(gpu, rmsNorm(gpu, x, norm, rmsNormEps), rows.angles);
+  const q = turn(linear(gpu, h, w.qProj), w.qNorm);
+  copyRows(gpu, turn(linear(gpu, h, w.kProj), w.kNorm), rows.slots, cache.keys);
+  copyRows(gpu, linear(gpu, h, w.vProj), rows.slots, cache.values);
+  const { ranges, tiles } = rows;
+  return attention(gpu, q, cache.keys, cache.values, { heads, kvHeads, ranges, tiles });
+}
+
+/** One layer's share of the KV cache. */
+interface Cache {
+  readonly config: LlmConfig;
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
+/** x [S, D] → [S, D] f32 */
+function decoderLayer(gpu: Gpu, w: Qwen3Layer, x: Tensor, rows: LlmRows, cache: Cache): Tensor {
+  const eps = cache.config.rmsNormEps;
+  const h = rmsNorm(gpu, x, w.inputLayernorm, eps);
+  const r = add(gpu, x, linear(gpu, selfAttention(gpu, w, h, rows, cache), w.oProj));
+  const m = rmsNorm(gpu, r, w.postAttentionLayernorm, eps);
+  const inner = swiglu(gpu, linear(gpu, m, w.gateProj), linear(gpu, m, w.upProj));
+  return add(gpu, r, linear(gpu, inner, w.downProj));
+}
+
+/**
+ * Embeddings of the step's rows → final hidden states; keys and values go into the cache.
+ * @param embeds  [S, D] f32, the rows that `cache.append` placed
+ * @returns       [S, D] f32, after the final norm
+ * @source transformers Qwen3Model
+ */
+export function qwen3(
+  gpu: Gpu,
+  w: Qwen3,
+  embeds: Tensor,
+  rows: LlmRows,
+  cache: KvCache,
+  tap: Tap = noTap,
+): Tensor {
+  tap("llm.inputs_embeds", embeds);
+  const x = gpu.chain(embeds, w.layers, (input, layer, i) => {
+    const part = { config: w.config, keys: cache.keys[i], values: cache.values[i] };
+    const output = decoderLayer(gpu, layer, input, rows, part);
+    tap(`llm.layers.${i}`, output);
+    return output;
+  });
+  const hidden = rmsNorm(gpu, x, w.norm, w.config.rmsNormEps);
+  tap("llm.norm", hidden);
+  return hidden;
+}
+
+/** Hidden states [S, D] → scores of every token [S, V] f32 */
+export function lmHead(gpu: Gpu, w: Qwen3, hidden: Tensor, tap: Tap = noTap): Tensor {
+  const logits = linear(gpu, hidden, w.lmHead);
+  tap("logits", logits);
+  return logits;
+}

@@ -1,0 +1,79 @@
+import type { Gpu } from "../gpu/device.js";
+import type { Segments } from "../gpu/segments.js";
+import type { Tensor } from "../gpu/tensor.js";
+import { layerNorm } from "../kernels/layer-norm/layer-norm.js";
+import { positions, sinusoids } from "../kernels/positions/positions.js";
+import type { EncoderConfig } from "./config.js";
+import {
+  type EncoderLayer,
+  type LayerNorm,
+  encoderLayer,
+  loadEncoderLayer,
+  loadLayerNorm,
+} from "./encoder-layer.js";
+import type { ParameterLoader } from "./parameters.js";
+import { type Tap, noTap } from "./taps.js";
+
+/** SenseVoice's SAN-M encoder: stem, transcription layers, norm, timestamp-prediction layers, norm. */
+export interface SanmEncoder {
+  readonly config: EncoderConfig;
+  readonly stem: EncoderLayer;
+  readonly layers: readonly EncoderLayer[];
+  readonly norm: LayerNorm;
+  readonly tpLayers: readonly EncoderLayer[];
+  /** Of the last timestamp-prediction layer; absent where the encoder has none. */
+  readonly tpNorm?: LayerNorm;
+}
+
+export async function loadSanmEncoder(load: ParameterLoader, config: EncoderConfig): Promise<SanmEncoder> {
+  const at = (i: number): string => `model.audio_tower.layers.${i}`;
+  const layers: EncoderLayer[] = [];
+  for (let i = 0; i <= config.layers + config.tpLayers; i++) {
+    layers.push(await loadEncoderLayer(load, at(i), { memory: true }));
+  }
+  return {
+    config,
+    stem: layers[0],
+    layers: layers.slice(1, config.layers + 1),
+    norm: await loadLayerNorm(load, `${at(config.layers)}.final_layernorm`),
+    tpLayers: layers.slice(config.layers + 1),
+    tpNorm:
+      config.tpLayers > 0
+        ? await loadLayerNorm(load, `${at(config.layers + config.tpLayers)}.final_layernorm`)
+        : undefined,
+  };
+}
+
+/**
+ * Features of packed clips → encoder states.
+ * @param features  [T, 560] f32
+ * @returns         [T, D] f32
+ * @source transformers FunAsrNanoEncoder
+ */
+export function sanmEncoder(
+  gpu: Gpu,
+  w: SanmEncoder,
+  features: Tensor,
+  segments: Segments,
+  tap: Tap = noTap,
+): Tensor {
+  const { hiddenSize, inputSize } = w.config;
+  const run = (input: Tensor, layers: readonly EncoderLayer[], stage: (i: number) => string): Tensor =>
+    gpu.chain(input, layers, (x, layer, i) => {
+      const output = encoderLayer(gpu, layer, x, segments, w.config);
+      tap(stage(i), output);
+      return output;
+    });
+  const norm = ({ weight, bias }: LayerNorm, input: Tensor, stage: string): Tensor => {
+    const output = layerNorm(gpu, input, weight, bias, w.config.layerNormEps);
+    tap(stage, output);
+    return output;
+  };
+  const table = gpu.upload(sinusoids(segments.longest, inputSize), [segments.longest, inputSize]);
+  let x = positions(gpu, features, table, Math.sqrt(hiddenSize), segments);
+  x = run(x, [w.stem], () => "encoder.stem");
+  x = run(x, w.layers, (i) => `encoder.layers.${i}`);
+  x = norm(w.norm, x, "encoder.norm");
+  x = run(x, w.tpLayers, (i) => `encoder.tp_layers.${i}`);
+  return w.tpNorm ? norm(w.tpNorm, x, "encoder.output") : x;
+}

@@ -1,0 +1,98 @@
+/** How one stage of a bundle compares. Errors are relative RMS against the double-precision run. */
+export interface StageResult {
+  readonly bundle: string;
+  readonly stage: string;
+  readonly shape: readonly number[];
+  /** Ours against f64; NaN where a value is NaN. For ids: the share that differs. */
+  readonly error: number;
+  /** PyTorch's f32 against f64. */
+  readonly torchError: number;
+  /** error / max(torchError, 1e-7) */
+  readonly ratio: number;
+  readonly maxAbs: number;
+  readonly cosine: number;
+  readonly ok: boolean;
+  /** What is wrong, where that is not a number above its bound. */
+  readonly problem?: string;
+}
+
+/** The most that our error may be, in units of PyTorch's own. */
+export const stageBound = 1.5;
+/** The most that the median stage's ratio may be. */
+export const medianBound = 1.0;
+/** PyTorch errors below this count as this. */
+export const errorFloor = 1e-7;
+
+export interface Difference {
+  readonly error: number;
+  readonly maxAbs: number;
+  readonly cosine: number;
+}
+
+/** Relative RMS error, largest absolute error and cosine of two arrays of equal length; NaN in either gives NaN. */
+export function difference(got: ArrayLike<number>, want: ArrayLike<number>): Difference {
+  let squares = 0;
+  let wantNorm = 0;
+  let gotNorm = 0;
+  let dot = 0;
+  let maxAbs = 0;
+  for (let i = 0; i < want.length; i++) {
+    const d = got[i] - want[i];
+    squares += d * d;
+    wantNorm += want[i] * want[i];
+    gotNorm += got[i] * got[i];
+    dot += got[i] * want[i];
+    maxAbs = Number.isNaN(d) ? NaN : Math.max(maxAbs, Math.abs(d));
+  }
+  const exact = squares === 0;
+  return {
+    error: exact ? 0 : Math.sqrt(squares / wantNorm),
+    maxAbs,
+    cosine: exact ? 1 : dot / Math.sqrt(wantNorm * gotNorm),
+  };
+}
+
+/** Verdict on a float stage. */
+export function compareStage(
+  where: Pick<StageResult, "bundle" | "stage" | "shape">,
+  got: ArrayLike<number>,
+  torch: ArrayLike<number>,
+  f64: ArrayLike<number>,
+): StageResult {
+  const ours = difference(got, f64);
+  const torchError = difference(torch, f64).error;
+  const ratio = ours.error / Math.max(torchError, errorFloor);
+  return { ...where, ...ours, torchError, ratio, ok: ratio <= stageBound };
+}
+
+/** Verdict on a stage of token ids: every one must be equal. */
+export function compareIds(
+  where: Pick<StageResult, "bundle" | "stage" | "shape">,
+  got: readonly number[],
+  want: readonly number[],
+): StageResult {
+  const first = want.findIndex((id, i) => id !== got[i]);
+  const wrong = want.filter((id, i) => id !== got[i]).length;
+  const ok = first < 0 && got.length === want.length;
+  const share = ok ? 0 : Math.max(wrong, 1) / want.length;
+  const result = { ...where, error: share, torchError: 0, ratio: ok ? 0 : Infinity, maxAbs: wrong, cosine: 1 - share, ok };
+  if (ok) return result;
+  return { ...result, problem: `id ${Math.max(first, 0)}: want ${want[first]}, got ${got[first]}` };
+}
+
+/** A stage that could not be compared. */
+export function failedStage(
+  where: Pick<StageResult, "bundle" | "stage" | "shape">,
+  problem: string,
+): StageResult {
+  return { ...where, error: NaN, torchError: NaN, ratio: NaN, maxAbs: NaN, cosine: NaN, ok: false, problem };
+}
+
+/** Median of the float stages' ratios; NaN where there is none or one is NaN. */
+export function medianRatio(results: readonly StageResult[]): number {
+  const ratios = results.filter(({ torchError }) => torchError !== 0).map(({ ratio }) => ratio);
+  if (ratios.length === 0 || ratios.some(Number.isNaN)) return NaN;
+  ratios.sort((a, b) => a - b);
+  const middle = ratios.length >> 1;
+  return ratios.length % 2 === 1 ? ratios[middle] : (ratios[middle - 1] + ratios[middle]) / 2;
+}

@@ -1,0 +1,280 @@
+import { parseJsonObject } from "../checkpoint/json.js";
+import { findTensor, readFloat32 } from "../checkpoint/safetensors.js";
+import { greedy } from "../decode/greedy.js";
+import { parseFrontendConfig } from "../frontend/config.js";
+import { fbank } from "../frontend/fbank.js";
+import { toWaveform } from "../frontend/features.js";
+import { lowFrameRate } from "../frontend/lfr.js";
+import type { Gpu, TensorData } from "../gpu/device.js";
+import { makeSegments } from "../gpu/segments.js";
+import type { Tensor } from "../gpu/tensor.js";
+import { embedding } from "../kernels/embedding/embedding.js";
+import { adaptor, loadAdaptor } from "../model/adaptor.js";
+import type { ModelConfig } from "../model/config.js";
+import { type FunAsrNano, type PromptTokens, adapt, encode, loadFunAsrNano, promptEmbeddings } from "../model/fun-asr-nano.js";
+import { KvCache } from "../model/kv-cache.js";
+import { ParameterLoader, type ParameterSource, type WeightFormat } from "../model/parameters.js";
+import { type Qwen3, lmHead, loadQwen3, qwen3 } from "../model/qwen3.js";
+import { loadSanmEncoder, sanmEncoder } from "../model/sanm-encoder.js";
+import { type Bundle, bundleConfig, bundleParameters, metadata, metadataCount, readIds, readLengths } from "./bundle.js";
+
+/** Stages that a run computed. Ids are in `ids`, everything else in `floats`. */
+export interface Computed {
+  readonly floats: Map<string, { data: TensorData; shape: readonly number[] }>;
+  readonly ids: Map<string, number[]>;
+}
+
+export interface RunOptions {
+  /** Parameters to use instead of the bundle's own. */
+  readonly parameters?: ParameterSource;
+  readonly weights?: WeightFormat;
+}
+
+/** Records tapped stages; rows of a sequence that was run in several steps are put together by `place`. */
+class Recorder {
+  readonly computed: Computed = { floats: new Map(), ids: new Map() };
+  #reads: Promise<void>[] = [];
+
+  constructor(private readonly gpu: Gpu) {}
+
+  tap = (stage: string, tensor: Tensor): void => this.#record(stage, tensor, undefined);
+
+  /** A tap whose rows belong at these rows of a stage with `total` rows. */
+  place(rows: readonly number[], total: number): (stage: string, tensor: Tensor) => void {
+    return (stage, tensor) => this.#record(stage, tensor, { rows, total });
+  }
+
+  /** After the step: every tapped tensor has arrived. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#reads.splice(0));
+  }
+
+  #record(stage: string, tensor: Tensor, target: { rows: readonly number[]; total: number } | undefined): void {
+    const { shape } = tensor;
+    const read = this.gpu.read(tensor).then((data) => {
+      if (!target) return void this.computed.floats.set(stage, { data, shape });
+      const width = shape[1];
+      let whole = this.computed.floats.get(stage);
+      if (!whole) {
+        whole = { data: new Float32Array(target.total * width).fill(NaN), shape: [target.total, width] };
+        this.computed.floats.set(stage, whole);
+      }
+      for (const [i, row] of target.rows.entries()) {
+        whole.data.set(data.subarray(i * width, (i + 1) * width), row * width);
+      }
+    });
+    read.catch(() => undefined); // the step reports the failure
+    this.#reads.push(read);
+  }
+}
+
+/** Runs a bundle from its first stage to its last. */
+export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = {}): Promise<Computed> {
+  const recorder = new Recorder(gpu);
+  if (bundle.start === "input.source" || bundle.start === "input.waveform") {
+    await runFrontend(bundle, recorder.computed);
+    if (!bundle.file.metadata.has("config")) return recorder.computed;
+  }
+  const config = bundleConfig(bundle);
+  const parameters = options.parameters ?? bundleParameters(bundle, config);
+  const load = new ParameterLoader(gpu, parameters, { weights: options.weights });
+  try {
+    switch (metadata(bundle, "kind")) {
+      case "encoder":
+        await runEncoder(gpu, bundle, load, config, recorder);
+        break;
+      case "adaptor":
+        await runAdaptor(gpu, bundle, load, config, recorder);
+        break;
+      case "llm":
+        await runLlm(gpu, bundle, load, config, recorder);
+        break;
+      default:
+        await runModel(gpu, bundle, await loadFunAsrNano(gpu, config, parameters, options), recorder);
+    }
+  } finally {
+    load.free();
+  }
+  return recorder.computed;
+}
+
+/** The given input, or what the front-end made of the waveform. */
+async function features(bundle: Bundle, computed: Computed): Promise<{ data: Float32Array; rows: number; width: number }> {
+  const made = computed.floats.get("input.features");
+  if (made) return { data: made.data as Float32Array, rows: made.shape[0], width: made.shape[1] };
+  return matrix(bundle, "input.features");
+}
+
+async function matrix(bundle: Bundle, name: string): Promise<{ data: Float32Array; rows: number; width: number }> {
+  const [rows, width] = findTensor(bundle.file, name).shape;
+  return { data: await readFloat32(bundle.file, name), rows, width };
+}
+
+async function runFrontend(bundle: Bundle, { floats }: Computed): Promise<void> {
+  const at = `${bundle.file.source.name}: metadata frontend`;
+  const config = parseFrontendConfig(parseJsonObject(metadata(bundle, "frontend"), at, "content"), at);
+  const name = bundle.start;
+  const { shape } = findTensor(bundle.file, name);
+  const data = await readFloat32(bundle.file, name);
+  let waveform = data;
+  if (name === "input.source") {
+    const length = shape.at(-1)!;
+    const channels = Array.from({ length: data.length / length }, (_, c) => data.slice(c * length, (c + 1) * length));
+    const sampleRate = metadataCount(bundle, "source_rate", config.samplingRate);
+    waveform = toWaveform({ channels, sampleRate }, config.samplingRate, name);
+    floats.set("frontend.resampled", { data: waveform, shape: [waveform.length] });
+  }
+  const energies = fbank(waveform, config, name);
+  floats.set("frontend.fbank", { data: energies.data, shape: [energies.frames, energies.width] });
+  const stacked = lowFrameRate(energies, config.lfrStack, config.lfrStride);
+  floats.set("input.features", { data: stacked.data, shape: [stacked.frames, stacked.width] });
+}
+
+async function runEncoder(
+  gpu: Gpu,
+  bundle: Bundle,
+  load: ParameterLoader,
+  config: ModelConfig,
+  recorder: Recorder,
+): Promise<void> {
+  const weights = await loadSanmEncoder(load, config.encoder);
+  const input = await features(bundle, recorder.computed);
+  const lengths = await readLengths(bundle, "input.segments", input.rows);
+  await gpu.step(() => {
+    const x = gpu.upload(input.data, [input.rows, input.width]);
+    sanmEncoder(gpu, weights, x, makeSegments(gpu, lengths), recorder.tap);
+    return [];
+  });
+  await recorder.settle();
+}
+
+async function runAdaptor(
+  gpu: Gpu,
+  bundle: Bundle,
+  load: ParameterLoader,
+  config: ModelConfig,
+  recorder: Recorder,
+): Promise<void> {
+  const weights = await loadAdaptor(load, config.adaptor);
+  const input = await matrix(bundle, "encoder.output");
+  const lengths = await readLengths(bundle, "input.segments", input.rows);
+  await gpu.step(() => {
+    const x = gpu.upload(input.data, [input.rows, input.width]);
+    adaptor(gpu, weights, x, makeSegments(gpu, lengths), recorder.tap);
+    return [];
+  });
+  await recorder.settle();
+}
+
+/** Embeds packed rows [first, first + count) of each sequence inside a step. */
+type Embed = (rows: readonly number[]) => Tensor;
+
+/** Runs the LLM: all but the last `cached` rows of each sequence as one prefill, those one by one over the cache. */
+async function runRows(
+  gpu: Gpu,
+  llm: Qwen3,
+  lengths: readonly number[],
+  cached: number,
+  embed: Embed,
+  recorder: Recorder,
+): Promise<void> {
+  const total = lengths.reduce((a, b) => a + b, 0);
+  const starts = lengths.map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0));
+  const cache = new KvCache(gpu, llm.config, lengths);
+  const step = async (counts: readonly number[]): Promise<void> => {
+    const rows = counts.flatMap((count, i) =>
+      Array.from({ length: count }, (_, j) => starts[i] + cache.lengths[i] + j),
+    );
+    const tap = recorder.place(rows, total);
+    await gpu.step(() => {
+      const hidden = qwen3(gpu, llm, embed(rows), cache.append(counts), cache, tap);
+      lmHead(gpu, llm, hidden, tap);
+      return [];
+    });
+    await recorder.settle();
+  };
+  try {
+    await step(lengths.map((length) => length - cached));
+    for (let i = 0; i < cached; i++) await step(lengths.map(() => 1));
+  } finally {
+    cache.free();
+  }
+}
+
+async function runLlm(
+  gpu: Gpu,
+  bundle: Bundle,
+  load: ParameterLoader,
+  config: ModelConfig,
+  recorder: Recorder,
+): Promise<void> {
+  const llm = await loadQwen3(load, config.llm);
+  const cached = metadataCount(bundle, "cached_steps", 0);
+  if (bundle.start === "llm.inputs_embeds") {
+    const { data, rows, width } = await matrix(bundle, "llm.inputs_embeds");
+    const lengths = await readLengths(bundle, "input.token_segments", rows);
+    const embed: Embed = (wanted) => {
+      const part = new Float32Array(wanted.length * width);
+      for (const [i, row] of wanted.entries()) part.set(data.subarray(row * width, (row + 1) * width), i * width);
+      return gpu.upload(part, [wanted.length, width]);
+    };
+    return runRows(gpu, llm, lengths, cached, embed, recorder);
+  }
+  const ids = await readIds(bundle, "input.token_ids");
+  const lengths = await readLengths(bundle, "input.token_segments", ids.length);
+  const embed: Embed = (wanted) =>
+    embedding(gpu, gpu.upload(new Uint32Array(wanted.map((row) => ids[row])), [wanted.length]), llm.embedTokens);
+  return runRows(gpu, llm, lengths, cached, embed, recorder);
+}
+
+/** A sequence's prompt from its ids: the audio slot is the run of placeholder tokens. */
+function promptTokens(ids: readonly number[], audioTokenId: number): PromptTokens {
+  const audioLength = ids.filter((id) => id === audioTokenId).length;
+  return { ids, audioOffset: Math.max(ids.indexOf(audioTokenId), 0), audioLength };
+}
+
+async function runModel(gpu: Gpu, bundle: Bundle, model: FunAsrNano, recorder: Recorder): Promise<void> {
+  let audio: Tensor | undefined;
+  try {
+    const input = await features(bundle, recorder.computed);
+    const frames = await readLengths(bundle, "input.segments", input.rows);
+    const ids = await readIds(bundle, "input.token_ids");
+    const lengths = await readLengths(bundle, "input.token_segments", ids.length);
+    let start = 0;
+    const prompts = lengths.map((length) =>
+      promptTokens(ids.slice(start, (start += length)), model.config.audioTokenId),
+    );
+    await gpu.step(() => {
+      const states = encode(gpu, model, { features: input.data, frames }, recorder.tap);
+      audio = gpu.hold(adapt(gpu, model, states, frames, recorder.tap));
+      return [];
+    });
+    await recorder.settle();
+    const embeddings = audio!;
+    const embed: Embed = () => promptEmbeddings(gpu, model, prompts, embeddings);
+    await runRows(gpu, model.llm, lengths, 0, embed, recorder);
+    await generate(gpu, bundle, model, prompts, embeddings, recorder);
+  } finally {
+    if (audio) gpu.release(audio);
+    model.free();
+  }
+}
+
+async function generate(
+  gpu: Gpu,
+  bundle: Bundle,
+  model: FunAsrNano,
+  prompts: readonly PromptTokens[],
+  audio: Tensor,
+  recorder: Recorder,
+): Promise<void> {
+  const steps = metadataCount(bundle, "generate", 0);
+  if (steps === 0) return;
+  const decoded = await greedy(gpu, model, prompts, audio, {
+    stopIds: new Set(),
+    maxNewTokens: prompts.map(() => steps),
+    guardLoops: false,
+  });
+  recorder.computed.ids.set("generated_ids", decoded.flatMap(({ tokenIds }) => [...tokenIds]));
+}
+
