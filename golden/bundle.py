@@ -27,7 +27,6 @@ class Bundle:
     plain: dict[str, np.ndarray]
     metadata: dict[str, object]
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
-    plain_tolerance: float = MAX_PLAIN_ERROR
 
 
 def relative_rms(got: np.ndarray, want: np.ndarray) -> float:
@@ -51,8 +50,8 @@ def check(name: str, bundle: Bundle) -> dict[str, float]:
         proof = relative_rms(plain, f64.numpy())
         if not errors[stage] <= MAX_F32_ERROR:
             raise SystemExit(f"{name}: {stage}: f32 is {errors[stage]:.1e} from f64, at most {MAX_F32_ERROR:.0e} allowed")
-        if not proof <= bundle.plain_tolerance:
-            raise SystemExit(f"{name}: {stage}: f64 is {proof:.1e} from the formulas, at most {bundle.plain_tolerance:.0e} allowed")
+        if not proof <= MAX_PLAIN_ERROR:
+            raise SystemExit(f"{name}: {stage}: f64 is {proof:.1e} from the formulas, at most {MAX_PLAIN_ERROR:.0e} allowed")
     return errors
 
 
