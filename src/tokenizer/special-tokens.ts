@@ -1,0 +1,71 @@
+import { describe, TokenizerError } from "./errors.js";
+import { DEFAULT_AUDIO_TOKEN } from "./prompts.js";
+import type { Tokenizer } from "./tokenizer.js";
+
+/** Ids that the model's loop needs by name. */
+export interface SpecialTokens {
+  readonly imStart: number;
+  readonly imEnd: number;
+  readonly endOfText: number;
+  readonly audio: number;
+  readonly audioToken: string;
+  readonly stop: readonly number[]; // im_end, endoftext and generation_config.eos_token_id, each once
+}
+
+/** What a checkpoint's other files say of the tokens. */
+export interface SpecialTokenSetup {
+  readonly audioTokenId: number; // audio_token_id of config.json
+  readonly vocabSize?: number; // text_config.vocab_size of config.json: rows of the embedding
+  readonly audioToken?: string; // audio_token of processor_config.json
+  readonly eosTokenId?: unknown; // eos_token_id of generation_config.json: absent, null, a number or an array of numbers
+  readonly tokenizerFile?: string; // names, for errors
+  readonly configFile?: string;
+  readonly generationConfigFile?: string;
+}
+
+/**
+ * Checks that tokenizer and model agree on the tokens that the prompt and the stop rule are made of.
+ * @throws TokenizerError  a token missing from the vocabulary, an id past the embedding's rows, an audio_token_id that is
+ *                         not the tokenizer's id of the audio token, an eos_token_id of the wrong type
+ */
+export function checkSpecialTokens(tokenizer: Tokenizer, setup: SpecialTokenSetup): SpecialTokens {
+  const {
+    audioToken = DEFAULT_AUDIO_TOKEN,
+    tokenizerFile = "tokenizer.json",
+    configFile = "config.json",
+    generationConfigFile = "generation_config.json",
+  } = setup;
+  const vocabSize = setup.vocabSize ?? Infinity;
+  const idOf = (token: string): number => {
+    const id = tokenizer.id(token);
+    if (id === undefined) throw new TokenizerError(tokenizerFile, token, "in the vocabulary", "nothing");
+    if (id >= vocabSize)
+      throw new TokenizerError(tokenizerFile, `id of ${token}`, `below vocab_size ${vocabSize}`, id);
+    return id;
+  };
+  const ids = {
+    imStart: idOf("<|im_start|>"),
+    imEnd: idOf("<|im_end|>"),
+    endOfText: idOf("<|endoftext|>"),
+    audio: idOf(audioToken),
+  };
+  if (setup.audioTokenId !== ids.audio) {
+    throw new TokenizerError(
+      configFile,
+      "audio_token_id",
+      `${ids.audio}, the tokenizer's id of ${audioToken}`,
+      setup.audioTokenId,
+    );
+  }
+  const eos = eosIds(setup.eosTokenId, generationConfigFile, vocabSize);
+  return { ...ids, audioToken, stop: [...new Set([ids.imEnd, ids.endOfText, ...eos])] };
+}
+
+function eosIds(value: unknown, file: string, vocabSize: number): number[] {
+  const list: unknown[] = value === undefined || value === null ? [] : Array.isArray(value) ? value : [value];
+  return list.map((id) => {
+    if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < vocabSize) return id;
+    const limit = vocabSize === Infinity ? "" : ` below ${vocabSize}`;
+    throw new TokenizerError(file, "eos_token_id", `token ids${limit}`, describe(value));
+  });
+}

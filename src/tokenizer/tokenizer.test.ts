@@ -1,0 +1,212 @@
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { qwen3File, qwen3Tokenizer } from "../../test/helpers/qwen3.js";
+import { TokenizerError } from "./errors.js";
+import { checkSpecialTokens, type SpecialTokenSetup } from "./special-tokens.js";
+import { loadTokenizer } from "./tokenizer.js";
+
+interface Golden {
+  strings: { text: string; ids: number[]; decoded: string }[];
+}
+
+const golden = JSON.parse(
+  readFileSync(new URL("../../golden/bundles/tokenizer.json", import.meta.url), "utf8"),
+) as Golden;
+const UNUSED_ROW = 151_900; // the embedding has rows up to 151,935, the vocabulary ids up to 151,668
+
+// Plan: every golden string gives the ids of Python's tokenizers, and those ids its text, whole and streamed.
+describe("golden strings", () => {
+  it("are 200 or more", () => expect(golden.strings.length).toBeGreaterThanOrEqual(200));
+
+  it("encode to the same ids", () => {
+    const ours = golden.strings.map(({ text }) => ({ text, ids: qwen3Tokenizer().encode(text) }));
+    expect(ours).toEqual(golden.strings.map(({ text, ids }) => ({ text, ids })));
+  });
+
+  it("decode to the same text", () => {
+    expect(golden.strings.map(({ ids }) => qwen3Tokenizer().decode(ids))).toEqual(
+      golden.strings.map(({ decoded }) => decoded),
+    );
+  });
+
+  it("stream to the same text, without half characters", () => {
+    for (const { ids, decoded } of golden.strings) {
+      const decoder = qwen3Tokenizer().stream();
+      const pieces = ids.map((id) => decoder.push(id));
+      expect(pieces.join("") + decoder.flush()).toBe(decoded);
+      if (!decoded.includes("\ufffd")) expect(pieces.join("")).not.toContain("\ufffd");
+    }
+  });
+});
+
+// Plan: what no golden string has: characters cut in two, bytes that are no UTF-8, ids without a token, special tokens left out.
+describe("decode", () => {
+  const tokenizer = qwen3Tokenizer();
+  const rare = tokenizer.encode("𐍈"); // four bytes in more than one token
+
+  it("holds back a character until its last byte", () => {
+    expect(rare.length).toBeGreaterThan(1);
+    const decoder = tokenizer.stream();
+    expect(rare.map((id) => decoder.push(id))).toEqual([...rare.slice(1).map(() => ""), "𐍈"]);
+    expect(decoder.flush()).toBe("");
+  });
+
+  it("gives U+FFFD for a character that never ends, before a token or at the end", () => {
+    const imEnd = tokenizer.id("<|im_end|>")!;
+    expect(tokenizer.decode([rare[0], imEnd])).toBe("\ufffd<|im_end|>");
+    expect(tokenizer.decode([rare[0]])).toBe("\ufffd");
+    expect(tokenizer.decode([rare[0], ...tokenizer.encode("a")])).toBe("\ufffda");
+  });
+
+  it("keeps a byte order mark", () => {
+    expect(tokenizer.decode(tokenizer.encode("\ufeffabc"))).toBe("\ufeffabc");
+  });
+
+  it("gives nothing for no ids and for the embedding's unused rows", () => {
+    expect(tokenizer.decode([])).toBe("");
+    expect(tokenizer.decode([UNUSED_ROW, ...tokenizer.encode("a"), UNUSED_ROW, 1e9])).toBe("a");
+  });
+
+  it("leaves out special tokens when asked, and <think> never", () => {
+    const ids = tokenizer.encode("<|im_start|>a<think>b</think><|im_end|>");
+    expect(tokenizer.decode(ids, { skipSpecial: true })).toBe("a<think>b</think>");
+    expect(tokenizer.decode(ids)).toBe("<|im_start|>a<think>b</think><|im_end|>");
+  });
+
+  it("gives back what was encoded, in normal form C", () => {
+    const check = (text: string): void => {
+      expect(tokenizer.decode(tokenizer.encode(text))).toBe(text.normalize("NFC"));
+    };
+    fc.assert(fc.property(fc.string({ unit: "grapheme", maxLength: 40 }), check), { numRuns: 500 });
+  });
+
+  it("streams any ids to what they decode to", () => {
+    const check = (ids: number[]): void => {
+      const decoder = tokenizer.stream();
+      const pieces = ids.map((id) => decoder.push(id)).join("");
+      expect(pieces + decoder.flush()).toBe(tokenizer.decode(ids));
+      expect(pieces).not.toMatch(/\p{Surrogate}/u);
+    };
+    fc.assert(fc.property(fc.array(fc.nat(151_935), { maxLength: 20 }), check), { numRuns: 500 });
+  });
+});
+
+// Plan: files of the wrong kind or damaged are refused by a line that names the file and the field.
+describe("loadTokenizer: refusals", () => {
+  const small = {
+    model: { type: "BPE", vocab: { a: 0 }, merges: [] },
+    decoder: { type: "ByteLevel" },
+    added_tokens: [],
+  };
+  it.each([
+    [null, "t.json: top level must be an object, got null"],
+    [[], "t.json: top level must be an object, got []"],
+    [{}, "t.json: model must be an object, got nothing"],
+    [{ ...small, model: { type: "Unigram" } }, 't.json: model.type must be "BPE", got "Unigram"'],
+    [{ ...small, decoder: null }, "t.json: decoder must be an object, got null"],
+    [
+      { ...small, decoder: { type: "Metaspace" } },
+      't.json: decoder.type must be "ByteLevel", got "Metaspace"',
+    ],
+    [{ ...small, added_tokens: null }, "t.json: added_tokens must be an array, got null"],
+    [
+      { ...small, added_tokens: [{ id: 1 }] },
+      't.json: added_tokens[0] must be an object with id and content, got {"id":1}',
+    ],
+    [{ ...small, added_tokens: [{ id: 1, content: "" }] }, "t.json: added_tokens[0] must be"],
+    [small, "t.json: contents must be what @huggingface/tokenizers can load, got"],
+    [
+      { ...small, normalizer: null, post_processor: null, pre_tokenizer: { type: "Nonsense" } },
+      "t.json: contents must be",
+    ],
+  ])("%j", (json, message) => {
+    expect(() => loadTokenizer(json, {}, "t.json")).toThrow(TokenizerError);
+    expect(() => loadTokenizer(json, {}, "t.json")).toThrow(message);
+  });
+
+  it("needs no tokenizer_config.json", () => {
+    const bare = loadTokenizer(qwen3File("tokenizer.json"));
+    expect(bare.encode("Hello, 世界<|im_end|>")).toEqual(qwen3Tokenizer().encode("Hello, 世界<|im_end|>"));
+  });
+});
+
+// Plan: the ids of Qwen3 with their stop list; every disagreement between the files refused by name.
+describe("checkSpecialTokens", () => {
+  const ids = {
+    imStart: 151644,
+    imEnd: 151645,
+    endOfText: 151643,
+    audio: 151646,
+    audioToken: "<|object_ref_start|>",
+  };
+  it.each([
+    [undefined, [151645, 151643]],
+    [null, [151645, 151643]],
+    [151645, [151645, 151643]],
+    [
+      [151643, 7],
+      [151645, 151643, 7],
+    ],
+  ])("eos_token_id %j", (eosTokenId, stop) => {
+    const got = checkSpecialTokens(qwen3Tokenizer(), {
+      audioTokenId: 151646,
+      vocabSize: 151_936,
+      eosTokenId,
+    });
+    expect(got).toEqual({ ...ids, stop });
+  });
+
+  it("takes another audio token", () => {
+    const setup = { audioTokenId: 151655, audioToken: "<|image_pad|>" };
+    expect(checkSpecialTokens(qwen3Tokenizer(), setup)).toEqual({
+      ...ids,
+      audio: 151655,
+      audioToken: "<|image_pad|>",
+      stop: [151645, 151643],
+    });
+  });
+
+  it.each<[SpecialTokenSetup, string]>([
+    [
+      { audioTokenId: 151647 },
+      "config.json: audio_token_id must be 151646, the tokenizer's id of <|object_ref_start|>, got 151647",
+    ],
+    [
+      { audioTokenId: 151646, audioToken: "<|audio|>" },
+      "tokenizer.json: <|audio|> must be in the vocabulary, got nothing",
+    ],
+    [
+      { audioTokenId: 151646, vocabSize: 151_645 },
+      "tokenizer.json: id of <|im_end|> must be below vocab_size 151645, got 151645",
+    ],
+    [
+      { audioTokenId: 151646, eosTokenId: "x" },
+      'generation_config.json: eos_token_id must be token ids, got "x"',
+    ],
+    [
+      { audioTokenId: 151646, eosTokenId: [1, -1] },
+      "generation_config.json: eos_token_id must be token ids, got [1,-1]",
+    ],
+    [
+      { audioTokenId: 151646, vocabSize: 151_936, eosTokenId: 151_936 },
+      "eos_token_id must be token ids below 151936, got 151936",
+    ],
+    [{ audioTokenId: 1, configFile: "d/config.json" }, "d/config.json: audio_token_id must be"],
+  ])("refuses %j", (setup, message) => {
+    expect(() => checkSpecialTokens(qwen3Tokenizer(), setup)).toThrow(TokenizerError);
+    expect(() => checkSpecialTokens(qwen3Tokenizer(), setup)).toThrow(message);
+  });
+
+  it.each(["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|object_ref_start|>"])(
+    "refuses a vocabulary without %s",
+    (token) => {
+      const without = {
+        ...qwen3Tokenizer(),
+        id: (name: string) => (name === token ? undefined : qwen3Tokenizer().id(name)),
+      };
+      const message = `tokenizer.json: ${token} must be in the vocabulary, got nothing`;
+      expect(() => checkSpecialTokens(without, { audioTokenId: 151646 })).toThrow(message);
+    },
+  );
+});

@@ -1,0 +1,135 @@
+import { Tokenizer as Untyped } from "@huggingface/tokenizers";
+import { byteOfCharacter } from "./byte-level.js";
+import { describe, reason, TokenizerError } from "./errors.js";
+
+/** What is used of the package's class, whose own declarations do not resolve under nodenext (imports without ".js"). */
+interface Library {
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
+  id_to_token(id: number): string | undefined;
+  token_to_id(token: string): number | undefined;
+}
+
+const LibraryTokenizer = Untyped as unknown as new (tokenizer: Json, config: Json) => Library;
+
+type Json = Readonly<Record<string, unknown>>;
+
+interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  readonly special: boolean;
+}
+
+/** Text to token ids and back, for a byte-level BPE vocabulary (Qwen3's, whole or pruned). */
+export interface Tokenizer {
+  /** Content of every added token, special or not: `<|im_end|>`, `<think>` ... Text that holds one encodes to its id. */
+  readonly addedTokens: readonly string[];
+  /** @returns ids of `text`; added tokens in it are recognised, none is added */
+  encode(text: string): number[];
+  /**
+   * @param ids  token ids; those outside the vocabulary (the embedding's unused rows) decode to nothing
+   * @returns    their text; bytes that are no UTF-8 become U+FFFD
+   */
+  decode(ids: readonly number[], options?: DecodeOptions): string;
+  /** @returns the id of a token by its vocabulary spelling, e.g. `<|im_end|>` */
+  id(token: string): number | undefined;
+  /** A decoder to feed with ids as they are generated. */
+  stream(options?: DecodeOptions): StreamDecoder;
+}
+
+export interface DecodeOptions {
+  /** Leave out special tokens (`<|im_end|>`; not `<think>`, which Qwen3 does not call special). Default false. */
+  readonly skipSpecial?: boolean;
+}
+
+/** Decodes id by id; the pieces joined are what `decode` gives for all the ids. */
+export interface StreamDecoder {
+  /** @returns the text that `id` completes: whole characters only, often "" */
+  push(id: number): string;
+  /** @returns U+FFFD where a character was left unfinished, else "" */
+  flush(): string;
+}
+
+/**
+ * @param tokenizerJson    parsed tokenizer.json
+ * @param tokenizerConfig  parsed tokenizer_config.json, if there is one
+ * @param file             the name of tokenizer.json, for errors
+ * @throws TokenizerError  not a byte-level BPE tokenizer, or one that @huggingface/tokenizers cannot load
+ */
+export function loadTokenizer(
+  tokenizerJson: unknown,
+  tokenizerConfig: unknown = {},
+  file = "tokenizer.json",
+): Tokenizer {
+  if (!isObject(tokenizerJson))
+    throw new TokenizerError(file, "top level", "an object", describe(tokenizerJson));
+  expectType(file, tokenizerJson, "model", "BPE");
+  expectType(file, tokenizerJson, "decoder", "ByteLevel");
+  const added = readAddedTokens(file, tokenizerJson.added_tokens);
+  let library: Library;
+  try {
+    library = new LibraryTokenizer(tokenizerJson, isObject(tokenizerConfig) ? tokenizerConfig : {});
+  } catch (cause) {
+    throw new TokenizerError(
+      file,
+      "contents",
+      "what @huggingface/tokenizers can load",
+      `"${reason(cause)}"`,
+      { cause },
+    );
+  }
+  return wrap(library, added);
+}
+
+function wrap(library: Library, added: readonly AddedToken[]): Tokenizer {
+  const special = new Set(added.filter((token) => token.special).map((token) => token.id));
+  const stream = ({ skipSpecial = false }: DecodeOptions = {}): StreamDecoder => {
+    const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+    return {
+      push(id) {
+        const token = skipSpecial && special.has(id) ? undefined : library.id_to_token(id);
+        return token === undefined ? "" : utf8.decode(tokenBytes(token), { stream: true });
+      },
+      flush: () => utf8.decode(),
+    };
+  };
+  return {
+    addedTokens: added.map((token) => token.content),
+    encode: (text) => library.encode(text, { add_special_tokens: false }).ids,
+    decode(ids, options) {
+      const decoder = stream(options);
+      return ids.map((id) => decoder.push(id)).join("") + decoder.flush();
+    },
+    id: (token) => library.token_to_id(token),
+    stream,
+  };
+}
+
+/** Bytes that a vocabulary entry stands for; an entry with a character outside the byte alphabet stands for its own UTF-8. */
+function tokenBytes(token: string): Uint8Array {
+  const bytes = Array.from(token, (character) => byteOfCharacter.get(character));
+  return bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes) : new TextEncoder().encode(token);
+}
+
+function expectType(file: string, json: Json, field: string, type: string): void {
+  const part = json[field];
+  if (!isObject(part)) throw new TokenizerError(file, field, "an object", describe(part));
+  if (part.type !== type) throw new TokenizerError(file, `${field}.type`, `"${type}"`, describe(part.type));
+}
+
+function readAddedTokens(file: string, list: unknown): AddedToken[] {
+  if (!Array.isArray(list)) throw new TokenizerError(file, "added_tokens", "an array", describe(list));
+  return list.map((token: unknown, i) => {
+    const ok =
+      isObject(token) &&
+      typeof token.content === "string" &&
+      token.content !== "" &&
+      Number.isInteger(token.id);
+    if (!ok)
+      throw new TokenizerError(file, `added_tokens[${i}]`, "an object with id and content", describe(token));
+    return { id: token.id as number, content: token.content as string, special: token.special === true };
+  });
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
