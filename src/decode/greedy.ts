@@ -115,7 +115,13 @@ function prefill(
   ids: Tensor,
 ): Tensor {
   const embeds = promptEmbeddings(gpu, model, prompts, audio);
-  const hidden = qwen3(gpu, model.llm, embeds, cache.append(prompts.map((prompt) => prompt.ids.length)), cache);
+  const hidden = qwen3(
+    gpu,
+    model.llm,
+    embeds,
+    cache.append(prompts.map((prompt) => prompt.ids.length)),
+    cache,
+  );
   let row = -1;
   const last = prompts.map((prompt) => (row += prompt.ids.length));
   return argmax(gpu, lmHead(gpu, model.llm, takeRows(gpu, hidden, last)), ids);

@@ -121,7 +121,8 @@ export class Gpu {
   keep(shape: readonly number[], dtype: DType): Tensor {
     const bytes = byteCount(shape, dtype);
     const limit = this.device.limits.maxBufferSize;
-    if (bytes > limit) throw new GpuError(`[${shape.join(", ")}] ${dtype} takes ${bytes} bytes, a buffer holds ${limit}`);
+    if (bytes > limit)
+      throw new GpuError(`[${shape.join(", ")}] ${dtype} takes ${bytes} bytes, a buffer holds ${limit}`);
     const size = Math.max(bytes, 4);
     const allocation = this.#create(
       size,
@@ -140,7 +141,9 @@ export class Gpu {
   /** Writes into a kept tensor, after what was submitted and before what will be. Length and offset in multiples of 4. */
   write(tensor: Tensor, data: ArrayBufferView<ArrayBuffer>, byteOffset = 0): void {
     if (byteOffset + data.byteLength > tensor.bytes) {
-      throw new GpuError(`write of ${data.byteLength} bytes at ${byteOffset} passes the tensor's ${tensor.bytes}`);
+      throw new GpuError(
+        `write of ${data.byteLength} bytes at ${byteOffset} passes the tensor's ${tensor.bytes}`,
+      );
     }
     this.device.queue.writeBuffer(
       tensor.allocation.buffer,
@@ -170,7 +173,7 @@ export class Gpu {
     // Never a buffer that an earlier dispatch of this step still reads: the write runs before all of them.
     const allocation = this.#uploads.take(bytes);
     this.#uploaded.push(allocation);
-    this.device.queue.writeBuffer(allocation.buffer, 0, data.buffer as ArrayBuffer, data.byteOffset, bytes);
+    this.device.queue.writeBuffer(allocation.buffer, 0, data.buffer, data.byteOffset, bytes);
     return { shape, dtype, bytes, allocation };
   }
 
@@ -212,7 +215,11 @@ export class Gpu {
    * Applies layers in turn, each in a scope of its own; a layer's input goes back to the pool once it has run.
    * The first input stays the caller's.
    */
-  chain<T>(input: Tensor, layers: readonly T[], body: (x: Tensor, layer: T, index: number) => Tensor): Tensor {
+  chain<T>(
+    input: Tensor,
+    layers: readonly T[],
+    body: (x: Tensor, layer: T, index: number) => Tensor,
+  ): Tensor {
     const { owned } = this.#scope();
     let x = input;
     for (const [i, layer] of layers.entries()) {
@@ -347,7 +354,8 @@ export class Gpu {
     this.device.pushErrorScope("out-of-memory");
     const buffer = this.device.createBuffer({ size: bytes, usage });
     const checked = this.device.popErrorScope().then((error) => {
-      if (error) throw new GpuError(`out of device memory: a buffer of ${bytes} bytes was refused (${error.message})`);
+      if (error)
+        throw new GpuError(`out of device memory: a buffer of ${bytes} bytes was refused (${error.message})`);
     });
     checked.catch(() => undefined); // reported by the next step or finish()
     this.#memory.push(checked);

@@ -33,11 +33,17 @@ function parseBindings(name: string, text: string): Binding[] {
   )) {
     const address = space.replaceAll(" ", "");
     if (address === "uniform") continue;
-    found.push({ index: Number(index), name: variable, kind: address.endsWith("read_write") ? "write" : "read" });
+    found.push({
+      index: Number(index),
+      name: variable,
+      kind: address.endsWith("read_write") ? "write" : "read",
+    });
   }
   found.sort((a, b) => a.index - b.index);
   if (found.length === 0 || found.some((binding, i) => binding.index !== i + 1)) {
-    throw new GpuError(`${name}: storage bindings must be numbered 1, 2, 3, ... after the uniform Params at 0`);
+    throw new GpuError(
+      `${name}: storage bindings must be numbered 1, 2, 3, ... after the uniform Params at 0`,
+    );
   }
   return found;
 }
@@ -51,7 +57,8 @@ function parseParams(name: string, text: string): ParamField[] {
     .filter((field) => field !== "")
     .map((field) => {
       const match = /^(\w+)\s*:\s*(u32|i32|f32)$/.exec(field);
-      if (!match) throw new GpuError(`${name}: Params field "${field}" must be a 4-byte scalar (u32, i32, f32)`);
+      if (!match)
+        throw new GpuError(`${name}: Params field "${field}" must be a 4-byte scalar (u32, i32, f32)`);
       return { name: match[1], type: match[2] as ParamField["type"] };
     });
 }

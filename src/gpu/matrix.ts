@@ -33,7 +33,8 @@ export function keepMatrix(gpu: Gpu, rows: number, columns: number, dtype: DType
   const rowBytes = columns * bytesPerElement[dtype];
   const limit = Math.min(maxStorageBufferBindingSize, maxBufferSize);
   const most = Math.floor(limit / rowBytes);
-  if (most === 0) throw new GpuError(`a matrix row of ${rowBytes} bytes passes the binding limit of ${limit}`);
+  if (most === 0)
+    throw new GpuError(`a matrix row of ${rowBytes} bytes passes the binding limit of ${limit}`);
   const pieces: MatrixPiece[] = [];
   for (let first = 0; first < rows; first += most) {
     const count = Math.min(most, rows - first);

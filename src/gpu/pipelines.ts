@@ -32,7 +32,7 @@ export class PipelineCache {
     let key = "";
     for (const name in overrides) key += `${name}=${overrides[name]};`;
     let variants = this.#pipelines.get(kernel);
-    if (!variants) this.#pipelines.set(kernel, (variants = new Map()));
+    if (!variants) this.#pipelines.set(kernel, (variants = new Map<string, Pipeline>()));
     let pipeline = variants.get(key);
     if (!pipeline) variants.set(key, (pipeline = this.#compile(kernel, overrides)));
     return pipeline;

@@ -2,7 +2,14 @@ import type { Gpu } from "../gpu/device.js";
 import type { Segments } from "../gpu/segments.js";
 import type { Tensor } from "../gpu/tensor.js";
 import type { AdaptorConfig } from "./config.js";
-import { type Affine, type EncoderLayer, affine, encoderLayer, loadAffine, loadEncoderLayer } from "./encoder-layer.js";
+import {
+  type Affine,
+  type EncoderLayer,
+  affine,
+  encoderLayer,
+  loadAffine,
+  loadEncoderLayer,
+} from "./encoder-layer.js";
 import type { ParameterLoader } from "./parameters.js";
 import { type Tap, noTap } from "./taps.js";
 

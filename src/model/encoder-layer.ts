@@ -80,7 +80,11 @@ export function encoderLayer(
   const h = norm(x, w.inputLayernorm);
   const v = affine(gpu, h, w.vProj);
   const { ranges, tiles } = segments;
-  const context = attention(gpu, affine(gpu, h, w.qProj), affine(gpu, h, w.kProj), v, { heads, ranges, tiles });
+  const context = attention(gpu, affine(gpu, h, w.qProj), affine(gpu, h, w.kProj), v, {
+    heads,
+    ranges,
+    tiles,
+  });
   const out = affine(gpu, context, w.oProj);
   const a = w.fsmn ? add(gpu, out, fsmn(gpu, v, w.fsmn, ranges)) : out; // the memory joins after the output projection
   const r = x.shape[1] === a.shape[1] ? add(gpu, x, a) : a; // the stem changes width: no residual

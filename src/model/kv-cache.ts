@@ -34,7 +34,9 @@ export class KvCache {
     let rows = 0;
     for (const capacity of capacities) {
       if (capacity > config.maxPositions) {
-        throw new GpuError(`a sequence of ${capacity} tokens passes the model's ${config.maxPositions} positions`);
+        throw new GpuError(
+          `a sequence of ${capacity} tokens passes the model's ${config.maxPositions} positions`,
+        );
       }
       this.#starts.push(rows);
       rows += capacity;
@@ -61,7 +63,9 @@ export class KvCache {
       const start = this.#starts[sequence];
       const length = this.#lengths[sequence];
       if (length + more > this.capacities[sequence]) {
-        throw new GpuError(`KV cache: sequence ${sequence} holds ${this.capacities[sequence]} tokens, got ${length + more}`);
+        throw new GpuError(
+          `KV cache: sequence ${sequence} holds ${this.capacities[sequence]} tokens, got ${length + more}`,
+        );
       }
       for (let i = 0; i < more; i++) {
         const row = positions.length;
@@ -77,7 +81,10 @@ export class KvCache {
       angles: this.gpu.upload(ropeAngles(positions, headDim, ropeTheta), [count, headDim / 2, 2]),
       slots: this.gpu.upload(slots, [count, 2]),
       ranges: this.gpu.upload(ranges, [count, 2]),
-      tiles: makeTiles(this.gpu, counts.filter((n) => n > 0)),
+      tiles: makeTiles(
+        this.gpu,
+        counts.filter((n) => n > 0),
+      ),
     };
   }
 

@@ -19,7 +19,7 @@ export interface OpenedDevice {
   readonly software: boolean;
 }
 
-const noAdapter =
+export const noAdapter =
   "no WebGPU adapter found: on Debian or Ubuntu run scripts/software-vulkan.sh, elsewhere install a Vulkan, Metal or D3D12 driver";
 
 let instance: GPU | undefined; // reachable for the process's life: Dawn crashes when it is collected

@@ -11,7 +11,10 @@ export async function restfulWait<T>(promise: Promise<T>): Promise<T> {
   promise.then(settle, settle);
   await new Promise<void>((resolve) => {
     const poll = (): void => {
-      if (state.settled) return resolve();
+      if (state.settled) {
+        resolve();
+        return;
+      }
       Atomics.wait(cell, 0, 0, pause);
       setImmediate(poll);
     };

@@ -28,7 +28,13 @@ export interface Bundle {
 }
 
 function refuse(bundle: { source: ByteSource }, field: string, expected: string, got: string): never {
-  throw new CheckpointError({ file: bundle.source.name, field, expected, got, advice: "see golden/README.md" });
+  throw new CheckpointError({
+    file: bundle.source.name,
+    field,
+    expected,
+    got,
+    advice: "see golden/README.md",
+  });
 }
 
 /** A metadata value. @throws CheckpointError  it is missing */
@@ -119,7 +125,8 @@ export async function readIds({ file }: Bundle, name: string): Promise<number[]>
   if (dtype !== "I64") refuse(file, name, "dtype I64", dtype);
   const bytes = await readTensor(file, name);
   const ids = [...new BigInt64Array(bytes.slice().buffer)].map(Number);
-  if (ids.some((id) => !(id >= 0 && id <= 0xffffffff))) refuse(file, name, "values from 0 to 2^32 - 1", "others");
+  if (ids.some((id) => !(id >= 0 && id <= 0xffffffff)))
+    refuse(file, name, "values from 0 to 2^32 - 1", "others");
   return ids;
 }
 

@@ -75,7 +75,15 @@ export function compareIds(
   const wrong = want.filter((id, i) => id !== got[i]).length;
   const ok = first < 0 && got.length === want.length;
   const share = ok ? 0 : Math.max(wrong, 1) / want.length;
-  const result = { ...where, error: share, torchError: 0, ratio: ok ? 0 : Infinity, maxAbs: wrong, cosine: 1 - share, ok };
+  const result = {
+    ...where,
+    error: share,
+    torchError: 0,
+    ratio: ok ? 0 : Infinity,
+    maxAbs: wrong,
+    cosine: 1 - share,
+    ok,
+  };
   if (ok) return result;
   return { ...result, problem: `id ${Math.max(first, 0)}: want ${want[first]}, got ${got[first]}` };
 }

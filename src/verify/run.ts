@@ -11,12 +11,27 @@ import type { Tensor } from "../gpu/tensor.js";
 import { embedding } from "../kernels/embedding/embedding.js";
 import { adaptor, loadAdaptor } from "../model/adaptor.js";
 import type { ModelConfig } from "../model/config.js";
-import { type FunAsrNano, type PromptTokens, adapt, encode, loadFunAsrNano, promptEmbeddings } from "../model/fun-asr-nano.js";
+import {
+  type FunAsrNano,
+  type PromptTokens,
+  adapt,
+  encode,
+  loadFunAsrNano,
+  promptEmbeddings,
+} from "../model/fun-asr-nano.js";
 import { KvCache } from "../model/kv-cache.js";
 import { ParameterLoader, type ParameterSource, type WeightFormat } from "../model/parameters.js";
 import { type Qwen3, lmHead, loadQwen3, qwen3 } from "../model/qwen3.js";
 import { loadSanmEncoder, sanmEncoder } from "../model/sanm-encoder.js";
-import { type Bundle, bundleConfig, bundleParameters, metadata, metadataCount, readIds, readLengths } from "./bundle.js";
+import {
+  type Bundle,
+  bundleConfig,
+  bundleParameters,
+  metadata,
+  metadataCount,
+  readIds,
+  readLengths,
+} from "./bundle.js";
 
 /** Stages that a run computed. Ids are in `ids`, everything else in `floats`. */
 export interface Computed {
@@ -49,7 +64,11 @@ class Recorder {
     await Promise.all(this.#reads.splice(0));
   }
 
-  #record(stage: string, tensor: Tensor, target: { rows: readonly number[]; total: number } | undefined): void {
+  #record(
+    stage: string,
+    tensor: Tensor,
+    target: { rows: readonly number[]; total: number } | undefined,
+  ): void {
     const { shape } = tensor;
     const read = this.gpu.read(tensor).then((data) => {
       if (!target) return void this.computed.floats.set(stage, { data, shape });
@@ -99,13 +118,19 @@ export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = 
 }
 
 /** The given input, or what the front-end made of the waveform. */
-async function features(bundle: Bundle, computed: Computed): Promise<{ data: Float32Array; rows: number; width: number }> {
+async function features(
+  bundle: Bundle,
+  computed: Computed,
+): Promise<{ data: Float32Array; rows: number; width: number }> {
   const made = computed.floats.get("input.features");
   if (made) return { data: made.data as Float32Array, rows: made.shape[0], width: made.shape[1] };
   return matrix(bundle, "input.features");
 }
 
-async function matrix(bundle: Bundle, name: string): Promise<{ data: Float32Array; rows: number; width: number }> {
+async function matrix(
+  bundle: Bundle,
+  name: string,
+): Promise<{ data: Float32Array; rows: number; width: number }> {
   const [rows, width] = findTensor(bundle.file, name).shape;
   return { data: await readFloat32(bundle.file, name), rows, width };
 }
@@ -119,7 +144,9 @@ async function runFrontend(bundle: Bundle, { floats }: Computed): Promise<void> 
   let waveform = data;
   if (name === "input.source") {
     const length = shape.at(-1)!;
-    const channels = Array.from({ length: data.length / length }, (_, c) => data.slice(c * length, (c + 1) * length));
+    const channels = Array.from({ length: data.length / length }, (_, c) =>
+      data.slice(c * length, (c + 1) * length),
+    );
     const sampleRate = metadataCount(bundle, "source_rate", config.samplingRate);
     waveform = toWaveform({ channels, sampleRate }, config.samplingRate, name);
     floats.set("frontend.resampled", { data: waveform, shape: [waveform.length] });
@@ -215,7 +242,8 @@ async function runLlm(
     const lengths = await readLengths(bundle, "input.token_segments", rows);
     const embed: Embed = (wanted) => {
       const part = new Float32Array(wanted.length * width);
-      for (const [i, row] of wanted.entries()) part.set(data.subarray(row * width, (row + 1) * width), i * width);
+      for (const [i, row] of wanted.entries())
+        part.set(data.subarray(row * width, (row + 1) * width), i * width);
       return gpu.upload(part, [wanted.length, width]);
     };
     return runRows(gpu, llm, lengths, cached, embed, recorder);
@@ -223,7 +251,11 @@ async function runLlm(
   const ids = await readIds(bundle, "input.token_ids");
   const lengths = await readLengths(bundle, "input.token_segments", ids.length);
   const embed: Embed = (wanted) =>
-    embedding(gpu, gpu.upload(new Uint32Array(wanted.map((row) => ids[row])), [wanted.length]), llm.embedTokens);
+    embedding(
+      gpu,
+      gpu.upload(new Uint32Array(wanted.map((row) => ids[row])), [wanted.length]),
+      llm.embedTokens,
+    );
   return runRows(gpu, llm, lengths, cached, embed, recorder);
 }
 
@@ -275,6 +307,8 @@ async function generate(
     maxNewTokens: prompts.map(() => steps),
     guardLoops: false,
   });
-  recorder.computed.ids.set("generated_ids", decoded.flatMap(({ tokenIds }) => [...tokenIds]));
+  recorder.computed.ids.set(
+    "generated_ids",
+    decoded.flatMap(({ tokenIds }) => [...tokenIds]),
+  );
 }
-

@@ -5,7 +5,14 @@ import { type StageResult, compareIds, compareStage, failedStage } from "./compa
 import { type Computed, type RunOptions, runBundle } from "./run.js";
 
 /** Order in which the pipeline makes stages, so that the first failure in a table is the first divergence. */
-const order = ["frontend.resampled", "frontend.fbank", "input", "encoder.stem", "encoder.layers", "encoder.norm"]
+const order = [
+  "frontend.resampled",
+  "frontend.fbank",
+  "input",
+  "encoder.stem",
+  "encoder.layers",
+  "encoder.norm",
+]
   .concat(["encoder.tp_layers", "encoder.output", "adaptor.projector", "adaptor.blocks"])
   .concat(["llm.inputs_embeds", "llm.layers", "llm.norm", "logits", "generated_ids"]);
 
@@ -23,7 +30,11 @@ async function readFloat64(file: SafetensorsFile, name: string): Promise<Float64
  * Runs a bundle and compares every stage that it holds. A stage that was not computed, has another shape, no f64 twin
  * or a NaN fails.
  */
-export async function verifyBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = {}): Promise<StageResult[]> {
+export async function verifyBundle(
+  gpu: Gpu,
+  bundle: Bundle,
+  options: RunOptions = {},
+): Promise<StageResult[]> {
   const computed = await runBundle(gpu, bundle, options);
   const stages = [...bundle.stages].sort((a, b) => place(a) - place(b));
   const results: StageResult[] = [];
@@ -47,7 +58,15 @@ async function verifyStage(bundle: Bundle, stage: string, computed: Computed): P
   }
   const twin = file.tensors.get(`f64.${stage}`);
   if (twin?.dtype !== "F64" || twin.byteLength !== 8 * ours.data.length) {
-    return failedStage(where, `f64.${stage}: want F64 [${shape.join(", ")}], got ${twin ? `${twin.dtype} [${twin.shape.join(", ")}]` : "none"}`);
+    return failedStage(
+      where,
+      `f64.${stage}: want F64 [${shape.join(", ")}], got ${twin ? `${twin.dtype} [${twin.shape.join(", ")}]` : "none"}`,
+    );
   }
-  return compareStage(where, ours.data, await readFloat32(file, stage), await readFloat64(file, `f64.${stage}`));
+  return compareStage(
+    where,
+    ours.data,
+    await readFloat32(file, stage),
+    await readFloat64(file, `f64.${stage}`),
+  );
 }

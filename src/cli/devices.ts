@@ -1,0 +1,68 @@
+import { Command } from "commander";
+import { isSoftware, noAdapter, webgpu } from "../node/device.js";
+import { note, print, printJson, report, count } from "./output.js";
+
+interface DeviceReport {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly device: string;
+  readonly description: string;
+  readonly software: boolean;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
+}
+
+const shown = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupsPerDimension",
+  "minStorageBufferOffsetAlignment",
+] as const;
+
+/** The adapters that WebGPU offers here, each once. */
+async function findDevices(): Promise<DeviceReport[]> {
+  const reports = new Map<string, DeviceReport>();
+  const wishes: GPURequestAdapterOptions[] = [
+    { powerPreference: "high-performance" },
+    { powerPreference: "low-power" },
+    { forceFallbackAdapter: true },
+  ];
+  for (const wish of wishes) {
+    const adapter = await webgpu().requestAdapter(wish);
+    if (!adapter) continue;
+    const { vendor, architecture, device, description } = adapter.info;
+    reports.set([vendor, architecture, device, description].join("|"), {
+      ...{ vendor, architecture, device, description },
+      software: isSoftware(adapter.info),
+      features: [...adapter.features].sort(),
+      limits: Object.fromEntries(shown.map((name) => [name, adapter.limits[name]])),
+    });
+  }
+  return [...reports.values()];
+}
+
+export function devicesCommand(): Command {
+  return new Command("devices")
+    .description("list the WebGPU adapters, their features and the limits that matter here")
+    .option("--json", "one JSON object per adapter")
+    .action(async ({ json }: { json?: boolean }, command: Command) => {
+      const devices = await findDevices();
+      if (devices.length === 0) {
+        report(new Error(noAdapter), command.optsWithGlobals<{ debug?: boolean }>().debug === true);
+        return;
+      }
+      for (const device of devices) {
+        if (json) printJson(device);
+        else printDevice(device);
+      }
+      note(`${devices.length} adapter${devices.length === 1 ? "" : "s"}; the first is used`);
+    });
+}
+
+function printDevice({ vendor, device, description, software, features, limits }: DeviceReport): void {
+  print(`${vendor} ${device}: ${description}${software ? " (software)" : ""}`);
+  print(`  features  ${features.join(", ")}`);
+  for (const [name, value] of Object.entries(limits)) print(`  ${name.padEnd(34)} ${count(value)}`);
+}

@@ -1,0 +1,128 @@
+import { Command } from "commander";
+import { type Checkpoint, type TensorEntry, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { demoModel } from "../node/demo.js";
+import { modelDirectory } from "../node/files.js";
+import { bytes, count, print, printJson, table } from "./output.js";
+
+interface Part {
+  readonly name: string;
+  readonly prefix: string;
+  /** What a migration to a larger Qwen3 does with it. */
+  readonly migration: string;
+}
+
+const parts: readonly Part[] = [
+  { name: "encoder", prefix: "model.audio_tower.", migration: "reused whatever the LLM" },
+  {
+    name: "adaptor",
+    prefix: "model.multi_modal_projector.",
+    migration: "rebuilt at the LLM's width; linear_1 keeps its shape",
+  },
+  { name: "embedding", prefix: "model.language_model.embed_tokens.", migration: "replaced with the LLM" },
+  { name: "LLM layers", prefix: "model.language_model.", migration: "replaced with the LLM" },
+  { name: "head", prefix: "lm_head.", migration: "replaced with the LLM" },
+];
+
+interface PartReport {
+  readonly name: string;
+  readonly tensors: number;
+  readonly parameters: number;
+  readonly bytes: number;
+  readonly dtypes: readonly string[];
+  readonly migration: string;
+}
+
+function elements({ shape }: TensorEntry): number {
+  return shape.reduce((a, b) => a * b, 1);
+}
+
+/** Tensors by component, each counted once, from the files. */
+function countParts(checkpoint: Checkpoint): PartReport[] {
+  const entries = [...checkpoint.tensors.values()];
+  return parts.map(({ name, prefix, migration }) => {
+    const own = entries.filter(
+      (e) => parts.find((part) => e.name.startsWith(part.prefix))?.prefix === prefix,
+    );
+    return {
+      name,
+      tensors: own.length,
+      parameters: own.reduce((sum, entry) => sum + elements(entry), 0),
+      bytes: own.reduce((sum, { byteLength }) => sum + byteLength, 0),
+      dtypes: [...new Set(own.map(({ dtype }) => dtype))].sort(),
+      migration,
+    };
+  });
+}
+
+export function inspectCommand(): Command {
+  return new Command("inspect")
+    .description("show a checkpoint's components, shapes, parameters and bytes, counted from its files")
+    .argument("[dir]", "checkpoint directory in the transformers layout; default: the demo", demoModel)
+    .option("--tensors", "list every tensor")
+    .option("--json", "one JSON object")
+    .action(async (dir: string, options: { tensors?: boolean; json?: boolean }) => {
+      const checkpoint = await openCheckpoint(modelDirectory(dir));
+      try {
+        if (options.json) printJson(inspection(checkpoint, options.tensors === true));
+        else printInspection(checkpoint, options.tensors === true);
+      } finally {
+        await checkpoint.close();
+      }
+    });
+}
+
+function inspection(checkpoint: Checkpoint, tensors: boolean): unknown {
+  const { encoder, adaptor, llm, audioTokenId, audioTokenRule } = checkpoint.config;
+  return {
+    model: checkpoint.name,
+    parts: countParts(checkpoint),
+    parameters: checkpoint.parameterCount,
+    bytes: checkpoint.totalBytes,
+    ...{ encoder, adaptor, llm, audioTokenId, audioTokenRule },
+    tensors: tensors ? [...checkpoint.tensors.values()] : undefined,
+  };
+}
+
+function printInspection(checkpoint: Checkpoint, tensors: boolean): void {
+  const { encoder: e, adaptor: a, llm, audioTokenId, audioTokenRule } = checkpoint.config;
+  const reports = countParts(checkpoint);
+  print(`checkpoint ${checkpoint.name}`);
+  print(
+    `  encoder  SAN-M, ${e.inputSize} → ${e.hiddenSize}, 1 + ${e.layers} + ${e.tpLayers} layers, ${e.heads} heads, FFN ${e.intermediateSize}, FSMN kernel ${e.fsmnKernelSize}`,
+  );
+  print(
+    `  adaptor  ${e.hiddenSize} → ${a.projectorHiddenSize} → ${a.hiddenSize}, ${a.layers} blocks, ${a.heads} heads of ${a.hiddenSize / a.heads}, FFN ${a.intermediateSize}`,
+  );
+  print(
+    `  LLM      Qwen3, width ${llm.hiddenSize}, ${llm.layers} layers, ${llm.heads} heads of ${llm.headDim}, ${llm.kvHeads} KV heads, FFN ${llm.intermediateSize}, vocabulary ${count(llm.vocabSize)}, context ${count(llm.maxPositions)}`,
+  );
+  print(`  head     ${llm.tiedHead ? "tied to the embedding" : "of its own"}`);
+  print(
+    `  audio    token ${audioTokenId}, ${audioTokenRule === "all" ? "one per frame" : "the first eighth of the frames (low frame rate)"}\n`,
+  );
+  const rows = reports.map((part) => [
+    ...[part.name, count(part.tensors), count(part.parameters), bytes(part.bytes), part.dtypes.join(" ")],
+    part.migration,
+  ]);
+  const all = [
+    "all",
+    count(checkpoint.tensors.size),
+    count(checkpoint.parameterCount),
+    bytes(checkpoint.totalBytes),
+    "",
+    "",
+  ];
+  print(
+    table(
+      [["component", "tensors", "parameters", "bytes", "dtype", "in a migration"], ...rows, all],
+      [1, 2, 3],
+    ),
+  );
+  if (!tensors) return;
+  const list = [...checkpoint.tensors.values()].map(({ name, dtype, shape }) => [
+    name,
+    dtype,
+    `[${shape.join(", ")}]`,
+  ]);
+  print(`\n${table([["tensor", "dtype", "shape"], ...list])}`);
+}

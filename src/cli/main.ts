@@ -1,0 +1,38 @@
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { devicesCommand } from "./devices.js";
+import { inspectCommand } from "./inspect.js";
+import { exitCode, report } from "./output.js";
+import { transcribeCommand } from "./transcribe.js";
+import { verifyCommand } from "./verify.js";
+
+const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  readonly version: string;
+};
+
+const program = new Command("funasr-webgpu")
+  .description("Fun-ASR-Nano speech recognition on WebGPU, proved layer by layer against PyTorch")
+  .version(manifest.version)
+  .option("--debug", "print stacks with errors")
+  .configureHelp({ showGlobalOptions: true })
+  .exitOverride()
+  .addCommand(transcribeCommand())
+  .addCommand(verifyCommand())
+  .addCommand(inspectCommand())
+  .addCommand(devicesCommand());
+for (const command of program.commands) command.exitOverride();
+
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(exitCode.done); // the reader, such as head, has seen enough
+  throw error;
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? exitCode.done : exitCode.wrongUsage;
+  } else {
+    report(error, program.opts<{ debug?: boolean }>().debug === true);
+  }
+}

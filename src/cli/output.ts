@@ -1,0 +1,71 @@
+import { SingleBar } from "cli-progress";
+import { FunasrError } from "../errors.js";
+
+/** Exit codes of every command. */
+export const exitCode = { done: 0, inputFailed: 1, wrongUsage: 2 } as const;
+
+/** One result on stdout. */
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** One JSON object on a line of stdout. */
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value));
+}
+
+/** One line for the person who runs the command, on stderr. */
+export function note(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+/** Reports an error on stderr in one line, with its stack where `debug` is set, and marks the run as failed. */
+export function report(error: unknown, debug: boolean): void {
+  process.exitCode = exitCode.inputFailed;
+  const known = error instanceof FunasrError || (error instanceof Error && "code" in error); // files: ENOENT and the like
+  const message = error instanceof Error ? error.message : String(error);
+  note(`error: ${known ? "" : "unexpected: "}${message.replaceAll(/\s*\n\s*/g, " ")}`);
+  if (debug && error instanceof Error) note(error.stack ?? "");
+}
+
+/** Rows of cells as aligned lines; columns named in `right` are aligned to the right. */
+export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => (right.includes(i) ? cell.padStart(widths[i]) : cell.padEnd(widths[i])))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** A count with separators, e.g. 12,345. */
+export function count(value: number): string {
+  return value.toLocaleString("en-US");
+}
+
+/** Bytes in the largest fitting decimal unit. */
+export function bytes(value: number): string {
+  const units = ["B", "kB", "MB", "GB"];
+  const power = Math.min(Math.floor(Math.log10(Math.max(value, 1)) / 3), units.length - 1);
+  const scaled = value / 1000 ** power;
+  return `${power === 0 ? scaled : scaled.toPrecision(3)} ${units[power]}`;
+}
+
+/** A progress bar on stderr where that is a terminal, else nothing. */
+export function progressBar(
+  label: string,
+  total: number,
+): { update: (value: number) => void; stop: () => void } {
+  if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined };
+  const bar = new SingleBar({
+    format: `${label} {bar} {percentage}%`,
+    clearOnComplete: true,
+    hideCursor: true,
+    stream: process.stderr,
+  });
+  bar.start(total, 0);
+  return { update: (value) => bar.update(value), stop: () => bar.stop() };
+}

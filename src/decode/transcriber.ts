@@ -1,0 +1,263 @@
+import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { parseJsonObject } from "../checkpoint/json.js";
+import type { ModelFiles } from "../checkpoint/source.js";
+import type { DecodedAudio } from "../frontend/audio.js";
+import { type FrontendConfig, parseFrontendConfig } from "../frontend/config.js";
+import { extractFeatures, toWaveform } from "../frontend/features.js";
+import type { Gpu } from "../gpu/device.js";
+import type { Tensor } from "../gpu/tensor.js";
+import { audioTokens } from "../model/config.js";
+import {
+  type Clips,
+  type FunAsrNano,
+  type PromptTokens,
+  adapt,
+  encode,
+  loadFunAsrNano,
+} from "../model/fun-asr-nano.js";
+import type { WeightFormat } from "../model/parameters.js";
+import {
+  type PromptOptions,
+  type PromptRenderer,
+  createPromptRenderer,
+  promptIds,
+} from "../tokenizer/prompt.js";
+import { checkSpecialTokens } from "../tokenizer/special-tokens.js";
+import { type Tokenizer, loadTokenizer } from "../tokenizer/tokenizer.js";
+import { type Finish, greedy } from "./greedy.js";
+
+/** Features of one clip, ready for the encoder. */
+export interface PreparedClip {
+  readonly name: string;
+  /** [T, 560] f32 */
+  readonly features: Float32Array;
+  readonly frames: number;
+  readonly audioSeconds: number;
+  readonly frontendSeconds: number;
+}
+
+/** Wall time by stage. In a batch each stage's time is that of the whole batch. */
+export interface StageSeconds {
+  readonly frontend: number;
+  readonly encoder: number;
+  readonly adaptor: number;
+  readonly prefill: number;
+  readonly decode: number;
+}
+
+export interface Transcription {
+  readonly text: string;
+  readonly tokenIds: readonly number[];
+  readonly audioSeconds: number;
+  readonly seconds: StageSeconds;
+  readonly finish: Finish;
+}
+
+export interface TranscribeOptions extends PromptOptions {
+  /** New tokens of a clip at most. Default: 32 and one for each 60 ms of audio. */
+  readonly maxNewTokens?: number;
+  /** Called with each piece of text as it comes; `clip` is the index in the batch. */
+  readonly onText?: (clip: number, text: string) => void;
+}
+
+export interface TranscriberOptions {
+  /** Storage of the weights on the GPU. Default: as in the checkpoint. */
+  readonly weights?: WeightFormat;
+  /** Called while weights are read, with bytes done and bytes in all. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+const maxJsonBytes = 64 << 20; // Qwen3's tokenizer.json is 11 MB
+const promptSpare = 32; // tokens that an answer may have whatever the clip's length
+
+type Json = Readonly<Record<string, unknown>>;
+
+async function readJson(files: ModelFiles, file: string): Promise<Json> {
+  return parseJsonObject(await files.readText(file, maxJsonBytes), `${files.name}/${file}`, "content");
+}
+
+/** Path and content of the first of these files that the directory has; an empty object where it has none. */
+async function readFirst(files: ModelFiles, names: readonly string[]): Promise<[string, Json]> {
+  for (const name of names) {
+    if (await files.has(name)) return [`${files.name}/${name}`, await readJson(files, name)];
+  }
+  return [`${files.name}/${names[0]}`, {}];
+}
+
+/** The chat template, from its own file or from tokenizer_config.json. */
+async function readTemplate(files: ModelFiles, tokenizerConfig: Json): Promise<string | undefined> {
+  if (await files.has("chat_template.jinja")) return files.readText("chat_template.jinja", maxJsonBytes);
+  const { chat_template: template } = tokenizerConfig;
+  return typeof template === "string" ? template : undefined;
+}
+
+/** A checkpoint that turns audio into text. */
+export class Transcriber {
+  private constructor(
+    readonly gpu: Gpu,
+    readonly model: FunAsrNano,
+    readonly frontend: FrontendConfig,
+    readonly tokenizer: Tokenizer,
+    private readonly prompts: PromptRenderer,
+    private readonly stopIds: ReadonlySet<number>,
+  ) {}
+
+  /**
+   * Loads a checkpoint in the transformers layout.
+   * @throws CheckpointError, ConfigError, TokenizerError  a file is missing, damaged, or does not fit the others
+   */
+  static async load(gpu: Gpu, files: ModelFiles, options: TranscriberOptions = {}): Promise<Transcriber> {
+    const checkpoint = await openCheckpoint(files);
+    try {
+      return await Transcriber.#load(gpu, files, checkpoint, options);
+    } finally {
+      await checkpoint.close();
+    }
+  }
+
+  static async #load(
+    gpu: Gpu,
+    files: ModelFiles,
+    checkpoint: Checkpoint,
+    { weights, onProgress }: TranscriberOptions,
+  ): Promise<Transcriber> {
+    const [processorFile, processor] = await readFirst(files, [
+      "processor_config.json",
+      "preprocessor_config.json",
+    ]);
+    const [generationFile, generation] = await readFirst(files, ["generation_config.json"]);
+    const [, tokenizerConfig] = await readFirst(files, ["tokenizer_config.json"]);
+    const frontend = parseFrontendConfig(processor, processorFile);
+    const at = (file: string): string => `${files.name}/${file}`;
+    const tokenizer = loadTokenizer(
+      await readJson(files, "tokenizer.json"),
+      tokenizerConfig,
+      at("tokenizer.json"),
+    );
+    const special = checkSpecialTokens(tokenizer, {
+      audioTokenId: checkpoint.config.audioTokenId,
+      vocabSize: checkpoint.config.llm.vocabSize,
+      audioToken: typeof processor.audio_token === "string" ? processor.audio_token : undefined,
+      eosTokenId: generation.eos_token_id,
+      tokenizerFile: at("tokenizer.json"),
+      configFile: at("config.json"),
+      generationConfigFile: generationFile,
+    });
+    const prompts = createPromptRenderer({
+      template: await readTemplate(files, tokenizerConfig),
+      audioToken: special.audioToken,
+      reserved: tokenizer.addedTokens,
+    });
+    const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
+      weights,
+      onProgress: (bytes) => onProgress?.(bytes, checkpoint.totalBytes),
+    });
+    return new Transcriber(gpu, model, frontend, tokenizer, prompts, new Set(special.stop));
+  }
+
+  /** Decoded audio → features. @throws AudioError  shorter than 25 ms, NaN samples */
+  prepare(audio: DecodedAudio, name: string): PreparedClip {
+    const start = performance.now();
+    const waveform = toWaveform(audio, this.frontend.samplingRate, name);
+    const { data, frames } = extractFeatures(waveform, this.frontend, name);
+    return {
+      name,
+      features: data,
+      frames,
+      audioSeconds: audio.channels[0].length / audio.sampleRate,
+      frontendSeconds: (performance.now() - start) / 1000,
+    };
+  }
+
+  /** Transcribes a batch of clips in one packed run; a clip's result does not depend on the others. */
+  async transcribe(
+    clips: readonly PreparedClip[],
+    options: TranscribeOptions = {},
+  ): Promise<Transcription[]> {
+    const { gpu, model } = this;
+    const frames = clips.map((clip) => clip.frames);
+    const clock = new Stopwatch();
+    const states = await this.#encode({ features: concatenate(clips), frames });
+    const encoder = clock.lap();
+    const audio = await this.#adapt(states, frames);
+    const adaptor = clock.lap();
+    const streams = clips.map(() => this.tokenizer.stream({ skipSpecial: true }));
+    let prefill = 0;
+    const decoded = await greedy(gpu, model, this.#prompts(frames, options), audio, {
+      stopIds: this.stopIds,
+      maxNewTokens: frames.map((count) => options.maxNewTokens ?? promptSpare + count),
+      onPrefill: () => (prefill = clock.lap()),
+      onToken: (clip, id) => {
+        const text = options.onText && streams[clip].push(id);
+        if (text) options.onText?.(clip, text);
+      },
+    }).finally(() => gpu.release(audio));
+    const decode = clock.lap();
+    return decoded.map(({ tokenIds, finish }, i) => ({
+      text: this.tokenizer.decode(tokenIds, { skipSpecial: true }).trim(),
+      tokenIds,
+      audioSeconds: clips[i].audioSeconds,
+      seconds: { frontend: clips[i].frontendSeconds, encoder, adaptor, prefill, decode },
+      finish,
+    }));
+  }
+
+  /** Gives the weights' GPU memory back. */
+  free(): void {
+    this.model.free();
+  }
+
+  #prompts(frames: readonly number[], options: PromptOptions): PromptTokens[] {
+    const text = this.prompts.render(options);
+    return frames.map((count) => {
+      const audioLength = audioTokens(this.model.config.audioTokenRule, count);
+      return { ...promptIds(this.tokenizer, text, this.model.config.audioTokenId, audioLength), audioLength };
+    });
+  }
+
+  async #encode(clips: Clips): Promise<Tensor> {
+    let states: Tensor | undefined;
+    await this.gpu.step(() => {
+      states = this.gpu.hold(encode(this.gpu, this.model, clips));
+      return [];
+    });
+    await this.gpu.finish();
+    return states!;
+  }
+
+  async #adapt(states: Tensor, frames: readonly number[]): Promise<Tensor> {
+    let audio: Tensor | undefined;
+    try {
+      await this.gpu.step(() => {
+        audio = this.gpu.hold(adapt(this.gpu, this.model, states, frames));
+        return [];
+      });
+      await this.gpu.finish();
+    } finally {
+      this.gpu.release(states);
+    }
+    return audio!;
+  }
+}
+
+/** Seconds between laps. */
+class Stopwatch {
+  #last = performance.now();
+
+  lap(): number {
+    const now = performance.now();
+    const seconds = (now - this.#last) / 1000;
+    this.#last = now;
+    return seconds;
+  }
+}
+
+function concatenate(clips: readonly PreparedClip[]): Float32Array {
+  const all = new Float32Array(clips.reduce((sum, { features }) => sum + features.length, 0));
+  let at = 0;
+  for (const { features } of clips) {
+    all.set(features, at);
+    at += features.length;
+  }
+  return all;
+}

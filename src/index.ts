@@ -1,0 +1,30 @@
+/** The engine without Node: give it a GPUDevice and the bytes of a checkpoint. */
+export { FunasrError } from "./errors.js";
+export { Gpu, type GpuCounts, type GpuOptions, type TensorData } from "./gpu/device.js";
+export { GpuError, ShapeError } from "./gpu/errors.js";
+export type { DType, Tensor } from "./gpu/tensor.js";
+export { CheckpointError, ConfigError } from "./checkpoint/errors.js";
+export { type Checkpoint, type TensorEntry, openCheckpoint } from "./checkpoint/checkpoint.js";
+export { type ByteSource, type ModelFiles, bytesSource, memoryFiles } from "./checkpoint/source.js";
+export type { AdaptorConfig, AudioTokenRule, EncoderConfig, LlmConfig, ModelConfig } from "./model/config.js";
+export type { WeightFormat } from "./model/parameters.js";
+export type { Tap } from "./model/taps.js";
+export { AudioError, FrontendConfigError } from "./frontend/errors.js";
+export type { DecodedAudio } from "./frontend/audio.js";
+export type { FrontendConfig } from "./frontend/config.js";
+export { decodeAudio } from "./frontend/decode.js";
+export { extractFeatures, toWaveform } from "./frontend/features.js";
+export { PromptError, TokenizerError } from "./tokenizer/errors.js";
+export type { PromptOptions } from "./tokenizer/prompt.js";
+export { DecodeError, type Finish } from "./decode/greedy.js";
+export {
+  type PreparedClip,
+  type StageSeconds,
+  type TranscribeOptions,
+  Transcriber,
+  type TranscriberOptions,
+  type Transcription,
+} from "./decode/transcriber.js";
+export { type Bundle, openBundle } from "./verify/bundle.js";
+export { type StageResult, medianRatio } from "./verify/compare.js";
+export { verifyBundle } from "./verify/verify.js";

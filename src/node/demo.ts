@@ -1,0 +1,4 @@
+import { fileURLToPath } from "node:url";
+
+/** Directory of the demo checkpoint that ships with the package. */
+export const demoModel = fileURLToPath(new URL("../../models/demo", import.meta.url));
