@@ -11,7 +11,7 @@ import { INDEX, SINGLE, checkShards, parseIndex } from "./shards.js";
 import { missingFile } from "./source.js";
 import type { ModelFiles } from "./source.js";
 
-const MAX_CONFIG_BYTES = 10_000_000;
+const MAX_CONFIG_BYTES = 1_000_000;
 
 /** One tensor of a checkpoint. */
 export interface TensorEntry {

@@ -1,7 +1,7 @@
 import { DTYPE_BITS, isDtype, toFloat32 } from "./dtypes.js";
 import type { Dtype } from "./dtypes.js";
 import { CheckpointError, show, tensorField } from "./errors.js";
-import { isObject, parseJsonObject } from "./json.js";
+import { JsonCursor, isObject } from "./json.js";
 import type { JsonObject } from "./json.js";
 import { checkRange, decodeUtf8 } from "./source.js";
 import type { ByteSource } from "./source.js";
@@ -35,13 +35,9 @@ export interface SafetensorsFile {
 export async function openSafetensors(source: ByteSource): Promise<SafetensorsFile> {
   const start = 8 + (await headerLength(source));
   const text = decodeUtf8(await source.read(8, start - 8), source.name, "header");
-  const header = parseJsonObject(text, source.name, "header");
-  const tensors = new Map<string, TensorInfo>();
-  for (const [name, entry] of Object.entries(header)) {
-    if (name !== "__metadata__") tensors.set(name, parseEntry(source.name, name, entry, start));
-  }
+  const { tensors, metadata } = parseHeader(text, source.name, start);
   checkCoverage(source, start, tensors);
-  return { source, tensors, metadata: parseMetadata(source.name, header["__metadata__"]) };
+  return { source, tensors, metadata };
 }
 
 /** A tensor's entry by name. @throws CheckpointError if the file has none of that name */
@@ -117,6 +113,36 @@ async function headerLength(source: ByteSource): Promise<number> {
   return Number(length);
 }
 
+/** One pass over the header; nothing is kept of it but the entries and the metadata. */
+function parseHeader(text: string, file: string, start: number): Omit<SafetensorsFile, "source"> {
+  const tensors = new Map<string, TensorInfo>();
+  let metadata: ReadonlyMap<string, string> | undefined;
+  const cursor = new JsonCursor(text, file, "header");
+  cursor.object((name) => {
+    if (name === "__metadata__") {
+      cursor.unseen({ has: () => metadata !== undefined }, name);
+      metadata = parseMetadata(cursor, file);
+    } else {
+      cursor.unseen(tensors, name);
+      tensors.set(name, parseEntry(file, name, readFields(cursor), start));
+    }
+  });
+  cursor.end();
+  return { tensors, metadata: metadata ?? new Map() };
+}
+
+/** The fields of an entry that count, or what stands in its place. Other fields are read over, as the reference does. */
+function readFields(cursor: JsonCursor): unknown {
+  if (cursor.peek() !== "{") return cursor.brief();
+  const fields = new Map<string, unknown>();
+  cursor.object((field) => {
+    if (field !== "dtype" && field !== "shape" && field !== "data_offsets") return cursor.skip();
+    cursor.unseen(fields, field);
+    fields.set(field, cursor.brief());
+  });
+  return Object.fromEntries(fields);
+}
+
 function parseEntry(file: string, name: string, entry: unknown, start: number): TensorInfo {
   const refuse = (field: string | undefined, expected: string, got: string): never => {
     throw new CheckpointError({ file, field: tensorField(name, field), expected, got });
@@ -161,10 +187,11 @@ function integers(entry: JsonObject, field: string): number[] | undefined {
   return whole ? list.map((v) => v + 0) : undefined; // + 0 turns -0 into 0
 }
 
-function parseMetadata(file: string, value: unknown): ReadonlyMap<string, string> {
+function parseMetadata(cursor: JsonCursor, file: string): ReadonlyMap<string, string> {
   const metadata = new Map<string, string>();
-  if (value === undefined || value === null) return metadata;
-  if (!isObject(value)) {
+  if (cursor.peek() !== "{") {
+    const value = cursor.brief();
+    if (value === null) return metadata;
     throw new CheckpointError({
       file,
       field: "__metadata__",
@@ -172,7 +199,9 @@ function parseMetadata(file: string, value: unknown): ReadonlyMap<string, string
       got: show(value),
     });
   }
-  for (const [key, text] of Object.entries(value)) {
+  cursor.object((key) => {
+    cursor.unseen(metadata, key);
+    const text = cursor.brief();
     if (typeof text !== "string") {
       throw new CheckpointError({
         file,
@@ -182,7 +211,7 @@ function parseMetadata(file: string, value: unknown): ReadonlyMap<string, string
       });
     }
     metadata.set(key, text);
-  }
+  });
   return metadata;
 }
 

@@ -9,7 +9,7 @@ export const SINGLE = "model.safetensors";
 /** Which shard holds which tensor, where the weights are in several files. */
 export const INDEX = "model.safetensors.index.json";
 
-const MAX_INDEX_BYTES = 64_000_000;
+const MAX_INDEX_BYTES = 16_000_000;
 
 /**
  * The weight map of a sharded checkpoint.
