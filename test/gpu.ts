@@ -47,7 +47,11 @@ export function keepWeights(
   dtype: "f32" | "bf16" | "f16",
 ): Matrix {
   const matrix = keepMatrix(gpu, rows, columns, dtype);
-  writeMatrix(gpu, matrix, fromFloat32(data, dtype.toUpperCase() as "F32" | "F16" | "BF16") as Uint8Array<ArrayBuffer>);
+  writeMatrix(
+    gpu,
+    matrix,
+    fromFloat32(data, dtype.toUpperCase() as "F32" | "F16" | "BF16") as Uint8Array<ArrayBuffer>,
+  );
   return matrix;
 }
 
@@ -61,6 +65,22 @@ export function relativeRms(got: ArrayLike<number>, want: ArrayLike<number>): nu
     norm += want[i] ** 2;
   }
   return Math.sqrt(error / Math.max(norm, Number.MIN_VALUE));
+}
+
+/** Fails unless the relative RMS difference is below the bound; NaN fails. */
+export function expectClose(got: ArrayLike<number>, want: ArrayLike<number>, bound: number): void {
+  expect(relativeRms(got, want)).toBeLessThan(bound);
+}
+
+/**
+ * Makes the engine believe that the device has these limits: WebGPU raises what is asked below its defaults
+ * (128 MiB a binding, 256 MiB a buffer) to them, which is too much for a test.
+ */
+export function lowerLimits(
+  gpu: Gpu,
+  limits: { maxStorageBufferBindingSize: number; maxBufferSize: number },
+): void {
+  Object.defineProperty(gpu.device, "limits", { value: limits });
 }
 
 export { restfulWait };

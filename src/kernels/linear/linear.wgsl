@@ -10,7 +10,9 @@ override HAS_BIAS: bool = false;
 override WG: u32 = 32u; // threads per workgroup
 const TM = 4u;
 const TN = 4u;
-const BLOCK = 4u; // in vec4, so 16 terms
+const BLOCK = 4u;  // in vec4: 16 terms
+const GROUP = 64u; // in vec4: 256 terms
+alias Tile = array<array<f32, TN>, TM>;
 struct Params {
   rows: u32,     // M
   k4: u32,       // K / 4
@@ -51,6 +53,12 @@ fn accurate_exp(x: f32) -> f32 {
   return (1.0 + fma(r * r, q, r)) * bitcast<f32>((n + 127) << 23u);
 }
 
+fn accumulate(into: ptr<function, Tile>, tile: ptr<function, Tile>) {
+  for (var m = 0u; m < TM; m++) {
+    for (var n = 0u; n < TN; n++) { (*into)[m][n] += (*tile)[m][n]; }
+  }
+}
+
 fn activate(v: f32) -> f32 {
   if (ACTIVATION == 1u) { return max(v, 0.0); }
   if (ACTIVATION == 2u) { return v / (1.0 + accurate_exp(-v)); }
@@ -69,20 +77,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var wi: array<u32, TN>;
   for (var m = 0u; m < TM; m++) { xi[m] = min(row + m, p.rows - 1u) * p.k4; }
   for (var n = 0u; n < TN; n++) { wi[n] = min(column + n, p.columns - 1u) * p.k4; }
-  var total: array<array<f32, TN>, TM>;
-  for (var start = 0u; start < p.k4; start += BLOCK) {
-    var sum = array<array<f32, TN>, TM>();
-    for (var k = start; k < min(start + BLOCK, p.k4); k++) {
-      var a: array<vec4f, TM>;
-      for (var m = 0u; m < TM; m++) { a[m] = x[xi[m] + k]; }
-      for (var n = 0u; n < TN; n++) {
-        let b = weights(wi[n] + k);
-        for (var m = 0u; m < TM; m++) { sum[m][n] = mac(a[m], b, sum[m][n]); }
+  var total = Tile();
+  for (var outer = 0u; outer < p.k4; outer += GROUP) {
+    var part = Tile();
+    for (var start = outer; start < min(outer + GROUP, p.k4); start += BLOCK) {
+      var sum = Tile();
+      for (var k = start; k < min(start + BLOCK, p.k4); k++) {
+        var a: array<vec4f, TM>;
+        for (var m = 0u; m < TM; m++) { a[m] = x[xi[m] + k]; }
+        for (var n = 0u; n < TN; n++) {
+          let b = weights(wi[n] + k);
+          for (var m = 0u; m < TM; m++) { sum[m][n] = mac(a[m], b, sum[m][n]); }
+        }
       }
+      accumulate(&part, &sum);
     }
-    for (var m = 0u; m < TM; m++) {
-      for (var n = 0u; n < TN; n++) { total[m][n] += sum[m][n]; }
-    }
+    accumulate(&total, &part);
   }
   for (var m = 0u; m < TM; m++) {
     for (var n = 0u; n < TN; n++) {

@@ -1,0 +1,240 @@
+import { dotMultiply, exp, multiply, sum, transpose } from "mathjs";
+import { describe, expect, test } from "vitest";
+import { expectClose, runOp, useGpu, values } from "../../../test/gpu.js";
+import type { Gpu } from "../../gpu/device.js";
+import { ShapeError } from "../../gpu/errors.js";
+import { makeTiles } from "../../gpu/segments.js";
+import type { Tensor } from "../../gpu/tensor.js";
+import { attention } from "./attention.js";
+import { attentionRef } from "./attention.ref.js";
+
+// The context against f64: every head width from 4 to 512, runs around a tile of 4 query rows and a block of 32 keys,
+// clips packed, causal with 1, 2 and 4 query heads to a key head, over a cache, past 65,535 workgroups, scores of ±100.
+// Then bits: a clip in a batch against the clip alone, a token through the cache against the prefill, tiles of 1 and 4.
+const gpu = useGpu();
+const bound = 3e-7; // scores up to 3 in size, off by 1e-7 each, exp 4.5e-8, and sums in blocks of 32
+
+type Range = readonly [number, number];
+
+interface Case {
+  readonly heads: number;
+  readonly kvHeads?: number;
+  readonly headDim: number;
+  /** Query rows of each run */
+  readonly lengths: readonly number[];
+  /** For each query row, the key rows that it sees */
+  readonly ranges: readonly Range[];
+  readonly keyRows: number;
+}
+
+/** Every row of a clip sees the whole clip. */
+function clips(lengths: readonly number[]): Pick<Case, "lengths" | "ranges" | "keyRows"> {
+  const ranges: Range[] = [];
+  let first = 0;
+  for (const length of lengths) {
+    for (let r = 0; r < length; r++) ranges.push([first, first + length]);
+    first += length;
+  }
+  return { lengths, ranges, keyRows: first };
+}
+
+/** Sequences in a cache of `room` key rows each: `past` rows are there, `length` new ones see them and up to themselves. */
+function cached(
+  room: number,
+  runs: readonly (readonly [past: number, length: number])[],
+): ReturnType<typeof clips> {
+  const ranges = runs.flatMap(([past, length], i) =>
+    Array.from({ length }, (_, r): Range => [i * room, i * room + past + r + 1]),
+  );
+  return { lengths: runs.map(([, length]) => length), ranges, keyRows: runs.length * room };
+}
+
+interface Inputs {
+  q: Float32Array;
+  k: Float32Array;
+  v: Float32Array;
+}
+
+function inputs({ heads, kvHeads = heads, headDim, ranges, keyRows }: Case, scale = 1): Inputs {
+  return {
+    q: values(ranges.length * heads * headDim, 1).map((value) => value * scale),
+    k: values(keyRows * kvHeads * headDim, 2),
+    v: values(keyRows * kvHeads * headDim, 3),
+  };
+}
+
+async function run(c: Case, { q, k, v }: Inputs): Promise<Float32Array> {
+  const { heads, kvHeads = heads, headDim, lengths, ranges, keyRows } = c;
+  const g = gpu();
+  return runOp(g, () =>
+    attention(
+      g,
+      g.upload(q, [ranges.length, heads * headDim]),
+      g.upload(k, [keyRows, kvHeads * headDim]),
+      g.upload(v, [keyRows, kvHeads * headDim]),
+      {
+        heads,
+        kvHeads,
+        ranges: g.upload(new Uint32Array(ranges.flat()), [ranges.length, 2]),
+        tiles: makeTiles(g, lengths),
+      },
+    ),
+  );
+}
+
+function reference({ heads, kvHeads = heads, headDim, ranges }: Case, { q, k, v }: Inputs): Float64Array {
+  return attentionRef(q, k, v, ranges, { heads, kvHeads, headDim });
+}
+
+test("the reference agrees with mathjs", () => {
+  const [q, k, v] = [[[1, -1]], [[0.5, 2], [3, 1], [-1, 0.25]], [[1, 2], [3, 4], [5, 6]]]; // prettier-ignore
+  const scores = multiply(multiply(q, transpose(k)), Math.SQRT1_2);
+  const weights = exp(scores) as number[][];
+  const want = multiply(dotMultiply(weights, 1 / Number(sum(weights))), v) as number[][];
+  const one = { heads: 1, kvHeads: 1, headDim: 2 };
+  const got = attentionRef(q.flat(), k.flat(), v.flat(), [[0, 3]], one);
+  for (const i of [0, 1]) expect(got[i]).toBeCloseTo(want[0][i], 14);
+  // A row that sees one key takes its value; heads 2 and 3 of 4 share key head 1.
+  expect([...attentionRef([9, 9], [9, 9, 9], [1, 2, 3], [[1, 2], [2, 3]], { ...one, headDim: 1 })]).toEqual([2, 3]); // prettier-ignore
+  expect([...attentionRef([1, 1, 1, 1], [1, 1], [5, 6], [[0, 1]], { heads: 4, kvHeads: 2, headDim: 1 })]).toEqual([5, 5, 6, 6]); // prettier-ignore
+});
+
+describe("against f64", () => {
+  test.each<[string, Case]>([
+    ...[4, 36, 64, 128, 256, 320, 512].map((headDim): [string, Case] => [
+      `heads of ${headDim}`,
+      { heads: 3, headDim, ...clips([13, 34]) },
+    ]),
+    ...[1, 3, 4, 5, 31, 32, 33, 67, 517].map((length): [string, Case] => [
+      `a clip of ${length} rows`,
+      { heads: 2, headDim: 36, ...clips([length]) },
+    ]),
+    ["many clips", { heads: 4, headDim: 128, ...clips([1, 67, 2, 5, 33, 1]) }],
+    ...[8, 4, 2].map((kvHeads): [string, Case] => [
+      `causal, 8 heads on ${kvHeads}`,
+      { heads: 8, kvHeads, headDim: 64, ...cached(37, [[0, 37]]) },
+    ]),
+    ["prefill over a cache", { heads: 4, kvHeads: 2, headDim: 128, ...cached(90, [[40, 7], [0, 33], [71, 1]]) }], // prettier-ignore
+    ["one token over a cache", { heads: 4, kvHeads: 1, headDim: 128, ...cached(700, [[0, 1], [31, 1], [698, 1]]) }], // prettier-ignore
+    ["past 65,535 workgroups", { heads: 64, headDim: 4, ...clips(Array<number>(1025).fill(4)) }],
+  ])("%s", async (_, c) => {
+    const data = inputs(c);
+    expectClose(await run(c, data), reference(c, data), bound);
+  });
+
+  // Scores of 100 carry errors of 100 · 2^-24 = 6e-6 and more, which exp turns into relative errors of the weights.
+  test.each([[4], [128]])("scores of ±100, heads of %i", async (headDim) => {
+    const c: Case = { heads: 2, headDim, ...clips([70]) };
+    const unscaled = inputs(c);
+    const dots = unscaled.q.length > 0 ? largestScore(c, unscaled) : 0;
+    const data = inputs(c, 100 / dots);
+    expectClose(await run(c, data), reference(c, data), 6e-6);
+  });
+
+  function largestScore({ heads, headDim, ranges, keyRows }: Case, { q, k }: Inputs): number {
+    let largest = 0;
+    for (let row = 0; row < ranges.length; row++) {
+      for (let key = 0; key < keyRows; key++) {
+        let score = 0;
+        for (let i = 0; i < headDim; i++)
+          score += q[row * heads * headDim + i] * k[key * heads * headDim + i];
+        largest = Math.max(largest, Math.abs(score) / Math.sqrt(headDim));
+      }
+    }
+    return largest;
+  }
+
+  test("equal keys give the mean of the values, an offset of 1000", async () => {
+    const c: Case = { heads: 1, headDim: 64, ...clips([131]) };
+    const data = {
+      q: values(131 * 64, 1),
+      k: new Float32Array(131 * 64).fill(0.5),
+      v: values(131 * 64, 3, 1000),
+    };
+    expectClose(await run(c, data), reference(c, data), bound);
+  });
+});
+
+/** Rows [from, to) of a packed array. */
+const rowsOf = (data: Float32Array, width: number, from: number, to: number): Float32Array =>
+  data.slice(from * width, to * width);
+
+describe("bit for bit", () => {
+  test("a clip in a batch is the clip alone", async () => {
+    const lengths = [34, 1, 67, 5];
+    const batch: Case = { heads: 4, headDim: 36, ...clips(lengths) };
+    const data = inputs(batch);
+    const together = await run(batch, data);
+    let first = 0;
+    for (const length of lengths) {
+      const cut = (part: Float32Array): Float32Array => rowsOf(part, 144, first, first + length);
+      const alone = await run(
+        { ...batch, ...clips([length]) },
+        { q: cut(data.q), k: cut(data.k), v: cut(data.v) },
+      );
+      expect(cut(together)).toEqual(alone);
+      first += length;
+    }
+  });
+
+  test("a token through the cache is the last row of the prefill", async () => {
+    const shape = { heads: 4, kvHeads: 2, headDim: 128 };
+    const prefill: Case = { ...shape, ...cached(75, [[0, 75]]) };
+    const data = inputs(prefill);
+    const all = await run(prefill, data);
+    for (const past of [0, 31, 32, 33, 74]) {
+      const token: Case = { ...shape, ...cached(75, [[past, 1]]) };
+      const got = await run(token, { ...data, q: rowsOf(data.q, 512, past, past + 1) });
+      expect(got).toEqual(rowsOf(all, 512, past, past + 1));
+    }
+  });
+
+  test("tiles of 1 row and of 4 rows", async () => {
+    const c: Case = { heads: 4, kvHeads: 1, headDim: 68, ...cached(90, [[20, 70]]) };
+    const data = inputs(c);
+    expect(await run({ ...c, lengths: Array<number>(70).fill(1) }, data)).toEqual(await run(c, data));
+  });
+});
+
+test("a NaN in a key spoils the rows that see it and no other", async () => {
+  const c: Case = { heads: 1, headDim: 4, ...cached(40, [[0, 40]]) };
+  const data = inputs(c);
+  data.k[35 * 4] = NaN;
+  const got = await run(c, data);
+  const spoiled = Array.from({ length: 40 }, (_, row) => Number.isNaN(got[row * 4]));
+  expect(spoiled.indexOf(true)).toBe(35);
+  expect(spoiled.slice(35)).toEqual(Array(5).fill(true));
+});
+
+test("refusals", async () => {
+  interface Given {
+    q?: number[];
+    k?: number[];
+    v?: number[];
+    ranges?: Tensor;
+    heads?: number;
+    kvHeads?: number;
+  }
+  const call = (g: Gpu, { q = [3, 64], k = [5, 32], v = k, heads = 4, kvHeads = 2, ranges }: Given): void =>
+    void attention(g, g.empty(q), g.empty(k), g.empty(v), {
+      heads,
+      kvHeads,
+      ranges: ranges ?? g.empty([q[0], 2], "u32"),
+      tiles: makeTiles(g, [q[0]]),
+    });
+  const refused = async (given: () => Given, message: string): Promise<void> =>
+    expect(gpu().step(() => (call(gpu(), given()), []))).rejects.toThrow(new ShapeError(message));
+  const headDim = "attention: head_dim must be a multiple of 4 up to 512, got";
+  await refused(() => ({ q: [3, 66], heads: 4 }), `${headDim} 66 / 4 heads`);
+  await refused(() => ({ q: [3, 24], heads: 4 }), `${headDim} 24 / 4 heads`);
+  await refused(() => ({ q: [3, 516], heads: 1, kvHeads: 1 }), `${headDim} 516 / 1 heads`);
+  await refused(() => ({ kvHeads: 3 }), "attention: kvHeads must divide 4 heads, got 3");
+  await refused(() => ({ k: [5, 64] }), "attention: k must be [5, 32], got [5, 64]");
+  await refused(() => ({ v: [6, 32] }), "attention: v must be [5, 32], got [6, 32]");
+  await refused(
+    () => ({ ranges: gpu().empty([4, 2], "u32") }),
+    "attention: ranges must be [3, 2], got [4, 2]",
+  );
+  await refused(() => ({ ranges: gpu().empty([3, 2]) }), "attention: ranges must be u32, got f32");
+  await refused(() => ({ q: [64] }), "attention: q must have 2 dimensions, got [64]");
+});
