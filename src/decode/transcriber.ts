@@ -7,14 +7,7 @@ import { extractFeatures, toWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { audioTokens } from "../model/config.js";
-import {
-  type Clips,
-  type FunAsrNano,
-  type PromptTokens,
-  adapt,
-  encode,
-  loadFunAsrNano,
-} from "../model/fun-asr-nano.js";
+import { type FunAsrNano, type PromptTokens, adapt, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
 import type { WeightFormat } from "../model/parameters.js";
 import {
   type PromptOptions,
@@ -56,7 +49,10 @@ export interface Transcription {
 export interface TranscribeOptions extends PromptOptions {
   /** New tokens of a clip at most. Default: 32 and one for each 60 ms of audio. */
   readonly maxNewTokens?: number;
-  /** Called with each piece of text as it comes; `clip` is the index in the batch. */
+  /**
+   * Called with each piece of text as it comes; `clip` is the index in the batch. The pieces joined and trimmed are the
+   * result's text; where a loop is cut, they begin with it, the repeats having come already.
+   */
   readonly onText?: (clip: number, text: string) => void;
 }
 
@@ -174,16 +170,21 @@ export class Transcriber {
     clips: readonly PreparedClip[],
     options: TranscribeOptions = {},
   ): Promise<Transcription[]> {
+    if (clips.length === 0) return [];
     const { gpu, model } = this;
     const frames = clips.map((clip) => clip.frames);
+    const prompts = this.#prompts(frames, options); // first: an option may be refused
     const clock = new Stopwatch();
-    const states = await this.#encode({ features: concatenate(clips), frames });
+    const features = concatenate(clips);
+    const states = await this.#hold(() => encode(gpu, model, { features, frames }));
     const encoder = clock.lap();
-    const audio = await this.#adapt(states, frames);
+    const audio = await this.#hold(() => adapt(gpu, model, states, frames)).finally(() =>
+      gpu.release(states),
+    );
     const adaptor = clock.lap();
     const streams = clips.map(() => this.tokenizer.stream({ skipSpecial: true }));
     let prefill = 0;
-    const decoded = await greedy(gpu, model, this.#prompts(frames, options), audio, {
+    const decoded = await greedy(gpu, model, prompts, audio, {
       stopIds: this.stopIds,
       maxNewTokens: frames.map((count) => options.maxNewTokens ?? promptSpare + count),
       onPrefill: () => (prefill = clock.lap()),
@@ -193,6 +194,10 @@ export class Transcriber {
       },
     }).finally(() => gpu.release(audio));
     const decode = clock.lap();
+    for (const [clip, stream] of streams.entries()) {
+      const rest = stream.flush();
+      if (rest) options.onText?.(clip, rest);
+    }
     return decoded.map(({ tokenIds, finish }, i) => ({
       text: this.tokenizer.decode(tokenIds, { skipSpecial: true }).trim(),
       tokenIds,
@@ -215,28 +220,20 @@ export class Transcriber {
     });
   }
 
-  async #encode(clips: Clips): Promise<Tensor> {
-    let states: Tensor | undefined;
-    await this.gpu.step(() => {
-      states = this.gpu.hold(encode(this.gpu, this.model, clips));
-      return [];
-    });
-    await this.gpu.finish();
-    return states!;
-  }
-
-  async #adapt(states: Tensor, frames: readonly number[]): Promise<Tensor> {
-    let audio: Tensor | undefined;
+  /** Runs a step that makes one tensor, which lives until it is released. */
+  async #hold(make: () => Tensor): Promise<Tensor> {
+    let made: Tensor | undefined;
     try {
       await this.gpu.step(() => {
-        audio = this.gpu.hold(adapt(this.gpu, this.model, states, frames));
+        made = this.gpu.hold(make());
         return [];
       });
       await this.gpu.finish();
-    } finally {
-      this.gpu.release(states);
+      return made!;
+    } catch (error) {
+      if (made) this.gpu.release(made);
+      throw error;
     }
-    return audio!;
   }
 }
 
