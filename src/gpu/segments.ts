@@ -13,6 +13,9 @@ export interface Segments {
   readonly tiles: Tiles;
 }
 
+/** Query rows of one tile of attention.wgsl. */
+const tileRows = 16;
+
 /** Groups of up to `rows` neighbouring query rows whose key ranges begin at the same row. */
 export interface Tiles {
   readonly rows: number;
@@ -22,7 +25,7 @@ export interface Tiles {
 
 /** Cuts each run of rows into tiles; one-row runs make one-row tiles. Uploaded to the running step. */
 export function makeTiles(gpu: Gpu, lengths: readonly number[]): Tiles {
-  const rows = lengths.every((length) => length === 1) ? 1 : 4;
+  const rows = lengths.every((length) => length === 1) ? 1 : tileRows;
   const table: number[] = [];
   let start = 0;
   for (const length of lengths) {

@@ -4,7 +4,9 @@ import { loadKernel } from "../../gpu/kernel.js";
 import type { Tiles } from "../../gpu/segments.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 
-const kernel = loadKernel("attention/attention");
+const tiled = loadKernel("attention/attention");
+const perRow = loadKernel("attention/attention-row");
+const sliceWidth = 128; // columns of a head that a workgroup of attention.wgsl makes
 const maxHeadDim = 512;
 
 export interface AttentionOptions {
@@ -45,11 +47,12 @@ export function attention(gpu: Gpu, q: Tensor, k: Tensor, v: Tensor, options: At
   expectDType("attention", { ranges, tiles: tiles.table }, "u32");
   const y = gpu.empty(q.shape);
   const count = tiles.table.shape[0];
-  gpu.run(kernel, {
-    params: { heads, group: heads / kvHeads, head4: headDim / 4, tiles: count, scale: headDim ** -0.5 },
+  const single = tiles.rows === 1;
+  const slices = single ? 1 : Math.ceil(headDim / sliceWidth);
+  gpu.run(single ? perRow : tiled, {
+    params: { heads, group: heads / kvHeads, head4: headDim / 4, tiles: count, slices, scale: headDim ** -0.5 },
     tensors: { q, k, v, ranges, tiles: tiles.table, y },
-    groups: count * heads,
-    overrides: { TILE: tiles.rows },
+    groups: count * heads * slices,
   });
   return y;
 }
