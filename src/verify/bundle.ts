@@ -18,6 +18,10 @@ export const starts = [
 ] as const;
 export type Start = (typeof starts)[number];
 
+/** What a bundle runs. */
+export const kinds = ["frontend", "encoder", "adaptor", "llm", "model"] as const;
+export type Kind = (typeof kinds)[number];
+
 /** An open golden bundle: one case of inputs and expected stages. Format: golden/README.md. */
 export interface Bundle {
   readonly name: string;
@@ -27,7 +31,8 @@ export interface Bundle {
   readonly stages: readonly string[];
 }
 
-function refuse(bundle: { source: ByteSource }, field: string, expected: string, got: string): never {
+/** @throws CheckpointError  always */
+export function refuse(bundle: { source: ByteSource }, field: string, expected: string, got: string): never {
   throw new CheckpointError({
     file: bundle.source.name,
     field,
@@ -40,6 +45,15 @@ function refuse(bundle: { source: ByteSource }, field: string, expected: string,
 /** A metadata value. @throws CheckpointError  it is missing */
 export function metadata(bundle: Bundle, key: string): string {
   return bundle.file.metadata.get(key) ?? refuse(bundle.file, `metadata ${key}`, "a value", "none");
+}
+
+/** What the bundle runs. @throws CheckpointError  it does not say, or says something else */
+export function bundleKind(bundle: Bundle): Kind {
+  const kind = metadata(bundle, "kind");
+  return (
+    kinds.find((known) => known === kind) ??
+    refuse(bundle.file, "metadata kind", `one of ${kinds.join(", ")}`, kind)
+  );
 }
 
 /** A whole number in the metadata, `otherwise` where it is not given. @throws CheckpointError  it is no such number */

@@ -26,11 +26,13 @@ import { loadSanmEncoder, sanmEncoder } from "../model/sanm-encoder.js";
 import {
   type Bundle,
   bundleConfig,
+  bundleKind,
   bundleParameters,
   metadata,
   metadataCount,
   readIds,
   readLengths,
+  refuse,
 } from "./bundle.js";
 
 /** Stages that a run computed. Ids are in `ids`, everything else in `floats`. */
@@ -92,13 +94,14 @@ export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = 
   const recorder = new Recorder(gpu);
   if (bundle.start === "input.source" || bundle.start === "input.waveform") {
     await runFrontend(bundle, recorder.computed);
-    if (!bundle.file.metadata.has("config")) return recorder.computed;
   }
+  const kind = bundleKind(bundle);
+  if (kind === "frontend") return recorder.computed;
   const config = bundleConfig(bundle);
   const parameters = options.parameters ?? bundleParameters(bundle, config);
   const load = new ParameterLoader(gpu, parameters, { weights: options.weights });
   try {
-    switch (metadata(bundle, "kind")) {
+    switch (kind) {
       case "encoder":
         await runEncoder(gpu, bundle, load, config, recorder);
         break;
@@ -108,7 +111,7 @@ export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = 
       case "llm":
         await runLlm(gpu, bundle, load, config, recorder);
         break;
-      default:
+      case "model":
         await runModel(gpu, bundle, await loadFunAsrNano(gpu, config, parameters, options), recorder);
     }
   } finally {
@@ -131,7 +134,9 @@ async function matrix(
   bundle: Bundle,
   name: string,
 ): Promise<{ data: Float32Array; rows: number; width: number }> {
-  const [rows, width] = findTensor(bundle.file, name).shape;
+  const { shape } = findTensor(bundle.file, name);
+  if (shape.length !== 2) refuse(bundle.file, name, "2 dimensions", `[${shape.join(", ")}]`);
+  const [rows, width] = shape;
   return { data: await readFloat32(bundle.file, name), rows, width };
 }
 
@@ -237,9 +242,14 @@ async function runLlm(
 ): Promise<void> {
   const llm = await loadQwen3(load, config.llm);
   const cached = metadataCount(bundle, "cached_steps", 0);
+  const checked = (lengths: number[]): number[] => {
+    const most = Math.min(...lengths) - 1;
+    if (cached > most) refuse(bundle.file, "metadata cached_steps", `at most ${most}`, String(cached));
+    return lengths;
+  };
   if (bundle.start === "llm.inputs_embeds") {
     const { data, rows, width } = await matrix(bundle, "llm.inputs_embeds");
-    const lengths = await readLengths(bundle, "input.token_segments", rows);
+    const lengths = checked(await readLengths(bundle, "input.token_segments", rows));
     const embed: Embed = (wanted) => {
       const part = new Float32Array(wanted.length * width);
       for (const [i, row] of wanted.entries())
@@ -249,7 +259,7 @@ async function runLlm(
     return runRows(gpu, llm, lengths, cached, embed, recorder);
   }
   const ids = await readIds(bundle, "input.token_ids");
-  const lengths = await readLengths(bundle, "input.token_segments", ids.length);
+  const lengths = checked(await readLengths(bundle, "input.token_segments", ids.length));
   const embed: Embed = (wanted) =>
     embedding(
       gpu,

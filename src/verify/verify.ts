@@ -16,6 +16,10 @@ const order = [
   .concat(["encoder.tp_layers", "encoder.output", "adaptor.projector", "adaptor.blocks"])
   .concat(["llm.inputs_embeds", "llm.layers", "llm.norm", "logits", "generated_ids"]);
 
+function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((size, i) => size === b[i]);
+}
+
 function place(stage: string): number {
   const group = order.findIndex((prefix) => stage === prefix || stage.startsWith(`${prefix}.`));
   return (group < 0 ? order.length : group) * 10_000 + Number(/\d+$/.exec(stage)?.[0] ?? 0);
@@ -53,11 +57,11 @@ async function verifyStage(bundle: Bundle, stage: string, computed: Computed): P
   }
   const ours = computed.floats.get(stage);
   if (!ours) return failedStage(where, "the bundle holds this stage, the engine did not compute it");
-  if (ours.shape.length !== shape.length || ours.shape.some((size, i) => size !== shape[i])) {
+  if (!sameShape(ours.shape, shape)) {
     return failedStage(where, `shape: want [${shape.join(", ")}], got [${ours.shape.join(", ")}]`);
   }
   const twin = file.tensors.get(`f64.${stage}`);
-  if (twin?.dtype !== "F64" || twin.byteLength !== 8 * ours.data.length) {
+  if (twin?.dtype !== "F64" || !sameShape(twin.shape, shape)) {
     return failedStage(
       where,
       `f64.${stage}: want F64 [${shape.join(", ")}], got ${twin ? `${twin.dtype} [${twin.shape.join(", ")}]` : "none"}`,

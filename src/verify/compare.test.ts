@@ -1,0 +1,133 @@
+import { describe, expect, it } from "vitest";
+import { values } from "../../test/gpu.js";
+import {
+  type StageResult,
+  compareIds,
+  compareStage,
+  difference,
+  errorFloor,
+  failedStage,
+  medianRatio,
+  stageBound,
+} from "./compare.js";
+
+const where = { bundle: "case", stage: "encoder.stem", shape: [2, 2] };
+const truth = Float64Array.of(3, -4, 12, 0.5);
+
+/** `truth` with a relative RMS error of `error`, all of it in the first element. */
+function off(error: number): Float64Array {
+  const norm = Math.hypot(...truth);
+  return truth.map((value, i) => (i === 0 ? value + error * norm : value));
+}
+
+// Plan: relative RMS, largest error and cosine of known pairs; NaN in either array is NaN, never a pass.
+describe("difference", () => {
+  it("is 0 for equal arrays, zeros included", () => {
+    expect(difference(truth, truth)).toEqual({ error: 0, maxAbs: 0, cosine: 1 });
+    expect(difference([0, 0], [0, 0])).toEqual({ error: 0, maxAbs: 0, cosine: 1 });
+  });
+
+  it("is the square root of the squared error's share", () => {
+    const { error, maxAbs, cosine } = difference([3, 5], [3, 4]);
+    expect(error).toBeCloseTo(1 / 5, 12);
+    expect(maxAbs).toBe(1);
+    expect(cosine).toBeCloseTo(29 / (5 * Math.hypot(3, 5)), 12);
+  });
+
+  it("is infinite where zeros were wanted", () => expect(difference([1], [0]).error).toBe(Infinity));
+
+  it.each([
+    ["got", [NaN, 1], [1, 1]],
+    ["want", [1, 1], [NaN, 1]],
+  ])("is NaN for a NaN in %s", (_, got, want) => {
+    const result = difference(got, want);
+    expect([result.error, result.maxAbs]).toEqual([NaN, NaN]);
+  });
+
+  it("does not forget a NaN that comes before a large error", () => {
+    expect(difference([NaN, 100], [0, 1]).maxAbs).toBeNaN();
+  });
+});
+
+// Plan: the verdict just below and just above 1.5 times PyTorch's error, the floor of 1e-7, NaN on every side.
+describe("compareStage", () => {
+  const torchError = 4e-6;
+  const torch = off(torchError);
+
+  it.each([
+    [stageBound * 0.999, true],
+    [stageBound * 1.001, false],
+  ])("%f times PyTorch's error: ok %s", (times, ok) => {
+    const result = compareStage(where, off(times * torchError), torch, truth);
+    expect(result.ratio).toBeCloseTo(times, 3);
+    expect(result.ok).toBe(ok);
+  });
+
+  it.each([
+    [1.4, true],
+    [1.6, false],
+  ])("%f times the floor where PyTorch is exact: ok %s", (times, ok) => {
+    const result = compareStage(where, off(times * errorFloor), truth, truth);
+    expect(result.ratio).toBeCloseTo(times, 3);
+    expect(result.ok).toBe(ok);
+  });
+
+  it.each([
+    ["ours", [NaN, -4, 12, 0.5], torch, truth],
+    ["PyTorch's", truth, [NaN, -4, 12, 0.5], truth],
+    ["f64", truth, torch, [NaN, -4, 12, 0.5]],
+  ])("fails for a NaN in %s", (_, ours, theirs, f64) => {
+    expect(compareStage(where, ours, theirs, f64).ok).toBe(false);
+  });
+
+  it("fails for infinity", () => {
+    expect(compareStage(where, [Infinity, -4, 12, 0.5], torch, truth).ok).toBe(false);
+  });
+});
+
+// Plan: equal, one wrong, too short, too long.
+describe("compareIds", () => {
+  const want = [5, 6, 7, 8];
+
+  it("accepts equal ids", () => expect(compareIds(where, want, want)).toMatchObject({ ok: true, error: 0 }));
+
+  it.each([
+    ["one wrong", [5, 6, 9, 8], "id 2: want 7, got 9", 1 / 4],
+    ["too short", [5, 6, 7], "id 3: want 8, got undefined", 1 / 4],
+    ["none", [], "id 0: want 5, got undefined", 1],
+  ])("%s", (_, got, problem, error) => {
+    expect(compareIds(where, got, want)).toMatchObject({ ok: false, problem, error });
+  });
+
+  it("too long", () => expect(compareIds(where, [...want, 9], want).ok).toBe(false));
+});
+
+// Plan: the median over float stages alone; none or a NaN gives NaN, which passes no bound.
+describe("medianRatio", () => {
+  const stage = (ratio: number, torchError = 1e-7): StageResult => ({
+    ...failedStage(where, ""),
+    ratio,
+    torchError,
+    ok: true,
+  });
+
+  it("is the middle, or the mean of the two in the middle", () => {
+    expect(medianRatio([3, 1, 2].map((ratio) => stage(ratio)))).toBe(2);
+    expect(medianRatio([4, 1, 2, 3].map((ratio) => stage(ratio)))).toBe(2.5);
+  });
+
+  it("sorts by value", () => {
+    const ratios = Array.from(values(101, 7), (value) => 10 * (value + 1));
+    const sorted = [...ratios].sort((a, b) => a - b);
+    expect(medianRatio(ratios.map((ratio) => stage(ratio)))).toBe(sorted[50]);
+  });
+
+  it("leaves ids out", () => {
+    expect(medianRatio([stage(2), compareIds(where, [1], [1]), compareIds(where, [1], [1])])).toBe(2);
+  });
+
+  it("is NaN without stages and with a failed one", () => {
+    expect(medianRatio([])).toBeNaN();
+    expect(medianRatio([stage(0.5), failedStage(where, "not computed")])).toBeNaN();
+  });
+});
