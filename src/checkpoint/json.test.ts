@@ -32,7 +32,7 @@ test("agrees with JSON.parse on valid JSON", () => {
     fc.property(fc.json({ depthSize: "large" }), fc.constantFrom("", " ", "\n\t\r "), (text, space) => {
       expect(ours(space + text + space)).toEqual(theirs(text));
     }),
-    { numRuns: 2000 },
+    { numRuns: 1000 },
   );
 });
 
@@ -63,12 +63,12 @@ test("agrees with JSON.parse on text that is nearly JSON", () => {
   );
   let valid = 0;
   fc.assert(
-    fc.property(fc.oneof(fc.string({ unit, maxLength: 6 }), fc.string({ unit: "binary" })), (text) => {
+    fc.property(fc.oneof(fc.string({ unit, maxLength: 6 }), fc.string()), (text) => {
       const want = theirs(text);
       if (want) valid++;
       expect(ours(text)).toEqual(want);
     }),
-    { numRuns: 8000 },
+    { numRuns: 4000 },
   );
   expect(valid).toBeGreaterThan(20);
 });

@@ -58,17 +58,14 @@ export class JsonCursor {
 
   /** An object: `member` is called with each name and must consume the value. */
   object(member: (name: string) => void): void {
-    this.#nested("{", "}", () => {
-      if (this.peek() !== '"') this.#refuse("a name in quotes");
-      const name = this.string();
-      this.#take(":");
-      member(name);
-    });
+    this.#open("{");
+    for (let first = true; this.#more("}", first); first = false) member(this.#name());
   }
 
   /** An array: `item` is called for each item and must consume it. */
   array(item: () => void): void {
-    this.#nested("[", "]", item);
+    this.#open("[");
+    for (let first = true; this.#more("]", first); first = false) item();
   }
 
   string(): string {
@@ -128,9 +125,15 @@ export class JsonCursor {
   /** Consumes any value and keeps nothing. */
   skip(): void {
     const c = this.peek();
-    if (c === "{") this.object(() => this.skip());
-    else if (c === "[") this.array(() => this.skip());
-    else this.#scalar();
+    if (c !== "{" && c !== "[") {
+      this.#scalar();
+      return;
+    }
+    this.#open(c);
+    for (let first = true; this.#more(c === "{" ? "}" : "]", first); first = false) {
+      if (c === "{") this.#name();
+      this.skip();
+    }
   }
 
   /** @throws CheckpointError if `name` is in `names` already */
@@ -145,18 +148,29 @@ export class JsonCursor {
     return {};
   }
 
-  #nested(open: string, close: string, item: () => void): void {
-    this.#take(open);
+  #open(bracket: string): void {
+    this.#take(bracket);
     if (++this.#depth > MAX_DEPTH) this.#refuse(`at most ${MAX_DEPTH} levels`);
-    if (this.peek() !== close) {
-      item();
-      while (this.peek() === ",") {
-        this.#at++;
-        item();
-      }
+  }
+
+  /** True if an item follows, false once the closing bracket is taken. */
+  #more(close: string, first: boolean): boolean {
+    const c = this.peek();
+    if (first && c !== close) return true;
+    if (!first && c === ",") {
+      this.#at++;
+      return true;
     }
     this.#take(close);
     this.#depth--;
+    return false;
+  }
+
+  #name(): string {
+    if (this.peek() !== '"') this.#refuse("a name in quotes");
+    const name = this.string();
+    this.#take(":");
+    return name;
   }
 
   #scalar(): string | number | boolean | null {
@@ -194,7 +208,7 @@ export class JsonCursor {
   }
 
   #take(char: string): void {
-    if (this.peek() !== char) this.#refuse(show(char));
+    if (this.peek() !== char) this.#refuse(`"${char}"`);
     this.#at++;
   }
 

@@ -9,7 +9,7 @@ import { bytesSource } from "./source.js";
 import type { ByteSource } from "./source.js";
 
 // Whatever the bytes: the file opens and every tensor reads, or a one-line CheckpointError says why not. No read, and so no allocation,
-// passes the file's size. 21,000 inputs; the seed is printed by fast-check on failure.
+// passes the file's size. 20,000 inputs; the seed is printed by fast-check on failure.
 
 /** Outcomes seen, so that a generator that only ever makes one kind is found out. */
 interface Seen {
@@ -136,17 +136,17 @@ describe("any bytes at all", () => {
     expect([...seen.refused]).toEqual(expect.arrayContaining(["size", "header length"]));
   });
 
-  test("3,000 random texts behind a true header length", async () => {
+  test("2,000 random texts behind a true header length", async () => {
     const seen = seenNothing();
     const text = fc.oneof(
       fc.json(),
-      fc.string({ unit: "binary" }),
+      fc.string({ unit: "binary", maxLength: 20 }),
       fc.string({ unit: fc.constantFrom(...'{}[]":,\\ u0a-.eF3'.split("")) }),
     );
     const bytes = fc.tuple(text, fc.nat(4)).map(([t, n]) => rawSafetensors(t, n));
     await fc.assert(
       fc.asyncProperty(bytes, (b) => check(b, seen)),
-      options(3000),
+      options(2000),
     );
     expect([...seen.refused]).toEqual(expect.arrayContaining(["header", "tensor N"]));
   });
@@ -225,6 +225,6 @@ describe("a 100 MB header", () => {
       (error: unknown) => (error instanceof CheckpointError ? "is refused" : error),
     );
     expect(opened).toBe(outcome);
-    expect(performance.now() - start).toBeLessThan(15_000); // measured 0.1 to 2 s
+    expect(performance.now() - start).toBeLessThan(30_000); // measured 0.2 to 2 s
   });
 });

@@ -136,9 +136,12 @@ function readFields(cursor: JsonCursor): unknown {
   if (cursor.peek() !== "{") return cursor.brief();
   const fields = new Map<string, unknown>();
   cursor.object((field) => {
-    if (field !== "dtype" && field !== "shape" && field !== "data_offsets") return cursor.skip();
-    cursor.unseen(fields, field);
-    fields.set(field, cursor.brief());
+    if (field === "dtype" || field === "shape" || field === "data_offsets") {
+      cursor.unseen(fields, field);
+      fields.set(field, cursor.brief());
+    } else {
+      cursor.skip();
+    }
   });
   return Object.fromEntries(fields);
 }

@@ -88,9 +88,11 @@ export function parseModelConfig(json: unknown, file = "config.json"): ModelConf
   const tied = root.has("tie_word_embeddings") ? root : text; // the outer flag decides in transformers
   const llm = parseQwen3(text, tied.boolean("tie_word_embeddings"));
   const adaptor = parseAdaptor(root, llm.hiddenSize);
-  const audioTokenId = root.integer(root.has("audio_token_id") ? "audio_token_id" : "audio_token_index", 0);
+  const old = !root.has("audio_token_id") && root.has("audio_token_index");
+  const idField = old ? "audio_token_index" : "audio_token_id";
+  const audioTokenId = root.integer(idField, 0);
   if (audioTokenId >= llm.vocabSize) {
-    throw root.refusal("audio_token_id", `an id below text_config.vocab_size ${llm.vocabSize}`, audioTokenId);
+    throw root.refusal(idField, `an id below text_config.vocab_size ${llm.vocabSize}`, audioTokenId);
   }
   return { encoder, adaptor, llm, audioTokenId, audioTokenRule: parseRule(root), raw: json };
 }

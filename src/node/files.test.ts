@@ -1,0 +1,141 @@
+import { execFileSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { refusal } from "../../test/helpers/checkpoint.js";
+import { openSafetensors, readTensor } from "../checkpoint/safetensors.js";
+import type { WriteTensor } from "../checkpoint/safetensors-write.js";
+import { modelDirectory, openFile, writeFileAtomic, writeSafetensorsFile } from "./files.js";
+
+// Files are read where asked, nothing outside the directory is reached, and a write that fails leaves what was there.
+
+const root = mkdtempSync(join(tmpdir(), "funasr-files-"));
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(root, "m-"));
+  writeFileSync(join(dir, "a.txt"), "0123456789");
+});
+afterAll(() => rmSync(root, { recursive: true }));
+
+describe("modelDirectory", () => {
+  test("lists, asks, reads text and ranges; follows links, as the hub's cache has them", async () => {
+    symlinkSync(join(dir, "a.txt"), join(dir, "link"));
+    const files = modelDirectory(dir);
+    expect(await files.list()).toEqual(["a.txt", "link"]);
+    expect([await files.has("a.txt"), await files.has("b")]).toEqual([true, false]);
+    expect(await files.readText("link", 10)).toBe("0123456789");
+    const source = await files.open("a.txt");
+    expect(source.size).toBe(10);
+    expect(new TextDecoder().decode(await source.read(3, 4))).toBe("3456");
+    expect((await source.read(10, 0)).length).toBe(0);
+    await source.close();
+  });
+
+  test.each(["../a", "/etc/passwd", "a/b", "..", "", "a\0b", "C:a"])("refuses the name %j", async (name) => {
+    const files = modelDirectory(dir);
+    const line = `${dir}: file name: expected a name without path separators or "..", got ${JSON.stringify(name)}`;
+    expect((await refusal(() => files.open(name))).message).toBe(line);
+    expect((await refusal(() => files.readText(name, 1))).message).toBe(line);
+    expect(await files.has(name)).toBe(false);
+  });
+
+  test("a missing file and a missing directory", async () => {
+    const missing = await refusal(() => modelDirectory(dir).open("b.txt"));
+    expect(missing.message).toContain(`${dir}: b.txt: expected a file of that name, got none`);
+    const gone = modelDirectory(join(dir, "gone"));
+    expect((await refusal(() => gone.list())).message).toBe(
+      `${dir}/gone: directory: expected a model directory, got none; check the path`,
+    );
+    expect((await refusal(() => modelDirectory(join(dir, "a.txt")).open("b"))).field).toBe("b");
+    expect((await refusal(() => modelDirectory(join(dir, "a.txt")).list())).field).toBe("directory");
+  });
+
+  test("a directory or a pipe in place of a file: refused, not waited for", async () => {
+    mkdirSync(join(dir, "sub"));
+    execFileSync("mkfifo", [join(dir, "pipe")]);
+    for (const name of ["sub", "pipe"]) {
+      const error = await refusal(() => modelDirectory(dir).open(name));
+      expect(error.message).toBe(`${dir}/${name}: type: expected a regular file, got something else`);
+    }
+  });
+
+  test("text above the limit, and text that is no UTF-8", async () => {
+    writeFileSync(join(dir, "bad"), Buffer.from([0xff]));
+    expect((await refusal(() => modelDirectory(dir).readText("a.txt", 9))).message).toBe(
+      `${dir}/a.txt: size: expected at most 9 bytes, got 10 bytes; is this the right file?`,
+    );
+    expect((await refusal(() => modelDirectory(dir).readText("bad", 9))).message).toContain(
+      "text: expected UTF-8",
+    );
+  });
+
+  test("a range outside the file, and a file that shrinks while open", async () => {
+    const source = await openFile(join(dir, "a.txt"));
+    const outside =
+      "bytes: expected a range inside 0..10, got 5 bytes at 6; the file is cut short or changed while it was read";
+    expect((await refusal(() => source.read(6, 5))).message).toBe(`${dir}/a.txt: ${outside}`);
+    expect((await refusal(() => source.read(-1, 1))).field).toBe("bytes");
+    truncateSync(join(dir, "a.txt"), 4);
+    expect((await refusal(() => source.read(2, 8))).message).toBe(
+      `${dir}/a.txt: size: expected 10 bytes, as when it was opened, got an end at 4; the file changed while it was read`,
+    );
+    await source.close();
+  });
+});
+
+describe("writing", () => {
+  const tensor = (data: WriteTensor["data"]): WriteTensor => ({ name: "x", dtype: "U8", shape: [3], data });
+
+  test("a safetensors file appears whole, in place of the old one, with nothing beside it", async () => {
+    const path = join(dir, "a.txt");
+    await writeSafetensorsFile(path, [tensor(Uint8Array.of(1, 2, 3))], new Map([["k", "v"]]));
+    const source = await openFile(path);
+    const file = await openSafetensors(source);
+    expect([...(await readTensor(file, "x"))]).toEqual([1, 2, 3]);
+    expect(file.metadata.get("k")).toBe("v");
+    await source.close();
+    expect(readdirSync(dir)).toEqual(["a.txt"]);
+  });
+
+  test("until the last piece is there, the old file is", async () => {
+    const path = join(dir, "a.txt");
+    const during: string[] = [];
+    await writeFileAtomic(
+      path,
+      pieces(() => during.push(readFileSync(path, "utf8"))),
+    );
+    expect(during).toEqual(["0123456789"]);
+    expect(readFileSync(path, "utf8")).toBe("ab");
+  });
+
+  test("a failure half way leaves the old file and nothing else", async () => {
+    const path = join(dir, "a.txt");
+    const late = tensor(() => Promise.reject(new Error("disk of the source died")));
+    await expect(writeSafetensorsFile(path, [late])).rejects.toThrow("disk of the source died");
+    await expect(writeSafetensorsFile(path, [tensor(new Uint8Array(2))])).rejects.toThrow(
+      "expected 3 bytes, got 2 bytes",
+    );
+    await expect(writeSafetensorsFile(join(dir, "new"), [late])).rejects.toThrow();
+    expect(readFileSync(path, "utf8")).toBe("0123456789");
+    expect(readdirSync(dir)).toEqual(["a.txt"]);
+    await expect(writeFileAtomic(join(dir, "no", "such"), [])).rejects.toThrow("ENOENT");
+    expect(existsSync(join(dir, "no"))).toBe(false);
+  });
+});
+
+function* pieces(between: () => void): Generator<Uint8Array> {
+  yield Uint8Array.of(0x61);
+  between();
+  yield Uint8Array.of(0x62);
+}
