@@ -94,7 +94,7 @@ describe("lifetimes", () => {
     const { kept } = gpu().bytes;
     const tensor = gpu().keep([10, 10], "f32");
     expect(gpu().bytes.kept).toBe(kept + 400);
-    gpu().write(tensor, values(100, 1));
+    gpu().write(tensor, new Float32Array(values(100, 1)));
     const before = gpu().bytes.reserved;
     gpu().trim();
     expect(gpu().bytes.reserved).toBeLessThan(before);
