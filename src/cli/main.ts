@@ -20,7 +20,11 @@ const program = new Command("funasr-webgpu")
   .addCommand(verifyCommand())
   .addCommand(inspectCommand())
   .addCommand(devicesCommand());
-for (const command of program.commands) command.exitOverride();
+program.showHelpAfterError("usage: funasr-webgpu <command> ...; --help lists the commands");
+for (const command of program.commands) {
+  const usage = `${program.name()} ${command.name()} ${command.usage()}`;
+  command.exitOverride().showHelpAfterError(`usage: ${usage}; --help explains the options`);
+}
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(exitCode.done); // the reader, such as head, has seen enough

@@ -19,12 +19,29 @@ export function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** Reports an error on stderr in one line, with its stack where `debug` is set, and marks the run as failed. */
-export function report(error: unknown, debug: boolean): void {
+const refusals: Readonly<Record<string, string>> = {
+  ENOENT: "expected a file of that name, got none; check the path",
+  ENOTDIR: "expected a file of that name, got none; check the path",
+  EISDIR: "expected a file, got a directory",
+  EACCES: "expected a file that may be read, got no permission",
+};
+
+/** An error's text: that of this package's own errors as it is, that of the system's in the same form. */
+function describe(error: unknown, file: string | undefined): string {
+  if (error instanceof FunasrError) return error.message;
+  if (!(error instanceof Error)) return `unexpected: ${String(error)}`;
+  const { code, path = file } = error as NodeJS.ErrnoException;
+  if (code === undefined) return `unexpected: ${error.message}`;
+  return `${path === undefined ? "" : `${path}: `}${refusals[code] ?? error.message}`;
+}
+
+/**
+ * Reports an error on stderr in one line, with its stack where `debug` is set, and marks the run as failed.
+ * @param file  the file that was worked on, for errors that do not name it
+ */
+export function report(error: unknown, debug: boolean, file?: string): void {
   process.exitCode = exitCode.inputFailed;
-  const known = error instanceof FunasrError || (error instanceof Error && "code" in error); // files: ENOENT and the like
-  const message = error instanceof Error ? error.message : String(error);
-  note(`error: ${known ? "" : "unexpected: "}${message.replaceAll(/\s*\n\s*/g, " ")}`);
+  note(`error: ${describe(error, file).replaceAll(/\s*[\r\n]\s*/g, " ")}`);
   if (debug && error instanceof Error) note(error.stack ?? "");
 }
 

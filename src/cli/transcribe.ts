@@ -103,7 +103,7 @@ async function transcribeBatch(
       const audio = await decodeAudio(await readFile(file), file);
       clips.push({ ...transcriber.prepare(audio, file), file });
     } catch (error) {
-      report(error, options.debug === true);
+      report(error, options.debug === true, file);
     }
   }
   if (clips.length === 0) return;

@@ -74,7 +74,7 @@ async function verifyAll(paths: readonly string[], options: VerifyOptions): Prom
           await source.close();
         }
       } catch (error) {
-        report(error, options.debug === true);
+        report(error, options.debug === true, path);
       }
     }
   } finally {
@@ -147,9 +147,11 @@ function summarise(results: readonly StageResult[]): void {
   const failed = results.filter(({ ok }) => !ok).length;
   const median = medianRatio(results);
   const medianFails = results.length > 0 && !(median <= medianBound);
-  note(
-    `${results.length} stages, ${failed} failed; error over PyTorch's own, against f64: median ${ratio(median)} ` +
-      `(at most ${medianBound.toFixed(1)}), bound a stage ${stageBound}`,
-  );
+  if (results.length === 0) note("no stage was compared");
+  else
+    note(
+      `${results.length} stages, ${failed} failed; error over PyTorch's own, against f64: median ${ratio(median)} ` +
+        `(at most ${medianBound.toFixed(1)}), bound a stage ${stageBound}`,
+    );
   if (results.length === 0 || failed > 0 || medianFails) process.exitCode = exitCode.inputFailed;
 }

@@ -1,0 +1,163 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { beforeAll, describe, expect, it } from "vitest";
+import { type PreparedClip, Transcriber } from "../src/decode/transcriber.js";
+import { greedy } from "../src/decode/greedy.js";
+import type { GpuCounts } from "../src/gpu/device.js";
+import { type FunAsrNano, adapt, encode } from "../src/model/fun-asr-nano.js";
+import { useGpu } from "./gpu.js";
+import { noiseClip, tinyModel } from "./helpers/tiny-model.js";
+
+const gpu = useGpu();
+let transcriber: Transcriber;
+let clips: PreparedClip[];
+
+beforeAll(async () => {
+  transcriber = await Transcriber.load(gpu(), await tinyModel({ seed: 5 }));
+  clips = [0.2, 0.5, 0.9, 1.4, 2.3].map((seconds, i) => transcriber.prepare(noiseClip(seconds, i), `${i}`));
+});
+
+/** Runs the collector; bytes of the process, and of what JavaScript holds inside and outside its heap. */
+function memory(): { resident: number; held: number } {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  collect();
+  const { rss, heapUsed, external } = process.memoryUsage();
+  return { resident: rss, held: heapUsed + external };
+}
+
+// Plan: 200 transcriptions of clips of five lengths, after 150 in which the driver's and libc's own pools grow to their size
+// (20 MB on lavapipe). GPU bytes are the same after every round of the five, so a leaked cache or activation shows at once.
+// JavaScript may hold 2 MB more, 10 kB a transcription, a quarter of a clip's features; the process 15 MB, which is what
+// its size wavers by from run to run.
+describe("200 transcriptions", () => {
+  it("leave GPU bytes and memory flat", async () => {
+    const gpuBytes = new Set<string>();
+    const round = async (): Promise<void> => {
+      for (const clip of clips) await transcriber.transcribe([clip], { maxNewTokens: 5 });
+      expect(gpu().bytes.live).toBe(0);
+      gpuBytes.add(JSON.stringify(gpu().bytes));
+    };
+    for (let i = 0; i < 30; i++) await round();
+    const early = memory();
+    for (let i = 0; i < 40; i++) await round();
+    const late = memory();
+    expect([...gpuBytes]).toHaveLength(1);
+    expect(late.held - early.held).toBeLessThan(2e6);
+    expect(late.resident - early.resident).toBeLessThan(15e6);
+  }, 120_000);
+});
+
+const layerDispatches = 13; // 2 norms, q k v o, attention, memory and its sum, fc1 fc2, 2 residual sums
+const stemDispatches = layerDispatches - 1; // no attention residual
+const blockDispatches = layerDispatches - 2; // no memory
+const decoderDispatches = 19; // 4 norms, q k v o, 2 rotations, 2 cache writes, attention, gate up down, SwiGLU, 2 sums
+
+const difference = (after: GpuCounts, before: GpuCounts): GpuCounts => ({
+  dispatches: after.dispatches - before.dispatches,
+  submits: after.submits - before.submits,
+  pipelines: after.pipelines - before.pipelines,
+  bindGroups: after.bindGroups - before.bindGroups,
+});
+
+/** What one step adds to the counts. */
+async function countStep(body: () => void): Promise<GpuCounts> {
+  const before = gpu().counts;
+  await gpu().step(() => {
+    body();
+    return [];
+  });
+  return difference(gpu().counts, before);
+}
+
+// Plan: dispatches of encoder and adaptor are the number that the layer counts predict, in one submit, for clips of any
+// length and for batches.
+describe("encoder and adaptor", () => {
+  it.each([[[2]], [[4, 0]], [[0, 1, 2, 3, 4]]])("clips %j", async (chosen) => {
+    const { model } = transcriber;
+    const { encoder, adaptor } = model.config;
+    const batch = chosen.map((i) => clips[i]);
+    const frames = batch.map((clip) => clip.frames);
+    const features = Float32Array.from(batch.flatMap((clip) => [...clip.features]));
+    const encoded = await countStep(() => encode(gpu(), model, { features, frames }));
+    const norms = 2; // after the transcription and after the timestamp layers
+    const inner = (encoder.layers + encoder.tpLayers) * layerDispatches;
+    expect(encoded).toMatchObject({ dispatches: 1 + stemDispatches + inner + norms, submits: 1 });
+    const both = await countStep(() =>
+      adapt(gpu(), model, encode(gpu(), model, { features, frames }), frames),
+    );
+    const adapted = { dispatches: both.dispatches - encoded.dispatches, submits: both.submits };
+    expect(adapted).toEqual({ dispatches: 2 + adaptor.layers * blockDispatches, submits: 1 });
+  });
+
+  it("the low frame rate's choice of rows is one dispatch more", async () => {
+    const low = await Transcriber.load(gpu(), await tinyModel({ seed: 5, rule: "low_frame_rate" }));
+    const { features, frames } = clips[1];
+    const count = (model: FunAsrNano): Promise<GpuCounts> =>
+      countStep(() => {
+        const states = encode(gpu(), model, { features, frames: [frames] });
+        adapt(gpu(), model, states, [frames]);
+      });
+    const all = await count(transcriber.model);
+    expect((await count(low.model)).dispatches).toBe(all.dispatches + 1);
+    low.free();
+  });
+});
+
+/** Counts of the prefill, then of each token's step. */
+async function countTokens(batch: readonly PreparedClip[], tokens: number): Promise<GpuCounts[]> {
+  const { model } = transcriber;
+  const frames = batch.map((clip) => clip.frames);
+  const features = Float32Array.from(batch.flatMap((clip) => [...clip.features]));
+  let audio: ReturnType<typeof adapt>;
+  await gpu().step(() => {
+    audio = gpu().hold(adapt(gpu(), model, encode(gpu(), model, { features, frames }), frames));
+    return [];
+  });
+  const prompts = frames.map((count) => ({
+    ids: [1033, 9, ...new Array<number>(count).fill(1035), 1034],
+    audioOffset: 2,
+    audioLength: count,
+  }));
+  const steps: GpuCounts[] = [];
+  let before = gpu().counts;
+  await greedy(gpu(), model, prompts, audio!, {
+    stopIds: new Set(),
+    maxNewTokens: prompts.map(() => tokens),
+    guardLoops: false,
+    onToken: (sequence) => {
+      if (sequence > 0) return;
+      steps.push(difference(gpu().counts, before));
+      before = gpu().counts;
+    },
+  });
+  gpu().release(audio!);
+  return steps;
+}
+
+// Plan: alone and in a batch, each token is one submit of as many dispatches as the layer count predicts; after the first
+// token that the cache served, no step makes a pipeline or a bind group, while the cache grows past several attention tiles.
+describe("decoding", () => {
+  it.each([
+    ["one clip", [3]],
+    ["three clips", [4, 0, 2]],
+  ])("%s", async (_, chosen) => {
+    const [prefill, first, ...rest] = await countTokens(
+      chosen.map((i) => clips[i]),
+      150,
+    );
+    const layers = transcriber.model.config.llm.layers * decoderDispatches;
+    const step = 1 + layers + 3; // embedding; norm, head, argmax
+    expect(prefill).toMatchObject({ submits: 1, dispatches: step + 2 }); // and the splice, and the last rows
+    expect(first).toMatchObject({ submits: 1, dispatches: step });
+    expect(rest).toHaveLength(148);
+    const expected: GpuCounts = { dispatches: step, submits: 1, pipelines: 0, bindGroups: 0 };
+    expect(rest).toEqual(rest.map(() => expected));
+  });
+
+  it("makes no pipeline for a second clip of another length", async () => {
+    await countTokens([clips[1]], 3);
+    const counts = await countTokens([clips[4]], 3);
+    expect(counts.map(({ pipelines }) => pipelines)).toEqual([0, 0, 0]);
+  });
+});
