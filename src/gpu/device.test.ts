@@ -90,6 +90,42 @@ describe("lifetimes", () => {
     });
   });
 
+  test("a chain gives each layer's input back, but not the first", async () => {
+    const [first, last] = await gpu().step(() => {
+      const x = add(gpu(), gpu().upload(one, [1]), gpu().upload(one, [1]));
+      const before = gpu().bytes.live;
+      const seen: number[] = [];
+      const y = gpu().chain(x, ["a", "b", "c"], (input, _, index) => {
+        seen.push(index);
+        return add(gpu(), input, x);
+      });
+      expect(seen).toEqual([0, 1, 2]);
+      expect(gpu().bytes.live).toBe(before + y.allocation.bytes);
+      expect(gpu().chain(x, [], () => y)).toBe(x);
+      return [x, y];
+    });
+    expect([...first, ...last]).toEqual([2, 8]);
+    expect(gpu().bytes.live).toBe(0);
+  });
+
+  test("a held tensor outlives its step until it is released; only the step's own can be held", async () => {
+    let held: Tensor | undefined;
+    await gpu().step(() => {
+      const x = gpu().upload(one, [1]);
+      held = gpu().hold(add(gpu(), x, x));
+      return [];
+    });
+    expect(gpu().bytes.live).toBe(held!.allocation.bytes);
+    const [y] = await gpu().step(() => [add(gpu(), held!, gpu().upload(one, [1]))]);
+    expect([...y]).toEqual([3]);
+    const again = gpu().step(() => [gpu().hold(held!)]);
+    await expect(again).rejects.toThrow(
+      new GpuError("hold: the tensor must have been made by this step's ops"),
+    );
+    gpu().release(held!);
+    expect(gpu().bytes.live).toBe(0);
+  });
+
   test("kept bytes are counted and freed; trim leaves what is kept", async () => {
     const { kept } = gpu().bytes;
     const tensor = gpu().keep([10, 10], "f32");
