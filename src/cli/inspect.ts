@@ -1,7 +1,10 @@
-import { Command } from "commander";
+import { Argument, Command } from "commander";
 import { type Checkpoint, type TensorEntry, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { parseJsonObject } from "../checkpoint/json.js";
+import type { ModelFiles } from "../checkpoint/source.js";
 import { demoModel } from "../node/demo.js";
 import { modelDirectory } from "../node/files.js";
+import { loadTokenizer } from "../tokenizer/tokenizer.js";
 import { bytes, count, print, printJson, table } from "./output.js";
 
 interface Part {
@@ -54,24 +57,48 @@ function countParts(checkpoint: Checkpoint): PartReport[] {
   });
 }
 
+const specialTokens = [
+  "<|im_start|>",
+  "<|im_end|>",
+  "<|endoftext|>",
+  "<|object_ref_start|>",
+  "<think>",
+  "</think>",
+];
+const maxTokenizerBytes = 64 << 20;
+
+/** Ids of the tokens that prompts and stop rules are made of, null where the vocabulary lacks one; none without a tokenizer. */
+async function readSpecialTokens(files: ModelFiles): Promise<Readonly<Record<string, number | null>>> {
+  if (!(await files.has("tokenizer.json"))) return {};
+  const file = `${files.name}/tokenizer.json`;
+  const json = parseJsonObject(await files.readText("tokenizer.json", maxTokenizerBytes), file, "content");
+  const tokenizer = loadTokenizer(json, {}, file);
+  return Object.fromEntries(specialTokens.map((token) => [token, tokenizer.id(token) ?? null]));
+}
+
 export function inspectCommand(): Command {
   return new Command("inspect")
     .description("show a checkpoint's components, shapes, parameters and bytes, counted from its files")
-    .argument("[dir]", "checkpoint directory in the transformers layout; default: the demo", demoModel)
+    .addArgument(
+      new Argument("[dir]", "checkpoint directory in the transformers layout").default(demoModel, "the demo"),
+    )
     .option("--tensors", "list every tensor")
     .option("--json", "one JSON object")
     .action(async (dir: string, options: { tensors?: boolean; json?: boolean }) => {
-      const checkpoint = await openCheckpoint(modelDirectory(dir));
+      const files = modelDirectory(dir);
+      const checkpoint = await openCheckpoint(files);
       try {
-        if (options.json) printJson(inspection(checkpoint, options.tensors === true));
-        else printInspection(checkpoint, options.tensors === true);
+        const tokens = await readSpecialTokens(files);
+        if (options.json)
+          printJson({ ...inspection(checkpoint, options.tensors === true), specialTokens: tokens });
+        else printInspection(checkpoint, tokens, options.tensors === true);
       } finally {
         await checkpoint.close();
       }
     });
 }
 
-function inspection(checkpoint: Checkpoint, tensors: boolean): unknown {
+function inspection(checkpoint: Checkpoint, tensors: boolean): Record<string, unknown> {
   const { encoder, adaptor, llm, audioTokenId, audioTokenRule } = checkpoint.config;
   return {
     model: checkpoint.name,
@@ -83,7 +110,11 @@ function inspection(checkpoint: Checkpoint, tensors: boolean): unknown {
   };
 }
 
-function printInspection(checkpoint: Checkpoint, tensors: boolean): void {
+function printInspection(
+  checkpoint: Checkpoint,
+  tokens: Readonly<Record<string, number | null>>,
+  tensors: boolean,
+): void {
   const { encoder: e, adaptor: a, llm, audioTokenId, audioTokenRule } = checkpoint.config;
   const reports = countParts(checkpoint);
   print(`checkpoint ${checkpoint.name}`);
@@ -98,8 +129,10 @@ function printInspection(checkpoint: Checkpoint, tensors: boolean): void {
   );
   print(`  head     ${llm.tiedHead ? "tied to the embedding" : "of its own"}`);
   print(
-    `  audio    token ${audioTokenId}, ${audioTokenRule === "all" ? "one per frame" : "the first eighth of the frames (low frame rate)"}\n`,
+    `  audio    token ${audioTokenId}, ${audioTokenRule === "all" ? "one per frame" : "the first eighth of the frames (low frame rate)"}`,
   );
+  const ids = Object.entries(tokens).map(([token, id]) => `${token} ${id ?? "missing"}`);
+  print(`  tokens   ${ids.length > 0 ? ids.join(", ") : "no tokenizer.json"}\n`);
   const rows = reports.map((part) => [
     ...[part.name, count(part.tensors), count(part.parameters), bytes(part.bytes), part.dtypes.join(" ")],
     part.migration,

@@ -39,7 +39,12 @@ export function transcribeCommand(): Command {
   return new Command("transcribe")
     .description("print the words spoken in each clip")
     .argument("<audio...>", "clips: wav, mp3, flac, ogg, opus or m4a, any rate and channels")
-    .option("--model <dir>", "checkpoint directory in the transformers layout; default: the demo", demoModel)
+    .addOption(
+      new Option("--model <dir>", "checkpoint directory in the transformers layout").default(
+        demoModel,
+        "the demo",
+      ),
+    )
     .addOption(new Option("--language <code>", "language that is spoken").choices(["zh", "en", "ja"]))
     .option("--hotwords <words>", "words to expect, separated by commas", list)
     .option("--context <text>", "what the clip is about")
