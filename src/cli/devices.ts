@@ -1,6 +1,7 @@
 import { Command } from "commander";
+import { GpuError } from "../gpu/errors.js";
 import { isSoftware, noAdapter, webgpu } from "../node/device.js";
-import { note, print, printJson, report, count } from "./output.js";
+import { count, note, print, printJson } from "./output.js";
 
 interface DeviceReport {
   readonly vendor: string;
@@ -47,12 +48,9 @@ export function devicesCommand(): Command {
   return new Command("devices")
     .description("list the WebGPU adapters, their features and the limits that matter here")
     .option("--json", "one JSON object per adapter")
-    .action(async ({ json }: { json?: boolean }, command: Command) => {
+    .action(async ({ json }: { json?: boolean }) => {
       const devices = await findDevices();
-      if (devices.length === 0) {
-        report(new Error(noAdapter), command.optsWithGlobals<{ debug?: boolean }>().debug === true);
-        return;
-      }
+      if (devices.length === 0) throw new GpuError(noAdapter);
       for (const device of devices) {
         if (json) printJson(device);
         else printDevice(device);
