@@ -8,7 +8,7 @@ Object.assign(globalThis, globals); // GPUBufferUsage and the like, which a brow
 export interface DeviceOptions {
   /** Adapter to take, by a part of its name, e.g. "llvmpipe". Default: FUNASR_WEBGPU_ADAPTER, else Dawn's choice. */
   readonly adapter?: string;
-  /** Limits below what the adapter offers, to run as on a smaller device. */
+  /** Limits below what the adapter offers, to run as on a smaller device; WebGPU's defaults (128 MiB, 256 MiB) are the least. */
   readonly limits?: Partial<Record<"maxStorageBufferBindingSize" | "maxBufferSize", number>>;
 }
 
