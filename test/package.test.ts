@@ -1,0 +1,183 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { builtinModules, createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { ESLint } from "eslint";
+import { describe, expect, it } from "vitest";
+import { Transcriber } from "../src/decode/transcriber.js";
+import { Gpu } from "../src/gpu/device.js";
+import { webgpu } from "../src/node/device.js";
+import { noiseClip, tinyModel } from "./helpers/tiny-model.js";
+
+const root = fileURLToPath(new URL("../", import.meta.url));
+const text = (file: string): string => readFileSync(join(root, file), "utf8");
+
+interface Manifest {
+  readonly exports: Record<string, Record<string, string>>;
+  readonly imports: Record<string, Record<string, string>>;
+  readonly bin: Record<string, string>;
+  readonly files: readonly string[];
+}
+const manifest = JSON.parse(text("package.json")) as Manifest;
+
+interface Bundler {
+  readonly rolldown: (options: object) => Promise<{
+    readonly generate: (
+      options: object,
+    ) => Promise<{ readonly output: readonly { readonly code?: string }[] }>;
+  }>;
+}
+
+/** Bundles a module for the browser; gives the code and what was left outside it. */
+async function bundle(input: string): Promise<{ code: string; outside: string[] }> {
+  const vite = createRequire(createRequire(import.meta.url).resolve("vitest/package.json")).resolve("vite");
+  const { rolldown } = (await import(
+    pathToFileURL(createRequire(vite).resolve("rolldown")).href
+  )) as unknown as Bundler;
+  const outside: string[] = [];
+  const build = await rolldown({
+    input,
+    platform: "browser",
+    resolve: { conditionNames: ["browser", "import", "default"] },
+    external: (id: string) => {
+      const node = id.startsWith("node:") || builtinModules.includes(id);
+      if (node) outside.push(id);
+      return node;
+    },
+    onLog: () => undefined,
+  });
+  const { output } = await build.generate({ format: "esm" });
+  return { code: output.map((chunk) => chunk.code ?? "").join("\n"), outside };
+}
+
+// Plan: the engine's entry goes through a browser's bundler with the kernels inside and no Node module; the Node entry does not.
+describe("the engine without Node", () => {
+  it("bundles for the browser", async () => {
+    const { code, outside } = await bundle(join(root, "dist/index.js"));
+    expect(outside).toEqual([]);
+    expect(code).not.toMatch(/\bfrom\s*["'](node:|fs|path)/);
+    expect(code).toContain("@group(0) @binding(1)"); // the kernels' text
+    expect(code).toContain("class Transcriber");
+  }, 60_000);
+
+  it("the Node entry needs Node, so the check can tell", async () => {
+    const { outside } = await bundle(join(root, "dist/node/files.js"));
+    expect(outside).toContain("node:fs/promises");
+  }, 60_000);
+
+  it("takes a device of the user's own", async () => {
+    const adapter = await webgpu().requestAdapter();
+    const device = await adapter!.requestDevice();
+    const transcriber = await Transcriber.load(new Gpu(device), await tinyModel({ seed: 5 }));
+    const clip = transcriber.prepare(noiseClip(0.4, 1), "noise");
+    const [result] = await transcriber.transcribe([clip], { maxNewTokens: 4 });
+    expect(result.tokenIds.length).toBeGreaterThan(0);
+    device.destroy();
+  });
+});
+
+// Plan: what package.json points at is there after a build, and the entries load by the package's own name.
+describe("package.json", () => {
+  const targets = [
+    ...Object.values(manifest.exports).flatMap((conditions) => Object.values(conditions)),
+    ...Object.values(manifest.imports["#wgsl"]),
+    ...Object.values(manifest.bin),
+  ];
+  it.each(targets)("%s exists", (target) => expect(existsSync(join(root, target))).toBe(true));
+
+  it("every entry has types before its code", () => {
+    for (const conditions of Object.values(manifest.exports)) {
+      expect(Object.keys(conditions)).toEqual(["types", "default"]);
+    }
+  });
+
+  it("entries load by name, each with its own exports", () => {
+    const script =
+      'const [a, b] = await Promise.all([import("funasr-webgpu"), import("funasr-webgpu/node")]);' +
+      "console.log(typeof a.Transcriber, typeof a.Gpu, typeof a.verifyBundle, typeof b.openDevice, typeof b.modelDirectory);";
+    const out = execFileSync(process.execPath, ["--input-type=module", "-e", script], { cwd: root });
+    expect(out.toString().trim()).toBe("function function function function function");
+  });
+
+  it("types resolve for a user under nodenext", () => {
+    const types = text("dist/index.d.ts") + text("dist/node/index.d.ts");
+    for (const [, target] of types.matchAll(/from "(\.[^"]+)\.js"/g)) {
+      const found = ["dist", "dist/node"].some((at) => existsSync(join(root, at, `${target}.d.ts`)));
+      expect([target, found]).toEqual([target, true]);
+    }
+  });
+});
+
+const tracked = execFileSync("git", ["ls-files", "-z"], { cwd: root })
+  .toString()
+  .split("\0")
+  .filter((file) => file !== "" && existsSync(join(root, file)));
+
+// Plan: nothing in the repository ties it to a machine or is too large to clone.
+describe("the repository", () => {
+  it("has no file over 10 MB, and less than 50 MB in all", () => {
+    const sizes = tracked.map((file) => statSync(join(root, file)).size);
+    expect(tracked.length).toBeGreaterThan(100);
+    expect(tracked.filter((_, i) => sizes[i] > 10e6)).toEqual([]);
+    expect(sizes.reduce((a, b) => a + b, 0)).toBeLessThan(50e6);
+  });
+
+  it("the lock file names no registry", () => {
+    expect(text("package-lock.json")).not.toMatch(/"resolved"/);
+  });
+
+  it("no tracked text holds a path of a machine", () => {
+    const here = dirname(root).split("/").filter(Boolean)[0];
+    const machine = new RegExp(`(?<![\\w.])/(${[here, "root", "home/\\w+", "Users/\\w+"].join("|")})/`);
+    const binary = /\.(safetensors|wav|mp3|flac|ogg|opus|m4a|png)$/;
+    const guilty = tracked.filter((file) => !binary.test(file) && machine.test(text(file)));
+    expect(guilty).toEqual([]);
+  });
+});
+
+const eslint = new ESLint({ cwd: root });
+
+/** Import rules that a file breaks once it imports `name` as well. */
+async function lint(file: string, from: string, name: string): Promise<string[]> {
+  const code = `import { ${name} as more } from "${from}";\n${text(file)}\nexport const evenMore = more;\n`;
+  const [{ messages }] = await eslint.lintText(code, { filePath: join(root, file) });
+  expect(messages.filter(({ fatal }) => fatal)).toEqual([]);
+  return messages.map(({ ruleId }) => ruleId ?? "").filter((rule) => rule.startsWith("import-x/"));
+}
+
+// Plan: a forbidden import in each direction is refused by the lint rule, the allowed ones pass, cycles are refused.
+describe("import rules", () => {
+  it.each([
+    ["src/gpu/errors.ts", "../kernels/add/add.js", "add"],
+    ["src/gpu/errors.ts", "../checkpoint/weights.js", "fnv1a"],
+    ["src/kernels/add/add.ts", "../../model/taps.js", "noTap"],
+    ["src/model/taps.ts", "../decode/guards.js", "loopStart"],
+    ["src/decode/guards.ts", "../cli/output.js", "note"],
+    ["src/verify/compare.ts", "../cli/output.js", "note"],
+    ["src/frontend/errors.ts", "../gpu/device.js", "foldGroups"],
+    ["src/tokenizer/errors.ts", "../gpu/device.js", "foldGroups"],
+    ["src/checkpoint/errors.ts", "../gpu/device.js", "foldGroups"],
+    ["src/node/wait.ts", "../cli/output.js", "note"],
+  ])("%s may not import %s", async (...args) => {
+    const rules = (await lint(...args)).filter((rule) => rule !== "import-x/no-cycle");
+    expect(rules).toEqual(["import-x/no-restricted-paths"]);
+  });
+
+  it.each([
+    ["src/kernels/add/add.ts", "../../gpu/segments.js", "makeTiles"],
+    ["src/model/taps.ts", "../kernels/add/add.js", "add"],
+    ["src/decode/guards.ts", "../model/taps.js", "noTap"],
+    ["src/cli/output.ts", "../decode/guards.js", "loopStart"],
+  ])("%s may import %s", async (...args) => {
+    expect(await lint(...args)).toEqual([]);
+  });
+
+  it.each([
+    ["src/gpu/tensor.ts", "./device.js", "foldGroups"],
+    ["src/decode/guards.ts", "./transcriber.js", "Transcriber"],
+  ])("%s may import %s only where no cycle comes of it", async (file, from, name) => {
+    const cycles = (await lint(file, from, name)).filter((rule) => rule === "import-x/no-cycle");
+    expect(cycles.length).toBeGreaterThan(0);
+  });
+}, 60_000);
