@@ -1,3 +1,4 @@
+/// <reference types="@webgpu/types" preserve="true" />
 /** The engine without Node: give it a GPUDevice and the bytes of a checkpoint. */
 export { FunasrError } from "./errors.js";
 export { Gpu, type GpuCounts, type GpuOptions, type TensorData } from "./gpu/device.js";
@@ -16,6 +17,7 @@ export { decodeAudio } from "./frontend/decode.js";
 export { extractFeatures, toWaveform } from "./frontend/features.js";
 export { PromptError, TokenizerError } from "./tokenizer/errors.js";
 export type { PromptOptions } from "./tokenizer/prompt.js";
+export type { Language } from "./tokenizer/prompts.js";
 export { DecodeError, type Finish } from "./decode/greedy.js";
 export {
   type PreparedClip,
@@ -27,4 +29,5 @@ export {
 } from "./decode/transcriber.js";
 export { type Bundle, openBundle } from "./verify/bundle.js";
 export { type StageResult, medianRatio } from "./verify/compare.js";
+export type { RunOptions } from "./verify/run.js";
 export { verifyBundle } from "./verify/verify.js";

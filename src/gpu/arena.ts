@@ -1,3 +1,4 @@
+import { GpuError } from "./errors.js";
 import type { Allocation } from "./tensor.js";
 
 /** Sizes in use grow by quarters of a power of two, so that clips of many lengths share buffers (waste < 25 %). */
@@ -26,6 +27,7 @@ function insertionIndex(list: readonly Allocation[], id: number): number {
  */
 export class Pool {
   readonly #free = new Map<number, Allocation[]>();
+  readonly #lent = new Set<number>();
   #reserved = 0;
   #live = 0;
 
@@ -52,14 +54,26 @@ export class Pool {
       this.#reserved += size;
     }
     this.#live += size;
+    this.#lent.add(allocation.id);
     return allocation;
   }
 
+  /** Takes a buffer back. @throws GpuError  it was not lent, or came back before */
   give(allocation: Allocation): void {
+    if (!this.#lent.delete(allocation.id))
+      throw new GpuError("release: expected a tensor that is held, got one that is not or no longer");
     let list = this.#free.get(allocation.bytes);
     if (!list) this.#free.set(allocation.bytes, (list = []));
     list.splice(insertionIndex(list, allocation.id), 0, allocation);
     this.#live -= allocation.bytes;
+  }
+
+  /** Destroys a lent buffer instead of taking it back. */
+  discard(allocation: Allocation): void {
+    if (!this.#lent.delete(allocation.id)) return;
+    this.#live -= allocation.bytes;
+    this.#reserved -= allocation.bytes;
+    this.destroy(allocation);
   }
 
   /** Destroys every free buffer. */

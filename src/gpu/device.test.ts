@@ -4,6 +4,7 @@ import { add } from "../kernels/add/add.js";
 import { openDevice, webgpu } from "../node/device.js";
 import { Gpu, foldGroups } from "./device.js";
 import { GpuError } from "./errors.js";
+import type { Kernel } from "./kernel.js";
 import type { Tensor } from "./tensor.js";
 
 // The rules of a step: where tensors may be made, what comes back, what is left over, what is made only once. Hazards
@@ -126,6 +127,35 @@ describe("lifetimes", () => {
     expect(gpu().bytes.live).toBe(0);
   });
 
+  test("a chain keeps what a layer passes through unchanged", async () => {
+    const [y] = await gpu().step(() => {
+      const x = gpu().upload(one, [1]);
+      const kept = gpu().chain(x, [1, 2], (input, layer) => (layer === 1 ? add(gpu(), input, input) : input));
+      const other = gpu().empty([1]);
+      expect(other.allocation).not.toBe(kept.allocation);
+      return [kept];
+    });
+    expect([...y]).toEqual([2]);
+  });
+
+  test("a tensor is given back once", async () => {
+    let held: Tensor | undefined;
+    await gpu().step(() => {
+      held = gpu().hold(add(gpu(), gpu().upload(one, [1]), gpu().upload(one, [1])));
+      return [];
+    });
+    gpu().release(held!);
+    expect(() => gpu().release(held!)).toThrow(
+      new GpuError("release: expected a tensor that is held, got one that is not or no longer"),
+    );
+    const kept = gpu().keep([1], "f32");
+    gpu().free(kept);
+    expect(() => gpu().free(kept)).toThrow(
+      new GpuError("free: expected a kept tensor, got one that is not or no longer"),
+    );
+    expect(gpu().bytes).toMatchObject({ kept: 0, live: 0 });
+  });
+
   test("kept bytes are counted and freed; trim leaves what is kept", async () => {
     const { kept } = gpu().bytes;
     const tensor = gpu().keep([10, 10], "f32");
@@ -174,6 +204,32 @@ describe("made once", () => {
       expect([...y]).toEqual([value + 1]);
       gpu().free(kept);
     }
+  });
+});
+
+describe("the bind group cache", () => {
+  test("lengths that share buffers share bind groups", async () => {
+    const run = (length: number): Promise<unknown> =>
+      gpu().step(() => {
+        const x = gpu().upload(values(length, 1), [length]);
+        return [add(gpu(), x, x)];
+      });
+    await run(4000); // buckets of 16 kB hold 3585 to 4096 values
+    const { bindGroups } = gpu().counts;
+    for (let length = 3600; length <= 4096; length += 16) await run(length);
+    expect(gpu().counts.bindGroups).toBe(bindGroups);
+  });
+
+  test("a freed buffer leaves nothing behind", async () => {
+    const run = async (): Promise<void> => {
+      const kept = gpu().keep([8], "f32");
+      await gpu().step(() => [add(gpu(), kept, gpu().upload(values(8, 1), [8]))]);
+      gpu().free(kept);
+    };
+    await run();
+    const before = gpu().cached;
+    for (let i = 0; i < 50; i++) await run();
+    expect(gpu().cached).toEqual(before);
   });
 });
 
@@ -246,6 +302,23 @@ describe("refusals", () => {
       return [];
     });
     await expect(inner[0]).rejects.toThrow(new GpuError("a step cannot be opened inside a step"));
+  });
+
+  test("a failed step leaves its errors to itself", async () => {
+    const broken: Kernel = {
+      name: "broken",
+      source: "this is no WGSL",
+      bindings: [{ index: 1, name: "x", kind: "read" }],
+      params: [],
+      overrides: new Set(),
+    };
+    const failed = gpu().step(() => {
+      gpu().run(broken, { params: {}, tensors: { x: gpu().upload(one, [1]) }, groups: 1 });
+      throw new GpuError("the body failed");
+    });
+    await expect(failed).rejects.toThrow(new GpuError("the body failed"));
+    const [y] = await gpu().step(() => [gpu().upload(one, [1])]);
+    expect([...y]).toEqual([1]);
   });
 
   test("an upload whose length is not its shape's", async () => {

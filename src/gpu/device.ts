@@ -1,5 +1,7 @@
+/// <reference types="@webgpu/types" preserve="true" />
 import { Pool } from "./arena.js";
 import { GpuError } from "./errors.js";
+import { bufferUsage, mapRead } from "./flags.js";
 import { type Kernel, type Overrides, writeParams } from "./kernel.js";
 import { PipelineCache, paramsWindow } from "./pipelines.js";
 import { type Allocation, type DType, type Tensor, byteCount, isTensor } from "./tensor.js";
@@ -29,6 +31,7 @@ export interface GpuCounts {
 }
 
 const paramsBytes = 4096 * paramsWindow; // dispatches of one submit
+const storage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.copyDst;
 const noOverrides: Overrides = {};
 const maxGroups = 65_535; // maxComputeWorkgroupsPerDimension that every device has
 
@@ -70,6 +73,7 @@ export class Gpu {
   readonly #uploads: Pool;
   readonly #staging: Pool;
   readonly #scopes: Scope[] = [];
+  readonly #keptIds = new Set<number>();
   readonly #wait: <T>(promise: Promise<T>) => Promise<T>;
   readonly #memory: Promise<void>[] = [];
   #uploaded: Allocation[] = [];
@@ -91,14 +95,13 @@ export class Gpu {
     this.#params = device.createBuffer({
       label: "params",
       size: paramsBytes,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+      usage: bufferUsage.uniform | bufferUsage.copyDst,
     });
     this.#cache = new PipelineCache(device, this.#params);
     const destroy = (allocation: Allocation): void => this.#destroy(allocation);
-    const storage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     this.#activations = new Pool((bytes) => this.#create(bytes, storage), destroy);
     this.#uploads = new Pool((bytes) => this.#create(bytes, storage), destroy);
-    const read = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    const read = bufferUsage.mapRead | bufferUsage.copyDst;
     this.#staging = new Pool((bytes) => this.#create(bytes, read), destroy);
     void device.lost.then((info) => (this.#lost = info.message));
   }
@@ -113,6 +116,11 @@ export class Gpu {
     };
   }
 
+  /** Bind groups that are cached now, and how often a buffer is named among them. */
+  get cached(): { readonly bindGroups: number; readonly keys: number } {
+    return this.#cache.held;
+  }
+
   get counts(): GpuCounts {
     return { dispatches: this.#dispatches, submits: this.#submits, ...this.#cache.made };
   }
@@ -124,16 +132,16 @@ export class Gpu {
     if (bytes > limit)
       throw new GpuError(`[${shape.join(", ")}] ${dtype} takes ${bytes} bytes, a buffer holds ${limit}`);
     const size = Math.max(bytes, 4);
-    const allocation = this.#create(
-      size,
-      GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
-    );
+    const allocation = this.#create(size, storage);
+    this.#keptIds.add(allocation.id);
     this.#kept += size;
     return { shape, dtype, bytes, allocation };
   }
 
-  /** Destroys a kept tensor. */
+  /** Destroys a kept tensor. @throws GpuError  it is none, or was freed before */
   free(tensor: Tensor): void {
+    if (!this.#keptIds.delete(tensor.allocation.id))
+      throw new GpuError("free: expected a kept tensor, got one that is not or no longer");
     this.#kept -= tensor.allocation.bytes;
     this.#destroy(tensor.allocation);
   }
@@ -225,7 +233,8 @@ export class Gpu {
     for (const [i, layer] of layers.entries()) {
       const before = x;
       x = this.scope(() => body(before, layer, i));
-      if (before !== input && owned.delete(before.allocation)) this.#activations.give(before.allocation);
+      const passed = before === input || before.allocation === x.allocation;
+      if (!passed && owned.delete(before.allocation)) this.#activations.give(before.allocation);
     }
     return x;
   }
@@ -268,22 +277,25 @@ export class Gpu {
     this.#scopes.push(scope);
     this.device.pushErrorScope("validation");
     let results: Promise<TensorData>[] = [];
-    let failure: unknown;
+    let failure: { readonly error: unknown } | undefined;
     try {
       results = body().map((tensor) => this.read(tensor));
     } catch (error) {
-      failure = error ?? new GpuError("the step failed");
+      failure = { error };
     }
     const reads = this.#reads;
     this.#reads = [];
-    this.#submit();
-    const reported = this.device.popErrorScope();
-    this.#scopes.pop();
-    for (const allocation of scope.owned) this.#activations.give(allocation);
-    for (const allocation of this.#uploaded) this.#uploads.give(allocation);
-    this.#uploaded = [];
-    const settled = this.#settle(reads, reported, failure);
-    await this.#wait(settled);
+    try {
+      this.#submit();
+    } catch (error) {
+      failure ??= { error };
+    } finally {
+      this.#scopes.pop();
+      for (const allocation of scope.owned) this.#activations.give(allocation);
+      for (const allocation of this.#uploaded) this.#uploads.give(allocation);
+      this.#uploaded = [];
+    }
+    await this.#wait(this.#settle(reads, this.device.popErrorScope(), failure));
     return Promise.all(results);
   }
 
@@ -304,18 +316,25 @@ export class Gpu {
     this.device.destroy();
   }
 
-  async #settle(reads: Readback[], reported: Promise<GPUError | null>, failure: unknown): Promise<void> {
-    try {
-      if (failure !== undefined) throw failure as Error;
-      await this.#cache.check();
-      const error = await reported;
+  /** Hands a step's reads over, or throws what its body or the device said of it; nothing is left for the next step. */
+  async #settle(
+    reads: readonly Readback[],
+    reported: Promise<GPUError | null>,
+    failure: { readonly error: unknown } | undefined,
+  ): Promise<void> {
+    const validated = reported.then((error) => {
       if (error) throw new GpuError(error.message);
-      await Promise.all(this.#memory.splice(0));
-      await Promise.all(reads.map(({ staging }) => staging.buffer.mapAsync(GPUMapMode.READ)));
+    });
+    const checks = await Promise.allSettled([this.#cache.check(), validated, ...this.#memory.splice(0)]);
+    const problem = checks.find((check) => check.status === "rejected");
+    try {
+      if (failure) throw failure.error as Error;
+      if (problem) throw problem.reason as Error;
+      await Promise.all(reads.map(({ staging }) => staging.buffer.mapAsync(mapRead)));
     } catch (error) {
       for (const { staging, reject } of reads) {
         reject(error);
-        this.#staging.give(staging);
+        this.#staging.discard(staging); // it may be mapped, or about to be
       }
       throw error;
     }
@@ -352,14 +371,15 @@ export class Gpu {
 
   #create(bytes: number, usage: GPUBufferUsageFlags): Allocation {
     this.device.pushErrorScope("out-of-memory");
-    const buffer = this.device.createBuffer({ size: bytes, usage });
+    const id = this.#nextId++;
+    const buffer = this.device.createBuffer({ label: `buffer ${id} of ${bytes} bytes`, size: bytes, usage });
     const checked = this.device.popErrorScope().then((error) => {
       if (error)
         throw new GpuError(`out of device memory: a buffer of ${bytes} bytes was refused (${error.message})`);
     });
     checked.catch(() => undefined); // reported by the next step or finish()
     this.#memory.push(checked);
-    return { id: this.#nextId++, buffer, bytes };
+    return { id, buffer, bytes };
   }
 
   #destroy(allocation: Allocation): void {

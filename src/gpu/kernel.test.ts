@@ -48,6 +48,10 @@ describe("a call", () => {
   test.each<[Partial<Dispatch>, string]>([
     [{ params: { u: 1, i: 1 } }, "missing parameter f"],
     [{ params: { u: 1, i: 1, f: 1, g: 1 } }, "unknown parameter g"],
+    [{ params: { u: -1, i: 1, f: 1 } }, "parameter u must be a u32, got -1"],
+    [{ params: { u: 2 ** 32, i: 1, f: 1 } }, "parameter u must be a u32, got 4294967296"],
+    [{ params: { u: 1, i: 1.5, f: 1 } }, "parameter i must be a i32, got 1.5"],
+    [{ params: { u: NaN, i: 1, f: 1 } }, "parameter u must be a u32, got NaN"],
     [{ tensors: {} }, "missing tensor y"],
     [{ overrides: { TILES: 1 } }, "unknown override TILES"],
   ])("%j is refused", async (change, message) => {

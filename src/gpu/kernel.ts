@@ -75,6 +75,10 @@ export function loadKernel(name: string): Kernel {
   return { name, source, bindings: parseBindings(name, text), params: parseParams(name, text), overrides };
 }
 
+function fits(value: number, type: "u32" | "i32"): boolean {
+  return type === "u32" ? value >>> 0 === value : (value | 0) === value;
+}
+
 /** Writes a dispatch's parameters in the order of struct Params. @throws GpuError  a missing or unknown name */
 export function writeParams(
   kernel: Kernel,
@@ -87,6 +91,9 @@ export function writeParams(
   for (const [i, field] of kernel.params.entries()) {
     const value = values[field.name];
     if (value === undefined) throw new GpuError(`${kernel.name}: missing parameter ${field.name}`);
+    if (field.type !== "f32" && !fits(value, field.type)) {
+      throw new GpuError(`${kernel.name}: parameter ${field.name} must be a ${field.type}, got ${value}`);
+    }
     const at = offset + 4 * i;
     if (field.type === "f32") view.setFloat32(at, value, true);
     else if (field.type === "u32") view.setUint32(at, value, true);

@@ -36,11 +36,17 @@ export function keepMatrix(gpu: Gpu, rows: number, columns: number, dtype: DType
   if (most === 0)
     throw new GpuError(`a matrix row of ${rowBytes} bytes passes the binding limit of ${limit}`);
   const pieces: MatrixPiece[] = [];
-  for (let first = 0; first < rows; first += most) {
-    const count = Math.min(most, rows - first);
-    pieces.push({ first, rows: count, tensor: gpu.keep([count, columns], dtype) });
+  const matrix = { rows, columns, dtype, pieces };
+  try {
+    for (let first = 0; first < rows; first += most) {
+      const count = Math.min(most, rows - first);
+      pieces.push({ first, rows: count, tensor: gpu.keep([count, columns], dtype) });
+    }
+  } catch (error) {
+    freeMatrix(gpu, matrix);
+    throw error;
   }
-  return { rows, columns, dtype, pieces };
+  return matrix;
 }
 
 /** Writes bytes of the row-major matrix, from any offset (a multiple of 4), into the pieces that hold them. */

@@ -1,4 +1,5 @@
 import { GpuError } from "./errors.js";
+import { computeStage } from "./flags.js";
 import type { Kernel, Overrides } from "./kernel.js";
 import type { Tensor } from "./tensor.js";
 
@@ -10,6 +11,15 @@ export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
 }
 
+/** A bind group with the buffers that it holds. */
+interface Group {
+  readonly group: GPUBindGroup;
+  readonly buffers: readonly number[];
+}
+
+/** Bind groups kept at most; past that all are made anew as they are asked for. A 0.6B model makes 1,500 a clip length. */
+const mostGroups = 16_384;
+
 /** Bytes of the uniform window that a dispatch sees; the dynamic offset moves it. */
 export const paramsWindow = 256;
 
@@ -17,7 +27,7 @@ export const paramsWindow = 256;
 export class PipelineCache {
   readonly #modules = new Map<Kernel, GPUShaderModule>();
   readonly #pipelines = new Map<Kernel, Map<string, Pipeline>>();
-  readonly #groups = new Map<string, GPUBindGroup>();
+  readonly #groups = new Map<string, Group>();
   readonly #groupsOfBuffer = new Map<number, Set<string>>();
   readonly #errors: Promise<void>[] = [];
   /** Pipelines and bind groups made since the device was opened. */
@@ -38,20 +48,48 @@ export class PipelineCache {
     return pipeline;
   }
 
+  /**
+   * The key is the buffers alone: a tensor is bound with its whole buffer, since every kernel takes its sizes from Params.
+   * So clips of other lengths that land in the same buffers share their bind groups.
+   */
   bindGroup(pipeline: Pipeline, tensors: Readonly<Record<string, Tensor>>): GPUBindGroup {
+    const { kernel } = pipeline;
+    const limit = this.device.limits.maxStorageBufferBindingSize;
     let key = `${pipeline.id}`;
-    for (const binding of pipeline.kernel.bindings) {
-      const tensor = tensors[binding.name];
-      if (!tensor) throw new GpuError(`${pipeline.kernel.name}: missing tensor ${binding.name}`);
-      key += `|${tensor.allocation.id}:${tensor.bytes}`;
+    if (Object.keys(tensors).length > kernel.bindings.length) {
+      const unknown = Object.keys(tensors).find((name) => !kernel.bindings.some((b) => b.name === name));
+      throw new GpuError(`${kernel.name}: unknown tensor ${unknown ?? ""}`);
     }
-    return this.#groups.get(key) ?? this.#makeGroup(key, pipeline, tensors);
+    for (const { name } of kernel.bindings) {
+      const tensor = tensors[name];
+      if (!tensor) throw new GpuError(`${kernel.name}: missing tensor ${name}`);
+      if (tensor.bytes > limit) {
+        throw new GpuError(
+          `${kernel.name}: ${name} [${tensor.shape.join(", ")}] takes ${tensor.bytes} bytes, one storage binding holds ${limit}; use shorter clips or a smaller batch`,
+        );
+      }
+      key += `|${tensor.allocation.id}`;
+    }
+    return (this.#groups.get(key) ?? this.#makeGroup(key, pipeline, tensors)).group;
+  }
+
+  /** Bind groups and buffers that the cache holds now. */
+  get held(): { readonly bindGroups: number; readonly keys: number } {
+    let keys = 0;
+    for (const set of this.#groupsOfBuffer.values()) keys += set.size;
+    return { bindGroups: this.#groups.size, keys };
   }
 
   /** Drops the bind groups of a buffer that is about to be destroyed. */
   forget(bufferId: number): void {
-    for (const key of this.#groupsOfBuffer.get(bufferId) ?? []) this.#groups.delete(key);
-    this.#groupsOfBuffer.delete(bufferId);
+    for (const key of this.#groupsOfBuffer.get(bufferId) ?? []) {
+      for (const other of this.#groups.get(key)?.buffers ?? []) {
+        const keys = this.#groupsOfBuffer.get(other);
+        keys?.delete(key);
+        if (keys?.size === 0) this.#groupsOfBuffer.delete(other);
+      }
+      this.#groups.delete(key);
+    }
   }
 
   /** Rejects if any kernel compiled since the last call failed. */
@@ -59,33 +97,30 @@ export class PipelineCache {
     await Promise.all(this.#errors.splice(0));
   }
 
-  #makeGroup(key: string, pipeline: Pipeline, tensors: Readonly<Record<string, Tensor>>): GPUBindGroup {
+  #makeGroup(key: string, pipeline: Pipeline, tensors: Readonly<Record<string, Tensor>>): Group {
     const { kernel } = pipeline;
-    for (const name of Object.keys(tensors)) {
-      if (!kernel.bindings.some((binding) => binding.name === name)) {
-        throw new GpuError(`${kernel.name}: unknown tensor ${name}`);
-      }
+    if (this.#groups.size >= mostGroups) {
+      this.#groups.clear();
+      this.#groupsOfBuffer.clear();
     }
     const limit = this.device.limits.maxStorageBufferBindingSize;
     const entries: GPUBindGroupEntry[] = [
       { binding: 0, resource: { buffer: this.params, size: paramsWindow } },
     ];
+    const buffers: number[] = [];
     for (const { name, index } of kernel.bindings) {
-      const { allocation, bytes, shape } = tensors[name];
-      if (bytes > limit) {
-        throw new GpuError(
-          `${kernel.name}: ${name} [${shape.join(", ")}] takes ${bytes} bytes, one storage binding holds ${limit}; use shorter clips or a smaller batch`,
-        );
-      }
-      entries.push({ binding: index, resource: { buffer: allocation.buffer, size: Math.max(bytes, 4) } });
-      let keys = this.#groupsOfBuffer.get(allocation.id);
-      if (!keys) this.#groupsOfBuffer.set(allocation.id, (keys = new Set()));
+      const { id, buffer, bytes } = tensors[name].allocation;
+      entries.push({ binding: index, resource: { buffer, size: Math.min(bytes, limit) } });
+      buffers.push(id);
+      let keys = this.#groupsOfBuffer.get(id);
+      if (!keys) this.#groupsOfBuffer.set(id, (keys = new Set()));
       keys.add(key);
     }
     const group = this.device.createBindGroup({ label: kernel.name, layout: pipeline.layout, entries });
     this.made.bindGroups++;
-    this.#groups.set(key, group);
-    return group;
+    const made = { group, buffers };
+    this.#groups.set(key, made);
+    return made;
   }
 
   #compile(kernel: Kernel, overrides: Overrides): Pipeline {
@@ -104,12 +139,12 @@ export class PipelineCache {
       entries: [
         {
           binding: 0,
-          visibility: GPUShaderStage.COMPUTE,
+          visibility: computeStage,
           buffer: { type: "uniform", hasDynamicOffset: true },
         },
         ...kernel.bindings.map(({ index, kind }): GPUBindGroupLayoutEntry => ({
           binding: index,
-          visibility: GPUShaderStage.COMPUTE,
+          visibility: computeStage,
           buffer: { type: kind === "write" ? "storage" : "read-only-storage" },
         })),
       ],

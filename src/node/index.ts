@@ -2,3 +2,4 @@
 export { type DeviceOptions, type OpenedDevice, openDevice } from "./device.js";
 export { demoModel } from "./demo.js";
 export { modelDirectory, openFile, writeFileAtomic, writeSafetensorsFile } from "./files.js";
+export { restfulWait } from "./wait.js";

@@ -60,7 +60,7 @@ fn accumulate(into: ptr<function, Tile>, tile: ptr<function, Tile>) {
 }
 
 fn activate(v: f32) -> f32 {
-  if (ACTIVATION == 1u) { return max(v, 0.0); }
+  if (ACTIVATION == 1u) { return select(v, 0.0, v < 0.0); } // max() may hide a NaN
   if (ACTIVATION == 2u) { return v / (1.0 + accurate_exp(-v)); }
   return v;
 }

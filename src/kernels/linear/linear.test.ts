@@ -119,7 +119,7 @@ test.each([[1], [5]])("an infinite or missing number is not hidden, %i rows", as
   const x = new Float32Array(rows * 4);
   x[0] = NaN;
   const w = keepWeights(gpu(), new Float32Array(4).fill(1), [1, 4], "f32");
-  for (const activation of ["none", "silu"] as const) {
+  for (const activation of ["none", "relu", "silu"] as const) {
     const got = await runOp(gpu(), () => linear(gpu(), gpu().upload(x, [rows, 4]), w, { activation }));
     expect(got[0]).toBeNaN();
     expect([...got.subarray(1)]).toEqual(Array(rows - 1).fill(0));
