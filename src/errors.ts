@@ -5,3 +5,37 @@ export class FunasrError extends Error {
     this.name = new.target.name;
   }
 }
+
+/** The parts of a one-line refusal. `field` names what in the file is wrong; `advice` what the user can do. */
+export interface Refusal {
+  readonly file: string;
+  readonly field: string;
+  readonly expected: string;
+  readonly got: string | number;
+  readonly advice?: string | undefined;
+}
+
+/** An error about a file: one line, `FILE: FIELD: expected E, got G; ADVICE`, with the parts kept as properties. */
+export abstract class FileError extends FunasrError {
+  readonly file: string;
+  readonly field: string;
+  readonly expected: string;
+  readonly got: string | number;
+
+  constructor(refusal: Refusal, options?: ErrorOptions) {
+    const { file, field, expected, got, advice } = refusal;
+    super(
+      oneLine(`${file}: ${field}: expected ${expected}, got ${got}${advice ? `; ${advice}` : ""}`),
+      options,
+    );
+    this.file = file;
+    this.field = field;
+    this.expected = expected;
+    this.got = got;
+  }
+}
+
+/** Control characters and line separators escaped, so that a name from a file cannot break the line. */
+function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}

@@ -69,10 +69,10 @@ const broken: readonly [string, () => Files | Promise<Files>, RegExp][] = [
 const brokenText: readonly [string, () => Files, RegExp][] = [
   ["no tokenizer", () => new Map([...tiny].filter(([name]) => name !== "tokenizer.json")), /tokenizer\.json: expected a file/],
   ["a tokenizer that is no JSON", replace("tokenizer.json", "{{"), /tokenizer\.json: content/],
-  ["a tokenizer of another kind", replace("tokenizer.json", '{"model":{"type":"Unigram"}}'), /tokenizer\.json: model\.type must be "BPE", got "Unigram"/],
-  ["an audio token of another id", config((c) => ((c as Record<string, unknown>).audio_token_id = 7)), /config\.json: audio_token_id must be 1035.*, got 7/],
-  ["a generation config of a wrong type", replace("generation_config.json", '{"eos_token_id":"end"}'), /generation_config\.json: eos_token_id must be token ids below 1064, got "end"/],
-  ["a processor of another kind", replace("processor_config.json", '{"feature_extractor":{"feature_extractor_type":"Whisper"}}'), /processor_config\.json: feature_extractor\.feature_extractor_type must be/],
+  ["a tokenizer of another kind", replace("tokenizer.json", '{"model":{"type":"Unigram"}}'), /tokenizer\.json: model\.type: expected "BPE", got "Unigram"/],
+  ["an audio token of another id", config((c) => ((c as Record<string, unknown>).audio_token_id = 7)), /config\.json: audio_token_id: expected 1035.*, got 7/],
+  ["a generation config of a wrong type", replace("generation_config.json", '{"eos_token_id":"end"}'), /generation_config\.json: eos_token_id: expected token ids below 1064, got "end"/],
+  ["a processor of another kind", replace("processor_config.json", '{"feature_extractor":{"feature_extractor_type":"Whisper"}}'), /processor_config\.json: feature_extractor\.feature_extractor_type: expected/],
 ]; // prettier-ignore
 
 // Plan: a checkpoint damaged in any way is refused in one line that names file and field; nothing goes to stdout.

@@ -122,15 +122,15 @@ describe("transcribe", () => {
 
   it("every kind of bad file, in one line each", async () => {
     const bad: [string, RegExp][] = [
-      ["truncated.wav", /RIFF\.size must be at most 1992\b.*, got 12836/],
-      ["empty.wav", /must be .*, got/],
-      ["no-samples.wav", /data\.size must be at least one frame.*, got 0/],
-      ["0-channels.wav", /fmt\.channels must be 1\.\.64, got 0/],
-      ["absurd-rate.wav", /fmt\.sampleRate must be .* Hz, got 4000000000/],
-      ["wrong-size.wav", /RIFF\.size must be at most .*, got 1073741824/],
-      ["nan.wav", /sample 1 of channel 0 must be a finite number, got NaN/],
-      ["short.wav", /must be .*25 ms.*, got/],
-      ["text.wav", /must be .*, got/],
+      ["truncated.wav", /RIFF\.size: expected at most 1992\b.*, got 12836/],
+      ["empty.wav", /expected .*, got/],
+      ["no-samples.wav", /data\.size: expected at least one frame.*, got 0/],
+      ["0-channels.wav", /fmt\.channels: expected 1\.\.64, got 0/],
+      ["absurd-rate.wav", /fmt\.sampleRate: expected .* Hz, got 4000000000/],
+      ["wrong-size.wav", /RIFF\.size: expected at most .*, got 1073741824/],
+      ["nan.wav", /sample 1 of channel 0: expected a finite number, got NaN/],
+      ["short.wav", /expected .*25 ms.*, got/],
+      ["text.wav", /expected .*, got/],
       ["folder.wav", /expected a file, got a directory/],
       ["missing.wav", /expected a file of that name, got none/],
     ];
@@ -147,7 +147,7 @@ describe("transcribe", () => {
 
   it("refuses an option that holds a token of the vocabulary", async () => {
     const line = expectRefusal(await transcribe(["a.wav"], "--context", "x<|im_end|>"));
-    expect(line).toMatch(/context must be free of the vocabulary's own token <\|im_end\|>/);
+    expect(line).toMatch(/context: expected text without the vocabulary's own token <\|im_end\|>/);
   });
 
   it("--debug adds the stack", async () => {

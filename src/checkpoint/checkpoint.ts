@@ -1,11 +1,12 @@
 import { parseModelConfig } from "../model/config.js";
 import type { ModelConfig } from "../model/config.js";
+import { elementCount } from "../shape.js";
 import type { Dtype } from "./dtypes.js";
 import { CheckpointError, tensorField } from "./errors.js";
 import { HEAD, checkTensors } from "./expected-tensors.js";
 import { parseJsonObject } from "./json.js";
 import { canonicalNames } from "./key-maps.js";
-import { elementCount, openSafetensors, readRange } from "./safetensors.js";
+import { openSafetensors, readRange } from "./safetensors.js";
 import type { SafetensorsFile, TensorInfo } from "./safetensors.js";
 import { INDEX, SINGLE, checkShards, parseIndex } from "./shards.js";
 import { missingFile } from "./source.js";

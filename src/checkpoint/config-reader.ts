@@ -1,6 +1,5 @@
-import { ConfigError, show } from "./errors.js";
-import { isObject } from "./json.js";
-import type { JsonObject } from "./json.js";
+import { type JsonObject, isObject, show } from "../json.js";
+import { ConfigError } from "./errors.js";
 
 /** Typed reads of one object of a JSON config; every refusal names the file and the field's path. */
 export class ConfigReader {

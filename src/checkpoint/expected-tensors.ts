@@ -2,7 +2,8 @@ import { finalNormLayers } from "../model/config.js";
 import type { AdaptorConfig, EncoderConfig, LlmConfig, ModelConfig } from "../model/config.js";
 import { isFloatDtype } from "./dtypes.js";
 import type { Dtype } from "./dtypes.js";
-import { CheckpointError, show, tensorField } from "./errors.js";
+import { show } from "../json.js";
+import { CheckpointError, tensorField } from "./errors.js";
 
 /** The tensor of an untied head, which a tied checkpoint may hold too. */
 export const HEAD = "lm_head.weight";

@@ -1,11 +1,5 @@
-import { CheckpointError, show } from "./errors.js";
-
-export type JsonObject = Readonly<Record<string, unknown>>;
-
-/** True for a JSON object (not null, not an array). */
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
+import { type JsonObject, isObject, show } from "../json.js";
+import { CheckpointError } from "./errors.js";
 
 /**
  * Parses a JSON document whose top is an object. As JSON.parse, but a name given twice is refused instead of the last one kept.

@@ -1,5 +1,6 @@
 import type { ModelConfig } from "../model/config.js";
-import { CheckpointError, show } from "./errors.js";
+import { show } from "../json.js";
+import { CheckpointError } from "./errors.js";
 
 /** What a rewritten index needs to know: layers before the timestamp-prediction ones (stem included), and all of them. */
 interface LayerCounts {

@@ -1,7 +1,9 @@
 import { DTYPE_BITS, isDtype } from "./dtypes.js";
 import type { Dtype } from "./dtypes.js";
-import { CheckpointError, show, tensorField } from "./errors.js";
-import { MAX_HEADER_BYTES, elementCount } from "./safetensors.js";
+import { show } from "../json.js";
+import { elementCount } from "../shape.js";
+import { CheckpointError, tensorField } from "./errors.js";
+import { MAX_HEADER_BYTES } from "./safetensors.js";
 
 /** A tensor to write. A function is called when its turn comes, so that one tensor at a time need be in memory. */
 export interface WriteTensor {

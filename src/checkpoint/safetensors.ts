@@ -1,8 +1,8 @@
 import { DTYPE_BITS, isDtype, toFloat32 } from "./dtypes.js";
 import type { Dtype } from "./dtypes.js";
-import { CheckpointError, show, tensorField } from "./errors.js";
-import { JsonCursor, isObject } from "./json.js";
-import type { JsonObject } from "./json.js";
+import { type JsonObject, isObject, show } from "../json.js";
+import { CheckpointError, tensorField } from "./errors.js";
+import { JsonCursor } from "./json.js";
 import { checkRange, decodeUtf8 } from "./source.js";
 import type { ByteSource } from "./source.js";
 
@@ -89,11 +89,6 @@ export async function readRange(
   }
   checkRange(source, info.offset + byteOffset, byteLength);
   return source.read(info.offset + byteOffset, byteLength);
-}
-
-/** Number of elements of a shape; 1 for a scalar. */
-export function elementCount(shape: readonly number[]): number {
-  return shape.reduce((a, b) => a * b, 1);
 }
 
 async function headerLength(source: ByteSource): Promise<number> {

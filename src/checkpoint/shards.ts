@@ -1,5 +1,6 @@
-import { CheckpointError, show, tensorField } from "./errors.js";
-import { isObject, parseJsonObject } from "./json.js";
+import { isObject, show } from "../json.js";
+import { CheckpointError, tensorField } from "./errors.js";
+import { parseJsonObject } from "./json.js";
 import type { SafetensorsFile } from "./safetensors.js";
 import { isPlainName } from "./source.js";
 import type { ModelFiles } from "./source.js";

@@ -1,4 +1,5 @@
-import { CheckpointError, show } from "./errors.js";
+import { show } from "../json.js";
+import { CheckpointError } from "./errors.js";
 
 /** Random-access bytes of one file. */
 export interface ByteSource {

@@ -3,7 +3,8 @@ import { fixtureBytes } from "../../test/helpers/checkpoint.js";
 import { fromFloat32, toFloat32 } from "./dtypes.js";
 import { openSafetensors, readFloat32, readTensor } from "./safetensors.js";
 import { bytesSource } from "./source.js";
-import { fnv1a, generateParameter, lowbias32 } from "./weights.js";
+import { lowbias32 } from "../hash.js";
+import { fnv1a, generateParameter } from "./weights.js";
 
 // Bit for bit what golden/generator.py gives, for each of the three ranges and at both dtypes.
 

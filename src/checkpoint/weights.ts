@@ -1,3 +1,6 @@
+import { lowbias32 } from "../hash.js";
+import { elementCount } from "../shape.js";
+
 /**
  * Seeded parameters that Python (golden/) and TypeScript generate bit for bit alike, so that goldens at real widths need no committed
  * weights. Every value is exact in bf16. All arithmetic is on u32:
@@ -6,15 +9,6 @@
  *   biases (1-D, ".bias")          (2k + 1) · 2^-13
  *   all else                       (2k + 1) · 2^-e,  e = round(log2(147.8 · sqrt(fan_in))),  fan_in = product(shape[1:])
  */
-
-/** @source "lowbias32", Chris Wellons, https://nullprogram.com/blog/2018/07/31/ */
-export function lowbias32(x: number): number {
-  x ^= x >>> 16;
-  x = Math.imul(x, 0x7feb352d);
-  x ^= x >>> 15;
-  x = Math.imul(x, 0x846ca68b);
-  return (x ^ (x >>> 16)) >>> 0;
-}
 
 /** FNV-1a, 32 bits, over the UTF-8 bytes of `text`. */
 export function fnv1a(text: string): number {
@@ -36,7 +30,7 @@ export function generateParameter(
   seed: number,
   dtype: "f32" | "bf16",
 ): Uint8Array {
-  const count = shape.reduce((a, b) => a * b, 1);
+  const count = elementCount(shape);
   const table = valueTable(name, shape);
   const stream = lowbias32(fnv1a(name) ^ seed);
   if (dtype === "f32") {
@@ -55,7 +49,7 @@ function valueTable(name: string, shape: readonly number[]): Float32Array {
   const value = (k: number): number => {
     if (shape.length === 1 && name.endsWith(".weight")) return (128 + (k >> 2)) / 128;
     if (shape.length === 1 && name.endsWith(".bias")) return (2 * k + 1) * 2 ** -13;
-    const fanIn = shape.slice(1).reduce((a, b) => a * b, 1);
+    const fanIn = elementCount(shape.slice(1));
     return (2 * k + 1) * 2 ** -Math.round(Math.log2(147.8 * Math.sqrt(fanIn)));
   };
   return Float32Array.from({ length: 256 }, (_, top) => value(top - 128));

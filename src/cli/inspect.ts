@@ -1,9 +1,10 @@
 import { Argument, Command } from "commander";
-import { type Checkpoint, type TensorEntry, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { parseJsonObject } from "../checkpoint/json.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import { demoModel } from "../node/demo.js";
 import { modelDirectory } from "../node/files.js";
+import { elementCount } from "../shape.js";
 import { loadTokenizer } from "../tokenizer/tokenizer.js";
 import { bytes, count, print, printJson, table } from "./output.js";
 
@@ -35,10 +36,6 @@ interface PartReport {
   readonly migration: string;
 }
 
-function elements({ shape }: TensorEntry): number {
-  return shape.reduce((a, b) => a * b, 1);
-}
-
 /** Tensors by component, each counted once, from the files. */
 function countParts(checkpoint: Checkpoint): PartReport[] {
   const entries = [...checkpoint.tensors.values()];
@@ -49,7 +46,7 @@ function countParts(checkpoint: Checkpoint): PartReport[] {
     return {
       name,
       tensors: own.length,
-      parameters: own.reduce((sum, entry) => sum + elements(entry), 0),
+      parameters: own.reduce((sum, entry) => sum + elementCount(entry.shape), 0),
       bytes: own.reduce((sum, { byteLength }) => sum + byteLength, 0),
       dtypes: [...new Set(own.map(({ dtype }) => dtype))].sort(),
       migration,

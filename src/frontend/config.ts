@@ -1,3 +1,4 @@
+import { isObject, show } from "../json.js";
 import { FrontendConfigError } from "./errors.js";
 
 export const WINDOWS = ["hamming", "hanning", "povey"] as const;
@@ -33,8 +34,6 @@ export const DEFAULT_FRONTEND: FrontendConfig = {
 
 const EXTRACTOR = "FunAsrNanoFeatureExtractor";
 
-type Json = Readonly<Record<string, unknown>>;
-
 /**
  * Front-end configuration from preprocessor_config.json, or from processor_config.json with the fields under
  * "feature_extractor", as transformers writes them. Absent fields have the feature extractor's defaults;
@@ -44,15 +43,15 @@ type Json = Readonly<Record<string, unknown>>;
  * @throws FrontendConfigError  a field of the wrong type or out of range, another feature extractor, an unsupported window
  */
 export function parseFrontendConfig(json: unknown, file: string): FrontendConfig {
-  if (!isObject(json)) throw new FrontendConfigError(file, "top level", "an object", describe(json));
+  if (!isObject(json)) throw new FrontendConfigError(file, "top level", "an object", show(json));
   const nested = json.feature_extractor;
   if (nested !== undefined && !isObject(nested)) {
-    throw new FrontendConfigError(file, "feature_extractor", "an object", describe(nested));
+    throw new FrontendConfigError(file, "feature_extractor", "an object", show(nested));
   }
   const prefix = nested ? "feature_extractor." : "";
   const fields = nested ?? json;
   const fail = (field: string, expected: string): never => {
-    throw new FrontendConfigError(file, prefix + field, expected, describe(fields[field]));
+    throw new FrontendConfigError(file, prefix + field, expected, show(fields[field]));
   };
   const number = (field: string, fallback: number, low: number, high: number, whole: boolean): number => {
     const value = fields[field] ?? fallback;
@@ -81,14 +80,6 @@ export function parseFrontendConfig(json: unknown, file: string): FrontendConfig
   return config;
 }
 
-function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function isWindow(value: unknown): value is WindowName {
   return WINDOWS.some((name) => name === value);
-}
-
-function describe(value: unknown): string {
-  return value === undefined ? "nothing" : (JSON.stringify(value) ?? typeof value).slice(0, 80);
 }

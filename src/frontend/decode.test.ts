@@ -67,41 +67,41 @@ describe("decodeAudio: refusals", () => {
     return bytes;
   };
   it.each([
-    ["empty", new Uint8Array(), "x: file size must be more than 0 bytes, got 0"],
+    ["empty", new Uint8Array(), "x: file size: expected more than 0 bytes, got 0"],
     [
       "text",
       new TextEncoder().encode("hello, world"),
-      "x: container must be WAV, MP3, FLAC, Ogg (Vorbis, Opus) or M4A, got a file that begins with 68 65 6c 6c 6f 2c 20 77",
+      "x: container: expected WAV, MP3, FLAC, Ogg (Vorbis, Opus) or M4A, got a file that begins with 68 65 6c 6c 6f 2c 20 77",
     ],
     [
       "FLAC without frames",
       file("speech.flac").subarray(0, 100),
-      "x: FLAC data must be decodable audio (is the file damaged?), got no samples",
+      "x: FLAC data: expected decodable audio (is the file damaged?), got no samples",
     ],
     [
       "FLAC cut short",
       file("speech.flac").subarray(0, 15_000),
-      "x: FLAC data must be 8000 samples long (is the file cut short?), got 4608",
+      "x: FLAC data: expected 8000 samples long (is the file cut short?), got 4608",
     ],
     [
       "M4A cut short",
       file("speech.m4a").subarray(0, 600),
-      "x: size of the box at byte 36 must be at most 564, the bytes left (is the file cut short?), got 3113",
+      "x: size of the box at byte 36: expected at most 564, the bytes left (is the file cut short?), got 3113",
     ],
     [
       "M4A without its index",
       damage("speech.m4a", "moov", 0, 0x66726565),
-      'x: M4A data must be decodable audio, got "No audio track found in MP4"',
+      'x: M4A data: expected decodable audio, got "No audio track found in MP4"',
     ],
     [
       "M4A, 4 billion sizes",
       damage("speech.m4a", "stsz", 12, 0xffffffff),
-      "x: stsz.entryCount must be at most 42, what the file can hold, got 4294967295",
+      "x: stsz.entryCount: expected at most 42, what the file can hold, got 4294967295",
     ],
     [
       "M4A, 4 billion equal sizes",
       damage("speech.m4a", "stsz", 8, 0x10000),
-      "x: stsz.entryCount must be at most 0, what the file can hold, got 9",
+      "x: stsz.entryCount: expected at most 0, what the file can hold, got 9",
     ],
   ])("%s", async (_, bytes, message) => {
     const outcome = await decodeAudio(bytes, "x").catch((error: unknown) => error);

@@ -1,7 +1,7 @@
-import { FunasrError } from "../errors.js";
+import { FileError } from "../errors.js";
 
 /** Audio that cannot be used: which file, which field, what was expected and what was there. */
-export class AudioError extends FunasrError {
+export class AudioError extends FileError {
   /**
    * @param file      name of the audio as the caller knows it
    * @param field     what is wrong, e.g. `fmt.channels`
@@ -9,24 +9,19 @@ export class AudioError extends FunasrError {
    * @param got       what was found
    */
   constructor(
-    readonly file: string,
-    readonly field: string,
-    readonly expected: string,
-    readonly got: string | number,
-    options?: ErrorOptions,
+    file: string,
+    field: string,
+    expected: string,
+    got: string | number,
+    options?: ErrorOptions & { readonly advice?: string },
   ) {
-    super(`${file}: ${field} must be ${expected}, got ${got}`, options);
+    super({ file, field, expected, got, advice: options?.advice }, options);
   }
 }
 
 /** A front-end configuration that cannot be used: which file, which field, expected and got. */
-export class FrontendConfigError extends FunasrError {
-  constructor(
-    readonly file: string,
-    readonly field: string,
-    readonly expected: string,
-    readonly got: string,
-  ) {
-    super(`${file}: ${field} must be ${expected}, got ${got}`);
+export class FrontendConfigError extends FileError {
+  constructor(file: string, field: string, expected: string, got: string) {
+    super({ file, field, expected, got });
   }
 }

@@ -65,7 +65,7 @@ describe("fbank: frames and refusals", () => {
   });
 
   it("refuses less than 25 ms", () => {
-    const message = "short.wav: audio must be at least 400 samples (25 ms), got 399";
+    const message = "short.wav: audio: expected at least 400 samples (25 ms), got 399";
     expect(() => extractFeatures(new Float32Array(399), DEFAULT_FRONTEND, "short.wav")).toThrow(message);
     expect(() => extractFeatures(new Float32Array(), DEFAULT_FRONTEND)).toThrow("got 0");
   });
@@ -73,7 +73,7 @@ describe("fbank: frames and refusals", () => {
   it.each([NaN, Infinity, -Infinity])("refuses a sample of %f", (value) => {
     const samples = new Float32Array(800);
     samples[500] = value;
-    const message = `a.wav: sample 500 must be a finite number, got ${value}`;
+    const message = `a.wav: sample 500: expected a finite number, got ${value}`;
     expect(() => extractFeatures(samples, DEFAULT_FRONTEND, "a.wav")).toThrow(message);
   });
 });
@@ -209,28 +209,28 @@ describe("parseFrontendConfig", () => {
   });
 
   it.each([
-    [[], "f.json: top level must be an object, got []"],
-    [null, "f.json: top level must be an object, got null"],
-    [{ feature_extractor: 3 }, "f.json: feature_extractor must be an object, got 3"],
+    [[], "f.json: top level: expected an object, got []"],
+    [null, "f.json: top level: expected an object, got null"],
+    [{ feature_extractor: 3 }, "f.json: feature_extractor: expected an object, got 3"],
     [
       { feature_extractor: { window: "blackman" } },
-      'f.json: feature_extractor.window must be one of hamming, hanning, povey, got "blackman"',
+      'f.json: feature_extractor.window: expected one of hamming, hanning, povey, got "blackman"',
     ],
     [
       { feature_extractor_type: "WhisperFeatureExtractor" },
-      'f.json: feature_extractor_type must be "FunAsrNanoFeatureExtractor", got "WhisperFeatureExtractor"',
+      'f.json: feature_extractor_type: expected "FunAsrNanoFeatureExtractor", got "WhisperFeatureExtractor"',
     ],
-    [{ sampling_rate: "16000" }, 'f.json: sampling_rate must be an integer in 4000..768000, got "16000"'],
-    [{ feature_size: 0 }, "f.json: feature_size must be an integer in 1..512, got 0"],
-    [{ feature_size: 80.5 }, "f.json: feature_size must be an integer in 1..512, got 80.5"],
-    [{ feature_size: 80, num_mel_bins: 40 }, "f.json: num_mel_bins must be 80, as feature_size, got 40"],
-    [{ frame_length: 0 }, "f.json: frame_length must be a number in 1..1000, got 0"],
-    [{ frame_shift: -10 }, "f.json: frame_shift must be a number in 1..1000, got -10"],
-    [{ num_frames_lfr: 65 }, "f.json: num_frames_lfr must be an integer in 1..64, got 65"],
-    [{ stride_lfr: 0 }, "f.json: stride_lfr must be an integer in 1..64, got 0"],
-    [{ waveform_scale: 0 }, "f.json: waveform_scale must be a number in 1e-9..2147483648, got 0"],
-    [{ dither: -1 }, "f.json: dither must be a number in 0..2147483648, got -1"],
-    [{ dither: Number.NaN }, "f.json: dither must be a number in 0..2147483648, got null"],
+    [{ sampling_rate: "16000" }, 'f.json: sampling_rate: expected an integer in 4000..768000, got "16000"'],
+    [{ feature_size: 0 }, "f.json: feature_size: expected an integer in 1..512, got 0"],
+    [{ feature_size: 80.5 }, "f.json: feature_size: expected an integer in 1..512, got 80.5"],
+    [{ feature_size: 80, num_mel_bins: 40 }, "f.json: num_mel_bins: expected 80, as feature_size, got 40"],
+    [{ frame_length: 0 }, "f.json: frame_length: expected a number in 1..1000, got 0"],
+    [{ frame_shift: -10 }, "f.json: frame_shift: expected a number in 1..1000, got -10"],
+    [{ num_frames_lfr: 65 }, "f.json: num_frames_lfr: expected an integer in 1..64, got 65"],
+    [{ stride_lfr: 0 }, "f.json: stride_lfr: expected an integer in 1..64, got 0"],
+    [{ waveform_scale: 0 }, "f.json: waveform_scale: expected a number in 1e-9..2147483648, got 0"],
+    [{ dither: -1 }, "f.json: dither: expected a number in 0..2147483648, got -1"],
+    [{ dither: Number.NaN }, "f.json: dither: expected a number in 0..2147483648, got NaN"],
   ])("refuses %j", (json, message) => {
     expect(() => parseFrontendConfig(json, "f.json")).toThrow(FrontendConfigError);
     expect(() => parseFrontendConfig(json, "f.json")).toThrow(message);

@@ -49,7 +49,7 @@ describe("checkMp4Tables", () => {
     ["trun with everything", "trun", 0xf00, [], 16],
   ])("%s", (_, id, flags, before, entry) => {
     expect(refused(table(id, flags, before, entry, 5, 5))).toBe("");
-    const message = `a.m4a: ${id}.entryCount must be at most 5, what the file can hold, got `;
+    const message = `a.m4a: ${id}.entryCount: expected at most 5, what the file can hold, got `;
     expect(refused(table(id, flags, before, entry, 5, 6))).toBe(`${message}6`);
     expect(refused(table(id, flags, before, entry, 5, 0xffffffff))).toBe(`${message}4294967295`);
   });
@@ -58,9 +58,9 @@ describe("checkMp4Tables", () => {
     const size = moov(box("stsz", [...u32(0), ...u32(10), ...u32(4)])).length;
     expect(size).toBe(40);
     expect(refused(table("stsz", 0, u32(10), 0, 0, 4))).toBe("");
-    expect(refused(table("stsz", 0, u32(10), 0, 0, 5))).toContain("stsz.entryCount must be at most 4");
+    expect(refused(table("stsz", 0, u32(10), 0, 0, 5))).toContain("stsz.entryCount: expected at most 4");
     expect(refused(table("trun", 0, [], 0, 0, 36))).toBe("");
-    expect(refused(table("trun", 0, [], 0, 0, 37))).toContain("trun.entryCount must be at most 36");
+    expect(refused(table("trun", 0, [], 0, 0, 37))).toContain("trun.entryCount: expected at most 36");
   });
 
   it("looks into boxes of any depth, past damaged ones, and not into the audio", () => {
@@ -80,7 +80,7 @@ describe("checkMp4Tables", () => {
     const bytes = readFileSync(new URL("../../test/fixtures/audio/speech.m4a", import.meta.url));
     expect(refused(bytes)).toBe("");
     const message =
-      /^a\.m4a: size of the box at byte \d+ must be at most \d+, the bytes left \(is the file cut short\?\), got \d+$/;
+      /^a\.m4a: size of the box at byte \d+: expected at most \d+, the bytes left \(is the file cut short\?\), got \d+$/;
     for (const length of [20, 500, bytes.length - 1])
       expect(refused(bytes.subarray(0, length))).toMatch(message);
   });

@@ -1,13 +1,15 @@
+import { lowbias32 } from "../hash.js";
+
 /**
  * A repeatable stream of standard normal numbers: uniforms by the lowbias32 hash of a counter, pairs by Box-Muller.
  * @param seed  u32; equal seeds give equal streams
  * @source G. E. P. Box, M. E. Muller (1958); C. Wellons, "Prospecting for hash functions" (lowbias32)
  */
 export function gaussianNoise(seed: number): () => number {
-  const stream = hash(seed >>> 0);
+  const stream = lowbias32(seed >>> 0);
   let counter = 0;
   let spare: number | undefined;
-  const uniform = (): number => (hash((stream + counter++) >>> 0) + 0.5) / 2 ** 32; // in (0, 1)
+  const uniform = (): number => (lowbias32((stream + counter++) >>> 0) + 0.5) / 2 ** 32; // in (0, 1)
   return () => {
     if (spare !== undefined) {
       const value = spare;
@@ -19,11 +21,4 @@ export function gaussianNoise(seed: number): () => number {
     spare = radius * Math.sin(angle);
     return radius * Math.cos(angle);
   };
-}
-
-function hash(value: number): number {
-  let x = value;
-  x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
-  x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
-  return (x ^ (x >>> 16)) >>> 0;
 }

@@ -55,9 +55,9 @@ describe("resample: properties", () => {
   });
 
   it.each([
-    [3999, 16000, "resample: from must be 4000..768000 Hz, got 3999"],
-    [NaN, 16000, "resample: from must be 4000..768000 Hz, got NaN"],
-    [16000, 0, "resample: to must be 4000..768000 Hz, got 0"],
+    [3999, 16000, "resample: from: expected 4000..768000 Hz, got 3999"],
+    [NaN, 16000, "resample: from: expected 4000..768000 Hz, got NaN"],
+    [16000, 0, "resample: to: expected 4000..768000 Hz, got 0"],
   ])("refuses %f -> %f Hz", (from, to, message) => {
     expect(() => resample(new Float32Array(4), from, to)).toThrow(AudioError);
     expect(() => resample(new Float32Array(4), from, to)).toThrow(message);
@@ -78,9 +78,9 @@ describe("toMono", () => {
   });
 
   it("refuses no channels and channels of different lengths", () => {
-    expect(() => toMono([], "a.wav")).toThrow("a.wav: channels must be 1 or more, got 0");
+    expect(() => toMono([], "a.wav")).toThrow("a.wav: channels: expected 1 or more, got 0");
     expect(() => toMono([new Float32Array(2), new Float32Array(3)], "a.wav")).toThrow(
-      "a.wav: channel 1 must be 2 samples long, as channel 0, got 3",
+      "a.wav: channel 1: expected 2 samples long, as channel 0, got 3",
     );
   });
 });

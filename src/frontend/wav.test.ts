@@ -149,101 +149,101 @@ describe("parseWav: streamed files", () => {
 // Plan: each way a file can be wrong is refused by a line that names the file, the field, what was expected and what was there.
 describe("parseWav: refusals", () => {
   const cases: [string, Uint8Array, string][] = [
-    ["nothing", new Uint8Array(), "x.wav: file size must be at least 12 bytes for a RIFF header, got 0"],
-    ["not RIFF", wav({ riff: "RF64" }), 'x.wav: RIFF id must be "RIFF", got "RF64"'],
-    ["not WAVE", wav({ form: "AVI " }), 'x.wav: RIFF form must be "WAVE", got "AVI "'],
+    ["nothing", new Uint8Array(), "x.wav: file size: expected at least 12 bytes for a RIFF header, got 0"],
+    ["not RIFF", wav({ riff: "RF64" }), 'x.wav: RIFF id: expected "RIFF", got "RF64"'],
+    ["not WAVE", wav({ form: "AVI " }), 'x.wav: RIFF form: expected "WAVE", got "AVI "'],
     [
       "truncated",
       wav().subarray(0, 47),
-      "x.wav: RIFF.size must be at most 39, the bytes after it (is the file cut short?), got 42",
+      "x.wav: RIFF.size: expected at most 39, the bytes after it (is the file cut short?), got 42",
     ],
     [
       "data past the end",
       wav({ dataSize: 8 }),
-      "x.wav: data.size must be at most 6, the bytes left in the file (is it cut short?), got 8",
+      "x.wav: data.size: expected at most 6, the bytes left in the file (is it cut short?), got 8",
     ],
     [
       "fmt past the end",
       wav({ fmtSize: 999 }),
-      "x.wav: fmt.size must be at most 30, the bytes left in the file (is it cut short?), got 999",
+      "x.wav: fmt.size: expected at most 30, the bytes left in the file (is it cut short?), got 999",
     ],
     [
       "RIFF shorter than its data",
       wav({ riffSize: 30 }),
-      "x.wav: RIFF.size must be at least 42, the end of its data chunk, got 30",
+      "x.wav: RIFF.size: expected at least 42, the end of its data chunk, got 30",
     ],
     [
       "no samples",
       wav({ data: new Uint8Array() }),
-      "x.wav: data.size must be at least one frame of 2 bytes, got 0",
+      "x.wav: data.size: expected at least one frame of 2 bytes, got 0",
     ],
     [
       "half a frame",
       wav({ data: new Uint8Array(3) }),
-      "x.wav: data.size must be a multiple of the 2 bytes of a frame, got 3",
+      "x.wav: data.size: expected a multiple of the 2 bytes of a frame, got 3",
     ],
-    ["short fmt", wav({ fmtSize: 14 }), "x.wav: fmt.size must be at least 16, got 14"],
+    ["short fmt", wav({ fmtSize: 14 }), "x.wav: fmt.size: expected at least 16, got 14"],
     [
       "short extension",
       wav({ extension: { valid: 16, tag: 1 }, fmtSize: 38 }),
-      "x.wav: fmt.size must be at least 40 for an extensible format, got 38",
+      "x.wav: fmt.size: expected at least 40 for an extensible format, got 38",
     ],
-    ["0 channels", wav({ channels: 0 }), "x.wav: fmt.channels must be 1..64, got 0"],
-    ["65 channels", wav({ channels: 65 }), "x.wav: fmt.channels must be 1..64, got 65"],
-    ["rate 0", wav({ rate: 0 }), "x.wav: fmt.sampleRate must be 4000..768000 Hz, got 0"],
-    ["rate 3,999", wav({ rate: 3999 }), "x.wav: fmt.sampleRate must be 4000..768000 Hz, got 3999"],
-    ["rate 768,001", wav({ rate: 768001 }), "x.wav: fmt.sampleRate must be 4000..768000 Hz, got 768001"],
+    ["0 channels", wav({ channels: 0 }), "x.wav: fmt.channels: expected 1..64, got 0"],
+    ["65 channels", wav({ channels: 65 }), "x.wav: fmt.channels: expected 1..64, got 65"],
+    ["rate 0", wav({ rate: 0 }), "x.wav: fmt.sampleRate: expected 4000..768000 Hz, got 0"],
+    ["rate 3,999", wav({ rate: 3999 }), "x.wav: fmt.sampleRate: expected 4000..768000 Hz, got 3999"],
+    ["rate 768,001", wav({ rate: 768001 }), "x.wav: fmt.sampleRate: expected 4000..768000 Hz, got 768001"],
     [
       "12 bits",
       wav({ bits: 12, blockAlign: 2 }),
-      "x.wav: fmt.bitsPerSample must be 8, 16, 24, 32 for PCM, got 12",
+      "x.wav: fmt.bitsPerSample: expected 8, 16, 24, 32 for PCM, got 12",
     ],
-    ["float of 16 bits", wav({ tag: 3 }), "x.wav: fmt.bitsPerSample must be 32, 64 for float, got 16"],
-    ["block align", wav({ blockAlign: 3 }), "x.wav: fmt.blockAlign must be 2 for 1 x 16 bits, got 3"],
+    ["float of 16 bits", wav({ tag: 3 }), "x.wav: fmt.bitsPerSample: expected 32, 64 for float, got 16"],
+    ["block align", wav({ blockAlign: 3 }), "x.wav: fmt.blockAlign: expected 2 for 1 x 16 bits, got 3"],
     [
       "mu-law",
       wav({ tag: 7, bits: 8 }),
-      "x.wav: fmt.tag must be 1 (PCM), 3 (float) or 65534 (extensible), got 7 (mu-law)",
+      "x.wav: fmt.tag: expected 1 (PCM), 3 (float) or 65534 (extensible), got 7 (mu-law)",
     ],
     [
       "unknown tag",
       wav({ tag: 0x1234 }),
-      "x.wav: fmt.tag must be 1 (PCM), 3 (float) or 65534 (extensible), got 4660",
+      "x.wav: fmt.tag: expected 1 (PCM), 3 (float) or 65534 (extensible), got 4660",
     ],
     [
       "more valid bits than bits",
       wav({ extension: { valid: 24, tag: 1 } }),
-      "x.wav: fmt.validBitsPerSample must be at most 16, got 24",
+      "x.wav: fmt.validBitsPerSample: expected at most 16, got 24",
     ],
     [
       "strange GUID",
       wav({ extension: { valid: 16, tag: 1, tail: TAIL.map(() => 0) } }),
-      "x.wav: fmt.subFormat must be a KSDATAFORMAT_SUBTYPE of PCM or float, got 01000000000000000000000000000000",
+      "x.wav: fmt.subFormat: expected a KSDATAFORMAT_SUBTYPE of PCM or float, got 01000000000000000000000000000000",
     ],
     [
       "NaN",
       wav({ tag: 3, bits: 32, channels: 2, data: floats([0, 0, 0, NaN], 4) }),
-      "x.wav: sample 1 of channel 1 must be a finite number, got NaN",
+      "x.wav: sample 1 of channel 1: expected a finite number, got NaN",
     ],
     [
       "infinity",
       wav({ tag: 3, bits: 32, data: floats([0, -Infinity], 4) }),
-      "x.wav: sample 1 of channel 0 must be a finite number, got -Infinity",
+      "x.wav: sample 1 of channel 0: expected a finite number, got -Infinity",
     ],
     [
       "f64 past f32",
       wav({ tag: 3, bits: 64, data: floats([1e300], 8) }),
-      "x.wav: sample 0 of channel 0 must be a finite number, got Infinity",
+      "x.wav: sample 0 of channel 0: expected a finite number, got Infinity",
     ],
     [
       "no data chunk",
       wav({ riffSize: 28 }).subarray(0, 36),
-      "x.wav: data chunk must be in the file, got none",
+      "x.wav: data chunk: expected one in the file, got none",
     ],
     [
       "data before fmt",
       new Uint8Array([...latin1("RIFF"), ...u32(12), ...latin1("WAVEdata"), ...u32(0)]),
-      "x.wav: fmt chunk must be before the data chunk, got none",
+      "x.wav: fmt chunk: expected one before the data chunk, got none",
     ],
   ];
   it.each(cases)("%s", (_, bytes, message) => {
@@ -284,7 +284,7 @@ describe("parseWav: any bytes", () => {
       expect(channels.every((c) => c.length === channels[0].length && c.every(Number.isFinite))).toBe(true);
     } catch (error) {
       if (!(error instanceof AudioError)) throw error;
-      expect(error.message).toMatch(/^any\.wav: [^\n]+ must be [^\n]+, got [^\n]+$/);
+      expect(error.message).toMatch(/^any\.wav: [^\n]+: expected [^\n]+, got [^\n]+$/);
     }
   }
 

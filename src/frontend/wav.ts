@@ -92,7 +92,7 @@ function findChunks(bytes: Uint8Array, view: DataView, name: string, riffSize: n
     const size = view.getUint32(at + 4, true);
     const left = bytes.length - at - 8;
     if (id === "data") {
-      if (!format) throw new AudioError(name, "fmt chunk", "before the data chunk", "none");
+      if (!format) throw new AudioError(name, "fmt chunk", "one before the data chunk", "none");
       const empty = size === 0 && (streaming || riffSize !== bytes.length - 8);
       const open = size > left ? STREAM_SIZES.has(size) : empty;
       checkChunkSize(name, id, open ? left : size, left);
@@ -106,7 +106,7 @@ function findChunks(bytes: Uint8Array, view: DataView, name: string, riffSize: n
     if (id === "fmt " && !format) format = parseFormat(bytes.subarray(at + 8, at + 8 + size), name);
     at += 8 + size + (size & 1);
   }
-  throw new AudioError(name, format ? "data chunk" : "fmt chunk", "in the file", "none");
+  throw new AudioError(name, format ? "data chunk" : "fmt chunk", "one in the file", "none");
 }
 
 function checkChunkSize(name: string, id: string, size: number, left: number): void {

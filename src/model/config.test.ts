@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { fixtureFiles, realConfig, refusal } from "../../test/helpers/checkpoint.js";
 import { ConfigError } from "../checkpoint/errors.js";
-import { elementCount } from "../checkpoint/safetensors.js";
+import { elementCount } from "../shape.js";
 import { expectedTensors } from "../checkpoint/expected-tensors.js";
 import { audioTokens, countParameters, finalNormLayers, parseLlmConfig, parseModelConfig } from "./config.js";
 

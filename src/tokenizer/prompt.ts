@@ -1,5 +1,6 @@
 import { Template } from "@huggingface/jinja";
-import { describe, PromptError, reason } from "./errors.js";
+import { reason, show } from "../json.js";
+import { PromptError } from "./errors.js";
 import { CHATML, DEFAULT_AUDIO_TOKEN, INSTRUCTION, LANGUAGE_NAMES, type Language } from "./prompts.js";
 import type { Tokenizer } from "./tokenizer.js";
 
@@ -65,7 +66,7 @@ export function createPromptRenderer({
     compiled = new Template(template);
     const probe = renderTemplate(compiled, {}, audioToken);
     if (count(probe, audioToken) !== 1)
-      return checked(byRules, "rules", `the template renders audio as ${describe(probe)}`);
+      return checked(byRules, "rules", `the template renders audio as ${show(probe)}`);
   } catch (error) {
     return checked(byRules, "rules", `the template takes no audio: ${reason(error)}`);
   }
@@ -147,8 +148,8 @@ function renderComplete(template: Template, options: PromptOptions, audioToken: 
       return renderRules(options, audioToken);
     throw new PromptError(
       option,
-      "absent: the checkpoint's chat template has no place for it",
-      describe(options[option]),
+      "none: the checkpoint's chat template has no place for it",
+      show(options[option]),
     );
   }
   return text;
@@ -163,7 +164,7 @@ function isSet(options: PromptOptions, option: Exclude<keyof PromptOptions, "emp
 function checkOptions(options: PromptOptions, reserved: readonly string[]): void {
   const { language, hotwords = [], context, prompt } = options;
   if (language !== undefined && !Object.hasOwn(LANGUAGE_NAMES, language)) {
-    throw new PromptError("language", `one of ${Object.keys(LANGUAGE_NAMES).join(", ")}`, describe(language));
+    throw new PromptError("language", `one of ${Object.keys(LANGUAGE_NAMES).join(", ")}`, show(language));
   }
   const texts: [string, string | undefined][] = [
     ["context", context],
@@ -172,16 +173,16 @@ function checkOptions(options: PromptOptions, reserved: readonly string[]): void
   hotwords.forEach((word, i) => texts.push([`hotwords[${i}]`, word]));
   for (const [option, text] of texts) {
     if (text === undefined) continue;
-    if (text.trim() === "") throw new PromptError(option, "more than white space", describe(text));
+    if (text.trim() === "") throw new PromptError(option, "more than white space", show(text));
     const token = reserved.find((candidate) => text.includes(candidate));
     if (token !== undefined)
-      throw new PromptError(option, `free of the vocabulary's own token ${token}`, describe(text));
+      throw new PromptError(option, `text without the vocabulary's own token ${token}`, show(text));
   }
   if (prompt === undefined) return;
   const other = (["language", "hotwords", "context", "itn"] as const).find((option) =>
     isSet(options, option),
   );
-  if (other) throw new PromptError("prompt", `given without ${other}`, describe(prompt));
+  if (other) throw new PromptError("prompt", `no ${other} beside it`, show(prompt));
 }
 
 /** The same options with every free text replaced by a letter. */
@@ -200,8 +201,7 @@ function checkTokens(text: string, baseline: string, reserved: readonly string[]
   if (count(text, audioToken) !== 1)
     throw new PromptError("text", `one with one ${audioToken}`, count(text, audioToken));
   const made = reserved.find((token) => count(text, token) !== count(baseline, token));
-  if (made !== undefined)
-    throw new PromptError("text", `free of ${made} but for the template's own`, describe(text));
+  if (made !== undefined) throw new PromptError("text", `no ${made} but the template's own`, show(text));
 }
 
 function count(text: string, token: string): number {

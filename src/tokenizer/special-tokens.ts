@@ -1,4 +1,5 @@
-import { describe, TokenizerError } from "./errors.js";
+import { show } from "../json.js";
+import { TokenizerError } from "./errors.js";
 import { DEFAULT_AUDIO_TOKEN } from "./prompts.js";
 import type { Tokenizer } from "./tokenizer.js";
 
@@ -38,9 +39,10 @@ export function checkSpecialTokens(tokenizer: Tokenizer, setup: SpecialTokenSetu
   const vocabSize = setup.vocabSize ?? Infinity;
   const idOf = (token: string): number => {
     const id = tokenizer.id(token);
-    if (id === undefined) throw new TokenizerError(tokenizerFile, token, "in the vocabulary", "nothing");
+    if (id === undefined)
+      throw new TokenizerError(tokenizerFile, token, "a token of the vocabulary", "nothing");
     if (id >= vocabSize)
-      throw new TokenizerError(tokenizerFile, `id of ${token}`, `below vocab_size ${vocabSize}`, id);
+      throw new TokenizerError(tokenizerFile, `id of ${token}`, `an id below vocab_size ${vocabSize}`, id);
     return id;
   };
   const ids = {
@@ -66,6 +68,6 @@ function eosIds(value: unknown, file: string, vocabSize: number): number[] {
   return list.map((id) => {
     if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < vocabSize) return id;
     const limit = vocabSize === Infinity ? "" : ` below ${vocabSize}`;
-    throw new TokenizerError(file, "eos_token_id", `token ids${limit}`, describe(value));
+    throw new TokenizerError(file, "eos_token_id", `token ids${limit}`, show(value));
   });
 }

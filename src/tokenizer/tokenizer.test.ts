@@ -100,25 +100,28 @@ describe("loadTokenizer: refusals", () => {
     added_tokens: [],
   };
   it.each([
-    [null, "t.json: top level must be an object, got null"],
-    [[], "t.json: top level must be an object, got []"],
-    [{}, "t.json: model must be an object, got nothing"],
-    [{ ...small, model: { type: "Unigram" } }, 't.json: model.type must be "BPE", got "Unigram"'],
-    [{ ...small, decoder: null }, "t.json: decoder must be an object, got null"],
+    [null, "t.json: top level: expected an object, got null"],
+    [[], "t.json: top level: expected an object, got []"],
+    [{}, "t.json: model: expected an object, got nothing"],
+    [{ ...small, model: { type: "Unigram" } }, 't.json: model.type: expected "BPE", got "Unigram"'],
+    [{ ...small, decoder: null }, "t.json: decoder: expected an object, got null"],
     [
       { ...small, decoder: { type: "Metaspace" } },
-      't.json: decoder.type must be "ByteLevel", got "Metaspace"',
+      't.json: decoder.type: expected "ByteLevel", got "Metaspace"',
     ],
-    [{ ...small, added_tokens: null }, "t.json: added_tokens must be an array, got null"],
+    [{ ...small, added_tokens: null }, "t.json: added_tokens: expected an array, got null"],
     [
       { ...small, added_tokens: [{ id: 1 }] },
-      't.json: added_tokens[0] must be an object with id and content, got {"id":1}',
+      "t.json: added_tokens[0].content: expected a text, got nothing",
     ],
-    [{ ...small, added_tokens: [{ id: 1, content: "" }] }, "t.json: added_tokens[0] must be"],
-    [small, "t.json: contents must be what @huggingface/tokenizers can load, got"],
+    [
+      { ...small, added_tokens: [{ id: 1, content: "" }] },
+      't.json: added_tokens[0].content: expected a text, got ""',
+    ],
+    [small, "t.json: contents: expected what @huggingface/tokenizers can load, got"],
     [
       { ...small, normalizer: null, post_processor: null, pre_tokenizer: { type: "Nonsense" } },
-      "t.json: contents must be",
+      "t.json: contents: expected",
     ],
   ])("%j", (json, message) => {
     expect(() => loadTokenizer(json, {}, "t.json")).toThrow(TokenizerError);
@@ -191,29 +194,29 @@ describe("checkSpecialTokens", () => {
   it.each<[SpecialTokenSetup, string]>([
     [
       { audioTokenId: 151647 },
-      "config.json: audio_token_id must be 151646, the tokenizer's id of <|object_ref_start|>, got 151647",
+      "config.json: audio_token_id: expected 151646, the tokenizer's id of <|object_ref_start|>, got 151647",
     ],
     [
       { audioTokenId: 151646, audioToken: "<|audio|>" },
-      "tokenizer.json: <|audio|> must be in the vocabulary, got nothing",
+      "tokenizer.json: <|audio|>: expected a token of the vocabulary, got nothing",
     ],
     [
       { audioTokenId: 151646, vocabSize: 151_645 },
-      "tokenizer.json: id of <|im_end|> must be below vocab_size 151645, got 151645",
+      "tokenizer.json: id of <|im_end|>: expected an id below vocab_size 151645, got 151645",
     ],
     [
       { audioTokenId: 151646, eosTokenId: "x" },
-      'generation_config.json: eos_token_id must be token ids, got "x"',
+      'generation_config.json: eos_token_id: expected token ids, got "x"',
     ],
     [
       { audioTokenId: 151646, eosTokenId: [1, -1] },
-      "generation_config.json: eos_token_id must be token ids, got [1,-1]",
+      "generation_config.json: eos_token_id: expected token ids, got [1, -1]",
     ],
     [
       { audioTokenId: 151646, vocabSize: 151_936, eosTokenId: 151_936 },
-      "eos_token_id must be token ids below 151936, got 151936",
+      "eos_token_id: expected token ids below 151936, got 151936",
     ],
-    [{ audioTokenId: 1, configFile: "d/config.json" }, "d/config.json: audio_token_id must be"],
+    [{ audioTokenId: 1, configFile: "d/config.json" }, "d/config.json: audio_token_id: expected"],
   ])("refuses %j", (setup, message) => {
     expect(() => checkSpecialTokens(qwen3Tokenizer(), setup)).toThrow(TokenizerError);
     expect(() => checkSpecialTokens(qwen3Tokenizer(), setup)).toThrow(message);
@@ -226,7 +229,7 @@ describe("checkSpecialTokens", () => {
         ...qwen3Tokenizer(),
         id: (name: string) => (name === token ? undefined : qwen3Tokenizer().id(name)),
       };
-      const message = `tokenizer.json: ${token} must be in the vocabulary, got nothing`;
+      const message = `tokenizer.json: ${token}: expected a token of the vocabulary, got nothing`;
       expect(() => checkSpecialTokens(without, { audioTokenId: 151646 })).toThrow(message);
     },
   );

@@ -1,6 +1,7 @@
 import { Tokenizer as Untyped } from "@huggingface/tokenizers";
+import { type JsonObject, isObject, reason, show } from "../json.js";
 import { byteOfCharacter } from "./byte-level.js";
-import { describe, reason, TokenizerError } from "./errors.js";
+import { TokenizerError } from "./errors.js";
 
 /** What is used of the package's class, whose own declarations do not resolve under nodenext (imports without ".js"). */
 interface Library {
@@ -9,9 +10,7 @@ interface Library {
   token_to_id(token: string): number | undefined;
 }
 
-const LibraryTokenizer = Untyped as unknown as new (tokenizer: Json, config: Json) => Library;
-
-type Json = Readonly<Record<string, unknown>>;
+const LibraryTokenizer = Untyped as unknown as new (tokenizer: JsonObject, config: JsonObject) => Library;
 
 interface AddedToken {
   readonly id: number;
@@ -60,8 +59,7 @@ export function loadTokenizer(
   tokenizerConfig: unknown = {},
   file = "tokenizer.json",
 ): Tokenizer {
-  if (!isObject(tokenizerJson))
-    throw new TokenizerError(file, "top level", "an object", describe(tokenizerJson));
+  if (!isObject(tokenizerJson)) throw new TokenizerError(file, "top level", "an object", show(tokenizerJson));
   expectType(file, tokenizerJson, "model", "BPE");
   expectType(file, tokenizerJson, "decoder", "ByteLevel");
   const added = readAddedTokens(file, tokenizerJson.added_tokens);
@@ -110,26 +108,22 @@ function tokenBytes(token: string): Uint8Array {
   return bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes) : new TextEncoder().encode(token);
 }
 
-function expectType(file: string, json: Json, field: string, type: string): void {
+function expectType(file: string, json: JsonObject, field: string, type: string): void {
   const part = json[field];
-  if (!isObject(part)) throw new TokenizerError(file, field, "an object", describe(part));
-  if (part.type !== type) throw new TokenizerError(file, `${field}.type`, `"${type}"`, describe(part.type));
+  if (!isObject(part)) throw new TokenizerError(file, field, "an object", show(part));
+  if (part.type !== type) throw new TokenizerError(file, `${field}.type`, `"${type}"`, show(part.type));
 }
 
 function readAddedTokens(file: string, list: unknown): AddedToken[] {
-  if (!Array.isArray(list)) throw new TokenizerError(file, "added_tokens", "an array", describe(list));
+  if (!Array.isArray(list)) throw new TokenizerError(file, "added_tokens", "an array", show(list));
   return list.map((token: unknown, i) => {
-    const ok =
-      isObject(token) &&
-      typeof token.content === "string" &&
-      token.content !== "" &&
-      Number.isInteger(token.id);
-    if (!ok)
-      throw new TokenizerError(file, `added_tokens[${i}]`, "an object with id and content", describe(token));
-    return { id: token.id as number, content: token.content as string, special: token.special === true };
+    const refuse = (field: string, expected: string, got: unknown): never => {
+      throw new TokenizerError(file, `added_tokens[${i}]${field}`, expected, show(got));
+    };
+    if (!isObject(token)) return refuse("", "an object with id and content", token);
+    const { id, content, special } = token;
+    if (typeof id !== "number" || !Number.isInteger(id)) return refuse(".id", "an integer", id);
+    if (typeof content !== "string" || content === "") return refuse(".content", "a text", content);
+    return { id, content, special: special === true };
   });
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

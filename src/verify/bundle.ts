@@ -6,6 +6,7 @@ import type { ByteSource } from "../checkpoint/source.js";
 import { generateParameter } from "../checkpoint/weights.js";
 import { type ModelConfig, parseModelConfig } from "../model/config.js";
 import type { ParameterEntry, ParameterSource } from "../model/parameters.js";
+import { elementCount } from "../shape.js";
 
 /** Where the tensors of a bundle begin; what lies before is not computed. */
 export const starts = [
@@ -120,7 +121,7 @@ function heldParameters({ file }: Bundle): ParameterSource {
 export function generatedParameters(config: ModelConfig, seed: number): ParameterSource {
   const tensors = new Map<string, ParameterEntry>();
   for (const [name, shape] of expectedTensors(config)) {
-    tensors.set(name, { name, dtype: "BF16", shape, byteLength: 2 * shape.reduce((a, b) => a * b, 1) });
+    tensors.set(name, { name, dtype: "BF16", shape, byteLength: 2 * elementCount(shape) });
   }
   let made: { name: string; bytes: Uint8Array } | undefined;
   return {
