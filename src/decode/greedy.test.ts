@@ -200,7 +200,7 @@ describe("refusals", () => {
   });
 
   it("more tokens than the model has positions for", async () => {
-    const error = await failure(transcriber.transcribe([clips[0]], { maxNewTokens: 2048 }));
+    const error = await failure(decode({ limits: [2048] }));
     expect(error.message).toMatch(/^a sequence of \d+ tokens passes the model's 2048 positions$/);
     expect(gpu().bytes.kept).toBe(idle);
   });
