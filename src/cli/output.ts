@@ -28,7 +28,8 @@ const refusals: Readonly<Record<string, string>> = {
 
 /** An error's text: that of this package's own errors as it is, that of the system's in the same form. */
 function describe(error: unknown, file: string | undefined): string {
-  if (error instanceof FunasrError) return error.message;
+  if (error instanceof FunasrError)
+    return file === undefined || error.message.startsWith(file) ? error.message : `${file}: ${error.message}`;
   if (!(error instanceof Error)) return `unexpected: ${String(error)}`;
   const { code, path = file } = error as NodeJS.ErrnoException;
   if (code === undefined) return `unexpected: ${error.message}`;
@@ -37,7 +38,7 @@ function describe(error: unknown, file: string | undefined): string {
 
 /**
  * Reports an error on stderr in one line, with its stack where `debug` is set, and marks the run as failed.
- * @param file  the file that was worked on, for errors that do not name it
+ * @param file  the file that was worked on, put before an error that does not begin with it
  */
 export function report(error: unknown, debug: boolean, file?: string): void {
   process.exitCode = exitCode.inputFailed;

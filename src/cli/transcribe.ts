@@ -1,11 +1,17 @@
 import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { type PreparedClip, Transcriber, type Transcription } from "../decode/transcriber.js";
+import {
+  type PreparedClip,
+  Transcriber,
+  type Transcription,
+  defaultMaxNewTokens,
+} from "../decode/transcriber.js";
 import { decodeAudio } from "../frontend/decode.js";
 import type { WeightFormat } from "../model/parameters.js";
 import { openDevice } from "../node/device.js";
 import { demoModel } from "../node/demo.js";
 import { modelDirectory } from "../node/files.js";
+import type { PromptOptions } from "../tokenizer/prompt.js";
 import { note, print, printJson, progressBar, report } from "./output.js";
 
 interface TranscribeCliOptions {
@@ -111,30 +117,49 @@ async function transcribeBatch(
       report(error, options.debug === true, file);
     }
   }
+  await transcribeClips(transcriber, clips, options, named);
+}
+
+/** A batch that fails is run again clip by clip, so that a clip that cannot be transcribed costs no other its result. */
+async function transcribeClips(
+  transcriber: Transcriber,
+  clips: readonly ReadyClip[],
+  options: TranscribeCliOptions,
+  named: boolean,
+): Promise<void> {
   if (clips.length === 0) return;
-  const { language, hotwords, context, itn, maxTokens: maxNewTokens } = options;
   const streaming = process.stdout.isTTY && clips.length === 1 && !named && !options.json;
+  const { maxTokens: maxNewTokens } = options;
   try {
     const results = await transcriber.transcribe(clips, {
-      ...{ language, hotwords, context, itn, maxNewTokens },
+      ...promptOptions(options),
+      maxNewTokens,
       onText: streaming ? (_, text) => process.stdout.write(text) : undefined,
     });
     if (streaming) print("");
-    for (const [i, result] of results.entries()) show(clips[i].file, result, options, { named, streaming });
+    for (const [i, result] of results.entries()) show(clips[i], result, options, { named, streaming });
   } catch (error) {
-    report(error, options.debug === true);
+    if (clips.length === 1) report(error, options.debug === true, clips[0].file);
+    else for (const clip of clips) await transcribeClips(transcriber, [clip], options, named);
   }
 }
 
+function promptOptions({ language, hotwords, context, itn }: TranscribeCliOptions): PromptOptions {
+  return { language, hotwords, context, itn };
+}
+
 function show(
-  file: string,
+  { file, ...clip }: ReadyClip,
   result: Transcription,
-  { json }: TranscribeCliOptions,
+  { json, maxTokens = defaultMaxNewTokens(clip) }: TranscribeCliOptions,
   { named, streaming }: { readonly named: boolean; readonly streaming: boolean },
 ): void {
   if (json) printJson({ file, ...result });
   else if (!streaming) print(named ? `${file}: ${result.text}` : result.text);
-  if (result.finish === "length")
-    note(`${file}: cut at ${result.tokenIds.length} tokens; --max-tokens allows more`);
+  if (result.finish === "length") {
+    const { length } = result.tokenIds;
+    const advice = length < maxTokens ? "the model's context is full" : "--max-tokens allows more";
+    note(`${file}: cut at ${length} tokens; ${advice}`);
+  }
   if (result.finish === "loop") note(`${file}: a repeating cycle was cut`);
 }

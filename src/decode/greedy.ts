@@ -9,7 +9,7 @@ import { KvCache } from "../model/kv-cache.js";
 import { lmHead, qwen3 } from "../model/qwen3.js";
 import { loopStart } from "./guards.js";
 
-/** The model's scores are no numbers. */
+/** Decoding was asked for what cannot be, or the model's scores are no numbers. */
 export class DecodeError extends FunasrError {}
 
 /** Why decoding ended: a stop token, the limit of new tokens, or a repeating cycle that was cut. */
@@ -62,7 +62,7 @@ function accept(sequence: Sequence, id: number, limit: number, options: GreedyOp
 
 /**
  * Greedy decoding of a batch of prompts: one prefill, then one submit a token for all sequences.
- * A sequence that has ended keeps its rows until the last one ends, so that the steps stay the same.
+ * A sequence that has ended keeps its row until the last one ends, so that the steps stay the same.
  * @param audio  [ΣL, D] f32, held: the clips' embeddings in the order of the prompts
  */
 export async function greedy(
@@ -74,11 +74,10 @@ export async function greedy(
 ): Promise<Decoded[]> {
   const { maxNewTokens } = options;
   const sequences = prompts.map((): Sequence => ({ tokenIds: [] }));
-  const longest = Math.max(...maxNewTokens);
   const cache = new KvCache(
     gpu,
     model.config.llm,
-    prompts.map(({ ids }) => ids.length + longest),
+    prompts.map(({ ids }, i) => ids.length + maxNewTokens[i]),
   );
   const ids = gpu.keep([prompts.length], "u32"); // the newest token of each sequence, written and read on the GPU
   const take = (data: ArrayLike<number>): void => {
@@ -93,7 +92,11 @@ export async function greedy(
     take(first);
     while (sequences.some(({ finish }) => !finish)) {
       const [next] = await gpu.step(() => {
-        const rows = cache.append(prompts.map(() => 1));
+        const ended = sequences.map(({ finish }) => finish !== undefined);
+        const rows = cache.append(
+          prompts.map(() => 1),
+          ended,
+        );
         const hidden = qwen3(gpu, model.llm, embedding(gpu, ids, model.llm.embedTokens), rows, cache);
         return [argmax(gpu, lmHead(gpu, model.llm, hidden), ids)];
       });

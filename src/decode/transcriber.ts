@@ -3,6 +3,7 @@ import { parseJsonObject } from "../checkpoint/json.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { type FrontendConfig, parseFrontendConfig } from "../frontend/config.js";
+import { AudioError } from "../frontend/errors.js";
 import { extractFeatures, toWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
 import type { Tensor } from "../gpu/tensor.js";
@@ -17,7 +18,7 @@ import {
 } from "../tokenizer/prompt.js";
 import { checkSpecialTokens } from "../tokenizer/special-tokens.js";
 import { type Tokenizer, loadTokenizer } from "../tokenizer/tokenizer.js";
-import { type Finish, greedy } from "./greedy.js";
+import { DecodeError, type Finish, greedy } from "./greedy.js";
 
 /** Features of one clip, ready for the encoder. */
 export interface PreparedClip {
@@ -47,7 +48,10 @@ export interface Transcription {
 }
 
 export interface TranscribeOptions extends PromptOptions {
-  /** New tokens of a clip at most. Default: 32 and one for each 60 ms of audio. */
+  /**
+   * New tokens of a clip at most, 1 or more. Default: 32 and one for each 60 ms of audio. No clip gets more than the model's
+   * context has left after its prompt.
+   */
   readonly maxNewTokens?: number;
   /**
    * Called with each piece of text as it comes; `clip` is the index in the batch. The pieces joined and trimmed are the
@@ -64,7 +68,12 @@ export interface TranscriberOptions {
 }
 
 const maxJsonBytes = 64 << 20; // Qwen3's tokenizer.json is 11 MB
-const promptSpare = 32; // tokens that an answer may have whatever the clip's length
+const answerSpare = 32; // tokens that an answer may have whatever the clip's length
+
+/** New tokens that a clip may have where no limit is given: 32 and one for each 60 ms of audio. */
+export function defaultMaxNewTokens(clip: PreparedClip): number {
+  return answerSpare + clip.frames;
+}
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -165,7 +174,11 @@ export class Transcriber {
     };
   }
 
-  /** Transcribes a batch of clips in one packed run; a clip's result does not depend on the others. */
+  /**
+   * Transcribes a batch of clips in one packed run; a clip's result does not depend on the others.
+   * @throws DecodeError  maxNewTokens is no whole number from 1; AudioError  a clip's prompt does not fit the model's context;
+   *                      PromptError  see PromptRenderer
+   */
   async transcribe(
     clips: readonly PreparedClip[],
     options: TranscribeOptions = {},
@@ -173,7 +186,8 @@ export class Transcriber {
     if (clips.length === 0) return [];
     const { gpu, model } = this;
     const frames = clips.map((clip) => clip.frames);
-    const prompts = this.#prompts(frames, options); // first: an option may be refused
+    const prompts = this.#prompts(clips, options); // first: an option or a clip may be refused
+    const maxNewTokens = this.#limits(clips, prompts, options);
     const clock = new Stopwatch();
     const features = concatenate(clips);
     const states = await this.#hold(() => encode(gpu, model, { features, frames }));
@@ -186,7 +200,7 @@ export class Transcriber {
     let prefill = 0;
     const decoded = await greedy(gpu, model, prompts, audio, {
       stopIds: this.stopIds,
-      maxNewTokens: frames.map((count) => options.maxNewTokens ?? promptSpare + count),
+      maxNewTokens,
       onPrefill: () => (prefill = clock.lap()),
       onToken: (clip, id) => {
         const text = options.onText && streams[clip].push(id);
@@ -212,12 +226,29 @@ export class Transcriber {
     this.model.free();
   }
 
-  #prompts(frames: readonly number[], options: PromptOptions): PromptTokens[] {
+  #prompts(clips: readonly PreparedClip[], options: PromptOptions): PromptTokens[] {
+    const { audioTokenRule, audioTokenId, llm } = this.model.config;
     const text = this.prompts.render(options);
-    return frames.map((count) => {
-      const audioLength = audioTokens(this.model.config.audioTokenRule, count);
-      return { ...promptIds(this.tokenizer, text, this.model.config.audioTokenId, audioLength), audioLength };
+    return clips.map((clip) => {
+      const audioLength = audioTokens(audioTokenRule, clip.frames);
+      const prompt = { ...promptIds(this.tokenizer, text, audioTokenId, audioLength), audioLength };
+      if (prompt.ids.length < llm.maxPositions) return prompt;
+      throw tooLong(clip, prompt, llm.maxPositions);
     });
+  }
+
+  /** Each clip's limit of new tokens, within what the context has left. */
+  #limits(
+    clips: readonly PreparedClip[],
+    prompts: readonly PromptTokens[],
+    { maxNewTokens }: TranscribeOptions,
+  ): number[] {
+    if (maxNewTokens !== undefined && !(Number.isInteger(maxNewTokens) && maxNewTokens >= 1))
+      throw new DecodeError(`transcribe: maxNewTokens: expected a whole number from 1, got ${maxNewTokens}`);
+    const { maxPositions } = this.model.config.llm;
+    return clips.map((clip, i) =>
+      Math.min(maxNewTokens ?? defaultMaxNewTokens(clip), maxPositions - prompts[i].ids.length),
+    );
   }
 
   /** Runs a step that makes one tensor, which lives until it is released. */
@@ -247,6 +278,23 @@ class Stopwatch {
     this.#last = now;
     return seconds;
   }
+}
+
+function tooLong(clip: PreparedClip, { ids, audioLength }: PromptTokens, maxPositions: number): AudioError {
+  const text = ids.length - audioLength;
+  const seconds = Math.floor((clip.audioSeconds * (maxPositions - 1 - text)) / audioLength);
+  return new AudioError(
+    clip.name,
+    "prompt",
+    `fewer tokens than the model's ${maxPositions} positions`,
+    `${audioLength} of audio and ${text} of text`,
+    {
+      advice:
+        seconds > 0
+          ? `cut the clip into parts of ${seconds} s at most`
+          : "shorten the context or the hotwords",
+    },
+  );
 }
 
 function concatenate(clips: readonly PreparedClip[]): Float32Array {

@@ -53,15 +53,20 @@ export class KvCache {
     return this.#lengths;
   }
 
-  /** Makes room for `counts[i]` more tokens of sequence i in the running step. @throws GpuError  the cache is full */
-  append(counts: readonly number[]): LlmRows {
+  /**
+   * Makes room for `counts[i]` more tokens of sequence i in the running step.
+   * @param ended  sequences that have their answer: they keep their row in the step, which rewrites their last slot, so that
+   *               they never outgrow their capacity and the step's shapes stay the same
+   * @throws GpuError  the cache is full
+   */
+  append(counts: readonly number[], ended: readonly boolean[] = []): LlmRows {
     const count = counts.reduce((a, b) => a + b, 0);
     const positions: number[] = [];
     const slots = new Uint32Array(2 * count);
     const ranges = new Uint32Array(2 * count);
     for (const [sequence, more] of counts.entries()) {
       const start = this.#starts[sequence];
-      const length = this.#lengths[sequence];
+      const length = this.#lengths[sequence] - (ended[sequence] ? more : 0);
       if (length + more > this.capacities[sequence]) {
         throw new GpuError(
           `KV cache: sequence ${sequence} holds ${this.capacities[sequence]} tokens, got ${length + more}`,
@@ -73,7 +78,7 @@ export class KvCache {
         ranges.set([start, start + length + i + 1], 2 * row);
         positions.push(length + i);
       }
-      this.#lengths[sequence] += more;
+      this.#lengths[sequence] = length + more;
     }
     const { headDim, ropeTheta } = this.config;
     return {

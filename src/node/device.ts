@@ -1,9 +1,7 @@
-import { create, globals } from "webgpu";
+import { create } from "webgpu";
 import { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
 import { restfulWait } from "./wait.js";
-
-Object.assign(globalThis, globals); // GPUBufferUsage and the like, which a browser has already
 
 export interface DeviceOptions {
   /** Adapter to take, by a part of its name, e.g. "llvmpipe". Default: FUNASR_WEBGPU_ADAPTER, else Dawn's choice. */
@@ -31,7 +29,9 @@ export function webgpu(adapter = process.env.FUNASR_WEBGPU_ADAPTER): GPU {
 
 /** True for a driver that runs on the CPU. */
 export function isSoftware(info: GPUAdapterInfo): boolean {
-  return /llvmpipe|lavapipe|swiftshader|basic render/i.test(`${info.device} ${info.description} ${info.architecture}`);
+  return /llvmpipe|lavapipe|swiftshader|basic render/i.test(
+    `${info.device} ${info.description} ${info.architecture}`,
+  );
 }
 
 /** Opens the default adapter's device. @throws GpuError  no adapter, or it refuses the limits */
