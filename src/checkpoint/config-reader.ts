@@ -1,6 +1,9 @@
 import { type JsonObject, isObject, show } from "../json.js";
 import { ConfigError } from "./errors.js";
 
+/** Widths, vocabularies and contexts past it are no model's: 256 times Qwen3's widest, a hundred times its vocabulary. */
+const LARGEST = 2 ** 24;
+
 /** Typed reads of one object of a JSON config; every refusal names the file and the field's path. */
 export class ConfigReader {
   readonly file: string;
@@ -39,11 +42,13 @@ export class ConfigReader {
     throw this.refusal(field, "an object", value);
   }
 
-  /** An integer of at least `least`. */
-  integer(field: string, least: 0 | 1 = 1): number {
+  /** An integer from `least` to `most`. */
+  integer(field: string, { least = 1, most = LARGEST }: { least?: 0 | 1; most?: number } = {}): number {
     const value = this.value(field);
-    if (typeof value === "number" && Number.isSafeInteger(value) && value >= least) return value;
-    throw this.refusal(field, least === 0 ? "a non-negative integer" : "a positive integer", value);
+    if (typeof value !== "number" || !Number.isSafeInteger(value) || value < least)
+      throw this.refusal(field, least === 0 ? "a non-negative integer" : "a positive integer", value);
+    if (value > most) throw this.refusal(field, `at most ${most}`, value);
+    return value;
   }
 
   /** A matrix width: a positive multiple of 4, which the kernels read as vec4. */
@@ -74,8 +79,8 @@ export class ConfigReader {
     throw this.refusal(field, values.map(show).join(" or "), value, "nothing else is implemented");
   }
 
-  /** Checks an optional list of which every item must be `item`. */
-  everyOf(field: string, item: string): void {
+  /** Checks an optional list of `count` items that must all be `item`. */
+  everyOf(field: string, item: string, count: number): void {
     if (this.isNull(field)) return;
     const value = this.value(field);
     const items = Array.isArray(value) ? (value as unknown[]) : [value];
@@ -83,6 +88,7 @@ export class ConfigReader {
     if (other !== undefined || !Array.isArray(value)) {
       throw this.refusal(field, `a list of ${show(item)}`, other, "nothing else is implemented");
     }
+    if (items.length !== count) throw this.refusal(field, `a list of ${count}, one a layer`, items.length);
   }
 
   /** The error for `field` of this object. */

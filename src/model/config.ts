@@ -90,7 +90,7 @@ export function parseModelConfig(json: unknown, file = "config.json"): ModelConf
   const adaptor = parseAdaptor(root, llm.hiddenSize);
   const old = !root.has("audio_token_id") && root.has("audio_token_index");
   const idField = old ? "audio_token_index" : "audio_token_id";
-  const audioTokenId = root.integer(idField, 0);
+  const audioTokenId = root.integer(idField, { least: 0 });
   if (audioTokenId >= llm.vocabSize) {
     throw root.refusal(idField, `an id below text_config.vocab_size ${llm.vocabSize}`, audioTokenId);
   }
@@ -163,13 +163,18 @@ export function finalNormLayers(encoder: EncoderConfig): number[] {
   return [...new Set([encoder.layers, encoder.layers + encoder.tpLayers])];
 }
 
+const mostLayers = 1000; // config.json is a stranger's: a table of a million layers takes minutes
+const mostTaps = 1024;
+const mostHeadDim = 512; // what the attention kernel holds of a row
+const headWidths = `a multiple of 4 up to ${mostHeadDim}`;
+
 function parseEncoder(root: ConfigReader): EncoderConfig {
   if (!root.has("audio_config") && root.has("encoder_config"))
     return parseOldEncoder(root.section("encoder_config"));
   const audio = root.section("audio_config");
   audio.oneOf("hidden_act", ["relu"], "relu");
-  const tpLayers = audio.integer("num_timestamp_prediction_layers", 0);
-  const total = audio.integer("num_hidden_layers");
+  const tpLayers = audio.integer("num_timestamp_prediction_layers", { least: 0, most: mostLayers });
+  const total = audio.integer("num_hidden_layers", { most: mostLayers });
   if (total <= tpLayers) {
     throw audio.refusal("num_hidden_layers", `more than num_timestamp_prediction_layers ${tpLayers}`, total);
   }
@@ -180,7 +185,7 @@ function parseEncoder(root: ConfigReader): EncoderConfig {
     intermediateSize: audio.width("intermediate_size"),
     layers: total - tpLayers - 1,
     tpLayers,
-    fsmnKernelSize: audio.integer("fsmn_kernel_size"),
+    fsmnKernelSize: audio.integer("fsmn_kernel_size", { most: mostTaps }),
     layerNormEps: audio.positive("layer_norm_eps"),
   });
 }
@@ -193,9 +198,9 @@ function parseOldEncoder(audio: ConfigReader): EncoderConfig {
     hiddenSize: audio.width("d_model"),
     heads: audio.integer("encoder_attention_heads"),
     intermediateSize: audio.width("encoder_ffn_dim"),
-    layers: audio.integer("encoder_layers") - 1,
-    tpLayers: audio.integer("num_timestamp_prediction_blocks", 0),
-    fsmnKernelSize: audio.integer("kernel_size"),
+    layers: audio.integer("encoder_layers", { most: mostLayers }) - 1,
+    tpLayers: audio.integer("num_timestamp_prediction_blocks", { least: 0, most: mostLayers }),
+    fsmnKernelSize: audio.integer("kernel_size", { most: mostTaps }),
     layerNormEps: 1e-5, // torch.nn.LayerNorm's own: those revisions had no field for it
   });
 }
@@ -223,7 +228,7 @@ function parseAdaptor(root: ConfigReader, llmWidth: number): AdaptorConfig {
     hiddenSize,
     heads: adaptor.integer(heads),
     intermediateSize: adaptor.width(old ? "encoder_ffn_dim" : "intermediate_size"),
-    layers: adaptor.integer(old ? "encoder_layers" : "num_hidden_layers", 0),
+    layers: adaptor.integer(old ? "encoder_layers" : "num_hidden_layers", { least: 0, most: mostLayers }),
     layerNormEps: old ? 1e-5 : adaptor.positive("layer_norm_eps"),
   });
 }
@@ -239,7 +244,7 @@ function parseFirstAdaptor(root: ConfigReader, llmWidth: number): AdaptorConfig 
     hiddenSize: llmWidth,
     heads: root.integer("adaptor_num_attention_heads"),
     intermediateSize: llmWidth / 4,
-    layers: root.integer("adaptor_num_hidden_layers", 0),
+    layers: root.integer("adaptor_num_hidden_layers", { least: 0, most: mostLayers }),
     layerNormEps: 1e-5,
   });
 }
@@ -251,7 +256,18 @@ function checkHeads<C extends { hiddenSize: number; heads: number }>(
   c: C,
 ): C {
   if (c.hiddenSize % c.heads !== 0) throw at.refusal(heads, `a divisor of ${width} ${c.hiddenSize}`, c.heads);
+  const headDim = c.hiddenSize / c.heads;
+  if (!isHeadWidth(headDim)) {
+    throw at.refusal(heads, `heads of ${headWidths} in ${width} ${c.hiddenSize}`, c.heads);
+  }
+  if (!at.isNull("head_dim") && at.integer("head_dim") !== headDim) {
+    throw at.refusal("head_dim", `${headDim}, which is ${width} / ${heads}`, at.value("head_dim"));
+  }
   return c;
+}
+
+function isHeadWidth(headDim: number): boolean {
+  return headDim % 4 === 0 && headDim <= mostHeadDim;
 }
 
 function parseQwen3(text: ConfigReader, tiedHead: boolean): LlmConfig {
@@ -259,20 +275,19 @@ function parseQwen3(text: ConfigReader, tiedHead: boolean): LlmConfig {
   text.oneOf("hidden_act", ["silu"], "silu");
   text.oneOf("attention_bias", [false], false);
   text.oneOf("use_sliding_window", [false], false);
-  text.everyOf("layer_types", "full_attention");
+  const layers = text.integer("num_hidden_layers", { most: mostLayers });
+  text.everyOf("layer_types", "full_attention", layers);
   const heads = text.integer("num_attention_heads");
   const kvHeads = text.isNull("num_key_value_heads") ? heads : text.integer("num_key_value_heads");
   if (heads % kvHeads !== 0)
     throw text.refusal("num_key_value_heads", `a divisor of num_attention_heads ${heads}`, kvHeads);
   const headDim = text.integer("head_dim");
-  if (headDim % 2 !== 0) throw text.refusal("head_dim", "an even number, for rotary positions", headDim);
-  if ((heads * headDim) % 4 !== 0)
-    throw text.refusal("head_dim", "a multiple of 4 once times num_attention_heads", headDim);
+  if (!isHeadWidth(headDim)) throw text.refusal("head_dim", headWidths, headDim);
   return {
     vocabSize: text.integer("vocab_size"),
     hiddenSize: text.width("hidden_size"),
     intermediateSize: text.width("intermediate_size"),
-    layers: text.integer("num_hidden_layers"),
+    layers,
     heads,
     kvHeads,
     headDim,
