@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { expectedTensors } from "../src/checkpoint/expected-tensors.js";
@@ -61,6 +62,7 @@ describe.concurrent("usage", () => {
     [["transcribe", "--weights", "q2", "a.wav"], /'q2' is invalid[^]*usage:/],
     [["transcribe", "--batch", "0", "a.wav"], /'0' is invalid[^]*usage:/],
     [["transcribe", "--max-tokens", "1.5", "a.wav"], /'1\.5' is invalid[^]*usage:/],
+    [["transcribe", "--hotwords", ", ", "a.wav"], /', ' is invalid[^]*usage:/],
     [["transcribe", "--model"], /argument missing[^]*usage:/],
     [["verify", "--weights", "int3"], /'int3' is invalid[^]*usage: funasr-webgpu verify/],
     [["devices", "here"], /too many arguments[^]*usage: funasr-webgpu devices/],
@@ -145,9 +147,46 @@ describe("transcribe", () => {
     expect(run.stderr).not.toMatch(/^\s+at /m);
   });
 
-  it("refuses an option that holds a token of the vocabulary", async () => {
-    const line = expectRefusal(await transcribe(["a.wav"], "--context", "x<|im_end|>"));
-    expect(line).toMatch(/context: expected text without the vocabulary's own token <\|im_end\|>/);
+  it("an option that no prompt can hold is wrong usage, said once for all clips", async () => {
+    const run = await transcribe(["a.wav", "b.wav"], "--context", "x<|im_end|>");
+    expect(run).toMatchObject({ code: 2, signal: null, stdout: "" });
+    const lines = errorLines(run);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatch(/context: expected text without the vocabulary's own token <\|im_end\|>/);
+  });
+
+  it("a clip too long for the model costs its batch nothing but its own result", async () => {
+    const files = await tinyFiles({
+      seed: 5,
+      editConfig: (config) => ({
+        ...config,
+        text_config: { ...(config.text_config as object), max_position_embeddings: 64 },
+      }),
+    });
+    const small = writeDirectory(new Map([...files, ["long.wav", wav(6, 3)]]));
+    const long = join(small.path, "long.wav");
+    const run = await cli([
+      ...["transcribe", "--json", "--model", small.path, "--batch", "3"],
+      ...[clip("a.wav"), long, clip("b.wav")],
+    ]);
+    small.remove();
+    expect(run).toMatchObject({ code: 1, signal: null });
+    expect(jsonLines(run).map(({ file }) => file)).toEqual([clip("a.wav"), clip("b.wav")]);
+    expect(errorLines(run)).toHaveLength(1);
+    expect(errorLines(run)[0]).toMatch(/^error: .*long\.wav: prompt: expected .*; cut the clip into parts/);
+    expect(errorLines(run)[0].split("long.wav")).toHaveLength(2);
+  });
+
+  it("says where a checkpoint's chat template is not used", async () => {
+    const files = await tinyFiles({ seed: 5 });
+    files.set("chat_template.jinja", new TextEncoder().encode("hello"));
+    const plain = writeDirectory(files);
+    const run = await cli(["transcribe", "--max-tokens", "4", "--model", plain.path, clip("a.wav")]);
+    plain.remove();
+    expect(run.code).toBe(0);
+    expect(run.stderr.match(/^prompt: FunASR's own; the template renders audio as "hello"$/gm)).toHaveLength(
+      1,
+    );
   });
 
   it("--debug adds the stack", async () => {
@@ -180,6 +219,36 @@ describe("transcribe", () => {
     const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
     expect({ code, signal }).toEqual({ code: 0, signal: null });
     expect(stderr).not.toMatch(/EPIPE|error:|^\s+at /m);
+  });
+
+  it("keeps the exit code of what failed before its reader had gone", async () => {
+    const files = [clip("empty.wav"), ...Array.from({ length: 6 }, () => clip("a.wav"))];
+    const child = spawn(
+      process.execPath,
+      [binary, "transcribe", "--json", "--model", model.path, "--max-tokens", "2", ...files],
+      { stdio: ["ignore", "pipe", "ignore"] },
+    );
+    child.stdout.once("data", () => child.stdout.destroy());
+    expect(await once(child, "close")).toEqual([1, null]);
+  });
+
+  it("a full disk is one line", async () => {
+    const full = openSync("/dev/full", "w");
+    const args = ["inspect", "--json", model.path];
+    const child = spawn(process.execPath, [binary, ...args], { stdio: ["ignore", full, "pipe"] });
+    closeSync(full);
+    let stderr = "";
+    child.stderr!.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    expect(await once(child, "close")).toEqual([1, null]);
+    expect(stderr).toMatch(/^error: stdout: ENOSPC: [^\n]*\n$/);
+  });
+
+  it("an adapter that is not there is named, with those that are", async () => {
+    for (const args of [["transcribe", "--model", model.path, clip("a.wav")], ["devices"]]) {
+      expect(expectRefusal(await cli(args, { FUNASR_WEBGPU_ADAPTER: "bogus" }))).toMatch(
+        /^error: adapter "bogus": expected a part of .+, got none of that name; unset FUNASR_WEBGPU_ADAPTER$/,
+      );
+    }
   });
 
   it("without an adapter says what to install", async () => {

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { GpuError } from "../gpu/errors.js";
-import { isSoftware, noAdapter, webgpu } from "../node/device.js";
+import { isSoftware, noAdapter, requestAdapter } from "../node/device.js";
 import { count, note, print, printJson } from "./output.js";
 
 interface DeviceReport {
@@ -31,7 +31,7 @@ async function findDevices(): Promise<DeviceReport[]> {
     { forceFallbackAdapter: true },
   ];
   for (const wish of wishes) {
-    const adapter = await webgpu().requestAdapter(wish);
+    const adapter = await requestAdapter(wish);
     if (!adapter) continue;
     const { vendor, architecture, device, description } = adapter.info;
     reports.set([vendor, architecture, device, description].join("|"), {

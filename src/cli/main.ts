@@ -27,8 +27,9 @@ for (const command of program.commands) {
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(exitCode.done); // the reader, such as head, has seen enough
-  throw error;
+  // on EPIPE the reader, such as head, has seen enough
+  if (error.code !== "EPIPE") report(error, program.opts<{ debug?: boolean }>().debug === true, "stdout");
+  process.exit(process.exitCode ?? exitCode.done);
 });
 
 try {

@@ -11,8 +11,9 @@ import type { WeightFormat } from "../model/parameters.js";
 import { openDevice } from "../node/device.js";
 import { demoModel } from "../node/demo.js";
 import { modelDirectory } from "../node/files.js";
+import { PromptError } from "../tokenizer/errors.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
-import { note, print, printJson, progressBar, report } from "./output.js";
+import { exitCode, note, print, printJson, progressBar, report } from "./output.js";
 
 interface TranscribeCliOptions {
   readonly model: string;
@@ -35,10 +36,12 @@ function positive(text: string): number {
 }
 
 function list(text: string): string[] {
-  return text
+  const words = text
     .split(/[,，]/)
     .map((word) => word.trim())
     .filter((word) => word !== "");
+  if (words.length === 0) throw new InvalidArgumentError("expected words separated by commas.");
+  return words;
 }
 
 export function transcribeCommand(): Command {
@@ -78,11 +81,25 @@ async function transcribeFiles(files: readonly string[], options: TranscribeCliO
   note(`device: ${adapter.device} ${adapter.description}`);
   try {
     const transcriber = await loadTranscriber(gpu, options);
+    if (transcriber.promptFallback !== undefined) note(`prompt: FunASR's own; ${transcriber.promptFallback}`);
+    if (!acceptsOptions(transcriber, options)) return;
     for (let i = 0; i < files.length; i += options.batch) {
       await transcribeBatch(transcriber, files.slice(i, i + options.batch), options, files.length > 1);
     }
   } finally {
     gpu.destroy();
+  }
+}
+
+/** Whether the prompt can be built as asked; an option that no clip could have is wrong usage. */
+function acceptsOptions(transcriber: Transcriber, options: TranscribeCliOptions): boolean {
+  try {
+    transcriber.checkPrompt(promptOptions(options));
+    return true;
+  } catch (error) {
+    report(error, options.debug === true);
+    if (error instanceof PromptError) process.exitCode = exitCode.wrongUsage;
+    return false;
   }
 }
 

@@ -1,4 +1,5 @@
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { ConfigError } from "../checkpoint/errors.js";
 import { parseJsonObject } from "../checkpoint/json.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import type { DecodedAudio } from "../frontend/audio.js";
@@ -7,9 +8,11 @@ import { AudioError } from "../frontend/errors.js";
 import { extractFeatures, toWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
 import type { Tensor } from "../gpu/tensor.js";
+import { show } from "../json.js";
 import { audioTokens } from "../model/config.js";
 import { type FunAsrNano, type PromptTokens, adapt, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
 import type { WeightFormat } from "../model/parameters.js";
+import { TokenizerError } from "../tokenizer/errors.js";
 import {
   type PromptOptions,
   type PromptRenderer,
@@ -67,6 +70,7 @@ export interface TranscriberOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
+const maxTemplateBytes = 1 << 20;
 const maxJsonBytes = 64 << 20; // Qwen3's tokenizer.json is 11 MB
 const answerSpare = 32; // tokens that an answer may have whatever the clip's length
 
@@ -89,11 +93,24 @@ async function readFirst(files: ModelFiles, names: readonly string[]): Promise<[
   return [`${files.name}/${names[0]}`, {}];
 }
 
+interface TemplateFile {
+  readonly template?: string;
+  readonly templateFile: string;
+}
+
 /** The chat template, from its own file or from tokenizer_config.json. */
-async function readTemplate(files: ModelFiles, tokenizerConfig: Json): Promise<string | undefined> {
-  if (await files.has("chat_template.jinja")) return files.readText("chat_template.jinja", maxJsonBytes);
-  const { chat_template: template } = tokenizerConfig;
-  return typeof template === "string" ? template : undefined;
+async function readTemplate(
+  files: ModelFiles,
+  [configFile, config]: readonly [string, Json],
+): Promise<TemplateFile> {
+  const own = "chat_template.jinja";
+  if (await files.has(own)) {
+    return { template: await files.readText(own, maxTemplateBytes), templateFile: `${files.name}/${own}` };
+  }
+  const template = config.chat_template ?? undefined;
+  if (template === undefined) return { templateFile: configFile };
+  if (typeof template === "string") return { template, templateFile: configFile };
+  throw new TokenizerError(configFile, "chat_template", "a text", show(template));
 }
 
 /** A checkpoint that turns audio into text. */
@@ -131,12 +148,13 @@ export class Transcriber {
       "preprocessor_config.json",
     ]);
     const [generationFile, generation] = await readFirst(files, ["generation_config.json"]);
-    const [, tokenizerConfig] = await readFirst(files, ["tokenizer_config.json"]);
+    const tokenizerConfig = await readFirst(files, ["tokenizer_config.json"]);
     const frontend = parseFrontendConfig(processor, processorFile);
     const at = (file: string): string => `${files.name}/${file}`;
+    checkFeatures(frontend, processorFile, checkpoint.config.encoder.inputSize, at("config.json"));
     const tokenizer = loadTokenizer(
       await readJson(files, "tokenizer.json"),
-      tokenizerConfig,
+      tokenizerConfig[1],
       at("tokenizer.json"),
     );
     const special = checkSpecialTokens(tokenizer, {
@@ -149,7 +167,7 @@ export class Transcriber {
       generationConfigFile: generationFile,
     });
     const prompts = createPromptRenderer({
-      template: await readTemplate(files, tokenizerConfig),
+      ...(await readTemplate(files, tokenizerConfig)),
       audioToken: special.audioToken,
       reserved: tokenizer.addedTokens,
     });
@@ -158,6 +176,21 @@ export class Transcriber {
       onProgress: (bytes) => onProgress?.(bytes, checkpoint.totalBytes),
     });
     return new Transcriber(gpu, model, frontend, tokenizer, prompts, new Set(special.stop));
+  }
+
+  /** Where prompts come from: the checkpoint's chat template, or FunASR's rules. */
+  get promptSource(): PromptRenderer["source"] {
+    return this.prompts.source;
+  }
+
+  /** Why the checkpoint's chat template is not used; undefined where it is, or where there is none. */
+  get promptFallback(): string | undefined {
+    return this.prompts.fallback;
+  }
+
+  /** Checks options before there is a clip. @throws PromptError  as `transcribe` would */
+  checkPrompt(options: PromptOptions): void {
+    this.prompts.render(options);
   }
 
   /** Decoded audio → features. @throws AudioError  shorter than 25 ms, NaN samples */
@@ -278,6 +311,18 @@ class Stopwatch {
     this.#last = now;
     return seconds;
   }
+}
+
+/** The front-end's features must be as wide as the encoder's input. */
+function checkFeatures(frontend: FrontendConfig, file: string, inputSize: number, configFile: string): void {
+  const { melBins, lfrStack } = frontend;
+  if (melBins * lfrStack === inputSize) return;
+  throw new ConfigError({
+    file,
+    field: "feature_size",
+    expected: `${inputSize} once times num_frames_lfr, which is num_mel_bins × num_stacked_frames of ${configFile}`,
+    got: `${melBins} × ${lfrStack}`,
+  });
 }
 
 function tooLong(clip: PreparedClip, { ids, audioLength }: PromptTokens, maxPositions: number): AudioError {

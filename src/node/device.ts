@@ -20,11 +20,59 @@ export interface OpenedDevice {
 export const noAdapter =
   "no WebGPU adapter found: on Debian or Ubuntu run scripts/software-vulkan.sh, elsewhere install a Vulkan, Metal or D3D12 driver";
 
-let instance: GPU | undefined; // reachable for the process's life: Dawn crashes when it is collected
+const variable = "FUNASR_WEBGPU_ADAPTER";
 
-/** Dawn's entry point, one for the process. */
-export function webgpu(adapter = process.env.FUNASR_WEBGPU_ADAPTER): GPU {
-  return (instance ??= create(adapter ? [`adapter=${adapter}`] : []));
+interface EntryPoint {
+  readonly gpu: GPU;
+  /** Name that adapters were asked for by; "" for any. */
+  readonly adapter: string;
+  /** Whether the name came from the environment. */
+  readonly byVariable: boolean;
+}
+
+let opened: EntryPoint | undefined; // reachable for the process's life: Dawn crashes when it is collected
+
+/** Dawn's entry point, one for the process. @throws GpuError  it was made for another adapter's name */
+function entryPoint(name?: string): EntryPoint {
+  if (!opened) {
+    const adapter = name ?? process.env[variable] ?? "";
+    const gpu = create(adapter === "" ? [] : [`adapter=${adapter}`]);
+    opened = { gpu, adapter, byVariable: name === undefined };
+  } else if (name !== undefined && name !== opened.adapter) {
+    const first = opened.adapter === "" ? "no name" : `"${opened.adapter}"`;
+    throw new GpuError(
+      `adapter: expected ${first} as in this process's first call, got "${name}"; a process has one adapter's name`,
+    );
+  }
+  return opened;
+}
+
+/** Dawn's WebGPU, one for the process. */
+export function webgpu(): GPU {
+  return entryPoint().gpu;
+}
+
+/**
+ * An adapter that WebGPU offers for a wish; null where it has none.
+ * @param name  a part of the adapter's name; default: FUNASR_WEBGPU_ADAPTER, else any
+ * @throws GpuError  no adapter is called so
+ */
+export async function requestAdapter(
+  wish: GPURequestAdapterOptions,
+  name?: string,
+): Promise<GPUAdapter | null> {
+  const { gpu, adapter, byVariable } = entryPoint(name);
+  try {
+    return await gpu.requestAdapter(wish);
+  } catch (cause) {
+    const offered = Array.from(String(cause).matchAll(/name: '([^']*)'/g), (match) => match[1]);
+    if (adapter === "" || offered.length === 0) throw new GpuError(noAdapter, { cause });
+    const advice = byVariable ? `unset ${variable}` : "name one of them";
+    throw new GpuError(
+      `adapter "${adapter}": expected a part of ${[...new Set(offered)].join(" or ")}, got none of that name; ${advice}`,
+      { cause },
+    );
+  }
 }
 
 /** True for a driver that runs on the CPU. */
@@ -36,16 +84,16 @@ export function isSoftware(info: GPUAdapterInfo): boolean {
 
 /** Opens the default adapter's device. @throws GpuError  no adapter, or it refuses the limits */
 export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDevice> {
-  let adapter: GPUAdapter | null;
-  try {
-    adapter = await webgpu(options.adapter).requestAdapter({ powerPreference: "high-performance" });
-  } catch (cause) {
-    throw new GpuError(noAdapter, { cause });
-  }
+  const adapter = await requestAdapter({ powerPreference: "high-performance" }, options.adapter);
   if (!adapter) throw new GpuError(noAdapter);
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
   const requiredLimits = { maxStorageBufferBindingSize, maxBufferSize, ...options.limits };
-  const device = await adapter.requestDevice({ requiredLimits });
+  const device = await adapter.requestDevice({ requiredLimits }).catch((cause: unknown) => {
+    const said = (cause instanceof Error ? cause.message : String(cause)).trim().replaceAll(/\s*\n\s*/g, " ");
+    throw new GpuError(`${adapter.info.description}: expected a device with these limits, got: ${said}`, {
+      cause,
+    });
+  });
   const software = isSoftware(adapter.info);
   return { gpu: new Gpu(device, software ? { wait: restfulWait } : {}), adapter: adapter.info, software };
 }

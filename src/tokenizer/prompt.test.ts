@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { qwen3File, qwen3Tokenizer } from "../../test/helpers/qwen3.js";
-import { PromptError } from "./errors.js";
+import { PromptError, TokenizerError } from "./errors.js";
 import { createPromptRenderer, promptIds, type PromptOptions, type PromptRenderer } from "./prompt.js";
 
 const HEAD = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n";
@@ -59,7 +59,6 @@ describe("render", () => {
     expect(createPromptRenderer({ template: "hello", reserved }).fallback).toBe(
       'the template renders audio as "hello"',
     );
-    expect(createPromptRenderer({ template: "{% if %}", reserved }).source).toBe("rules");
   });
 
   it("renders without options", () => {
@@ -79,6 +78,44 @@ describe("render", () => {
     expect(
       createPromptRenderer({ template: demoTemplate, reserved, audioToken: "<|image_pad|>" }).source,
     ).toBe("rules");
+  });
+});
+
+// Plan: a template that is broken or endless is refused by its file's name, soon; one of ordinary length is not.
+describe("templates from a stranger", () => {
+  const nested = "{% for i in range(9000) %}{% for j in range(9000) %}{% endfor %}{% endfor %}";
+  it.each([
+    ["no Jinja", "{% if %}", "Unexpected token"],
+    ["an open block", "{% for a in b %}", "Cannot read"],
+    ["too long", " ".repeat(65_537), "65537 characters"],
+    ["a long range", "{% for i in range(3000000) %}x{% endfor %}", "range of 3000000"],
+    ["an endless range", "{{ range(0, 1, 0) }}", "range of Infinity"],
+    ["nested loops", nested, "more than 200000 steps"],
+    [
+      "a list made before",
+      `{% set r = range(9000) %}{% for i in r %}{% for j in r %}{% endfor %}{% endfor %}`,
+      "more than",
+    ],
+    [
+      "a text that doubles",
+      `{% set t = "abcdefgh" %}${"{% set t = t ~ t %}".repeat(60)}`,
+      "a text of 2097152",
+    ],
+  ])("%s", (_, template, got) => {
+    const start = performance.now();
+    const make = (): PromptRenderer =>
+      createPromptRenderer({ template, templateFile: "m/chat_template.jinja", reserved });
+    expect(make).toThrow(TokenizerError);
+    expect(performance.now() - start).toBeLessThan(2000);
+    expect(make).toThrow(/^m\/chat_template\.jinja: chat template: expected one that .* can run, got ".*"; /);
+    expect(make).toThrow(got);
+  });
+
+  it("loops, counts and keeps Jinja's names", () => {
+    const make =
+      "{% for i in range(2, 8, 3) %}{{ i }}{% endfor %}{% if none is none and True %}<|object_ref_start|>{% endif %}";
+    const renderer = createPromptRenderer({ template: make, reserved });
+    expect([renderer.source, renderer.render()]).toEqual(["template", "25<|object_ref_start|>"]);
   });
 });
 

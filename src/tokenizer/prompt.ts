@@ -1,7 +1,7 @@
-import { Template } from "@huggingface/jinja";
 import { reason, show } from "../json.js";
-import { PromptError } from "./errors.js";
+import { PromptError, TokenizerError } from "./errors.js";
 import { CHATML, DEFAULT_AUDIO_TOKEN, INSTRUCTION, LANGUAGE_NAMES, type Language } from "./prompts.js";
+import { type ChatTemplate, TemplateLimitError, parseTemplate } from "./template.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /** What to ask of the model about one clip. */
@@ -30,6 +30,7 @@ export interface PromptRenderer {
 /** From a checkpoint's directory. */
 export interface PromptSetup {
   readonly template?: string; // chat_template.jinja, or chat_template of tokenizer_config.json
+  readonly templateFile?: string; // its name, for errors
   readonly audioToken?: string; // audio_token of processor_config.json
   readonly reserved: readonly string[]; // Tokenizer.addedTokens: what no option's text may hold
 }
@@ -38,10 +39,12 @@ type Content = string | Record<string, unknown>[];
 
 /**
  * Prompts by the checkpoint's chat template, or by FunASR's rules where there is no template or one that takes no audio.
+ * @throws TokenizerError  the template does not parse, or is too long or runs too long for one
  * @source transformers FunAsrNanoProcessor.apply_transcription_request (items and variables of the template)
  */
 export function createPromptRenderer({
   template,
+  templateFile = "chat_template.jinja",
   audioToken = DEFAULT_AUDIO_TOKEN,
   reserved,
 }: PromptSetup): PromptRenderer {
@@ -61,16 +64,33 @@ export function createPromptRenderer({
     },
   });
   if (template === undefined) return checked(byRules, "rules");
-  let compiled: Template;
+  const compiled = compile(template, templateFile);
   try {
-    compiled = new Template(template);
     const probe = renderTemplate(compiled, {}, audioToken);
     if (count(probe, audioToken) !== 1)
       return checked(byRules, "rules", `the template renders audio as ${show(probe)}`);
   } catch (error) {
+    if (error instanceof TemplateLimitError) throw unusable(templateFile, error);
     return checked(byRules, "rules", `the template takes no audio: ${reason(error)}`);
   }
   return checked((options) => renderComplete(compiled, options, audioToken), "template");
+}
+
+function compile(template: string, file: string): ChatTemplate {
+  try {
+    return parseTemplate(template);
+  } catch (error) {
+    throw unusable(file, error);
+  }
+}
+
+function unusable(file: string, cause: unknown): TokenizerError {
+  const got = show(reason(cause));
+  const advice = "take the file of the checkpoint, or remove it to use FunASR's prompts";
+  return new TokenizerError(file, "chat template", "one that @huggingface/jinja can run", got, {
+    cause,
+    advice,
+  });
 }
 
 /**
@@ -119,7 +139,7 @@ function renderRules(
   return CHATML.system + CHATML.user((prompt ?? parts.join("")) + audioToken) + CHATML.assistant;
 }
 
-function renderTemplate(template: Template, options: PromptOptions, audioToken: string): string {
+function renderTemplate(template: ChatTemplate, options: PromptOptions, audioToken: string): string {
   const { language, hotwords = [], context, itn = true, prompt } = options;
   const items: Content = [{ type: "audio" }];
   if (context !== undefined) items.push({ type: "text", text: context });
@@ -130,7 +150,7 @@ function renderTemplate(template: Template, options: PromptOptions, audioToken: 
 }
 
 /** By the template, refusing an option that it ignores; one that only lacks the ITN switch is completed by FunASR's rules. */
-function renderComplete(template: Template, options: PromptOptions, audioToken: string): string {
+function renderComplete(template: ChatTemplate, options: PromptOptions, audioToken: string): string {
   const draw = (changed: PromptOptions): string => {
     try {
       return renderTemplate(template, changed, audioToken);

@@ -1,0 +1,31 @@
+import { describe, expect, it } from "vitest";
+import { GpuError } from "../gpu/errors.js";
+import { openDevice } from "./device.js";
+
+async function refusal(action: () => Promise<unknown>): Promise<string> {
+  const error: unknown = await action().catch((e: unknown) => e);
+  expect(error).toBeInstanceOf(GpuError);
+  const { message } = error as GpuError;
+  expect(message).not.toMatch(/[\r\n]/);
+  return message;
+}
+
+// Plan: what a device cannot be opened with is refused in one line; a second name is not passed over.
+describe("openDevice", () => {
+  it("limits above the adapter's", async () => {
+    expect(await refusal(() => openDevice({ limits: { maxBufferSize: 1e15 } }))).toMatch(
+      /: expected a device with these limits, got: .*1000000000000000.*maxBufferSize/,
+    );
+  });
+
+  it("another adapter's name than the first", async () => {
+    const first = process.env.FUNASR_WEBGPU_ADAPTER ?? "";
+    const { gpu } = await openDevice();
+    gpu.destroy();
+    const again = await openDevice({ adapter: first });
+    again.gpu.destroy();
+    expect(await refusal(() => openDevice({ adapter: "another" }))).toMatch(
+      /^adapter: expected .* as in this process's first call, got "another"; /,
+    );
+  });
+});
