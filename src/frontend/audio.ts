@@ -10,10 +10,10 @@ export interface DecodedAudio {
   readonly sampleRate: number;
 }
 
-/** @throws AudioError  `rate` is not a sample rate between 4,000 and 768,000 Hz */
+/** @throws AudioError  `rate` is no whole sample rate between 4,000 and 768,000 Hz */
 export function checkSampleRate(file: string, field: string, rate: number): void {
-  if (!(rate >= MIN_SAMPLE_RATE && rate <= MAX_SAMPLE_RATE)) {
-    throw new AudioError(file, field, `${MIN_SAMPLE_RATE}..${MAX_SAMPLE_RATE} Hz`, rate);
+  if (!(Number.isInteger(rate) && rate >= MIN_SAMPLE_RATE && rate <= MAX_SAMPLE_RATE)) {
+    throw new AudioError(file, field, `${MIN_SAMPLE_RATE}..${MAX_SAMPLE_RATE} whole Hz`, rate);
   }
 }
 

@@ -1,4 +1,4 @@
-import { toMono, type DecodedAudio } from "./audio.js";
+import { checkSampleRate, toMono, type DecodedAudio } from "./audio.js";
 import type { FrontendConfig } from "./config.js";
 import { fbank, type Features } from "./fbank.js";
 import { lowFrameRate } from "./lfr.js";
@@ -20,8 +20,9 @@ export function extractFeatures(samples: Float32Array, config: FrontendConfig, n
  * @param audio  channels [C][n]
  * @param rate   wanted rate, Hz
  * @returns      [ceil(rate * n / audio.sampleRate)] f32
- * @throws AudioError  channels of different lengths, a rate outside 4,000..768,000 Hz
+ * @throws AudioError  channels of different lengths, a rate that is no whole number in 4,000..768,000 Hz
  */
 export function toWaveform(audio: DecodedAudio, rate: number, name = "audio"): Float32Array {
+  checkSampleRate(name, "sample rate", audio.sampleRate);
   return resample(toMono(audio.channels, name), audio.sampleRate, rate);
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { resampleCases, relativeRms, testWave } from "../../test/helpers/frontend.js";
 import { toMono } from "./audio.js";
 import { AudioError } from "./errors.js";
+import { toWaveform } from "./features.js";
 import { resample } from "./resample.js";
 
 // Plan: integer, fractional and coprime ratios, down and up, against torchaudio's definition computed in f64.
@@ -55,9 +56,10 @@ describe("resample: properties", () => {
   });
 
   it.each([
-    [3999, 16000, "resample: from: expected 4000..768000 Hz, got 3999"],
-    [NaN, 16000, "resample: from: expected 4000..768000 Hz, got NaN"],
-    [16000, 0, "resample: to: expected 4000..768000 Hz, got 0"],
+    [44100.5, 16000, "resample: from: expected 4000..768000 whole Hz, got 44100.5"],
+    [3999, 16000, "resample: from: expected 4000..768000 whole Hz, got 3999"],
+    [NaN, 16000, "resample: from: expected 4000..768000 whole Hz, got NaN"],
+    [16000, 0, "resample: to: expected 4000..768000 whole Hz, got 0"],
   ])("refuses %f -> %f Hz", (from, to, message) => {
     expect(() => resample(new Float32Array(4), from, to)).toThrow(AudioError);
     expect(() => resample(new Float32Array(4), from, to)).toThrow(message);
@@ -65,6 +67,15 @@ describe("resample: properties", () => {
 });
 
 // Plan: the mean of the channels; one channel untouched; what is no set of channels refused.
+describe("toWaveform", () => {
+  it.each([44100.5, 3999, NaN])("names the clip whose rate is %d", (sampleRate) => {
+    const audio = { channels: [new Float32Array(800)], sampleRate };
+    expect(() => toWaveform(audio, 16000, "a.wav")).toThrow(
+      `a.wav: sample rate: expected 4000..768000 whole Hz, got ${sampleRate}`,
+    );
+  });
+});
+
 describe("toMono", () => {
   it("averages in f64", () => {
     expect(

@@ -25,7 +25,7 @@ const kernels = new Map<string, Kernel>();
  * @param from     rate of `samples`, Hz
  * @param to       wanted rate, Hz
  * @returns        [ceil(to * n / from)] f32; `samples` itself when the rates are equal
- * @throws AudioError  a rate outside 4,000..768,000 Hz
+ * @throws AudioError  a rate that is no whole number in 4,000..768,000 Hz
  * @source torchaudio.functional.resample, after J. O. Smith, "Digital Audio Resampling"
  */
 export function resample(samples: Float32Array, from: number, to: number): Float32Array {

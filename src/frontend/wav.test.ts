@@ -190,9 +190,13 @@ describe("parseWav: refusals", () => {
     ],
     ["0 channels", wav({ channels: 0 }), "x.wav: fmt.channels: expected 1..64, got 0"],
     ["65 channels", wav({ channels: 65 }), "x.wav: fmt.channels: expected 1..64, got 65"],
-    ["rate 0", wav({ rate: 0 }), "x.wav: fmt.sampleRate: expected 4000..768000 Hz, got 0"],
-    ["rate 3,999", wav({ rate: 3999 }), "x.wav: fmt.sampleRate: expected 4000..768000 Hz, got 3999"],
-    ["rate 768,001", wav({ rate: 768001 }), "x.wav: fmt.sampleRate: expected 4000..768000 Hz, got 768001"],
+    ["rate 0", wav({ rate: 0 }), "x.wav: fmt.sampleRate: expected 4000..768000 whole Hz, got 0"],
+    ["rate 3,999", wav({ rate: 3999 }), "x.wav: fmt.sampleRate: expected 4000..768000 whole Hz, got 3999"],
+    [
+      "rate 768,001",
+      wav({ rate: 768001 }),
+      "x.wav: fmt.sampleRate: expected 4000..768000 whole Hz, got 768001",
+    ],
     [
       "12 bits",
       wav({ bits: 12, blockAlign: 2 }),
