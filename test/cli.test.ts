@@ -177,6 +177,26 @@ describe("transcribe", () => {
     expect(errorLines(run)[0].split("long.wav")).toHaveLength(2);
   });
 
+  it("names the clip in an error that knows none, each clip of a batch once", async () => {
+    const damaged = writeDirectory(
+      await tinyFiles({
+        edit: (tensors) =>
+          tensors.map((tensor) =>
+            tensor.name === "model.language_model.norm.weight"
+              ? { ...tensor, data: new Uint8Array(2 * 64).fill(0xff) } // NaN
+              : tensor,
+          ),
+      }),
+    );
+    const files = [clip("a.wav"), clip("b.wav")];
+    const run = await cli(["transcribe", "--batch", "2", "--model", damaged.path, ...files]);
+    damaged.remove();
+    expect(run).toMatchObject({ code: 1, signal: null, stdout: "" });
+    expect(errorLines(run).map((line) => line.replace(/(decode: ).*/, "$1"))).toEqual(
+      files.map((file) => `error: ${file}: decode: `),
+    );
+  });
+
   it("says where a checkpoint's chat template is not used", async () => {
     const files = await tinyFiles({ seed: 5 });
     files.set("chat_template.jinja", new TextEncoder().encode("hello"));
