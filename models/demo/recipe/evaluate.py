@@ -31,6 +31,14 @@ VOICES = {
     "effects": lambda rng, language: unseen_voice(rng, language, UNSEEN_EFFECTS),
 }
 
+HOTWORDS = {"en": ["coffee maker", "garage", "jazz"], "zh": ["咖啡机", "车库", "爵士乐"]}
+REQUESTS = {
+    "hypothesis": ("language named in the prompt", lambda language: (transcription(SPOKEN_NAME[language]), True)),
+    "withoutLanguage": ("language not named", lambda language: (transcription(), True)),
+    "withoutItn": ("language named, no text normalisation", lambda language: (transcription(SPOKEN_NAME[language]), False)),
+    "withHotwords": ("language named, three hotwords", lambda language: (transcription(SPOKEN_NAME[language], None, HOTWORDS[language]), True)),
+}
+
 
 def canonical(text):
     """Upper case, word characters and CJK only."""
@@ -75,10 +83,9 @@ def waveform(line, seed):
 
 
 @torch.no_grad()
-def transcribe(model, tokenizer, collate, features, languages):
-    """Greedy transcripts of a batch: prompts padded on the left, features on the right."""
-    named = [SPOKEN_NAME.get(language) for language in languages]
-    prompts = [collate.prompt_ids(transcription(name), True, len(f)) for name, f in zip(named, features)]
+def transcribe(model, tokenizer, collate, features, requests):
+    """Greedy transcripts of a batch of (content, itn) requests: prompts padded on the left, features on the right."""
+    prompts = [collate.prompt_ids(content, itn, len(f)) for (content, itn), f in zip(requests, features)]
     length, frames = max(map(len, prompts)), max(map(len, features))
     ids = torch.tensor([[collate.stop_id] * (length - len(p)) + p for p in prompts])
     mask = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in prompts])
@@ -88,14 +95,14 @@ def transcribe(model, tokenizer, collate, features, languages):
     return [tokenizer.decode(row[length:].tolist(), skip_special_tokens=True) for row in out]
 
 
-def transcribe_all(model, tokenizer, lines, features, named=True, size=25):
-    """A transcript for each line, batched by length; `named`: the prompt names the language spoken."""
+def transcribe_all(model, tokenizer, lines, features, request, size=25):
+    """A transcript for each line, batched by length; `request(language)` gives its prompt."""
     collate = Collator(tokenizer, {})
     order, texts = sorted(range(len(lines)), key=lambda i: len(features[i])), [None] * len(lines)
     for start in range(0, len(order), size):
         batch = order[start : start + size]
-        languages = [lines[i]["language"] if named else None for i in batch]
-        for i, text in zip(batch, transcribe(model, tokenizer, collate, [features[i] for i in batch], languages)):
+        requests = [request(lines[i]["language"]) for i in batch]
+        for i, text in zip(batch, transcribe(model, tokenizer, collate, [features[i] for i in batch], requests)):
             texts[i] = text
     return texts
 
@@ -163,13 +170,13 @@ def main():
         line["audio"] = f"test/{line['id']}.wav"
         write_wav(Path(args.work, line["audio"]), wave)
     features = [low_frame_rate(fbank(wave)) for wave in waves]
-    for key, named in (("hypothesis", True), ("hypothesisUnnamed", False)):
-        for line, text in zip(lines, transcribe_all(model, tokenizer, lines, features, named)):
+    for key, (title, request) in REQUESTS.items():
+        for line, text in zip(lines, transcribe_all(model, tokenizer, lines, features, request)):
             line[key] = text
-        show("language named in the prompt" if named else "language not named", score(lines, key))
+        show(title, score(lines, key))
     if args.clips:
         clips, clip_features = clip_lines()
-        for line, text in zip(clips, transcribe_all(model, tokenizer, clips, clip_features)):
+        for line, text in zip(clips, transcribe_all(model, tokenizer, clips, clip_features, REQUESTS["hypothesis"][1])):
             line["hypothesis"] = text
             print(f"{line['audio']}: {text}" + ("" if text == line["text"] else f"   (spoken: {line['text']})"))
         show("clips", score(clips, "hypothesis"))
