@@ -6,11 +6,13 @@ import { fromFloat32 } from "../src/checkpoint/dtypes.js";
 import { type DeviceOptions, openDevice } from "../src/node/device.js";
 import { restfulWait } from "../src/node/wait.js";
 
-/** Opens a device for the tests of this file; without an adapter they fail. */
+/** Opens a device for the tests of this file and prints its adapter; without an adapter they fail. */
 export function useGpu(options: DeviceOptions = {}): () => Gpu {
   let gpu: Gpu | undefined;
   beforeAll(async () => {
-    gpu = (await openDevice(options)).gpu;
+    const opened = await openDevice(options);
+    gpu = opened.gpu;
+    process.stderr.write(`adapter: ${opened.adapter.description || opened.adapter.device}\n`);
   });
   afterAll(() => gpu?.destroy());
   return () => gpu!;

@@ -207,14 +207,16 @@ describe("a model directory with something wrong", () => {
     );
   });
 
-  test("a tensor of integers", async () => {
+  test.each([
+    ["I16", 32],
+    ["F64", 128],
+  ] as const)("a tensor of %s", async (dtype, bytes) => {
     const d = new Damaged("tiny");
+    const name = "model.language_model.norm.weight";
     await d.rewrite("model.safetensors", (t) =>
-      t.map((x) => (x.name === "model.language_model.norm.weight" ? { ...x, dtype: "I16" } : x)),
+      t.map((x) => (x.name === name ? { ...x, dtype, data: new Uint8Array(bytes) } : x)),
     );
-    expect(await d.refused()).toContain(
-      'm: tensor "model.language_model.norm.weight": expected F32, F16 or BF16, got I16',
-    );
+    expect(await d.refused()).toContain(`m: tensor "${name}": expected F32, F16 or BF16, got ${dtype}`);
   });
 
   test("a tied head stored as well is set aside", async () => {

@@ -74,8 +74,9 @@ test("bytes at an odd alignment and views of a larger buffer", () => {
   padded.set(new Uint8Array(Float32Array.of(1.5, -2).buffer), 1);
   expect(toFloat32(padded.subarray(1), "F32")).toEqual(Float32Array.of(1.5, -2));
   const view = new Float32Array(Float32Array.of(9, 1.5, 9).buffer, 4, 1);
-  expect(toFloat32(fromFloat32(view, "F32"), "F32")).toEqual(Float32Array.of(1.5));
-  expect(toFloat32(fromFloat32(view, "F64"), "F64")).toEqual(Float32Array.of(1.5));
+  for (const dtype of ["F64", "F32", "F16", "BF16"] as const) {
+    expect(toFloat32(fromFloat32(view, dtype), dtype)).toEqual(Float32Array.of(1.5));
+  }
 });
 
 test("refusals: a dtype that is no float, a length that is no whole number of elements", async () => {

@@ -101,7 +101,7 @@ function halfBits(x: number): number {
   const sign = (x >>> 16) & 0x8000;
   const a = x & 0x7fffffff;
   if (a > 0x7f800000) return sign | 0x7e00 | ((a >>> 13) & 0x3ff); // NaN, made quiet
-  if (a >= 0x477ff000) return sign | 0x7c00; // 65520 and above round to infinity
+  if (a >= 0x47800000) return sign | 0x7c00; // 65536 and above; from 65520 on, rounding carries into infinity
   if (a < 0x33000000) return sign; // below 2^-25, half of the smallest subnormal
   if (a >= 0x38800000) return sign | roundShift(a - 0x38000000, 13);
   return sign | roundShift((a & 0x7fffff) | 0x800000, 126 - (a >>> 23)); // subnormal: a multiple of 2^-24

@@ -138,6 +138,11 @@ describe("bad input", () => {
       'header: expected every name once, got "shape" twice',
     ],
     [
+      "metadata twice",
+      rawSafetensors(`{"__metadata__":{"k":"1"},"__metadata__":{}}`, 0),
+      'header: expected every name once, got "__metadata__" twice',
+    ],
+    [
       "a metadata key twice",
       rawSafetensors(`{"__metadata__":{"k":"1","k":"2"}}`, 0),
       'header: expected every name once, got "k" twice',

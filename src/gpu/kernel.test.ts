@@ -11,13 +11,13 @@ const scalars = loadKernel("../../test/shaders/scalars");
 
 describe("loadKernel", () => {
   test("reads bindings, parameters and overrides", () => {
-    const { name, bindings, params, overrides } = loadKernel("attention/attention");
-    expect(name).toBe("attention/attention");
+    const { name, bindings, params, overrides } = loadKernel("linear/linear");
+    expect(name).toBe("linear/linear");
     expect(bindings.map((b) => `${b.index} ${b.name} ${b.kind}`)).toEqual(
-      ["1 q read", "2 k read", "3 v read", "4 ranges read", "5 tiles read", "6 y write"], // prettier-ignore
+      ["1 x read", "2 w read", "3 bias read", "4 y write"], // prettier-ignore
     );
-    expect(params.map((p) => `${p.name} ${p.type}`)).toEqual(["heads u32", "group u32", "head4 u32", "tiles u32", "scale f32"]); // prettier-ignore
-    expect([...overrides]).toEqual(["TILE", "WG"]);
+    expect(params.map((p) => p.name)).toEqual(["rows", "k4", "columns", "first", "y_columns"]);
+    expect([...overrides]).toEqual(["WEIGHT", "ACTIVATION", "HAS_BIAS", "WG"]);
     expect(scalars.params.map((p) => p.type)).toEqual(["u32", "i32", "f32"]);
   });
 

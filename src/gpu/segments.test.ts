@@ -2,13 +2,13 @@ import { expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
 import { makeSegments } from "./segments.js";
 
-// The tables of packed clips, read back: offsets, each row's clip, and attention's tiles of 4 rows that never pass a clip.
+// The tables of packed clips, read back: offsets, each row's clip, and attention's tiles of 16 rows that never pass a clip.
 const gpu = useGpu();
 
 test.each([
   [[1], 1, [0, 1]],
-  [[4], 4, [0, 4]],
-  [[5, 1, 4], 4, [0, 4, 4, 5, 5, 6, 6, 10]],
+  [[16], 16, [0, 16]],
+  [[17, 1, 16], 16, [0, 16, 16, 17, 17, 18, 18, 34]],
   [[1, 1, 1], 1, [0, 1, 1, 2, 2, 3]],
 ])("clips of %j rows", async (lengths, tileRows, tiles) => {
   const [ranges, table] = await gpu().step(() => {

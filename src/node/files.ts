@@ -8,6 +8,9 @@ import type { WriteTensor } from "../checkpoint/safetensors-write.js";
 import { checkPlainName, checkRange, isPlainName, missingFile, readUtf8 } from "../checkpoint/source.js";
 import type { ByteSource, ModelFiles } from "../checkpoint/source.js";
 
+/** Bytes asked of the system at once: Node refuses 2^31 and more. */
+const PIECE = 2 ** 30;
+
 /**
  * A model directory on disk. Nothing is touched until a file is asked for.
  * @throws CheckpointError (from its methods) for a missing directory or file, or a name that leaves the directory
@@ -90,7 +93,7 @@ function fileSource(path: string, size: number, handle: FileHandle): ByteSource 
       checkRange(source, offset, length);
       const bytes = new Uint8Array(length);
       for (let done = 0; done < length;) {
-        const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
+        const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, PIECE), offset + done);
         if (bytesRead === 0) throw shrank(path, offset + done, size);
         done += bytesRead;
       }
@@ -136,7 +139,7 @@ async function isFile(path: string): Promise<boolean> {
 
 async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.byteLength;) {
-    done += (await handle.write(bytes, done, bytes.byteLength - done)).bytesWritten;
+    done += (await handle.write(bytes, done, Math.min(bytes.byteLength - done, PIECE))).bytesWritten;
   }
 }
 

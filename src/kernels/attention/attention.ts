@@ -50,7 +50,14 @@ export function attention(gpu: Gpu, q: Tensor, k: Tensor, v: Tensor, options: At
   const single = tiles.rows === 1;
   const slices = single ? 1 : Math.ceil(headDim / sliceWidth);
   gpu.run(single ? perRow : tiled, {
-    params: { heads, group: heads / kvHeads, head4: headDim / 4, tiles: count, slices, scale: headDim ** -0.5 },
+    params: {
+      heads,
+      group: heads / kvHeads,
+      head4: headDim / 4,
+      tiles: count,
+      slices,
+      scale: headDim ** -0.5,
+    },
     tensors: { q, k, v, ranges, tiles: tiles.table, y },
     groups: count * heads * slices,
   });
