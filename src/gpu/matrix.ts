@@ -67,7 +67,7 @@ export function keepMatrix(gpu: Gpu, rows: number, columns: number, format: Weig
   const limit = Math.min(maxStorageBufferBindingSize, maxBufferSize);
   const most = Math.floor(limit / bytes);
   if (most === 0) throw new GpuError(`a matrix row of ${bytes} bytes passes the binding limit of ${limit}`);
-  const stride = most > 1 ? most & ~1 : 1; // an even number of rows keeps the scales at whole words
+  const stride = format === "q8" && most > 1 ? most & ~1 : most; // even: the scales of a piece begin at a whole word
   const pieces: MatrixPiece[] = [];
   for (let first = 0; first < rows; first += stride) {
     const count = Math.min(stride, rows - first);

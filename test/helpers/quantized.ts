@@ -1,4 +1,6 @@
-import type { Q8Weights } from "../../src/checkpoint/quantize.js";
+import { type Q8Weights, quantizeQ4, quantizeQ8 } from "../../src/checkpoint/quantize.js";
+import type { Gpu } from "../../src/gpu/device.js";
+import { type Matrix, keepMatrix, writeMatrix, writeScales } from "../../src/gpu/matrix.js";
 
 /** Seeded normal values (Box-Muller over mulberry32). */
 export function normals(count: number, seed: number): Float32Array {
@@ -55,4 +57,25 @@ export function relativeRms(got: ArrayLike<number>, want: ArrayLike<number>): nu
     norm += want[i] ** 2;
   }
   return Math.sqrt(error / norm);
+}
+
+/** A kept weight matrix rounded to q8 or q4, and what its weights are then. */
+export function keepQuantized(
+  gpu: Gpu,
+  data: Float32Array,
+  [rows, columns]: readonly [number, number],
+  format: "q8" | "q4",
+): { matrix: Matrix; rounded: Float64Array } {
+  const matrix = keepMatrix(gpu, rows, columns, format);
+  if (format === "q4") {
+    const bytes = quantizeQ4(data);
+    writeMatrix(gpu, matrix, bytes);
+    return { matrix, rounded: unpackQ4(bytes) };
+  }
+  const weights = quantizeQ8(data);
+  writeMatrix(gpu, matrix, new Uint8Array(weights.quants.buffer));
+  const scales = new Uint8Array(Math.ceil(weights.scales.byteLength / 4) * 4);
+  scales.set(new Uint8Array(weights.scales.buffer));
+  writeScales(gpu, matrix, scales);
+  return { matrix, rounded: unpackQ8(weights) };
 }
