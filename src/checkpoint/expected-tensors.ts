@@ -1,5 +1,7 @@
 import { finalNormLayers } from "../model/config.js";
 import type { AdaptorConfig, EncoderConfig, LlmConfig, ModelConfig } from "../model/config.js";
+import { isGgmlType } from "./container.js";
+import type { GgmlType } from "./container.js";
 import { isFloatDtype } from "./dtypes.js";
 import type { Dtype } from "./dtypes.js";
 import { CheckpointError, show, tensorField } from "./errors.js";
@@ -27,12 +29,12 @@ export interface TensorDifferences {
   readonly missing: readonly string[];
   readonly leftOver: readonly string[];
   readonly wrongShape: readonly { name: string; expected: readonly number[]; got: readonly number[] }[];
-  readonly wrongDtype: readonly { name: string; got: Dtype }[];
+  readonly wrongDtype: readonly { name: string; got: Dtype | GgmlType }[];
 }
 
 /** What `checkTensors` needs of a tensor; the map's keys are canonical names. */
 export interface ShapedTensor {
-  readonly dtype: Dtype;
+  readonly dtype: Dtype | GgmlType;
   readonly shape: readonly number[];
 }
 
@@ -57,7 +59,7 @@ export function compareTensors(
       want && !sameShape(want, got) ? [{ name, expected: want, got }] : [],
     ),
     wrongDtype: found.flatMap((t) =>
-      t.expected && (!isFloatDtype(t.dtype) || t.dtype === "F64") ? [{ name: t.name, got: t.dtype }] : [],
+      t.expected && !isUsable(t.dtype, t.expected) ? [{ name: t.name, got: t.dtype }] : [],
     ),
   };
 }
@@ -88,6 +90,12 @@ export function checkTensors(
   if (missing[0]) refuse(missing[0], "a tensor of that name", "none");
   if (leftOver[0]) refuse(leftOver[0], "only tensors that the config asks for", "a left-over one");
   if (wrongDtype[0]) refuse(wrongDtype[0].name, "F32, F16 or BF16", wrongDtype[0].got);
+}
+
+/** Floats of up to 32 bits; blocks for matrices only. */
+function isUsable(dtype: Dtype | GgmlType, shape: readonly number[]): boolean {
+  if (isGgmlType(dtype)) return shape.length === 2;
+  return isFloatDtype(dtype) && dtype !== "F64";
 }
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {

@@ -1,5 +1,4 @@
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
-import { parseJsonObject } from "../checkpoint/json.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { type FrontendConfig, parseFrontendConfig } from "../frontend/config.js";
@@ -63,28 +62,27 @@ export interface TranscriberOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-const maxJsonBytes = 64 << 20; // Qwen3's tokenizer.json is 11 MB
 const promptSpare = 32; // tokens that an answer may have whatever the clip's length
 
-type Json = Readonly<Record<string, unknown>>;
-
-async function readJson(files: ModelFiles, file: string): Promise<Json> {
-  return parseJsonObject(await files.readText(file, maxJsonBytes), `${files.name}/${file}`, "content");
-}
-
-/** Path and content of the first of these files that the directory has; an empty object where it has none. */
-async function readFirst(files: ModelFiles, names: readonly string[]): Promise<[string, Json]> {
-  for (const name of names) {
-    if (await files.has(name)) return [`${files.name}/${name}`, await readJson(files, name)];
-  }
-  return [`${files.name}/${names[0]}`, {}];
-}
-
-/** The chat template, from its own file or from tokenizer_config.json. */
-async function readTemplate(files: ModelFiles, tokenizerConfig: Json): Promise<string | undefined> {
-  if (await files.has("chat_template.jinja")) return files.readText("chat_template.jinja", maxJsonBytes);
-  const { chat_template: template } = tokenizerConfig;
-  return typeof template === "string" ? template : undefined;
+/** Tokenizer, prompts and stop ids of a checkpoint, checked against each other and against its config. */
+async function loadText(
+  checkpoint: Checkpoint,
+): Promise<{ tokenizer: Tokenizer; prompts: PromptRenderer; stop: readonly number[] }> {
+  const { assets, config, configFile } = checkpoint;
+  const { json, file: tokenizerFile } = await assets.tokenizer();
+  const tokenizer = loadTokenizer(json, (await assets.tokenizerConfig()).json, tokenizerFile);
+  const { audioToken, ...prompt } = await assets.prompt();
+  const generation = await assets.generation();
+  const special = checkSpecialTokens(tokenizer, {
+    audioTokenId: config.audioTokenId,
+    vocabSize: config.llm.vocabSize,
+    audioToken,
+    eosTokenId: generation.json["eos_token_id"],
+    ...{ tokenizerFile, configFile, generationConfigFile: generation.file },
+  });
+  const reserved = tokenizer.addedTokens;
+  const prompts = createPromptRenderer({ ...prompt, audioToken: special.audioToken, reserved });
+  return { tokenizer, prompts, stop: special.stop };
 }
 
 /** A checkpoint that turns audio into text. */
@@ -99,13 +97,13 @@ export class Transcriber {
   ) {}
 
   /**
-   * Loads a checkpoint in the transformers layout.
+   * Loads a checkpoint in any published layout.
    * @throws CheckpointError, ConfigError, TokenizerError  a file is missing, damaged, or does not fit the others
    */
   static async load(gpu: Gpu, files: ModelFiles, options: TranscriberOptions = {}): Promise<Transcriber> {
     const checkpoint = await openCheckpoint(files);
     try {
-      return await Transcriber.#load(gpu, files, checkpoint, options);
+      return await Transcriber.#load(gpu, checkpoint, options);
     } finally {
       await checkpoint.close();
     }
@@ -113,42 +111,17 @@ export class Transcriber {
 
   static async #load(
     gpu: Gpu,
-    files: ModelFiles,
     checkpoint: Checkpoint,
     { weights, onProgress }: TranscriberOptions,
   ): Promise<Transcriber> {
-    const [processorFile, processor] = await readFirst(files, [
-      "processor_config.json",
-      "preprocessor_config.json",
-    ]);
-    const [generationFile, generation] = await readFirst(files, ["generation_config.json"]);
-    const [, tokenizerConfig] = await readFirst(files, ["tokenizer_config.json"]);
-    const frontend = parseFrontendConfig(processor, processorFile);
-    const at = (file: string): string => `${files.name}/${file}`;
-    const tokenizer = loadTokenizer(
-      await readJson(files, "tokenizer.json"),
-      tokenizerConfig,
-      at("tokenizer.json"),
-    );
-    const special = checkSpecialTokens(tokenizer, {
-      audioTokenId: checkpoint.config.audioTokenId,
-      vocabSize: checkpoint.config.llm.vocabSize,
-      audioToken: typeof processor.audio_token === "string" ? processor.audio_token : undefined,
-      eosTokenId: generation.eos_token_id,
-      tokenizerFile: at("tokenizer.json"),
-      configFile: at("config.json"),
-      generationConfigFile: generationFile,
-    });
-    const prompts = createPromptRenderer({
-      template: await readTemplate(files, tokenizerConfig),
-      audioToken: special.audioToken,
-      reserved: tokenizer.addedTokens,
-    });
+    const { assets } = checkpoint;
+    const frontend = await assets.frontend().then(({ json, file }) => parseFrontendConfig(json, file));
+    const { tokenizer, prompts, stop } = await loadText(checkpoint);
     const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
       weights,
       onProgress: (bytes) => onProgress?.(bytes, checkpoint.totalBytes),
     });
-    return new Transcriber(gpu, model, frontend, tokenizer, prompts, new Set(special.stop));
+    return new Transcriber(gpu, model, frontend, tokenizer, prompts, new Set(stop));
   }
 
   /** Decoded audio → features. @throws AudioError  shorter than 25 ms, NaN samples */

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { open, readdir, rename, rm, stat } from "node:fs/promises";
+import { open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, relative, sep } from "node:path";
 import { CheckpointError } from "../checkpoint/errors.js";
 import { writeSafetensors } from "../checkpoint/safetensors-write.js";
 import type { WriteTensor } from "../checkpoint/safetensors-write.js";
@@ -13,14 +13,18 @@ const PIECE = 2 ** 30;
 
 /**
  * A model directory on disk. Nothing is touched until a file is asked for.
- * @throws CheckpointError (from its methods) for a missing directory or file, or a name that leaves the directory
+ * @param root  the directory that links may not leave, where that is not `path` itself
+ * @throws CheckpointError (from its methods) for a missing directory or file, or a name or a link that leaves the directory
  */
-export function modelDirectory(path: string): ModelFiles {
+export function modelDirectory(path: string, root = path): ModelFiles {
   const openNamed = async (file: string): Promise<ByteSource> => {
     checkPlainName(path, file);
-    return openFile(join(path, file)).catch((cause: unknown) => {
+    try {
+      await checkInside(root, join(path, file));
+      return await openFile(join(path, file));
+    } catch (cause) {
       throw isMissing(cause) ? missingFile(path, file, { cause }) : cause;
-    });
+    }
   };
   return {
     name: path,
@@ -28,7 +32,34 @@ export function modelDirectory(path: string): ModelFiles {
     has: (file) => (isPlainName(file) ? isFile(join(path, file)) : Promise.resolve(false)),
     open: openNamed,
     readText: async (file, maxBytes) => readUtf8(await openNamed(file), maxBytes),
+    directory(name) {
+      checkPlainName(path, name);
+      return modelDirectory(join(path, name), root);
+    },
   };
+}
+
+/**
+ * @throws CheckpointError unless `path`, its links followed, lies inside `root`; or, where `root` is a snapshot of the hub's cache,
+ *   among the blobs of the same model, to which every file of a snapshot is a link.
+ */
+async function checkInside(root: string, path: string): Promise<void> {
+  const [from, to] = await Promise.all([realpath(root), realpath(path)]);
+  if (isInside(from, to)) return;
+  const [model, kind] = [dirname(dirname(from)), dirname(from)];
+  if (kind === join(model, "snapshots") && isInside(join(model, "blobs"), to)) return;
+  throw new CheckpointError({
+    file: path,
+    field: "link",
+    expected: `a file inside ${root}`,
+    got: `a link to ${to}`,
+    advice: "copy the file there",
+  });
+}
+
+function isInside(directory: string, path: string): boolean {
+  const way = relative(directory, path);
+  return way !== ".." && !way.startsWith(`..${sep}`) && way !== path;
 }
 
 /** One file as random-access bytes; its handle stays open until close(). @throws CheckpointError if it is no regular file */

@@ -10,7 +10,7 @@ export interface PromptOptions {
   readonly context?: string;
   readonly itn?: boolean; // inverse text normalisation, "21" for "twenty-one"; default true
   readonly prompt?: string; // takes the place of the whole instruction, and of the four options above
-  readonly emptyThought?: boolean; // append an empty <think> block, for models whose LLM would think; default false
+  readonly emptyThought?: boolean; // append an empty <think> block, for models whose LLM would think; default: as the checkpoint says, else false
 }
 
 /** Makes prompts in a checkpoint's own form. */
@@ -31,6 +31,8 @@ export interface PromptSetup {
   readonly template?: string; // chat_template.jinja, or chat_template of tokenizer_config.json
   readonly audioToken?: string; // audio_token of processor_config.json
   readonly reserved: readonly string[]; // Tokenizer.addedTokens: what no option's text may hold
+  readonly emptyThought?: boolean; // default of the option of that name: FunASR's do_think false
+  readonly systemTurn?: boolean; // false: no system turn where there is no template, FunASR's sys_prompt false
 }
 
 type Content = string | Record<string, unknown>[];
@@ -43,8 +45,10 @@ export function createPromptRenderer({
   template,
   audioToken = DEFAULT_AUDIO_TOKEN,
   reserved,
+  emptyThought = false,
+  systemTurn = true,
 }: PromptSetup): PromptRenderer {
-  const byRules = (options: PromptOptions): string => renderRules(options, audioToken);
+  const byRules = (options: PromptOptions): string => renderRules(options, audioToken, systemTurn);
   const checked = (
     draw: (options: PromptOptions) => string,
     source: PromptRenderer["source"],
@@ -56,7 +60,7 @@ export function createPromptRenderer({
       checkOptions(options, reserved);
       const text = draw(options);
       checkTokens(text, draw(harmless(options)), reserved, audioToken);
-      return text + (options.emptyThought ? CHATML.emptyThought : "");
+      return text + ((options.emptyThought ?? emptyThought) ? CHATML.emptyThought : "");
     },
   });
   if (template === undefined) return checked(byRules, "rules");
@@ -104,6 +108,7 @@ export function promptIds(
 function renderRules(
   { language, hotwords = [], context, itn = true, prompt }: PromptOptions,
   audioToken: string,
+  systemTurn = true,
 ): string {
   const hasContext = context !== undefined || hotwords.length > 0;
   const parts = [
@@ -115,7 +120,8 @@ function renderRules(
     itn ? "" : INSTRUCTION.withoutItn,
     INSTRUCTION.end,
   ];
-  return CHATML.system + CHATML.user((prompt ?? parts.join("")) + audioToken) + CHATML.assistant;
+  const system = systemTurn ? CHATML.system : "";
+  return system + CHATML.user((prompt ?? parts.join("")) + audioToken) + CHATML.assistant;
 }
 
 function renderTemplate(template: Template, options: PromptOptions, audioToken: string): string {
