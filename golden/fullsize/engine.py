@@ -1,0 +1,90 @@
+"""Running the engine's `verify` on a full-size bundle, measured from outside, and summing up what it printed."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+NOTHING_TO_LOSE = 0.0  # PyTorch's error where a stage is copied, not computed
+
+
+def verify(model: Path, bundle: Path, weights: str | None) -> dict:
+    """One run: command, exit code, seconds, peak resident bytes, the stages as printed, and the last lines of stderr."""
+    arguments = ["verify", "--model", str(model), str(bundle), "--json"] + (["--weights", weights] if weights else [])
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        start = time.monotonic()
+        process = subprocess.Popen(["node", "bin/funasr-webgpu.js", *arguments], cwd=REPOSITORY, stdout=out, stderr=err)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - start
+        for file in (out, err):
+            file.seek(0)
+        lines, notes = out.read().splitlines(), [line for line in err.read().splitlines() if line.strip()]
+    named = [f"DIR/{model.name}" if a == str(model) else f"DIR/{bundle.name}" if a == str(bundle) else a for a in arguments]
+    return {
+        "command": " ".join(["node bin/funasr-webgpu.js", *named]),
+        "exit_code": process.returncode,
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_resident_bytes": usage.ru_maxrss * 1024,
+        "stages": [json.loads(line) for line in lines if line.startswith("{")],
+        "notes": notes,
+    }
+
+
+def significant(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def summarise(stages: list[dict]) -> dict:
+    """Medians, the worst stage and the whole table of a run's stages. The engine prints null for NaN and infinity."""
+    floats = [s for s in stages if s["stage"] != "generated_ids"]
+    computed = [s["ratio"] for s in floats if s["torchError"] != NOTHING_TO_LOSE and s["ratio"] is not None]
+    worst = max(floats, key=lambda s: float("inf") if s["ratio"] is None else s["ratio"])
+    greedy = [s for s in stages if s["stage"] == "generated_ids"]
+    return {
+        "stages": len(stages),
+        "failed": sum(not s["ok"] for s in stages),
+        "median_ratio": significant(statistics.median(computed)) if computed else None,
+        "worst_ratio": significant(worst["ratio"]),
+        "worst_stage": worst["stage"],
+        "worst_error": significant(worst["error"]),
+        "greedy_ids_equal": len(greedy) == 1 and greedy[0]["ok"],
+        "table": [
+            {"stage": s["stage"], "shape": s["shape"], "error": significant(s["error"]), "pytorch_error": significant(s["torchError"]),
+             "ratio": significant(s["ratio"]), "ok": s["ok"]} | ({"problem": s["problem"]} if s.get("problem") else {})
+            for s in stages
+        ],
+    }  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """What computed the figures."""
+    run = lambda *command: subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()  # noqa: E731
+    return {
+        "funasr-webgpu": json.loads((REPOSITORY / "package.json").read_text())["version"],
+        "commit": run("git", "rev-parse", "--short=12", "HEAD"),
+        "node": run("node", "--version"),
+        "python": platform.python_version(),
+    } | {package: version(package) for package in ("torch", "transformers", "numpy", "safetensors")}
+
+
+def markdown_table(results: list[dict]) -> str:
+    """The README's table of every committed result."""
+    header = ["size", "weights", "stages", "median ratio", "worst ratio", "worst stage", "8 tokens", "seconds", "peak GB", "PyTorch's worst error"]
+    rows = [header, ["---"] * len(header)]
+    for r in results:
+        v = r["verify"]
+        rows.append([
+            r["size"], r["format"], f"{v['stages'] - v['failed']} of {v['stages']} hold", f"{v['median_ratio']:.2f}",
+            f"{v['worst_ratio']:.2f}", f"`{v['worst_stage']}`", "equal" if v["greedy_ids_equal"] else "differ",
+            f"{r['seconds']['engine']:.0f}", f"{r['peak_resident_bytes']['engine'] / 1e9:.2f}",
+            f"{r['reference']['torch_f32_error_worst']:.1e}",
+        ])  # fmt: skip
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
