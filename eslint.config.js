@@ -5,7 +5,7 @@ import { createTypeScriptImportResolver } from "eslint-import-resolver-typescrip
 const restrict = (target, ...from) => from.map((f) => ({ target: `./src/${target}`, from: `./src/${f}` }));
 const top = ["decode", "train", "verify", "evaluate"];
 
-// gpu ← kernels ← model ← decode, train, verify, evaluate ← cli; frontend, tokenizer and checkpoint know nothing of the GPU.
+// gpu ← kernels ← model ← decode, train, verify, evaluate ← cli; frontend, tokenizer and checkpoint know nothing of the GPU. hub is for Node.
 const zones = [
   ...restrict("gpu", "kernels", "model", "frontend", "tokenizer", "checkpoint", ...top, "node", "cli"),
   ...restrict("kernels", "model", "frontend", "tokenizer", "checkpoint", ...top, "node", "cli"),
@@ -15,6 +15,10 @@ const zones = [
   ...restrict("checkpoint", "gpu", "kernels", "frontend", "tokenizer", ...top, "node", "cli"),
   ...top.flatMap((t) => restrict(t, "cli")),
   ...restrict("node", "cli"),
+  ...restrict("hub", "gpu", "kernels", "model", "frontend", "tokenizer", ...top, "cli"),
+  ...["gpu", "kernels", "model", "frontend", "tokenizer", "checkpoint", ...top, "index.ts"].flatMap((t) =>
+    restrict(t, "hub"),
+  ),
 ];
 
 export default tseslint.config(
@@ -27,14 +31,19 @@ export default tseslint.config(
     plugins: { "import-x": importX },
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     settings: {
-      "import-x/resolver-next": [createTypeScriptImportResolver({ project: "tsconfig.json", noWarnOnMultipleProjects: true })],
+      "import-x/resolver-next": [
+        createTypeScriptImportResolver({ project: "tsconfig.json", noWarnOnMultipleProjects: true }),
+      ],
       "import-x/parsers": { "@typescript-eslint/parser": [".ts"] },
     },
     rules: {
       "import-x/no-cycle": "error",
       "import-x/no-default-export": "error",
       "import-x/no-restricted-paths": ["error", { zones }],
-      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true, allowBoolean: true }],
+      "@typescript-eslint/restrict-template-expressions": [
+        "error",
+        { allowNumber: true, allowBoolean: true },
+      ],
       "@typescript-eslint/no-non-null-assertion": "off",
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
       "@typescript-eslint/no-unnecessary-condition": "off",

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { type Checkpoint, type TensorEntry, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { demoModel } from "../node/demo.js";
 import { modelDirectory } from "../node/files.js";
+import { findModel, modelForms } from "./model.js";
 import { bytes, count, print, printJson, table } from "./output.js";
 
 interface Part {
@@ -57,11 +58,11 @@ function countParts(checkpoint: Checkpoint): PartReport[] {
 export function inspectCommand(): Command {
   return new Command("inspect")
     .description("show a checkpoint's components, shapes, parameters and bytes, counted from its files")
-    .argument("[dir]", "checkpoint directory in the transformers layout; default: the demo", demoModel)
+    .argument("[model]", `${modelForms}; default: the demo`, demoModel)
     .option("--tensors", "list every tensor")
     .option("--json", "one JSON object")
-    .action(async (dir: string, options: { tensors?: boolean; json?: boolean }) => {
-      const checkpoint = await openCheckpoint(modelDirectory(dir));
+    .action(async (model: string, options: { tensors?: boolean; json?: boolean }) => {
+      const checkpoint = await openCheckpoint(modelDirectory(await findModel(model)));
       try {
         if (options.json) printJson(inspection(checkpoint, options.tensors === true));
         else printInspection(checkpoint, options.tensors === true);

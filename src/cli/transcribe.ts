@@ -6,6 +6,7 @@ import type { WeightFormat } from "../model/parameters.js";
 import { openDevice } from "../node/device.js";
 import { demoModel } from "../node/demo.js";
 import { modelDirectory } from "../node/files.js";
+import { findModel, modelForms } from "./model.js";
 import { note, print, printJson, progressBar, report } from "./output.js";
 
 interface TranscribeCliOptions {
@@ -39,7 +40,7 @@ export function transcribeCommand(): Command {
   return new Command("transcribe")
     .description("print the words spoken in each clip")
     .argument("<audio...>", "clips: wav, mp3, flac, ogg, opus or m4a, any rate and channels")
-    .option("--model <dir>", "checkpoint directory in the transformers layout; default: the demo", demoModel)
+    .option("--model <model>", `${modelForms}; default: the demo`, demoModel)
     .addOption(new Option("--language <code>", "language that is spoken").choices(["zh", "en", "ja"]))
     .option("--hotwords <words>", "words to expect, separated by commas", list)
     .option("--context <text>", "what the clip is about")
@@ -63,10 +64,11 @@ export function transcribeCommand(): Command {
 }
 
 async function transcribeFiles(files: readonly string[], options: TranscribeCliOptions): Promise<void> {
+  const model = await findModel(options.model);
   const { gpu, adapter } = await openDevice();
   note(`device: ${adapter.device} ${adapter.description}`);
   try {
-    const transcriber = await loadTranscriber(gpu, options);
+    const transcriber = await loadTranscriber(gpu, model, options);
     for (let i = 0; i < files.length; i += options.batch) {
       await transcribeBatch(transcriber, files.slice(i, i + options.batch), options, files.length > 1);
     }
@@ -75,10 +77,14 @@ async function transcribeFiles(files: readonly string[], options: TranscribeCliO
   }
 }
 
-async function loadTranscriber(gpu: Transcriber["gpu"], options: TranscribeCliOptions): Promise<Transcriber> {
+async function loadTranscriber(
+  gpu: Transcriber["gpu"],
+  model: string,
+  options: TranscribeCliOptions,
+): Promise<Transcriber> {
   let bar: ReturnType<typeof progressBar> | undefined;
   try {
-    return await Transcriber.load(gpu, modelDirectory(options.model), {
+    return await Transcriber.load(gpu, modelDirectory(model), {
       weights: options.weights,
       onProgress: (done, total) => (bar ??= progressBar("loading", total)).update(done),
     });

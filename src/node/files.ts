@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { dirname, join, relative, sep } from "node:path";
+import { basename, dirname, join, relative, sep } from "node:path";
 import { CheckpointError } from "../checkpoint/errors.js";
 import { writeSafetensors } from "../checkpoint/safetensors-write.js";
 import type { WriteTensor } from "../checkpoint/safetensors-write.js";
@@ -41,13 +41,17 @@ export function modelDirectory(path: string, root = path): ModelFiles {
 
 /**
  * @throws CheckpointError unless `path`, its links followed, lies inside `root`; or, where `root` is a snapshot of the hub's cache,
- *   among the blobs of the same model, to which every file of a snapshot is a link.
+ *   among the blobs of the same model, to which every file of a snapshot is a link, or those that Python shares between models.
  */
 async function checkInside(root: string, path: string): Promise<void> {
   const [from, to] = await Promise.all([realpath(root), realpath(path)]);
   if (isInside(from, to)) return;
   const [model, kind] = [dirname(dirname(from)), dirname(from)];
-  if (kind === join(model, "snapshots") && isInside(join(model, "blobs"), to)) return;
+  if (kind === join(model, "snapshots") && basename(model).startsWith("models--")) {
+    if (isInside(join(model, "blobs"), to)) return;
+    const shared = join(dirname(model), "blobs"); // HF_HUB_CACHE/blobs/ab/HASH
+    if (dirname(dirname(to)) === shared && /^[0-9a-f]{64}$/.test(basename(to))) return;
+  }
   throw new CheckpointError({
     file: path,
     field: "link",
