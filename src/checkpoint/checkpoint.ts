@@ -123,7 +123,7 @@ function entries(pattern: string, stored: StoredTensor, { name: file, layout }: 
   }));
 }
 
-/** FSMN taps are [D, 1, kernel] in PyTorch; MLX and GGUF writers move or drop the axis of 1, which leaves the bytes as they are. */
+/** FSMN taps are [D, 1, kernel] in PyTorch; MLX writers move or drop the axis of 1, which leaves the bytes as they are. */
 function tapsShape(pattern: string, shape: readonly number[]): readonly number[] {
   if (!pattern.endsWith(".fsmn.conv.weight")) return shape;
   const axes = shape.length === 3 && shape[1] !== 1 && shape[2] === 1 ? shape.slice(0, 2) : shape;

@@ -1,4 +1,5 @@
 import { openFunasr } from "./containers/funasr.js";
+import { isGgufWeights, openGgufPair } from "./containers/gguf.js";
 import { isMlx, mlxLayout } from "./containers/mlx.js";
 import { transformersLayout } from "./containers/transformers.js";
 import { CheckpointError } from "./errors.js";
@@ -18,6 +19,7 @@ interface Form {
 const FORMS: readonly Form[] = [
   { weights: SINGLE, isWeights: (file) => file === SINGLE || file === INDEX, open: openSafetensorsForm },
   { weights: "model.pt", isWeights: (file) => file === "model.pt", open: openFunasr },
+  { weights: "funasr-encoder-*.gguf", isWeights: isGgufWeights, open: openGgufPair },
 ];
 
 /** The layout of a directory, by its weights. @throws CheckpointError also for weights in two forms */

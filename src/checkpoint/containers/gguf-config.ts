@@ -5,25 +5,27 @@ import type { GgufFile } from "../gguf.js";
 import type { GgufMetadata } from "../gguf-metadata.js";
 import type { JsonObject } from "../json.js";
 
-export const ENCODER_ARCHITECTURE = "funasr-sensevoice-encoder";
-export const LLM_ARCHITECTURE = "qwen3";
-
-/** The token whose embedding audio replaces: transformers' placeholder, as the files name none. */
-const AUDIO_TOKEN = "<|object_ref_start|>";
-/** Its id in Qwen3's vocabulary, for files without one. */
-const AUDIO_TOKEN_ID = 151_646;
 /** @source FunASR `runtime/llama.cpp/fun-asr-nano/funasr-cli/funasr-cli.cpp`, LN_EPS, for all norms; the files do not say */
 const LAYER_NORM_EPS = 1e-5;
 
+/** What of a pair's config is no number in its metadata. */
+export interface PairFacts {
+  /** The LLM's head is its embedding. */
+  readonly tiedHead: boolean;
+  readonly audioTokenId: number;
+}
+
 /**
  * The config of a pair, in the fields of transformers' config.json and read as one.
- * @param tiedHead  the LLM's head is its embedding
  * @throws CheckpointError  a key is missing or of another type, asks for what is not implemented, or the files do not belong together
  * @throws ConfigError      numbers that contradict each other (see parseModelConfig)
  * @source FunASR `runtime/llama.cpp/fun-asr-nano/export_encoder_gguf.py` and `funasr-cli.cpp`, which feeds the low-frame-rate rows only
  */
-export function readPairConfig(encoder: GgufFile, llm: GgufFile, tiedHead: boolean): ModelConfig {
-  checkArchitecture(encoder.metadata, ENCODER_ARCHITECTURE);
+export function readPairConfig(
+  encoder: GgufFile,
+  llm: GgufFile,
+  { tiedHead, audioTokenId }: PairFacts,
+): ModelConfig {
   const m = encoder.metadata;
   const text = llmJson(llm, tiedHead);
   checkBelong(m, llm, text["hidden_size"] as number);
@@ -42,7 +44,7 @@ export function readPairConfig(encoder: GgufFile, llm: GgufFile, tiedHead: boole
     },
     text_config: text,
     tie_word_embeddings: tiedHead,
-    audio_token_id: audioToken(llm),
+    audio_token_id: audioTokenId,
   };
   return parseModelConfig(json, `${encoder.source.name} and ${llm.source.name}`);
 }
@@ -119,7 +121,6 @@ function checkBelong(encoder: GgufMetadata, llm: GgufFile, width: number): void 
 /** @source gguf (Python) `constants.py`, Keys.LLM, Keys.Attention, Keys.Rope */
 function llmJson(llm: GgufFile, tiedHead: boolean): JsonObject {
   const m = llm.metadata;
-  checkArchitecture(m, LLM_ARCHITECTURE);
   if (m.has("split.count") && m.integer("split.count", 0) > 1)
     throw m.refusal("split.count", "1: the model in one file", "merge it with llama-gguf-split");
   const headDim = m.integer("qwen3.attention.key_length");
@@ -161,7 +162,7 @@ function ropeJson(m: GgufMetadata): JsonObject {
 }
 
 /** Rows of the embedding: the vocabulary's size, which has a key in some files only. */
-function embeddingRows({ tensors, source }: GgufFile): number {
+export function embeddingRows({ tensors, source }: GgufFile): number {
   const name = "token_embd.weight";
   const shape = tensors.get(name)?.shape;
   if (shape?.length === 2) return shape[0];
@@ -174,15 +175,8 @@ function embeddingRows({ tensors, source }: GgufFile): number {
   });
 }
 
-function audioToken({ metadata }: GgufFile): number {
-  const key = "tokenizer.ggml.tokens";
-  if (!metadata.has(key)) return AUDIO_TOKEN_ID;
-  const id = metadata.strings(key).indexOf(AUDIO_TOKEN);
-  if (id >= 0) return id;
-  throw metadata.refusal(key, `a vocabulary with ${AUDIO_TOKEN}`, "audio takes that token's place");
-}
-
-function checkArchitecture(metadata: GgufMetadata, architecture: string): void {
+/** @throws CheckpointError unless the file says that it is of this architecture */
+export function checkArchitecture(metadata: GgufMetadata, architecture: string): void {
   const key = "general.architecture";
   if (metadata.string(key) !== architecture)
     throw metadata.refusal(key, `"${architecture}"`, "is this the right file?");

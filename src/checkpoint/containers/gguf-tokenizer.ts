@@ -1,3 +1,4 @@
+import { AUDIO_TOKEN } from "../audio-token.js";
 import type { GgufMetadata } from "../gguf-metadata.js";
 import { show } from "../errors.js";
 import type { JsonObject } from "../json.js";
@@ -18,6 +19,13 @@ const PATTERN =
 
 export function holdsTokenizer(metadata: GgufMetadata): boolean {
   return metadata.has(TOKENS);
+}
+
+/** Id of the token that holds the audio's place. @throws CheckpointError if the vocabulary has none */
+export function audioTokenId(metadata: GgufMetadata): number {
+  const id = metadata.strings(TOKENS).indexOf(AUDIO_TOKEN);
+  if (id >= 0) return id;
+  throw metadata.refusal(TOKENS, `a vocabulary with ${AUDIO_TOKEN}`, "is this the tokenizer of a Qwen3?");
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { LlmConfig } from "../../model/config.js";
 import { readFirst, readJson } from "../assets.js";
+import { findAudioToken } from "../audio-token.js";
 import type { Container, StoredTensor } from "../container.js";
 import { isGgmlType } from "../container.js";
 import { CheckpointError, tensorField } from "../errors.js";
@@ -9,8 +10,14 @@ import { GGUF_KEY_MAP } from "../key-maps-gguf.js";
 import type { KeyMap } from "../key-maps.js";
 import type { Assets, OpenedLayout } from "../layout.js";
 import type { ModelFiles } from "../source.js";
-import { frontendJson, readLlmConfig, readPairConfig } from "./gguf-config.js";
-import { generationJson, holdsTokenizer, tokenizerJson } from "./gguf-tokenizer.js";
+import {
+  checkArchitecture,
+  embeddingRows,
+  frontendJson,
+  readLlmConfig,
+  readPairConfig,
+} from "./gguf-config.js";
+import { audioTokenId, generationJson, holdsTokenizer, tokenizerJson } from "./gguf-tokenizer.js";
 
 /** The two files of a pair, by their names in a directory. */
 export interface GgufPair {
@@ -36,6 +43,9 @@ interface Opened {
 
 const ENCODER = /^funasr-encoder.*\.gguf$/i;
 const LLM = /^qwen3.*\.gguf$/i;
+/** What the files call themselves. */
+const ENCODER_ARCHITECTURE = "funasr-sensevoice-encoder";
+const LLM_ARCHITECTURE = "qwen3";
 const EMBEDDING = "token_embd.weight";
 const HEAD = "output.weight";
 const FSMN = /\.fsmn_block\.weight$/;
@@ -70,8 +80,16 @@ export async function openGgufPair(files: ModelFiles, pair?: GgufPair): Promise<
   const { encoder, llm } = pair ?? findGgufPair(files.name, await files.list());
   return withFiles(files, [encoder, llm], async (opened) => {
     const [first, second] = opened;
+    checkArchitecture(first.file.metadata, ENCODER_ARCHITECTURE);
+    checkArchitecture(second.file.metadata, LLM_ARCHITECTURE);
     const container = makeContainer(files.name, opened);
-    const config = readPairConfig(first.file, second.file, await isTied(container));
+    const { metadata } = second.file;
+    const config = readPairConfig(first.file, second.file, {
+      tiedHead: await isTied(container),
+      audioTokenId: holdsTokenizer(metadata)
+        ? audioTokenId(metadata)
+        : (await findAudioToken(files, embeddingRows(second.file))).id,
+    });
     const frontend = { file: first.file.source.name, json: frontendJson(first.file) };
     return {
       container,
@@ -91,6 +109,7 @@ export async function openGgufPair(files: ModelFiles, pair?: GgufPair): Promise<
 export async function openGgufLlm(files: ModelFiles, name: string): Promise<GgufLlm> {
   return withFiles(files, [name], async (opened) => {
     const [{ file }] = opened;
+    checkArchitecture(file.metadata, LLM_ARCHITECTURE);
     const container = makeContainer(files.name, opened);
     const config = readLlmConfig(file, await isTied(container));
     const key = "tokenizer.chat_template";
