@@ -20,6 +20,7 @@ import transformers
 
 import pure_torchaudio  # noqa: F401  before anything imports torchaudio
 from fullsize.checkpoint import RESIDENT_BYTES, parameter_count, write_checkpoint
+from fullsize.containers import WRITERS, write_container
 from fullsize.engine import REPOSITORY, markdown_table, summarise, verify, versions
 from fullsize.reference import Measured, make_bundle, make_clip
 from fullsize.sizes import SIZES, make_config
@@ -27,6 +28,7 @@ from fullsize.sizes import SIZES, make_config
 HERE = Path(__file__).resolve().parent
 WEIGHT_SEED = 1
 SPARE_BYTES = 2 * 2**30
+TRANSFORMERS = "transformers"
 
 
 def check_space(work: Path, parameters: int) -> None:
@@ -64,32 +66,54 @@ def reference(arguments, config) -> tuple[Path, Path, dict]:
     return directory, bundle, result
 
 
-def prove(arguments, weights: str | None, made: tuple[Path, Path, dict]) -> bool:
+def container(arguments, form: str, config, source: Path, parameters: int) -> Path:
+    """The directory of a container, written where it does not lie there or must be made anew."""
+    if form == TRANSFORMERS:
+        return source
+    out = arguments.work / f"{arguments.size}-{form}"
+    if not (arguments.reuse and out.exists()):
+        check_space(arguments.work, 2 * parameters)
+        write_container(form, config, WEIGHT_SEED, source, out)
+    return out
+
+
+def prove(arguments, directory: Path, form: str, weights: str | None, made: tuple[Path, Path, dict]) -> bool:
     """Run the engine, print and write SIZE-FORMAT.json. Returns whether every stage held."""
-    directory, bundle, known = made
+    _, bundle, known = made
     run = verify(directory, bundle, weights)
-    for note in run["notes"][-4:]:
+    for note in run["notes"][-2:]:
         print(f"  {note}")
     if not run["stages"]:
         sys.exit(f"full: the engine compared no stage (exit code {run['exit_code']})")
-    form, summary = weights or "bf16", summarise(run["stages"])
+    name = "-".join(part for part in (form if form != TRANSFORMERS else None, weights) if part) or "bf16"
+    summary = summarise(run["stages"])
+    flags = "".join([f" --container {form}" if form != TRANSFORMERS else "", f" --weights {weights}" if weights else ""])
     device = next((line.removeprefix("device: ") for line in run["notes"] if line.startswith("device: ")), "unknown")
-    result = {"size": arguments.size, "format": form, "container": "transformers", "versions": versions(), "device": device}
-    result |= {"made_by": f"python golden/full.py --size {arguments.size} --work DIR" + (f" --weights {weights}" if weights else "")}
+    result = {"size": arguments.size, "format": name, "container": form, "versions": versions(), "device": device}
+    result |= {"made_by": f"python golden/full.py --size {arguments.size} --work DIR{flags}"}
     result |= {"command": run["command"], "exit_code": run["exit_code"]} | known
     result["seconds"] = known["seconds"] | {"engine": run["seconds"], "engine_cpu": run["cpu_seconds"]}
     result["peak_resident_bytes"] = known["peak_resident_bytes"] | {"engine": run["peak_resident_bytes"]}
+    result["same_figures_as_bf16"] = same_as_stored(arguments.work / f"{arguments.size}-bf16.stages.json", name, run["stages"])
     result["verify"] = summary
-    out = arguments.results / f"{arguments.size}-{form}.json"
+    out = arguments.results / f"{arguments.size}-{name}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(as_text(result))
     print(
-        f"{arguments.size} {form}: {summary['stages']} stages, {summary['failed']} failed, median ratio {summary['median_ratio']}, "
+        f"{arguments.size} {name}: {summary['stages']} stages, {summary['failed']} failed, median ratio {summary['median_ratio']}, "
         f"worst {summary['worst_ratio']} at {summary['worst_stage']}, greedy ids equal: {summary['greedy_ids_equal']}, "
-        f"{run['seconds']} s, peak {run['peak_resident_bytes'] / 1e9:.2f} GB",
+        f"same figures as bf16: {result['same_figures_as_bf16']}, {run['seconds']} s, peak {run['peak_resident_bytes'] / 1e9:.2f} GB",
         flush=True,
     )
     return run["exit_code"] == 0
+
+
+def same_as_stored(kept: Path, name: str, stages: list[dict]) -> bool | None:
+    """Whether every figure of every stage, as printed in full, is that of the transformers form's run; None where that was not run."""
+    if name == "bf16":
+        kept.write_text(json.dumps(stages))
+        return True
+    return json.loads(kept.read_text()) == stages if kept.exists() else None
 
 
 def as_text(result: dict) -> str:
@@ -107,6 +131,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of audio (default: 3)")
     parser.add_argument("--seed", type=int, default=1, help="of the audio (default: 1)")
     parser.add_argument("--weights", nargs="+", default=[None], help="run the engine once with each of these (default: as stored)")
+    parser.add_argument(
+        "--container", nargs="+", default=[TRANSFORMERS], choices=[TRANSFORMERS, *WRITERS], help="run it on these (default: transformers)"
+    )
     parser.add_argument("--reuse", action="store_true", help="take the checkpoint and the bundle that lie in DIR")
     parser.add_argument("--no-engine", action="store_true", help="stop before the engine")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="(default: golden/results)")
@@ -126,10 +153,15 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.use_deterministic_algorithms(True)
-    made = reference(arguments, make_config(arguments.size))
-    if not arguments.no_engine:
-        held = [prove(arguments, weights, made) for weights in arguments.weights]
-        sys.exit(0 if all(held) else 1)
+    config = make_config(arguments.size)
+    made = reference(arguments, config)
+    if arguments.no_engine:
+        return
+    held = []
+    for form in arguments.container:
+        directory = container(arguments, form, config, made[0], made[2]["parameters"])
+        held += [prove(arguments, directory, form, weights, made) for weights in arguments.weights]
+    sys.exit(0 if all(held) else 1)
 
 
 if __name__ == "__main__":

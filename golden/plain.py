@@ -135,7 +135,7 @@ def qwen3(p: dict, config, embeds: np.ndarray) -> dict[str, np.ndarray]:
         x = qwen3_layer(p, f"{root}.layers.{i}", config, x, table)
         stages[f"llm.layers.{i}"] = x
     stages["llm.norm"] = rms_norm(p[f"{root}.norm.weight"], x, config.rms_norm_eps)
-    head = p.get("lm_head.weight", p[f"{root}.embed_tokens.weight"])
+    head = p["lm_head.weight" if "lm_head.weight" in p else f"{root}.embed_tokens.weight"]
     stages["logits"] = stages["llm.norm"] @ head.T
     return stages
 

@@ -14,7 +14,7 @@ SIZES = {  # hidden, FFN, layers, heads, tied head
     "4B": (2560, 9728, 36, 32, True),
     "8B": (4096, 12288, 36, 32, False),
 }
-TINY_TEXT = {"hidden_size": 64, "intermediate_size": 112, "num_hidden_layers": 2, "num_attention_heads": 4,
+TINY_TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
              "num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": True}  # fmt: skip
 TINY_AUDIO = {"hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 80, "num_hidden_layers": 4,
               "num_timestamp_prediction_layers": 1}  # fmt: skip
