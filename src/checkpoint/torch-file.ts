@@ -33,7 +33,13 @@ const STORAGES: Readonly<Record<string, Dtype>> = {
 
 const REBUILD = "torch._utils._rebuild_tensor_v2";
 const REBUILD_PARAMETER = "torch._utils._rebuild_parameter";
-const GLOBALS = new Set(["collections.OrderedDict", REBUILD, REBUILD_PARAMETER, ...Object.keys(STORAGES)]);
+/** The globals that a state dict is made of. */
+export const TORCH_GLOBALS: ReadonlySet<string> = new Set([
+  "collections.OrderedDict",
+  REBUILD,
+  REBUILD_PARAMETER,
+  ...Object.keys(STORAGES),
+]);
 
 /** The names under which training programs put the state dict. @source funasr `checkpoint_utils.normalize_checkpoint_state` */
 const WRAPPERS = ["state_dict", "model_state_dict", "model"];
@@ -57,8 +63,6 @@ export async function openTorchFile(source: ByteSource): Promise<ReadonlyMap<str
     new CheckpointError({ file: source.name, field, expected, got, advice });
   if (!pickle || root === undefined)
     throw refuse("zip", "an entry NAME/data.pkl", "none", "this is no file of torch.save");
-  if (entries.has(`${root}constants.pkl`))
-    throw refuse("zip", "a state dict", "a TorchScript archive", "save model.state_dict() with torch.save");
   if (pickle.byteLength > MAX_PICKLE_BYTES)
     throw refuse(
       "data.pkl",
@@ -68,7 +72,7 @@ export async function openTorchFile(source: ByteSource): Promise<ReadonlyMap<str
     );
   await checkByteOrder(source, entries.get(`${root}byteorder`));
   const bytes = await source.read(pickle.offset, pickle.byteLength);
-  const state = stateDict(readPickle(bytes, source.name, GLOBALS), source.name);
+  const state = stateDict(readPickle(bytes, source.name, TORCH_GLOBALS), source.name);
   const archive = { file: source.name, entries, root };
   const tensors = new Map<string, TensorInfo>();
   for (const [name, value] of state) {

@@ -128,7 +128,12 @@ function readHeader(reader: Reader): Header {
   reader.skip(commentBytes);
   const what = `entry ${show(name)} stored as it is`;
   if (flags & 1) throw reader.refuse(what, "an encrypted one");
-  if (method !== 0) throw reader.refuse(what, `compression method ${method}`, "PyTorch never compresses");
+  if (method !== 0)
+    throw reader.refuse(
+      what,
+      `compression method ${method}`,
+      "torch.save never compresses; TorchScript does: save the state dict",
+    );
   if (large[0] !== large[1]) throw reader.refuse(what, `${large[1]} bytes for ${large[0]}`);
   return { name, byteLength: large[0], headerOffset: large[2] };
 }
