@@ -96,7 +96,7 @@ function readMerges(metadata: GgufMetadata, vocab: Readonly<Record<string, numbe
     const parts = merge.split(" ");
     const [left, right] = parts;
     if (parts.length === 2 && left in vocab && right in vocab && left + right in vocab) return [left, right];
-    throw metadata.refusal(MERGES, `two tokens that make one at ${i}, not ${show(merge)}`);
+    throw metadata.refusal(MERGES, `a merge of two tokens into one at ${i}, not ${show(merge)}`);
   });
 }
 

@@ -5,7 +5,7 @@ import { openCheckpoint } from "../checkpoint.js";
 import type { Checkpoint, TensorEntry } from "../checkpoint.js";
 import { isGgmlType } from "../container.js";
 import { fromFloat32, toFloat32 } from "../dtypes.js";
-import type { Dtype, FloatDtype } from "../dtypes.js";
+import type { FloatDtype } from "../dtypes.js";
 import { dequantizeBlocks } from "../ggml-blocks.js";
 import { openGguf, readGgufRange } from "../gguf.js";
 import { bytesSource, memoryFiles } from "../source.js";
