@@ -1,5 +1,7 @@
 import { CheckpointError } from "./errors.js";
-import { decodeUtf8 } from "./source.js";
+
+/** One for all strings: a header has 300,000. */
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Thrown inside the parser where the bytes read so far end before the header does: it is read again with more of the file. */
 export class HeaderContinues extends Error {}
@@ -99,7 +101,11 @@ export class GgufCursor {
     const start = this.#at + 8;
     const length = this.skipString(field);
     if (length > most) throw this.refusal(field, `at most ${most} bytes`, `${length} bytes`);
-    return decodeUtf8(this.#bytes.subarray(start, start + length), this.#file.name, field);
+    try {
+      return utf8.decode(this.#bytes.subarray(start, start + length));
+    } catch {
+      throw this.refusal(field, "UTF-8", "other bytes", "the file is damaged");
+    }
   }
 
   refusal(field: string, expected: string, got: string, advice?: string): CheckpointError {

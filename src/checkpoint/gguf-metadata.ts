@@ -140,7 +140,8 @@ export class GgufMetadata {
   strings(key: string): string[] {
     const { length, offset } = this.#array(key, ["string"]);
     const cursor = this.#header.from(offset);
-    return Array.from({ length }, (_, i) => cursor.string(`${field(key)} item ${i}`));
+    const items = `${field(key)} items`;
+    return Array.from({ length }, () => cursor.string(items));
   }
 
   integers(key: string): number[] {

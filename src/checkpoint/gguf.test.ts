@@ -267,7 +267,7 @@ describe("bad input", () => {
     const { metadata } = await open(rawGguf({ values: [["a", values]] }));
     const error = await refusal(() => metadata.strings("a"));
     expect(error.message).toBe(
-      'm.gguf: metadata "a" item 0: expected UTF-8, got other bytes; the file is damaged',
+      'm.gguf: metadata "a" items: expected UTF-8, got other bytes; the file is damaged',
     );
   });
 });
