@@ -88,12 +88,13 @@ def prove(arguments, directory: Path, form: str, weights: str | None, made: tupl
     name = "-".join(part for part in (form if form != TRANSFORMERS else None, weights) if part) or "bf16"
     summary = summarise(run["stages"])
     flags = "".join([f" --container {form}" if form != TRANSFORMERS else "", f" --weights {weights}" if weights else ""])
-    device = next((line.removeprefix("device: ") for line in run["notes"] if line.startswith("device: ")), "unknown")
+    device = told(run["notes"], "device: ")
     result = {"size": arguments.size, "format": name, "container": form, "versions": versions(), "device": device}
     result |= {"made_by": f"python golden/full.py --size {arguments.size} --work DIR{flags}"}
     result |= {"command": run["command"], "exit_code": run["exit_code"]} | known
     result["seconds"] = known["seconds"] | {"engine": run["seconds"], "engine_cpu": run["cpu_seconds"]}
     result["peak_resident_bytes"] = known["peak_resident_bytes"] | {"engine": run["peak_resident_bytes"]}
+    result["weights_on_gpu_bytes"] = int(told(run["notes"], "weights on the GPU: ").removesuffix(" bytes"))
     result["same_figures_as_bf16"] = same_as_stored(arguments.work / f"{arguments.size}-bf16.stages.json", name, run["stages"])
     result["verify"] = summary
     out = arguments.results / f"{arguments.size}-{name}.json"
@@ -106,6 +107,11 @@ def prove(arguments, directory: Path, form: str, weights: str | None, made: tupl
         flush=True,
     )
     return run["exit_code"] == 0
+
+
+def told(notes: list[str], label: str) -> str:
+    """What the engine said on stderr after this label."""
+    return next(line.removeprefix(label) for line in notes if line.startswith(label))
 
 
 def same_as_stored(kept: Path, name: str, stages: list[dict]) -> bool | None:

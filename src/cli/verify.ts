@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { Command, Option } from "commander";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { FunasrError } from "../errors.js";
-import type { WeightFormat } from "../model/parameters.js";
+import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { openDevice } from "../node/device.js";
 import { modelDirectory, openFile } from "../node/files.js";
 import { openBundle } from "../verify/bundle.js";
@@ -39,7 +39,9 @@ export function verifyCommand(): Command {
     .argument("[bundles...]", "golden bundles (.safetensors)")
     .option("--model <dir>", "take the parameters from this checkpoint instead of the bundle")
     .addOption(
-      new Option("--weights <format>", "storage of the weights on the GPU").choices(["bf16", "f16", "f32"]),
+      new Option("--weights <format>", "storage of the weights on the GPU").choices(
+        Object.keys(weightBlocks),
+      ),
     )
     .option("--stages", "a row per stage; the default where bundles are named")
     .option("--json", "one JSON object per stage")
@@ -68,7 +70,11 @@ async function verifyAll(paths: readonly string[], options: VerifyOptions): Prom
         try {
           const bundle = await openBundle(source);
           results.push(
-            ...(await verifyBundle(gpu, bundle, { parameters: checkpoint, weights: options.weights })),
+            ...(await verifyBundle(gpu, bundle, {
+              parameters: checkpoint,
+              weights: options.weights,
+              onLoaded: checkpoint && ((bytes) => note(`weights on the GPU: ${bytes} bytes`)),
+            })),
           );
         } finally {
           await source.close();
