@@ -82,9 +82,10 @@ async function cachedSnapshot({ cache, purpose, select }: Job, trust: boolean): 
 async function currentSnapshot(job: Job): Promise<string> {
   const { cache, purpose, select, patience } = job;
   const { name } = purpose;
-  const commit = isCommit(name.revision) ? name.revision : await fetchCommit(purpose, patience);
+  const brief = { ...patience, tries: Math.min(3, patience.tries) }; // the cache or a person waits for the answer
+  const commit = isCommit(name.revision) ? name.revision : await fetchCommit(purpose, brief);
   const kept = await cache.tree(commit);
-  const tree = kept ?? (await fetchTree(purpose, commit, patience));
+  const tree = kept ?? (await fetchTree(purpose, commit, brief));
   const wanted = pick(tree, select([...tree.keys()], label(name)), purpose);
   if ((await missing(cache, commit, wanted)).length > 0) {
     const onWait = (holder: string): void =>
