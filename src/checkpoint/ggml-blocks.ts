@@ -28,8 +28,8 @@ type Unpack = (bytes: Uint8Array, at: number, out: Float32Array, to: number) => 
 
 const UNPACK: Readonly<Record<GgmlType, Unpack>> = {
   Q8_0: unpackQ8,
-  Q4_K: (bytes, at, out, to) => unpackQ45(bytes, at, out, to, false),
-  Q5_K: (bytes, at, out, to) => unpackQ45(bytes, at, out, to, true),
+  Q4_K: unpackQ4,
+  Q5_K: unpackQ5,
   Q6_K: unpackQ6,
 };
 
@@ -41,34 +41,41 @@ function half(bytes: Uint8Array, at: number): number {
   return halves[bytes[at] | (bytes[at + 1] << 8)];
 }
 
-function signed(byte: number): number {
-  return (byte << 24) >> 24;
-}
-
 /** { f16 d; i8 q[32] }: y = d q */
 function unpackQ8(bytes: Uint8Array, at: number, out: Float32Array, to: number): void {
   const d = half(bytes, at);
-  for (let i = 0; i < 32; i++) out[to + i] = d * signed(bytes[at + 2 + i]);
+  for (let i = 0; i < 32; i++) out[to + i] = d * ((bytes[at + 2 + i] << 24) >> 24);
 }
 
 /**
- * { f16 d, dmin; u8 scales[12]; (Q5_K: u8 qh[32];) u8 q[128] }: eight runs of 32 with a 6-bit scale s and minimum m each,
- * y = d s q - dmin m. Runs 2j and 2j + 1 are the low and the high nibbles of bytes 32 j ...; bit r of qh[i] is bit 4 of run r.
+ * { f16 d, dmin; u8 scales[12]; u8 q[128] }: eight runs of 32 with a 6-bit scale s and minimum m each, y = d s q - dmin m. Runs 2j and
+ * 2j + 1 are the low and the high nibbles of q[32 j ...].
  */
-function unpackQ45(bytes: Uint8Array, at: number, out: Float32Array, to: number, five: boolean): void {
+function unpackQ4(bytes: Uint8Array, at: number, out: Float32Array, to: number): void {
   const d = half(bytes, at);
   const dmin = half(bytes, at + 2);
-  const high = at + 16;
-  const low = five ? high + 32 : high;
   for (let run = 0; run < 8; run++) {
     const scale = d * sixBits(bytes, at + 4, run, 0);
     const least = dmin * sixBits(bytes, at + 4, run, 4);
-    const from = low + (run >> 1) * 32;
+    const from = at + 16 + (run >> 1) * 32;
+    const shift = (run & 1) * 4;
+    for (let i = 0; i < 32; i++) out[to++] = scale * ((bytes[from + i] >> shift) & 15) - least;
+  }
+}
+
+/** As Q4_K, with u8 qh[32] before q: bit r of qh[i] is bit 4 of value i of run r. */
+function unpackQ5(bytes: Uint8Array, at: number, out: Float32Array, to: number): void {
+  const d = half(bytes, at);
+  const dmin = half(bytes, at + 2);
+  const high = at + 16;
+  for (let run = 0; run < 8; run++) {
+    const scale = d * sixBits(bytes, at + 4, run, 0);
+    const least = dmin * sixBits(bytes, at + 4, run, 4);
+    const from = at + 48 + (run >> 1) * 32;
     const shift = (run & 1) * 4;
     for (let i = 0; i < 32; i++) {
-      let q = (bytes[from + i] >> shift) & 15;
-      if (five) q |= ((bytes[high + i] >> run) & 1) << 4;
-      out[to + run * 32 + i] = scale * q - least;
+      const q = ((bytes[from + i] >> shift) & 15) | (((bytes[high + i] >> run) & 1) << 4);
+      out[to++] = scale * q - least;
     }
   }
 }
@@ -85,14 +92,18 @@ function sixBits(bytes: Uint8Array, at: number, run: number, kind: 0 | 4): numbe
  */
 function unpackQ6(bytes: Uint8Array, at: number, out: Float32Array, to: number): void {
   const d = half(bytes, at + 208);
-  for (let run = 0; run < 8; run++) {
-    const part = run >> 2;
-    const r = run & 3;
-    const low = at + part * 64 + (r & 1) * 32;
-    const high = at + 128 + part * 32;
-    for (let i = 0; i < 32; i++) {
-      const q = ((bytes[low + i] >> ((r >> 1) * 4)) & 15) | (((bytes[high + i] >> (2 * r)) & 3) << 4);
-      out[to + run * 32 + i] = d * signed(bytes[at + 192 + run * 2 + (i >> 4)]) * (q - 32);
+  for (let sixteen = 0; sixteen < 16; sixteen++) {
+    const run = (sixteen >> 1) & 3;
+    const part = sixteen >> 3;
+    const start = (sixteen & 1) * 16;
+    const scale = d * ((bytes[at + 192 + sixteen] << 24) >> 24);
+    const low = at + part * 64 + (run & 1) * 32 + start;
+    const high = at + 128 + part * 32 + start;
+    const shift = (run >> 1) * 4;
+    const place = 2 * run;
+    for (let i = 0; i < 16; i++) {
+      const q = ((bytes[low + i] >> shift) & 15) | (((bytes[high + i] >> place) & 3) << 4);
+      out[to++] = scale * (q - 32);
     }
   }
 }

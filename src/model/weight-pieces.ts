@@ -70,19 +70,18 @@ export function convertPiece(
   return { weights: new Uint8Array(quants.buffer), scales: wholeWords(new Uint8Array(scales.buffer)) };
 }
 
-/** Q8_0 blocks, each an f16 scale before its 32 values, as all values and all scales. */
+/** Q8_0 blocks, each an f16 scale before its 32 values, as all values and all scales: half-words, as blocks have 17 of them. */
 function splitQ8(bytes: Uint8Array): WeightPiece {
-  const { values, bytes: stride } = GGML_BLOCKS.Q8_0;
-  const count = bytes.byteLength / stride;
-  const weights = new Uint8Array(count * values);
-  const scales = new Uint8Array(Math.ceil(count / 2) * 4);
-  for (let i = 0; i < count; i++) {
-    const at = i * stride;
-    scales[2 * i] = bytes[at];
-    scales[2 * i + 1] = bytes[at + 1];
-    weights.set(bytes.subarray(at + 2, at + stride), i * values);
+  const even = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  const from = new Uint16Array(even.buffer, even.byteOffset, even.byteLength / 2);
+  const count = from.length / 17;
+  const weights = new Uint16Array(count * 16);
+  const scales = new Uint16Array(Math.ceil(count / 2) * 2);
+  for (let i = 0, at = 0, to = 0; i < count; i++) {
+    scales[i] = from[at++];
+    for (let k = 0; k < 16; k++) weights[to++] = from[at++];
   }
-  return { weights, scales };
+  return { weights: new Uint8Array(weights.buffer), scales: new Uint8Array(scales.buffer) };
 }
 
 /** The bytes filled up to a multiple of 4, over memory that is not shared. */

@@ -248,7 +248,7 @@ async function isTied(container: Container): Promise<boolean> {
   for (let at = 0; at < head.byteLength; at += COMPARE_BYTES) {
     const length = Math.min(COMPARE_BYTES, head.byteLength - at);
     const [a, b] = await Promise.all([head, embedding].map((t) => container.read(t, at, length)));
-    if (!a.every((byte, i) => byte === b[i])) return false;
+    for (let i = 0; i < length; i++) if (a[i] !== b[i]) return false;
   }
   return true;
 }
