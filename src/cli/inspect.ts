@@ -24,6 +24,14 @@ const parts: readonly Part[] = [
   { name: "head", prefix: "lm_head.", migration: "replaced with the LLM" },
 ];
 
+/** What each layout is made of. */
+const LAYOUTS: Readonly<Record<Checkpoint["layout"], string>> = {
+  transformers: "transformers: config.json, safetensors",
+  funasr: "FunASR: config.yaml, model.pt, the LLM's directory",
+  gguf: "GGUF: encoder and LLM apart",
+  mlx: "MLX port: safetensors under FunASR's structure",
+};
+
 interface PartReport {
   readonly name: string;
   readonly tensors: number;
@@ -76,10 +84,14 @@ function inspection(checkpoint: Checkpoint, tensors: boolean): unknown {
   const { encoder, adaptor, llm, audioTokenId, audioTokenRule } = checkpoint.config;
   return {
     model: checkpoint.name,
+    layout: checkpoint.layout,
     parts: countParts(checkpoint),
     parameters: checkpoint.parameterCount,
     bytes: checkpoint.totalBytes,
     ...{ encoder, adaptor, llm, audioTokenId, audioTokenRule },
+    ctc: { tensors: checkpoint.ctc.length },
+    ignored: checkpoint.ignored.map(({ sourceName }) => sourceName),
+    notes: checkpoint.notes,
     tensors: tensors ? [...checkpoint.tensors.values()] : undefined,
   };
 }
@@ -88,6 +100,7 @@ function printInspection(checkpoint: Checkpoint, tensors: boolean): void {
   const { encoder: e, adaptor: a, llm, audioTokenId, audioTokenRule } = checkpoint.config;
   const reports = countParts(checkpoint);
   print(`checkpoint ${checkpoint.name}`);
+  print(`  layout   ${LAYOUTS[checkpoint.layout]}`);
   print(
     `  encoder  SAN-M, ${e.inputSize} → ${e.hiddenSize}, 1 + ${e.layers} + ${e.tpLayers} layers, ${e.heads} heads, FFN ${e.intermediateSize}, FSMN kernel ${e.fsmnKernelSize}`,
   );
@@ -99,8 +112,14 @@ function printInspection(checkpoint: Checkpoint, tensors: boolean): void {
   );
   print(`  head     ${llm.tiedHead ? "tied to the embedding" : "of its own"}`);
   print(
-    `  audio    token ${audioTokenId}, ${audioTokenRule === "all" ? "one per frame" : "the first eighth of the frames (low frame rate)"}\n`,
+    `  audio    token ${audioTokenId}, ${audioTokenRule === "all" ? "one per frame" : "the first eighth of the frames (low frame rate)"}`,
   );
+  print(
+    `  CTC      ${checkpoint.ctc.length > 0 ? `${checkpoint.ctc.length} tensors, for timestamps` : "none: this checkpoint cannot give timestamps"}`,
+  );
+  for (const { sourceName } of checkpoint.ignored) print(`  unused   ${sourceName}: the embedding once more`);
+  for (const line of checkpoint.notes) print(`  note     ${line}`);
+  print("");
   const rows = reports.map((part) => [
     ...[part.name, count(part.tensors), count(part.parameters), bytes(part.bytes), part.dtypes.join(" ")],
     part.migration,

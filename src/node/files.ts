@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { CheckpointError } from "../checkpoint/errors.js";
@@ -109,6 +109,47 @@ export async function writeFileAtomic(
     await rm(unfinished, { force: true });
     throw error;
   }
+}
+
+/**
+ * Writes a directory's files one after another beside `path` under a name of its own, then renames it: nobody sees half a model.
+ * On any failure what was written is removed and the error passed on.
+ * @throws CheckpointError  `path` is there and is no empty directory
+ */
+export async function writeDirectoryAtomic(
+  path: string,
+  files: Iterable<{ readonly name: string; readonly pieces: () => AsyncIterable<Uint8Array> }>,
+): Promise<void> {
+  await refuseUsed(path);
+  const unfinished = `${path.replace(/[/\\]+$/, "")}.${randomBytes(6).toString("hex")}.part`;
+  await mkdir(unfinished, { recursive: true });
+  try {
+    for (const { name, pieces } of files) {
+      checkPlainName(path, name);
+      await writeFileAtomic(join(unfinished, name), pieces());
+    }
+    await rename(unfinished, path); // over an empty directory, but not over one that was filled meanwhile
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function refuseUsed(path: string): Promise<void> {
+  const found = await readdir(path).catch((error: unknown) => {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "ENOENT") return [];
+    if (code === "ENOTDIR") return undefined;
+    throw error;
+  });
+  if (found?.length === 0) return;
+  throw new CheckpointError({
+    file: path,
+    field: "directory",
+    expected: "a new or an empty directory",
+    got: found ? `one with ${found.length} files` : "a file",
+    advice: "name another, or remove it first",
+  });
 }
 
 /** A safetensors file, streamed tensor by tensor and put in place at the end (see writeFileAtomic). */
