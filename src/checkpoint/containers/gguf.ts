@@ -41,8 +41,10 @@ interface Opened {
   readonly file: GgufFile;
 }
 
-const ENCODER = /^funasr-encoder.*\.gguf$/i;
-const LLM = /^qwen3.*\.gguf$/i;
+/** Names of the encoder's file, as FunASR's exporter gives them. */
+export const GGUF_ENCODER = /^funasr-encoder.*\.gguf$/i;
+/** Names of the LLM's file in the published pairs. */
+export const GGUF_LLM = /^qwen3.*\.gguf$/i;
 /** What the files call themselves. */
 const ENCODER_ARCHITECTURE = "funasr-sensevoice-encoder";
 const LLM_ARCHITECTURE = "qwen3";
@@ -52,7 +54,7 @@ const FSMN = /\.fsmn_block\.weight$/;
 
 /** True for the name of a file of a pair. */
 export function isGgufWeights(name: string): boolean {
-  return ENCODER.test(name) || LLM.test(name);
+  return GGUF_ENCODER.test(name) || GGUF_LLM.test(name);
 }
 
 /**
@@ -68,7 +70,7 @@ export function findGgufPair(directory: string, names: readonly string[]): GgufP
       found.length === 0 ? "download both files of the pair" : "name the file that is meant, or keep one";
     throw new CheckpointError({ file: directory, field: wanted, expected: "one such file", got, advice });
   };
-  return { encoder: one(ENCODER, "funasr-encoder-*.gguf"), llm: one(LLM, "qwen3-*.gguf") };
+  return { encoder: one(GGUF_ENCODER, "funasr-encoder-*.gguf"), llm: one(GGUF_LLM, "qwen3-*.gguf") };
 }
 
 /**
