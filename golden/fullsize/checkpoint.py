@@ -15,7 +15,7 @@ from prompts import TOKENIZER
 
 CHUNK = 1 << 19  # elements: the integer temporaries stay in the cache
 SHARD = "2GB"
-RESIDENT_BYTES = 12 * 2**30  # above this the parameters being written lie in a mapped file, not in memory
+RESIDENT_BYTES = 6 * 2**30  # above this the parameters being written lie in a mapped file, which the system may write out
 
 
 def bfloat16_bits(name: str, shape: tuple[int, ...], seed: int, out: np.ndarray) -> None:

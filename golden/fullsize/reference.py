@@ -15,6 +15,7 @@ from cases import frontend
 from cases.encoder import offsets
 from cases.model import Clip, check_margin, prefill
 from double import double_precision
+from fullsize.engine import STEPS
 from fullsize.sizes import AUDIO_TOKEN
 from fullsize.streaming import EMBEDDING, Weights, streamed_model
 from models import config_json
@@ -22,7 +23,6 @@ from prompts import PROMPTS, prompt_text, tokenizer
 from signals import quantise, speech_like
 from taps import Taps, tap_adaptor, tap_encoder, tap_llm
 
-STEPS = 8
 PROMPT = "chinese"
 RESIDENT_BYTES = 10 * 2**30  # f32 parameters above this are streamed
 Stages = dict[str, torch.Tensor]
