@@ -5,7 +5,9 @@ import { modelDirectory } from "../node/files.js";
 import { openCheckpoint } from "./checkpoint.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { toFloat32 } from "./dtypes.js";
-import { memoryFiles } from "./source.js";
+import { openSafetensors } from "./safetensors.js";
+import { safetensorsBytes } from "./safetensors-write.js";
+import { bytesSource, memoryFiles } from "./source.js";
 import type { ModelFiles } from "./source.js";
 
 // One model as FunASR's own class saves it, as transformers saves it and as the MLX port names it: each opens to the same tensors,
@@ -75,6 +77,20 @@ describe("FunASR's model.pt", () => {
   });
 });
 
+/** The MLX port's name → model.pt's. */
+function portName(name: string): string {
+  if (name.startsWith("llm.")) {
+    const inner = name.startsWith("llm.lm_head.") ? name : name.replace("llm.", "llm.model.");
+    return inner.replace(".attn.", ".self_attn.");
+  }
+  return name
+    .replace(/^(encoder|adaptor)\./, "audio_$1.")
+    .replace(".attn.qkv.", ".self_attn.linear_q_k_v.")
+    .replace(".attn.fsmn.", ".self_attn.fsmn_block.")
+    .replace(/\.attn\.(out|[qkv])\./, ".self_attn.linear_$1.")
+    .replace(".ffn.w", ".feed_forward.w_");
+}
+
 describe("the MLX port's safetensors", () => {
   test("the values of the -hf form, which f16 holds exactly", async () => {
     expect([...mlx.tensors.keys()].sort()).toEqual([...hf.tensors.keys()].sort());
@@ -94,18 +110,48 @@ describe("the MLX port's safetensors", () => {
       "every size is taken from the tensors' shapes",
       expect.stringMatching(/^LLM rope_theta 1000000, rms_norm_eps 1e-6 and context 40960/),
       "encoder num_heads 4: no file says it, it is the released model's",
-      "adaptor attention_heads 8: no file says it, it is the released model's",
       "use_low_frame_rate true: no file says it, it is the released model's",
     ]);
   });
 
-  test("numbers that config.json has", async () => {
+  test("numbers that config.json has, and none at all", async () => {
     const files = layoutFiles("mlx");
-    const json = { encoder: { num_heads: 2 }, adaptor: { attention_heads: 4 }, use_low_frame_rate: false };
+    const json = { encoder: { num_heads: 2 }, adaptor: { attention_heads: 1 }, use_low_frame_rate: false };
     files.set("config.json", utf8(JSON.stringify({ ...json, llm: { rope_theta: 5e5 }, n_mels: 4 })));
     const { config } = await openCheckpoint(memoryFiles("m", files));
-    expect([config.encoder.heads, config.adaptor.heads]).toEqual([2, 4]);
+    expect([config.encoder.heads, config.adaptor.heads]).toEqual([2, 1]);
     expect([config.audioTokenRule, config.llm.ropeTheta]).toEqual(["all", 5e5]);
+    files.delete("config.json");
+    const bare = await openCheckpoint(memoryFiles("m", files));
+    expect([bare.config.encoder.heads, bare.config.adaptor.heads]).toEqual([4, 8]);
+    expect(bare.notes).toContain("adaptor attention_heads 8: no file says it, it is the released model's");
+  });
+
+  test("a port that keeps model.pt's names", async () => {
+    const files = layoutFiles("mlx");
+    const weights = await openSafetensors(bytesSource("x", files.get("model.safetensors")!));
+    const renamed = [...weights.tensors.values()].map(({ name, dtype, shape, offset, byteLength }) => ({
+      ...{ name: portName(name), dtype, shape },
+      data: files.get("model.safetensors")!.subarray(offset, offset + byteLength),
+    }));
+    files.set("model.safetensors", await safetensorsBytes(renamed));
+    const other = await openCheckpoint(memoryFiles("m", files));
+    expect(other.layout).toBe("mlx");
+    expect(other.tensors.get("model.audio_tower.layers.3.self_attn.k_proj.bias")!.sourceName).toBe(
+      "audio_encoder.tp_encoders.0.self_attn.linear_q_k_v.bias",
+    );
+    for (const name of mlx.tensors.keys())
+      expect(await readWhole(other, name)).toEqual(await readWhole(mlx, name));
+  });
+
+  test("names of both ports", async () => {
+    const files = layoutFiles("mlx");
+    const add = (name: string) => ({ name, dtype: "F16", shape: [1], data: new Uint8Array(2) }) as const;
+    const two = [add("encoder.after_norm.weight"), add("audio_encoder.after_norm.weight")];
+    files.set("model.safetensors", await safetensorsBytes(two));
+    expect((await refusal(() => openCheckpoint(memoryFiles("m", files)))).message).toBe(
+      'm: tensor names: expected one spelling, got "encoder.after_norm.weight" (MLX) beside "audio_encoder.after_norm.weight" (FunASR); two checkpoints were mixed',
+    );
   });
 
   test.each([
