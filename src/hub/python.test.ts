@@ -40,6 +40,19 @@ describe("a cache written by Python", () => {
     expect(bench().server.asked).toEqual([]);
   });
 
+  test("the command line takes the name", async () => {
+    const main = fileURLToPath(new URL("../cli/main.ts", import.meta.url));
+    const env = { ...bench().env, PATH: process.env.PATH, HF_HUB_CACHE: written, HF_HUB_OFFLINE: "1" };
+    const inspect = (model: string): Promise<{ stdout: string; stderr: string }> =>
+      promisify(execFile)(process.execPath, ["--import", "tsx", main, "inspect", model, "--json"], { env });
+    const [found, missing] = await Promise.allSettled([inspect("owner/tiny"), inspect("owner/other")]);
+    expect(
+      found.status === "fulfilled" && (JSON.parse(found.value.stdout) as { model: string }).model,
+    ).toContain(tiny);
+    const line = `error: owner/other: no whole copy in the cache ${written}, and HF_HUB_OFFLINE is set; unset it to download, or give a model directory\n`;
+    expect(missing).toMatchObject({ status: "rejected", reason: { code: 1, stdout: "", stderr: line } });
+  });
+
   test("without its listing: offline it is trusted, else the hub is asked", async () => {
     const cache = join(bench().home, "copy");
     cpSync(written, cache, { recursive: true, verbatimSymlinks: true });

@@ -58,6 +58,17 @@ describe("refused", () => {
     expect(sent("storage")).toEqual(new Set([undefined]));
   });
 
+  test("a listing whose next page is elsewhere does not get the token there", async () => {
+    const { server, env } = bench();
+    server.repos.set(repo, { files, refs: { main: commit }, token: "hf_right" });
+    Object.assign(server, { pageSize: 2, strayPages: true });
+    env.HF_TOKEN = "hf_right";
+    await bench().refused();
+    const stray = server.asked.filter(({ from }) => from === "storage");
+    expect(stray.length).toBeGreaterThan(0);
+    expect(new Set(stray.map(({ authorization }) => authorization))).toEqual(new Set([undefined]));
+  });
+
   test("a token from the file that other programs keep it in", async () => {
     bench().server.repos.set(repo, { files, refs: { main: commit }, token: "not-of-the-usual-form" });
     writeFileSync(join(bench().home, "token"), "not-of-the-usual-form\n");

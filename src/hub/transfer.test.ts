@@ -161,6 +161,19 @@ describe("damaged", () => {
     expect(existsSync(bench().part)).toBe(false);
   });
 
+  test.each([
+    ["a range of another file", 400_001],
+    ["fewer", 250_000],
+  ])("a part that goes on with %s", async (got, bytes) => {
+    mkdirSync(join(bench().storage, "blobs"), { recursive: true });
+    writeFileSync(bench().part, weights.subarray(0, 300_000));
+    bench().server.faults.set("model.safetensors", { content: new Uint8Array(bytes) });
+    expect(await bench().refused()).toBe(
+      `owner/tiny-model: model.safetensors: expected 400000 bytes, got ${got}; ${advice}`,
+    );
+    expect(existsSync(bench().part)).toBe(false);
+  });
+
   test("a blob in the cache that was cut short is loaded again", async () => {
     const path = await bench().get();
     writeFileSync(bench().blob, weights.subarray(0, 5));

@@ -56,6 +56,8 @@ export class HubServer {
   readonly faults = new Map<string, Fault>();
   readonly asked: Asked[] = [];
   pageSize = 1000;
+  /** Links to further pages lead to the storage's origin. */
+  strayPages = false;
   /** Status of every answer of the API, where set. */
   apiStatus?: number;
   /** Body of every answer of the API, where set. */
@@ -94,6 +96,10 @@ export class HubServer {
 
   get endpoint(): string {
     return `http://127.0.0.1:${(this.#hub.address() as AddressInfo).port}`;
+  }
+
+  get #storageOrigin(): string {
+    return `http://127.0.0.1:${(this.#storage.address() as AddressInfo).port}`;
   }
 
   /** Requests for the content of a path. */
@@ -138,7 +144,8 @@ export class HubServer {
     const page = entries.slice(from, from + this.pageSize);
     const next = from + this.pageSize;
     if (next < entries.length) {
-      response.setHeader("link", `<${this.endpoint}${pathname}?recursive=true&cursor=${next}>; rel="next"`);
+      const origin = this.strayPages ? this.#storageOrigin : this.endpoint;
+      response.setHeader("link", `<${origin}${pathname}?recursive=true&cursor=${next}>; rel="next"`);
     }
     return end(
       response,
@@ -160,10 +167,9 @@ export class HubServer {
       response.setHeader("etag", `"${gitSha1(bytes)}"`);
       return this.#content(request, response, repo, path);
     }
-    const { port } = this.#storage.address() as AddressInfo;
     response.setHeader("x-linked-etag", `"${sha256(bytes)}"`);
     response.setHeader("x-linked-size", bytes.length);
-    response.setHeader("location", `http://127.0.0.1:${port}/lfs/${name}/${path}`);
+    response.setHeader("location", `${this.#storageOrigin}/lfs/${name}/${path}`);
     return end(response, 302);
   }
 
