@@ -1,7 +1,8 @@
 import { Command, Option } from "commander";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { type ConvertDtype, transformersFiles } from "../checkpoint/convert.js";
-import { modelDirectory, writeDirectoryAtomic } from "../node/files.js";
+import { writeDirectoryAtomic } from "../node/files.js";
+import { modelFiles } from "../node/model-files.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { findModel, modelForms } from "./model.js";
 import { bytes, note, print, printJson, progressBar } from "./output.js";
@@ -30,7 +31,7 @@ export function convertCommand(): Command {
 }
 
 async function convert(model: string, out: string, options: ConvertCommandOptions): Promise<void> {
-  const checkpoint = await openCheckpoint(modelDirectory(await findModel(model)));
+  const checkpoint = await openCheckpoint(modelFiles(await findModel(model)));
   let bar: ReturnType<typeof progressBar> | undefined;
   try {
     const files = await transformersFiles(checkpoint, {

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { type Checkpoint, type TensorEntry, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { demoModel } from "../node/demo.js";
-import { modelDirectory } from "../node/files.js";
+import { modelFiles } from "../node/model-files.js";
 import { findModel, modelForms } from "./model.js";
 import { bytes, count, print, printJson, table } from "./output.js";
 
@@ -70,7 +70,7 @@ export function inspectCommand(): Command {
     .option("--tensors", "list every tensor")
     .option("--json", "one JSON object")
     .action(async (model: string, options: { tensors?: boolean; json?: boolean }) => {
-      const checkpoint = await openCheckpoint(modelDirectory(await findModel(model)));
+      const checkpoint = await openCheckpoint(modelFiles(await findModel(model)));
       try {
         if (options.json) printJson(inspection(checkpoint, options.tensors === true));
         else printInspection(checkpoint, options.tensors === true);

@@ -2,10 +2,10 @@ import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type PreparedClip, Transcriber, type Transcription } from "../decode/transcriber.js";
 import { decodeAudio } from "../frontend/decode.js";
-import type { WeightFormat } from "../model/parameters.js";
+import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { openDevice } from "../node/device.js";
 import { demoModel } from "../node/demo.js";
-import { modelDirectory } from "../node/files.js";
+import { modelFiles } from "../node/model-files.js";
 import { findModel, modelForms } from "./model.js";
 import { note, print, printJson, progressBar, report } from "./output.js";
 
@@ -49,7 +49,7 @@ export function transcribeCommand(): Command {
       new Option(
         "--weights <format>",
         "storage of the weights on the GPU; default: as in the checkpoint",
-      ).choices(["bf16", "f16", "f32"]),
+      ).choices(Object.keys(weightBlocks)),
     )
     .option("--batch <clips>", "clips that run together", positive, 1)
     .option(
@@ -84,7 +84,7 @@ async function loadTranscriber(
 ): Promise<Transcriber> {
   let bar: ReturnType<typeof progressBar> | undefined;
   try {
-    return await Transcriber.load(gpu, modelDirectory(model), {
+    return await Transcriber.load(gpu, modelFiles(model), {
       weights: options.weights,
       onProgress: (done, total) => (bar ??= progressBar("loading", total)).update(done),
     });

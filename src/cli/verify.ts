@@ -5,7 +5,8 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { FunasrError } from "../errors.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { openDevice } from "../node/device.js";
-import { modelDirectory, openFile } from "../node/files.js";
+import { openFile } from "../node/files.js";
+import { modelFiles } from "../node/model-files.js";
 import { openBundle } from "../verify/bundle.js";
 import { type StageResult, medianBound, medianRatio, stageBound } from "../verify/compare.js";
 import { verifyBundle } from "../verify/verify.js";
@@ -61,8 +62,7 @@ async function verifyAll(paths: readonly string[], options: VerifyOptions): Prom
   const results: StageResult[] = [];
   const bar = progressBar("verifying", paths.length);
   try {
-    checkpoint =
-      options.model === undefined ? undefined : await openCheckpoint(modelDirectory(options.model));
+    checkpoint = options.model === undefined ? undefined : await openCheckpoint(modelFiles(options.model));
     for (const [i, path] of paths.entries()) {
       bar.update(i);
       try {
