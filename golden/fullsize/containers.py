@@ -45,7 +45,7 @@ def config_yaml(config: FunAsrNanoConfig) -> str:
     }  # fmt: skip
     sections["audio_adaptor_conf"] |= {
         "ffn_dim": adaptor.projector_hidden_size, "llm_dim": adaptor.hidden_size, "encoder_dim": audio.hidden_size,
-        "n_layer": adaptor.num_hidden_layers,
+        "n_layer": adaptor.num_hidden_layers, "attention_heads": adaptor.num_attention_heads,
     }  # fmt: skip
     sections["frontend_conf"] |= {"n_mels": audio.num_mel_bins, "lfr_m": audio.num_stacked_frames}
     return yaml.safe_dump(sections, sort_keys=False)
