@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../model/config.js";
+import type { ModelConfig, ModelParts } from "../model/config.js";
 import type { Container, GgmlType, Layout, StoredTensor } from "./container.js";
 import type { Dtype } from "./dtypes.js";
 import { CheckpointError, show, tensorField } from "./errors.js";
@@ -25,10 +25,10 @@ export interface TensorEntry {
 }
 
 /** An open checkpoint: config and tensor table read, checked against each other; bytes are read when asked for. */
-export interface Checkpoint {
+export interface Checkpoint<Config extends ModelParts = ModelConfig> {
   readonly name: string;
   readonly layout: Layout;
-  readonly config: ModelConfig;
+  readonly config: Config;
   /** Where the config was read, for errors. */
   readonly configFile: string;
   /** By canonical name. Without a head that the config ties: see `ignored`. */
@@ -59,16 +59,27 @@ export interface Checkpoint {
  * @throws CheckpointError  a missing or damaged file, weights in two forms, tensors that do not match the config
  */
 export async function openCheckpoint(files: ModelFiles): Promise<Checkpoint> {
-  const opened = await openLayout(files);
+  return assemble(await openLayout(files));
+}
+
+/** Compares a layout's tensors with its config. @throws CheckpointError  they do not match; the files are closed */
+export async function assemble<Config extends ModelParts>(
+  opened: OpenedLayout<Config>,
+): Promise<Checkpoint<Config>> {
   try {
-    return assemble(opened);
+    return makeCheckpoint(opened);
   } catch (error) {
     await opened.container.close();
     throw error;
   }
 }
 
-function assemble({ container, config, keyMaps, ...rest }: OpenedLayout): Checkpoint {
+function makeCheckpoint<Config extends ModelParts>({
+  container,
+  config,
+  keyMaps,
+  ...rest
+}: OpenedLayout<Config>): Checkpoint<Config> {
   const { name, layout, metadata } = container;
   const isCtc = (source: string): boolean => keyMaps.some((map) => map.ctc?.test(source));
   const stored = [...container.tensors.values()];

@@ -1,5 +1,5 @@
 import { finalNormLayers } from "../model/config.js";
-import type { AdaptorConfig, EncoderConfig, LlmConfig, ModelConfig } from "../model/config.js";
+import type { AdaptorConfig, EncoderConfig, LlmConfig, ModelParts } from "../model/config.js";
 import { isGgmlType } from "./container.js";
 import type { GgmlType } from "./container.js";
 import { isFloatDtype } from "./dtypes.js";
@@ -15,12 +15,12 @@ type Add = (name: string, ...shape: number[]) => void;
  * Every tensor of a checkpoint with this config: canonical name → shape.
  * @source transformers 5.23, `FunAsrNanoForConditionalGeneration(config).state_dict()`
  */
-export function expectedTensors(config: ModelConfig): Map<string, readonly number[]> {
+export function expectedTensors({ encoder, adaptor, llm }: ModelParts): Map<string, readonly number[]> {
   const table = new Map<string, readonly number[]>();
   const add: Add = (name, ...shape) => table.set(name, shape);
-  addEncoder(add, config.encoder);
-  addAdaptor(add, config.adaptor, config.encoder.hiddenSize);
-  addLlm(add, config.llm);
+  if (encoder) addEncoder(add, encoder);
+  if (encoder && adaptor) addAdaptor(add, adaptor, encoder.hiddenSize);
+  addLlm(add, llm);
   return table;
 }
 
@@ -40,7 +40,7 @@ export interface ShapedTensor {
 
 /** Compares without throwing. A head stored although the config ties it is no difference. */
 export function compareTensors(
-  config: ModelConfig,
+  config: ModelParts,
   tensors: ReadonlyMap<string, ShapedTensor>,
 ): TensorDifferences {
   const expected = expectedTensors(config);
@@ -70,7 +70,7 @@ export function compareTensors(
  * @throws CheckpointError  one line: the first tensor that is missing, left over, of another shape or dtype, and how many of each
  */
 export function checkTensors(
-  config: ModelConfig,
+  config: ModelParts,
   tensors: ReadonlyMap<string, ShapedTensor>,
   file = "checkpoint",
 ): void {

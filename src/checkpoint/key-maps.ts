@@ -79,6 +79,13 @@ export const KEY_MAPS: readonly KeyMap[] = [
   },
 ];
 
+/** Qwen3 alone, as transformers writes Qwen3ForCausalLM, or its bare Qwen3Model. */
+export const LLM_KEY_MAP: KeyMap = {
+  name: "Qwen3",
+  marks: /^(model\.)?(embed_tokens|layers|norm)\./,
+  rules: [{ from: /^(?:model\.)?(embed_tokens|layers|norm)\./, to: "model.language_model.$1." }],
+};
+
 /**
  * Canonical name of each tensor name of one checkpoint. Names that no rule knows stay as they are: checkTensors tells which are left over.
  * @param names  every tensor name of the checkpoint: the spelling is told from all of them together
@@ -89,14 +96,14 @@ export const KEY_MAPS: readonly KeyMap[] = [
  */
 export function canonicalNames(
   names: Iterable<string>,
-  config: { readonly encoder: EncoderLayers },
+  config: { readonly encoder?: EncoderLayers },
   file: string,
   maps: readonly KeyMap[] = KEY_MAPS,
 ): Map<string, string> {
   const all = [...names];
   const rules = spelling(all, file, maps).rules;
-  const transcription = 1 + config.encoder.layers;
-  const counts = { transcription, total: transcription + config.encoder.tpLayers };
+  const { layers, tpLayers } = config.encoder ?? { layers: 0, tpLayers: 0 };
+  const counts = { transcription: 1 + layers, total: 1 + layers + tpLayers };
   const result = new Map<string, string>();
   for (const name of all) {
     const canonical = rules.reduce((n, rule) => rewrite(n, rule, counts), name);

@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../model/config.js";
+import type { ModelConfig, ModelParts } from "../model/config.js";
 import type { Container } from "./container.js";
 import type { JsonObject } from "./json.js";
 import type { KeyMap } from "./key-maps.js";
@@ -38,9 +38,9 @@ export interface Assets {
 }
 
 /** A checkpoint whose layout is known: its weights open, its configuration read, the two not yet compared. */
-export interface OpenedLayout {
+export interface OpenedLayout<Config extends ModelParts = ModelConfig> {
   readonly container: Container;
-  readonly config: ModelConfig;
+  readonly config: Config;
   /** Where the config was read, for errors. */
   readonly configFile: string;
   readonly keyMaps: readonly KeyMap[];

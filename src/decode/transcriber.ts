@@ -16,7 +16,8 @@ import {
 } from "../tokenizer/prompt.js";
 import { checkSpecialTokens } from "../tokenizer/special-tokens.js";
 import { type Tokenizer, loadTokenizer } from "../tokenizer/tokenizer.js";
-import { type Finish, greedy } from "./greedy.js";
+import { greedy } from "./greedy.js";
+import type { Finish } from "./loop.js";
 
 /** Features of one clip, ready for the encoder. */
 export interface PreparedClip {

@@ -76,6 +76,9 @@ export interface ModelConfig {
   raw: unknown;
 }
 
+/** The parts that a set of weights is for: all of them, or the LLM alone. */
+export type ModelParts = Pick<ModelConfig, "llm"> & Partial<Pick<ModelConfig, "encoder" | "adaptor">>;
+
 /**
  * Reads config.json of a Fun-ASR-Nano checkpoint in any released spelling (transformers 5.17 to 5.23, and the two that the hub had before).
  * @param json  the parsed file
