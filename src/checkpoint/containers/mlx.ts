@@ -126,10 +126,17 @@ async function sameBytes(container: Container, a: string, b: string): Promise<bo
   const piece = 4 << 20;
   for (let at = 0; at < x.byteLength; at += piece) {
     const length = Math.min(piece, x.byteLength - at);
-    const [p, q] = [await container.read(x, at, length), await container.read(y, at, length)];
-    for (let i = 0; i < length; i++) if (p[i] !== q[i]) return false;
+    const [p, q] = await Promise.all([x, y].map((tensor) => container.read(tensor, at, length).then(words)));
+    for (let i = 0; i < p.length; i++) if (p[i] !== q[i]) return false;
   }
   return true;
+}
+
+/** Bytes by fours, four times as fast to compare; the last one filled up with zeros. */
+function words(bytes: Uint8Array): Uint32Array {
+  const padded = new Uint32Array(Math.ceil(bytes.byteLength / 4));
+  new Uint8Array(padded.buffer).set(bytes);
+  return padded;
 }
 
 /** As WavFrontend is configured in the release. */
