@@ -69,7 +69,12 @@ export function quantizeQ4(values: Float32Array): Uint8Array<ArrayBuffer> {
     for (let p = 0; p < parts; p++) {
       const at = b * parts + p;
       const weights = values.subarray(at * partLength, (at + 1) * partLength);
-      packPart(block, p, weights, { scale: scales[at], minimum: minima[at], d: rounded[2 * b], dmin: rounded[2 * b + 1] });
+      packPart(block, p, weights, {
+        scale: scales[at],
+        minimum: minima[at],
+        d: rounded[2 * b],
+        dmin: rounded[2 * b + 1],
+      });
     }
   }
   return bytes;
@@ -109,7 +114,12 @@ interface PartRange {
   readonly dmin: number;
 }
 
-function packPart(block: Uint8Array, p: number, weights: Float32Array, { scale, minimum, d, dmin }: PartRange): void {
+function packPart(
+  block: Uint8Array,
+  p: number,
+  weights: Float32Array,
+  { scale, minimum, d, dmin }: PartRange,
+): void {
   const s = d === 0 ? 0 : Math.min(63, Math.round(scale / d));
   const m = dmin === 0 ? 0 : Math.min(63, Math.round(minimum / dmin));
   packScale(block, p, s, m);
