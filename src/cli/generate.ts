@@ -72,18 +72,18 @@ export function generateCommand(): Command {
     )
     .option("--json", "one JSON object")
     .action(async (prompt: string, options: GenerateCliOptions) => {
+      const path = await findModel(options.model);
       const { gpu, adapter } = await openDevice();
       note(`device: ${adapter.device} ${adapter.description}`);
       try {
-        await answer(await loadGenerator(gpu, options), prompt, options);
+        await answer(await loadGenerator(gpu, path, options), prompt, options);
       } finally {
         gpu.destroy();
       }
     });
 }
 
-async function loadGenerator(gpu: Gpu, { model, weights }: GenerateCliOptions): Promise<Generator> {
-  const path = await findModel(model);
+async function loadGenerator(gpu: Gpu, path: string, { weights }: GenerateCliOptions): Promise<Generator> {
   const gguf =
     ggufPaths(path)?.length === 1 && !GGUF_ENCODER.test(basename(path)) ? basename(path) : undefined;
   const files = gguf === undefined ? modelFiles(path) : modelDirectory(dirname(path));
