@@ -12,7 +12,7 @@ import { HubError } from "../src/hub/errors.js";
 import { parseHubName } from "../src/hub/name.js";
 import { resolveModel } from "../src/hub/resolve.js";
 import { openDevice } from "../src/node/device.js";
-import { modelDirectory } from "../src/node/files.js";
+import { modelFiles } from "../src/node/model-files.js";
 
 /** @source transformers' integration test of the model */
 const published = [
@@ -74,7 +74,7 @@ async function check(): Promise<boolean> {
   console.error(`device: ${adapter.device} ${adapter.description}`);
   let right = 0;
   try {
-    const transcriber = await Transcriber.load(gpu, modelDirectory(modelPath));
+    const transcriber = await Transcriber.load(gpu, modelFiles(modelPath));
     for (const { path, text } of clips) {
       const audio = await decodeAudio(await readFile(join(directory, path)), path);
       const [result] = await transcriber.transcribe([transcriber.prepare(audio, path)]);

@@ -10,6 +10,7 @@ import { modelFiles } from "../node/model-files.js";
 import { openBundle } from "../verify/bundle.js";
 import { type StageResult, medianBound, medianRatio, stageBound } from "../verify/compare.js";
 import { verifyBundle } from "../verify/verify.js";
+import { findModel } from "./model.js";
 import { exitCode, note, print, printJson, progressBar, report, table } from "./output.js";
 
 interface VerifyOptions {
@@ -38,7 +39,7 @@ export function verifyCommand(): Command {
   return new Command("verify")
     .description("compare every stage with golden PyTorch tensors; without bundles: all that are committed")
     .argument("[bundles...]", "golden bundles (.safetensors)")
-    .option("--model <dir>", "take the parameters from this checkpoint instead of the bundle")
+    .option("--model <model>", "take the parameters from this checkpoint instead of the bundle")
     .addOption(
       new Option("--weights <format>", "storage of the weights on the GPU").choices(
         Object.keys(weightBlocks),
@@ -56,13 +57,14 @@ export function verifyCommand(): Command {
 }
 
 async function verifyAll(paths: readonly string[], options: VerifyOptions): Promise<StageResult[]> {
+  const model = options.model === undefined ? undefined : await findModel(options.model);
   const { gpu, adapter } = await openDevice();
   note(`device: ${adapter.device} ${adapter.description}`);
   let checkpoint: Checkpoint | undefined;
   const results: StageResult[] = [];
   const bar = progressBar("verifying", paths.length);
   try {
-    checkpoint = options.model === undefined ? undefined : await openCheckpoint(modelFiles(options.model));
+    checkpoint = model === undefined ? undefined : await openCheckpoint(modelFiles(model));
     for (const [i, path] of paths.entries()) {
       bar.update(i);
       try {

@@ -120,7 +120,7 @@ describe("checkpointFiles", () => {
 });
 
 describe("hubSettings", () => {
-  const hub = "https://hub.invalid";
+  const hub = "http://127.0.0.1:8";
   const settings = (env: Record<string, string>): ReturnType<typeof hubSettings> =>
     hubSettings({ HOME: "/home/u", ...env }, hub);
 

@@ -72,9 +72,9 @@ export class HubServer {
     });
     this.#storage = createServer((request, response) => {
       this.#log("storage", request);
-      const [, , owner, name, ...path] = decodeURIComponent(new URL(request.url!, "http://x").pathname).split(
-        "/",
-      );
+      const [, , owner, name, ...path] = decodeURIComponent(
+        new URL(request.url!, this.endpoint).pathname,
+      ).split("/");
       this.#content(request, response, this.repos.get(`${owner}/${name}`)!, path.join("/")).catch(() =>
         response.destroy(),
       );
