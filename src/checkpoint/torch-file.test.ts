@@ -354,6 +354,14 @@ describe("a zip", () => {
     expect(await zip(edit)).toMatch(message);
   });
 
+  test("more entries than any checkpoint has", async () => {
+    const nothing = new Uint8Array();
+    const many = Array.from({ length: 32_769 }, (_, i) => [`a/data/${i}`, nothing] as const);
+    const { message } = await refusal(() => openZip(bytesSource("x", storedZip(many))));
+    expect(message).toContain("x: zip end record: expected at most 32768 entries, got 32769");
+    expect((await openZip(bytesSource("x", storedZip(many.slice(1))))).size).toBe(32_768);
+  });
+
   test("one name twice", async () => {
     const bytes = storedZip([entries[1], entries[0], entries[1]]);
     const { message } = await refusal(() => openZip(bytesSource("x", bytes)));

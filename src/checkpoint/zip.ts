@@ -12,6 +12,8 @@ export interface ZipEntry {
 
 /** Longest central directory accepted, bytes: some 80 for each of a checkpoint's entries, of which there are thousands. */
 export const MAX_DIRECTORY_BYTES = 16 << 20;
+/** Entries accepted. A checkpoint with 1,347 tensors has one more for each storage of its optimiser: some 6,000 in all. */
+const MAX_ENTRIES = 32_768;
 
 const END = 0x06054b50; // "PK\5\6"
 const END_64 = 0x06064b50;
@@ -34,9 +36,13 @@ export async function openZip(source: ByteSource): Promise<ReadonlyMap<string, Z
   const place = await findDirectory(source);
   const reader = new Reader(source, await source.read(place.offset, place.byteLength), "zip directory");
   const headers: Header[] = [];
-  while (reader.left > 0) headers.push(readHeader(reader));
-  if (headers.length !== place.entries)
-    throw reader.refuse(`${place.entries} entries`, String(headers.length), CUT_SHORT);
+  while (reader.left > 0 && headers.length < place.entries) headers.push(readHeader(reader));
+  if (headers.length !== place.entries || reader.left > 0)
+    throw reader.refuse(
+      `${place.entries} entries`,
+      reader.left > 0 ? "more" : String(headers.length),
+      CUT_SHORT,
+    );
   const entries = new Map<string, ZipEntry>();
   for (const header of headers) {
     if (entries.has(header.name)) throw reader.refuse("every entry once", `${show(header.name)} twice`);
@@ -55,6 +61,7 @@ interface Place {
 
 interface Header {
   readonly name: string;
+  readonly nameBytes: number;
   readonly headerOffset: number;
   readonly byteLength: number;
 }
@@ -86,6 +93,7 @@ async function findDirectory(source: ByteSource): Promise<Place> {
   const place = (await findDirectory64(source, end)) ?? small;
   if (place.byteLength > MAX_DIRECTORY_BYTES)
     throw refuse(`a directory of at most ${MAX_DIRECTORY_BYTES} bytes`, `${place.byteLength} bytes`);
+  if (place.entries > MAX_ENTRIES) throw refuse(`at most ${MAX_ENTRIES} entries`, String(place.entries));
   if (place.offset + place.byteLength > end)
     throw refuse(
       `a directory inside the ${end} bytes before it`,
@@ -135,7 +143,7 @@ function readHeader(reader: Reader): Header {
       "torch.save never compresses; TorchScript does: save the state dict",
     );
   if (large[0] !== large[1]) throw reader.refuse(what, `${large[1]} bytes for ${large[0]}`);
-  return { name, byteLength: large[0], headerOffset: large[2] };
+  return { name, nameBytes, byteLength: large[0], headerOffset: large[2] };
 }
 
 /** The fields that stand in the zip64 extra field when 32 bits cannot hold them, in the order that it has them. */
@@ -152,7 +160,7 @@ function readExtra(reader: Reader, length: number, fields: readonly number[]): n
 
 /** The header before an entry's bytes, which says where these begin. */
 async function readLocal(source: ByteSource, header: Header, directory: number): Promise<ZipEntry> {
-  const { name, headerOffset, byteLength } = header;
+  const { name, nameBytes, headerOffset, byteLength } = header;
   const field = `entry ${show(name)}`;
   const outside = (): CheckpointError =>
     new CheckpointError({
@@ -162,18 +170,18 @@ async function readLocal(source: ByteSource, header: Header, directory: number):
       got: `${byteLength} bytes after the header at ${headerOffset}`,
       advice: CUT_SHORT,
     });
-  if (headerOffset + 30 > directory) throw outside();
-  const local = new Reader(source, await source.read(headerOffset, 30), field);
+  if (headerOffset + 30 + nameBytes > directory) throw outside();
+  const local = new Reader(source, await source.read(headerOffset, 30 + nameBytes), field);
   if (local.u32() !== LOCAL) throw local.refuse(`a header at ${headerOffset}`, "other bytes", CUT_SHORT);
   local.skip(2);
   if (local.u16() & 1 || local.u16() !== 0)
     throw local.refuse("stored as it is", "another header than in the directory");
   local.skip(16);
-  const [nameBytes, extraBytes] = [local.u16(), local.u16()];
+  const [ownNameBytes, extraBytes] = [local.u16(), local.u16()];
+  const own = ownNameBytes === nameBytes ? local.text(nameBytes) : undefined;
+  if (own !== name) throw local.refuse("the same name in the header before it", show(own));
   const offset = headerOffset + 30 + nameBytes + extraBytes;
   if (offset + byteLength > directory) throw outside();
-  const own = new Reader(source, await source.read(headerOffset + 30, nameBytes), field).text(nameBytes);
-  if (own !== name) throw local.refuse("the same name in the header before it", show(own));
   return { name, offset, byteLength };
 }
 
