@@ -157,6 +157,7 @@ describe("refusals", () => {
   test.each([
     ["factor", undefined, "expected a positive number, got nothing"],
     ["factor", 0, "expected a positive number, got 0"],
+    ["factor", 1e300, "expected one of a countable context, got 1e+300"],
     ["factor", "4", 'expected a positive number, got "4"'],
     ["original_max_position_embeddings", 0.5, "expected a positive integer, got 0.5"],
     ["attention_factor", 0, "expected a positive number, got 0"],

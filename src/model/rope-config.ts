@@ -24,6 +24,8 @@ export function parseRope(text: ConfigReader): RopeConfig {
   const ropeScaling = parseYarn(text, rope, maxPositions);
   if (ropeTheta <= 1) throw rope.refusal("rope_theta", "a number above 1, for yarn", ropeTheta);
   const stretched = Math.floor(ropeScaling.factor * ropeScaling.originalMaxPositions);
+  if (!Number.isSafeInteger(stretched))
+    throw rope.refusal("factor", "one of a countable context", ropeScaling.factor);
   return { ropeTheta, ropeScaling, maxPositions: Math.max(maxPositions, stretched) };
 }
 
