@@ -5,7 +5,8 @@ import { createTypeScriptImportResolver } from "eslint-import-resolver-typescrip
 const restrict = (target, ...from) => from.map((f) => ({ target: `./src/${target}`, from: `./src/${f}` }));
 const top = ["decode", "train", "verify", "evaluate"];
 
-// gpu ← kernels ← model ← decode, train, verify, evaluate ← cli; frontend, tokenizer and checkpoint know nothing of the GPU; errors, json, shape and hash serve all.
+// gpu ← kernels ← model ← decode, train, verify, evaluate ← cli; frontend, tokenizer and checkpoint know nothing of the GPU;
+// errors, json, shape and hash serve all; hub is for Node.
 const zones = [
   ...restrict("gpu", "kernels", "model", "frontend", "tokenizer", "checkpoint", ...top, "node", "cli"),
   ...restrict("kernels", "model", "frontend", "tokenizer", "checkpoint", ...top, "node", "cli"),
@@ -16,6 +17,10 @@ const zones = [
   { target: "./src/checkpoint", from: "./src/model", except: ["./config.ts"] }, // the rest of the model reaches the GPU
   ...top.flatMap((t) => restrict(t, "cli")),
   ...restrict("node", "cli"),
+  ...restrict("hub", "gpu", "kernels", "model", "frontend", "tokenizer", ...top, "cli"),
+  ...["gpu", "kernels", "model", "frontend", "tokenizer", "checkpoint", ...top, "index.ts"].flatMap((t) =>
+    restrict(t, "hub"),
+  ),
 ];
 
 export default tseslint.config(

@@ -60,7 +60,12 @@ function attentionCase(gpu: Gpu, rows: number, heads: number, headDim: number): 
     attention(gpu, q, k, v, { heads, ranges, tiles });
   };
   const flops = 4 * rows * rows * width;
-  return { name: `attention ${rows} rows, ${heads} heads of ${headDim}`, flops, bytes: 16 * rows * width, run };
+  return {
+    name: `attention ${rows} rows, ${heads} heads of ${headDim}`,
+    flops,
+    bytes: 16 * rows * width,
+    run,
+  };
 }
 
 function rowCases(gpu: Gpu, rows: number, width: number): Case[] {
@@ -101,7 +106,13 @@ const cases = [
   attentionCase(gpu, 333, 4, 128),
   ...rowCases(gpu, 67, 512),
 ];
-const bench = new Bench({ time: 0, iterations: rounds, warmupTime: 0, warmupIterations: 2, concurrency: null });
+const bench = new Bench({
+  time: 0,
+  iterations: rounds,
+  warmupTime: 0,
+  warmupIterations: 2,
+  concurrency: null,
+});
 for (const { name, run } of cases) {
   bench.add(name, async () => {
     await gpu.step(() => {
@@ -118,7 +129,15 @@ const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding:
 const device = adapter.device.replaceAll(/[^a-z0-9]+/gi, "-").replaceAll(/^-|-$/g, "");
 const file = `bench/results/${device}-${commit}.json`;
 const { vendor, architecture, description } = adapter;
-const about = { vendor, architecture, device: adapter.device, description, node: process.version, commit, rounds };
+const about = {
+  vendor,
+  architecture,
+  device: adapter.device,
+  description,
+  node: process.version,
+  commit,
+  rounds,
+};
 writeFileSync(file, `${JSON.stringify({ ...about, kernels: rows }, null, 1)}\n`);
 console.log(`wrote ${file}`);
 gpu.destroy();

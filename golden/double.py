@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from funasr.models.sense_voice import model as sense_voice
 from torch import nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, modeling_rope_utils
 from transformers.models.fun_asr_nano import modeling_fun_asr_nano as nano
 from transformers.models.qwen3 import modeling_qwen3 as qwen3
 
@@ -46,15 +46,34 @@ def rms_norm(self, hidden_states):
     return self.weight * (hidden_states * torch.rsqrt(variance + self.variance_epsilon))
 
 
+class DoubleTorch:
+    """torch with float32 spelled float64, for upstream code that names its dtype."""
+
+    float = float32 = torch.float64
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+
+def inverse_frequencies(config) -> tuple[torch.Tensor, float]:
+    """Angle a position of each pair in double, [dim/2], and what cos and sin are multiplied by: upstream's own functions."""
+    parameters = config.rope_parameters
+    if parameters["rope_type"] == "default":
+        dim = config.head_dim
+        return 1.0 / parameters["rope_theta"] ** (torch.arange(0, dim, 2, dtype=torch.float64) / dim), 1.0
+    saved, modeling_rope_utils.torch = modeling_rope_utils.torch, DoubleTorch()
+    try:
+        return modeling_rope_utils.ROPE_INIT_FUNCTIONS[parameters["rope_type"]](config)
+    finally:
+        modeling_rope_utils.torch = saved
+
+
 def rotary(self, x, position_ids):
-    """Qwen3RotaryEmbedding.forward in double: cos and sin of position · theta^(−2i/dim), [1, S, dim] each."""
-    parameters = self.config.rope_parameters
-    assert parameters["rope_type"] == "default"
-    dim = self.config.head_dim
-    inverse = 1.0 / parameters["rope_theta"] ** (torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+    """Qwen3RotaryEmbedding.forward in double: cos and sin of position · frequency, times the attention factor, [1, S, dim] each."""
+    inverse, factor = inverse_frequencies(self.config)
     angles = position_ids[..., None].double() * inverse
     angles = torch.cat((angles, angles), dim=-1)
-    return angles.cos(), angles.sin()
+    return angles.cos() * factor, angles.sin() * factor
 
 
 def positions(self, hidden_states):

@@ -44,10 +44,19 @@ def position_table(rows: int, depth: int) -> np.ndarray:
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
 
-def rope_table(rows: int, dim: int, theta: float) -> tuple[np.ndarray, np.ndarray]:
-    """cos and sin, [rows, dim/2] each."""
-    angles = np.arange(rows)[:, None] * theta ** (-np.arange(0, dim, 2) / dim)
-    return np.cos(angles), np.sin(angles)
+def rope_table(positions: np.ndarray, dim: int, parameters: dict) -> tuple[np.ndarray, np.ndarray]:
+    """cos and sin, [rows, dim/2] each; `parameters` is rope_parameters of the config."""
+    pairs, factor = np.arange(dim // 2), 1.0
+    inverse = parameters["rope_theta"] ** (-2 * pairs / dim)
+    if parameters["rope_type"] == "yarn":
+        turns = parameters["original_max_position_embeddings"] * inverse / (2 * math.pi)  # falls from pair to pair
+        at = [np.interp(-math.log(parameters[k]), -np.log(turns), pairs) for k in ("beta_fast", "beta_slow")]  # log-linear: exact inside
+        low, high = math.floor(at[0]), math.ceil(at[1])
+        kept = 1 - np.clip((pairs - low) / (high - low), 0, 1)
+        inverse = inverse * (kept + (1 - kept) / parameters["factor"])
+        factor = 0.1 * math.log(parameters["factor"]) + 1
+    angles = positions[:, None] * inverse
+    return factor * np.cos(angles), factor * np.sin(angles)
 
 
 def rope(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
@@ -120,13 +129,13 @@ def qwen3_layer(p: dict, name: str, config, x: np.ndarray, table) -> np.ndarray:
 def qwen3(p: dict, config, embeds: np.ndarray) -> dict[str, np.ndarray]:
     """embeds [S, D] of one sequence → the LLM's stages. `config` is the text_config."""
     root, x = "model.language_model", embeds
-    table = rope_table(len(x), config.head_dim, config.rope_parameters["rope_theta"])
+    table = rope_table(np.arange(len(x)), config.head_dim, config.rope_parameters)
     stages = {"llm.inputs_embeds": x}
     for i in range(config.num_hidden_layers):
         x = qwen3_layer(p, f"{root}.layers.{i}", config, x, table)
         stages[f"llm.layers.{i}"] = x
     stages["llm.norm"] = rms_norm(p[f"{root}.norm.weight"], x, config.rms_norm_eps)
-    head = p.get("lm_head.weight", p[f"{root}.embed_tokens.weight"])
+    head = p["lm_head.weight" if "lm_head.weight" in p else f"{root}.embed_tokens.weight"]
     stages["logits"] = stages["llm.norm"] @ head.T
     return stages
 

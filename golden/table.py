@@ -24,6 +24,7 @@ AT_1024 = {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 
 AT_4096 = {"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 1, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "tie_word_embeddings": False}  # fmt: skip
 AT_512 = {"num_mel_bins": 80, "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 3, "num_timestamp_prediction_layers": 1}  # fmt: skip
 SMALL_LLM = {"num_hidden_layers": 2, "head_dim": 24}
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 48, "beta_fast": 3, "beta_slow": 1}
 
 FRONTEND = [
     Case("frontend-1s", "1 s, waveform scale 1", frontend.build, dict(seed=1, seconds=1.0, scale=1)),
@@ -79,6 +80,7 @@ LLM = [
     Case("llm-loud", "starts at embeddings of the adaptor's real size: deviation 28, channels near 1187", llm.build, dict(seed=308, lengths=[19, 12], text=SMALL_LLM, start="embeds")),
     Case("llm-real-1024", "real widths: 1024, 16 heads, 8 KV heads of 128, FFN 3072; 9 rows prefilled, 4 cached", llm.build, dict(seed=309, lengths=[13], text=AT_1024, cached_steps=4)),
     Case("llm-real-4096", "real widths: 4096, 32 heads, 8 KV heads of 128, FFN 12288, untied head", llm.build, dict(seed=310, lengths=[5], text=AT_4096 | {"vocab_size": 160})),
+    Case("llm-yarn", "YaRN by 4 over 48 original positions: 77 rows prefilled, 16 cached, positions to 92", llm.build, dict(seed=311, lengths=[93], text=SMALL_LLM | {"vocab_size": 97, "num_hidden_layers": 1, "max_position_embeddings": 192, "rope_parameters": YARN}, cached_steps=16)),
 ]  # fmt: skip
 
 MODEL = [

@@ -81,11 +81,15 @@ class DoublePrecision(unittest.TestCase):
         self.assertEqual(torch.get_default_dtype(), torch.float32)
 
     def test_tables_match_the_formulas(self):
-        config = llm.make_config().text_config
-        rotary = type("Rotary", (), {"config": config})
-        cos, sin = double.rotary(rotary, None, torch.arange(500)[None])
-        for got, want in zip((cos, sin), plain.rope_table(500, config.head_dim, 1e6), strict=True):
-            np.testing.assert_allclose(got[0, :, : config.head_dim // 2].numpy(), want, rtol=0, atol=1e-12)
+        yarn = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0, "original_max_position_embeddings": 32768, "beta_fast": 32, "beta_slow": 1}
+        for parameters in ({"rope_type": "default", "rope_theta": 1e6}, yarn):
+            config = llm.make_config(text={"head_dim": 128, "rope_parameters": dict(parameters)}).text_config
+            rotary = type("Rotary", (), {"config": config})
+            for positions in (range(500), range(130_572, 131_072)):
+                at = np.array(positions)
+                cos, sin = double.rotary(rotary, None, torch.from_numpy(at)[None])
+                for got, want in zip((cos, sin), plain.rope_table(at, 128, parameters), strict=True):
+                    np.testing.assert_allclose(got[0, :, :64].numpy(), want, rtol=0, atol=1e-10 if at[0] else 1e-12)
         table = type("Table", (), {"channels": 560, "max_timescale": 10000})
         got = double.positions(table, torch.empty(1, 500, 560)).numpy()
         np.testing.assert_allclose(got, plain.position_table(500, 560), rtol=0, atol=1e-12)

@@ -6,6 +6,7 @@ export { GpuError, ShapeError } from "./gpu/errors.js";
 export type { DType, Tensor } from "./gpu/tensor.js";
 export { CheckpointError, ConfigError } from "./checkpoint/errors.js";
 export { type Checkpoint, type TensorEntry, openCheckpoint } from "./checkpoint/checkpoint.js";
+export { type LlmCheckpoint, openLlm } from "./checkpoint/open-llm.js";
 export { type ByteSource, type ModelFiles, bytesSource, memoryFiles } from "./checkpoint/source.js";
 export type { AdaptorConfig, AudioTokenRule, EncoderConfig, LlmConfig, ModelConfig } from "./model/config.js";
 export type { WeightFormat } from "./model/parameters.js";
@@ -16,9 +17,17 @@ export type { FrontendConfig } from "./frontend/config.js";
 export { decodeAudio } from "./frontend/decode.js";
 export { extractFeatures, toWaveform } from "./frontend/features.js";
 export { PromptError, TokenizerError } from "./tokenizer/errors.js";
+export type { ChatOptions } from "./tokenizer/chat.js";
 export type { PromptOptions } from "./tokenizer/prompt.js";
 export type { Language } from "./tokenizer/prompts.js";
-export { DecodeError, type Finish } from "./decode/greedy.js";
+export { DecodeError, type Finish } from "./decode/loop.js";
+export {
+  type GenerateOptions,
+  type Generation,
+  Generator,
+  type GeneratorOptions,
+} from "./decode/generator.js";
+export type { SamplingOptions } from "./decode/sampling.js";
 export {
   type PreparedClip,
   type StageSeconds,

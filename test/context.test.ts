@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Decoded, DecodeError, greedy } from "../src/decode/greedy.js";
+import { greedy } from "../src/decode/greedy.js";
+import { DecodeError, type Decoded } from "../src/decode/loop.js";
 import { type PreparedClip, Transcriber } from "../src/decode/transcriber.js";
 import { AudioError } from "../src/frontend/errors.js";
 import type { Tensor } from "../src/gpu/tensor.js";

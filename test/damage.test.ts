@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { WriteTensor } from "../src/checkpoint/safetensors-write.js";
-import { DecodeError } from "../src/decode/greedy.js";
+import { DecodeError } from "../src/decode/loop.js";
 import { Transcriber } from "../src/decode/transcriber.js";
 import { useGpu } from "./gpu.js";
 import { noiseClip, tinyModel } from "./helpers/tiny-model.js";

@@ -158,6 +158,13 @@ const required: readonly [name: string, test: (f: Facts) => boolean][] = [
   ]),
   ["LLM, tied head", (f) => f.kind === "llm" && f.config!.llm.tiedHead],
   ["LLM, untied head", (f) => f.kind === "llm" && !f.config!.llm.tiedHead],
+  [
+    "LLM, YaRN, cached steps past the original context",
+    (f) =>
+      f.kind === "llm" &&
+      f.count("cached_steps") === 16 &&
+      (f.config!.llm.ropeScaling?.originalMaxPositions ?? Infinity) < f.shape("input.token_ids")[0] - 16,
+  ],
   ["LLM, packed", (f) => f.kind === "llm" && f.lengths >= 2],
   ["model, every row", (f) => whole(f) && f.text("audio_token_rule") === "all"],
   ["model, low frame rate", (f) => whole(f) && f.text("audio_token_rule") === "low_frame_rate"],

@@ -137,7 +137,7 @@ const HEAD = (name: string): WriteTensor => ({
 describe("a model directory with something wrong", () => {
   test("no such directory", async () => {
     expect((await refusal(() => openCheckpoint(modelDirectory("/no/such/model")))).message).toBe(
-      "/no/such/model: config.json: expected a file of that name, got none; check the path, or download the model again",
+      "/no/such/model: directory: expected a model directory, got none; check the path",
     );
   });
 
@@ -157,14 +157,17 @@ describe("a model directory with something wrong", () => {
     expect(await d.refused()).toContain("m: config.json: expected a file of that name, got none");
   });
 
-  test("no weights, or FunASR's", async () => {
+  test("no weights, or two forms of them", async () => {
     const d = new Damaged("tiny");
     d.files.delete("model.safetensors");
     expect(await d.refused()).toContain(
       "m: model.safetensors or model.safetensors.index.json: expected a file of that name, got none",
     );
-    d.files.set("model.pt", new Uint8Array(4));
-    expect(await d.refused()).toContain("m: model.safetensors: expected safetensors weights, got model.pt; ");
+    const mixed = new Damaged("tiny");
+    mixed.files.set("model.pt", new Uint8Array(4));
+    expect(await mixed.refused()).toBe(
+      "m: weights: expected one form of them, got model.safetensors beside model.pt; two checkpoints were mixed: move one away",
+    );
   });
 
   test("weights cut short", async () => {

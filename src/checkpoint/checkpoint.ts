@@ -1,18 +1,14 @@
-import { parseModelConfig } from "../model/config.js";
-import type { ModelConfig } from "../model/config.js";
+import { show } from "../json.js";
 import { elementCount } from "../shape.js";
+import type { ModelConfig, ModelParts } from "../model/config.js";
+import type { Container, GgmlType, Layout, StoredTensor } from "./container.js";
 import type { Dtype } from "./dtypes.js";
 import { CheckpointError, tensorField } from "./errors.js";
 import { HEAD, checkTensors } from "./expected-tensors.js";
-import { parseJsonObject } from "./json.js";
 import { canonicalNames } from "./key-maps.js";
-import { openSafetensors, readRange } from "./safetensors.js";
-import type { SafetensorsFile, TensorInfo } from "./safetensors.js";
-import { INDEX, SINGLE, checkShards, parseIndex } from "./shards.js";
-import { missingFile } from "./source.js";
+import type { Assets, OpenedLayout } from "./layout.js";
+import { openLayout } from "./open-layout.js";
 import type { ModelFiles } from "./source.js";
-
-const MAX_CONFIG_BYTES = 1_000_000;
 
 /** One tensor of a checkpoint. */
 export interface TensorEntry {
@@ -22,19 +18,30 @@ export interface TensorEntry {
   readonly sourceName: string;
   /** File that holds it. */
   readonly file: string;
-  readonly dtype: Dtype;
+  readonly dtype: Dtype | GgmlType;
   readonly shape: readonly number[];
   readonly byteLength: number;
+  /** Of its first byte, from the start of the stored tensor: above 0 where that holds several, such as q, k and v fused. */
+  readonly offset: number;
 }
 
 /** An open checkpoint: config and tensor table read, checked against each other; bytes are read when asked for. */
-export interface Checkpoint {
+export interface Checkpoint<Config extends ModelParts = ModelConfig> {
   readonly name: string;
-  readonly config: ModelConfig;
+  readonly layout: Layout;
+  readonly config: Config;
+  /** Where the config was read, for errors. */
+  readonly configFile: string;
   /** By canonical name. Without a head that the config ties: see `ignored`. */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   /** Tensors in the files that the model does not use: a tied head stored as well. */
   readonly ignored: readonly TensorEntry[];
+  /** The tensors of a CTC head, which timestamps need. Empty: this checkpoint has none. */
+  readonly ctc: readonly StoredTensor[];
+  /** What the files do not say and was taken for granted, one sentence each. */
+  readonly notes: readonly string[];
+  /** Front-end, tokenizer, prompts. */
+  readonly assets: Assets;
   /** `__metadata__` of the files together; of a key in several, the last file's. */
   readonly metadata: ReadonlyMap<string, string>;
   /** Of `tensors`. */
@@ -48,118 +55,120 @@ export interface Checkpoint {
 }
 
 /**
- * Opens a checkpoint in the transformers layout: config.json beside model.safetensors, or beside shards and their index.
- * @throws ConfigError      config.json (see parseModelConfig)
- * @throws CheckpointError  a missing or damaged file, an index that does not match its shards, tensors that do not match the config
+ * Opens a checkpoint in any published layout, told by the files that the directory has.
+ * @throws ConfigError      a config that this engine cannot run (see parseModelConfig)
+ * @throws CheckpointError  a missing or damaged file, weights in two forms, tensors that do not match the config
  */
 export async function openCheckpoint(files: ModelFiles): Promise<Checkpoint> {
-  const text = await files.readText("config.json", MAX_CONFIG_BYTES);
-  const path = `${files.name}/config.json`;
-  const config = parseModelConfig(parseJsonObject(text, path, "content"), path);
-  const opened = await openWeights(files);
+  return assemble(await openLayout(files));
+}
+
+/** Compares a layout's tensors with its config. @throws CheckpointError  they do not match; the files are closed */
+export async function assemble<Config extends ModelParts>(
+  opened: OpenedLayout<Config>,
+): Promise<Checkpoint<Config>> {
   try {
-    return assemble(files.name, config, opened);
+    return makeCheckpoint(opened);
   } catch (error) {
-    await closeAll(opened);
+    await opened.container.close();
     throw error;
   }
 }
 
-/** A weights file by its name in the directory. */
-type OpenedFiles = ReadonlyMap<string, SafetensorsFile>;
-
-function assemble(name: string, config: ModelConfig, opened: OpenedFiles): Checkpoint {
-  const places = new Map<string, { file: string; info: TensorInfo }>();
-  for (const [file, { tensors }] of opened)
-    for (const [key, info] of tensors) places.set(key, { file, info });
+function makeCheckpoint<Config extends ModelParts>({
+  container,
+  config,
+  keyMaps,
+  ...rest
+}: OpenedLayout<Config>): Checkpoint<Config> {
+  const { name, layout, metadata } = container;
+  const isCtc = (source: string): boolean => keyMaps.some((map) => map.ctc?.test(source));
+  const stored = [...container.tensors.values()];
+  const model = stored.filter((t) => !isCtc(t.name));
+  const names = model.map((t) => t.name);
   const all = new Map<string, TensorEntry>();
-  for (const [canonical, sourceName] of canonicalNames(places.keys(), config, name)) {
-    const { file, info } = places.get(sourceName)!;
-    const { dtype, shape, byteLength } = info;
-    all.set(canonical, { name: canonical, sourceName, file, dtype, shape, byteLength });
-  }
+  for (const [pattern, sourceName] of canonicalNames(names, config, name, keyMaps))
+    for (const entry of entries(pattern, container.tensors.get(sourceName)!, container)) {
+      const other = all.get(entry.name);
+      if (other) throw twice(name, entry, other);
+      all.set(entry.name, entry);
+    }
   checkTensors(config, all, name);
   const ignored = config.llm.tiedHead && all.has(HEAD) ? [all.get(HEAD)!] : [];
   for (const entry of ignored) all.delete(entry.name);
   const used = [...all.values()];
   return {
-    name,
-    config,
+    ...{ name, layout, config, metadata, ignored },
+    ...{ configFile: rest.configFile, notes: rest.notes, assets: rest.assets },
     tensors: all,
-    ignored,
-    metadata: new Map([...opened.values()].flatMap((f) => [...f.metadata])),
+    ctc: stored.filter((t) => isCtc(t.name)),
     totalBytes: used.reduce((sum, t) => sum + t.byteLength, 0),
     parameterCount: used.reduce((sum, t) => sum + elementCount(t.shape), 0),
-    read: (entry, byteOffset, byteLength) => readEntry(name, opened, entry, byteOffset, byteLength),
-    close: () => closeAll(opened),
+    read: (entry, byteOffset, byteLength) => readEntry(container, entry, byteOffset, byteLength),
+    close: () => container.close(),
   };
 }
 
+/** The entries that one stored tensor stands for: one, or equal parts of its rows where the pattern has alternatives in braces. */
+function entries(pattern: string, stored: StoredTensor, { name: file, layout }: Container): TensorEntry[] {
+  const names = alternatives(pattern);
+  const parts = names.length;
+  const { dtype, byteLength } = stored;
+  const [rows, ...rest] = layout === "transformers" ? stored.shape : tapsShape(pattern, stored.shape);
+  if (parts > 1 && !(rows % parts === 0 && byteLength % parts === 0)) {
+    const field = tensorField(stored.name);
+    throw new CheckpointError({
+      file,
+      field,
+      expected: `rows for ${parts} equal parts`,
+      got: show(stored.shape),
+    });
+  }
+  return names.map((name, i) => ({
+    name,
+    sourceName: stored.name,
+    file: stored.file,
+    dtype,
+    shape: rows === undefined ? [] : [rows / parts, ...rest],
+    byteLength: byteLength / parts,
+    offset: (byteLength / parts) * i,
+  }));
+}
+
+/** FSMN taps are [D, 1, kernel] in PyTorch; MLX writers move or drop the axis of 1, which leaves the bytes as they are. */
+function tapsShape(pattern: string, shape: readonly number[]): readonly number[] {
+  if (!pattern.endsWith(".fsmn.conv.weight")) return shape;
+  const axes = shape.length === 3 && shape[1] !== 1 && shape[2] === 1 ? shape.slice(0, 2) : shape;
+  return axes.length === 2 ? [axes[0], 1, axes[1]] : axes;
+}
+
+/** "a.{q,k,v}.b" → its three names. */
+function alternatives(pattern: string): string[] {
+  const match = /^(.*)\{([a-z,]+)\}(.*)$/.exec(pattern);
+  return match ? match[2].split(",").map((part) => match[1] + part + match[3]) : [pattern];
+}
+
+function twice(file: string, entry: TensorEntry, other: TensorEntry): CheckpointError {
+  const got = `${show(other.sourceName)} and ${show(entry.sourceName)}`;
+  return new CheckpointError({ file, field: show(entry.name), expected: "one tensor of that meaning", got });
+}
+
 async function readEntry(
-  name: string,
-  opened: OpenedFiles,
+  container: Container,
   entry: TensorEntry,
   byteOffset: number,
   byteLength: number,
 ): Promise<Uint8Array> {
-  const file = opened.get(entry.file);
-  const info = file?.tensors.get(entry.sourceName);
-  if (!file || !info) {
-    const field = tensorField(entry.name);
-    throw new CheckpointError({
-      file: name,
-      field,
-      expected: "a tensor of this checkpoint",
-      got: "another's",
-    });
+  const field = tensorField(entry.name);
+  const stored = container.tensors.get(entry.sourceName);
+  if (stored?.file !== entry.file) {
+    const expected = "a tensor of this checkpoint";
+    throw new CheckpointError({ file: container.name, field, expected, got: "another's" });
   }
-  return readRange(file.source, info, byteOffset, byteLength);
-}
-
-async function openWeights(files: ModelFiles): Promise<OpenedFiles> {
-  if (await files.has(SINGLE)) return openAll(files, [SINGLE]);
-  if (!(await files.has(INDEX))) {
-    const pt = (await files.list()).includes("model.pt");
-    if (!pt) throw missingFile(files.name, `${SINGLE} or ${INDEX}`);
-    const advice = "this is FunASR's container: convert it to the transformers layout first";
-    throw new CheckpointError({
-      file: files.name,
-      field: SINGLE,
-      expected: "safetensors weights",
-      got: "model.pt",
-      advice,
-    });
+  if (!(byteOffset >= 0 && byteLength >= 0 && byteOffset + byteLength <= entry.byteLength)) {
+    const expected = `a range inside its ${entry.byteLength} bytes`;
+    const got = `${byteLength} bytes at ${byteOffset}`;
+    throw new CheckpointError({ file: `${container.name}/${entry.file}`, field, expected, got });
   }
-  const index = await parseIndex(files);
-  const opened = await openAll(files, new Set(index.values()));
-  try {
-    checkShards(files.name, index, opened);
-    return opened;
-  } catch (error) {
-    await closeAll(opened);
-    throw error;
-  }
-}
-
-async function openAll(files: ModelFiles, names: Iterable<string>): Promise<OpenedFiles> {
-  const opened = new Map<string, SafetensorsFile>();
-  try {
-    for (const name of names) {
-      const source = await files.open(name);
-      try {
-        opened.set(name, await openSafetensors(source));
-      } catch (error) {
-        await source.close();
-        throw error;
-      }
-    }
-    return opened;
-  } catch (error) {
-    await closeAll(opened);
-    throw error;
-  }
-}
-
-async function closeAll(opened: OpenedFiles): Promise<void> {
-  for (const { source } of opened.values()) await source.close();
+  return container.read(stored, entry.offset + byteOffset, byteLength);
 }

@@ -42,6 +42,13 @@ export class ConfigReader {
     throw this.refusal(field, "an object", value);
   }
 
+  /** As `section`, without any field where it is missing or null. */
+  optional(field: string): ConfigReader {
+    return this.isNull(field)
+      ? new ConfigReader(this.file, `${this.#path}${field}.`, {})
+      : this.section(field);
+  }
+
   /** An integer from `least` to `most`. */
   integer(field: string, { least = 1, most = LARGEST }: { least?: 0 | 1; most?: number } = {}): number {
     const value = this.value(field);
@@ -49,6 +56,11 @@ export class ConfigReader {
       throw this.refusal(field, least === 0 ? "a non-negative integer" : "a positive integer", value);
     if (value > most) throw this.refusal(field, `at most ${most}`, value);
     return value;
+  }
+
+  /** A positive integer; `absent` where the field is missing or null. */
+  integerOr(field: string, absent: number): number {
+    return this.isNull(field) ? absent : this.integer(field);
   }
 
   /** A matrix width: a positive multiple of 4, which the kernels read as vec4. */
@@ -68,6 +80,11 @@ export class ConfigReader {
     const value = this.value(field);
     if (typeof value === "boolean") return value;
     throw this.refusal(field, "true or false", value);
+  }
+
+  /** As `boolean`; `absent` where the field is missing or null. */
+  flag(field: string, absent: boolean): boolean {
+    return this.isNull(field) ? absent : this.boolean(field);
   }
 
   /** One of the values that the engine implements; `absent` where the field is missing or null. */

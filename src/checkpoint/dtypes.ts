@@ -36,7 +36,8 @@ export function isDtype(name: unknown): name is Dtype {
   return typeof name === "string" && Object.hasOwn(DTYPE_BITS, name);
 }
 
-export function isFloatDtype(dtype: Dtype): dtype is FloatDtype {
+/** @param dtype  of safetensors, or a block type of GGUF, which is none */
+export function isFloatDtype(dtype: string): dtype is FloatDtype {
   return dtype === "F32" || dtype === "F16" || dtype === "BF16" || dtype === "F64";
 }
 
@@ -46,7 +47,7 @@ export function isFloatDtype(dtype: Dtype): dtype is FloatDtype {
  * @returns      [n] f32, a copy
  * @throws CheckpointError  a dtype that is no float of 16 bits or more, or a length that is no whole number of elements
  */
-export function toFloat32(bytes: Uint8Array, dtype: Dtype, file = "bytes"): Float32Array {
+export function toFloat32(bytes: Uint8Array, dtype: string, file = "bytes"): Float32Array {
   if (!isFloatDtype(dtype)) throw notFloat(file, dtype);
   const size = DTYPE_BITS[dtype] / 8;
   if (bytes.byteLength % size !== 0) {

@@ -1,5 +1,7 @@
 import { finalNormLayers } from "../model/config.js";
-import type { AdaptorConfig, EncoderConfig, LlmConfig, ModelConfig } from "../model/config.js";
+import type { AdaptorConfig, EncoderConfig, LlmConfig, ModelParts } from "../model/config.js";
+import { isGgmlType } from "./container.js";
+import type { GgmlType } from "./container.js";
 import { isFloatDtype } from "./dtypes.js";
 import type { Dtype } from "./dtypes.js";
 import { show } from "../json.js";
@@ -14,12 +16,12 @@ type Add = (name: string, ...shape: number[]) => void;
  * Every tensor of a checkpoint with this config: canonical name → shape.
  * @source transformers 5.23, `FunAsrNanoForConditionalGeneration(config).state_dict()`
  */
-export function expectedTensors(config: ModelConfig): Map<string, readonly number[]> {
+export function expectedTensors({ encoder, adaptor, llm }: ModelParts): Map<string, readonly number[]> {
   const table = new Map<string, readonly number[]>();
   const add: Add = (name, ...shape) => table.set(name, shape);
-  addEncoder(add, config.encoder);
-  addAdaptor(add, config.adaptor, config.encoder.hiddenSize);
-  addLlm(add, config.llm);
+  if (encoder) addEncoder(add, encoder);
+  if (encoder && adaptor) addAdaptor(add, adaptor, encoder.hiddenSize);
+  addLlm(add, llm);
   return table;
 }
 
@@ -28,18 +30,18 @@ export interface TensorDifferences {
   readonly missing: readonly string[];
   readonly leftOver: readonly string[];
   readonly wrongShape: readonly { name: string; expected: readonly number[]; got: readonly number[] }[];
-  readonly wrongDtype: readonly { name: string; got: Dtype }[];
+  readonly wrongDtype: readonly { name: string; got: Dtype | GgmlType }[];
 }
 
 /** What `checkTensors` needs of a tensor; the map's keys are canonical names. */
 export interface ShapedTensor {
-  readonly dtype: Dtype;
+  readonly dtype: Dtype | GgmlType;
   readonly shape: readonly number[];
 }
 
 /** Compares without throwing. A head stored although the config ties it is no difference. */
 export function compareTensors(
-  config: ModelConfig,
+  config: ModelParts,
   tensors: ReadonlyMap<string, ShapedTensor>,
 ): TensorDifferences {
   const expected = expectedTensors(config);
@@ -58,7 +60,7 @@ export function compareTensors(
       want && !sameShape(want, got) ? [{ name, expected: want, got }] : [],
     ),
     wrongDtype: found.flatMap((t) =>
-      t.expected && (!isFloatDtype(t.dtype) || t.dtype === "F64") ? [{ name: t.name, got: t.dtype }] : [],
+      t.expected && !isUsable(t.dtype, t.expected) ? [{ name: t.name, got: t.dtype }] : [],
     ),
   };
 }
@@ -69,7 +71,7 @@ export function compareTensors(
  * @throws CheckpointError  one line: the first tensor that is missing, left over, of another shape or dtype, and how many of each
  */
 export function checkTensors(
-  config: ModelConfig,
+  config: ModelParts,
   tensors: ReadonlyMap<string, ShapedTensor>,
   file = "checkpoint",
 ): void {
@@ -89,6 +91,12 @@ export function checkTensors(
   if (missing[0]) refuse(missing[0], "a tensor of that name", "none");
   if (leftOver[0]) refuse(leftOver[0], "only tensors that the config asks for", "a left-over one");
   if (wrongDtype[0]) refuse(wrongDtype[0].name, "F32, F16 or BF16", wrongDtype[0].got);
+}
+
+/** Floats of up to 32 bits; blocks for matrices only. */
+function isUsable(dtype: Dtype | GgmlType, shape: readonly number[]): boolean {
+  if (isGgmlType(dtype)) return shape.length === 2;
+  return isFloatDtype(dtype) && dtype !== "F64";
 }
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {

@@ -1,4 +1,3 @@
-import type { ModelConfig } from "../model/config.js";
 import { show } from "../json.js";
 import { CheckpointError } from "./errors.js";
 
@@ -16,11 +15,20 @@ interface Rule {
 }
 
 /** One released spelling of the tensor names. */
-interface KeyMap {
+export interface KeyMap {
   readonly name: string;
   /** Matches names that only this spelling has. */
   readonly marks: RegExp;
+  /** To canonical names. `{q,k,v}` in one stands for as many tensors, which the stored one holds as equal parts of its rows. */
   readonly rules: readonly Rule[];
+  /** Tensors of the CTC head, which stay out of the model. */
+  readonly ctc?: RegExp;
+}
+
+/** The counts that a rewritten index needs, as ModelConfig has them: the stem is in neither. */
+export interface EncoderLayers {
+  readonly layers: number;
+  readonly tpLayers: number;
 }
 
 const TOWER = "model.audio_tower.";
@@ -72,22 +80,31 @@ export const KEY_MAPS: readonly KeyMap[] = [
   },
 ];
 
+/** Qwen3 alone, as transformers writes Qwen3ForCausalLM, or its bare Qwen3Model. */
+export const LLM_KEY_MAP: KeyMap = {
+  name: "Qwen3",
+  marks: /^(model\.)?(embed_tokens|layers|norm)\./,
+  rules: [{ from: /^(?:model\.)?(embed_tokens|layers|norm)\./, to: "model.language_model.$1." }],
+};
+
 /**
  * Canonical name of each tensor name of one checkpoint. Names that no rule knows stay as they are: checkTensors tells which are left over.
  * @param names  every tensor name of the checkpoint: the spelling is told from all of them together
+ * @param maps   the spellings that the layout has been published in
  * @param file   what errors call the checkpoint
  * @returns      canonical name → name in the file
  * @throws CheckpointError  the names are of two spellings, or two of them mean the same tensor
  */
 export function canonicalNames(
   names: Iterable<string>,
-  config: ModelConfig,
+  config: { readonly encoder?: EncoderLayers },
   file: string,
+  maps: readonly KeyMap[] = KEY_MAPS,
 ): Map<string, string> {
   const all = [...names];
-  const rules = spelling(all, file).rules;
-  const transcription = 1 + config.encoder.layers;
-  const counts = { transcription, total: transcription + config.encoder.tpLayers };
+  const rules = spelling(all, file, maps).rules;
+  const { layers, tpLayers } = config.encoder ?? { layers: 0, tpLayers: 0 };
+  const counts = { transcription: 1 + layers, total: 1 + layers + tpLayers };
   const result = new Map<string, string>();
   for (const name of all) {
     const canonical = rules.reduce((n, rule) => rewrite(n, rule, counts), name);
@@ -111,8 +128,8 @@ function rewrite(name: string, { from, to }: Rule, counts: LayerCounts): string 
   return name.replace(from, (_match, ...groups) => to(counts, ...(groups as string[])));
 }
 
-function spelling(names: readonly string[], file: string): KeyMap {
-  const seen = KEY_MAPS.flatMap((map) => {
+function spelling(names: readonly string[], file: string, maps: readonly KeyMap[]): KeyMap {
+  const seen = maps.flatMap((map) => {
     const example = names.find((n) => map.marks.test(n));
     return example === undefined ? [] : [{ map, example }];
   });
@@ -126,5 +143,5 @@ function spelling(names: readonly string[], file: string): KeyMap {
       advice: "two checkpoints were mixed",
     });
   }
-  return seen[0]?.map ?? KEY_MAPS[0];
+  return seen[0]?.map ?? maps[0];
 }

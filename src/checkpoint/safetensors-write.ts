@@ -5,13 +5,13 @@ import { elementCount } from "../shape.js";
 import { CheckpointError, tensorField } from "./errors.js";
 import { MAX_HEADER_BYTES } from "./safetensors.js";
 
-/** A tensor to write. A function is called when its turn comes, so that one tensor at a time need be in memory. */
+/** A tensor to write. A function is called when its turn comes, so that one tensor at a time, or a piece of one, need be in memory. */
 export interface WriteTensor {
   readonly name: string;
   readonly dtype: Dtype;
   readonly shape: readonly number[];
-  /** Little-endian, row-major. */
-  readonly data: Uint8Array | (() => Uint8Array | Promise<Uint8Array>);
+  /** Little-endian, row-major; whole, or in pieces one after another. */
+  readonly data: Uint8Array | (() => Uint8Array | Promise<Uint8Array> | AsyncIterable<Uint8Array>);
 }
 
 const TARGET = "safetensors"; // what errors call a file that does not exist yet
@@ -30,19 +30,27 @@ export async function* writeSafetensors(
   );
   yield headerBytes(ordered, metadata);
   for (const tensor of ordered) {
-    const bytes = typeof tensor.data === "function" ? await tensor.data() : tensor.data;
     const expected = tensorBytes(tensor);
-    if (bytes.byteLength !== expected) {
-      const got = `${bytes.byteLength} bytes`;
-      throw new CheckpointError({
-        file: TARGET,
-        field: tensorField(tensor.name),
-        expected: `${expected} bytes`,
-        got,
-      });
+    let written = 0;
+    for await (const piece of pieces(tensor.data)) {
+      written += piece.byteLength;
+      if (written > expected) break;
+      yield piece;
     }
-    yield bytes;
+    if (written === expected) continue;
+    throw new CheckpointError({
+      file: TARGET,
+      field: tensorField(tensor.name),
+      expected: `${expected} bytes`,
+      got: `${written} bytes`,
+    });
   }
+}
+
+async function* pieces(data: WriteTensor["data"]): AsyncGenerator<Uint8Array, void, undefined> {
+  const made = typeof data === "function" ? await data() : data;
+  if (made instanceof Uint8Array) yield made;
+  else yield* made;
 }
 
 /** The whole file in one array, for small files and tests. */

@@ -22,6 +22,8 @@ export interface ModelFiles {
   open(file: string): Promise<ByteSource>;
   /** UTF-8 text. @throws CheckpointError if the file is missing, above `maxBytes`, or not UTF-8. */
   readText(file: string, maxBytes: number): Promise<string>;
+  /** A directory in this one, whether it is there or not. @throws CheckpointError for a name that leaves this directory */
+  directory(name: string): ModelFiles;
 }
 
 /** @throws CheckpointError unless [offset, offset + length) lies inside the source. */
@@ -52,7 +54,7 @@ export function bytesSource(name: string, bytes: Uint8Array): ByteSource {
   return source;
 }
 
-/** A model directory in memory: for browsers (files the user picked) and tests. */
+/** A model directory in memory: for browsers (files the user picked) and tests. Files of its directories are named DIRECTORY/FILE. */
 export function memoryFiles(name: string, files: ReadonlyMap<string, Uint8Array>): ModelFiles {
   const open = (file: string): Promise<ByteSource> => {
     const bytes = files.get(file);
@@ -62,10 +64,18 @@ export function memoryFiles(name: string, files: ReadonlyMap<string, Uint8Array>
   };
   return {
     name,
-    list: () => Promise.resolve([...files.keys()].sort()),
+    list: () => Promise.resolve([...new Set([...files.keys()].map((file) => file.split("/")[0]))].sort()),
     has: (file) => Promise.resolve(files.has(file)),
     open,
     readText: async (file, maxBytes) => readUtf8(await open(file), maxBytes),
+    directory(inner) {
+      checkPlainName(name, inner);
+      const below = [...files].filter(([file]) => file.startsWith(`${inner}/`));
+      return memoryFiles(
+        `${name}/${inner}`,
+        new Map(below.map(([file, bytes]) => [file.slice(inner.length + 1), bytes])),
+      );
+    },
   };
 }
 

@@ -1,11 +1,10 @@
 import { Argument, Command } from "commander";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
-import { parseJsonObject } from "../checkpoint/json.js";
-import type { ModelFiles } from "../checkpoint/source.js";
 import { demoModel } from "../node/demo.js";
-import { modelDirectory } from "../node/files.js";
+import { modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
 import { loadTokenizer } from "../tokenizer/tokenizer.js";
+import { findModel, modelForms } from "./model.js";
 import { bytes, count, print, printJson, table } from "./output.js";
 
 interface Part {
@@ -26,6 +25,14 @@ const parts: readonly Part[] = [
   { name: "LLM layers", prefix: "model.language_model.", migration: "replaced with the LLM" },
   { name: "head", prefix: "lm_head.", migration: "replaced with the LLM" },
 ];
+
+/** What each layout is made of. */
+const LAYOUTS: Readonly<Record<Checkpoint["layout"], string>> = {
+  transformers: "transformers: config.json, safetensors",
+  funasr: "FunASR: config.yaml, model.pt, the LLM's directory",
+  gguf: "GGUF: encoder and LLM apart",
+  mlx: "MLX port: safetensors under FunASR's structure",
+};
 
 interface PartReport {
   readonly name: string;
@@ -62,13 +69,10 @@ const specialTokens = [
   "<think>",
   "</think>",
 ];
-const maxTokenizerBytes = 64 << 20;
 
-/** Ids of the tokens that prompts and stop rules are made of, null where the vocabulary lacks one; none without a tokenizer. */
-async function readSpecialTokens(files: ModelFiles): Promise<Readonly<Record<string, number | null>>> {
-  if (!(await files.has("tokenizer.json"))) return {};
-  const file = `${files.name}/tokenizer.json`;
-  const json = parseJsonObject(await files.readText("tokenizer.json", maxTokenizerBytes), file, "content");
+/** Ids of the tokens that prompts and stop rules are made of, null where the vocabulary lacks one. */
+async function readSpecialTokens({ assets }: Checkpoint): Promise<Readonly<Record<string, number | null>>> {
+  const { json, file } = await assets.tokenizer();
   const tokenizer = loadTokenizer(json, {}, file);
   return Object.fromEntries(specialTokens.map((token) => [token, tokenizer.id(token) ?? null]));
 }
@@ -76,16 +80,13 @@ async function readSpecialTokens(files: ModelFiles): Promise<Readonly<Record<str
 export function inspectCommand(): Command {
   return new Command("inspect")
     .description("show a checkpoint's components, shapes, parameters and bytes, counted from its files")
-    .addArgument(
-      new Argument("[dir]", "checkpoint directory in the transformers layout").default(demoModel, "the demo"),
-    )
+    .addArgument(new Argument("[model]", modelForms).default(demoModel, "the demo"))
     .option("--tensors", "list every tensor")
     .option("--json", "one JSON object")
-    .action(async (dir: string, options: { tensors?: boolean; json?: boolean }) => {
-      const files = modelDirectory(dir);
-      const checkpoint = await openCheckpoint(files);
+    .action(async (model: string, options: { tensors?: boolean; json?: boolean }) => {
+      const checkpoint = await openCheckpoint(modelFiles(await findModel(model)));
       try {
-        const tokens = await readSpecialTokens(files);
+        const tokens = await readSpecialTokens(checkpoint);
         if (options.json)
           printJson({ ...inspection(checkpoint, options.tensors === true), specialTokens: tokens });
         else printInspection(checkpoint, tokens, options.tensors === true);
@@ -99,10 +100,14 @@ function inspection(checkpoint: Checkpoint, tensors: boolean): Record<string, un
   const { encoder, adaptor, llm, audioTokenId, audioTokenRule } = checkpoint.config;
   return {
     model: checkpoint.name,
+    layout: checkpoint.layout,
     parts: countParts(checkpoint),
     parameters: checkpoint.parameterCount,
     bytes: checkpoint.totalBytes,
     ...{ encoder, adaptor, llm, audioTokenId, audioTokenRule },
+    ctc: { tensors: checkpoint.ctc.length },
+    ignored: checkpoint.ignored.map(({ sourceName }) => sourceName),
+    notes: checkpoint.notes,
     tensors: tensors ? [...checkpoint.tensors.values()] : undefined,
   };
 }
@@ -115,6 +120,7 @@ function printInspection(
   const { encoder: e, adaptor: a, llm, audioTokenId, audioTokenRule } = checkpoint.config;
   const reports = countParts(checkpoint);
   print(`checkpoint ${checkpoint.name}`);
+  print(`  layout   ${LAYOUTS[checkpoint.layout]}`);
   print(
     `  encoder  SAN-M, ${e.inputSize} → ${e.hiddenSize}, 1 + ${e.layers} + ${e.tpLayers} layers, ${e.heads} heads, FFN ${e.intermediateSize}, FSMN kernel ${e.fsmnKernelSize}`,
   );
@@ -129,7 +135,13 @@ function printInspection(
     `  audio    token ${audioTokenId}, ${audioTokenRule === "all" ? "one per frame" : "the first eighth of the frames (low frame rate)"}`,
   );
   const ids = Object.entries(tokens).map(([token, id]) => `${token} ${id ?? "missing"}`);
-  print(`  tokens   ${ids.length > 0 ? ids.join(", ") : "no tokenizer.json"}\n`);
+  print(`  tokens   ${ids.join(", ")}`);
+  print(
+    `  CTC      ${checkpoint.ctc.length > 0 ? `${checkpoint.ctc.length} tensors, for timestamps` : "none: this checkpoint cannot give timestamps"}`,
+  );
+  for (const { sourceName } of checkpoint.ignored) print(`  unused   ${sourceName}: the embedding once more`);
+  for (const line of checkpoint.notes) print(`  note     ${line}`);
+  print("");
   const rows = reports.map((part) => [
     ...[part.name, count(part.tensors), count(part.parameters), bytes(part.bytes), part.dtypes.join(" ")],
     part.migration,

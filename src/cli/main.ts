@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { convertCommand } from "./convert.js";
 import { devicesCommand } from "./devices.js";
+import { generateCommand } from "./generate.js";
 import { inspectCommand } from "./inspect.js";
 import { exitCode, report } from "./output.js";
 import { transcribeCommand } from "./transcribe.js";
@@ -17,8 +19,10 @@ const program = new Command("funasr-webgpu")
   .configureHelp({ showGlobalOptions: true })
   .exitOverride()
   .addCommand(transcribeCommand())
+  .addCommand(generateCommand())
   .addCommand(verifyCommand())
   .addCommand(inspectCommand())
+  .addCommand(convertCommand())
   .addCommand(devicesCommand());
 program.showHelpAfterError("usage: funasr-webgpu <command> ...; --help lists the commands");
 for (const command of program.commands) {

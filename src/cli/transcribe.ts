@@ -7,12 +7,13 @@ import {
   defaultMaxNewTokens,
 } from "../decode/transcriber.js";
 import { decodeAudio } from "../frontend/decode.js";
-import type { WeightFormat } from "../model/parameters.js";
+import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { openDevice } from "../node/device.js";
 import { demoModel } from "../node/demo.js";
-import { modelDirectory } from "../node/files.js";
+import { modelFiles } from "../node/model-files.js";
 import { PromptError } from "../tokenizer/errors.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
+import { findModel, modelForms } from "./model.js";
 import { exitCode, note, print, printJson, progressBar, report } from "./output.js";
 
 interface TranscribeCliOptions {
@@ -48,12 +49,7 @@ export function transcribeCommand(): Command {
   return new Command("transcribe")
     .description("print the words spoken in each clip")
     .argument("<audio...>", "clips: wav, mp3, flac, ogg, opus or m4a, any rate and channels")
-    .addOption(
-      new Option("--model <dir>", "checkpoint directory in the transformers layout").default(
-        demoModel,
-        "the demo",
-      ),
-    )
+    .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
     .addOption(new Option("--language <code>", "language that is spoken").choices(["zh", "en", "ja"]))
     .option("--hotwords <words>", "words to expect, separated by commas", list)
     .option("--context <text>", "what the clip is about")
@@ -62,7 +58,7 @@ export function transcribeCommand(): Command {
       new Option(
         "--weights <format>",
         "storage of the weights on the GPU; default: as in the checkpoint",
-      ).choices(["bf16", "f16", "f32"]),
+      ).choices(Object.keys(weightBlocks)),
     )
     .option("--batch <clips>", "clips that run together", positive, 1)
     .option(
@@ -77,10 +73,11 @@ export function transcribeCommand(): Command {
 }
 
 async function transcribeFiles(files: readonly string[], options: TranscribeCliOptions): Promise<void> {
+  const model = await findModel(options.model);
   const { gpu, adapter } = await openDevice();
   note(`device: ${adapter.device} ${adapter.description}`);
   try {
-    const transcriber = await loadTranscriber(gpu, options);
+    const transcriber = await loadTranscriber(gpu, model, options);
     if (transcriber.promptFallback !== undefined) note(`prompt: FunASR's own; ${transcriber.promptFallback}`);
     if (!acceptsOptions(transcriber, options)) return;
     for (let i = 0; i < files.length; i += options.batch) {
@@ -103,10 +100,14 @@ function acceptsOptions(transcriber: Transcriber, options: TranscribeCliOptions)
   }
 }
 
-async function loadTranscriber(gpu: Transcriber["gpu"], options: TranscribeCliOptions): Promise<Transcriber> {
+async function loadTranscriber(
+  gpu: Transcriber["gpu"],
+  model: string,
+  options: TranscribeCliOptions,
+): Promise<Transcriber> {
   let bar: ReturnType<typeof progressBar> | undefined;
   try {
-    return await Transcriber.load(gpu, modelDirectory(options.model), {
+    return await Transcriber.load(gpu, modelFiles(model), {
       weights: options.weights,
       onProgress: (done, total) => (bar ??= progressBar("loading", total)).update(done),
     });

@@ -3,12 +3,14 @@ import { fileURLToPath } from "node:url";
 import { Command, Option } from "commander";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { FunasrError } from "../errors.js";
-import type { WeightFormat } from "../model/parameters.js";
+import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { openDevice } from "../node/device.js";
-import { modelDirectory, openFile } from "../node/files.js";
+import { openFile } from "../node/files.js";
+import { modelFiles } from "../node/model-files.js";
 import { openBundle } from "../verify/bundle.js";
 import { type StageResult, medianBound, medianRatio, stageBound } from "../verify/compare.js";
 import { verifyBundle } from "../verify/verify.js";
+import { findModel } from "./model.js";
 import { exitCode, note, print, printJson, progressBar, report, table } from "./output.js";
 
 interface VerifyOptions {
@@ -37,9 +39,11 @@ export function verifyCommand(): Command {
   return new Command("verify")
     .description("compare every stage with golden PyTorch tensors; without bundles: all that are committed")
     .argument("[bundles...]", "golden bundles (.safetensors)")
-    .option("--model <dir>", "take the parameters from this checkpoint instead of the bundle")
+    .option("--model <model>", "take the parameters from this checkpoint instead of the bundle")
     .addOption(
-      new Option("--weights <format>", "storage of the weights on the GPU").choices(["bf16", "f16", "f32"]),
+      new Option("--weights <format>", "storage of the weights on the GPU").choices(
+        Object.keys(weightBlocks),
+      ),
     )
     .option("--stages", "a row per stage; the default where bundles are named")
     .option("--json", "one JSON object per stage")
@@ -53,14 +57,14 @@ export function verifyCommand(): Command {
 }
 
 async function verifyAll(paths: readonly string[], options: VerifyOptions): Promise<StageResult[]> {
+  const model = options.model === undefined ? undefined : await findModel(options.model);
   const { gpu, adapter } = await openDevice();
   note(`device: ${adapter.device} ${adapter.description}`);
   let checkpoint: Checkpoint | undefined;
   const results: StageResult[] = [];
   const bar = progressBar("verifying", paths.length);
   try {
-    checkpoint =
-      options.model === undefined ? undefined : await openCheckpoint(modelDirectory(options.model));
+    checkpoint = model === undefined ? undefined : await openCheckpoint(modelFiles(model));
     for (const [i, path] of paths.entries()) {
       bar.update(i);
       try {
@@ -68,7 +72,11 @@ async function verifyAll(paths: readonly string[], options: VerifyOptions): Prom
         try {
           const bundle = await openBundle(source);
           results.push(
-            ...(await verifyBundle(gpu, bundle, { parameters: checkpoint, weights: options.weights })),
+            ...(await verifyBundle(gpu, bundle, {
+              parameters: checkpoint,
+              weights: options.weights,
+              onLoaded: checkpoint && ((bytes) => note(`weights on the GPU: ${bytes} bytes`)),
+            })),
           );
         } finally {
           await source.close();

@@ -4,7 +4,8 @@ import { noiseClip, tinyModel } from "../../test/helpers/tiny-model.js";
 import { FunasrError } from "../errors.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { type FunAsrNano, type PromptTokens, adapt, encode } from "../model/fun-asr-nano.js";
-import { type Decoded, DecodeError, type GreedyOptions, greedy } from "./greedy.js";
+import { greedy } from "./greedy.js";
+import { type DecodeOptions, DecodeError, type Decoded } from "./loop.js";
 import { type PreparedClip, Transcriber } from "./transcriber.js";
 
 const gpu = useGpu();
@@ -38,7 +39,7 @@ async function embed(model: FunAsrNano, chosen: readonly PreparedClip[]): Promis
 
 /** Decodes clips; checks that nothing of it stays on the GPU, whatever happens. */
 async function decode(
-  options: Partial<GreedyOptions> & { readonly limits: readonly number[] },
+  options: Partial<DecodeOptions> & { readonly limits: readonly number[] },
   { model }: Transcriber = transcriber,
 ): Promise<Decoded[]> {
   const chosen = clips.slice(0, options.limits.length);

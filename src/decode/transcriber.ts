@@ -1,6 +1,5 @@
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { ConfigError } from "../checkpoint/errors.js";
-import { parseJsonObject } from "../checkpoint/json.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { type FrontendConfig, parseFrontendConfig } from "../frontend/config.js";
@@ -8,11 +7,9 @@ import { AudioError } from "../frontend/errors.js";
 import { extractFeatures, toWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
 import type { Tensor } from "../gpu/tensor.js";
-import { show } from "../json.js";
 import { audioTokens } from "../model/config.js";
 import { type FunAsrNano, type PromptTokens, adapt, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
 import type { WeightFormat } from "../model/parameters.js";
-import { TokenizerError } from "../tokenizer/errors.js";
 import {
   type PromptOptions,
   type PromptRenderer,
@@ -21,7 +18,8 @@ import {
 } from "../tokenizer/prompt.js";
 import { checkSpecialTokens } from "../tokenizer/special-tokens.js";
 import { type Tokenizer, loadTokenizer } from "../tokenizer/tokenizer.js";
-import { DecodeError, type Finish, greedy } from "./greedy.js";
+import { greedy } from "./greedy.js";
+import { DecodeError, type Finish } from "./loop.js";
 
 /** Features of one clip, ready for the encoder. */
 export interface PreparedClip {
@@ -70,8 +68,6 @@ export interface TranscriberOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-const maxTemplateBytes = 1 << 20;
-const maxJsonBytes = 64 << 20; // Qwen3's tokenizer.json is 11 MB
 const answerSpare = 32; // tokens that an answer may have whatever the clip's length
 
 /** New tokens that a clip may have where no limit is given: 32 and one for each 60 ms of audio. */
@@ -79,38 +75,25 @@ export function defaultMaxNewTokens(clip: PreparedClip): number {
   return answerSpare + clip.frames;
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
-async function readJson(files: ModelFiles, file: string): Promise<Json> {
-  return parseJsonObject(await files.readText(file, maxJsonBytes), `${files.name}/${file}`, "content");
-}
-
-/** Path and content of the first of these files that the directory has; an empty object where it has none. */
-async function readFirst(files: ModelFiles, names: readonly string[]): Promise<[string, Json]> {
-  for (const name of names) {
-    if (await files.has(name)) return [`${files.name}/${name}`, await readJson(files, name)];
-  }
-  return [`${files.name}/${names[0]}`, {}];
-}
-
-interface TemplateFile {
-  readonly template?: string;
-  readonly templateFile: string;
-}
-
-/** The chat template, from its own file or from tokenizer_config.json. */
-async function readTemplate(
-  files: ModelFiles,
-  [configFile, config]: readonly [string, Json],
-): Promise<TemplateFile> {
-  const own = "chat_template.jinja";
-  if (await files.has(own)) {
-    return { template: await files.readText(own, maxTemplateBytes), templateFile: `${files.name}/${own}` };
-  }
-  const template = config.chat_template ?? undefined;
-  if (template === undefined) return { templateFile: configFile };
-  if (typeof template === "string") return { template, templateFile: configFile };
-  throw new TokenizerError(configFile, "chat_template", "a text", show(template));
+/** Tokenizer, prompts and stop ids of a checkpoint, checked against each other and against its config. */
+async function loadText(
+  checkpoint: Checkpoint,
+): Promise<{ tokenizer: Tokenizer; prompts: PromptRenderer; stop: readonly number[] }> {
+  const { assets, config, configFile } = checkpoint;
+  const { json, file: tokenizerFile } = await assets.tokenizer();
+  const tokenizer = loadTokenizer(json, (await assets.tokenizerConfig()).json, tokenizerFile);
+  const { audioToken, ...prompt } = await assets.prompt();
+  const generation = await assets.generation();
+  const special = checkSpecialTokens(tokenizer, {
+    audioTokenId: config.audioTokenId,
+    vocabSize: config.llm.vocabSize,
+    audioToken,
+    eosTokenId: generation.json["eos_token_id"],
+    ...{ tokenizerFile, configFile, generationConfigFile: generation.file },
+  });
+  const reserved = tokenizer.addedTokens;
+  const prompts = createPromptRenderer({ ...prompt, audioToken: special.audioToken, reserved });
+  return { tokenizer, prompts, stop: special.stop };
 }
 
 /** A checkpoint that turns audio into text. */
@@ -125,13 +108,13 @@ export class Transcriber {
   ) {}
 
   /**
-   * Loads a checkpoint in the transformers layout.
+   * Loads a checkpoint in any published layout.
    * @throws CheckpointError, ConfigError, TokenizerError  a file is missing, damaged, or does not fit the others
    */
   static async load(gpu: Gpu, files: ModelFiles, options: TranscriberOptions = {}): Promise<Transcriber> {
     const checkpoint = await openCheckpoint(files);
     try {
-      return await Transcriber.#load(gpu, files, checkpoint, options);
+      return await Transcriber.#load(gpu, checkpoint, options);
     } finally {
       await checkpoint.close();
     }
@@ -139,43 +122,19 @@ export class Transcriber {
 
   static async #load(
     gpu: Gpu,
-    files: ModelFiles,
     checkpoint: Checkpoint,
     { weights, onProgress }: TranscriberOptions,
   ): Promise<Transcriber> {
-    const [processorFile, processor] = await readFirst(files, [
-      "processor_config.json",
-      "preprocessor_config.json",
-    ]);
-    const [generationFile, generation] = await readFirst(files, ["generation_config.json"]);
-    const tokenizerConfig = await readFirst(files, ["tokenizer_config.json"]);
-    const frontend = parseFrontendConfig(processor, processorFile);
-    const at = (file: string): string => `${files.name}/${file}`;
-    checkFeatures(frontend, processorFile, checkpoint.config.encoder.inputSize, at("config.json"));
-    const tokenizer = loadTokenizer(
-      await readJson(files, "tokenizer.json"),
-      tokenizerConfig[1],
-      at("tokenizer.json"),
-    );
-    const special = checkSpecialTokens(tokenizer, {
-      audioTokenId: checkpoint.config.audioTokenId,
-      vocabSize: checkpoint.config.llm.vocabSize,
-      audioToken: typeof processor.audio_token === "string" ? processor.audio_token : undefined,
-      eosTokenId: generation.eos_token_id,
-      tokenizerFile: at("tokenizer.json"),
-      configFile: at("config.json"),
-      generationConfigFile: generationFile,
-    });
-    const prompts = createPromptRenderer({
-      ...(await readTemplate(files, tokenizerConfig)),
-      audioToken: special.audioToken,
-      reserved: tokenizer.addedTokens,
-    });
+    const { assets, config, configFile } = checkpoint;
+    const { json, file } = await assets.frontend();
+    const frontend = parseFrontendConfig(json, file);
+    checkFeatures(frontend, file, config.encoder.inputSize, configFile);
+    const { tokenizer, prompts, stop } = await loadText(checkpoint);
     const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
       weights,
       onProgress: (bytes) => onProgress?.(bytes, checkpoint.totalBytes),
     });
-    return new Transcriber(gpu, model, frontend, tokenizer, prompts, new Set(special.stop));
+    return new Transcriber(gpu, model, frontend, tokenizer, prompts, new Set(stop));
   }
 
   /** Where prompts come from: the checkpoint's chat template, or FunASR's rules. */

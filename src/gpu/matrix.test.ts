@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { lowerLimits, useGpu } from "../../test/gpu.js";
 import { GpuError } from "./errors.js";
 import { freeMatrix, keepMatrix, weightCode, writeMatrix } from "./matrix.js";
-import type { DType } from "./tensor.js";
+import type { WeightFormat } from "./matrix.js";
 
 // Bytes through matrices of one and of many pieces, written in parts that begin and end anywhere; sizes of the pieces;
 // the refusals.
@@ -11,7 +11,7 @@ const limit = 4096;
 const lower = (): void =>
   lowerLimits(gpu(), { maxStorageBufferBindingSize: limit, maxBufferSize: 2 * limit });
 
-test.each<[DType, number, number, number]>([
+test.each<[WeightFormat, number, number, number]>([
   ["f32", 37, 20, 1],
   ["f32", 61, 140, 9],
   ["bf16", 61, 140, 5],

@@ -1,5 +1,7 @@
 import { ConfigError } from "../checkpoint/errors.js";
 import { ConfigReader } from "../checkpoint/config-reader.js";
+import type { YarnScaling } from "../kernels/rope/yarn.js";
+import { parseRope } from "./rope-config.js";
 
 /** SAN-M encoder. */
 export interface EncoderConfig {
@@ -51,6 +53,8 @@ export interface LlmConfig {
   headDim: number;
   rmsNormEps: number;
   ropeTheta: number;
+  /** Absent: positions as the model was trained with. */
+  ropeScaling?: YarnScaling;
   /** The head is the embedding matrix. */
   tiedHead: boolean;
   /** Longest context, tokens. */
@@ -71,6 +75,9 @@ export interface ModelConfig {
   /** config.json as parsed. */
   raw: unknown;
 }
+
+/** The parts that a set of weights is for: all of them, or the LLM alone. */
+export type ModelParts = Pick<ModelConfig, "llm"> & Partial<Pick<ModelConfig, "encoder" | "adaptor">>;
 
 /**
  * Reads config.json of a Fun-ASR-Nano checkpoint in any released spelling (transformers 5.17 to 5.23, and the two that the hub had before).
@@ -292,29 +299,9 @@ function parseQwen3(text: ConfigReader, tiedHead: boolean): LlmConfig {
     kvHeads,
     headDim,
     rmsNormEps: text.positive("rms_norm_eps"),
-    ropeTheta: parseRope(text),
     tiedHead,
-    maxPositions: text.integer("max_position_embeddings"),
+    ...parseRope(text),
   };
-}
-
-/** transformers 5 writes rope_parameters {rope_type, rope_theta}; before it, rope_theta stood alone beside rope_scaling {rope_type or type}. */
-function parseRope(text: ConfigReader): number {
-  for (const key of ["rope_parameters", "rope_scaling"]) {
-    if (text.isNull(key)) continue;
-    const rope = text.section(key);
-    rope.oneOf("rope_type", ["default"], "default");
-    rope.oneOf("type", ["default"], "default");
-    rope.oneOf("partial_rotary_factor", [1], 1);
-    if (!rope.has("rope_theta")) continue;
-    const theta = rope.positive("rope_theta");
-    if (text.has("rope_theta") && text.positive("rope_theta") !== theta) {
-      throw text.refusal("rope_theta", `${theta} as ${key} says`, text.value("rope_theta"));
-    }
-    return theta;
-  }
-  if (text.has("rope_theta") || text.isNull("rope_parameters")) return text.positive("rope_theta");
-  return text.section("rope_parameters").positive("rope_theta");
 }
 
 function parseRule(root: ConfigReader): AudioTokenRule {

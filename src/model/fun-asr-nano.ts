@@ -3,11 +3,10 @@ import { ShapeError } from "../gpu/errors.js";
 import { type Segments, makeSegments } from "../gpu/segments.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { copyRows, takeRows } from "../kernels/copy-rows/copy-rows.js";
-import { embedding } from "../kernels/embedding/embedding.js";
 import { type Adaptor, adaptor, loadAdaptor } from "./adaptor.js";
 import { type ModelConfig, audioTokens } from "./config.js";
 import { type LoadOptions, ParameterLoader, type ParameterSource } from "./parameters.js";
-import { type Qwen3, loadQwen3 } from "./qwen3.js";
+import { type Qwen3, embedTokens, loadQwen3 } from "./qwen3.js";
 import { type SanmEncoder, loadSanmEncoder, sanmEncoder } from "./sanm-encoder.js";
 import type { Tap } from "./taps.js";
 
@@ -104,12 +103,6 @@ export function promptEmbeddings(
   prompts: readonly PromptTokens[],
   audio: Tensor,
 ): Tensor {
-  const ids = prompts.flatMap((prompt) => [...prompt.ids]);
-  const { vocabSize } = model.config.llm;
-  const wild = ids.find((id) => !(id >= 0 && id < vocabSize));
-  if (wild !== undefined) {
-    throw new ShapeError(`prompt: token ids must lie below the vocabulary's ${vocabSize}, got ${wild}`);
-  }
   const pairs: number[] = [];
   let row = 0;
   for (const { ids: tokens, audioOffset, audioLength } of prompts) {
@@ -119,7 +112,11 @@ export function promptEmbeddings(
   if (pairs.length / 2 !== audio.shape[0]) {
     throw new ShapeError(`prompt: audio slots must hold ${audio.shape[0]} tokens, got ${pairs.length / 2}`);
   }
-  const embeds = embedding(gpu, gpu.upload(new Uint32Array(ids), [ids.length]), model.llm.embedTokens);
+  const embeds = embedTokens(
+    gpu,
+    model.llm,
+    prompts.flatMap(({ ids }) => [...ids]),
+  );
   copyRows(gpu, audio, gpu.upload(new Uint32Array(pairs), [pairs.length / 2, 2]), embeds);
   return embeds;
 }

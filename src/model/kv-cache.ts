@@ -80,10 +80,14 @@ export class KvCache {
       }
       this.#lengths[sequence] = length + more;
     }
-    const { headDim, ropeTheta } = this.config;
+    const { headDim, ropeTheta, ropeScaling } = this.config;
     return {
       count,
-      angles: this.gpu.upload(ropeAngles(positions, headDim, ropeTheta), [count, headDim / 2, 2]),
+      angles: this.gpu.upload(ropeAngles(positions, headDim, ropeTheta, ropeScaling), [
+        count,
+        headDim / 2,
+        2,
+      ]),
       slots: this.gpu.upload(slots, [count, 2]),
       ranges: this.gpu.upload(ranges, [count, 2]),
       tiles: makeTiles(

@@ -1,13 +1,25 @@
-import { type Dtype, fromFloat32, toFloat32 } from "../checkpoint/dtypes.js";
+import type { GgmlType } from "../checkpoint/container.js";
+import type { Dtype } from "../checkpoint/dtypes.js";
 import { CheckpointError, tensorField } from "../checkpoint/errors.js";
 import type { Gpu } from "../gpu/device.js";
-import { type Matrix, freeMatrix, keepMatrix, writeMatrix } from "../gpu/matrix.js";
-import { type Tensor, bytesPerElement, elementCount } from "../gpu/tensor.js";
+import {
+  type Matrix,
+  type WeightFormat,
+  freeMatrix,
+  keepMatrix,
+  weightBlocks,
+  writeMatrix,
+  writeScales,
+} from "../gpu/matrix.js";
+import { type Tensor, elementCount } from "../gpu/tensor.js";
+import { convertPiece, storedToFloat32, valuesPerUnit, weightFormat } from "./weight-pieces.js";
+
+export type { WeightFormat } from "../gpu/matrix.js";
 
 /** One stored parameter. */
 export interface ParameterEntry {
   readonly name: string;
-  readonly dtype: Dtype;
+  readonly dtype: Dtype | GgmlType;
   readonly shape: readonly number[];
   readonly byteLength: number;
 }
@@ -20,19 +32,15 @@ export interface ParameterSource {
   read(entry: ParameterEntry, byteOffset: number, byteLength: number): Promise<Uint8Array>;
 }
 
-/** Storage types that a weight matrix can have on the GPU. */
-export type WeightFormat = "f32" | "bf16" | "f16";
-
 export interface LoadOptions {
-  /** Storage of the weight matrices. Default: as they are in the file. Norms, biases and FSMN taps are always f32. */
+  /** Storage of the weight matrices. Default: as they are in the file (see weightFormat). Norms, biases and FSMN taps are always f32. */
   readonly weights?: WeightFormat;
   /** Called after each piece with the bytes of the files read so far. */
   readonly onProgress?: (bytesRead: number) => void;
 }
 
-const pieceBytes = 8 << 20;
-const stored: Partial<Record<Dtype, WeightFormat>> = { F32: "f32", BF16: "bf16", F16: "f16" };
-const dtypeOf = { f32: "F32", bf16: "BF16", f16: "F16" } as const;
+/** Values converted at a time: 16 MB as f32. */
+const pieceValues = 4 << 20;
 
 /** Puts parameters on the GPU by name and remembers them, so that all are freed together. */
 export class ParameterLoader {
@@ -52,29 +60,40 @@ export class ParameterLoader {
     const bytes = await this.#readPiece(entry, 0, entry.byteLength);
     const tensor = this.gpu.keep(entry.shape, "f32");
     this.#tensors.push(tensor);
-    this.gpu.write(tensor, toFloat32(bytes, entry.dtype, this.source.name) as Float32Array<ArrayBuffer>);
+    this.gpu.write(
+      tensor,
+      storedToFloat32(bytes, entry.dtype, this.source.name) as Float32Array<ArrayBuffer>,
+    );
     return tensor;
   }
 
   /** A weight matrix, streamed in pieces. @throws CheckpointError  it is missing or no matrix of floats */
   async matrix(name: string): Promise<Matrix> {
     const entry = this.#entry(name);
-    const format = this.options.weights ?? stored[entry.dtype];
-    if (!format || entry.shape.length !== 2) {
+    const { dtype, shape, byteLength } = entry;
+    const [rows, columns] = shape;
+    const format = weightFormat(dtype, columns, this.options.weights);
+    if (!format || shape.length !== 2) {
       throw new CheckpointError({
         file: this.source.name,
         field: tensorField(name),
-        expected: "a matrix of F32, BF16 or F16",
-        got: `${entry.dtype} [${entry.shape.join(", ")}]`,
+        expected: "a matrix of F32, BF16, F16 or of blocks",
+        got: `${dtype} [${shape.join(", ")}]`,
       });
     }
-    const matrix = keepMatrix(this.gpu, entry.shape[0], entry.shape[1], format);
+    const matrix = keepMatrix(this.gpu, rows, columns, format);
     this.#matrices.push(matrix);
-    const from = entry.byteLength / elementCount(entry.shape);
-    for (let at = 0; at < entry.byteLength; at += pieceBytes) {
-      const bytes = await this.#readPiece(entry, at, Math.min(pieceBytes, entry.byteLength - at));
-      const converted = convert(bytes, entry.dtype, format);
-      writeMatrix(this.gpu, matrix, converted, (at / from) * bytesPerElement[format]);
+    const count = elementCount(shape);
+    const bytesPerValue = byteLength / count; // exact: a block has a power of two of values, and every piece begins at one
+    const block = weightBlocks[format];
+    const unit = valuesPerUnit(dtype, format);
+    const step = Math.floor(pieceValues / unit) * unit;
+    for (let at = 0; at < count; at += step) {
+      const length = Math.min(step, count - at) * bytesPerValue;
+      const bytes = await this.#readPiece(entry, at * bytesPerValue, length);
+      const { weights, scales } = convertPiece(bytes, dtype, format, this.source.name);
+      writeMatrix(this.gpu, matrix, weights, (at / block.columns) * block.bytes);
+      if (scales) writeScales(this.gpu, matrix, scales, at / 16); // an f16 for each 32
     }
     return matrix;
   }
@@ -102,15 +121,4 @@ export class ParameterLoader {
     this.options.onProgress?.(this.#read);
     return bytes;
   }
-}
-
-/** Bytes of one storage type as another; a multiple of 4 bytes, over memory of their own. */
-function convert(bytes: Uint8Array, from: Dtype, to: WeightFormat): Uint8Array<ArrayBuffer> {
-  const same = dtypeOf[to] === from;
-  const result = same ? bytes : fromFloat32(toFloat32(bytes, from), dtypeOf[to]);
-  const shared = typeof SharedArrayBuffer !== "undefined" && result.buffer instanceof SharedArrayBuffer;
-  if (result.byteLength % 4 === 0 && !shared) return result as Uint8Array<ArrayBuffer>;
-  const padded = new Uint8Array(Math.ceil(result.byteLength / 4) * 4);
-  padded.set(result);
-  return padded;
 }

@@ -1,16 +1,18 @@
 import type { Gpu } from "../gpu/device.js";
+import { ShapeError } from "../gpu/errors.js";
 import type { Matrix } from "../gpu/matrix.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { add } from "../kernels/add/add.js";
 import { attention } from "../kernels/attention/attention.js";
 import { copyRows } from "../kernels/copy-rows/copy-rows.js";
+import { embedding } from "../kernels/embedding/embedding.js";
 import { linear } from "../kernels/linear/linear.js";
 import { rmsNorm } from "../kernels/rms-norm/rms-norm.js";
 import { rope } from "../kernels/rope/rope.js";
 import { swiglu } from "../kernels/swiglu/swiglu.js";
 import type { LlmConfig } from "./config.js";
 import type { KvCache, LlmRows } from "./kv-cache.js";
-import type { ParameterLoader } from "./parameters.js";
+import { type LoadOptions, ParameterLoader, type ParameterSource } from "./parameters.js";
 import { type Tap, noTap } from "./taps.js";
 
 export interface Qwen3Layer {
@@ -60,6 +62,41 @@ export async function loadQwen3(load: ParameterLoader, config: LlmConfig): Promi
   const norm = await load.vector(`${at}.norm.weight`);
   const lmHead = config.tiedHead ? embedTokens : await load.matrix("lm_head.weight");
   return { config, embedTokens, layers, norm, lmHead };
+}
+
+/** Qwen3 without encoder and adaptor, loaded. */
+export interface LanguageModel {
+  readonly llm: Qwen3;
+  /** Gives the weights' GPU memory back. */
+  free(): void;
+}
+
+/** Puts a language model alone on the GPU. @throws CheckpointError  a parameter is missing; GpuError  memory is out */
+export async function loadLanguageModel(
+  gpu: Gpu,
+  config: LlmConfig,
+  source: ParameterSource,
+  options: LoadOptions = {},
+): Promise<LanguageModel> {
+  const load = new ParameterLoader(gpu, source, options);
+  try {
+    const llm = await loadQwen3(load, config);
+    await gpu.finish();
+    return { llm, free: () => load.free() };
+  } catch (error) {
+    load.free();
+    throw error;
+  }
+}
+
+/** Token ids → their embeddings [S, D] f32. @throws ShapeError  an id is outside the vocabulary */
+export function embedTokens(gpu: Gpu, w: Qwen3, ids: readonly number[]): Tensor {
+  const { vocabSize } = w.config;
+  const wild = ids.find((id) => !(id >= 0 && id < vocabSize));
+  if (wild !== undefined) {
+    throw new ShapeError(`prompt: token ids must lie below the vocabulary's ${vocabSize}, got ${wild}`);
+  }
+  return embedding(gpu, gpu.upload(new Uint32Array(ids), [ids.length]), w.embedTokens);
 }
 
 /** Causal grouped-query attention of the step's rows over their sequences' cache. h [S, D] → [S, heads · headDim] */

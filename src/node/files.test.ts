@@ -94,6 +94,65 @@ describe("modelDirectory", () => {
   });
 });
 
+describe("links", () => {
+  const hash = "c".repeat(64);
+  const refusedLink = async (directory: string, to: string): Promise<void> => {
+    expect((await refusal(() => modelDirectory(directory).open("x"))).message).toBe(
+      `${join(directory, "x")}: link: expected a file inside ${directory}, got a link to ${to}; copy the file there`,
+    );
+  };
+
+  test("out of a model directory: refused, however it is reached", async () => {
+    const inside = join(dir, "model");
+    mkdirSync(inside);
+    symlinkSync("../a.txt", join(inside, "x"));
+    await refusedLink(inside, join(dir, "a.txt"));
+    rmSync(join(inside, "x"));
+    symlinkSync("../b", join(inside, "x")); // a link to a link
+    symlinkSync("a.txt", join(dir, "b"));
+    await refusedLink(inside, join(dir, "a.txt"));
+    mkdirSync(join(dir, "elsewhere"));
+    writeFileSync(join(dir, "elsewhere", "config.json"), "{}");
+    symlinkSync("../elsewhere", join(inside, "Qwen3-0.6B"));
+    const file = await refusal(() => modelDirectory(inside).directory("Qwen3-0.6B").open("config.json"));
+    expect(file.field).toBe("link");
+  });
+
+  test("of the hub's cache: to the model's own blobs, and to those that models share", async () => {
+    const snapshot = join(dir, "models--o--n", "snapshots", "a".repeat(40));
+    mkdirSync(join(snapshot, "Qwen3-0.6B"), { recursive: true });
+    mkdirSync(join(dir, "models--o--n", "blobs"));
+    mkdirSync(join(dir, "blobs", "cc"), { recursive: true });
+    writeFileSync(join(dir, "models--o--n", "blobs", "own"), "own");
+    writeFileSync(join(dir, "blobs", "cc", hash), "shared");
+    symlinkSync(`../../blobs/cc/${hash}`, join(dir, "models--o--n", "blobs", "other"));
+    symlinkSync("../../blobs/own", join(snapshot, "own"));
+    symlinkSync("../../blobs/other", join(snapshot, "other"));
+    symlinkSync("../../../blobs/own", join(snapshot, "Qwen3-0.6B", "own"));
+    const files = modelDirectory(snapshot);
+    expect(await files.readText("own", 9)).toBe("own");
+    expect(await files.readText("other", 9)).toBe("shared");
+    expect(await files.directory("Qwen3-0.6B").readText("own", 9)).toBe("own");
+  });
+
+  test.each([
+    ["out of the cache", "models--o--n", "../../../a.txt", "a.txt"],
+    ["into another model", "models--o--n", "../../../models--p--q/blobs/own", "models--p--q/blobs/own"],
+    ["through a blob out of the cache", "models--o--n", "../../blobs/out", "a.txt"],
+    ["in a directory that only looks like the cache's", "o--n", "../../blobs/own", "o--n/blobs/own"],
+  ])("of the hub's cache, %s: refused", async (_, model, link, to) => {
+    const snapshot = join(dir, model, "snapshots", "a".repeat(40));
+    mkdirSync(snapshot, { recursive: true });
+    for (const name of [model, "models--p--q"]) {
+      mkdirSync(join(dir, name, "blobs"), { recursive: true });
+      writeFileSync(join(dir, name, "blobs", "own"), "own");
+      symlinkSync(join(dir, "a.txt"), join(dir, name, "blobs", "out"));
+    }
+    symlinkSync(link, join(snapshot, "x"));
+    await refusedLink(snapshot, join(dir, to));
+  });
+});
+
 describe("writing", () => {
   const tensor = (data: WriteTensor["data"]): WriteTensor => ({ name: "x", dtype: "U8", shape: [3], data });
 

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { open, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join, relative, sep } from "node:path";
 import { CheckpointError } from "../checkpoint/errors.js";
 import { writeSafetensors } from "../checkpoint/safetensors-write.js";
 import type { WriteTensor } from "../checkpoint/safetensors-write.js";
@@ -13,14 +13,18 @@ const PIECE = 2 ** 30;
 
 /**
  * A model directory on disk. Nothing is touched until a file is asked for.
- * @throws CheckpointError (from its methods) for a missing directory or file, or a name that leaves the directory
+ * @param root  the directory that links may not leave, where that is not `path` itself
+ * @throws CheckpointError (from its methods) for a missing directory or file, or a name or a link that leaves the directory
  */
-export function modelDirectory(path: string): ModelFiles {
+export function modelDirectory(path: string, root = path): ModelFiles {
   const openNamed = async (file: string): Promise<ByteSource> => {
     checkPlainName(path, file);
-    return openFile(join(path, file)).catch((cause: unknown) => {
+    try {
+      await checkInside(root, join(path, file));
+      return await openFile(join(path, file));
+    } catch (cause) {
       throw isMissing(cause) ? missingFile(path, file, { cause }) : cause;
-    });
+    }
   };
   return {
     name: path,
@@ -28,7 +32,38 @@ export function modelDirectory(path: string): ModelFiles {
     has: (file) => (isPlainName(file) ? isFile(join(path, file)) : Promise.resolve(false)),
     open: openNamed,
     readText: async (file, maxBytes) => readUtf8(await openNamed(file), maxBytes),
+    directory(name) {
+      checkPlainName(path, name);
+      return modelDirectory(join(path, name), root);
+    },
   };
+}
+
+/**
+ * @throws CheckpointError unless `path`, its links followed, lies inside `root`; or, where `root` is a snapshot of the hub's cache,
+ *   among the blobs of the same model, to which every file of a snapshot is a link, or those that Python shares between models.
+ */
+async function checkInside(root: string, path: string): Promise<void> {
+  const [from, to] = await Promise.all([realpath(root), realpath(path)]);
+  if (isInside(from, to)) return;
+  const [model, kind] = [dirname(dirname(from)), dirname(from)];
+  if (kind === join(model, "snapshots") && basename(model).startsWith("models--")) {
+    if (isInside(join(model, "blobs"), to)) return;
+    const shared = join(dirname(model), "blobs"); // HF_HUB_CACHE/blobs/ab/HASH
+    if (dirname(dirname(to)) === shared && /^[0-9a-f]{64}$/.test(basename(to))) return;
+  }
+  throw new CheckpointError({
+    file: path,
+    field: "link",
+    expected: `a file inside ${root}`,
+    got: `a link to ${to}`,
+    advice: "copy the file there",
+  });
+}
+
+function isInside(directory: string, path: string): boolean {
+  const way = relative(directory, path);
+  return way !== ".." && !way.startsWith(`..${sep}`) && way !== path;
 }
 
 /** One file as random-access bytes; its handle stays open until close(). @throws CheckpointError if it is no regular file */
@@ -74,6 +109,47 @@ export async function writeFileAtomic(
     await rm(unfinished, { force: true });
     throw error;
   }
+}
+
+/**
+ * Writes a directory's files one after another beside `path` under a name of its own, then renames it: nobody sees half a model.
+ * On any failure what was written is removed and the error passed on.
+ * @throws CheckpointError  `path` is there and is no empty directory
+ */
+export async function writeDirectoryAtomic(
+  path: string,
+  files: Iterable<{ readonly name: string; readonly pieces: () => AsyncIterable<Uint8Array> }>,
+): Promise<void> {
+  await refuseUsed(path);
+  const unfinished = `${path.replace(/[/\\]+$/, "")}.${randomBytes(6).toString("hex")}.part`;
+  await mkdir(unfinished, { recursive: true });
+  try {
+    for (const { name, pieces } of files) {
+      checkPlainName(path, name);
+      await writeFileAtomic(join(unfinished, name), pieces());
+    }
+    await rename(unfinished, path); // over an empty directory, but not over one that was filled meanwhile
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function refuseUsed(path: string): Promise<void> {
+  const found = await readdir(path).catch((error: unknown) => {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "ENOENT") return [];
+    if (code === "ENOTDIR") return undefined;
+    throw error;
+  });
+  if (found?.length === 0) return;
+  throw new CheckpointError({
+    file: path,
+    field: "directory",
+    expected: "a new or an empty directory",
+    got: found ? `one with ${found.length} files` : "a file",
+    advice: "name another, or remove it first",
+  });
 }
 
 /** A safetensors file, streamed tensor by tensor and put in place at the end (see writeFileAtomic). */

@@ -11,7 +11,7 @@ export interface PromptOptions {
   readonly context?: string;
   readonly itn?: boolean; // inverse text normalisation, "21" for "twenty-one"; default true
   readonly prompt?: string; // takes the place of the whole instruction, and of the four options above
-  readonly emptyThought?: boolean; // append an empty <think> block, for models whose LLM would think; default false
+  readonly emptyThought?: boolean; // append an empty <think> block, for models whose LLM would think; default: as the checkpoint says, else false
 }
 
 /** Makes prompts in a checkpoint's own form. */
@@ -33,6 +33,8 @@ export interface PromptSetup {
   readonly templateFile?: string; // its name, for errors
   readonly audioToken?: string; // audio_token of processor_config.json
   readonly reserved: readonly string[]; // Tokenizer.addedTokens: what no option's text may hold
+  readonly emptyThought?: boolean; // default of the option of that name: FunASR's do_think false
+  readonly systemTurn?: boolean; // false: no system turn where there is no template, FunASR's sys_prompt false
 }
 
 type Content = string | Record<string, unknown>[];
@@ -47,8 +49,10 @@ export function createPromptRenderer({
   templateFile = "chat_template.jinja",
   audioToken = DEFAULT_AUDIO_TOKEN,
   reserved,
+  emptyThought = false,
+  systemTurn = true,
 }: PromptSetup): PromptRenderer {
-  const byRules = (options: PromptOptions): string => renderRules(options, audioToken);
+  const byRules = (options: PromptOptions): string => renderRules(options, audioToken, systemTurn);
   const checked = (
     draw: (options: PromptOptions) => string,
     source: PromptRenderer["source"],
@@ -60,7 +64,7 @@ export function createPromptRenderer({
       checkOptions(options, reserved);
       const text = draw(options);
       checkTokens(text, draw(harmless(options)), reserved, audioToken);
-      return text + (options.emptyThought ? CHATML.emptyThought : "");
+      return text + ((options.emptyThought ?? emptyThought) ? CHATML.emptyThought : "");
     },
   });
   if (template === undefined) return checked(byRules, "rules");
@@ -125,6 +129,7 @@ export function promptIds(
 function renderRules(
   { language, hotwords = [], context, itn = true, prompt }: PromptOptions,
   audioToken: string,
+  systemTurn = true,
 ): string {
   const hasContext = context !== undefined || hotwords.length > 0;
   const parts = [
@@ -136,7 +141,8 @@ function renderRules(
     itn ? "" : INSTRUCTION.withoutItn,
     INSTRUCTION.end,
   ];
-  return CHATML.system + CHATML.user((prompt ?? parts.join("")) + audioToken) + CHATML.assistant;
+  const system = systemTurn ? CHATML.system : "";
+  return system + CHATML.user((prompt ?? parts.join("")) + audioToken) + CHATML.assistant;
 }
 
 function renderTemplate(template: ChatTemplate, options: PromptOptions, audioToken: string): string {

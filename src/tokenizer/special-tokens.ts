@@ -63,6 +63,24 @@ export function checkSpecialTokens(tokenizer: Tokenizer, setup: SpecialTokenSetu
   return { ...ids, audioToken, stop: [...new Set([ids.imEnd, ids.endOfText, ...eos])] };
 }
 
+/**
+ * Ids that end an answer of a language model alone: im_end and endoftext where the vocabulary has them, and
+ * generation_config.eos_token_id, each once.
+ * @throws TokenizerError  none at all, an eos_token_id of the wrong type
+ */
+export function stopTokens(
+  tokenizer: Tokenizer,
+  { vocabSize = Infinity, eosTokenId, ...setup }: Omit<SpecialTokenSetup, "audioTokenId" | "audioToken">,
+): number[] {
+  const { tokenizerFile = "tokenizer.json", generationConfigFile = "generation_config.json" } = setup;
+  const usual = ["<|im_end|>", "<|endoftext|>"].map((token) => tokenizer.id(token));
+  const known = usual.filter((id) => id !== undefined && id < vocabSize);
+  const stop = [...new Set([...known, ...eosIds(eosTokenId, generationConfigFile, vocabSize)])];
+  if (stop.length > 0) return stop as number[];
+  const expected = "in the vocabulary, or eos_token_id in generation_config.json";
+  throw new TokenizerError(tokenizerFile, "<|im_end|> or <|endoftext|>", expected, "nothing");
+}
+
 function eosIds(value: unknown, file: string, vocabSize: number): number[] {
   const list: unknown[] = value === undefined || value === null ? [] : Array.isArray(value) ? value : [value];
   return list.map((id) => {

@@ -45,6 +45,8 @@ export interface RunOptions {
   /** Parameters to use instead of the bundle's own. */
   readonly parameters?: ParameterSource;
   readonly weights?: WeightFormat;
+  /** Called when the parameters of a whole model are on the GPU, with the bytes that they take there. */
+  readonly onLoaded?: (bytes: number) => void;
 }
 
 /** Records tapped stages; rows of a sequence that was run in several steps are put together by `place`. */
@@ -112,12 +114,24 @@ export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = 
         await runLlm(gpu, bundle, load, config, recorder);
         break;
       case "model":
-        await runModel(gpu, bundle, await loadFunAsrNano(gpu, config, parameters, options), recorder);
+        await runModel(gpu, bundle, await loadModel(gpu, config, parameters, options), recorder);
     }
   } finally {
     load.free();
   }
   return recorder.computed;
+}
+
+async function loadModel(
+  gpu: Gpu,
+  config: ModelConfig,
+  parameters: ParameterSource,
+  options: RunOptions,
+): Promise<FunAsrNano> {
+  const before = gpu.bytes.kept;
+  const model = await loadFunAsrNano(gpu, config, parameters, options);
+  options.onLoaded?.(gpu.bytes.kept - before);
+  return model;
 }
 
 /** The given input, or what the front-end made of the waveform. */

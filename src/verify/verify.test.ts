@@ -3,6 +3,7 @@ import { useGpu } from "../../test/gpu.js";
 import { type BundleParts, bundleParts, floatsOf, openParts } from "../../test/helpers/bundles.js";
 import { CheckpointError } from "../checkpoint/errors.js";
 import { FunasrError } from "../errors.js";
+import { countParameters } from "../model/config.js";
 import { bundleConfig, bundleParameters } from "./bundle.js";
 import type { StageResult } from "./compare.js";
 import type { RunOptions } from "./run.js";
@@ -173,6 +174,16 @@ describe("verifyBundle", () => {
       parameters: bundleParameters(bundle, bundleConfig(bundle)),
     });
     expect(firstBad(results)).toBe("encoder.layers.0");
+  });
+
+  it("tells what a model's weights take on the GPU", async () => {
+    const parts = await bundleParts("model-low-packed");
+    const bundle = await openParts(parts);
+    const { encoder, adaptor, llm, head } = countParameters(bundleConfig(bundle));
+    const told: number[] = [];
+    const results = await verifyBundle(gpu(), bundle, { weights: "f32", onLoaded: (n) => told.push(n) });
+    expect(results.every(({ ok }) => ok)).toBe(true);
+    expect(told).toEqual([4 * (encoder + adaptor + llm + head)]);
   });
 
   it("gives the GPU's memory back, also after a refusal", async () => {

@@ -73,7 +73,6 @@ test.each([
 test("refusals", async () => {
   const odd = keepMatrix(gpu(), 5, 7, "bf16");
   const even = keepMatrix(gpu(), 5, 8, "bf16");
-  const words = keepMatrix(gpu(), 5, 8, "u32");
   const refused = async (op: () => unknown, message: string): Promise<void> =>
     expect(gpu().step(() => (op(), []))).rejects.toThrow(new ShapeError(message));
   await refused(() => embedding(gpu(), gpu().empty([3]), even), "embedding: ids must be u32, got f32");
@@ -85,9 +84,5 @@ test("refusals", async () => {
     () => embedding(gpu(), gpu().empty([3], "u32"), odd),
     "embedding: table must have an even number of columns, got 7",
   );
-  await refused(
-    () => embedding(gpu(), gpu().empty([3], "u32"), words),
-    "a weight must be f32, bf16 or f16, got u32",
-  );
-  for (const table of [odd, even, words]) freeMatrix(gpu(), table);
+  for (const table of [odd, even]) freeMatrix(gpu(), table);
 });

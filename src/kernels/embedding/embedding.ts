@@ -10,7 +10,7 @@ const threads = 64;
 /**
  * y[r] = table[ids[r]]. An id outside the table leaves its row undefined: callers check ids that come from outside.
  * @param ids    [rows] u32
- * @param table  [vocabulary, width] f32, bf16 or f16, in one piece or several; width even
+ * @param table  [vocabulary, width] in any storage format, in one piece or several; width even
  * @returns      [rows, width] f32
  * @source torch.nn.functional.embedding
  */
@@ -26,9 +26,9 @@ export function embedding(gpu: Gpu, ids: Tensor, table: Matrix): Tensor {
   for (const piece of table.pieces) {
     gpu.run(kernel, {
       params: { rows, half_width: half, first: piece.first, piece_rows: piece.rows },
-      tensors: { ids, table: piece.tensor, y },
+      tensors: { ids, table: piece.tensor, scales: piece.scales ?? piece.tensor, y },
       groups: Math.ceil((rows * half) / threads),
-      overrides: { WEIGHT: weightCode(table.dtype), WG: threads },
+      overrides: { WEIGHT: weightCode(table.format), WG: threads },
     });
   }
   return y;

@@ -4,7 +4,7 @@
 // It depends on K alone, so a row's result does not depend on its neighbours. Short blocks round less: over the golden
 // bundles the median error is 0.95 of PyTorch's with plain blocks of 64, 0.76 so; at K from 1024 to 12288 it is 0.5 to 0.6.
 // A weight larger than one binding comes in pieces of its rows.
-override WEIGHT: u32 = 0u;     // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first)
+override WEIGHT: u32 = 0u;     // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
 override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU, 2 SiLU
 override HAS_BIAS: bool = false;
 override WG: u32 = 32u; // threads per workgroup
@@ -22,14 +22,42 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;       // [rows, K / 4]
-@group(0) @binding(2) var<storage, read> w: array<vec2u>;       // [columns, K / 4] (two vec2u per 4 weights in f32, one in bf16 and f16)
-@group(0) @binding(3) var<storage, read> bias: array<f32>;      // [y_columns], any array if HAS_BIAS is false
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
+@group(0) @binding(2) var<storage, read> w: array<vec2u>;       // [columns, K / 4] of 2 vec2u (f32), 1 (bf16, f16) or 1/2 (q8); q4 [columns, K / 256] of 18
+@group(0) @binding(3) var<storage, read> scales: array<u32>;    // [columns, K / 32] q8's f16, two to a u32; else any array
+@group(0) @binding(4) var<storage, read> bias: array<f32>;      // [y_columns], any array if HAS_BIAS is false
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
+
+fn word(i: u32) -> u32 { return w[i >> 1u][i & 1u]; }
+
+// q4 is ggml's Q4_K: 256 weights in 36 words: f16 d and dmin; 8 scales and 8 minima of 6 bits; 128 bytes of two 4-bit
+// values, the low halves 32 weights before the high ones. A weight is d * scale * value - dmin * minimum.
+fn q4(i: u32) -> vec4f {
+  let block = (i / 64u) * 36u;
+  let part = (i % 64u) / 8u; // of 32 weights
+  let d = unpack2x16float(word(block));
+  let near = word(block + 1u + (part >> 2u)) >> (8u * (part & 3u));
+  let far = word(block + 2u + (part >> 2u)) >> (8u * (part & 3u));
+  var scale = near & 63u;
+  var minimum = far & 63u;
+  if (part >= 4u) {
+    scale = (far & 15u) | (((word(block + 1u) >> (8u * (part & 3u))) >> 2u) & 48u);
+    minimum = ((far >> 4u) & 15u) | ((near >> 2u) & 48u);
+  }
+  let values = word(block + 4u + (part >> 1u) * 8u + i % 8u) >> (4u * (part & 1u));
+  let v = vec4f(vec4u(values, values >> 8u, values >> 16u, values >> 24u) & vec4u(15u));
+  return (d.x * f32(scale)) * v - vec4f(d.y * f32(minimum));
+}
 
 fn weights(i: u32) -> vec4f {
   if (WEIGHT == 0u) {
     return vec4f(bitcast<vec2f>(w[2u * i]), bitcast<vec2f>(w[2u * i + 1u]));
   }
+  if (WEIGHT == 3u) {
+    let scale = unpack2x16float(scales[i >> 4u])[(i >> 3u) & 1u];
+    let u = word(i);
+    return vec4f(bitcast<vec4i>(vec4u(u << 24u, u << 16u, u << 8u, u)) >> vec4u(24u)) * scale;
+  }
+  if (WEIGHT == 4u) { return q4(i); }
   let u = w[i];
   if (WEIGHT == 1u) {
     return bitcast<vec4f>(vec4u(u.x << 16u, u.x & 0xffff0000u, u.y << 16u, u.y & 0xffff0000u));

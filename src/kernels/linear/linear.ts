@@ -21,7 +21,7 @@ const activations = { none: 0, relu: 1, silu: 2 };
 /**
  * y = act(x · wᵀ + bias). An element's sum order depends on K alone.
  * @param x  [M, K] f32, K a multiple of 4
- * @param w  [N, K] f32, bf16 or f16, in one piece or several
+ * @param w  [N, K] in any storage format, in one piece or several
  * @returns  [M, N] f32
  * @throws ShapeError  K differs or is no multiple of 4, or the bias is not [N]
  * @source torch.nn.functional.linear
@@ -35,14 +35,14 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
   if (width % 4 !== 0) throw new ShapeError(`linear: x must have a multiple of 4 columns, got ${width}`);
   const y = gpu.empty([rows, w.rows]);
   const [kernel, tile] = rows < rowTile ? [perRow, 1] : [tiled, rowTile];
-  for (const { first, rows: columns, tensor } of w.pieces) {
+  for (const { first, rows: columns, tensor, scales } of w.pieces) {
     const tiles = Math.ceil(rows / tile) * Math.ceil(columns / columnTile);
     gpu.run(kernel, {
       params: { rows, k4: width / 4, columns, first, y_columns: w.rows },
-      tensors: { x, w: tensor, bias: bias ?? x, y },
+      tensors: { x, w: tensor, scales: scales ?? tensor, bias: bias ?? x, y },
       groups: Math.ceil(tiles / threads),
       overrides: {
-        WEIGHT: weightCode(w.dtype),
+        WEIGHT: weightCode(w.format),
         ACTIVATION: activations[activation],
         HAS_BIAS: bias !== undefined,
         WG: threads,

@@ -2,6 +2,7 @@ import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { type YarnScaling, rotaryFrequencies } from "./yarn.js";
 
 const kernel = loadKernel("rope/rope");
 const threads = 64;
@@ -10,18 +11,25 @@ const threads = 64;
  * Cosines and sines of rotary positions, computed in double precision and rounded once.
  * @param positions  position of each row
  * @param headDim    even; pair i turns by position · theta^(-2i / headDim)
+ * @param scaling    YaRN, which slows pairs and multiplies cosines and sines
  * @returns          [rows, headDim / 2, 2] f32, cosine and sine
- * @source transformers Qwen3RotaryEmbedding, rope_type "default"
+ * @source transformers Qwen3RotaryEmbedding, rope_type "default" or "yarn"
  */
-export function ropeAngles(positions: readonly number[], headDim: number, theta: number): Float32Array {
+export function ropeAngles(
+  positions: readonly number[],
+  headDim: number,
+  theta: number,
+  scaling?: YarnScaling,
+): Float32Array {
   const half = headDim / 2;
   const angles = new Float32Array(positions.length * headDim);
-  const frequencies = Float64Array.from({ length: half }, (_, i) => theta ** (-(2 * i) / headDim));
+  const frequencies = rotaryFrequencies(headDim, theta, scaling);
+  const factor = scaling?.attentionFactor ?? 1;
   for (const [row, position] of positions.entries()) {
     for (let i = 0; i < half; i++) {
       const angle = position * frequencies[i];
-      angles[2 * (row * half + i)] = Math.cos(angle);
-      angles[2 * (row * half + i) + 1] = Math.sin(angle);
+      angles[2 * (row * half + i)] = factor * Math.cos(angle);
+      angles[2 * (row * half + i) + 1] = factor * Math.sin(angle);
     }
   }
   return angles;

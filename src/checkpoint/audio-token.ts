@@ -1,0 +1,47 @@
+import { type JsonObject, isObject, show } from "../json.js";
+import { CheckpointError } from "./errors.js";
+
+import { readFirst } from "./assets.js";
+import type { ModelFiles } from "./source.js";
+
+/** The token that holds the audio's place in transformers' prompts. FunASR's own marks are in no vocabulary. */
+export const AUDIO_TOKEN = "<|object_ref_start|>";
+
+/**
+ * The token that holds the audio's place, for layouts whose config names none: found by its text in the tokenizer's files.
+ * @param files  the tokenizer's directory
+ * @throws CheckpointError  the tokenizer has no such token, or its id is past the embedding's rows
+ */
+export async function findAudioToken(
+  files: ModelFiles,
+  vocabSize: number,
+): Promise<{ token: string; id: number }> {
+  const config = await readFirst(files, "tokenizer_config.json");
+  let id = inDecoder(config.json);
+  let file = config.file;
+  if (id === undefined) {
+    const tokenizer = await readFirst(files, "tokenizer.json");
+    id = inAddedTokens(tokenizer.json);
+    file = tokenizer.file;
+  }
+  if (id !== undefined && id < vocabSize) return { token: AUDIO_TOKEN, id };
+  const expected = `an added token of that name with an id below ${vocabSize}`;
+  const advice = "is this the tokenizer of a Qwen3?";
+  throw new CheckpointError({ file, field: AUDIO_TOKEN, expected, got: show(id), advice });
+}
+
+/** tokenizer_config.json: added_tokens_decoder {id: {content}}. */
+function inDecoder({ added_tokens_decoder: decoder }: JsonObject): number | undefined {
+  const found = isObject(decoder)
+    ? Object.entries(decoder).find(([, token]) => isObject(token) && token["content"] === AUDIO_TOKEN)
+    : undefined;
+  return found && /^\d{1,9}$/.test(found[0]) ? Number(found[0]) : undefined;
+}
+
+/** tokenizer.json: added_tokens [{id, content}]. */
+function inAddedTokens({ added_tokens: added }: JsonObject): number | undefined {
+  const list: unknown[] = Array.isArray(added) ? added : [];
+  const found = list.find((token) => isObject(token) && token["content"] === AUDIO_TOKEN);
+  const id = isObject(found) ? found["id"] : undefined;
+  return typeof id === "number" && Number.isSafeInteger(id) && id >= 0 ? id : undefined;
+}

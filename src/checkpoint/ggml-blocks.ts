@@ -1,0 +1,109 @@
+import { GGML_BLOCKS } from "./container.js";
+import type { GgmlType } from "./container.js";
+import { toFloat32 } from "./dtypes.js";
+import { CheckpointError } from "./errors.js";
+
+/**
+ * Blocks → f32, with the bits of ggml. Every product of an f16 scale, a 6-bit or 8-bit sub-scale and a quantised value has at most
+ * 24 significant bits and lies in f32's range, so f64 holds it exactly and the one rounding is the store, as in ggml's f32 arithmetic.
+ * @param bytes  [n × bytes of a block], at any alignment
+ * @returns      [n × values of a block] f32
+ * @throws CheckpointError  no whole number of blocks
+ * @source ggml `ggml-quants.c`, dequantize_row_*; gguf (Python) `quants.py`
+ */
+export function dequantizeBlocks(bytes: Uint8Array, type: GgmlType, file = "bytes"): Float32Array {
+  const block = GGML_BLOCKS[type];
+  const count = bytes.byteLength / block.bytes;
+  if (!Number.isInteger(count)) {
+    const expected = `a multiple of ${block.bytes} bytes`;
+    throw new CheckpointError({ file, field: type, expected, got: `${bytes.byteLength}` });
+  }
+  const out = new Float32Array(count * block.values);
+  const unpack = UNPACK[type];
+  for (let i = 0; i < count; i++) unpack(bytes, i * block.bytes, out, i * block.values);
+  return out;
+}
+
+type Unpack = (bytes: Uint8Array, at: number, out: Float32Array, to: number) => void;
+
+const UNPACK: Readonly<Record<GgmlType, Unpack>> = {
+  Q8_0: unpackQ8,
+  Q4_K: unpackQ4,
+  Q5_K: unpackQ5,
+  Q6_K: unpackQ6,
+};
+
+let halves: Float32Array | undefined;
+
+/** The f16 at `at`. */
+function half(bytes: Uint8Array, at: number): number {
+  halves ??= toFloat32(new Uint8Array(Uint16Array.from({ length: 0x10000 }, (_, i) => i).buffer), "F16");
+  return halves[bytes[at] | (bytes[at + 1] << 8)];
+}
+
+/** { f16 d; i8 q[32] }: y = d q */
+function unpackQ8(bytes: Uint8Array, at: number, out: Float32Array, to: number): void {
+  const d = half(bytes, at);
+  for (let i = 0; i < 32; i++) out[to + i] = d * ((bytes[at + 2 + i] << 24) >> 24);
+}
+
+/**
+ * { f16 d, dmin; u8 scales[12]; u8 q[128] }: eight runs of 32 with a 6-bit scale s and minimum m each, y = d s q - dmin m. Runs 2j and
+ * 2j + 1 are the low and the high nibbles of q[32 j ...].
+ */
+function unpackQ4(bytes: Uint8Array, at: number, out: Float32Array, to: number): void {
+  const d = half(bytes, at);
+  const dmin = half(bytes, at + 2);
+  for (let run = 0; run < 8; run++) {
+    const scale = d * sixBits(bytes, at + 4, run, 0);
+    const least = dmin * sixBits(bytes, at + 4, run, 4);
+    const from = at + 16 + (run >> 1) * 32;
+    const shift = (run & 1) * 4;
+    for (let i = 0; i < 32; i++) out[to++] = scale * ((bytes[from + i] >> shift) & 15) - least;
+  }
+}
+
+/** As Q4_K, with u8 qh[32] before q: bit r of qh[i] is bit 4 of value i of run r. */
+function unpackQ5(bytes: Uint8Array, at: number, out: Float32Array, to: number): void {
+  const d = half(bytes, at);
+  const dmin = half(bytes, at + 2);
+  const high = at + 16;
+  for (let run = 0; run < 8; run++) {
+    const scale = d * sixBits(bytes, at + 4, run, 0);
+    const least = dmin * sixBits(bytes, at + 4, run, 4);
+    const from = at + 48 + (run >> 1) * 32;
+    const shift = (run & 1) * 4;
+    for (let i = 0; i < 32; i++) {
+      const q = ((bytes[from + i] >> shift) & 15) | (((bytes[high + i] >> run) & 1) << 4);
+      out[to++] = scale * q - least;
+    }
+  }
+}
+
+/** Scale (kind 0) or minimum (kind 4) of a run: whole in the first 8 bytes for runs 0..3; for 4..7 a nibble of the last 4 bytes and the two top bits of the byte 4 before. */
+function sixBits(bytes: Uint8Array, at: number, run: number, kind: 0 | 4): number {
+  if (run < 4) return bytes[at + run + kind] & 63;
+  return ((bytes[at + run + 4] >> kind) & 15) | ((bytes[at + run - 4 + kind] >> 6) << 4);
+}
+
+/**
+ * { u8 ql[128]; u8 qh[64]; i8 scales[16]; f16 d }: y = d s (q - 32), a scale for each 16. In each half of 128 values, run r of 32 has
+ * its low bits in the nibbles (low for r < 2) of ql[32 (r mod 2) ...] and its two high bits at bit 2r of qh[0 ... 31].
+ */
+function unpackQ6(bytes: Uint8Array, at: number, out: Float32Array, to: number): void {
+  const d = half(bytes, at + 208);
+  for (let sixteen = 0; sixteen < 16; sixteen++) {
+    const run = (sixteen >> 1) & 3;
+    const part = sixteen >> 3;
+    const start = (sixteen & 1) * 16;
+    const scale = d * ((bytes[at + 192 + sixteen] << 24) >> 24);
+    const low = at + part * 64 + (run & 1) * 32 + start;
+    const high = at + 128 + part * 32 + start;
+    const shift = (run >> 1) * 4;
+    const place = 2 * run;
+    for (let i = 0; i < 16; i++) {
+      const q = ((bytes[low + i] >> shift) & 15) | (((bytes[high + i] >> place) & 3) << 4);
+      out[to++] = scale * (q - 32);
+    }
+  }
+}

@@ -1,0 +1,70 @@
+import { type LlmConfig, parseLlmConfig } from "../model/config.js";
+import { directoryAssets, readJson } from "./assets.js";
+import { type Checkpoint, type TensorEntry, assemble, openCheckpoint } from "./checkpoint.js";
+import { openGgufLlm } from "./containers/gguf.js";
+import { HEAD } from "./expected-tensors.js";
+import { LLM_KEY_MAP } from "./key-maps.js";
+import { elementCount } from "../shape.js";
+import { openSafetensorsContainer } from "./safetensors-container.js";
+import type { ModelFiles } from "./source.js";
+
+/** A language model: alone, or the LLM of a whole checkpoint. Its tensors have the names that they have in one. */
+export type LlmCheckpoint = Checkpoint<{ readonly llm: LlmConfig }>;
+
+/**
+ * Opens the language model of a directory: a Qwen3 of transformers, a Qwen3 in one GGUF file, or the LLM of a Fun-ASR checkpoint.
+ * @param gguf  a GGUF file of the directory; default: the only one, where there is no other model
+ * @throws ConfigError, CheckpointError  as openCheckpoint
+ */
+export async function openLlm(files: ModelFiles, gguf?: string): Promise<LlmCheckpoint> {
+  const file = gguf ?? onlyGguf(await files.list());
+  if (file !== undefined) return openGguf(files, file);
+  if (await isQwen3(files)) return openQwen3(files);
+  return languageModel(await openCheckpoint(files));
+}
+
+function onlyGguf(names: readonly string[]): string | undefined {
+  const found = names.filter((name) => name.toLowerCase().endsWith(".gguf"));
+  const others = names.some((name) => /\.(safetensors|pt)$|\.safetensors\.index\.json$/.test(name));
+  return found.length === 1 && !others && !/^funasr-encoder/i.test(found[0]) ? found[0] : undefined;
+}
+
+async function openGguf(files: ModelFiles, file: string): Promise<LlmCheckpoint> {
+  const { container, config: llm, keyMaps, assets, template } = await openGgufLlm(files, file);
+  const prompt = (): Promise<{ template?: string }> =>
+    Promise.resolve(template === undefined ? {} : { template });
+  const configFile = `${files.name}/${file}`;
+  return assemble({
+    container,
+    config: { llm },
+    configFile,
+    keyMaps,
+    assets: { ...assets, prompt },
+    notes: [],
+  });
+}
+
+async function isQwen3(files: ModelFiles): Promise<boolean> {
+  if (!(await files.has("config.json"))) return false;
+  return (await readJson(files, "config.json")).json.model_type === "qwen3";
+}
+
+async function openQwen3(files: ModelFiles): Promise<LlmCheckpoint> {
+  const { file: configFile, json } = await readJson(files, "config.json");
+  const config = { llm: parseLlmConfig(json, configFile) };
+  const container = await openSafetensorsContainer(files, () => "transformers");
+  const assets = directoryAssets(files);
+  return assemble({ container, config, configFile, keyMaps: [LLM_KEY_MAP], assets, notes: [] });
+}
+
+function languageModel(checkpoint: Checkpoint): LlmCheckpoint {
+  const isLlm = ({ name }: TensorEntry): boolean => name === HEAD || name.startsWith("model.language_model.");
+  const entries = [...checkpoint.tensors.values()].filter(isLlm);
+  return {
+    ...checkpoint,
+    config: { llm: checkpoint.config.llm },
+    tensors: new Map(entries.map((entry) => [entry.name, entry])),
+    totalBytes: entries.reduce((sum, { byteLength }) => sum + byteLength, 0),
+    parameterCount: entries.reduce((sum, { shape }) => sum + elementCount(shape), 0),
+  };
+}

@@ -1,0 +1,62 @@
+/**
+ * q8 and q4: what the GPU's blocks stand for is near what was rounded. The rounding is checked against the largest error
+ * that its own step allows, weight by weight, and against the error over normal weights that NumPy gives for the same scheme.
+ */
+import { describe, expect, test } from "vitest";
+import { normals, relativeRms, unpackQ4, unpackQ8 } from "../../test/helpers/quantized.js";
+import { quantizeQ4, quantizeQ8 } from "./quantize.js";
+
+describe("quantizeQ8", () => {
+  test("a value is off by half a step, and by the scale's own rounding at the ends", () => {
+    const values = normals(32 * 50, 1);
+    const back = unpackQ8(quantizeQ8(values));
+    for (let b = 0; b < 50; b++) {
+      const block = values.subarray(32 * b, 32 * b + 32);
+      const step = Math.max(...block.map(Math.abs)) / 127;
+      for (const [i, value] of block.entries()) {
+        // f16 rounds the scale by 2^-11; at 127 steps that is 0.062 of one
+        expect(Math.abs(back[32 * b + i] - value)).toBeLessThanOrEqual(step * 0.57);
+      }
+    }
+  });
+
+  test("normal weights: relative error 5.4e-3", () => {
+    const values = normals(32 * 2000, 2);
+    expect(relativeRms(unpackQ8(quantizeQ8(values)), values)).toBeCloseTo(5.35e-3, 4);
+  });
+
+  test("zeros stay zeros, and the largest of a block of one sign keeps its sign", () => {
+    expect(unpackQ8(quantizeQ8(new Float32Array(32)))).toEqual(new Float64Array(32));
+    const one = new Float32Array(32).fill(-0.5);
+    expect(unpackQ8(quantizeQ8(one)).every((v) => Math.abs(v + 0.5) < 3e-4)).toBe(true);
+  });
+});
+
+describe("quantizeQ4", () => {
+  test("normal weights: relative error 7.8e-2, uniform ones 6.1e-2", () => {
+    const values = normals(256 * 200, 3);
+    expect(relativeRms(unpackQ4(quantizeQ4(values)), values)).toBeCloseTo(0.0783, 3);
+  });
+
+  test("an error is at most half a step of its 32 weights, and the 6-bit rounding of scale and minimum", () => {
+    const values = normals(256 * 20, 4);
+    const back = unpackQ4(quantizeQ4(values));
+    for (let p = 0; p < values.length; p += 32) {
+      const part = values.subarray(p, p + 32);
+      const block = values.subarray(p - (p % 256), p - (p % 256) + 256);
+      const spread = Math.max(...block) - Math.min(...block, 0);
+      const step = (Math.max(...part) - Math.min(...part, 0)) / 15;
+      for (const [i, value] of part.entries()) {
+        expect(Math.abs(back[p + i] - value)).toBeLessThanOrEqual(step / 2 + (1.5 * spread) / 63);
+      }
+    }
+  });
+
+  test("weights of one sign, zeros, and a part far smaller than its neighbours", () => {
+    const positive = normals(256, 5).map((v) => Math.abs(v) + 1);
+    expect(relativeRms(unpackQ4(quantizeQ4(positive)), positive)).toBeLessThan(0.06);
+    expect(unpackQ4(quantizeQ4(new Float32Array(256)))).toEqual(new Float64Array(256));
+    const mixed = normals(256, 6).map((v, i) => (i < 32 ? v * 1e-3 : v));
+    expect(Math.max(...unpackQ4(quantizeQ4(mixed)).subarray(0, 32).map(Math.abs))).toBeLessThan(0.05);
+  });
+});

@@ -1,0 +1,68 @@
+import { Command, Option } from "commander";
+import { openCheckpoint } from "../checkpoint/checkpoint.js";
+import { type ConvertDtype, transformersFiles } from "../checkpoint/convert.js";
+import { writeDirectoryAtomic } from "../node/files.js";
+import { modelFiles } from "../node/model-files.js";
+import { funasrTemplate } from "../tokenizer/funasr-template.js";
+import { findModel, modelForms } from "./model.js";
+import { bytes, note, print, printJson, progressBar } from "./output.js";
+
+const dtypes = { bf16: "BF16", f16: "F16", f32: "F32" } as const satisfies Record<string, ConvertDtype>;
+
+interface ConvertCommandOptions {
+  readonly dtype?: keyof typeof dtypes;
+  readonly json?: boolean;
+}
+
+export function convertCommand(): Command {
+  return new Command("convert")
+    .description(
+      "write a checkpoint of any layout as the transformers layout, which transformers itself loads",
+    )
+    .argument("<model>", modelForms)
+    .argument("<out>", "directory to make; an existing one must be empty")
+    .addOption(
+      new Option("--dtype <type>", "type of every tensor; default: as stored, blocks of GGUF as f32").choices(
+        Object.keys(dtypes),
+      ),
+    )
+    .option("--json", "one JSON object")
+    .action(convert);
+}
+
+async function convert(model: string, out: string, options: ConvertCommandOptions): Promise<void> {
+  const checkpoint = await openCheckpoint(modelFiles(await findModel(model)));
+  let bar: ReturnType<typeof progressBar> | undefined;
+  try {
+    const files = await transformersFiles(checkpoint, {
+      ...(options.dtype ? { dtype: dtypes[options.dtype] } : {}),
+      template: funasrTemplate,
+      onProgress: (done) => bar?.update(done),
+    });
+    const weightBytes = files.reduce((sum, f) => sum + f.weightBytes, 0);
+    bar = progressBar("converting", weightBytes);
+    await writeDirectoryAtomic(out, files);
+    bar.stop();
+    if (options.json) {
+      printJson({
+        model: checkpoint.name,
+        layout: checkpoint.layout,
+        out,
+        files: files.map((f) => f.name),
+        bytes: weightBytes,
+      });
+      return;
+    }
+    print(
+      `${out}: ${files.length} files, ${bytes(weightBytes)} of weights, from the ${checkpoint.layout} layout`,
+    );
+    if (checkpoint.ctc.length > 0)
+      note(
+        `note: the ${checkpoint.ctc.length} CTC tensors are left out: the transformers layout has no place for them`,
+      );
+    for (const line of checkpoint.notes) note(`note: ${line}`);
+  } finally {
+    bar?.stop();
+    await checkpoint.close();
+  }
+}

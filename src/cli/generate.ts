@@ -1,0 +1,132 @@
+import { basename, dirname } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { GGUF_ENCODER } from "../checkpoint/containers/gguf.js";
+import { type Generation, Generator } from "../decode/generator.js";
+import { isSampled } from "../decode/sampler.js";
+import type { SamplingOptions } from "../decode/sampling.js";
+import type { Gpu } from "../gpu/device.js";
+import type { WeightFormat } from "../model/parameters.js";
+import { demoModel } from "../node/demo.js";
+import { openDevice } from "../node/device.js";
+import { modelDirectory } from "../node/files.js";
+import { ggufPaths, modelFiles } from "../node/model-files.js";
+import { findModel } from "./model.js";
+import { note, print, printJson, progressBar } from "./output.js";
+
+interface GenerateCliOptions extends SamplingOptions {
+  readonly model: string;
+  readonly system?: string;
+  readonly maxTokens?: number;
+  readonly think: boolean;
+  readonly weights?: WeightFormat;
+  readonly json?: boolean;
+}
+
+/** A parser of numbers for commander. */
+function number(expected: string, ok: (value: number) => boolean): (text: string) => number {
+  return (text) => {
+    const value = text.trim() === "" ? NaN : Number(text);
+    if (ok(value)) return value;
+    throw new InvalidArgumentError(`expected ${expected}.`);
+  };
+}
+
+const positive = number("a positive number", (value) => value > 0 && Number.isFinite(value));
+const share = number("a number from 0 to 1", (value) => value >= 0 && value <= 1);
+const whole = number("a whole number from 0", (value) => value >= 0 && Number.isSafeInteger(value));
+const natural = number("a whole number from 1", (value) => value >= 1 && Number.isSafeInteger(value));
+
+export function generateCommand(): Command {
+  return new Command("generate")
+    .description(
+      "answer a prompt with the language model alone; the likeliest token each time, unless sampled",
+    )
+    .argument("<prompt>", "what to answer")
+    .option(
+      "--model <path>",
+      "Qwen3 directory or GGUF file, Fun-ASR checkpoint, whose LLM is used, or OWNER/NAME[@REVISION] on the hub; default: the demo",
+      demoModel,
+    )
+    .option("--system <text>", "what the model is told before the prompt")
+    .option("--max-tokens <count>", "new tokens at most; default: 512, or what the context leaves", natural)
+    .option("--temperature <number>", "draw tokens, scores divided by this", positive)
+    .option("--top-k <count>", "draw from the k likeliest tokens", whole)
+    .option("--top-p <share>", "draw from the likeliest tokens of this much probability together", share)
+    .option(
+      "--min-p <share>",
+      "draw from tokens of at least this share of the likeliest's probability",
+      share,
+    )
+    .option("--repetition-penalty <number>", "scores of tokens already there are divided by this", positive)
+    .option(
+      "--seed <number>",
+      "draw tokens with this seed; default where tokens are drawn: a new one, told",
+      whole,
+    )
+    .option("--no-think", "ask for the answer without a thought before it")
+    .addOption(
+      new Option(
+        "--weights <format>",
+        "storage of the weights on the GPU; default: as in the checkpoint",
+      ).choices(["bf16", "f16", "f32", "q8", "q4"]),
+    )
+    .option("--json", "one JSON object")
+    .action(async (prompt: string, options: GenerateCliOptions) => {
+      const path = await findModel(options.model);
+      const { gpu, adapter } = await openDevice();
+      note(`device: ${adapter.device} ${adapter.description}`);
+      try {
+        await answer(await loadGenerator(gpu, path, options), prompt, options);
+      } finally {
+        gpu.destroy();
+      }
+    });
+}
+
+async function loadGenerator(gpu: Gpu, path: string, { weights }: GenerateCliOptions): Promise<Generator> {
+  const gguf =
+    ggufPaths(path)?.length === 1 && !GGUF_ENCODER.test(basename(path)) ? basename(path) : undefined;
+  const files = gguf === undefined ? modelFiles(path) : modelDirectory(dirname(path));
+  let bar: ReturnType<typeof progressBar> | undefined;
+  try {
+    return await Generator.load(gpu, files, {
+      weights,
+      gguf,
+      onProgress: (done, total) => (bar ??= progressBar("loading", total)).update(done),
+    });
+  } finally {
+    bar?.stop();
+  }
+}
+
+async function answer(generator: Generator, prompt: string, options: GenerateCliOptions): Promise<void> {
+  const sampling = samplingOptions(options);
+  if (generator.chat.fallback !== undefined) note(`ChatML is used: ${generator.chat.fallback}`);
+  if (sampling.seed !== undefined) note(`seed: ${sampling.seed}`);
+  const streaming = process.stdout.isTTY && !options.json;
+  const result = await generator.generate({
+    prompt,
+    system: options.system,
+    ...(options.think ? {} : { thinking: false }),
+    maxNewTokens: options.maxTokens,
+    sampling,
+    onText: streaming ? (text) => process.stdout.write(text) : undefined,
+  });
+  if (options.json) printJson({ prompt, ...result, seed: sampling.seed });
+  else print(streaming ? "" : result.text);
+  tell(result);
+}
+
+/** The options, with a seed where tokens are drawn. */
+function samplingOptions(options: GenerateCliOptions): SamplingOptions {
+  const { temperature, topK, topP, minP, repetitionPenalty, seed } = options;
+  const sampling = { temperature, topK, topP, minP, repetitionPenalty, seed };
+  const fresh = (): number => crypto.getRandomValues(new Uint32Array(1))[0];
+  return { ...sampling, seed: isSampled(sampling) ? (seed ?? fresh()) : undefined };
+}
+
+function tell({ finish, tokenIds, seconds }: Generation): void {
+  const rate = tokenIds.length > 1 ? `, ${((tokenIds.length - 1) / seconds.decode).toFixed(1)} a second` : "";
+  const cut = finish === "length" ? "; cut: --max-tokens allows more" : "";
+  note(`${tokenIds.length} tokens${rate}${cut}`);
+}

@@ -1,0 +1,21 @@
+import { resolveModel } from "../hub/resolve.js";
+import { ggufPaths } from "../node/model-files.js";
+import { note, progressBar } from "./output.js";
+
+/** What every command accepts for a model. */
+export const modelForms =
+  "checkpoint directory, GGUF file (or ENCODER.gguf,LLM.gguf), or OWNER/NAME[@REVISION] on the hub";
+
+/** The path of a model; one that has to be downloaded is, with a bar. */
+export async function findModel(model: string): Promise<string> {
+  if (ggufPaths(model)) return model;
+  let bar: ReturnType<typeof progressBar> | undefined;
+  try {
+    return await resolveModel(model, {
+      onNote: note,
+      onProgress: (done, total) => (bar ??= progressBar("downloading", total)).update(done),
+    });
+  } finally {
+    bar?.stop();
+  }
+}

@@ -1,0 +1,142 @@
+import { FunasrError } from "../errors.js";
+import type { Gpu, TensorData } from "../gpu/device.js";
+import type { Tensor } from "../gpu/tensor.js";
+import { notANumber } from "../kernels/argmax/argmax.js";
+import { takeRows } from "../kernels/copy-rows/copy-rows.js";
+import { embedding } from "../kernels/embedding/embedding.js";
+import { KvCache } from "../model/kv-cache.js";
+import { type Qwen3, lmHead, qwen3 } from "../model/qwen3.js";
+import { loopStart } from "./guards.js";
+
+/** Decoding was asked for what cannot be, or the model's scores are no numbers. */
+export class DecodeError extends FunasrError {}
+
+/** Why decoding ended: a stop token, the limit of new tokens, or a repeating cycle that was cut. */
+export type Finish = "stop" | "length" | "loop";
+
+export interface Decoded {
+  /** Without the stop token and, where a loop was cut, without its repeats. */
+  readonly tokenIds: readonly number[];
+  readonly finish: Finish;
+}
+
+export interface DecodeOptions {
+  readonly stopIds: ReadonlySet<number>;
+  /** New tokens of each sequence at most. */
+  readonly maxNewTokens: readonly number[];
+  /** Whether repeating cycles end a sequence. Default: true. */
+  readonly guardLoops?: boolean;
+  /** Called with each token that joins a sequence's result, as it comes. */
+  readonly onToken?: (sequence: number, id: number) => void;
+  /** Called once the prompt has been read and the first token is there. */
+  readonly onPrefill?: () => void;
+}
+
+/** What decoding starts from: packed prompts as the LLM sees them. */
+export interface EmbeddedPrompts {
+  /** Tokens of each. */
+  readonly lengths: readonly number[];
+  /** In the first step: [Σ lengths, D] f32. */
+  readonly embed: () => Tensor;
+}
+
+/** Chooses the next token of each sequence. */
+export interface Picker {
+  /**
+   * At the end of a step.
+   * @param logits  [sequences, V] f32
+   * @param ids     [sequences] u32, kept: where the next step finds the tokens
+   * @returns       what `pick` is to see
+   */
+  record(logits: Tensor, ids: Tensor): Tensor;
+  /**
+   * After the step: the token of each sequence, which is in `ids` from here on; `notANumber` where its scores are none.
+   * @param running  sequences that have not ended; the others' tokens are not used
+   */
+  pick(seen: TensorData, ids: Tensor, running: readonly boolean[]): ArrayLike<number>;
+}
+
+interface Sequence {
+  readonly tokenIds: number[];
+  finish?: Finish;
+}
+
+/** Takes in one more token; sets `finish` when the sequence ends with it. */
+function accept(sequence: Sequence, id: number, limit: number, options: DecodeOptions): boolean {
+  if (id === notANumber) {
+    throw new DecodeError(
+      `decode: token ${sequence.tokenIds.length}: expected finite scores, got NaN; the weights or the input are damaged`,
+    );
+  }
+  if (options.stopIds.has(id)) {
+    sequence.finish = "stop";
+    return false;
+  }
+  sequence.tokenIds.push(id);
+  const cut = options.guardLoops === false ? undefined : loopStart(sequence.tokenIds);
+  if (cut !== undefined) {
+    sequence.tokenIds.length = cut;
+    sequence.finish = "loop";
+  } else if (sequence.tokenIds.length >= limit) {
+    sequence.finish = "length";
+  }
+  return true;
+}
+
+/**
+ * Decodes a batch of prompts: one prefill, then one submit a token for all sequences.
+ * A sequence that has ended keeps its row until the last one ends, so that the steps stay the same.
+ */
+export async function decode(
+  gpu: Gpu,
+  llm: Qwen3,
+  { lengths, embed }: EmbeddedPrompts,
+  picker: Picker,
+  options: DecodeOptions,
+): Promise<Decoded[]> {
+  const { maxNewTokens } = options;
+  const sequences = lengths.map((): Sequence => ({ tokenIds: [] }));
+  const cache = new KvCache(
+    gpu,
+    llm.config,
+    lengths.map((length, i) => length + maxNewTokens[i]),
+  );
+  const ids = gpu.keep([lengths.length], "u32"); // the newest token of each sequence
+  const take = (seen: TensorData): void => {
+    const running = sequences.map(({ finish }) => !finish);
+    const picked = picker.pick(seen, ids, running);
+    for (const [i, sequence] of sequences.entries()) {
+      if (sequence.finish) continue;
+      if (accept(sequence, picked[i], maxNewTokens[i], options)) options.onToken?.(i, picked[i]);
+    }
+  };
+  try {
+    const [first] = await gpu.step(() => {
+      const hidden = qwen3(gpu, llm, embed(), cache.append(lengths), cache);
+      return [picker.record(lmHead(gpu, llm, takeRows(gpu, hidden, lastRows(lengths))), ids)];
+    });
+    options.onPrefill?.();
+    take(first);
+    while (sequences.some(({ finish }) => !finish)) {
+      const [next] = await gpu.step(() => {
+        const ended = sequences.map(({ finish }) => finish !== undefined);
+        const rows = cache.append(
+          lengths.map(() => 1),
+          ended,
+        );
+        const hidden = qwen3(gpu, llm, embedding(gpu, ids, llm.embedTokens), rows, cache);
+        return [picker.record(lmHead(gpu, llm, hidden), ids)];
+      });
+      take(next);
+    }
+  } finally {
+    cache.free();
+    gpu.free(ids);
+  }
+  return sequences.map(({ tokenIds, finish }) => ({ tokenIds, finish: finish! }));
+}
+
+function lastRows(lengths: readonly number[]): number[] {
+  let row = -1;
+  return lengths.map((length) => (row += length));
+}

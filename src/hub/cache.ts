@@ -1,0 +1,168 @@
+import { isObject, show } from "../json.js";
+import { copyFile, link, mkdir, readFile, readdir, rename, rm, stat, symlink } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+
+import { parseJsonObject } from "../checkpoint/json.js";
+import { isPlainName } from "../checkpoint/source.js";
+import { writeFileAtomic } from "../node/files.js";
+import { HubError, errorCode, quoted } from "./errors.js";
+import { isCommit } from "./name.js";
+
+/** One file of a repository at a commit, as the hub lists it. */
+export interface HubFile {
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Id of the git blob: SHA-1 of the content, or of the pointer to it where `sha256` is set. */
+  readonly oid: string;
+  /** Of the content; set for files in large-file storage. */
+  readonly sha256?: string;
+}
+
+/** By path. */
+export type HubTree = ReadonlyMap<string, HubFile>;
+
+const MAX_TREE_BYTES = 16_000_000;
+
+/** One repository's directory in the cache that all Hugging Face programs share: blobs, refs, snapshots, trees. */
+export class RepoCache {
+  readonly directory: string;
+  readonly lockFile: string;
+
+  constructor(cacheDir: string, repo: string) {
+    const folder = `models--${repo.replace("/", "--")}`;
+    this.directory = join(cacheDir, folder);
+    this.lockFile = join(cacheDir, ".locks", folder, "funasr-webgpu.lock");
+  }
+
+  snapshot(commit: string): string {
+    return join(this.directory, "snapshots", commit);
+  }
+
+  /** Where a file's content lies, under the name that Python gives it: the hub's etag. */
+  blob({ oid, sha256 }: HubFile): string {
+    return join(this.directory, "blobs", sha256 ?? oid);
+  }
+
+  /** The commit that a branch or tag had when it was last asked for. */
+  async commit(revision: string): Promise<string | undefined> {
+    if (isCommit(revision)) return revision;
+    const text = await readIfThere(join(this.directory, "refs", revision));
+    return text !== undefined && isCommit(text.trim()) ? text.trim() : undefined;
+  }
+
+  async writeCommit(revision: string, commit: string): Promise<void> {
+    if (revision === commit || (await this.commit(revision)) === commit) return;
+    const path = join(this.directory, "refs", revision);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFileAtomic(path, [new TextEncoder().encode(commit)]);
+  }
+
+  /** The listing that this or another program kept of a commit, which never changes; undefined where it is none of ours. */
+  async tree(commit: string): Promise<HubTree | undefined> {
+    const path = this.treePath(commit);
+    const bytes = await sizeOf(path);
+    if (bytes === undefined || bytes > MAX_TREE_BYTES) return undefined;
+    try {
+      const { format_version: version, files } = parseJsonObject(
+        await readFile(path, "utf8"),
+        path,
+        "content",
+      );
+      if (version !== 1 || !isObject(files)) return undefined;
+      const entries = Object.entries(files).map(([name, entry]) => keptFile(name, entry));
+      return new Map(entries.map((file) => [file.path, file]));
+    } catch {
+      return undefined; // damaged: the hub is asked again
+    }
+  }
+
+  async writeTree(commit: string, tree: HubTree): Promise<void> {
+    const path = this.treePath(commit);
+    const files = Object.fromEntries(
+      [...tree.values()].map(({ path: name, size, oid, sha256 }) => [
+        name,
+        { size, blob_id: oid, ...(sha256 && { lfs_sha256: sha256, lfs_size: size }) },
+      ]),
+    );
+    await mkdir(dirname(path), { recursive: true });
+    await writeFileAtomic(path, [
+      new TextEncoder().encode(JSON.stringify({ format_version: 1, files }, undefined, 1)),
+    ]);
+  }
+
+  /** The files that a snapshot holds, with slashes; links to nothing left out. */
+  async list(commit: string): Promise<string[]> {
+    const root = this.snapshot(commit);
+    const entries = await readdir(root, { recursive: true, withFileTypes: true }).catch(() => []);
+    const paths = entries.filter((e) => !e.isDirectory()).map((e) => join(e.parentPath, e.name));
+    const sizes = await Promise.all(paths.map(sizeOf));
+    return paths
+      .filter((_, i) => sizes[i] !== undefined)
+      .map((path) => relative(root, path).replaceAll("\\", "/"));
+  }
+
+  /** True where the snapshot has the file, whole. */
+  async holds(commit: string, file: HubFile): Promise<boolean> {
+    return (await sizeOf(join(this.snapshot(commit), file.path))) === file.size;
+  }
+
+  /** Puts a blob into a snapshot by a relative link, so that the cache may move. */
+  async link(commit: string, file: HubFile, symbolic: boolean): Promise<void> {
+    const path = join(this.snapshot(commit), file.path);
+    const unfinished = `${path}.${process.pid}.part`;
+    await mkdir(dirname(path), { recursive: true });
+    await rm(unfinished, { force: true });
+    const blob = this.blob(file);
+    const hard = (): Promise<void> => link(blob, unfinished).catch(() => copyFile(blob, unfinished));
+    if (symbolic) await symlink(relative(dirname(path), blob), unfinished).catch(hard);
+    else await hard();
+    await rename(unfinished, path);
+    await rm(unfinished, { force: true }); // still there where both were names of one file
+  }
+
+  private treePath(commit: string): string {
+    return join(this.directory, "trees", `${commit}.json`);
+  }
+}
+
+/** A file of a listing, checked: its names become paths on this machine. @throws HubError */
+export function checkFile(file: { readonly [field in keyof HubFile]?: unknown }): HubFile {
+  const { path, size, oid, sha256 } = file;
+  const sound =
+    typeof path === "string" &&
+    path.length <= 1000 &&
+    path.split("/").every((part) => isPlainName(part)) &&
+    Number.isSafeInteger(size) &&
+    (size as number) >= 0 &&
+    typeof oid === "string" &&
+    isCommit(oid) &&
+    (sha256 === undefined || (typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256)));
+  if (sound) return file as HubFile;
+  const got = typeof path === "string" ? quoted(path) : show(path);
+  throw new HubError(
+    `the hub's listing: expected plain paths, sizes and hashes, got others at ${got}; nothing of it is kept`,
+  );
+}
+
+/** Bytes of a file, links followed, or undefined. */
+export async function sizeOf(path: string): Promise<number | undefined> {
+  return stat(path).then(
+    (s) => (s.isFile() ? s.size : undefined),
+    () => undefined,
+  );
+}
+
+function keptFile(path: string, entry: unknown): HubFile {
+  const { size, blob_id: oid, lfs_sha256: sha256, lfs_size: lfsSize } = isObject(entry) ? entry : {};
+  return checkFile({ path, size: lfsSize ?? size, oid, ...(sha256 !== undefined && { sha256 }) });
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR", "EISDIR"].includes(errorCode(error) ?? "")) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,191 @@
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import {
+  commit,
+  otherCommit,
+  expectWhole,
+  files,
+  needed,
+  repo,
+  text,
+  useBench,
+  weights,
+} from "../../test/helpers/hub-bench.js";
+import { gitSha1, sha256 } from "../../test/helpers/hub-server.js";
+import { downloadFiles } from "./download.js";
+
+// A model is had by its name from a hub on loopback: whole and checked, and never twice.
+
+const bench = useBench();
+
+describe("download", () => {
+  test("the files that a checkpoint needs, in the layout of the shared cache, and no other", async () => {
+    const notes: string[] = [];
+    const path = await bench().get(repo, { onNote: (note) => notes.push(note) });
+    expect(path).toBe(join(bench().storage, "snapshots", commit));
+    expectWhole(path);
+    expect(readdirSync(path).sort()).toEqual(needed);
+    expect(readlinkSync(join(path, "model.safetensors"))).toBe(`../../blobs/${sha256(weights)}`);
+    expect(readlinkSync(join(path, "config.json"))).toBe(`../../blobs/${gitSha1(files.get("config.json")!)}`);
+    expect(readFileSync(join(bench().storage, "refs", "main"), "utf8")).toBe(commit);
+    expect(readdirSync(join(bench().storage, "blobs")).length).toBe(3);
+    expect(readdirSync(join(bench().home, "hub", ".locks", "models--owner--tiny-model"))).toEqual([]);
+    expect(notes).toEqual([`downloading ${repo}: 3 files, 402.0 kB, into ${bench().storage}`]);
+  });
+
+  test("a second time: one call, no file; by commit: no call at all", async () => {
+    const path = await bench().get();
+    bench().server.asked.length = 0;
+    expect(await bench().get()).toBe(path);
+    expect(bench().server.asked.map(({ url }) => url.split("?")[0])).toEqual([
+      `/api/models/${repo}/revision/main`,
+    ]);
+    bench().server.asked.length = 0;
+    expect(await bench().get(`${repo}@${commit}`)).toBe(path);
+    expect(bench().server.asked).toEqual([]);
+  });
+
+  test("a tag; what its commit shares with another is not loaded again", async () => {
+    await bench().get();
+    bench().server.asked.length = 0;
+    const path = await bench().get(`${repo}@v1.0`);
+    expect(path).toBe(join(bench().storage, "snapshots", otherCommit));
+    expectWhole(path);
+    expect(bench().server.downloads("model.safetensors")).toEqual([]);
+    expect(readFileSync(join(bench().storage, "refs", "v1.0"), "utf8")).toBe(otherCommit);
+  });
+
+  test("main moves on: the new commit is had, the old one stays", async () => {
+    await bench().get();
+    const config = text('{"model_type":"fun_asr_nano","new":1}');
+    bench().server.repos.set(repo, {
+      files: new Map(files).set("config.json", config),
+      refs: { main: otherCommit },
+    });
+    const path = await bench().get();
+    expect(readFileSync(join(path, "config.json")).equals(config)).toBe(true);
+    expect(readdirSync(join(bench().storage, "snapshots")).sort()).toEqual([commit, otherCommit]);
+    expect(bench().server.downloads("model.safetensors").length).toBe(1);
+  });
+
+  test("a listing in pages, a path in a directory, an empty file, names to be escaped", async () => {
+    bench().server.pageSize = 2;
+    const odd = new Map([...files, ["a b/c#d?.json", text("{}")], ["a b/empty.json", text("")]]);
+    bench().server.repos.set(repo, { files: odd, refs: { main: commit } });
+    const path = await downloadFiles({ repo, revision: "main" }, () => ["a b/c#d?.json", "a b/empty.json"], {
+      env: bench().env,
+    });
+    expect(readFileSync(join(path, "a b", "c#d?.json"), "utf8")).toBe("{}");
+    expect(statSync(join(path, "a b", "empty.json")).size).toBe(0);
+    expect(readlinkSync(join(path, "a b", "c#d?.json"))).toBe(`../../../blobs/${gitSha1(text("{}"))}`);
+  });
+
+  test("progress rises to the whole as a slow server sends", async () => {
+    bench().server.faults.set("model.safetensors", { pace: { bytes: 50_000, ms: 20 } });
+    const seen: number[] = [];
+    let whole = 0;
+    await bench().get(repo, { onProgress: (done, total) => (seen.push(done), (whole = total)) });
+    expect(whole).toBe(needed.reduce((sum, name) => sum + files.get(name)!.length, 0));
+    expect(seen.at(-1)).toBe(whole);
+    expect(seen.length).toBeGreaterThan(8);
+    expect(seen).toEqual([...seen].sort((a, b) => a - b));
+  });
+
+  test("links where symbolic ones are refused are hard ones", async () => {
+    const path = await bench().get(repo, { env: { ...bench().env, HF_HUB_DISABLE_SYMLINKS: "1" } });
+    expect(lstatSync(join(path, "model.safetensors")).isSymbolicLink()).toBe(false);
+    expect(statSync(join(path, "model.safetensors")).ino).toBe(statSync(bench().blob).ino);
+    expectWhole(path);
+  });
+});
+
+describe("a directory wins", () => {
+  test("over a hub name, without any call", async () => {
+    const inside = mkdtempSync(join(bench().root, "cwd-"));
+    mkdirSync(join(inside, repo), { recursive: true });
+    const before = process.cwd();
+    process.chdir(inside);
+    try {
+      expect(await bench().get()).toBe(repo);
+    } finally {
+      process.chdir(before);
+    }
+    expect(bench().server.asked).toEqual([]);
+  });
+
+  test.each([
+    "./owner/name",
+    "../x",
+    "/no/such/directory",
+    "one",
+    "a/b/c",
+    "a/b@",
+    "a--b/c",
+    "a/b@x..y",
+    "a/b@-x",
+    "",
+  ])("%j is neither", async (model) => {
+    expect(await bench().refused(model)).toBe(
+      `${JSON.stringify(model)}: expected a model directory or a hub name OWNER/NAME[@REVISION], got neither; check the path`,
+    );
+    expect(bench().server.asked).toEqual([]);
+  });
+});
+
+describe("offline", () => {
+  test("with a copy: no call; without: told; with a half: told", async () => {
+    bench().env.HF_HUB_OFFLINE = "1";
+    const missing =
+      "owner/tiny-model: no whole copy in the cache HOME/hub, and HF_HUB_OFFLINE is set; unset it to download, or give a model directory";
+    expect(await bench().refused()).toBe(missing);
+    const path = await bench().get(repo, { env: { ...bench().env, HF_HUB_OFFLINE: "0" } });
+    bench().server.asked.length = 0;
+    expect(await bench().get()).toBe(path);
+    expect(await bench().get(`${repo}@${commit}`)).toBe(path);
+    expect((await bench().refused(`${repo}@v1.0`)).startsWith("owner/tiny-model@v1.0: no whole copy")).toBe(
+      true,
+    );
+    rmSync(join(path, "model.safetensors"));
+    expect(await bench().refused()).toBe(missing);
+    expect(bench().server.asked).toEqual([]);
+  });
+
+  test("the hub is out of order: the copy is used and it is said; without one it is an error", async () => {
+    bench().server.apiStatus = 502;
+    expect(await bench().refused()).toBe(
+      "owner/tiny-model: HOST cannot be reached (status 502); check the network and HF_ENDPOINT, or give a model directory",
+    );
+    bench().server.apiStatus = undefined;
+    const path = await bench().get();
+    bench().server.apiStatus = 502;
+    const notes: string[] = [];
+    expect(await bench().get(repo, { onNote: (note) => notes.push(note) })).toBe(path);
+    expect(notes.length).toBe(1);
+    expect(notes[0]).toContain("(status 502)");
+    expect(notes[0]).toMatch(/; using the copy in the cache$/);
+  });
+
+  test("a cache on a read-only disk serves what it has", async () => {
+    const path = await bench().get();
+    const before = tree(join(bench().home, "hub"));
+    expect(await bench().get()).toBe(path);
+    expect(tree(join(bench().home, "hub"))).toEqual(before); // nothing is written, not even touched
+  });
+});
+
+/** Every path below with its time of change. */
+function tree(path: string): string[] {
+  return readdirSync(path, { recursive: true, encoding: "utf8" })
+    .sort()
+    .map((name) => `${name} ${lstatSync(join(path, name)).mtimeMs}`);
+}

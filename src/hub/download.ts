@@ -1,0 +1,189 @@
+import { mkdir, rename, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { type HubFile, type HubTree, RepoCache, sizeOf } from "./cache.js";
+import { HubError, HubUnreachableError, errorCode, quoted, size } from "./errors.js";
+import { fetchCommit, fetchTree } from "./listing.js";
+import { withLock } from "./lock.js";
+import { type HubName, isCommit } from "./name.js";
+import { type Patience, type Purpose, label, patience as usual } from "./requests.js";
+import { type Environment, hubSettings } from "./settings.js";
+import { downloadPart } from "./transfer.js";
+
+export interface HubOptions {
+  /** Default: process.env. */
+  readonly env?: Environment;
+  /** Bytes that are there of all that are needed; called as they come. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** One line for the person who waits. */
+  readonly onNote?: (text: string) => void;
+  readonly patience?: Partial<Patience>;
+}
+
+/** Which files of a repository are wanted. @throws HubError  what is needed is not there */
+export type Select = (paths: readonly string[], name: string) => readonly string[];
+
+/**
+ * The directory of a repository's files in the cache, after downloading what is not there yet. A commit whose files are all
+ * there costs no network call; a branch or tag costs one, and none with HF_HUB_OFFLINE.
+ * @throws HubError
+ */
+export async function downloadFiles(
+  name: HubName,
+  select: Select,
+  options: HubOptions = {},
+): Promise<string> {
+  const { HUB_URL } = await import("@huggingface/hub");
+  const settings = await hubSettings(options.env ?? process.env, HUB_URL);
+  const job: Job = {
+    purpose: { settings, name },
+    cache: new RepoCache(settings.cacheDir, name.repo),
+    select,
+    options,
+    patience: { ...usual, ...options.patience },
+  };
+  if (settings.offline || isCommit(name.revision)) {
+    const cached = await cachedSnapshot(job, settings.offline);
+    if (cached) return cached;
+    if (settings.offline) throw notCached(job);
+  }
+  try {
+    return await currentSnapshot(job);
+  } catch (error) {
+    if (!(error instanceof HubUnreachableError)) throw explainDisk(job, error);
+    const cached = await cachedSnapshot(job, true);
+    if (!cached) throw error;
+    options.onNote?.(`${error.message}; using the copy in the cache`);
+    return cached;
+  }
+}
+
+interface Job {
+  readonly purpose: Purpose;
+  readonly cache: RepoCache;
+  readonly select: Select;
+  readonly options: HubOptions;
+  readonly patience: Patience;
+}
+
+/** The snapshot that the cache holds whole. Without a kept listing only the selection can judge it, which `trust` allows. */
+async function cachedSnapshot({ cache, purpose, select }: Job, trust: boolean): Promise<string | undefined> {
+  const commit = await cache.commit(purpose.name.revision);
+  if (commit === undefined) return undefined;
+  const tree = await cache.tree(commit);
+  if (!tree && !trust) return undefined;
+  const paths = tree ? [...tree.keys()] : await cache.list(commit);
+  if (paths.length === 0) return undefined;
+  const wanted = select(paths, label(purpose.name));
+  if (tree && (await missing(cache, commit, pick(tree, wanted, purpose))).length > 0) return undefined;
+  return cache.snapshot(commit);
+}
+
+/** The snapshot of what the hub has now. */
+async function currentSnapshot(job: Job): Promise<string> {
+  const { cache, purpose, select, patience } = job;
+  const { name } = purpose;
+  const brief = { ...patience, tries: Math.min(3, patience.tries) }; // the cache or a person waits for the answer
+  const commit = isCommit(name.revision) ? name.revision : await fetchCommit(purpose, brief);
+  const kept = await cache.tree(commit);
+  const tree = kept ?? (await fetchTree(purpose, commit, brief));
+  const wanted = pick(tree, select([...tree.keys()], label(name)), purpose);
+  if ((await missing(cache, commit, wanted)).length > 0) {
+    const onWait = (holder: string): void =>
+      job.options.onNote?.(`${label(name)}: ${holder} is downloading it; waiting`);
+    await withLock(cache.lockFile, () => fetchMissing(job, commit, wanted), { onWait });
+  }
+  if (!kept) await cache.writeTree(commit, tree);
+  await cache.writeCommit(name.revision, commit);
+  return cache.snapshot(commit);
+}
+
+/** Blobs first, links last: a snapshot that this function began is never seen half there. */
+async function fetchMissing(job: Job, commit: string, wanted: readonly HubFile[]): Promise<void> {
+  const { cache, purpose, options } = job;
+  const absent = await missing(cache, commit, wanted); // again: another process may have been at it
+  const blobs = new Map(absent.map((file) => [cache.blob(file), file]));
+  for (const [blob, file] of blobs) {
+    if ((await sizeOf(blob)) === file.size) blobs.delete(blob);
+  }
+  const total = [...blobs.values()].reduce((sum, file) => sum + file.size, 0);
+  if (blobs.size > 0) {
+    await mkdir(join(cache.directory, "blobs"), { recursive: true });
+    await checkSpace(job, [...blobs.keys()], total);
+    options.onNote?.(
+      `downloading ${label(purpose.name)}: ${blobs.size} file${blobs.size === 1 ? "" : "s"}, ${size(total)}, into ${cache.directory}`,
+    );
+  }
+  let before = 0;
+  for (const file of blobs.values()) {
+    await fetchBlob(job, commit, file, (done) => options.onProgress?.(before + done, total));
+    before += file.size;
+  }
+  for (const file of absent) await cache.link(commit, file, purpose.settings.symlinks);
+}
+
+async function fetchBlob(
+  { cache, purpose, patience }: Job,
+  commit: string,
+  file: HubFile,
+  onBytes: (done: number) => void,
+): Promise<void> {
+  const blob = cache.blob(file);
+  const part = `${blob}.incomplete`;
+  const path = file.path.split("/").map(encodeURIComponent).join("/");
+  const url = `${purpose.settings.endpoint}/${purpose.name.repo}/resolve/${commit}/${path}`;
+  await downloadPart({ purpose: { ...purpose, path: file.path }, file, url, part, patience, onBytes });
+  await rename(part, blob);
+}
+
+async function missing(cache: RepoCache, commit: string, wanted: readonly HubFile[]): Promise<HubFile[]> {
+  const held = await Promise.all(wanted.map((file) => cache.holds(commit, file)));
+  return wanted.filter((_, i) => !held[i]);
+}
+
+function pick(tree: HubTree, paths: readonly string[], { name }: Purpose): HubFile[] {
+  return paths.map((path) => {
+    const file = tree.get(path);
+    if (file) return file;
+    throw new HubError(
+      `${label(name, quoted(path))}: no such file in the repository; check the name and the revision`,
+    );
+  });
+}
+
+/** Tells of a disk that is too small before it is full. @throws HubError */
+async function checkSpace({ cache, purpose }: Job, blobs: readonly string[], total: number): Promise<void> {
+  const kept = await Promise.all(blobs.map((blob) => sizeOf(`${blob}.incomplete`)));
+  const needed = total - kept.reduce<number>((sum, bytes) => sum + (bytes ?? 0), 0);
+  const disk = await statfs(cache.directory).catch(() => undefined);
+  if (!disk || disk.bavail * disk.bsize >= needed) return;
+  throw new HubError(
+    `${label(purpose.name)}: expected ${size(needed)} free in ${cache.directory}, got ${size(disk.bavail * disk.bsize)}; make room, or set HF_HOME to a directory on another disk`,
+  );
+}
+
+function notCached({ purpose }: Job): HubError {
+  const { name, settings } = purpose;
+  return new HubError(
+    `${label(name)}: no whole copy in the cache ${settings.cacheDir}, and HF_HUB_OFFLINE is set; unset it to download, or give a model directory`,
+  );
+}
+
+/** What the system says of the cache's disk, with what to do. */
+function explainDisk({ purpose }: Job, cause: unknown): unknown {
+  const { name, settings } = purpose;
+  const code = errorCode(cause);
+  if (cause instanceof HubError || code === undefined) return cause;
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new HubError(
+      `${label(name)}: the disk of ${settings.cacheDir} is full (${code}); make room and run the command again (it goes on where it stopped), or set HF_HOME to a directory on another disk`,
+      { cause },
+    );
+  }
+  if (["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"].includes(code)) {
+    return new HubError(
+      `${label(name)}: the cache ${settings.cacheDir} cannot be written (${code}); set HF_HOME to a directory that you may write`,
+      { cause },
+    );
+  }
+  return cause;
+}

@@ -1,0 +1,91 @@
+import { type HubFile, type HubTree, checkFile } from "./cache.js";
+import { HubError } from "./errors.js";
+import { isCommit } from "./name.js";
+import { type Patience, type Purpose, body, get, label, persist, unreachable } from "./requests.js";
+
+const MAX_ANSWER_BYTES = 16_000_000;
+const MAX_FILES = 10_000;
+
+/** The commit that a branch, tag or commit id stands for now. */
+export async function fetchCommit(purpose: Purpose, patience: Patience): Promise<string> {
+  const { modelInfo } = await import("@huggingface/hub");
+  const { settings, name } = purpose;
+  const info = await persist(patience, () =>
+    sensible(
+      purpose,
+      modelInfo({
+        name: name.repo,
+        revision: name.revision,
+        hubUrl: settings.endpoint,
+        additionalFields: ["sha"],
+        fetch: answers(purpose, patience),
+      }),
+    ),
+  );
+  if (typeof info.sha === "string" && isCommit(info.sha)) return info.sha;
+  throw strange(purpose, "a commit id");
+}
+
+/** Every file of the repository at a commit. */
+export async function fetchTree(purpose: Purpose, commit: string, patience: Patience): Promise<HubTree> {
+  const { listFiles } = await import("@huggingface/hub");
+  const { settings, name } = purpose;
+  const list = async (): Promise<HubTree> => {
+    const files = new Map<string, HubFile>();
+    const entries = listFiles({
+      repo: { type: "model", name: name.repo },
+      recursive: true,
+      revision: commit,
+      hubUrl: settings.endpoint,
+      fetch: answers(purpose, patience),
+    });
+    for await (const { type, path, size, oid, lfs } of entries) {
+      if (type === "directory") continue;
+      if (files.size === MAX_FILES) throw strange(purpose, `at most ${MAX_FILES} files`);
+      files.set(path, checkFile({ path, size: lfs?.size ?? size, oid, ...(lfs && { sha256: lfs.oid }) }));
+    }
+    return files;
+  };
+  return persist(patience, () => sensible(purpose, list()));
+}
+
+/** The client trusts the shape of the JSON it gets: where that is another, it fails in ways of its own. */
+async function sensible<T>(purpose: Purpose, answer: Promise<T>): Promise<T> {
+  return answer.catch((cause: unknown) => {
+    throw cause instanceof HubError ? cause : strange(purpose, "the hub's JSON", { cause });
+  });
+}
+
+/** What the client fetches with: our token, errors and patience, and answers that are JSON of a bounded size. */
+function answers(purpose: Purpose, { stallMs }: Patience): typeof fetch {
+  return async (input, init) => {
+    const url = input instanceof Request ? input.url : String(input);
+    const response = await get(purpose, url, { ...init, signal: AbortSignal.timeout(stallMs) });
+    const pieces: Uint8Array[] = [];
+    let length = 0;
+    try {
+      for await (const piece of body(response)) {
+        length += piece.length;
+        if (length > MAX_ANSWER_BYTES) throw strange(purpose, `at most ${MAX_ANSWER_BYTES} bytes`);
+        pieces.push(piece);
+      }
+    } catch (cause) {
+      throw cause instanceof HubError ? cause : unreachable(purpose, "the answer broke off", { cause });
+    }
+    const text = Buffer.concat(pieces).toString("utf8");
+    try {
+      JSON.parse(text);
+    } catch (cause) {
+      throw strange(purpose, "JSON", { cause });
+    }
+    return new Response(text, { status: response.status, headers: response.headers });
+  };
+}
+
+function strange({ settings, name }: Purpose, expected: string, options?: ErrorOptions): HubError {
+  const { host } = new URL(settings.endpoint);
+  return new HubError(
+    `${label(name)}: expected ${expected} from ${host}, got something else; check that HF_ENDPOINT is a hub`,
+    options,
+  );
+}

@@ -1,0 +1,175 @@
+import { type Hash, createHash } from "node:crypto";
+import { type FileHandle, constants, open, rm } from "node:fs/promises";
+import type { HubFile } from "./cache.js";
+import { HubError } from "./errors.js";
+import { type Patience, type Purpose, body, get, label, persist, unreachable } from "./requests.js";
+
+export interface Transfer {
+  readonly purpose: Purpose;
+  readonly file: HubFile;
+  readonly url: string;
+  /** Where the bytes gather; what is there already is kept. */
+  readonly part: string;
+  readonly patience: Patience;
+  /** Bytes of the file that are there now; falls where the part has to be begun again. */
+  readonly onBytes: (done: number) => void;
+}
+
+const PIECE = 1 << 20;
+
+/**
+ * Downloads one file into `part`, going on after what is there, and checks its size and hash: SHA-256 for large-file storage, git's
+ * SHA-1 for the rest. (The client's own downloadFileToCacheDir begins anew each time, checks nothing and reports no progress.)
+ * @throws HubError  refused, unreachable, of another size, or with another hash: then the part is deleted
+ */
+export async function downloadPart(transfer: Transfer): Promise<void> {
+  const { part, file } = transfer;
+  const handle = await open(part, constants.O_RDWR | constants.O_CREAT); // made if missing, never cut
+  try {
+    const state = new Part(handle, transfer);
+    await state.readKept();
+    let before = state.done;
+    await persist(
+      transfer.patience,
+      () => fetchRest(state, transfer),
+      () => {
+        const moved = state.done > before;
+        before = state.done;
+        return moved;
+      },
+    );
+    const got = state.hash.digest("hex");
+    if (got !== (file.sha256 ?? file.oid)) throw new DamagedError(wrongHash(transfer, got));
+    await handle.sync();
+  } catch (error) {
+    if (error instanceof DamagedError) await rm(part, { force: true });
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The bytes are not those of the listing, so they are of no use to a later run. */
+class DamagedError extends HubError {}
+
+/** The bytes that are there, and their hash so far. */
+class Part {
+  done = 0;
+  hash: Hash;
+
+  constructor(
+    private readonly handle: FileHandle,
+    private readonly transfer: Transfer,
+  ) {
+    this.hash = newHash(transfer.file);
+  }
+
+  /** Takes up what an earlier run left. */
+  async readKept(): Promise<void> {
+    const { size } = await this.handle.stat();
+    if (size > this.transfer.file.size) await this.handle.truncate(0);
+    else {
+      const buffer = new Uint8Array(Math.min(PIECE, size));
+      while (this.done < size) {
+        const { bytesRead } = await this.handle.read(
+          buffer,
+          0,
+          Math.min(buffer.length, size - this.done),
+          this.done,
+        );
+        if (bytesRead === 0) break;
+        this.take(buffer.subarray(0, bytesRead));
+      }
+    }
+    this.transfer.onBytes(this.done);
+  }
+
+  async append(bytes: Uint8Array): Promise<void> {
+    for (let written = 0; written < bytes.length;) {
+      const { bytesWritten } = await this.handle.write(
+        bytes,
+        written,
+        bytes.length - written,
+        this.done + written,
+      );
+      written += bytesWritten;
+    }
+    this.take(bytes);
+    this.transfer.onBytes(this.done);
+  }
+
+  async restart(): Promise<void> {
+    await this.handle.truncate(0);
+    this.done = 0;
+    this.hash = newHash(this.transfer.file);
+    this.transfer.onBytes(0);
+  }
+
+  private take(bytes: Uint8Array): void {
+    this.hash.update(bytes);
+    this.done += bytes.length;
+  }
+}
+
+async function fetchRest(part: Part, { purpose, file, url, patience }: Transfer): Promise<void> {
+  if (part.done === file.size) return;
+  const control = new AbortController();
+  const stall = setTimeout(() => control.abort(), patience.stallMs);
+  try {
+    const headers: Record<string, string> = part.done > 0 ? { range: `bytes=${part.done}-` } : {};
+    const response = await get(purpose, url, { headers, signal: control.signal });
+    if (response.status !== 206 && part.done > 0) await part.restart(); // the server does not know ranges
+    checkOffer(response, part.done, purpose, file);
+    try {
+      for await (const chunk of body(response)) {
+        stall.refresh();
+        if (part.done + chunk.length > file.size) throw new DamagedError(wrongSize(purpose, file, "more"));
+        await part.append(chunk);
+      }
+    } catch (cause) {
+      if (!isBroken(cause)) throw cause;
+      throw unreachable(
+        purpose,
+        control.signal.aborted ? `no byte for ${patience.stallMs / 1000} s` : "the connection broke",
+        { cause },
+      );
+    }
+    if (part.done < file.size)
+      throw unreachable(purpose, `the answer ended after ${part.done} of ${file.size} bytes`);
+  } finally {
+    clearTimeout(stall);
+    control.abort(); // lets go of a body that was not read to its end
+  }
+}
+
+/** True for what fetch throws when a stream ends early or is aborted; errors of the disk have a system call. */
+function isBroken(error: unknown): boolean {
+  return error instanceof DOMException || (error instanceof TypeError && !("syscall" in error));
+}
+
+function checkOffer(response: Response, from: number, purpose: Purpose, file: HubFile): void {
+  if (response.status === 206 || response.status === 416) {
+    const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
+    if (range && Number(range[1]) === from && (range[2] === "*" || Number(range[2]) === file.size)) return;
+    throw new DamagedError(
+      wrongSize(purpose, file, response.status === 416 ? "fewer" : "a range of another file"),
+    );
+  }
+  const length = response.headers.get("content-length");
+  if (length === null || response.headers.has("content-encoding") || Number(length) === file.size) return;
+  throw new DamagedError(wrongSize(purpose, file, length));
+}
+
+function wrongSize(purpose: Purpose, file: HubFile, got: string): string {
+  return `${label(purpose.name, file.path)}: expected ${file.size} bytes, got ${got}; what was there is deleted: run the command again, and if it repeats, something between here and the hub changes files`;
+}
+
+function wrongHash({ purpose, file }: Transfer, got: string): string {
+  const kind = file.sha256 ? "SHA-256" : "git SHA-1";
+  const want = file.sha256 ?? file.oid;
+  return `${label(purpose.name, file.path)}: expected ${kind} ${want.slice(0, 12)}…, got ${got.slice(0, 12)}…; what was there is deleted: run the command again, and if it repeats, something between here and the hub changes files`;
+}
+
+function newHash({ sha256, size }: HubFile): Hash {
+  return sha256 ? createHash("sha256") : createHash("sha1").update(`blob ${size}\0`);
+}

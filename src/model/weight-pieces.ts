@@ -1,0 +1,94 @@
+import { GGML_BLOCKS, type GgmlType, isGgmlType } from "../checkpoint/container.js";
+import { type Dtype, fromFloat32, toFloat32 } from "../checkpoint/dtypes.js";
+import { dequantizeBlocks } from "../checkpoint/ggml-blocks.js";
+import { quantizeQ4, quantizeQ8 } from "../checkpoint/quantize.js";
+import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+
+/** Part of a matrix in its GPU format; lengths are multiples of 4 bytes. */
+export interface WeightPiece {
+  readonly weights: Uint8Array<ArrayBuffer>;
+  /** q8 only. */
+  readonly scales?: Uint8Array<ArrayBuffer>;
+}
+
+/** The format that keeps a stored type as it is. Q5_K and Q6_K have none: the next with as many bits takes them. */
+const kept: Partial<Record<Dtype | GgmlType, WeightFormat>> = {
+  F32: "f32",
+  BF16: "bf16",
+  F16: "f16",
+  Q8_0: "q8",
+  Q6_K: "q8",
+  Q5_K: "q8",
+  Q4_K: "q4",
+};
+
+const dtypeOf = { f32: "F32", bf16: "BF16", f16: "F16" } as const;
+
+/**
+ * The format of a matrix on the GPU: the one asked for, else the stored one. Rows that are no whole blocks of it (the stem's 560
+ * columns in q8, the adaptor's narrow ones in q4) have the next finer one: q4, q8, bf16.
+ * @returns undefined for a stored type that is no weight
+ */
+export function weightFormat(
+  dtype: Dtype | GgmlType,
+  columns: number,
+  wanted?: WeightFormat,
+): WeightFormat | undefined {
+  const asStored = kept[dtype];
+  const format = asStored && (wanted ?? asStored);
+  if (!format || columns % weightBlocks[format].columns === 0) return format;
+  return format === "q4" && columns % weightBlocks.q8.columns === 0 ? "q8" : "bf16";
+}
+
+/** Values of the smallest part that converts by itself. */
+export function valuesPerUnit(dtype: Dtype | GgmlType, format: WeightFormat): number {
+  return Math.max(isGgmlType(dtype) ? GGML_BLOCKS[dtype].values : 1, weightBlocks[format].columns);
+}
+
+/** Stored values → f32. */
+export function storedToFloat32(bytes: Uint8Array, dtype: Dtype | GgmlType, file: string): Float32Array {
+  return isGgmlType(dtype) ? dequantizeBlocks(bytes, dtype, file) : toFloat32(bytes, dtype, file);
+}
+
+/**
+ * Stored bytes → the GPU's format. Bits stay where both are the same: F32, BF16, F16, Q8_0 in q8, Q4_K in q4.
+ * @param bytes  a whole number of units (valuesPerUnit)
+ */
+export function convertPiece(
+  bytes: Uint8Array,
+  dtype: Dtype | GgmlType,
+  format: WeightFormat,
+  file = "bytes",
+): WeightPiece {
+  if (dtype === "Q8_0" && format === "q8") return splitQ8(bytes);
+  if (dtype === "Q4_K" && format === "q4") return { weights: wholeWords(bytes) };
+  if (format !== "q8" && format !== "q4" && dtypeOf[format] === dtype) return { weights: wholeWords(bytes) };
+  const values = storedToFloat32(bytes, dtype, file);
+  if (format === "q4") return { weights: quantizeQ4(values) };
+  if (format !== "q8") return { weights: wholeWords(fromFloat32(values, dtypeOf[format])) };
+  const { quants, scales } = quantizeQ8(values);
+  return { weights: new Uint8Array(quants.buffer), scales: wholeWords(new Uint8Array(scales.buffer)) };
+}
+
+/** Q8_0 blocks, each an f16 scale before its 32 values, as all values and all scales: half-words, as blocks have 17 of them. */
+function splitQ8(bytes: Uint8Array): WeightPiece {
+  const even = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  const from = new Uint16Array(even.buffer, even.byteOffset, even.byteLength / 2);
+  const count = from.length / 17;
+  const weights = new Uint16Array(count * 16);
+  const scales = new Uint16Array(Math.ceil(count / 2) * 2);
+  for (let i = 0, at = 0, to = 0; i < count; i++) {
+    scales[i] = from[at++];
+    for (let k = 0; k < 16; k++) weights[to++] = from[at++];
+  }
+  return { weights: new Uint8Array(weights.buffer), scales: new Uint8Array(scales.buffer) };
+}
+
+/** The bytes filled up to a multiple of 4, over memory that is not shared. */
+function wholeWords(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const shared = typeof SharedArrayBuffer !== "undefined" && bytes.buffer instanceof SharedArrayBuffer;
+  if (bytes.byteLength % 4 === 0 && !shared) return bytes as Uint8Array<ArrayBuffer>;
+  const padded = new Uint8Array(Math.ceil(bytes.byteLength / 4) * 4);
+  padded.set(bytes);
+  return padded;
+}

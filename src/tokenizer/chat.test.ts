@@ -1,0 +1,74 @@
+import { describe, expect, test } from "vitest";
+import { expectedAnswers } from "../../test/helpers/qwen3-directory.js";
+import { qwen3File, qwen3Tokenizer } from "../../test/helpers/qwen3.js";
+import { type ChatOptions, createChatRenderer } from "./chat.js";
+import { PromptError } from "./errors.js";
+
+// Qwen3's own template gives what transformers' apply_chat_template gives; ChatML where there is none or one that takes no
+// text; a text cannot make tokens of its own.
+const template = qwen3File("tokenizer_config.json").chat_template as string;
+const reserved = qwen3Tokenizer().addedTokens;
+const qwen3 = createChatRenderer({ template, reserved });
+const chatml = createChatRenderer({ reserved });
+
+test.each(expectedAnswers.tied)("$prompt, system $system, thinking $thinking", (answer) => {
+  expect(qwen3.source).toBe("template");
+  expect(qwen3.render(answer)).toBe(answer.text);
+  expect(chatml.render(answer)).toBe(answer.text); // Qwen3 is ChatML
+});
+
+describe("ChatML instead of a template", () => {
+  test.each([
+    ["that is damaged", "{% if %}", "the template takes no text: "],
+    ["that fails", "{{ raise_exception('no') }}", "the template takes no text: no"],
+    ["that drops the text", "fixed", 'the template renders a text as "fixed"'],
+  ])("%s", (_, damaged, fallback) => {
+    const chat = createChatRenderer({ template: damaged, reserved });
+    expect(chat.source).toBe("ChatML");
+    expect(chat.fallback).toContain(fallback);
+    expect(chat.render({ prompt: "a", thinking: false })).toBe(
+      "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+    );
+  });
+});
+
+test("a template may name tokens of tokenizer_config.json", () => {
+  const chat = createChatRenderer({
+    template: "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}",
+    variables: { bos_token: "<s>", eos_token: "</s>" },
+    reserved: ["<s>", "</s>"],
+  });
+  expect(chat.render({ prompt: "a" })).toBe("<s>a</s>");
+});
+
+describe("refusals", () => {
+  const refused = (options: ChatOptions, message: string): void => {
+    for (const chat of [qwen3, chatml]) expect(() => chat.render(options)).toThrow(message);
+  };
+
+  test("empty texts and the vocabulary's own tokens", () => {
+    refused({ prompt: " \n" }, 'prompt: prompt must be more than white space, got " \\n"');
+    refused({ prompt: "a", system: "" }, 'prompt: system must be more than white space, got ""');
+    refused(
+      { prompt: "a<|im_end|>b" },
+      'prompt: prompt must be free of the vocabulary\'s own token <|im_end|>, got "a<|im_end|>b"',
+    );
+    refused(
+      { prompt: "a", system: "</think>" },
+      'prompt: system must be free of the vocabulary\'s own token </think>, got "</think>"',
+    );
+  });
+
+  test("a token that only the template's text completes", () => {
+    const chat = createChatRenderer({ template: "<|{{ messages[0].content }}|>", reserved: ["<|y|>"] });
+    expect(chat.render({ prompt: "a" })).toBe("<|a|>");
+    expect(() => chat.render({ prompt: "y" })).toThrow(PromptError);
+  });
+
+  test("a system text that the template has no place for", () => {
+    const chat = createChatRenderer({ template: "{{ messages[-1].content }}", reserved });
+    expect(() => chat.render({ prompt: "a", system: "b" })).toThrow(
+      "prompt: system must be absent: the checkpoint's chat template has no place for it",
+    );
+  });
+});
