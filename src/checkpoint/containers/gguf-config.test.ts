@@ -89,6 +89,12 @@ describe("bad metadata", () => {
       `m/${ENCODER} and m/${LLM}: audio_config.num_attention_heads: expected a divisor of hidden_size 8, got 3`,
     ],
     [
+      "a billion layers",
+      { "funasr.enc.tp_blocks": 1_000_000_000 },
+      {},
+      "m: layers: expected at most 1000, got 1000000003; is the config damaged?",
+    ],
+    [
       "another architecture",
       {},
       { "general.architecture": "llama" },
