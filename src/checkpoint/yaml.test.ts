@@ -53,7 +53,7 @@ test("10,000 mutations of a config.yaml", () => {
   let parsed = 0;
   for (let i = 0; i < 10_000; i++) {
     let text = original;
-    for (let n = 1 + pick(4); n > 0; n--) {
+    for (let n = 1 + pick(2); n > 0; n--) {
       const at = pick(text.length);
       text = text.slice(0, at) + pieces[pick(pieces.length)] + text.slice(at + pick(4));
     }
@@ -67,4 +67,4 @@ test("10,000 mutations of a config.yaml", () => {
   }
   expect(parsed).toBeGreaterThan(500);
   expect(parsed).toBeLessThan(9_500);
-}, 10_000);
+}, 60_000); // 2 s of an idle processor
