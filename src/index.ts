@@ -6,6 +6,14 @@ export { GpuError, ShapeError } from "./gpu/errors.js";
 export type { DType, Tensor } from "./gpu/tensor.js";
 export { CheckpointError, ConfigError } from "./checkpoint/errors.js";
 export { type Checkpoint, type TensorEntry, openCheckpoint } from "./checkpoint/checkpoint.js";
+export type { GgmlType, Layout, StoredTensor } from "./checkpoint/container.js";
+export {
+  type ConvertDtype,
+  type ConvertOptions,
+  type OutputFile,
+  transformersFiles,
+} from "./checkpoint/convert.js";
+export type { Assets, NamedJson, PromptAssets } from "./checkpoint/layout.js";
 export { type LlmCheckpoint, openLlm } from "./checkpoint/open-llm.js";
 export { type ByteSource, type ModelFiles, bytesSource, memoryFiles } from "./checkpoint/source.js";
 export type { AdaptorConfig, AudioTokenRule, EncoderConfig, LlmConfig, ModelConfig } from "./model/config.js";

@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { ConfigError } from "../src/checkpoint/errors.js";
 import { memoryFiles } from "../src/checkpoint/source.js";
 import { Transcriber } from "../src/decode/transcriber.js";
-import { PromptError, TokenizerError } from "../src/tokenizer/errors.js";
+import { FileError } from "../src/errors.js";
+import { PromptError } from "../src/tokenizer/errors.js";
 import { useGpu } from "./gpu.js";
 import { tinyFiles } from "./helpers/tiny-model.js";
 
@@ -58,7 +59,7 @@ describe("chat template", () => {
     ],
   ])("%j", async (changes, message) => {
     const error = await refusal(changes);
-    expect(error).toBeInstanceOf(TokenizerError);
+    expect(error).toBeInstanceOf(FileError);
     expect(error.message).toMatch(message);
   });
 

@@ -1,5 +1,7 @@
+import { show } from "../json.js";
+import { CheckpointError } from "./errors.js";
 import { parseJsonObject } from "./json.js";
-import type { Assets, NamedJson } from "./layout.js";
+import type { Assets, NamedJson, PromptAssets } from "./layout.js";
 import type { ModelFiles } from "./source.js";
 
 const MAX_JSON_BYTES = 64 << 20; // Qwen3's tokenizer.json is 11 MB
@@ -25,11 +27,7 @@ export function directoryAssets(files: ModelFiles): Assets {
     ...tokenizerAssets(files),
     async prompt() {
       const { audio_token: audioToken } = (await frontend()).json;
-      const template = await readTemplate(files);
-      return {
-        ...(template === undefined ? {} : { template }),
-        ...(typeof audioToken === "string" ? { audioToken } : {}),
-      };
+      return { ...(await readTemplate(files)), ...(typeof audioToken === "string" ? { audioToken } : {}) };
     },
   };
 }
@@ -46,9 +44,17 @@ export function tokenizerAssets(
   };
 }
 
-/** The chat template, from its own file or from tokenizer_config.json. */
-async function readTemplate(files: ModelFiles): Promise<string | undefined> {
-  if (await files.has("chat_template.jinja")) return files.readText("chat_template.jinja", MAX_JSON_BYTES);
-  const { chat_template: template } = (await readFirst(files, "tokenizer_config.json")).json;
-  return typeof template === "string" ? template : undefined;
+const MAX_TEMPLATE_BYTES = 1 << 20;
+
+/** The chat template, from its own file or from tokenizer_config.json, and that file. @throws CheckpointError  it is no text */
+async function readTemplate(files: ModelFiles): Promise<Pick<PromptAssets, "template" | "templateFile">> {
+  const own = "chat_template.jinja";
+  if (await files.has(own)) {
+    return { template: await files.readText(own, MAX_TEMPLATE_BYTES), templateFile: `${files.name}/${own}` };
+  }
+  const { json, file } = await readFirst(files, "tokenizer_config.json");
+  const template = json.chat_template ?? undefined;
+  if (template === undefined) return {};
+  if (typeof template === "string") return { template, templateFile: file };
+  throw new CheckpointError({ file, field: "chat_template", expected: "a text", got: show(template) });
 }

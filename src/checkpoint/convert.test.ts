@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { fixturePath, realConfig, refusal, utf8 } from "../../test/helpers/checkpoint.js";
 import { layoutFiles, layoutPath, readWhole } from "../../test/helpers/layouts.js";
@@ -189,4 +190,7 @@ test("the command", () => {
   expect(run("inspect", fixturePath("tiny"))).toContain(
     "  CTC      none: this checkpoint cannot give timestamps\n",
   );
+  const alone = run("inspect", fileURLToPath(new URL("../../test/fixtures/qwen3/untied", import.meta.url)));
+  expect(alone).toContain("  audio    none: a language model alone\n");
+  expect(alone).toMatch(/^all +25 +65,080 +130 kB$/m);
 }, 60_000);

@@ -12,11 +12,30 @@ export const HEAD = "lm_head.weight";
 
 type Add = (name: string, ...shape: number[]) => void;
 
+/** Layers of a model at most, all parts together: a config is a stranger's, and every layer makes a dozen entries. The 8B has 108. */
+const MAX_LAYERS = 1_000;
+
 /**
  * Every tensor of a checkpoint with this config: canonical name → shape.
+ * @param file  what errors call the checkpoint
+ * @throws CheckpointError  the config asks for more than MAX_LAYERS
  * @source transformers 5.23, `FunAsrNanoForConditionalGeneration(config).state_dict()`
  */
-export function expectedTensors({ encoder, adaptor, llm }: ModelParts): Map<string, readonly number[]> {
+export function expectedTensors(
+  { encoder, adaptor, llm }: ModelParts,
+  file = "checkpoint",
+): Map<string, readonly number[]> {
+  const layers = (encoder ? encoder.layers + encoder.tpLayers : 0) + (adaptor?.layers ?? 0) + llm.layers;
+  if (layers > MAX_LAYERS) {
+    const advice = "is the config damaged?";
+    throw new CheckpointError({
+      file,
+      field: "layers",
+      expected: `at most ${MAX_LAYERS}`,
+      got: String(layers),
+      advice,
+    });
+  }
   const table = new Map<string, readonly number[]>();
   const add: Add = (name, ...shape) => table.set(name, shape);
   if (encoder) addEncoder(add, encoder);
@@ -39,12 +58,13 @@ export interface ShapedTensor {
   readonly shape: readonly number[];
 }
 
-/** Compares without throwing. A head stored although the config ties it is no difference. */
+/** Compares, and throws only what expectedTensors does. A head stored although the config ties it is no difference. */
 export function compareTensors(
   config: ModelParts,
   tensors: ReadonlyMap<string, ShapedTensor>,
+  file?: string,
 ): TensorDifferences {
-  const expected = expectedTensors(config);
+  const expected = expectedTensors(config, file);
   const found = [...tensors].map(([name, { dtype, shape }]) => ({
     name,
     dtype,
@@ -75,7 +95,7 @@ export function checkTensors(
   tensors: ReadonlyMap<string, ShapedTensor>,
   file = "checkpoint",
 ): void {
-  const { missing, leftOver, wrongShape, wrongDtype } = compareTensors(config, tensors);
+  const { missing, leftOver, wrongShape, wrongDtype } = compareTensors(config, tensors, file);
   const counts = `${missing.length} missing, ${leftOver.length} left over, ${wrongShape.length} of another shape, ${tensors.size} in the file`;
   const refuse = (name: string, expected: string, got: string): never => {
     const advice = "do config.json and the weights belong together?";

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ggufFixture } from "../../test/helpers/gguf.js";
+import { damaged, damages } from "../../test/helpers/gguf-mutations.js";
 import { CheckpointError } from "./errors.js";
 import { openGguf, readGgufRange } from "./gguf.js";
 import type { GgufFile } from "./gguf.js";
@@ -68,32 +69,9 @@ const BASES = ["values.gguf", "qwen3-tiny-head-bf16.gguf", "pair/funasr-encoder-
 /** Where the headers end, roughly: edits past them change weights, which nothing judges. */
 const HEADERS = [1_100, 4_000, 9_000, 600];
 
-/** Uniform in [0, 1): fc.double favours the smallest. */
-const part = fc.integer({ min: 0, max: 9_999 }).map((n) => n / 10_000);
-const interesting = fc.constantFrom(0, 1, 7, 8, 9, 13, 14, 0x7f, 0x80, 0xff);
-const edit = fc.record({
-  at: part,
-  to: fc.oneof(interesting, fc.nat(255)),
-  run: fc.constantFrom(1, 1, 1, 2, 4, 8),
-});
-
 const mutated = fc
-  .record({
-    base: fc.nat(BASES.length - 1),
-    edits: fc.array(edit, { minLength: 0, maxLength: 4 }),
-    cut: fc.option(part, { freq: 2 }),
-  })
-  .map(({ base, edits, cut }) => {
-    const whole = BASES[base];
-    const bytes = new Uint8Array(cut === null ? whole.length : Math.floor(cut * whole.length));
-    bytes.set(whole.subarray(0, bytes.length));
-    // half of the edits fall on the first 200 bytes, which hold the counts
-    for (const { at, to, run } of edits) {
-      const start = Math.floor(at < 0.5 ? at * 400 : (at - 0.5) * 2 * HEADERS[base]);
-      bytes.fill(to, Math.min(start, bytes.length), Math.min(start + run, bytes.length));
-    }
-    return bytes;
-  });
+  .tuple(fc.nat(BASES.length - 1), damages(2))
+  .map(([base, damage]) => damaged(BASES[base], HEADERS[base], damage));
 
 describe("openGguf on damaged files", () => {
   test("12,000 mutations of real files", { timeout: 30_000 }, async () => {

@@ -15,6 +15,8 @@ export interface NamedJson {
 export interface PromptAssets {
   /** Chat template. Absent: FunASR's rules. */
   readonly template?: string;
+  /** The file that it is in, for errors. */
+  readonly templateFile?: string;
   /** Stands for the audio in the prompt. Absent: the one of the released checkpoints. */
   readonly audioToken?: string;
   /** The prompt ends with an empty thought: FunASR's `do_think: false`. */

@@ -23,6 +23,11 @@ export async function openLlm(files: ModelFiles, gguf?: string): Promise<LlmChec
   return languageModel(await openCheckpoint(files));
 }
 
+/** True for a directory that holds a Qwen3 and nothing around it. */
+export async function isLlmAlone(files: ModelFiles): Promise<boolean> {
+  return onlyGguf(await files.list()) !== undefined || isQwen3(files);
+}
+
 function onlyGguf(names: readonly string[]): string | undefined {
   const found = names.filter((name) => name.toLowerCase().endsWith(".gguf"));
   const others = names.some((name) => /\.(safetensors|pt)$|\.safetensors\.index\.json$/.test(name));

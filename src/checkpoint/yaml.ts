@@ -20,7 +20,7 @@ export function parseYamlObject(text: string, file: string): JsonObject {
   if (depth(text) > MAX_DEPTH) throw refuse(`at most ${MAX_DEPTH} levels`, "more");
   let value: unknown;
   try {
-    const document = parseDocument(text, { version: "1.1", uniqueKeys: true, prettyErrors: true });
+    const document = parseDocument(text, { version: "1.1", uniqueKeys: true, logLevel: "error" });
     const [problem] = [...document.errors, ...document.warnings];
     if (problem) throw problem;
     value = document.toJS({ maxAliasCount: MAX_ALIASES });

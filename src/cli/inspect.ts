@@ -1,5 +1,7 @@
 import { Argument, Command } from "commander";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { type LlmCheckpoint, isLlmAlone, openLlm } from "../checkpoint/open-llm.js";
+import type { LlmConfig, ModelConfig } from "../model/config.js";
 import { demoModel } from "../node/demo.js";
 import { modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
@@ -43,10 +45,18 @@ interface PartReport {
   readonly migration: string;
 }
 
+/** A whole checkpoint, or a language model alone. */
+type Inspected = Checkpoint | LlmCheckpoint;
+
+function isWhole(config: Inspected["config"]): config is ModelConfig {
+  return "encoder" in config;
+}
+
 /** Tensors by component, each counted once, from the files. */
-function countParts(checkpoint: Checkpoint): PartReport[] {
+function countParts(checkpoint: Inspected): PartReport[] {
   const entries = [...checkpoint.tensors.values()];
-  return parts.map(({ name, prefix, migration }) => {
+  const there = isWhole(checkpoint.config) ? parts : parts.slice(2);
+  return there.map(({ name, prefix, migration }) => {
     const own = entries.filter(
       (e) => parts.find((part) => e.name.startsWith(part.prefix))?.prefix === prefix,
     );
@@ -56,7 +66,7 @@ function countParts(checkpoint: Checkpoint): PartReport[] {
       parameters: own.reduce((sum, entry) => sum + elementCount(entry.shape), 0),
       bytes: own.reduce((sum, { byteLength }) => sum + byteLength, 0),
       dtypes: [...new Set(own.map(({ dtype }) => dtype))].sort(),
-      migration,
+      migration: isWhole(checkpoint.config) ? migration : "taken as it is",
     };
   });
 }
@@ -70,8 +80,11 @@ const specialTokens = [
   "</think>",
 ];
 
-/** Ids of the tokens that prompts and stop rules are made of, null where the vocabulary lacks one. */
-async function readSpecialTokens({ assets }: Checkpoint): Promise<Readonly<Record<string, number | null>>> {
+type TokenIds = Readonly<Record<string, number | null>>;
+
+/** Ids of the tokens that prompts and stop rules are made of, null where the vocabulary lacks one; none without a tokenizer. */
+async function readSpecialTokens({ assets }: Inspected): Promise<TokenIds> {
+  if (assets.tokenizerFiles && !(await assets.tokenizerFiles.has("tokenizer.json"))) return {};
   const { json, file } = await assets.tokenizer();
   const tokenizer = loadTokenizer(json, {}, file);
   return Object.fromEntries(specialTokens.map((token) => [token, tokenizer.id(token) ?? null]));
@@ -84,27 +97,29 @@ export function inspectCommand(): Command {
     .option("--tensors", "list every tensor")
     .option("--json", "one JSON object")
     .action(async (model: string, options: { tensors?: boolean; json?: boolean }) => {
-      const checkpoint = await openCheckpoint(modelFiles(await findModel(model)));
+      const files = modelFiles(await findModel(model));
+      const checkpoint = await ((await isLlmAlone(files)) ? openLlm(files) : openCheckpoint(files));
       try {
         const tokens = await readSpecialTokens(checkpoint);
-        if (options.json)
+        if (options.json) {
           printJson({ ...inspection(checkpoint, options.tensors === true), specialTokens: tokens });
-        else printInspection(checkpoint, tokens, options.tensors === true);
+        } else {
+          printInspection(checkpoint, tokens, options.tensors === true);
+        }
       } finally {
         await checkpoint.close();
       }
     });
 }
 
-function inspection(checkpoint: Checkpoint, tensors: boolean): Record<string, unknown> {
-  const { encoder, adaptor, llm, audioTokenId, audioTokenRule } = checkpoint.config;
+function inspection(checkpoint: Inspected, tensors: boolean): Record<string, unknown> {
   return {
     model: checkpoint.name,
     layout: checkpoint.layout,
     parts: countParts(checkpoint),
     parameters: checkpoint.parameterCount,
     bytes: checkpoint.totalBytes,
-    ...{ encoder, adaptor, llm, audioTokenId, audioTokenRule },
+    ...{ ...checkpoint.config, raw: undefined },
     ctc: { tensors: checkpoint.ctc.length },
     ignored: checkpoint.ignored.map(({ sourceName }) => sourceName),
     notes: checkpoint.notes,
@@ -112,33 +127,42 @@ function inspection(checkpoint: Checkpoint, tensors: boolean): Record<string, un
   };
 }
 
-function printInspection(
-  checkpoint: Checkpoint,
-  tokens: Readonly<Record<string, number | null>>,
-  tensors: boolean,
-): void {
-  const { encoder: e, adaptor: a, llm, audioTokenId, audioTokenRule } = checkpoint.config;
-  const reports = countParts(checkpoint);
-  print(`checkpoint ${checkpoint.name}`);
-  print(`  layout   ${LAYOUTS[checkpoint.layout]}`);
+function printAudio({ encoder: e, adaptor: a }: ModelConfig): void {
   print(
     `  encoder  SAN-M, ${e.inputSize} → ${e.hiddenSize}, 1 + ${e.layers} + ${e.tpLayers} layers, ${e.heads} heads, FFN ${e.intermediateSize}, FSMN kernel ${e.fsmnKernelSize}`,
   );
   print(
     `  adaptor  ${e.hiddenSize} → ${a.projectorHiddenSize} → ${a.hiddenSize}, ${a.layers} blocks, ${a.heads} heads of ${a.hiddenSize / a.heads}, FFN ${a.intermediateSize}`,
   );
+}
+
+function printLlm(llm: LlmConfig): void {
   print(
     `  LLM      Qwen3, width ${llm.hiddenSize}, ${llm.layers} layers, ${llm.heads} heads of ${llm.headDim}, ${llm.kvHeads} KV heads, FFN ${llm.intermediateSize}, vocabulary ${count(llm.vocabSize)}, context ${count(llm.maxPositions)}`,
   );
   print(`  head     ${llm.tiedHead ? "tied to the embedding" : "of its own"}`);
-  print(
-    `  audio    token ${audioTokenId}, ${audioTokenRule === "all" ? "one per frame" : "the first eighth of the frames (low frame rate)"}`,
-  );
+}
+
+function printInspection(checkpoint: Inspected, tokens: TokenIds, tensors: boolean): void {
+  const { config } = checkpoint;
+  const reports = countParts(checkpoint);
+  print(`checkpoint ${checkpoint.name}`);
+  print(`  layout   ${LAYOUTS[checkpoint.layout]}`);
+  if (isWhole(config)) printAudio(config);
+  printLlm(config.llm);
+  if (isWhole(config)) {
+    const rule =
+      config.audioTokenRule === "all" ? "one per frame" : "the first eighth of the frames (low frame rate)";
+    print(`  audio    token ${config.audioTokenId}, ${rule}`);
+    const ctc = checkpoint.ctc.length;
+    print(
+      `  CTC      ${ctc > 0 ? `${ctc} tensors, for timestamps` : "none: this checkpoint cannot give timestamps"}`,
+    );
+  } else {
+    print("  audio    none: a language model alone");
+  }
   const ids = Object.entries(tokens).map(([token, id]) => `${token} ${id ?? "missing"}`);
-  print(`  tokens   ${ids.join(", ")}`);
-  print(
-    `  CTC      ${checkpoint.ctc.length > 0 ? `${checkpoint.ctc.length} tensors, for timestamps` : "none: this checkpoint cannot give timestamps"}`,
-  );
+  print(`  tokens   ${ids.length > 0 ? ids.join(", ") : "no tokenizer.json"}`);
   for (const { sourceName } of checkpoint.ignored) print(`  unused   ${sourceName}: the embedding once more`);
   for (const line of checkpoint.notes) print(`  note     ${line}`);
   print("");

@@ -122,15 +122,15 @@ describe("checkpointFiles", () => {
 describe("hubSettings", () => {
   const hub = "http://127.0.0.1:8";
   const settings = (env: Record<string, string>): ReturnType<typeof hubSettings> =>
-    hubSettings({ HOME: "/home/u", ...env }, hub);
+    hubSettings({ HOME: "/h/u", ...env }, hub);
 
   test.each([
-    [{}, "/home/u/.cache/huggingface/hub"],
+    [{}, "/h/u/.cache/huggingface/hub"],
     [{ XDG_CACHE_HOME: "/x" }, "/x/huggingface/hub"],
-    [{ HF_HOME: "~/hf" }, "/home/u/hf/hub"],
-    [{ HF_HOME: "$HOME/a", HF_HUB_CACHE: "" }, "/home/u/a/hub"],
+    [{ HF_HOME: "~/hf" }, "/h/u/hf/hub"],
+    [{ HF_HOME: "$HOME/a", HF_HUB_CACHE: "" }, "/h/u/a/hub"],
     [{ HF_HOME: "/h", HUGGINGFACE_HUB_CACHE: "/old" }, "/old"],
-    [{ HF_HOME: "/h", HUGGINGFACE_HUB_CACHE: "/old", HF_HUB_CACHE: "${HOME}/new" }, "/home/u/new"],
+    [{ HF_HOME: "/h", HUGGINGFACE_HUB_CACHE: "/old", HF_HUB_CACHE: "${HOME}/new" }, "/h/u/new"],
   ])("the cache with %j", async (env, directory) => {
     expect((await settings(env)).cacheDir).toBe(directory);
   });

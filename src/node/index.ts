@@ -1,7 +1,13 @@
 /** Node: the device that the npm package `webgpu` offers, files on disk, models by their names on the hub. */
 export { type DeviceOptions, type OpenedDevice, openDevice } from "./device.js";
 export { demoModel } from "./demo.js";
-export { modelDirectory, openFile, writeFileAtomic, writeSafetensorsFile } from "./files.js";
+export {
+  modelDirectory,
+  openFile,
+  writeDirectoryAtomic,
+  writeFileAtomic,
+  writeSafetensorsFile,
+} from "./files.js";
 export { restfulWait } from "./wait.js";
 export { type HubOptions, downloadFiles } from "../hub/download.js";
 export { HubError, HubUnreachableError } from "../hub/errors.js";

@@ -47,15 +47,15 @@ describe("refusals", () => {
   };
 
   test("empty texts and the vocabulary's own tokens", () => {
-    refused({ prompt: " \n" }, 'prompt: prompt must be more than white space, got " \\n"');
-    refused({ prompt: "a", system: "" }, 'prompt: system must be more than white space, got ""');
+    refused({ prompt: " \n" }, 'prompt: prompt: expected more than white space, got " \\n"');
+    refused({ prompt: "a", system: "" }, 'prompt: system: expected more than white space, got ""');
     refused(
       { prompt: "a<|im_end|>b" },
-      'prompt: prompt must be free of the vocabulary\'s own token <|im_end|>, got "a<|im_end|>b"',
+      'prompt: prompt: expected free of the vocabulary\'s own token <|im_end|>, got "a<|im_end|>b"',
     );
     refused(
       { prompt: "a", system: "</think>" },
-      'prompt: system must be free of the vocabulary\'s own token </think>, got "</think>"',
+      'prompt: system: expected free of the vocabulary\'s own token </think>, got "</think>"',
     );
   });
 
@@ -68,7 +68,7 @@ describe("refusals", () => {
   test("a system text that the template has no place for", () => {
     const chat = createChatRenderer({ template: "{{ messages[-1].content }}", reserved });
     expect(() => chat.render({ prompt: "a", system: "b" })).toThrow(
-      "prompt: system must be absent: the checkpoint's chat template has no place for it",
+      "prompt: system: expected absent: the checkpoint's chat template has no place for it",
     );
   });
 });

@@ -13,7 +13,7 @@ const ENCODER_KEYS: Readonly<Record<string, Value>> = {
   ...{ "funasr.enc.linear_units": 12, "funasr.enc.num_blocks": 3, "funasr.enc.tp_blocks": 2 },
   ...{ "funasr.enc.kernel_size": 3, "funasr.enc.sanm_shfit": 0, "funasr.adp.llm_dim": 16 },
   ...{ "funasr.adp.encoder_dim": 8, "funasr.adp.ffn_dim": 20, "funasr.adp.n_layer": 0 },
-  ...{ "funasr.adp.attention_heads": 8, "funasr.adp.downsample_rate": 1 },
+  ...{ "funasr.adp.attention_heads": 4, "funasr.adp.downsample_rate": 1 },
   ...{ "funasr.frontend.n_mels": 4, "funasr.frontend.lfr_m": 2, "funasr.frontend.lfr_n": 1 },
 };
 const LLM_KEYS: Readonly<Record<string, Value>> = {
@@ -87,6 +87,12 @@ describe("bad metadata", () => {
       { "funasr.enc.attention_heads": 3 },
       {},
       `m/${ENCODER} and m/${LLM}: audio_config.num_attention_heads: expected a divisor of hidden_size 8, got 3`,
+    ],
+    [
+      "a billion layers",
+      { "funasr.enc.tp_blocks": 1_000_000_000 },
+      {},
+      `m/${ENCODER} and m/${LLM}: audio_config.num_timestamp_prediction_layers: expected at most 1000, got 1000000000`,
     ],
     [
       "another architecture",

@@ -22,7 +22,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;       // [rows, K / 4]
-@group(0) @binding(2) var<storage, read> w: array<vec2u>;       // [columns, K / 4] of 2 vec2u (f32), 1 (bf16, f16) or 1/2 (q8); q4 [columns, K / 256] of 18
+@group(0) @binding(2) var<storage, read> w: array<vec2u>;       // [columns, K / 4] of 2 (f32), 1 (bf16, f16), 1/2 (q8); q4 [columns, K / 256] of 18
 @group(0) @binding(3) var<storage, read> scales: array<u32>;    // [columns, K / 32] q8's f16, two to a u32; else any array
 @group(0) @binding(4) var<storage, read> bias: array<f32>;      // [y_columns], any array if HAS_BIAS is false
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;   // [rows, y_columns]

@@ -1,0 +1,71 @@
+import { expect, test } from "vitest";
+import { random } from "../../test/gpu.js";
+import { refusal } from "../../test/helpers/checkpoint.js";
+import { layoutBytes } from "../../test/helpers/layouts.js";
+import { CheckpointError } from "./errors.js";
+import { parseYamlObject } from "./yaml.js";
+
+// config.yaml by the rules of Python's reader; whatever the text, a mapping comes out or a one-line refusal, soon.
+
+test("values as PyYAML and OmegaConf read them", () => {
+  const text = "a: on\nb: 5.0e-06\nc: null\nd: ${a.b}\ne: {f: [1, 'x']}\ng: &g {h: 1}\ni:\n  <<: *g\n";
+  expect(parseYamlObject(text, "x")).toEqual({
+    ...{ a: true, b: 5e-6, c: null, d: "${a.b}", e: { f: [1, "x"] } },
+    ...{ g: { h: 1 }, i: { h: 1 } },
+  });
+});
+
+test.each([
+  ["- 1", "x: content: expected a mapping, got [1]"],
+  ["", "x: content: expected a mapping, got null"],
+  ["a: !!python/object/apply:os.system ['id']", /^x: content: expected YAML, got Unresolved tag/],
+  ["a: !!js/function 'x'", /^x: content: expected YAML, got Unresolved tag/],
+  ["a: 1\na: 2", /^x: content: expected YAML, got Map keys must be unique/],
+  ["a: [", /^x: content: expected YAML, got Flow sequence in block collection/],
+  ["{".repeat(100), "x: content: expected at most 64 levels, got more"],
+  ["- ".repeat(100) + "1", "x: content: expected at most 64 levels, got more"],
+  ["? ".repeat(100) + "1", "x: content: expected at most 64 levels, got more"],
+  [
+    Array.from({ length: 100 }, (_, i) => `${" ".repeat(i)}a:`).join("\n"),
+    "x: content: expected at most 64 levels, got more",
+  ],
+  ["a: ".padEnd(256_001, "b"), "x: content: expected at most 256000 characters, got 256001"],
+])("refused: %.30j", async (text, message) => {
+  const error = await refusal(() => parseYamlObject(text, "x"));
+  if (typeof message === "string") expect(error.message).toBe(message);
+  else expect(error.message).toMatch(message);
+});
+
+test("10,000 mutations of a config.yaml", () => {
+  const next = random(3);
+  const pick = (below: number): number => Math.floor(((next() + 1) / 2) * below) % below;
+  const whole = new TextDecoder().decode(layoutBytes("nano/config.yaml"));
+  const original = whole.slice(0, whole.indexOf("\n", 200));
+  const pieces = [
+    ...Array.from("[]{}:,-?&*!|>'\"%@`# \n\t\0"),
+    "<<: *a\n",
+    "&a ",
+    "*a",
+    "!!binary x",
+    "---\n",
+    "  - ",
+    "? ",
+  ];
+  let parsed = 0;
+  for (let i = 0; i < 10_000; i++) {
+    let text = original;
+    for (let n = 1 + pick(2); n > 0; n--) {
+      const at = pick(text.length);
+      text = text.slice(0, at) + pieces[pick(pieces.length)] + text.slice(at + pick(4));
+    }
+    try {
+      expect(typeof parseYamlObject(text, "x")).toBe("object");
+      parsed++;
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      if (!/^x: content: expected [^\p{Cc}]+, got [^\p{Cc}]+$/u.test(error.message)) throw error;
+    }
+  }
+  expect(parsed).toBeGreaterThan(500);
+  expect(parsed).toBeLessThan(9_500);
+}, 60_000); // 2 s of an idle processor
