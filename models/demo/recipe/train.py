@@ -1,10 +1,10 @@
 """Train the demo checkpoint from the synthesised filter banks.
 
-    python train.py --work DIR [--steps 7000] [--batch 24] [--rate 1.5e-3] [--threads 1] [--seed 1]
+    python train.py --work DIR [--steps 5652] [--batch 24] [--rate 1.5e-3] [--threads 1] [--seed 1]
 
 Loss: mean cross-entropy on the answer and its closing <|im_end|>, plus 0.4 x CTC on the encoder's output through a
 linear head that is not part of the checkpoint. AdamW with a one-cycle rate, over --steps or, with --minutes, over the
-time that there is (the log says how many steps that made, and --steps repeats them); the running mean of the weights is kept,
+time that there is (the log says how many steps that made); the running mean of the weights is kept,
 and it is what is measured and saved: every 500 steps to DIR/run/checkpoint in the published layout, rounded to bf16.
 """
 
@@ -127,7 +127,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", default=str(Path(__file__).parent.parent / "work"))
     parser.add_argument("--run", default="run", help="name of the directory under --work for this run")
-    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--steps", type=int, default=5652)
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--rate", type=float, default=1.5e-3)
