@@ -106,12 +106,17 @@ describe("bad input", () => {
     [
       "a wild tensor count",
       { tensorCount: 2n ** 64n - 1n },
-      "tensor count: expected at most 1, as the file has room for, got 18446744073709551615",
+      "tensor count: expected at most 1, as the file has room for and a model needs, got 18446744073709551615",
     ],
     [
       "a wild metadata count",
       { keyCount: 2n ** 32n },
-      "metadata count: expected at most 1, as the file has room for, got 4294967296",
+      "metadata count: expected at most 1, as the file has room for and a model needs, got 4294967296",
+    ],
+    [
+      "more tensors than any model has",
+      { tensorCount: 65_537, data: 2_000_000 },
+      "tensor count: expected at most 65536, as the file has room for and a model needs, got 65537",
     ],
     [
       "more keys than there are",

@@ -16,6 +16,8 @@ const MAX_NAME_BYTES = 63;
 const MAX_KEY_BYTES = 65_535;
 /** @source ggml `ggml.h`, GGML_MAX_DIMS */
 const MAX_DIMS = 4;
+/** Keys, and tensors, at most: each costs a hundred bytes of memory for the dozen in the file. Qwen3-8B has 30 and 399. */
+const MAX_ENTRIES = 65_536;
 const FIRST_READ = 8 << 20;
 const DEFAULT_ALIGNMENT = 32;
 const MAX_ALIGNMENT = 1 << 20;
@@ -104,8 +106,9 @@ function parse(source: ByteSource, bytes: Uint8Array): GgufFile {
   const cursor = new GgufCursor(bytes, file);
   const version = readVersion(cursor);
   // the least that an entry has: a tensor 8 + 4 + 4 + 8 bytes, a key with its value 8 + 4 + 1
-  const tensorCount = cursor.count("tensor count", Math.floor(source.size / 24), "as the file has room for");
-  const keyCount = cursor.count("metadata count", Math.floor(source.size / 13), "as the file has room for");
+  const most = (least: number): number => Math.min(MAX_ENTRIES, Math.floor(source.size / least));
+  const tensorCount = cursor.count("tensor count", most(24), "as the file has room for and a model needs");
+  const keyCount = cursor.count("metadata count", most(13), "as the file has room for and a model needs");
   const values = new Map<string, ReturnType<typeof readValue>>();
   for (let i = 0; i < keyCount; i++) {
     const key = cursor.string(`metadata key ${i}`, MAX_KEY_BYTES);
