@@ -7,7 +7,9 @@ export default defineConfig({
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
     pool: "forks", // a process a file: Dawn keeps one instance for the process's life
     maxWorkers: 2,
-    reporters: process.env.CI_REPORT ? ["default", ["json", { outputFile: process.env.CI_REPORT }]] : ["default"],
+    reporters: process.env.CI_REPORT
+      ? ["default", ["json", { outputFile: process.env.CI_REPORT }]]
+      : ["default"],
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -3,7 +3,7 @@
  * in the machine's speed meets all of them. Prints a table and writes bench/results/<device>-<commit>.json.
  */
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { Bench, type TaskResult } from "tinybench";
 import { fromFloat32 } from "../src/checkpoint/dtypes.js";
 import type { Gpu } from "../src/gpu/device.js";
@@ -127,6 +127,7 @@ const rows = cases.map((one, i) => report(one, bench.tasks[i].result));
 console.table(rows);
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
 const device = adapter.device.replaceAll(/[^a-z0-9]+/gi, "-").replaceAll(/^-|-$/g, "");
+mkdirSync(new URL("results", import.meta.url), { recursive: true });
 const file = `bench/results/${device}-${commit}.json`;
 const { vendor, architecture, description } = adapter;
 const about = {

@@ -24,7 +24,9 @@ for (const language of ["en", "zh"]) {
     const taken = Object.values(seconds).reduce((a, b) => a + b, 0);
     const verdict = text === chosen[i].text ? "as spoken" : `spoken: ${chosen[i].text}`;
     if (text === chosen[i].text) right++;
-    console.log(`${chosen[i].audio.padEnd(12)} ${audioSeconds.toFixed(1)} s in ${taken.toFixed(1)} s  ${text}  (${verdict})`);
+    console.log(
+      `${chosen[i].audio.padEnd(12)} ${audioSeconds.toFixed(1)} s in ${taken.toFixed(1)} s  ${text}  (${verdict})`,
+    );
   }
 }
 console.log(`${right} of ${clips.length} clips to the letter`);
