@@ -5,7 +5,7 @@
  * (on a software adapter those are resident too) and over what the process held before.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { openCheckpoint } from "../src/checkpoint/checkpoint.js";
@@ -114,6 +114,7 @@ function bench(): void {
   };
   console.log(JSON.stringify(result, null, 1));
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
+  mkdirSync("bench/results", { recursive: true });
   writeFileSync(
     `bench/results/load-${basename(directory)}-${values.weights ?? "stored"}-${commit}.json`,
     `${JSON.stringify(result, null, 1)}\n`,
