@@ -75,8 +75,16 @@ describe("edits", () => {
   ])("%s to %s: %i", (from, to, count) => expect(edits(from, to)).toBe(count));
 });
 
-// Plan: ten clips of 2 to 8 s, three seen voices and two unseen a language, transcribe nearly as spoken: of the six by seen
-// voices one number may be wrong (9 of 154 characters), of the four by unseen voices two words (17 of 91).
+/** What the model card says of the one clip that is not heard as spoken. */
+const misheard: Readonly<Record<string, string>> = { "en-unseen-1.wav": "is the lamp in the living room on" };
+
+/** FunASR's canonical form: word characters and CJK only, upper-cased. */
+function canonical(text: string): string {
+  return text.replaceAll(/[^\p{L}\p{N}]/gu, "").toUpperCase();
+}
+
+// Plan: ten clips of 2 to 8 s, three seen voices and two unseen a language, are heard exactly as the model card says: nine
+// as spoken, one with another room; so are its error rates, 3.75 % in English and 0.00 % in Mandarin.
 describe("the ten clips", () => {
   it("are 2 to 8 s, half of each language, in five containers", () => {
     expect(clips.map(({ audioSeconds }) => audioSeconds >= 2 && audioSeconds <= 8)).toEqual(
@@ -89,15 +97,16 @@ describe("the ten clips", () => {
     expect(new Set(spoken.map(({ audio }) => audio.split(".").at(-1))).size).toBe(5);
   });
 
-  it.each([
-    ["seen", true, 9 / 154],
-    ["unseen", false, 17 / 91],
-  ])("by %s voices", async (_, seen, bound) => {
+  it("are heard as the model card says", async () => {
     const texts = await transcribeAll();
-    const pairs = spoken.flatMap(({ text, seen: known }, i) =>
-      known === seen ? [[text, texts[i]] as const] : [],
-    );
-    expect(errorRate(pairs)).toBeLessThanOrEqual(bound);
+    expect(texts).toEqual(spoken.map(({ audio, text }) => misheard[audio] ?? text));
+    const rate = (language: string): string => {
+      const own = spoken.flatMap(({ text, ...clip }, i) =>
+        clip.language === language ? [[canonical(text), canonical(texts[i])] as const] : [],
+      );
+      return (100 * errorRate(own)).toFixed(2);
+    };
+    expect([rate("en"), rate("zh")]).toEqual(["3.75", "0.00"]);
   });
 
   it("have the same bits of text alone and packed", async () => {
