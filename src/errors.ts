@@ -36,6 +36,6 @@ export abstract class FileError extends FunasrError {
 }
 
 /** Control characters and line separators escaped, so that a name from a file cannot break the line. */
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   return text.replace(/[\p{Cc}\u2028\u2029]/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

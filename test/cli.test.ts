@@ -1,11 +1,8 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { expectedTensors } from "../src/checkpoint/expected-tensors.js";
 import { bundleBytes, bundleParts, bundlePath, floatsOf } from "./helpers/bundles.js";
-import { type Run, binary, cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
+import { type Run, cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { tinyConfig, tinyFiles, writeDirectory } from "./helpers/tiny-model.js";
 import { nanWav, wav } from "./helpers/wav.js";
 
@@ -60,9 +57,12 @@ describe.concurrent("usage", () => {
     [["transcribe", "--loud", "a.wav"], /unknown option '--loud'[^]*usage: funasr-webgpu transcribe/],
     [["transcribe", "--language", "fr", "a.wav"], /'fr' is invalid[^]*zh, en, ja[^]*usage:/],
     [["transcribe", "--weights", "q2", "a.wav"], /'q2' is invalid[^]*usage:/],
-    [["transcribe", "--batch", "0", "a.wav"], /'0' is invalid[^]*usage:/],
+    [["transcribe", "--batch", "0", "a.wav"], /'0' is invalid\. Expected a whole number from 1\.[^]*usage:/],
     [["transcribe", "--max-tokens", "1.5", "a.wav"], /'1\.5' is invalid[^]*usage:/],
-    [["transcribe", "--hotwords", ", ", "a.wav"], /', ' is invalid[^]*usage:/],
+    [
+      ["transcribe", "--hotwords", ", ", "a.wav"],
+      /', ' is invalid\. Expected words separated by commas\.[^]*usage:/,
+    ],
     [["transcribe", "--model"], /argument missing[^]*usage:/],
     [["verify", "--weights", "int3"], /'int3' is invalid[^]*usage: funasr-webgpu verify/],
     [["devices", "here"], /too many arguments[^]*usage: funasr-webgpu devices/],
@@ -213,54 +213,6 @@ describe("transcribe", () => {
     const run = await transcribe(["empty.wav"], "--debug");
     expect(run.code).toBe(1);
     expect(run.stderr).toMatch(/^\s+at /m);
-  });
-
-  it("ends by itself within two seconds of its last result", async () => {
-    const args = ["transcribe", "--model", model.path, "--max-tokens", "8", clip("a.wav")];
-    const child = spawn(process.execPath, [binary, ...args], { stdio: ["ignore", "pipe", "ignore"] });
-    let last = 0;
-    child.stdout.on("data", () => (last = performance.now()));
-    const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
-    expect({ code, signal }).toEqual({ code: 0, signal: null });
-    expect(last).toBeGreaterThan(0);
-    expect(performance.now() - last).toBeLessThan(2000);
-  });
-
-  it("stops quietly when its reader has gone", async () => {
-    const files = Array.from({ length: 6 }, () => clip("a.wav"));
-    const child = spawn(
-      process.execPath,
-      [binary, "transcribe", "--json", "--model", model.path, "--max-tokens", "2", ...files],
-      { stdio: ["ignore", "pipe", "pipe"] },
-    );
-    let stderr = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-    child.stdout.once("data", () => child.stdout.destroy()); // as `head -1` does
-    const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
-    expect({ code, signal }).toEqual({ code: 0, signal: null });
-    expect(stderr).not.toMatch(/EPIPE|error:|^\s+at /m);
-  });
-
-  it("keeps the exit code of what failed before its reader had gone", async () => {
-    const files = [clip("empty.wav"), ...Array.from({ length: 6 }, () => clip("a.wav"))];
-    const child = spawn(
-      process.execPath,
-      [binary, "transcribe", "--json", "--model", model.path, "--max-tokens", "2", ...files],
-      { stdio: ["ignore", "pipe", "ignore"] },
-    );
-    child.stdout.once("data", () => child.stdout.destroy());
-    expect(await once(child, "close")).toEqual([1, null]);
-  });
-
-  it("a full disk is one line", async () => {
-    const full = openSync("/dev/full", "w");
-    const args = ["inspect", "--json", model.path];
-    const child = spawn(process.execPath, [binary, ...args], { stdio: ["ignore", full, "pipe"] });
-    closeSync(full);
-    let stderr = "";
-    child.stderr!.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-    expect(await once(child, "close")).toEqual([1, null]);
-    expect(stderr).toMatch(/^error: stdout: ENOSPC: [^\n]*\n$/);
   });
 
   it("an adapter that is not there is named, with those that are", async () => {

@@ -27,7 +27,7 @@ function number(expected: string, ok: (value: number) => boolean): (text: string
   return (text) => {
     const value = text.trim() === "" ? NaN : Number(text);
     if (ok(value)) return value;
-    throw new InvalidArgumentError(`expected ${expected}.`);
+    throw new InvalidArgumentError(`Expected ${expected}.`);
   };
 }
 

@@ -1,5 +1,5 @@
 import { SingleBar } from "cli-progress";
-import { FunasrError } from "../errors.js";
+import { FunasrError, oneLine } from "../errors.js";
 
 /** Exit codes of every command. */
 export const exitCode = { done: 0, inputFailed: 1, wrongUsage: 2 } as const;
@@ -22,18 +22,38 @@ export function note(text: string): void {
 const refusals: Readonly<Record<string, string>> = {
   ENOENT: "expected a file of that name, got none; check the path",
   ENOTDIR: "expected a file of that name, got none; check the path",
-  EISDIR: "expected a file, got a directory",
-  EACCES: "expected a file that may be read, got no permission",
+  EISDIR: "expected a file, got a directory; name a file in it",
+  EACCES: "expected a file that may be read, got no permission; change its mode or its owner",
+  EPERM: "expected a file that may be read, got no permission; change its mode or its owner",
+  ELOOP: "expected a file, got a link that leads back to itself; name the file itself",
+  ENAMETOOLONG: "expected a name that the system takes, got one too long; shorten it",
+  EMFILE: "expected a free file handle, got none; raise the limit of open files (ulimit -n)",
+  ENOSPC: "expected room to write, got a full disk; free some space",
+  EROFS: "expected a place to write, got a read-only disk; name another",
 };
+
+/** What the system refused in the form of this package's own errors; a code not listed is given with its meaning. */
+function describeSystem({ code = "", syscall = "the call", message }: NodeJS.ErrnoException): string {
+  if (Object.hasOwn(refusals, code)) return refusals[code];
+  const meaning = /^[A-Z0-9]+: ([^,]+)/.exec(message)?.[1] ?? message;
+  return `expected ${syscall} to succeed, got ${code} (${oneLine(meaning)}); try again, --debug shows where it failed`;
+}
 
 /** An error's text: that of this package's own errors as it is, that of the system's in the same form. */
 function describe(error: unknown, file: string | undefined): string {
-  if (error instanceof FunasrError)
-    return file === undefined || error.message.startsWith(file) ? error.message : `${file}: ${error.message}`;
+  if (error instanceof FunasrError) {
+    const name = file === undefined ? "" : shown(file);
+    return error.message.startsWith(name) ? error.message : `${name}: ${error.message}`;
+  }
   if (!(error instanceof Error)) return `unexpected: ${String(error)}`;
   const { code, path = file } = error as NodeJS.ErrnoException;
   if (code === undefined) return `unexpected: ${error.message}`;
-  return `${path === undefined ? "" : `${path}: `}${refusals[code] ?? error.message}`;
+  return `${path === undefined ? "" : `${shown(path)}: `}${describeSystem(error)}`;
+}
+
+/** A file's name as errors give it, so that one without letters can be seen. */
+export function shown(file: string): string {
+  return file === "" ? '""' : oneLine(file);
 }
 
 /**

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import {
   type PreparedClip,
@@ -13,6 +12,7 @@ import { demoModel } from "../node/demo.js";
 import { modelFiles } from "../node/model-files.js";
 import { PromptError } from "../tokenizer/errors.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
+import { readClip } from "./clip.js";
 import { findModel, modelForms } from "./model.js";
 import { exitCode, note, print, printJson, progressBar, report } from "./output.js";
 
@@ -32,7 +32,7 @@ interface TranscribeCliOptions {
 function positive(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1)
-    throw new InvalidArgumentError("expected a whole number from 1.");
+    throw new InvalidArgumentError("Expected a whole number from 1.");
   return value;
 }
 
@@ -41,16 +41,24 @@ function list(text: string): string[] {
     .split(/[,，]/)
     .map((word) => word.trim())
     .filter((word) => word !== "");
-  if (words.length === 0) throw new InvalidArgumentError("expected words separated by commas.");
+  if (words.length === 0) throw new InvalidArgumentError("Expected words separated by commas.");
   return words;
 }
 
 export function transcribeCommand(): Command {
   return new Command("transcribe")
     .description("print the words spoken in each clip")
-    .argument("<audio...>", "clips: wav, mp3, flac, ogg, opus or m4a, any rate and channels")
+    .argument(
+      "<audio...>",
+      "clips: wav, mp3, flac, ogg, opus or m4a, any rate and channels; - is standard input",
+    )
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
-    .addOption(new Option("--language <code>", "language that is spoken").choices(["zh", "en", "ja"]))
+    .addOption(
+      new Option(
+        "--language <code>",
+        "language that is spoken; default: the model finds out, naming it is surer",
+      ).choices(["zh", "en", "ja"]),
+    )
     .option("--hotwords <words>", "words to expect, separated by commas", list)
     .option("--context <text>", "what the clip is about")
     .option("--no-itn", "write numbers as spoken (no inverse text normalisation)")
@@ -129,7 +137,7 @@ async function transcribeBatch(
   const clips: ReadyClip[] = [];
   for (const file of files) {
     try {
-      const audio = await decodeAudio(await readFile(file), file);
+      const audio = await decodeAudio(await readClip(file), file);
       clips.push({ ...transcriber.prepare(audio, file), file });
     } catch (error) {
       report(error, options.debug === true, file);

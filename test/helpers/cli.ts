@@ -11,12 +11,17 @@ export interface Run {
   readonly stderr: string;
 }
 
-/** Runs the built command line with these arguments to its own end. */
-export function cli(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Run> {
+/** Runs the built command line with these arguments to its own end, or for `timeout` milliseconds at most. */
+export function cli(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  options: { readonly timeout?: number } = {},
+): Promise<Run> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [binary, ...args], {
       env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "pipe"],
+      ...options,
     });
     let stdout = "";
     let stderr = "";

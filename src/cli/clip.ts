@@ -1,0 +1,48 @@
+import { createReadStream, fstatSync, type Stats } from "node:fs";
+import { stat } from "node:fs/promises";
+import { AudioError } from "../frontend/errors.js";
+
+/** Bytes that a clip may have: 1 GiB, nine hours of 16-bit mono at 16 kHz. */
+export const maxClipBytes = 2 ** 30;
+
+/** What a shell puts in place of `<(...)` and what stands for standard input: open already, so no wait for a writer. */
+const openPipe = /^(\/dev|\/proc\/(self|\d+))\/fd\/\d+$/;
+const standardInput = new Set(["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"]);
+
+/**
+ * The bytes of a clip: of a file, of a pipe that is open already, or of standard input.
+ * @param file   path; "-" is standard input
+ * @throws AudioError  a directory, a device, a named pipe (opening one waits for its writer), more than `limit` bytes
+ */
+export async function readClip(file: string, limit = maxClipBytes): Promise<Uint8Array> {
+  const fromInput = standardInput.has(file);
+  const found = fromInput ? fstatSync(0) : await stat(file);
+  checkKind(file, found, fromInput || openPipe.test(file));
+  if (found.isFile() && found.size > limit) throw tooLarge(file, limit, `${found.size}`);
+  const stream: AsyncIterable<Uint8Array> = fromInput ? process.stdin : createReadStream(file);
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of stream) {
+    size += piece.length;
+    if (size > limit) throw tooLarge(file, limit, "more"); // leaving the loop closes the stream
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces, size);
+}
+
+function checkKind(file: string, found: Stats, open: boolean): void {
+  const refuse = (got: string, advice: string): AudioError =>
+    new AudioError(file, "type", "a file", got, { advice });
+  if (found.isDirectory()) throw refuse("a directory", "name the clips in it");
+  if (found.isCharacterDevice() || found.isBlockDevice())
+    throw refuse("a device", "record to a file, or pipe a whole clip to -");
+  if (!open && found.isFIFO())
+    throw refuse("a named pipe, which has no length", "pipe the clip to - instead");
+  if (!open && found.isSocket()) throw refuse("a socket", "write the clip to a file");
+}
+
+function tooLarge(file: string, limit: number, got: string): AudioError {
+  return new AudioError(file, "file size", `at most ${limit} bytes`, got, {
+    advice: "cut the clip into parts",
+  });
+}
