@@ -88,9 +88,13 @@ export class ParameterLoader {
     const block = weightBlocks[format];
     const unit = valuesPerUnit(dtype, format);
     const step = Math.floor(pieceValues / unit) * unit;
+    const read = (at: number): Promise<Uint8Array> =>
+      this.#readPiece(entry, at * bytesPerValue, Math.min(step, count - at) * bytesPerValue);
+    let ahead = read(0); // the next piece is read while this one is converted and uploaded
     for (let at = 0; at < count; at += step) {
-      const length = Math.min(step, count - at) * bytesPerValue;
-      const bytes = await this.#readPiece(entry, at * bytesPerValue, length);
+      const bytes = await ahead;
+      if (at + step < count) ahead = read(at + step);
+      ahead.catch(() => undefined); // met at its turn, unless the piece before fails
       const { weights, scales } = convertPiece(bytes, dtype, format, this.source.name);
       writeMatrix(this.gpu, matrix, weights, (at / block.columns) * block.bytes);
       if (scales) writeScales(this.gpu, matrix, scales, at / 16); // an f16 for each 32
