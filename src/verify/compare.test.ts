@@ -7,6 +7,7 @@ import {
   difference,
   errorFloor,
   failedStage,
+  goldenCap,
   medianRatio,
   stageBound,
 } from "./compare.js";
@@ -49,7 +50,8 @@ describe("difference", () => {
   });
 });
 
-// Plan: the verdict just below and just above 1.5 times PyTorch's error, the floor of 1e-7, NaN on every side.
+// Plan: the verdict just below and just above 1.5 times PyTorch's error, the floor of 1e-7, NaN on every side, a golden too far
+// from its own f64 twin to measure anything.
 describe("compareStage", () => {
   const torchError = 4e-6;
   const torch = off(torchError);
@@ -73,15 +75,37 @@ describe("compareStage", () => {
   });
 
   it.each([
-    ["ours", [NaN, -4, 12, 0.5], torch, truth],
-    ["PyTorch's", truth, [NaN, -4, 12, 0.5], truth],
-    ["f64", truth, torch, [NaN, -4, 12, 0.5]],
-  ])("fails for a NaN in %s", (_, ours, theirs, f64) => {
-    expect(compareStage(where, ours, theirs, f64).ok).toBe(false);
+    ["ours", [NaN, -4, 12, 0.5], torch, truth, "got NaN"],
+    ["PyTorch's", truth, [NaN, -4, 12, 0.5], truth, "the golden holds NaN"],
+    ["f64", truth, torch, [NaN, -4, 12, 0.5], "the golden holds NaN"],
+    ["ours and PyTorch's", [NaN, -4, 12, 0.5], [NaN, -4, 12, 0.5], truth, "the golden holds NaN"],
+  ])("fails for a NaN in %s, and says so", (_, ours, theirs, f64, problem) => {
+    expect(compareStage(where, ours, theirs, f64)).toMatchObject({ ok: false, ratio: NaN, problem });
   });
 
-  it("fails for infinity", () => {
-    expect(compareStage(where, [Infinity, -4, 12, 0.5], torch, truth).ok).toBe(false);
+  it.each([
+    ["ours", [Infinity, -4, 12, 0.5], torch, "got Infinity"],
+    ["PyTorch's", truth, [3, -Infinity, 12, 0.5], "the golden holds -Infinity"],
+  ])("fails for infinity in %s, and says so", (_, ours, theirs, problem) => {
+    expect(compareStage(where, ours, theirs, truth)).toMatchObject({ ok: false, problem });
+  });
+
+  it.each([
+    [goldenCap * 0.999, true],
+    [goldenCap * 1.001, false],
+    [5.6e9, false],
+  ])("a golden that is %f off its f64 twin: ok %s", (error, ok) => {
+    const result = compareStage(where, truth, off(error), truth);
+    expect([result.ok, result.problem?.startsWith("the golden is damaged")]).toEqual([
+      ok,
+      ok ? undefined : true,
+    ]);
+    if (!ok) expect(result.ratio).toBeNaN();
+  });
+
+  it("fails a golden whose error overflows", () => {
+    const problem = "the golden is damaged: PyTorch's f32 is NaN off its f64, at most 0.001 is sane";
+    expect(compareStage(where, truth, torch, [1e300, -4, 12, 0.5])).toMatchObject({ ok: false, problem });
   });
 });
 

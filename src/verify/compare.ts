@@ -22,6 +22,8 @@ export const stageBound = 1.5;
 export const medianBound = 1.0;
 /** PyTorch errors below this count as this. */
 export const errorFloor = 1e-7;
+/** The most that PyTorch's own error may be, 30 times the committed bundles' largest: past it the golden is damaged and measures nothing. */
+export const goldenCap = 1e-3;
 
 export interface Difference {
   readonly error: number;
@@ -52,7 +54,30 @@ export function difference(got: ArrayLike<number>, want: ArrayLike<number>): Dif
   };
 }
 
-/** Verdict on a float stage. */
+/** The first value of an array that is no finite number. */
+function oddValue(array: ArrayLike<number>): number | undefined {
+  for (let i = 0; i < array.length; i++) if (!Number.isFinite(array[i])) return array[i];
+  return undefined;
+}
+
+/** Why the numbers of a float stage measure nothing, undefined where they do. */
+function stageProblem(
+  got: ArrayLike<number>,
+  torch: ArrayLike<number>,
+  f64: ArrayLike<number>,
+  torchError: number,
+): string | undefined {
+  const golden = oddValue(torch) ?? oddValue(f64);
+  if (golden !== undefined) return `the golden holds ${golden}`;
+  if (!(torchError <= goldenCap)) {
+    const off = torchError.toExponential(1);
+    return `the golden is damaged: PyTorch's f32 is ${off} off its f64, at most ${goldenCap} is sane`;
+  }
+  const ours = oddValue(got);
+  return ours === undefined ? undefined : `got ${ours}`;
+}
+
+/** Verdict on a float stage. Where a value is not finite or the golden is damaged there is a problem, and the ratio is NaN. */
 export function compareStage(
   where: Pick<StageResult, "bundle" | "stage" | "shape">,
   got: ArrayLike<number>,
@@ -61,6 +86,8 @@ export function compareStage(
 ): StageResult {
   const ours = difference(got, f64);
   const torchError = difference(torch, f64).error;
+  const problem = stageProblem(got, torch, f64, torchError);
+  if (problem !== undefined) return { ...where, ...ours, torchError, ratio: NaN, ok: false, problem };
   const ratio = ours.error / Math.max(torchError, errorFloor);
   return { ...where, ...ours, torchError, ratio, ok: ratio <= stageBound };
 }

@@ -63,6 +63,21 @@ describe("verifyBundle", () => {
     expect(stage(results, "encoder.norm").ratio).toBeNaN();
   });
 
+  it("fails a golden with a flipped exponent bit, on either side", async () => {
+    const results = await verifyChanged("encoder-weights", (parts) => {
+      const f32 = floatsOf(parts, "encoder.norm");
+      new Uint32Array(f32.buffer)[7] ^= 0x4000_0000;
+      const f64 = parts.tensors.get("f64.encoder.output")!.data as Uint8Array;
+      f64[8 * 3 + 7] ^= 0x40;
+    });
+    expect(results.filter(({ ok }) => !ok).map((result) => result.stage)).toEqual([
+      "encoder.norm",
+      "encoder.output",
+    ]);
+    expect(stage(results, "encoder.norm").problem).toMatch(/^the golden is damaged: PyTorch's f32 is /);
+    expect(stage(results, "encoder.output").problem).toMatch(/^the golden is damaged: PyTorch's f32 is /);
+  });
+
   it("fails a NaN of our own", async () => {
     const results = await verifyChanged("encoder-weights", (parts) => {
       floatsOf(parts, "weights.model.audio_tower.layers.1.mlp.fc2.bias")[0] = NaN;
