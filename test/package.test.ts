@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { builtinModules, createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { ESLint } from "eslint";
@@ -29,13 +30,14 @@ interface Bundler {
   }>;
 }
 
-/** Bundles a module for the browser; gives the code and what was left outside it. */
-async function bundle(input: string): Promise<{ code: string; outside: string[] }> {
+/** Bundles a module for the browser; gives the code, what was left outside it and what the bundler warned of. */
+async function bundle(input: string): Promise<{ code: string; outside: string[]; warnings: string[] }> {
   const vite = createRequire(createRequire(import.meta.url).resolve("vitest/package.json")).resolve("vite");
   const { rolldown } = (await import(
     pathToFileURL(createRequire(vite).resolve("rolldown")).href
   )) as unknown as Bundler;
   const outside: string[] = [];
+  const warnings: string[] = [];
   const build = await rolldown({
     input,
     platform: "browser",
@@ -45,20 +47,31 @@ async function bundle(input: string): Promise<{ code: string; outside: string[] 
       if (node) outside.push(id);
       return node;
     },
-    onLog: () => undefined,
+    onLog: (level: string, { code, message }: { code?: string; message: string }) => {
+      if (level === "warn") warnings.push(`${code}: ${message}`);
+    },
   });
   const { output } = await build.generate({ format: "esm" });
-  return { code: output.map((chunk) => chunk.code ?? "").join("\n"), outside };
+  return { code: output.map((chunk) => chunk.code ?? "").join("\n"), outside, warnings };
 }
 
 // Plan: the engine's entry goes through a browser's bundler with the kernels inside and no Node module; the Node entry does not.
 describe("the engine without Node", () => {
   it("bundles for the browser", async () => {
-    const { code, outside } = await bundle(join(root, "dist/index.js"));
+    const { code, outside, warnings } = await bundle(join(root, "dist/index.js"));
     expect(outside).toEqual([]);
+    expect(warnings).toEqual([]);
     expect(code).not.toMatch(/\bfrom\s*["'](node:|fs|path)/);
     expect(code).toContain("@group(0) @binding(1)"); // the kernels' text
     expect(code).toContain("class Transcriber");
+  }, 60_000);
+
+  it("an import that nothing declares is warned of, so the check can tell", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "bundle-"));
+    writeFileSync(join(folder, "a.js"), 'export const load = () => import("not-declared-anywhere");\n');
+    const { warnings } = await bundle(join(folder, "a.js"));
+    rmSync(folder, { recursive: true });
+    expect(warnings).toEqual([expect.stringMatching(/^UNRESOLVED_IMPORT: .*not-declared-anywhere/s)]);
   }, 60_000);
 
   it("the Node entry needs Node, so the check can tell", async () => {

@@ -6,13 +6,13 @@ import { isWav, parseWav } from "./wav.js";
 const SUPPORTED = "WAV, MP3, FLAC, Ogg (Vorbis, Opus) or M4A";
 
 /**
- * Samples of an audio file of any supported container: WAV by `parseWav`, the others by the audio-decode package,
- * which is loaded when first needed and then loads only the codec in question.
- * @param bytes  the whole file
- * @param name   its name, for errors
+ * Samples of an audio file of any supported container: WAV by `parseWav`, the others by `decodePackage`.
+ * @param file  the whole file
+ * @param name  its name, for errors
  * @throws AudioError  unknown container, damaged file, no samples, NaN or infinite samples, rate outside 4,000..768,000 Hz
  */
-export async function decodeAudio(bytes: Uint8Array, name: string): Promise<DecodedAudio> {
+export async function decodeAudio(file: Uint8Array, name: string): Promise<DecodedAudio> {
+  const bytes = withoutTag(file);
   if (bytes.length === 0) throw new AudioError(name, "file size", "more than 0 bytes", 0);
   if (isWav(bytes)) return parseWav(bytes, name);
   const container = sniff(bytes);
@@ -50,24 +50,62 @@ function restoreIntegers(channels: Float32Array[], bytes: Uint8Array, name: stri
   }
 }
 
-async function decodePackage(bytes: Uint8Array, name: string, container: string) {
-  const { default: decode } = await import("audio-decode");
+/** What the decoders of @audio give: whole files in, all that could be decoded out. */
+interface Decoded {
+  readonly channelData: Float32Array[];
+  readonly sampleRate: number;
+  /** Samples that are valid, where the arrays may be longer. */
+  readonly samplesDecoded?: number;
+}
+
+/** The decoder of each container, loaded when first needed. An Ogg stream's codec is in the first packet of its first page. */
+const DECODERS: Readonly<Record<string, (bytes: Uint8Array) => Promise<Decoded>>> = {
+  MP3: async (bytes) => (await import("@audio/decode-mp3")).default(bytes),
+  FLAC: async (bytes) => (await import("@audio/decode-flac")).default(bytes),
+  M4A: async (bytes) => (await import("@audio/decode-mp4")).default(bytes),
+  Ogg: async (bytes) => {
+    const packet = text(bytes, 28, 8);
+    if (packet === "OpusHead") return (await import("@audio/decode-opus")).default(bytes);
+    if (packet.startsWith("\x7fFLAC")) return (await import("@audio/decode-flac")).default(bytes);
+    return (await import("@audio/decode-vorbis")).default(bytes);
+  },
+};
+
+/** Samples by the container's package of @audio, of which only the one in question is loaded. */
+async function decodePackage(bytes: Uint8Array, name: string, container: string): Promise<Decoded> {
   try {
-    return await decode(bytes);
+    const { channelData, sampleRate, samplesDecoded } = await DECODERS[container](bytes);
+    const valid = channelData.map((samples) => samples.subarray(0, samplesDecoded));
+    // these two make two equal channels of one
+    const twice = ["MP3", "M4A"].includes(container) && valid.length === 2 && equal(valid[0], valid[1]);
+    return { channelData: twice ? [valid[0]] : valid, sampleRate };
   } catch (cause) {
     const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
     throw new AudioError(name, `${container} data`, "decodable audio", `"${reason}"`, { cause });
   }
 }
 
+function equal(a: Float32Array, b: Float32Array): boolean {
+  return a.length === b.length && a.every((sample, i) => sample === b[i]);
+}
+
+function text(bytes: Uint8Array, at: number, length: number): string {
+  return String.fromCharCode(...bytes.subarray(at, at + length));
+}
+
+/** A FLAC file without the ID3v2 tag that some writers put first; every other file as it is. */
+function withoutTag(bytes: Uint8Array): Uint8Array {
+  if (bytes.length < 10 || text(bytes, 0, 3) !== "ID3") return bytes;
+  const size = 10 + bytes.subarray(6, 10).reduce((sum, byte) => sum * 128 + (byte & 127), 0); // 7 bits a byte
+  return text(bytes, size, 4) === "fLaC" ? bytes.subarray(size) : bytes;
+}
+
 /** @returns the container's name by its first bytes, or undefined */
 function sniff(bytes: Uint8Array): string | undefined {
-  const text = (at: number, length: number): string =>
-    String.fromCharCode(...bytes.subarray(at, at + length));
-  if (text(0, 4) === "fLaC") return "FLAC";
-  if (text(0, 4) === "OggS") return "Ogg";
-  if (text(4, 4) === "ftyp") return "M4A";
-  if (text(0, 3) === "ID3" || isMpegFrame(bytes)) return "MP3";
+  if (text(bytes, 0, 4) === "fLaC") return "FLAC";
+  if (text(bytes, 0, 4) === "OggS") return "Ogg";
+  if (text(bytes, 4, 4) === "ftyp") return "M4A";
+  if (text(bytes, 0, 3) === "ID3" || isMpegFrame(bytes)) return "MP3";
   return undefined;
 }
 
