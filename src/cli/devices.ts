@@ -50,7 +50,7 @@ export function devicesCommand(): Command {
     .option("--json", "one JSON object per adapter")
     .action(async ({ json }: { json?: boolean }) => {
       const devices = await findDevices();
-      if (devices.length === 0) throw new GpuError(noAdapter);
+      if (devices.length === 0) throw new GpuError(noAdapter());
       for (const device of devices) {
         if (json) printJson(device);
         else printDevice(device);

@@ -1,6 +1,7 @@
+import { existsSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { GpuError } from "../gpu/errors.js";
-import { openDevice } from "./device.js";
+import { noAdapter, openDevice } from "./device.js";
 
 async function refusal(action: () => Promise<unknown>): Promise<string> {
   const error: unknown = await action().catch((e: unknown) => e);
@@ -27,5 +28,20 @@ describe("openDevice", () => {
     expect(await refusal(() => openDevice({ adapter: "another" }))).toMatch(
       /^adapter: expected .* as in this process's first call, got "another"; /,
     );
+  });
+});
+
+// Plan: the advice fits the cause: a variable that hides drivers is named, else the script by a path that is there.
+describe("noAdapter", () => {
+  it.each(["VK_DRIVER_FILES", "VK_ICD_FILENAMES"])("blames %s where it is set", (name) => {
+    expect(noAdapter({ [name]: "/etc/none.json" })).toBe(
+      `no WebGPU adapter found: ${name} limits Vulkan to /etc/none.json; unset it`,
+    );
+  });
+
+  it("names the script by its whole path", () => {
+    const [, script] =
+      /run (\/.*software-vulkan\.sh), elsewhere/.exec(noAdapter({ VK_DRIVER_FILES: "" })) ?? [];
+    expect(existsSync(script)).toBe(true);
   });
 });

@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import { create } from "webgpu";
 import { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
@@ -17,8 +18,16 @@ export interface OpenedDevice {
   readonly software: boolean;
 }
 
-export const noAdapter =
-  "no WebGPU adapter found: on Debian or Ubuntu run scripts/software-vulkan.sh, elsewhere install a Vulkan, Metal or D3D12 driver";
+const softwareVulkan = fileURLToPath(new URL("../../scripts/software-vulkan.sh", import.meta.url));
+
+/** Why there is no adapter, as far as the environment tells, and what helps. */
+export function noAdapter(environment: NodeJS.ProcessEnv = process.env): string {
+  const hiding = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].find((name) => environment[name]);
+  const advice = hiding
+    ? `${hiding} limits Vulkan to ${environment[hiding]}; unset it`
+    : `on Debian or Ubuntu run ${softwareVulkan}, elsewhere install a Vulkan, Metal or D3D12 driver`;
+  return `no WebGPU adapter found: ${advice}`;
+}
 
 const variable = "FUNASR_WEBGPU_ADAPTER";
 
@@ -66,7 +75,7 @@ export async function requestAdapter(
     return await gpu.requestAdapter(wish);
   } catch (cause) {
     const offered = Array.from(String(cause).matchAll(/name: '([^']*)'/g), (match) => match[1]);
-    if (adapter === "" || offered.length === 0) throw new GpuError(noAdapter, { cause });
+    if (adapter === "" || offered.length === 0) throw new GpuError(noAdapter(), { cause });
     const advice = byVariable ? `unset ${variable}` : "name one of them";
     throw new GpuError(
       `adapter "${adapter}": expected a part of ${[...new Set(offered)].join(" or ")}, got none of that name; ${advice}`,
@@ -85,7 +94,7 @@ export function isSoftware(info: GPUAdapterInfo): boolean {
 /** Opens the default adapter's device. @throws GpuError  no adapter, or it refuses the limits */
 export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDevice> {
   const adapter = await requestAdapter({ powerPreference: "high-performance" }, options.adapter);
-  if (!adapter) throw new GpuError(noAdapter);
+  if (!adapter) throw new GpuError(noAdapter());
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
   const requiredLimits = { maxStorageBufferBindingSize, maxBufferSize, ...options.limits };
   const device = await adapter.requestDevice({ requiredLimits }).catch((cause: unknown) => {
