@@ -58,7 +58,7 @@ describe("refusals", () => {
   ])("%j is wrong usage", async (args, expected) => {
     const run = await generate("hi", ...args);
     expect([run.code, run.stdout]).toEqual([2, ""]);
-    expect(run.stderr).toContain(`expected ${expected}.`);
+    expect(run.stderr).toContain(`Expected ${expected}.`);
   });
 
   it("a token of the vocabulary in the prompt, and more tokens than positions", async () => {
