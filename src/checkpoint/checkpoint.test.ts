@@ -256,6 +256,15 @@ describe("a sharded model with something wrong", () => {
     );
   });
 
+  test("a missing shard, the only one", async () => {
+    const d = new Damaged("tiny-sharded");
+    weightMap(d, (map) => {
+      for (const tensor of Object.keys(map)) map[tensor] = SHARD(2);
+    });
+    d.files.delete(SHARD(2));
+    expect(await d.refused()).toMatch(/; download it again: the model has 1 shard$/);
+  });
+
   test("a shard cut short, and one cut to nothing", async () => {
     const d = new Damaged("tiny-sharded");
     d.files.set(SHARD(2), d.files.get(SHARD(2))!.slice(0, -100));

@@ -116,6 +116,11 @@ describe("bad input", () => {
       `header length: expected at most 100000000 bytes, got 18446744073709551615 bytes${cut}`,
     ],
     [
+      "JSON",
+      new TextEncoder().encode('{"strings": []}'),
+      'content: expected a safetensors file, got one that begins with "{"; it is JSON',
+    ],
+    [
       "header not UTF-8",
       rawSafetensors("{}", 0).fill(0xff, 9),
       "header: expected UTF-8, got other bytes; the file is damaged",

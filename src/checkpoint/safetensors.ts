@@ -99,6 +99,10 @@ async function headerLength(source: ByteSource): Promise<number> {
   if (source.size < 8) return refuse("size", "at least 8 bytes", `${source.size} bytes`);
   const bytes = await source.read(0, 8);
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+  if (length > BigInt(MAX_HEADER_BYTES) && bytes[0] === 0x7b) {
+    const [expected, got] = ["a safetensors file", 'one that begins with "{"'];
+    throw new CheckpointError({ file: source.name, field: "content", expected, got, advice: "it is JSON" });
+  }
   if (length > BigInt(MAX_HEADER_BYTES)) {
     return refuse("header length", `at most ${MAX_HEADER_BYTES} bytes`, `${length} bytes`);
   }

@@ -41,7 +41,7 @@ export async function parseIndex(files: ModelFiles): Promise<Map<string, string>
   for (const shard of shards) {
     if (await files.has(shard)) continue;
     const expected = `the shard that ${INDEX} names`;
-    const advice = `download it again: the model has ${shards.size} shards`;
+    const advice = `download it again: the model has ${shards.size} shard${shards.size === 1 ? "" : "s"}`;
     throw new CheckpointError({ file: files.name, field: shard, expected, got: "no such file", advice });
   }
   return map;
