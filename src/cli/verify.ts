@@ -1,4 +1,4 @@
-import { readdir } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { Command, Option } from "commander";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
@@ -9,9 +9,10 @@ import { openFile } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { openBundle } from "../verify/bundle.js";
 import { type StageResult, medianBound, medianRatio, stageBound } from "../verify/compare.js";
+import { type Listed, checkListed, parseManifest } from "../verify/manifest.js";
 import { verifyBundle } from "../verify/verify.js";
 import { findModel } from "./model.js";
-import { exitCode, note, print, printJson, progressBar, report, table } from "./output.js";
+import { exitCode, note, print, printJson, progressBar, report, shown, table } from "./output.js";
 
 interface VerifyOptions {
   readonly model?: string;
@@ -21,18 +22,32 @@ interface VerifyOptions {
   readonly debug?: boolean;
 }
 
-const committed = fileURLToPath(new URL("../../golden/bundles/", import.meta.url));
+/** A bundle to check, with what the manifest says of it where it is a committed one. */
+interface Target {
+  readonly path: string;
+  readonly listed?: Listed;
+}
 
-/** The committed bundles' paths. @throws FunasrError  this installation has none */
-async function committedBundles(): Promise<string[]> {
-  const names = await readdir(committed).catch(() => []);
-  const bundles = names.filter((name) => name.endsWith(".safetensors")).sort();
-  if (bundles.length === 0) {
+/** A stage's verdict and the file that it is of: cases of two files may have one name. */
+interface FileResult extends StageResult {
+  readonly file: string;
+}
+
+const golden = fileURLToPath(new URL("../../golden/", import.meta.url));
+
+/** The committed bundles: all that the manifest lists. @throws FunasrError  this installation has none */
+async function committedBundles(): Promise<Target[]> {
+  const file = `${golden}manifest.json`;
+  const text = await readFile(file, "utf8").catch(() => undefined);
+  if (text === undefined) {
     throw new FunasrError(
-      `verify: expected golden bundles in ${committed}, got none; name the bundles to check`,
+      `verify: expected golden bundles in ${golden}, got none; name the bundles to check`,
     );
   }
-  return bundles.map((name) => committed + name);
+  const listed = parseManifest(text, file).filter(({ file }) => file.endsWith(".safetensors"));
+  return listed
+    .map((entry) => ({ path: `${golden}bundles/${entry.file}`, listed: entry }))
+    .sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
 export function verifyCommand(): Command {
@@ -49,35 +64,36 @@ export function verifyCommand(): Command {
     .option("--json", "one JSON object per stage")
     .action(async (bundles: string[], _: unknown, command: Command) => {
       const options = command.optsWithGlobals<VerifyOptions>();
-      const results = await verifyAll(bundles.length > 0 ? bundles : await committedBundles(), options);
+      const named = [...new Set(bundles)].map((path): Target => ({ path }));
+      const results = await verifyAll(named.length > 0 ? named : await committedBundles(), options);
       if (options.json) for (const result of results) printJson(result);
       else printTables(results, options.stages ?? bundles.length > 0);
       summarise(results);
     });
 }
 
-async function verifyAll(paths: readonly string[], options: VerifyOptions): Promise<StageResult[]> {
+async function verifyAll(targets: readonly Target[], options: VerifyOptions): Promise<FileResult[]> {
   const model = options.model === undefined ? undefined : await findModel(options.model);
   const { gpu, adapter } = await openDevice();
   note(`device: ${adapter.device} ${adapter.description}`);
   let checkpoint: Checkpoint | undefined;
-  const results: StageResult[] = [];
-  const bar = progressBar("verifying", paths.length);
+  const results: FileResult[] = [];
+  const bar = progressBar("verifying", targets.length);
   try {
     checkpoint = model === undefined ? undefined : await openCheckpoint(modelFiles(model));
-    for (const [i, path] of paths.entries()) {
+    for (const [i, { path, listed }] of targets.entries()) {
       bar.update(i);
       try {
         const source = await openFile(path);
         try {
+          if (listed) await checkListed(source, listed);
           const bundle = await openBundle(source);
-          results.push(
-            ...(await verifyBundle(gpu, bundle, {
-              parameters: checkpoint,
-              weights: options.weights,
-              onLoaded: checkpoint && ((bytes) => note(`weights on the GPU: ${bytes} bytes`)),
-            })),
-          );
+          const stages = await verifyBundle(gpu, bundle, {
+            parameters: checkpoint,
+            weights: options.weights,
+            onLoaded: checkpoint && ((bytes) => note(`weights on the GPU: ${bytes} bytes`)),
+          });
+          results.push(...stages.map((result) => ({ file: path, ...result })));
         } finally {
           await source.close();
         }
@@ -106,29 +122,52 @@ function verdict({ ok, problem, ratio: got }: StageResult): string {
   return `FAIL ${problem ?? `ratio ${ratio(got)} is above ${stageBound}`}`;
 }
 
-function printTables(results: readonly StageResult[], byStage: boolean): void {
+/** A file's stages under the name that tables give it. */
+interface Group {
+  readonly label: string;
+  readonly stages: readonly FileResult[];
+}
+
+/** Results by file. Each is called by its case, or by its path where another file has that case too. */
+function byFile(results: readonly FileResult[]): Group[] {
+  const groups = new Map<string, FileResult[]>();
+  for (const result of results) groups.set(result.file, [...(groups.get(result.file) ?? []), result]);
+  const cases = [...groups.values()].map(([{ bundle }]) => bundle);
+  return [...groups].map(([file, stages]) => {
+    const { bundle } = stages[0];
+    const shared = cases.filter((name) => name === bundle).length > 1;
+    return { label: shared ? shown(file) : bundle, stages };
+  });
+}
+
+function printTables(results: readonly FileResult[], stageByStage: boolean): void {
   if (results.length === 0) return;
-  print(byStage ? stageTable(results) : bundleTable(results));
-  const failed = results.filter(({ ok }) => !ok);
-  if (failed.length > 0 && !byStage) print(`\nfailed stages:\n${stageTable(failed)}`);
-  for (const bundle of new Set(failed.map((result) => result.bundle))) {
-    const stages = results.filter((result) => result.bundle === bundle);
+  const groups = byFile(results);
+  print(stageByStage ? stageTable(groups) : bundleTable(groups));
+  const failed = groups
+    .map(({ label, stages }) => ({ label, stages: stages.filter(({ ok }) => !ok) }))
+    .filter(({ stages }) => stages.length > 0);
+  if (failed.length > 0 && !stageByStage) print(`\nfailed stages:\n${stageTable(failed)}`);
+  for (const { label, stages } of groups) {
     const first = stages.findIndex(({ ok }) => !ok);
+    if (first < 0) continue;
     const before = first > 0 ? `last agreeing stage ${stages[first - 1].stage}` : "no stage before it";
-    print(`${bundle}: first divergence at ${stages[first].stage}, ${before}`);
+    print(`${label}: first divergence at ${stages[first].stage}, ${before}`);
   }
 }
 
-function stageTable(results: readonly StageResult[]): string {
+function stageTable(groups: readonly Group[]): string {
   const header = ["bundle", "stage", "shape", "error", "PyTorch's", "ratio", "max abs", "cosine", "verdict"];
-  const rows = results.map((r) => [
-    ...[r.bundle, r.stage, `[${r.shape.join(", ")}]`, number(r.error), number(r.torchError), ratio(r.ratio)],
-    ...[number(r.maxAbs), Number.isFinite(r.cosine) ? r.cosine.toFixed(8) : String(r.cosine), verdict(r)],
-  ]);
+  const rows = groups.flatMap(({ label, stages }) =>
+    stages.map((r) => [
+      ...[label, r.stage, `[${r.shape.join(", ")}]`, number(r.error), number(r.torchError), ratio(r.ratio)],
+      ...[number(r.maxAbs), Number.isFinite(r.cosine) ? r.cosine.toFixed(8) : String(r.cosine), verdict(r)],
+    ]),
+  );
   return table([header, ...rows], [3, 4, 5, 6, 7]);
 }
 
-function bundleTable(results: readonly StageResult[]): string {
+function bundleTable(groups: readonly Group[]): string {
   const header = [
     "bundle",
     "stages",
@@ -139,12 +178,11 @@ function bundleTable(results: readonly StageResult[]): string {
     "at stage",
     "verdict",
   ];
-  const rows = [...new Set(results.map(({ bundle }) => bundle))].map((bundle) => {
-    const stages = results.filter((result) => result.bundle === bundle);
+  const rows = groups.map(({ label, stages }) => {
     const worst = stages.reduce((a, b) => (b.ratio <= a.ratio || Number.isNaN(a.ratio) ? a : b));
     const failed = stages.filter(({ ok }) => !ok).length;
     return [
-      ...[bundle, String(stages.length), ratio(medianRatio(stages)), ratio(worst.ratio), number(worst.error)],
+      ...[label, String(stages.length), ratio(medianRatio(stages)), ratio(worst.ratio), number(worst.error)],
       ...[number(worst.torchError), worst.stage, failed === 0 ? "ok" : `${failed} FAIL`],
     ];
   });

@@ -1,0 +1,92 @@
+import { execFile } from "node:child_process";
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { bundlePath } from "./helpers/bundles.js";
+import { cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+let folder: string;
+beforeAll(() => void (folder = mkdtempSync(join(tmpdir(), "funasr-webgpu-"))));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+// Plan: two files with one case stay two bundles, in the tables and in the lines of --json.
+describe("files of one case", () => {
+  const copy = (): string => {
+    const path = join(folder, "other.safetensors");
+    copyFileSync(bundlePath("encoder-1"), path);
+    return path;
+  };
+
+  it("are told apart by their paths", async () => {
+    const paths = [bundlePath("encoder-1"), copy()];
+    const { code, stdout } = await cli(["verify", ...paths, bundlePath("encoder-7")]);
+    expect(code).toBe(0);
+    const stems = stdout.split("\n").filter((line) => line.includes("encoder.stem"));
+    expect(stems.map((line) => line.split(" ")[0])).toEqual([...paths, "encoder-7"]);
+  });
+
+  it("have their own file on the lines of --json; a path given twice counts once", async () => {
+    const paths = [bundlePath("encoder-1"), copy()];
+    const lines = jsonLines(await cli(["verify", "--json", ...paths, paths[0]]));
+    expect(new Set(lines.map(({ file }) => file))).toEqual(new Set(paths));
+    expect(lines.filter(({ file }) => file === paths[0])).toHaveLength(lines.length / 2);
+    expect(new Set(lines.map(({ bundle }) => bundle))).toEqual(new Set(["encoder-1"]));
+  });
+});
+
+// Plan: without arguments, files are checked against the manifest before they are run: of two, the one with a flipped bit is refused by
+// one line with its name, a listed one that is gone too, and the other still runs.
+describe("without arguments", () => {
+  it("checks size and SHA-256 of the manifest", async () => {
+    const names = ["encoder-1", "encoder-7", "llm-one-token"].map((name) => `${name}.safetensors`);
+    mkdirSync(join(folder, "golden/bundles"), { recursive: true });
+    for (const part of ["dist", "bin", "package.json"])
+      cpSync(join(root, part), join(folder, part), { recursive: true });
+    symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+    const manifest = JSON.parse(readFileSync(join(root, "golden/manifest.json"), "utf8")) as {
+      bundles: { file: string }[];
+    };
+    const bundles = manifest.bundles.filter(({ file }) => names.includes(file));
+    writeFileSync(join(folder, "golden/manifest.json"), JSON.stringify({ bundles }));
+    const damaged = readFileSync(bundlePath("encoder-1"));
+    damaged[damaged.length - 8] ^= 1; // the last bit of a double: no error bound would see it
+    writeFileSync(join(folder, "golden/bundles", names[0]), damaged);
+    copyFileSync(bundlePath("encoder-7"), join(folder, "golden/bundles", names[1]));
+
+    const binary = join(folder, "bin/funasr-webgpu.js");
+    const run = await new Promise<{ failed: boolean; stdout: string; stderr: string }>((resolve) => {
+      execFile(process.execPath, [binary, "verify"], (error, stdout, stderr) =>
+        resolve({ failed: error !== null, stdout, stderr }),
+      );
+    });
+    expect(run.failed).toBe(true);
+    const errors = errorLines({ ...run, code: 1, signal: null });
+    expect(errors).toHaveLength(2);
+    expect(errors[0]).toMatch(
+      /golden\/bundles\/encoder-1\.safetensors: SHA-256: expected [0-9a-f]{64} as golden\/manifest\.json says/,
+    );
+    expect(errors[1]).toMatch(/golden\/bundles\/llm-one-token\.safetensors: expected a file of that name/);
+    expect(run.stdout).toMatch(/^encoder-7 .*ok$/m);
+    expect(run.stdout).not.toMatch(/encoder-1/);
+  });
+});
+
+// Plan: a shell pattern over the folder also names its JSON.
+it("refuses JSON for what it is", async () => {
+  const path = fileURLToPath(new URL("../golden/bundles/tokenizer.json", import.meta.url));
+  expect(expectRefusal(await cli(["verify", path]))).toContain(
+    `${path}: content: expected a safetensors file, got one that begins with "{"; it is JSON`,
+  );
+});
