@@ -16,6 +16,8 @@ beforeAll(async () => {
   audio = writeDirectory(
     new Map<string, Uint8Array | string>([
       ["a.wav", wav(0.4, 1)],
+      ["b.wav", wav(0.4, 2)],
+      ["c.wav", wav(0.4, 3)],
       ["empty.wav", ""],
     ]),
   );
@@ -67,6 +69,53 @@ describe("transcribe: files and streams", () => {
     ]);
     expect(run.stdout).toContain(`${clip("a.wav")}: `);
   }, 90_000);
+
+  it.runIf(process.platform === "linux")("says how far it is on a terminal alone", async () => {
+    const files = ["a.wav", "b.wav", "c.wav"];
+    const args = [
+      "transcribe",
+      "--model",
+      model.path,
+      "--max-tokens",
+      "8",
+      "--batch",
+      "2",
+      ...files.map(clip),
+    ];
+    const command = [process.execPath, binary, ...args].map((arg) => `'${arg}'`).join(" ");
+    const terminal = execFileSync("script", ["-qec", `${command} > /dev/null`, "/dev/null"], {
+      encoding: "utf8",
+    });
+    const shown = terminal.split("\r\x1b[K").map((line) => line.trimEnd());
+    for (const line of [
+      `1/3: reading ${clip("a.wav")}`.slice(0, 79),
+      "1-2/3: encoding 0.8 s",
+      "1-2/3: writing the words of 0.8 s",
+      "3/3: encoding 0.4 s",
+    ]) {
+      expect(shown).toContain(line);
+    }
+    expect(shown.at(-1)).not.toMatch(/^\d\/3/); // cleared
+    expect((await transcribe(files, "--batch", "2")).stderr).not.toMatch(/\x1b|\r|encoding/);
+  });
+
+  it("says where no speech was found, and leaves no space behind the name", async () => {
+    const files = await tinyFiles({
+      seed: 5,
+      edit: (tensors) =>
+        tensors.map((tensor) =>
+          tensor.name === "model.language_model.norm.weight"
+            ? { ...tensor, data: new Uint8Array(tensor.data.length) } // every score 0: token 0, which ends it
+            : tensor,
+        ),
+    });
+    files.set("generation_config.json", Buffer.from('{"eos_token_id": 0}'));
+    const silent = writeDirectory(files);
+    const run = await cli(["transcribe", "--model", silent.path, clip("a.wav"), clip("b.wav")]);
+    silent.remove();
+    expect(run.stdout).toBe(`${clip("a.wav")}:\n${clip("b.wav")}:\n`);
+    expect(run.stderr).toContain(`${clip("a.wav")}: no speech was found\n`);
+  });
 
   it("names of any kind are in the error once, in one line", async () => {
     symlinkSync("loop.wav", clip("loop.wav"));

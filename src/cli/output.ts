@@ -6,6 +6,7 @@ export const exitCode = { done: 0, inputFailed: 1, wrongUsage: 2 } as const;
 
 /** One result on stdout. */
 export function print(text: string): void {
+  status("");
   process.stdout.write(`${text}\n`);
 }
 
@@ -16,6 +17,7 @@ export function printJson(value: unknown): void {
 
 /** One line for the person who runs the command, on stderr. */
 export function note(text: string): void {
+  status("");
   process.stderr.write(`${text}\n`);
 }
 
@@ -90,6 +92,16 @@ export function bytes(value: number): string {
   const power = Math.min(Math.floor(Math.log10(Math.max(value, 1)) / 3), units.length - 1);
   const scaled = value / 1000 ** power;
   return `${power === 0 ? scaled : scaled.toPrecision(3)} ${units[power]}`;
+}
+
+let statusShown = false;
+
+/** A line on stderr that the next line of any kind replaces, where that is a terminal, else nothing; "" clears it. */
+export function status(text: string): void {
+  const { isTTY, columns } = process.stderr;
+  if (!isTTY || (text === "" && !statusShown)) return;
+  process.stderr.write(`\r\x1b[K${oneLine(text).slice(0, (columns || 80) - 1)}`); // a terminal without a size has 0
+  statusShown = text !== "";
 }
 
 /** A progress bar on stderr where that is a terminal, else nothing. */

@@ -14,7 +14,7 @@ import { PromptError } from "../tokenizer/errors.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import { readClip } from "./clip.js";
 import { findModel, modelForms } from "./model.js";
-import { exitCode, note, print, printJson, progressBar, report } from "./output.js";
+import { exitCode, note, print, printJson, progressBar, report, shown, status } from "./output.js";
 
 interface TranscribeCliOptions {
   readonly model: string;
@@ -89,9 +89,11 @@ async function transcribeFiles(files: readonly string[], options: TranscribeCliO
     if (transcriber.promptFallback !== undefined) note(`prompt: FunASR's own; ${transcriber.promptFallback}`);
     if (!acceptsOptions(transcriber, options)) return;
     for (let i = 0; i < files.length; i += options.batch) {
-      await transcribeBatch(transcriber, files.slice(i, i + options.batch), options, files.length > 1);
+      const batch = files.slice(i, i + options.batch);
+      await transcribeBatch(transcriber, batch, options, { first: i + 1, total: files.length });
     }
   } finally {
+    status("");
     gpu.destroy();
   }
 }
@@ -124,6 +126,12 @@ async function loadTranscriber(
   }
 }
 
+/** Where a batch stands among all clips, its first counted from 1. */
+interface Place {
+  readonly first: number;
+  readonly total: number;
+}
+
 interface ReadyClip extends PreparedClip {
   readonly file: string;
 }
@@ -132,41 +140,63 @@ async function transcribeBatch(
   transcriber: Transcriber,
   files: readonly string[],
   options: TranscribeCliOptions,
-  named: boolean,
+  { first, total }: Place,
 ): Promise<void> {
   const clips: ReadyClip[] = [];
-  for (const file of files) {
+  for (const [i, file] of files.entries()) {
     try {
+      status(`${place(first + i, 1, total)}reading ${file}`);
       const audio = await decodeAudio(await readClip(file), file);
       clips.push({ ...transcriber.prepare(audio, file), file });
     } catch (error) {
       report(error, options.debug === true, file);
     }
   }
-  await transcribeClips(transcriber, clips, options, named);
+  await transcribeClips(transcriber, clips, options, { first, total });
 }
+
+/** "3/10: ", or "3-5/10: " for several; nothing where one clip is all there is. */
+function place(first: number, clips: number, total: number): string {
+  if (total === 1) return "";
+  return `${first}${clips > 1 ? `-${first + clips - 1}` : ""}/${total}: `;
+}
+
+const stageNames = {
+  encoder: "encoding",
+  adaptor: "adapting",
+  prefill: "reading the prompt of",
+  decode: "writing the words of",
+} as const;
 
 /** A batch that fails is run again clip by clip, so that a clip that cannot be transcribed costs no other its result. */
 async function transcribeClips(
   transcriber: Transcriber,
   clips: readonly ReadyClip[],
   options: TranscribeCliOptions,
-  named: boolean,
+  { first, total }: Place,
 ): Promise<void> {
   if (clips.length === 0) return;
+  const named = total > 1;
+  const seconds = clips.reduce((sum, clip) => sum + clip.audioSeconds, 0).toFixed(1);
   const streaming = process.stdout.isTTY && clips.length === 1 && !named && !options.json;
   const { maxTokens: maxNewTokens } = options;
   try {
     const results = await transcriber.transcribe(clips, {
       ...promptOptions(options),
       maxNewTokens,
+      onStage: (stage) => {
+        if (streaming && stage === "decode") status("");
+        else status(`${place(first, clips.length, total)}${stageNames[stage]} ${seconds} s`);
+      },
       onText: streaming ? (_, text) => process.stdout.write(text) : undefined,
     });
     if (streaming) print("");
     for (const [i, result] of results.entries()) show(clips[i], result, options, { named, streaming });
   } catch (error) {
     if (clips.length === 1) report(error, options.debug === true, clips[0].file);
-    else for (const clip of clips) await transcribeClips(transcriber, [clip], options, named);
+    else
+      for (const [i, clip] of clips.entries())
+        await transcribeClips(transcriber, [clip], options, { first: first + i, total });
   }
 }
 
@@ -181,7 +211,8 @@ function show(
   { named, streaming }: { readonly named: boolean; readonly streaming: boolean },
 ): void {
   if (json) printJson({ file, ...result });
-  else if (!streaming) print(named ? `${file}: ${result.text}` : result.text);
+  else if (!streaming) print(named ? `${file}: ${result.text}`.trimEnd() : result.text);
+  if (result.text === "") note(`${shown(file)}: no speech was found`);
   if (result.finish === "length") {
     const { length } = result.tokenIds;
     const advice = length < maxTokens ? "the model's context is full" : "--max-tokens allows more";

@@ -59,6 +59,8 @@ export interface TranscribeOptions extends PromptOptions {
    * result's text; where a loop is cut, they begin with it, the repeats having come already.
    */
   readonly onText?: (clip: number, text: string) => void;
+  /** Called when a stage begins. */
+  readonly onStage?: (stage: "encoder" | "adaptor" | "prefill" | "decode") => void;
 }
 
 export interface TranscriberOptions {
@@ -181,19 +183,25 @@ export class Transcriber {
     const prompts = this.#prompts(clips, options); // first: an option or a clip may be refused
     const maxNewTokens = this.#limits(clips, prompts, options);
     const clock = new Stopwatch();
+    options.onStage?.("encoder");
     const features = concatenate(clips);
     const states = await this.#hold(() => encode(gpu, model, { features, frames }));
     const encoder = clock.lap();
+    options.onStage?.("adaptor");
     const audio = await this.#hold(() => adapt(gpu, model, states, frames)).finally(() =>
       gpu.release(states),
     );
     const adaptor = clock.lap();
     const streams = clips.map(() => this.tokenizer.stream({ skipSpecial: true }));
     let prefill = 0;
+    options.onStage?.("prefill");
     const decoded = await greedy(gpu, model, prompts, audio, {
       stopIds: this.stopIds,
       maxNewTokens,
-      onPrefill: () => (prefill = clock.lap()),
+      onPrefill: () => {
+        prefill = clock.lap();
+        options.onStage?.("decode");
+      },
       onToken: (clip, id) => {
         const text = options.onText && streams[clip].push(id);
         if (text) options.onText?.(clip, text);
