@@ -26,7 +26,7 @@ export interface SpecialTokenSetup {
 
 /**
  * Checks that tokenizer and model agree on the tokens that the prompt and the stop rule are made of.
- * @throws TokenizerError  a token missing from the vocabulary, an id past the embedding's rows, an audio_token_id that is
+ * @throws TokenizerError  a token missing from the vocabulary, any id past the embedding's rows, an audio_token_id that is
  *                         not the tokenizer's id of the audio token, an eos_token_id of the wrong type
  */
 export function checkSpecialTokens(tokenizer: Tokenizer, setup: SpecialTokenSetup): SpecialTokens {
@@ -59,6 +59,7 @@ export function checkSpecialTokens(tokenizer: Tokenizer, setup: SpecialTokenSetu
       setup.audioTokenId,
     );
   }
+  checkLargest(tokenizer, tokenizerFile, vocabSize);
   const eos = eosIds(setup.eosTokenId, generationConfigFile, vocabSize);
   return { ...ids, audioToken, stop: [...new Set([ids.imEnd, ids.endOfText, ...eos])] };
 }
@@ -66,19 +67,27 @@ export function checkSpecialTokens(tokenizer: Tokenizer, setup: SpecialTokenSetu
 /**
  * Ids that end an answer of a language model alone: im_end and endoftext where the vocabulary has them, and
  * generation_config.eos_token_id, each once.
- * @throws TokenizerError  none at all, an eos_token_id of the wrong type
+ * @throws TokenizerError  none at all, an eos_token_id of the wrong type, an id past the embedding's rows
  */
 export function stopTokens(
   tokenizer: Tokenizer,
   { vocabSize = Infinity, eosTokenId, ...setup }: Omit<SpecialTokenSetup, "audioTokenId" | "audioToken">,
 ): number[] {
   const { tokenizerFile = "tokenizer.json", generationConfigFile = "generation_config.json" } = setup;
+  checkLargest(tokenizer, tokenizerFile, vocabSize);
   const usual = ["<|im_end|>", "<|endoftext|>"].map((token) => tokenizer.id(token));
-  const known = usual.filter((id) => id !== undefined && id < vocabSize);
+  const known = usual.filter((id) => id !== undefined);
   const stop = [...new Set([...known, ...eosIds(eosTokenId, generationConfigFile, vocabSize)])];
-  if (stop.length > 0) return stop as number[];
+  if (stop.length > 0) return stop;
   const expected = "in the vocabulary, or eos_token_id in generation_config.json";
   throw new TokenizerError(tokenizerFile, "<|im_end|> or <|endoftext|>", expected, "nothing");
+}
+
+/** Every token of the vocabulary must have a row of the embedding. */
+function checkLargest({ largest }: Tokenizer, file: string, vocabSize: number): void {
+  if (largest.id < vocabSize) return;
+  const expected = `ids below the model's vocab_size ${vocabSize}`;
+  throw new TokenizerError(file, largest.field, expected, `${largest.id} of ${show(largest.token)}`);
 }
 
 function eosIds(value: unknown, file: string, vocabSize: number): number[] {

@@ -2,9 +2,13 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { qwen3File, qwen3Tokenizer } from "../../test/helpers/qwen3.js";
+import { byteOfCharacter } from "./byte-level.js";
 import { TokenizerError } from "./errors.js";
-import { checkSpecialTokens, type SpecialTokenSetup } from "./special-tokens.js";
+import { checkSpecialTokens, stopTokens, type SpecialTokenSetup } from "./special-tokens.js";
 import { loadTokenizer } from "./tokenizer.js";
+
+/** A vocabulary of the 256 bytes alone, id = byte. */
+const byteVocab: Readonly<Record<string, number>> = Object.fromEntries(byteOfCharacter);
 
 interface Golden {
   strings: { text: string; ids: number[]; decoded: string }[];
@@ -95,7 +99,7 @@ describe("decode", () => {
 // Plan: files of the wrong kind or damaged are refused by a line that names the file and the field.
 describe("loadTokenizer: refusals", () => {
   const small = {
-    model: { type: "BPE", vocab: { a: 0 }, merges: [] },
+    model: { type: "BPE", vocab: byteVocab, merges: [] },
     decoder: { type: "ByteLevel" },
     added_tokens: [],
   };
@@ -128,24 +132,75 @@ describe("loadTokenizer: refusals", () => {
     expect(() => loadTokenizer(json, {}, "t.json")).toThrow(message);
   });
 
+  const model = (part: object): object => ({ ...small, model: { ...small.model, ...part } });
+  const withoutA = Object.fromEntries(Object.entries(byteVocab).filter(([token]) => token !== "a"));
+  const joined = { ...byteVocab, ab: 256 };
+  it.each([
+    ["no vocabulary", model({ vocab: null }), "model.vocab: expected an object of tokens and ids, got null"],
+    [
+      "an empty vocabulary",
+      model({ vocab: {} }),
+      'model.vocab: expected a token for each of the 256 bytes, got 0, without "Ā"; the file is damaged',
+    ],
+    [
+      "a vocabulary without one byte",
+      model({ vocab: withoutA }),
+      'model.vocab: expected a token for each of the 256 bytes, got 255, without "a"',
+    ],
+    [
+      "an id that is none",
+      model({ vocab: { ...joined, ab: -1 } }),
+      'model.vocab "ab": expected a non-negative integer, got -1',
+    ],
+    [
+      "an id that is a text",
+      model({ vocab: { ...joined, ab: "256" } }),
+      'model.vocab "ab": expected a non-negative integer, got "256"',
+    ],
+    [
+      "two tokens with one id",
+      model({ vocab: { ...joined, ab: 97 } }),
+      'model.vocab "ab": expected an id of its own, got 97, the id of "a"',
+    ],
+    [
+      "ids shifted into the added tokens'",
+      { ...model({ vocab: joined, merges: [["a", "b"]] }), added_tokens: [{ id: 256, content: "<s>" }] },
+      'model.vocab "ab": expected an id of its own, got 256, the id of "<s>"',
+    ],
+    [
+      "an added token below 0",
+      { ...small, added_tokens: [{ id: -1, content: "<s>" }] },
+      "added_tokens[0].id: expected a non-negative integer, got -1",
+    ],
+    ["no merges", model({ merges: undefined }), "model.merges: expected an array, got nothing"],
+    [
+      "an empty list of merges",
+      model({ vocab: joined }),
+      'model.merges: expected merges that make "ab" and the like, got none',
+    ],
+  ])("%s", (_, json, message) => {
+    expect(() => loadTokenizer(json, {}, "t.json")).toThrow(TokenizerError);
+    expect(() => loadTokenizer(json, {}, "t.json")).toThrow(`t.json: ${message}`);
+  });
+
   it("adds no token of a template post-processor", () => {
     const json = {
-      added_tokens: [{ id: 2, content: "<s>", special: true }],
+      added_tokens: [{ id: 256, content: "<s>", special: true }],
       normalizer: null,
       pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, use_regex: false },
       post_processor: {
         type: "TemplateProcessing",
         single: [{ SpecialToken: { id: "<s>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
         pair: [],
-        special_tokens: { "<s>": { id: "<s>", ids: [2], tokens: ["<s>"] } },
+        special_tokens: { "<s>": { id: "<s>", ids: [256], tokens: ["<s>"] } },
       },
       decoder: { type: "ByteLevel" },
-      model: { type: "BPE", vocab: { a: 0, b: 1 }, merges: [] },
+      model: { type: "BPE", vocab: byteVocab, merges: [] },
     };
     const tiny = loadTokenizer(json);
     expect([tiny.encode("ab"), tiny.encode("a<s>b")]).toEqual([
-      [0, 1],
-      [0, 2, 1],
+      [97, 98],
+      [97, 256, 98],
     ]);
   });
 
@@ -220,6 +275,22 @@ describe("checkSpecialTokens", () => {
   ])("refuses %j", (setup, message) => {
     expect(() => checkSpecialTokens(qwen3Tokenizer(), setup)).toThrow(TokenizerError);
     expect(() => checkSpecialTokens(qwen3Tokenizer(), setup)).toThrow(message);
+  });
+
+  it("refuses ids past the embedding's rows, for a language model alone too", () => {
+    const json = qwen3File("tokenizer.json");
+    const part = json["model"] as { vocab: Record<string, number> };
+    const vocab = { ...part.vocab, Hello: 200_000 };
+    const shifted = loadTokenizer({ ...json, model: { ...part, vocab } });
+    const message =
+      'tokenizer.json: model.vocab: expected ids below the model\'s vocab_size 151936, got 200000 of "Hello"';
+    const setup = { audioTokenId: 151646, vocabSize: 151_936 };
+    expect(() => checkSpecialTokens(shifted, setup)).toThrow(message);
+    expect(() => stopTokens(shifted, setup)).toThrow(message);
+    const added =
+      /^tokenizer\.json: added_tokens\[25\]: expected ids below .* 151668, got 151668 of "<\/think>"/;
+    expect(() => stopTokens(qwen3Tokenizer(), { vocabSize: 151_668 })).toThrow(added);
+    expect(stopTokens(qwen3Tokenizer(), { vocabSize: 151_669 })).toEqual([151645, 151643]);
   });
 
   it.each(["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|object_ref_start|>"])(

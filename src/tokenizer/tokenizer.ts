@@ -2,6 +2,7 @@ import { Tokenizer as Untyped } from "@huggingface/tokenizers";
 import { type JsonObject, isObject, reason, show } from "../json.js";
 import { byteOfCharacter } from "./byte-level.js";
 import { TokenizerError } from "./errors.js";
+import { type AddedToken, type LargestId, checkVocabulary } from "./vocabulary.js";
 
 /** What is used of the package's class, whose own declarations do not resolve under nodenext (imports without ".js"). */
 interface Library {
@@ -12,16 +13,12 @@ interface Library {
 
 const LibraryTokenizer = Untyped as unknown as new (tokenizer: JsonObject, config: JsonObject) => Library;
 
-interface AddedToken {
-  readonly id: number;
-  readonly content: string;
-  readonly special: boolean;
-}
-
 /** Text to token ids and back, for a byte-level BPE vocabulary (Qwen3's, whole or pruned). */
 export interface Tokenizer {
   /** Content of every added token, special or not: `<|im_end|>`, `<think>` ... Text that holds one encodes to its id. */
   readonly addedTokens: readonly string[];
+  /** The largest id and where it stands. */
+  readonly largest: LargestId;
   /** @returns ids of `text`; added tokens in it are recognised, none is added */
   encode(text: string): number[];
   /**
@@ -52,7 +49,7 @@ export interface StreamDecoder {
  * @param tokenizerJson    parsed tokenizer.json
  * @param tokenizerConfig  parsed tokenizer_config.json, if there is one
  * @param file             the name of tokenizer.json, for errors
- * @throws TokenizerError  not a byte-level BPE tokenizer, or one that @huggingface/tokenizers cannot load
+ * @throws TokenizerError  not a byte-level BPE tokenizer, a damaged vocabulary, or one that @huggingface/tokenizers cannot load
  */
 export function loadTokenizer(
   tokenizerJson: unknown,
@@ -63,6 +60,7 @@ export function loadTokenizer(
   expectType(file, tokenizerJson, "model", "BPE");
   expectType(file, tokenizerJson, "decoder", "ByteLevel");
   const added = readAddedTokens(file, tokenizerJson.added_tokens);
+  const largest = checkVocabulary(file, tokenizerJson.model as JsonObject, added);
   let library: Library;
   try {
     library = new LibraryTokenizer(tokenizerJson, isObject(tokenizerConfig) ? tokenizerConfig : {});
@@ -75,10 +73,10 @@ export function loadTokenizer(
       { cause },
     );
   }
-  return wrap(library, added);
+  return wrap(library, added, largest);
 }
 
-function wrap(library: Library, added: readonly AddedToken[]): Tokenizer {
+function wrap(library: Library, added: readonly AddedToken[], largest: LargestId): Tokenizer {
   const special = new Set(added.filter((token) => token.special).map((token) => token.id));
   const stream = ({ skipSpecial = false }: DecodeOptions = {}): StreamDecoder => {
     const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -92,6 +90,7 @@ function wrap(library: Library, added: readonly AddedToken[]): Tokenizer {
   };
   return {
     addedTokens: added.map((token) => token.content),
+    largest,
     encode: (text) => library.encode(text, { add_special_tokens: false }).ids,
     decode(ids, options) {
       const decoder = stream(options);
@@ -122,7 +121,8 @@ function readAddedTokens(file: string, list: unknown): AddedToken[] {
     };
     if (!isObject(token)) return refuse("", "an object with id and content", token);
     const { id, content, special } = token;
-    if (typeof id !== "number" || !Number.isInteger(id)) return refuse(".id", "an integer", id);
+    if (typeof id !== "number" || !Number.isSafeInteger(id) || id < 0)
+      return refuse(".id", "a non-negative integer", id);
     if (typeof content !== "string" || content === "") return refuse(".content", "a text", content);
     return { id, content, special: special === true };
   });

@@ -4,6 +4,7 @@ import { refusal } from "../../../test/helpers/checkpoint.js";
 import { ggufFixture, rawGguf } from "../../../test/helpers/gguf.js";
 import type { Value } from "../../../test/helpers/gguf.js";
 import { qwen3File, qwen3Tokenizer } from "../../../test/helpers/qwen3.js";
+import { byteOfCharacter } from "../../tokenizer/byte-level.js";
 import { loadTokenizer } from "../../tokenizer/tokenizer.js";
 import type { Tokenizer } from "../../tokenizer/tokenizer.js";
 import { openGguf } from "../gguf.js";
@@ -161,8 +162,14 @@ describe("refusals", () => {
   });
 
   it("takes what those are made from", async () => {
-    const values = Object.entries(small).flatMap(([k, v]) => (v === undefined ? [] : [[k, v] as const]));
+    const bytes = [...byteOfCharacter.keys()];
+    const whole: typeof small = {
+      ...small,
+      "tokenizer.ggml.tokens": [...bytes, "ab", "<|im_end|>"],
+      "tokenizer.ggml.token_type": [...bytes.map(() => 1), 1, 3],
+    };
+    const values = Object.entries(whole).flatMap(([k, v]) => (v === undefined ? [] : [[k, v] as const]));
     const tokenizer = loadTokenizer(tokenizerJson(await metadataOf(rawGguf({ values }))), {}, "m.gguf");
-    expect(tokenizer.encode("abba<|im_end|>")).toEqual([2, 1, 0, 3]);
+    expect(tokenizer.encode("abba<|im_end|>")).toEqual([256, 98, 97, 257]);
   });
 });
