@@ -1,4 +1,4 @@
-import { AudioError } from "./errors.js";
+import { AudioError, convertIt } from "./errors.js";
 
 /** Lowest and highest sample rate that is taken as real, in Hz. */
 export const MIN_SAMPLE_RATE = 4_000;
@@ -13,7 +13,7 @@ export interface DecodedAudio {
 /** @throws AudioError  `rate` is no whole sample rate between 4,000 and 768,000 Hz */
 export function checkSampleRate(file: string, field: string, rate: number): void {
   if (!(Number.isInteger(rate) && rate >= MIN_SAMPLE_RATE && rate <= MAX_SAMPLE_RATE)) {
-    throw new AudioError(file, field, `${MIN_SAMPLE_RATE}..${MAX_SAMPLE_RATE} whole Hz`, rate);
+    throw new AudioError(file, field, `${MIN_SAMPLE_RATE}..${MAX_SAMPLE_RATE} whole Hz`, rate, convertIt);
   }
 }
 
@@ -22,7 +22,9 @@ export function checkFinite(file: string, channels: readonly Float32Array[]): vo
   for (const [c, samples] of channels.entries()) {
     for (let i = 0; i < samples.length; i++) {
       if (!Number.isFinite(samples[i])) {
-        throw new AudioError(file, `sample ${i} of channel ${c}`, "a finite number", samples[i]);
+        throw new AudioError(file, `sample ${i} of channel ${c}`, "a finite number", samples[i], {
+          advice: "convert it with ffmpeg -i IN -c:a pcm_s16le out.wav",
+        });
       }
     }
   }

@@ -114,6 +114,7 @@ describe("decodeAudio: refusals", () => {
     expect(outcome).toBeInstanceOf(AudioError);
     expect((outcome as AudioError).message).toContain(message);
     expect((outcome as AudioError).message).not.toContain("\n");
+    expect((outcome as AudioError).message).toMatch(/; (convert it with ffmpeg|copy or download it again)/);
   });
 
   it.each(["speech.mp3", "speech.flac", "speech.ogg", "speech.opus", "speech.m4a"])(

@@ -1,5 +1,5 @@
 import { checkFinite, checkSampleRate, type DecodedAudio } from "./audio.js";
-import { AudioError } from "./errors.js";
+import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import { checkMp4Tables } from "./mp4-guard.js";
 import { isWav, parseWav } from "./wav.js";
 
@@ -13,14 +13,20 @@ const SUPPORTED = "WAV, MP3, FLAC, Ogg (Vorbis, Opus) or M4A";
  */
 export async function decodeAudio(file: Uint8Array, name: string): Promise<DecodedAudio> {
   const bytes = withoutTag(file);
-  if (bytes.length === 0) throw new AudioError(name, "file size", "more than 0 bytes", 0);
+  if (bytes.length === 0) throw new AudioError(name, "file size", "more than 0 bytes", 0, fetchAgain);
   if (isWav(bytes)) return parseWav(bytes, name);
   const container = sniff(bytes);
-  if (!container) throw new AudioError(name, "container", SUPPORTED, firstBytes(bytes));
+  if (!container) throw new AudioError(name, "container", SUPPORTED, firstBytes(bytes), convertIt);
   if (container === "M4A") checkMp4Tables(bytes, name);
   const { channelData, sampleRate } = await decodePackage(bytes, name, container);
   if (channelData.length === 0 || channelData[0].length === 0) {
-    throw new AudioError(name, `${container} data`, "decodable audio (is the file damaged?)", "no samples");
+    throw new AudioError(
+      name,
+      `${container} data`,
+      "decodable audio (is the file damaged?)",
+      "no samples",
+      fetchAgain,
+    );
   }
   checkSampleRate(name, "sample rate", sampleRate);
   checkFinite(name, channelData);
@@ -43,6 +49,7 @@ function restoreIntegers(channels: Float32Array[], bytes: Uint8Array, name: stri
       "FLAC data",
       `${total} samples long (is the file cut short?)`,
       channels[0].length,
+      fetchAgain,
     );
   }
   for (const samples of channels) {
@@ -81,7 +88,10 @@ async function decodePackage(bytes: Uint8Array, name: string, container: string)
     return { channelData: twice ? [valid[0]] : valid, sampleRate };
   } catch (cause) {
     const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
-    throw new AudioError(name, `${container} data`, "decodable audio", `"${reason}"`, { cause });
+    throw new AudioError(name, `${container} data`, "decodable audio", `"${reason}"`, {
+      cause,
+      ...convertIt,
+    });
   }
 }
 

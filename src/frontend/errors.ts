@@ -1,5 +1,10 @@
 import { FileError } from "../errors.js";
 
+/** What helps with audio of a kind that is not read here. */
+export const convertIt = { advice: "convert it with ffmpeg -i IN out.wav" } as const;
+/** What helps with audio that is damaged or incomplete. */
+export const fetchAgain = { advice: "copy or download it again, or make it anew from its source" } as const;
+
 /** Audio that cannot be used: which file, which field, what was expected and what was there. */
 export class AudioError extends FileError {
   /**

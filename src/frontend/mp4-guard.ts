@@ -1,4 +1,4 @@
-import { AudioError } from "./errors.js";
+import { AudioError, fetchAgain } from "./errors.js";
 
 /** Bytes before the entries of a table (after its id) and bytes an entry; the entry count is the last u32 before them. */
 interface Table {
@@ -40,6 +40,7 @@ export function checkMp4Tables(bytes: Uint8Array, name: string): void {
         `size of the box at byte ${at}`,
         `at most ${left}, the bytes left (is the file cut short?)`,
         size,
+        fetchAgain,
       );
     }
     const end = at + size;
@@ -62,7 +63,13 @@ function checkTablesIn(bytes: Uint8Array, view: DataView, start: number, end: nu
     const uniform = key === "stsz" ? view.getUint32(body + 4) : 1;
     const fits = Math.floor(each > 0 ? room / each : bytes.length / uniform);
     if (count > fits)
-      throw new AudioError(name, `${key}.entryCount`, `at most ${fits}, what the file can hold`, count);
+      throw new AudioError(
+        name,
+        `${key}.entryCount`,
+        `at most ${fits}, what the file can hold`,
+        count,
+        fetchAgain,
+      );
   }
 }
 

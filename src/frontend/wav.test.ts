@@ -253,6 +253,7 @@ describe("parseWav: refusals", () => {
   it.each(cases)("%s", (_, bytes, message) => {
     expect(() => parseWav(bytes, "x.wav")).toThrow(AudioError);
     expect(() => parseWav(bytes, "x.wav")).toThrow(message);
+    expect(() => parseWav(bytes, "x.wav")).toThrow(/; (convert it with ffmpeg|copy or download it again)/);
   });
 });
 
@@ -288,7 +289,7 @@ describe("parseWav: any bytes", () => {
       expect(channels.every((c) => c.length === channels[0].length && c.every(Number.isFinite))).toBe(true);
     } catch (error) {
       if (!(error instanceof AudioError)) throw error;
-      expect(error.message).toMatch(/^any\.wav: [^\n]+: expected [^\n]+, got [^\n]+$/);
+      expect(error.message).toMatch(/^any\.wav: [^\n]+: expected [^\n]+, got [^\n]+; (convert|copy) [^\n]+$/);
     }
   }
 

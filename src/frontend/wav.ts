@@ -1,5 +1,5 @@
 import { checkFinite, checkSampleRate, type DecodedAudio } from "./audio.js";
-import { AudioError } from "./errors.js";
+import { AudioError, convertIt, fetchAgain } from "./errors.js";
 
 const PCM = 1;
 const FLOAT = 3;
@@ -53,11 +53,18 @@ export function parseWav(bytes: Uint8Array, name: string): DecodedAudio {
       "data.size",
       `a multiple of the ${format.blockAlign} bytes of a frame`,
       data.length,
+      fetchAgain,
     );
   }
   const frames = (data.length - partial) / format.blockAlign;
   if (frames === 0)
-    throw new AudioError(name, "data.size", `at least one frame of ${format.blockAlign} bytes`, data.length);
+    throw new AudioError(
+      name,
+      "data.size",
+      `at least one frame of ${format.blockAlign} bytes`,
+      data.length,
+      fetchAgain,
+    );
   const channels = readSamples(data, frames, format);
   if (format.tag === FLOAT) checkFinite(name, channels);
   return { channels, sampleRate: format.rate };
@@ -66,11 +73,11 @@ export function parseWav(bytes: Uint8Array, name: string): DecodedAudio {
 /** @returns the RIFF size field, checked against the file unless it is one that a streaming writer leaves */
 function parseRiffHeader(bytes: Uint8Array, view: DataView, name: string): number {
   if (bytes.length < 12)
-    throw new AudioError(name, "file size", "at least 12 bytes for a RIFF header", bytes.length);
+    throw new AudioError(name, "file size", "at least 12 bytes for a RIFF header", bytes.length, fetchAgain);
   const id = ascii(bytes, 0);
-  if (id !== "RIFF") throw new AudioError(name, "RIFF id", '"RIFF"', quote(id));
+  if (id !== "RIFF") throw new AudioError(name, "RIFF id", '"RIFF"', quote(id), convertIt);
   const form = ascii(bytes, 8);
-  if (form !== "WAVE") throw new AudioError(name, "RIFF form", '"WAVE"', quote(form));
+  if (form !== "WAVE") throw new AudioError(name, "RIFF form", '"WAVE"', quote(form), convertIt);
   const size = view.getUint32(4, true);
   // One byte more than there is: the pad byte after an odd last chunk, which many writers count but leave out.
   if (size > bytes.length - 7 && !STREAM_SIZES.has(size)) {
@@ -79,6 +86,7 @@ function parseRiffHeader(bytes: Uint8Array, view: DataView, name: string): numbe
       "RIFF.size",
       `at most ${bytes.length - 8}, the bytes after it (is the file cut short?)`,
       size,
+      fetchAgain,
     );
   }
   return size;
@@ -92,12 +100,18 @@ function findChunks(bytes: Uint8Array, view: DataView, name: string, riffSize: n
     const size = view.getUint32(at + 4, true);
     const left = bytes.length - at - 8;
     if (id === "data") {
-      if (!format) throw new AudioError(name, "fmt chunk", "one before the data chunk", "none");
+      if (!format) throw new AudioError(name, "fmt chunk", "one before the data chunk", "none", convertIt);
       const empty = size === 0 && (streaming || riffSize !== bytes.length - 8);
       const open = size > left ? STREAM_SIZES.has(size) : empty;
       checkChunkSize(name, id, open ? left : size, left);
       if (!streaming && !open && riffSize < at + size) {
-        throw new AudioError(name, "RIFF.size", `at least ${at + size}, the end of its data chunk`, riffSize);
+        throw new AudioError(
+          name,
+          "RIFF.size",
+          `at least ${at + size}, the end of its data chunk`,
+          riffSize,
+          convertIt,
+        );
       }
       const end = at + 8 + (open ? left : size);
       return { format, data: bytes.subarray(at + 8, end), dataField: { open } };
@@ -106,7 +120,7 @@ function findChunks(bytes: Uint8Array, view: DataView, name: string, riffSize: n
     if (id === "fmt " && !format) format = parseFormat(bytes.subarray(at + 8, at + 8 + size), name);
     at += 8 + size + (size & 1);
   }
-  throw new AudioError(name, format ? "data chunk" : "fmt chunk", "one in the file", "none");
+  throw new AudioError(name, format ? "data chunk" : "fmt chunk", "one in the file", "none", fetchAgain);
 }
 
 function checkChunkSize(name: string, id: string, size: number, left: number): void {
@@ -116,12 +130,13 @@ function checkChunkSize(name: string, id: string, size: number, left: number): v
       `${id.trim()}.size`,
       `at most ${left}, the bytes left in the file (is it cut short?)`,
       size,
+      fetchAgain,
     );
   }
 }
 
 function parseFormat(chunk: Uint8Array, name: string): Format {
-  if (chunk.length < 16) throw new AudioError(name, "fmt.size", "at least 16", chunk.length);
+  if (chunk.length < 16) throw new AudioError(name, "fmt.size", "at least 16", chunk.length, convertIt);
   const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   let tag = view.getUint16(0, true);
   const channels = view.getUint16(2, true);
@@ -131,10 +146,16 @@ function parseFormat(chunk: Uint8Array, name: string): Format {
   if (tag === EXTENSIBLE) tag = parseExtension(chunk, view, name, bits);
   if (tag !== PCM && tag !== FLOAT) {
     const known = TAG_NAMES[tag] ? ` (${TAG_NAMES[tag]})` : "";
-    throw new AudioError(name, "fmt.tag", "1 (PCM), 3 (float) or 65534 (extensible)", `${tag}${known}`);
+    throw new AudioError(
+      name,
+      "fmt.tag",
+      "1 (PCM), 3 (float) or 65534 (extensible)",
+      `${tag}${known}`,
+      convertIt,
+    );
   }
   if (channels < 1 || channels > MAX_CHANNELS)
-    throw new AudioError(name, "fmt.channels", `1..${MAX_CHANNELS}`, channels);
+    throw new AudioError(name, "fmt.channels", `1..${MAX_CHANNELS}`, channels, convertIt);
   checkSampleRate(name, "fmt.sampleRate", rate);
   const allowed = tag === PCM ? [8, 16, 24, 32] : [32, 64];
   if (!allowed.includes(bits)) {
@@ -143,24 +164,31 @@ function parseFormat(chunk: Uint8Array, name: string): Format {
       "fmt.bitsPerSample",
       `${allowed.join(", ")} for ${tag === PCM ? "PCM" : "float"}`,
       bits,
+      convertIt,
     );
   }
   const frame = (channels * bits) / 8;
   if (blockAlign !== frame)
-    throw new AudioError(name, "fmt.blockAlign", `${frame} for ${channels} x ${bits} bits`, blockAlign);
+    throw new AudioError(
+      name,
+      "fmt.blockAlign",
+      `${frame} for ${channels} x ${bits} bits`,
+      blockAlign,
+      convertIt,
+    );
   return { tag, channels, rate, bits, blockAlign };
 }
 
 /** @returns the format tag inside a WAVEFORMATEXTENSIBLE */
 function parseExtension(chunk: Uint8Array, view: DataView, name: string, bits: number): number {
   if (chunk.length < 40)
-    throw new AudioError(name, "fmt.size", "at least 40 for an extensible format", chunk.length);
+    throw new AudioError(name, "fmt.size", "at least 40 for an extensible format", chunk.length, convertIt);
   const valid = view.getUint16(18, true);
-  if (valid > bits) throw new AudioError(name, "fmt.validBitsPerSample", `at most ${bits}`, valid);
+  if (valid > bits) throw new AudioError(name, "fmt.validBitsPerSample", `at most ${bits}`, valid, convertIt);
   const guid = Array.from(chunk.subarray(24, 40));
   if (SUBTYPE_TAIL.some((byte, i) => guid[i + 2] !== byte)) {
     const hex = guid.map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    throw new AudioError(name, "fmt.subFormat", "a KSDATAFORMAT_SUBTYPE of PCM or float", hex);
+    throw new AudioError(name, "fmt.subFormat", "a KSDATAFORMAT_SUBTYPE of PCM or float", hex, convertIt);
   }
   return view.getUint16(24, true);
 }
