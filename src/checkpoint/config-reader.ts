@@ -76,6 +76,13 @@ export class ConfigReader {
     throw this.refusal(field, "a positive number", value);
   }
 
+  /** The eps of a norm: positive and below 1, past which it drowns the variance that it is added to. */
+  epsilon(field: string): number {
+    const value = this.positive(field);
+    if (value < 1) return value;
+    throw this.refusal(field, "a positive number below 1", value);
+  }
+
   boolean(field: string): boolean {
     const value = this.value(field);
     if (typeof value === "boolean") return value;

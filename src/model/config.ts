@@ -193,7 +193,7 @@ function parseEncoder(root: ConfigReader): EncoderConfig {
     layers: total - tpLayers - 1,
     tpLayers,
     fsmnKernelSize: audio.integer("fsmn_kernel_size", { most: mostTaps }),
-    layerNormEps: audio.positive("layer_norm_eps"),
+    layerNormEps: audio.epsilon("layer_norm_eps"),
   });
 }
 
@@ -236,7 +236,7 @@ function parseAdaptor(root: ConfigReader, llmWidth: number): AdaptorConfig {
     heads: adaptor.integer(heads),
     intermediateSize: adaptor.width(old ? "encoder_ffn_dim" : "intermediate_size"),
     layers: adaptor.integer(old ? "encoder_layers" : "num_hidden_layers", { least: 0, most: mostLayers }),
-    layerNormEps: old ? 1e-5 : adaptor.positive("layer_norm_eps"),
+    layerNormEps: old ? 1e-5 : adaptor.epsilon("layer_norm_eps"),
   });
 }
 
@@ -298,7 +298,7 @@ function parseQwen3(text: ConfigReader, tiedHead: boolean): LlmConfig {
     heads,
     kvHeads,
     headDim,
-    rmsNormEps: text.positive("rms_norm_eps"),
+    rmsNormEps: text.epsilon("rms_norm_eps"),
     tiedHead,
     ...parseRope(text),
   };

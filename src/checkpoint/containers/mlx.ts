@@ -112,7 +112,7 @@ async function readLlm(
     );
   return {
     ...sizes,
-    rmsNormEps: conf.has("rms_norm_eps") ? conf.positive("rms_norm_eps") : 1e-6,
+    rmsNormEps: conf.has("rms_norm_eps") ? conf.epsilon("rms_norm_eps") : 1e-6,
     ropeTheta: conf.has("rope_theta") ? conf.positive("rope_theta") : 1e6,
     maxPositions: conf.integerOr("max_position_embeddings", 40_960),
     tiedHead:
