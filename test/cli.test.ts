@@ -239,7 +239,18 @@ describe("transcribe", () => {
 
 // Plan: a good bundle is exit 0 and one JSON object per stage; a damaged one, a wrong one and a missing one are not.
 describe("verify", () => {
-  const keys = ["bundle", "stage", "shape", "error", "torchError", "ratio", "maxAbs", "cosine", "ok"].sort();
+  const keys = [
+    "bundle",
+    "file",
+    "stage",
+    "shape",
+    "error",
+    "torchError",
+    "ratio",
+    "maxAbs",
+    "cosine",
+    "ok",
+  ].sort();
 
   it("a good bundle", async () => {
     const run = await cli(["verify", "--json", bundlePath("encoder-weights")]);
