@@ -46,6 +46,15 @@ const cut = (name: string, keep: number) => (files: Files) =>
   files.set(name, (files.get(name) as Uint8Array).slice(0, keep));
 const weights = async (edit: Parameters<typeof tinyFiles>[0]): Promise<Files> =>
   tinyFiles({ seed: 5, ...edit });
+/** The tokenizer with another vocabulary or other merges. */
+const tokenizer =
+  (edit: (model: { vocab: Record<string, number>; merges: unknown[] }) => void) => (): Files => {
+    const json = JSON.parse(new TextDecoder().decode(tiny.get("tokenizer.json") as Uint8Array)) as {
+      model: { vocab: Record<string, number>; merges: unknown[] };
+    };
+    edit(json.model);
+    return new Map([...tiny, ["tokenizer.json", JSON.stringify(json)]]);
+  };
 const replace = (name: string, data: string) => (): Files => new Map([...tiny, [name, data]]);
 const firstShard = "model-00001-of-00002.safetensors";
 
@@ -70,6 +79,9 @@ const brokenText: readonly [string, () => Files, RegExp][] = [
   ["no tokenizer", () => new Map([...tiny].filter(([name]) => name !== "tokenizer.json")), /tokenizer\.json: expected a file/],
   ["a tokenizer that is no JSON", replace("tokenizer.json", "{{"), /tokenizer\.json: content/],
   ["a tokenizer of another kind", replace("tokenizer.json", '{"model":{"type":"Unigram"}}'), /tokenizer\.json: model\.type: expected "BPE", got "Unigram"/],
+  ["a tokenizer without a vocabulary", tokenizer((m) => (m.vocab = {})), /tokenizer\.json: model\.vocab: expected a token for each of the 256 bytes, got 0/],
+  ["a tokenizer without merges", tokenizer((m) => (m.merges = [])), /tokenizer\.json: model\.merges: expected merges that make .*, got none/],
+  ["a tokenizer of larger ids", tokenizer((m) => Object.keys(m.vocab).forEach((token) => (m.vocab[token] += 5000))), /tokenizer\.json: model\.vocab: expected ids below the model's vocab_size 1064, got 6031 of /],
   ["an audio token of another id", config((c) => ((c as Record<string, unknown>).audio_token_id = 7)), /config\.json: audio_token_id: expected 1035.*, got 7/],
   ["a generation config of a wrong type", replace("generation_config.json", '{"eos_token_id":"end"}'), /generation_config\.json: eos_token_id: expected token ids below 1064, got "end"/],
   ["a processor of another kind", replace("processor_config.json", '{"feature_extractor":{"feature_extractor_type":"Whisper"}}'), /processor_config\.json: feature_extractor\.feature_extractor_type: expected/],
