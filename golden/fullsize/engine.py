@@ -52,7 +52,7 @@ def wait(process: subprocess.Popen) -> tuple[int, object]:
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
             return peak, usage
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def significant(value: float | None) -> float | None:
