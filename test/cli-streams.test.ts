@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, symlinkSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Run, binary, cli, errorLines } from "./helpers/cli.js";
@@ -115,6 +115,17 @@ describe("transcribe: files and streams", () => {
     silent.remove();
     expect(run.stdout).toBe(`${clip("a.wav")}:\n${clip("b.wav")}:\n`);
     expect(run.stderr).toContain(`${clip("a.wav")}: no speech was found\n`);
+  });
+
+  it("says where a clip was decoded in part", async () => {
+    const bytes = readFileSync(new URL("fixtures/audio/speech.m4a", import.meta.url));
+    bytes.fill(0xa5, 1300, 1360);
+    writeFileSync(clip("part.m4a"), bytes);
+    const run = await transcribe(["part.m4a"]);
+    expect(run).toMatchObject({ code: 0, signal: null });
+    expect(run.stderr).toMatch(
+      /part\.m4a: 0\.\d+ s could be decoded of the 0\.50 s in the header; is the file damaged\?$/m,
+    );
   });
 
   it("names of any kind are in the error once, in one line", async () => {

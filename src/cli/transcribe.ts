@@ -147,6 +147,7 @@ async function transcribeBatch(
     try {
       status(`${place(first + i, 1, total)}reading ${file}`);
       const audio = await decodeAudio(await readClip(file), file);
+      if (audio.damage) note(`${shown(file)}: ${audio.damage}; is the file damaged?`);
       clips.push({ ...transcriber.prepare(audio, file), file });
     } catch (error) {
       report(error, options.debug === true, file);

@@ -8,6 +8,8 @@ export const MAX_SAMPLE_RATE = 768_000;
 export interface DecodedAudio {
   readonly channels: Float32Array[];
   readonly sampleRate: number;
+  /** What the decoder left out of a damaged file, where it can be told. */
+  readonly damage?: string;
 }
 
 /** @throws AudioError  `rate` is no whole sample rate between 4,000 and 768,000 Hz */

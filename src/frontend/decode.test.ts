@@ -64,6 +64,20 @@ describe("decodeAudio: containers", () => {
   });
 });
 
+// Plan: a file that decodes in part says so, a whole one does not.
+describe("decodeAudio: damage", () => {
+  it.each([
+    ["speech.m4a", 0.4, "0.45 s could be decoded of the 0.50 s in the header"],
+    ["speech.opus", 0.6, "1 damaged frame was skipped"],
+  ])("%s", async (name, share, said) => {
+    const bytes = file(name);
+    expect((await decodeAudio(bytes, name)).damage).toBeUndefined();
+    const at = Math.floor(bytes.length * share);
+    for (let i = 0; i < 60; i++) bytes[at + i] = (i * 37 + 11) & 255;
+    expect((await decodeAudio(bytes, name)).damage).toBe(said);
+  });
+});
+
 // Plan: what is no audio, or damaged audio, is one line that names the file; a damaged count cannot exhaust the memory.
 describe("decodeAudio: refusals", () => {
   const damage = (name: string, from: string, offset: number, value: number): Uint8Array => {

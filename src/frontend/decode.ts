@@ -1,6 +1,6 @@
 import { checkFinite, checkSampleRate, type DecodedAudio } from "./audio.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
-import { checkMp4Tables } from "./mp4-guard.js";
+import { checkMp4Tables, mp4Seconds } from "./mp4-guard.js";
 import { isWav, parseWav } from "./wav.js";
 
 const SUPPORTED = "WAV, MP3, FLAC, Ogg (Vorbis, Opus) or M4A";
@@ -18,7 +18,7 @@ export async function decodeAudio(file: Uint8Array, name: string): Promise<Decod
   const container = sniff(bytes);
   if (!container) throw new AudioError(name, "container", SUPPORTED, firstBytes(bytes), convertIt);
   if (container === "M4A") checkMp4Tables(bytes, name);
-  const { channelData, sampleRate } = await decodePackage(bytes, name, container);
+  const { channelData, sampleRate, errors = [] } = await decodePackage(bytes, name, container);
   if (channelData.length === 0 || channelData[0].length === 0) {
     throw new AudioError(
       name,
@@ -31,7 +31,8 @@ export async function decodeAudio(file: Uint8Array, name: string): Promise<Decod
   checkSampleRate(name, "sample rate", sampleRate);
   checkFinite(name, channelData);
   if (container === "FLAC") restoreIntegers(channelData, bytes, name);
-  return { channels: channelData, sampleRate };
+  const lost = damage(container, bytes, channelData[0].length / sampleRate, errors.length);
+  return { channels: channelData, sampleRate, ...(lost && { damage: lost }) };
 }
 
 /**
@@ -63,6 +64,8 @@ interface Decoded {
   readonly sampleRate: number;
   /** Samples that are valid, where the arrays may be longer. */
   readonly samplesDecoded?: number;
+  /** One for each frame that could not be decoded, where the decoder tells. */
+  readonly errors?: readonly unknown[] | undefined;
 }
 
 /** The decoder of each container, loaded when first needed. An Ogg stream's codec is in the first packet of its first page. */
@@ -81,11 +84,11 @@ const DECODERS: Readonly<Record<string, (bytes: Uint8Array) => Promise<Decoded>>
 /** Samples by the container's package of @audio, of which only the one in question is loaded. */
 async function decodePackage(bytes: Uint8Array, name: string, container: string): Promise<Decoded> {
   try {
-    const { channelData, sampleRate, samplesDecoded } = await DECODERS[container](bytes);
+    const { channelData, sampleRate, samplesDecoded, errors } = await DECODERS[container](bytes);
     const valid = channelData.map((samples) => samples.subarray(0, samplesDecoded));
     // these two make two equal channels of one
     const twice = ["MP3", "M4A"].includes(container) && valid.length === 2 && equal(valid[0], valid[1]);
-    return { channelData: twice ? [valid[0]] : valid, sampleRate };
+    return { channelData: twice ? [valid[0]] : valid, sampleRate, errors };
   } catch (cause) {
     const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
     throw new AudioError(name, `${container} data`, "decodable audio", `"${reason}"`, {
@@ -93,6 +96,16 @@ async function decodePackage(bytes: Uint8Array, name: string, container: string)
       ...convertIt,
     });
   }
+}
+
+const shortest = 0.025; // seconds that may lack without a word: less than any codec's frame but Opus's shortest
+
+/** What a decoder skipped: the frames that it reports, or what lacks of the length in an MP4's header. */
+function damage(container: string, bytes: Uint8Array, seconds: number, frames: number): string | undefined {
+  if (frames > 0) return `${frames} damaged ${frames === 1 ? "frame was" : "frames were"} skipped`;
+  const promised = container === "M4A" ? mp4Seconds(bytes) : 0;
+  if (promised - seconds <= shortest) return undefined;
+  return `${seconds.toFixed(2)} s could be decoded of the ${promised.toFixed(2)} s in the header`;
 }
 
 function equal(a: Float32Array, b: Float32Array): boolean {

@@ -49,6 +49,23 @@ export function checkMp4Tables(bytes: Uint8Array, name: string): void {
   }
 }
 
+/**
+ * Seconds that an MP4 lasts by its movie header; 0 where it does not say, as in a fragmented file.
+ * @param bytes  the whole file
+ * @source ISO/IEC 14496-12, section 8.2.2
+ */
+export function mp4Seconds(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; at + 36 <= bytes.length; at++) {
+    if (id(bytes, at) !== "mvhd") continue;
+    const wide = bytes[at + 4] === 1; // times of 64 bits
+    const duration = wide ? Number(view.getBigUint64(at + 28)) : view.getUint32(at + 20);
+    const seconds = duration / view.getUint32(at + (wide ? 24 : 16));
+    return Number.isFinite(seconds) ? seconds : 0;
+  }
+  return 0;
+}
+
 /** Every place that carries a table's id is taken for that table, so no path through damaged boxes can miss one. */
 function checkTablesIn(bytes: Uint8Array, view: DataView, start: number, end: number, name: string): void {
   for (let at = start; at + 12 <= end; at++) {
