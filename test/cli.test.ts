@@ -45,6 +45,12 @@ describe.concurrent("usage", () => {
     expect(run.stdout).toMatch(new RegExp(`^Usage: funasr-webgpu ${command.join(" ")}`));
   });
 
+  it("help says what happens without --language, and that - is standard input", async () => {
+    const help = (await cli(["transcribe", "--help"])).stdout.replaceAll(/\s+/g, " ");
+    expect(help).toContain("language that is spoken; default: the model finds out");
+    expect(help).toContain("- is standard input");
+  });
+
   it("--version is package.json's", async () => {
     const { default: manifest } = await import("../package.json", { with: { type: "json" } });
     expect(await cli(["--version"])).toMatchObject({ code: 0, stdout: `${manifest.version}\n`, stderr: "" });
