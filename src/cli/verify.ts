@@ -56,9 +56,10 @@ export function verifyCommand(): Command {
     .argument("[bundles...]", "golden bundles (.safetensors)")
     .option("--model <model>", "take the parameters from this checkpoint instead of the bundle")
     .addOption(
-      new Option("--weights <format>", "storage of the weights on the GPU").choices(
-        Object.keys(weightBlocks),
-      ),
+      new Option(
+        "--weights <format>",
+        "storage of the weights on the GPU; default: as in the bundle or the checkpoint",
+      ).choices(Object.keys(weightBlocks)),
     )
     .option("--stages", "a row per stage; the default where bundles are named")
     .option("--json", "one JSON object per stage")
