@@ -48,8 +48,17 @@ export interface Checkpoint<Config extends ModelParts = ModelConfig> {
   readonly totalBytes: number;
   /** Of `tensors`. */
   readonly parameterCount: number;
-  /** Little-endian bytes [byteOffset, byteOffset + byteLength) of one tensor. @throws CheckpointError outside it */
-  read(entry: TensorEntry, byteOffset: number, byteLength: number): Promise<Uint8Array>;
+  /**
+   * Little-endian bytes [byteOffset, byteOffset + byteLength) of one tensor.
+   * @param into  as ByteSource.read
+   * @throws CheckpointError outside it
+   */
+  read(
+    entry: TensorEntry,
+    byteOffset: number,
+    byteLength: number,
+    into?: Uint8Array<ArrayBuffer>,
+  ): Promise<Uint8Array>;
   /** Releases the files. */
   close(): Promise<void>;
 }
@@ -104,7 +113,7 @@ function makeCheckpoint<Config extends ModelParts>({
     ctc: stored.filter((t) => isCtc(t.name)),
     totalBytes: used.reduce((sum, t) => sum + t.byteLength, 0),
     parameterCount: used.reduce((sum, t) => sum + elementCount(t.shape), 0),
-    read: (entry, byteOffset, byteLength) => readEntry(container, entry, byteOffset, byteLength),
+    read: (entry, byteOffset, byteLength, into) => readEntry(container, entry, byteOffset, byteLength, into),
     close: () => container.close(),
   };
 }
@@ -158,6 +167,7 @@ async function readEntry(
   entry: TensorEntry,
   byteOffset: number,
   byteLength: number,
+  into?: Uint8Array<ArrayBuffer>,
 ): Promise<Uint8Array> {
   const field = tensorField(entry.name);
   const stored = container.tensors.get(entry.sourceName);
@@ -170,5 +180,5 @@ async function readEntry(
     const got = `${byteLength} bytes at ${byteOffset}`;
     throw new CheckpointError({ file: `${container.name}/${entry.file}`, field, expected, got });
   }
-  return container.read(stored, entry.offset + byteOffset, byteLength);
+  return container.read(stored, entry.offset + byteOffset, byteLength, into);
 }

@@ -39,8 +39,17 @@ export interface Container {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   /** What the files say of themselves, as text. */
   readonly metadata: ReadonlyMap<string, string>;
-  /** Little-endian bytes [byteOffset, byteOffset + byteLength) of one tensor. @throws CheckpointError outside it */
-  read(tensor: StoredTensor, byteOffset: number, byteLength: number): Promise<Uint8Array>;
+  /**
+   * Little-endian bytes [byteOffset, byteOffset + byteLength) of one tensor.
+   * @param into  as ByteSource.read
+   * @throws CheckpointError outside it
+   */
+  read(
+    tensor: StoredTensor,
+    byteOffset: number,
+    byteLength: number,
+    into?: Uint8Array<ArrayBuffer>,
+  ): Promise<Uint8Array>;
   /** Releases the files. */
   close(): Promise<void>;
 }

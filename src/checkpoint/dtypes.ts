@@ -97,8 +97,8 @@ function bfloatBits(x: number): number {
   return (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
 }
 
-/** f32 bits → f16 bits. */
-function halfBits(x: number): number {
+/** f32 bits → f16 bits, rounded to the nearest, ties to even. */
+export function halfBits(x: number): number {
   const sign = (x >>> 16) & 0x8000;
   const a = x & 0x7fffffff;
   if (a > 0x7f800000) return sign | 0x7e00 | ((a >>> 13) & 0x3ff); // NaN, made quiet
@@ -114,6 +114,11 @@ function roundShift(x: number, shift: number): number {
   const rest = x - (q << shift);
   const half = 1 << (shift - 1);
   return rest > half || (rest === half && (q & 1) === 1) ? q + 1 : q;
+}
+
+/** The value of each of the 65,536 f16 patterns. */
+export function halfValues(): Float32Array {
+  return new Float32Array(halfTable().buffer);
 }
 
 let halves: Uint32Array | undefined;

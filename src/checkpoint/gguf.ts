@@ -84,6 +84,7 @@ export async function openGguf(source: ByteSource): Promise<GgufFile> {
 
 /**
  * Bytes [byteOffset, byteOffset + byteLength) of one tensor.
+ * @param into  as ByteSource.read
  * @throws CheckpointError  a range outside it
  */
 export async function readGgufRange(
@@ -91,6 +92,7 @@ export async function readGgufRange(
   tensor: GgufTensor,
   byteOffset: number,
   byteLength: number,
+  into?: Uint8Array<ArrayBuffer>,
 ): Promise<Uint8Array> {
   if (!(byteOffset >= 0 && byteLength >= 0 && byteOffset + byteLength <= tensor.byteLength)) {
     const expected = `a range inside its ${tensor.byteLength} bytes`;
@@ -98,7 +100,7 @@ export async function readGgufRange(
     throw new CheckpointError({ file: source.name, field: tensorField(tensor.name), expected, got });
   }
   checkRange(source, tensor.offset + byteOffset, byteLength);
-  return source.read(tensor.offset + byteOffset, byteLength);
+  return source.read(tensor.offset + byteOffset, byteLength, into);
 }
 
 function parse(source: ByteSource, bytes: Uint8Array): GgufFile {

@@ -1,4 +1,4 @@
-import { fromFloat32, toFloat32 } from "./dtypes.js";
+import { halfBits, halfValues } from "./dtypes.js";
 
 /** Weights that share one scale in q8. */
 export const q8Block = 32;
@@ -14,13 +14,13 @@ export interface Q8Weights {
   readonly scales: Uint16Array<ArrayBuffer>;
 }
 
-function toF16(values: Float32Array): Uint16Array<ArrayBuffer> {
-  const bytes = fromFloat32(values, "F16");
-  return new Uint16Array(bytes.slice().buffer);
-}
+const single = new Float32Array(1);
+const singleBits = new Uint32Array(single.buffer);
 
-function roundedToF16(values: Float32Array): Float32Array {
-  return toFloat32(fromFloat32(values, "F16"), "F16");
+/** A number rounded to f32, then to f16: its bits. */
+function toHalf(value: number): number {
+  single[0] = value;
+  return halfBits(singleBits[0]);
 }
 
 /**
@@ -29,21 +29,27 @@ function roundedToF16(values: Float32Array): Float32Array {
  * @source ggml Q8_0; here a value is divided by the rounded scale, which halves the scale's share of the error
  */
 export function quantizeQ8(values: Float32Array): Q8Weights {
+  const half = halfValues();
   const blocks = values.length / q8Block;
-  const exact = new Float32Array(blocks);
-  for (let b = 0; b < blocks; b++) {
-    let largest = 0;
-    for (let i = b * q8Block; i < (b + 1) * q8Block; i++) largest = Math.max(largest, Math.abs(values[i]));
-    exact[b] = largest / 127;
-  }
-  const rounded = roundedToF16(exact);
   const quants = new Int8Array(values.length);
-  for (let i = 0; i < values.length; i++) {
-    const scale = rounded[Math.floor(i / q8Block)];
-    quants[i] = scale === 0 ? 0 : Math.max(-127, Math.min(127, Math.round(values[i] / scale)));
+  const scales = new Uint16Array(blocks);
+  for (let b = 0, start = 0; b < blocks; b++, start += q8Block) {
+    const end = start + q8Block;
+    let largest = 0;
+    for (let i = start; i < end; i++) largest = Math.max(largest, Math.abs(values[i]));
+    const bits = toHalf(largest / 127);
+    scales[b] = bits;
+    const scale = half[bits];
+    if (scale === 0) continue;
+    for (let i = start; i < end; i++) {
+      quants[i] = Math.max(-127, Math.min(127, Math.floor(values[i] / scale + 0.5)));
+    }
   }
-  return { quants, scales: toF16(exact) };
+  return { quants, scales };
 }
+
+const parts = 8; // of a q4 block
+const partLength = 32;
 
 /**
  * Rounds weights to 4 bits in blocks of 256: eight parts of 32, each with a 6-bit scale and a 6-bit minimum in units of the
@@ -53,93 +59,83 @@ export function quantizeQ8(values: Float32Array): Q8Weights {
  * @source ggml Q4_K
  */
 export function quantizeQ4(values: Float32Array): Uint8Array<ArrayBuffer> {
+  const half = halfValues();
   const blocks = values.length / q4Block;
-  const { scales, minima } = partRanges(values);
-  const factors = new Float32Array(2 * blocks); // d and dmin of each block
-  for (let b = 0; b < blocks; b++) {
-    factors[2 * b] = largest(scales, b * parts) / 63;
-    factors[2 * b + 1] = largest(minima, b * parts) / 63;
-  }
-  const rounded = roundedToF16(factors);
   const bytes = new Uint8Array(blocks * q4BlockBytes);
-  const stored = new Uint8Array(toF16(factors).buffer);
+  const ranges: Ranges = { steps: new Float32Array(parts), minima: new Float32Array(parts) };
   for (let b = 0; b < blocks; b++) {
-    const block = bytes.subarray(b * q4BlockBytes, (b + 1) * q4BlockBytes);
-    block.set(stored.subarray(4 * b, 4 * b + 4));
+    const at = b * q4BlockBytes;
+    findRanges(values, b * q4Block, ranges);
+    const dBits = toHalf(largest(ranges.steps) / 63);
+    const dminBits = toHalf(largest(ranges.minima) / 63);
+    bytes[at] = dBits & 255;
+    bytes[at + 1] = dBits >> 8;
+    bytes[at + 2] = dminBits & 255;
+    bytes[at + 3] = dminBits >> 8;
+    const d = half[dBits];
+    const dmin = half[dminBits];
     for (let p = 0; p < parts; p++) {
-      const at = b * parts + p;
-      const weights = values.subarray(at * partLength, (at + 1) * partLength);
-      packPart(block, p, weights, {
-        scale: scales[at],
-        minimum: minima[at],
-        d: rounded[2 * b],
-        dmin: rounded[2 * b + 1],
-      });
+      const s = d === 0 ? 0 : Math.min(63, Math.floor(ranges.steps[p] / d + 0.5));
+      const m = dmin === 0 ? 0 : Math.min(63, Math.floor(ranges.minima[p] / dmin + 0.5));
+      packScale(bytes, at, p, s, m);
+      packPart(values, b * q4Block + p * partLength, { bytes, at, p, step: d * s, lift: dmin * m });
     }
   }
   return bytes;
 }
 
-const parts = 8; // of a block
-const partLength = 32;
+/** Of each 32 weights of a block: the step of 15 that spans them and 0, and how far below 0 they reach. */
+interface Ranges {
+  readonly steps: Float32Array;
+  readonly minima: Float32Array;
+}
 
-/** Of each 32 weights: the step of 15 that spans them and 0, and how far below 0 they reach. */
-function partRanges(values: Float32Array): { scales: Float32Array; minima: Float32Array } {
-  const count = values.length / partLength;
-  const scales = new Float32Array(count);
-  const minima = new Float32Array(count);
-  for (let p = 0; p < count; p++) {
+function findRanges(values: Float32Array, start: number, { steps, minima }: Ranges): void {
+  for (let p = 0, i = start; p < parts; p++) {
     let low = 0;
     let high = -Infinity;
-    for (let i = p * partLength; i < (p + 1) * partLength; i++) {
+    for (const end = i + partLength; i < end; i++) {
       low = Math.min(low, values[i]);
       high = Math.max(high, values[i]);
     }
-    scales[p] = Math.max(high - low, 0) / 15;
+    steps[p] = Math.max(high - low, 0) / 15;
     minima[p] = -low;
   }
-  return { scales, minima };
 }
 
-function largest(values: Float32Array, start: number): number {
+function largest(values: Float32Array): number {
   let most = 0;
-  for (let i = start; i < start + parts; i++) most = Math.max(most, values[i]);
+  for (let i = 0; i < parts; i++) most = Math.max(most, values[i]);
   return most;
 }
 
-interface PartRange {
-  readonly scale: number;
-  readonly minimum: number;
-  readonly d: number;
-  readonly dmin: number;
+/** Where the quants of part p go, in the block that begins at `at`, and what they count: value = step · quant − lift. */
+interface Part {
+  readonly bytes: Uint8Array;
+  readonly at: number;
+  readonly p: number;
+  readonly step: number;
+  readonly lift: number;
 }
 
-function packPart(
-  block: Uint8Array,
-  p: number,
-  weights: Float32Array,
-  { scale, minimum, d, dmin }: PartRange,
-): void {
-  const s = d === 0 ? 0 : Math.min(63, Math.round(scale / d));
-  const m = dmin === 0 ? 0 : Math.min(63, Math.round(minimum / dmin));
-  packScale(block, p, s, m);
+function packPart(values: Float32Array, start: number, { bytes, at, p, step, lift }: Part): void {
+  if (step === 0) return;
   const shift = 4 * (p & 1);
-  const at = 16 + (p >> 1) * partLength;
-  const step = d * s;
+  const to = at + 16 + (p >> 1) * partLength;
   for (let i = 0; i < partLength; i++) {
-    const quant = step === 0 ? 0 : Math.round((weights[i] + dmin * m) / step);
-    block[at + i] |= Math.max(0, Math.min(15, quant)) << shift;
+    const quant = Math.floor((values[start + i] + lift) / step + 0.5);
+    bytes[to + i] |= Math.max(0, Math.min(15, quant)) << shift;
   }
 }
 
-/** 6-bit scale and minimum of part p into the 12 bytes that follow the two factors. */
-function packScale(bytes: Uint8Array, p: number, s: number, m: number): void {
+/** 6-bit scale and minimum of part p into the 12 bytes that follow the two factors of the block at `at`. */
+function packScale(bytes: Uint8Array, at: number, p: number, s: number, m: number): void {
   if (p < 4) {
-    bytes[4 + p] |= s;
-    bytes[8 + p] |= m;
+    bytes[at + 4 + p] |= s;
+    bytes[at + 8 + p] |= m;
   } else {
-    bytes[8 + p] = (s & 15) | ((m & 15) << 4);
-    bytes[p] |= (s >> 4) << 6;
-    bytes[4 + p] |= (m >> 4) << 6;
+    bytes[at + 8 + p] = (s & 15) | ((m & 15) << 4);
+    bytes[at + p] |= (s >> 4) << 6;
+    bytes[at + 4 + p] |= (m >> 4) << 6;
   }
 }

@@ -27,9 +27,9 @@ export async function openSafetensorsContainer(
     layout: layoutOf(tensors.keys()),
     tensors,
     metadata: new Map([...opened.values()].flatMap((f) => [...f.metadata])),
-    read(tensor, byteOffset, byteLength) {
+    read(tensor, byteOffset, byteLength, into) {
       const { source, tensors: infos } = opened.get(tensor.file)!;
-      return readRange(source, infos.get(tensor.name)!, byteOffset, byteLength);
+      return readRange(source, infos.get(tensor.name)!, byteOffset, byteLength, into);
     },
     close: () => closeAll(opened),
   };

@@ -75,12 +75,13 @@ export async function readFloat32(file: SafetensorsFile, name: string): Promise<
   );
 }
 
-/** As readTensor, for an entry already found. */
+/** As readTensor, for an entry already found. @param into  as ByteSource.read */
 export async function readRange(
   source: ByteSource,
   info: TensorInfo,
   byteOffset: number,
   byteLength: number,
+  into?: Uint8Array<ArrayBuffer>,
 ): Promise<Uint8Array> {
   if (!(byteOffset >= 0 && byteLength >= 0 && byteOffset + byteLength <= info.byteLength)) {
     const expected = `a range inside its ${info.byteLength} bytes`;
@@ -88,7 +89,7 @@ export async function readRange(
     throw new CheckpointError({ file: source.name, field: tensorField(info.name), expected, got });
   }
   checkRange(source, info.offset + byteOffset, byteLength);
-  return source.read(info.offset + byteOffset, byteLength);
+  return source.read(info.offset + byteOffset, byteLength, into);
 }
 
 async function headerLength(source: ByteSource): Promise<number> {

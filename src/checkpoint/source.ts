@@ -7,8 +7,12 @@ export interface ByteSource {
   readonly name: string;
   /** Bytes. */
   readonly size: number;
-  /** Exactly `length` bytes from `offset`. @throws CheckpointError if they are not all there. */
-  read(offset: number, length: number): Promise<Uint8Array>;
+  /**
+   * Exactly `length` bytes from `offset`.
+   * @param into  room for them, which a source may use, to be read before it is used again; else they lie in memory of their own
+   * @throws CheckpointError if they are not all there.
+   */
+  read(offset: number, length: number, into?: Uint8Array<ArrayBuffer>): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 

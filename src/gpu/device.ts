@@ -3,6 +3,7 @@ import { Pool } from "./arena.js";
 import { GpuError } from "./errors.js";
 import { bufferUsage, mapRead } from "./flags.js";
 import { type Kernel, type Overrides, writeParams } from "./kernel.js";
+import { DeviceMemory } from "./memory.js";
 import { PipelineCache, paramsWindow } from "./pipelines.js";
 import { type Allocation, type DType, type Tensor, byteCount, isTensor } from "./tensor.js";
 
@@ -20,6 +21,8 @@ export type TensorData = Float32Array | Uint32Array;
 export interface GpuOptions {
   /** How to wait for the device; software adapters want a wait that leaves the cores to the driver. */
   readonly wait?: <T>(promise: Promise<T>) => Promise<T>;
+  /** Bytes of buffers at most; default: what the device grants. */
+  readonly memoryLimit?: number;
 }
 
 /** Counts since the device was opened. */
@@ -32,6 +35,7 @@ export interface GpuCounts {
 
 const paramsBytes = 4096 * paramsWindow; // dispatches of one submit
 const storage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.copyDst;
+const writesPerSubmit = 64 << 20; // bytes
 const noOverrides: Overrides = {};
 const maxGroups = 65_535; // maxComputeWorkgroupsPerDimension that every device has
 
@@ -75,14 +79,14 @@ export class Gpu {
   readonly #scopes: Scope[] = [];
   readonly #keptIds = new Set<number>();
   readonly #wait: <T>(promise: Promise<T>) => Promise<T>;
-  readonly #memory: Promise<void>[] = [];
+  readonly #memory: DeviceMemory;
   #uploaded: Allocation[] = [];
   #reads: Readback[] = [];
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #paramsUsed = 0;
-  #nextId = 0;
   #kept = 0;
+  #written = 0;
   #dispatches = 0;
   #submits = 0;
   #lost: string | undefined;
@@ -98,11 +102,12 @@ export class Gpu {
       usage: bufferUsage.uniform | bufferUsage.copyDst,
     });
     this.#cache = new PipelineCache(device, this.#params);
+    this.#memory = new DeviceMemory(device, options.memoryLimit);
     const destroy = (allocation: Allocation): void => this.#destroy(allocation);
-    this.#activations = new Pool((bytes) => this.#create(bytes, storage), destroy);
-    this.#uploads = new Pool((bytes) => this.#create(bytes, storage), destroy);
+    this.#activations = new Pool((bytes) => this.#memory.create(bytes, storage), destroy);
+    this.#uploads = new Pool((bytes) => this.#memory.create(bytes, storage), destroy);
     const read = bufferUsage.mapRead | bufferUsage.copyDst;
-    this.#staging = new Pool((bytes) => this.#create(bytes, read), destroy);
+    this.#staging = new Pool((bytes) => this.#memory.create(bytes, read), destroy);
     void device.lost.then((info) => (this.#lost = info.message));
   }
 
@@ -112,8 +117,13 @@ export class Gpu {
     return {
       kept: this.#kept,
       live: pools.reduce((sum, pool) => sum + pool.liveBytes, 0),
-      reserved: this.#kept + paramsBytes + pools.reduce((sum, pool) => sum + pool.reservedBytes, 0),
+      reserved: paramsBytes + this.#memory.bytes,
     };
+  }
+
+  /** Bytes of buffers at most; infinite where no limit was set. */
+  get memoryLimit(): number {
+    return this.#memory.limit;
   }
 
   /** Bind groups that are cached now, and how often a buffer is named among them. */
@@ -132,7 +142,7 @@ export class Gpu {
     if (bytes > limit)
       throw new GpuError(`[${shape.join(", ")}] ${dtype} takes ${bytes} bytes, a buffer holds ${limit}`);
     const size = Math.max(bytes, 4);
-    const allocation = this.#create(size, storage);
+    const allocation = this.#memory.create(size, storage);
     this.#keptIds.add(allocation.id);
     this.#kept += size;
     return { shape, dtype, bytes, allocation };
@@ -160,6 +170,15 @@ export class Gpu {
       data.byteOffset,
       data.byteLength,
     );
+    this.#written += data.byteLength;
+    if (this.#written < writesPerSubmit) return;
+    this.#written = 0;
+    this.device.queue.submit([]); // lets the device copy, and use its staging memory again
+  }
+
+  /** Settles when the device has granted the memory of every buffer so far. @throws DeviceMemoryError */
+  async granted(): Promise<void> {
+    await this.#wait(this.#memory.check());
   }
 
   /** A step tensor with undefined contents. */
@@ -303,7 +322,7 @@ export class Gpu {
   async finish(): Promise<void> {
     await this.#wait(this.device.queue.onSubmittedWorkDone());
     await this.#cache.check();
-    await Promise.all(this.#memory.splice(0));
+    await this.#memory.check();
   }
 
   /** Destroys the free buffers of the pools. */
@@ -325,7 +344,7 @@ export class Gpu {
     const validated = reported.then((error) => {
       if (error) throw new GpuError(error.message);
     });
-    const checks = await Promise.allSettled([this.#cache.check(), validated, ...this.#memory.splice(0)]);
+    const checks = await Promise.allSettled([this.#cache.check(), validated, this.#memory.check()]);
     const problem = checks.find((check) => check.status === "rejected");
     try {
       if (failure) throw failure.error as Error;
@@ -369,21 +388,8 @@ export class Gpu {
     this.#submits++;
   }
 
-  #create(bytes: number, usage: GPUBufferUsageFlags): Allocation {
-    this.device.pushErrorScope("out-of-memory");
-    const id = this.#nextId++;
-    const buffer = this.device.createBuffer({ label: `buffer ${id} of ${bytes} bytes`, size: bytes, usage });
-    const checked = this.device.popErrorScope().then((error) => {
-      if (error)
-        throw new GpuError(`out of device memory: a buffer of ${bytes} bytes was refused (${error.message})`);
-    });
-    checked.catch(() => undefined); // reported by the next step or finish()
-    this.#memory.push(checked);
-    return { id, buffer, bytes };
-  }
-
   #destroy(allocation: Allocation): void {
     this.#cache.forget(allocation.id);
-    allocation.buffer.destroy();
+    this.#memory.destroy(allocation);
   }
 }

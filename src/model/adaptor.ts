@@ -10,7 +10,7 @@ import {
   loadAffine,
   loadEncoderLayer,
 } from "./encoder-layer.js";
-import type { ParameterLoader } from "./parameters.js";
+import { type ParameterLoader, all } from "./parameters.js";
 import { type Tap, noTap } from "./taps.js";
 
 /** Encoder states → LLM embeddings: two linears, then bidirectional blocks at the LLM's width. */
@@ -24,13 +24,14 @@ export interface Adaptor {
 const prefix = "model.multi_modal_projector";
 
 export async function loadAdaptor(load: ParameterLoader, config: AdaptorConfig): Promise<Adaptor> {
-  const linear1 = await loadAffine(load, `${prefix}.linear_1`);
-  const linear2 = await loadAffine(load, `${prefix}.linear_2`);
-  const blocks: EncoderLayer[] = [];
-  for (let i = 0; i < config.layers; i++) {
-    blocks.push(await loadEncoderLayer(load, `${prefix}.layers.${i}`, { memory: false }));
-  }
-  return { config, linear1, linear2, blocks };
+  const block = (_: unknown, i: number): Promise<EncoderLayer> =>
+    loadEncoderLayer(load, `${prefix}.layers.${i}`, { memory: false });
+  const parts = await all({
+    linear1: loadAffine(load, `${prefix}.linear_1`),
+    linear2: loadAffine(load, `${prefix}.linear_2`),
+    blocks: Promise.all(Array.from({ length: config.layers }, block)),
+  });
+  return { config, ...parts };
 }
 
 /**

@@ -7,7 +7,7 @@ import { attention } from "../kernels/attention/attention.js";
 import { fsmn } from "../kernels/fsmn/fsmn.js";
 import { layerNorm } from "../kernels/layer-norm/layer-norm.js";
 import { linear } from "../kernels/linear/linear.js";
-import type { ParameterLoader } from "./parameters.js";
+import { type ParameterLoader, all } from "./parameters.js";
 
 /** y = x · weightᵀ + bias */
 export interface Affine {
@@ -35,11 +35,11 @@ export interface EncoderLayer {
 }
 
 export async function loadAffine(load: ParameterLoader, name: string): Promise<Affine> {
-  return { weight: await load.matrix(`${name}.weight`), bias: await load.vector(`${name}.bias`) };
+  return all({ weight: load.matrix(`${name}.weight`), bias: load.vector(`${name}.bias`) });
 }
 
 export async function loadLayerNorm(load: ParameterLoader, name: string): Promise<LayerNorm> {
-  return { weight: await load.vector(`${name}.weight`), bias: await load.vector(`${name}.bias`) };
+  return all({ weight: load.vector(`${name}.weight`), bias: load.vector(`${name}.bias`) });
 }
 
 export async function loadEncoderLayer(
@@ -47,17 +47,17 @@ export async function loadEncoderLayer(
   name: string,
   options: { readonly memory: boolean },
 ): Promise<EncoderLayer> {
-  return {
-    inputLayernorm: await loadLayerNorm(load, `${name}.input_layernorm`),
-    qProj: await loadAffine(load, `${name}.self_attn.q_proj`),
-    kProj: await loadAffine(load, `${name}.self_attn.k_proj`),
-    vProj: await loadAffine(load, `${name}.self_attn.v_proj`),
-    oProj: await loadAffine(load, `${name}.self_attn.o_proj`),
-    fsmn: options.memory ? await load.vector(`${name}.self_attn.fsmn.conv.weight`) : undefined,
-    postAttentionLayernorm: await loadLayerNorm(load, `${name}.post_attention_layernorm`),
-    fc1: await loadAffine(load, `${name}.mlp.fc1`),
-    fc2: await loadAffine(load, `${name}.mlp.fc2`),
-  };
+  return all({
+    inputLayernorm: loadLayerNorm(load, `${name}.input_layernorm`),
+    qProj: loadAffine(load, `${name}.self_attn.q_proj`),
+    kProj: loadAffine(load, `${name}.self_attn.k_proj`),
+    vProj: loadAffine(load, `${name}.self_attn.v_proj`),
+    oProj: loadAffine(load, `${name}.self_attn.o_proj`),
+    fsmn: options.memory ? load.vector(`${name}.self_attn.fsmn.conv.weight`) : undefined,
+    postAttentionLayernorm: loadLayerNorm(load, `${name}.post_attention_layernorm`),
+    fc1: loadAffine(load, `${name}.mlp.fc1`),
+    fc2: loadAffine(load, `${name}.mlp.fc2`),
+  });
 }
 
 /** x [T, D_in] → [T, D_out] f32 */

@@ -5,7 +5,7 @@ import type { Tensor } from "../gpu/tensor.js";
 import { copyRows, takeRows } from "../kernels/copy-rows/copy-rows.js";
 import { type Adaptor, adaptor, loadAdaptor } from "./adaptor.js";
 import { type ModelConfig, audioTokens } from "./config.js";
-import { type LoadOptions, ParameterLoader, type ParameterSource } from "./parameters.js";
+import { type LoadOptions, ParameterLoader, type ParameterSource, all } from "./parameters.js";
 import { type Qwen3, embedTokens, loadQwen3 } from "./qwen3.js";
 import { type SanmEncoder, loadSanmEncoder, sanmEncoder } from "./sanm-encoder.js";
 import type { Tap } from "./taps.js";
@@ -29,15 +29,13 @@ export async function loadFunAsrNano(
 ): Promise<FunAsrNano> {
   const load = new ParameterLoader(gpu, source, options);
   try {
-    const model = {
-      config,
-      encoder: await loadSanmEncoder(load, config.encoder),
-      adaptor: await loadAdaptor(load, config.adaptor),
-      llm: await loadQwen3(load, config.llm),
-      free: () => load.free(),
-    };
+    const parts = await all({
+      encoder: loadSanmEncoder(load, config.encoder),
+      adaptor: loadAdaptor(load, config.adaptor),
+      llm: loadQwen3(load, config.llm),
+    });
     await gpu.finish();
-    return model;
+    return { config, ...parts, free: () => load.free() };
   } catch (error) {
     load.free();
     throw error;

@@ -29,7 +29,13 @@ export interface ParameterSource {
   /** What errors call it. */
   readonly name: string;
   readonly tensors: ReadonlyMap<string, ParameterEntry>;
-  read(entry: ParameterEntry, byteOffset: number, byteLength: number): Promise<Uint8Array>;
+  /** @param into  as ByteSource.read */
+  read(
+    entry: ParameterEntry,
+    byteOffset: number,
+    byteLength: number,
+    into?: Uint8Array<ArrayBuffer>,
+  ): Promise<Uint8Array>;
 }
 
 export interface LoadOptions {
@@ -39,13 +45,26 @@ export interface LoadOptions {
   readonly onProgress?: (bytesRead: number) => void;
 }
 
-/** Values converted at a time: 16 MB as f32. */
-const pieceValues = 4 << 20;
+/** An object of promises → one of what they become; all run at once. */
+export async function all<T extends object>(parts: T): Promise<{ [K in keyof T]: Awaited<T[K]> }> {
+  const entries = Object.entries(parts).map(async ([key, value]) => [key, (await value) as unknown] as const);
+  return Object.fromEntries(await Promise.all(entries)) as { [K in keyof T]: Awaited<T[K]> };
+}
 
-/** Puts parameters on the GPU by name and remembers them, so that all are freed together. */
+/** Bytes read at a time: few enough to stay in a core's cache until they are uploaded. */
+const pieceBytes = 2 << 20;
+/** Values converted at a time: 4 MB as f32. */
+const pieceValues = 1 << 20;
+/** Reads at a time. */
+const readers = 4;
+
+/** Puts parameters on the GPU by name and remembers them, so that all are freed together. Many may be asked for at once. */
 export class ParameterLoader {
   readonly #tensors: Tensor[] = [];
   readonly #matrices: Matrix[] = [];
+  readonly #buffers = new ReadBuffers(readers, pieceBytes);
+  #granted: Promise<void> | undefined;
+  #freed = false;
   #read = 0;
 
   constructor(
@@ -57,13 +76,13 @@ export class ParameterLoader {
   /** Norm weight, bias or FSMN taps, as f32 in their own shape. @throws CheckpointError  it is missing */
   async vector(name: string): Promise<Tensor> {
     const entry = this.#entry(name);
-    const bytes = await this.#readPiece(entry, 0, entry.byteLength);
-    const tensor = this.gpu.keep(entry.shape, "f32");
+    const { dtype, shape, byteLength } = entry;
+    const tensor = this.gpu.keep(shape, "f32");
     this.#tensors.push(tensor);
-    this.gpu.write(
-      tensor,
-      storedToFloat32(bytes, entry.dtype, this.source.name) as Float32Array<ArrayBuffer>,
-    );
+    await this.#piece(entry, 0, byteLength, (bytes) => {
+      const values = storedToFloat32(bytes, dtype, this.source.name);
+      this.gpu.write(tensor, values as Float32Array<ArrayBuffer>);
+    });
     return tensor;
   }
 
@@ -87,23 +106,24 @@ export class ParameterLoader {
     const bytesPerValue = byteLength / count; // exact: a block has a power of two of values, and every piece begins at one
     const block = weightBlocks[format];
     const unit = valuesPerUnit(dtype, format);
-    const step = Math.floor(pieceValues / unit) * unit;
-    const read = (at: number): Promise<Uint8Array> =>
-      this.#readPiece(entry, at * bytesPerValue, Math.min(step, count - at) * bytesPerValue);
-    let ahead = read(0); // the next piece is read while this one is converted and uploaded
+    const step = Math.floor(Math.min(pieceValues, pieceBytes / bytesPerValue) / unit) * unit;
+    const pieces: Promise<void>[] = [];
     for (let at = 0; at < count; at += step) {
-      const bytes = await ahead;
-      if (at + step < count) ahead = read(at + step);
-      ahead.catch(() => undefined); // met at its turn, unless the piece before fails
-      const { weights, scales } = convertPiece(bytes, dtype, format, this.source.name);
-      writeMatrix(this.gpu, matrix, weights, (at / block.columns) * block.bytes);
-      if (scales) writeScales(this.gpu, matrix, scales, at / 16); // an f16 for each 32
+      const length = Math.min(step, count - at) * bytesPerValue;
+      const upload = (bytes: Uint8Array): void => {
+        const { weights, scales } = convertPiece(bytes, dtype, format, this.source.name);
+        writeMatrix(this.gpu, matrix, weights, (at / block.columns) * block.bytes);
+        if (scales) writeScales(this.gpu, matrix, scales, at / 16); // an f16 for each 32
+      };
+      pieces.push(this.#piece(entry, at * bytesPerValue, length, upload));
     }
+    await Promise.all(pieces);
     return matrix;
   }
 
-  /** Destroys everything that was loaded. */
+  /** Destroys everything that was loaded; what is still being read is dropped. */
   free(): void {
+    this.#freed = true;
     for (const tensor of this.#tensors.splice(0)) this.gpu.free(tensor);
     for (const matrix of this.#matrices.splice(0)) freeMatrix(this.gpu, matrix);
   }
@@ -119,10 +139,61 @@ export class ParameterLoader {
     });
   }
 
-  async #readPiece(entry: ParameterEntry, at: number, length: number): Promise<Uint8Array> {
-    const bytes = await this.source.read(entry, at, length);
-    this.#read += length;
-    this.options.onProgress?.(this.#read);
-    return bytes;
+  /** Reads a piece when a buffer is free and the device has granted what was asked for before the first, and hands it over. */
+  async #piece(
+    entry: ParameterEntry,
+    at: number,
+    length: number,
+    upload: (bytes: Uint8Array) => void,
+  ): Promise<void> {
+    await this.#buffers.use(async (buffer) => {
+      await (this.#granted ??= this.gpu.granted());
+      if (this.#freed) return;
+      const bytes = await this.source.read(entry, at, length, buffer);
+      if (this.#freed) return;
+      upload(bytes);
+      this.#read += length;
+      this.options.onProgress?.(this.#read);
+    });
+  }
+}
+
+/**
+ * Buffers for reading, lent in the order of the asking. The same few again and again: the first touch of fresh memory costs more
+ * than reading a file that the system has in memory.
+ */
+class ReadBuffers {
+  readonly #free: Uint8Array<ArrayBuffer>[] = [];
+  readonly #waiting: ((buffer: Uint8Array<ArrayBuffer>) => void)[] = [];
+  #made = 0;
+  #next = 0;
+
+  constructor(
+    private readonly count: number,
+    private readonly bytes: number,
+  ) {}
+
+  async use(body: (buffer: Uint8Array<ArrayBuffer>) => Promise<void>): Promise<void> {
+    const buffer = await this.#take();
+    try {
+      await body(buffer);
+    } finally {
+      this.#give(buffer);
+    }
+  }
+
+  #take(): Promise<Uint8Array<ArrayBuffer>> {
+    const free = this.#free.pop();
+    if (free) return Promise.resolve(free);
+    if (this.#made < this.count) {
+      this.#made++;
+      return Promise.resolve(new Uint8Array(this.bytes));
+    }
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #give(buffer: Uint8Array<ArrayBuffer>): void {
+    if (this.#next < this.#waiting.length) this.#waiting[this.#next++](buffer);
+    else this.#free.push(buffer);
   }
 }

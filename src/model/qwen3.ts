@@ -12,7 +12,7 @@ import { rope } from "../kernels/rope/rope.js";
 import { swiglu } from "../kernels/swiglu/swiglu.js";
 import type { LlmConfig } from "./config.js";
 import type { KvCache, LlmRows } from "./kv-cache.js";
-import { type LoadOptions, ParameterLoader, type ParameterSource } from "./parameters.js";
+import { type LoadOptions, ParameterLoader, type ParameterSource, all } from "./parameters.js";
 import { type Tap, noTap } from "./taps.js";
 
 export interface Qwen3Layer {
@@ -39,29 +39,31 @@ export interface Qwen3 {
 }
 
 async function loadLayer(load: ParameterLoader, name: string): Promise<Qwen3Layer> {
-  return {
-    inputLayernorm: await load.vector(`${name}.input_layernorm.weight`),
-    qProj: await load.matrix(`${name}.self_attn.q_proj.weight`),
-    kProj: await load.matrix(`${name}.self_attn.k_proj.weight`),
-    vProj: await load.matrix(`${name}.self_attn.v_proj.weight`),
-    oProj: await load.matrix(`${name}.self_attn.o_proj.weight`),
-    qNorm: await load.vector(`${name}.self_attn.q_norm.weight`),
-    kNorm: await load.vector(`${name}.self_attn.k_norm.weight`),
-    postAttentionLayernorm: await load.vector(`${name}.post_attention_layernorm.weight`),
-    gateProj: await load.matrix(`${name}.mlp.gate_proj.weight`),
-    upProj: await load.matrix(`${name}.mlp.up_proj.weight`),
-    downProj: await load.matrix(`${name}.mlp.down_proj.weight`),
-  };
+  return all({
+    inputLayernorm: load.vector(`${name}.input_layernorm.weight`),
+    qProj: load.matrix(`${name}.self_attn.q_proj.weight`),
+    kProj: load.matrix(`${name}.self_attn.k_proj.weight`),
+    vProj: load.matrix(`${name}.self_attn.v_proj.weight`),
+    oProj: load.matrix(`${name}.self_attn.o_proj.weight`),
+    qNorm: load.vector(`${name}.self_attn.q_norm.weight`),
+    kNorm: load.vector(`${name}.self_attn.k_norm.weight`),
+    postAttentionLayernorm: load.vector(`${name}.post_attention_layernorm.weight`),
+    gateProj: load.matrix(`${name}.mlp.gate_proj.weight`),
+    upProj: load.matrix(`${name}.mlp.up_proj.weight`),
+    downProj: load.matrix(`${name}.mlp.down_proj.weight`),
+  });
 }
 
 export async function loadQwen3(load: ParameterLoader, config: LlmConfig): Promise<Qwen3> {
   const at = "model.language_model";
-  const embedTokens = await load.matrix(`${at}.embed_tokens.weight`);
-  const layers: Qwen3Layer[] = [];
-  for (let i = 0; i < config.layers; i++) layers.push(await loadLayer(load, `${at}.layers.${i}`));
-  const norm = await load.vector(`${at}.norm.weight`);
-  const lmHead = config.tiedHead ? embedTokens : await load.matrix("lm_head.weight");
-  return { config, embedTokens, layers, norm, lmHead };
+  const layer = (_: unknown, i: number): Promise<Qwen3Layer> => loadLayer(load, `${at}.layers.${i}`);
+  const { head, ...parts } = await all({
+    embedTokens: load.matrix(`${at}.embed_tokens.weight`),
+    layers: Promise.all(Array.from({ length: config.layers }, layer)),
+    norm: load.vector(`${at}.norm.weight`),
+    head: config.tiedHead ? undefined : load.matrix("lm_head.weight"),
+  });
+  return { config, ...parts, lmHead: head ?? parts.embedTokens };
 }
 
 /** Qwen3 without encoder and adaptor, loaded. */

@@ -11,7 +11,7 @@ import {
   loadEncoderLayer,
   loadLayerNorm,
 } from "./encoder-layer.js";
-import type { ParameterLoader } from "./parameters.js";
+import { type ParameterLoader, all } from "./parameters.js";
 import { type Tap, noTap } from "./taps.js";
 
 /** SenseVoice's SAN-M encoder: stem, transcription layers, norm, timestamp-prediction layers, norm. */
@@ -27,20 +27,21 @@ export interface SanmEncoder {
 
 export async function loadSanmEncoder(load: ParameterLoader, config: EncoderConfig): Promise<SanmEncoder> {
   const at = (i: number): string => `model.audio_tower.layers.${i}`;
-  const layers: EncoderLayer[] = [];
-  for (let i = 0; i <= config.layers + config.tpLayers; i++) {
-    layers.push(await loadEncoderLayer(load, at(i), { memory: true }));
-  }
+  const last = config.layers + config.tpLayers;
+  const norm = (layer: number): Promise<LayerNorm> => loadLayerNorm(load, `${at(layer)}.final_layernorm`);
+  const layer = (_: unknown, i: number): Promise<EncoderLayer> =>
+    loadEncoderLayer(load, at(i), { memory: true });
+  const { layers, ...norms } = await all({
+    layers: Promise.all(Array.from({ length: last + 1 }, layer)),
+    norm: norm(config.layers),
+    tpNorm: config.tpLayers > 0 ? norm(last) : undefined,
+  });
   return {
     config,
     stem: layers[0],
     layers: layers.slice(1, config.layers + 1),
-    norm: await loadLayerNorm(load, `${at(config.layers)}.final_layernorm`),
     tpLayers: layers.slice(config.layers + 1),
-    tpNorm:
-      config.tpLayers > 0
-        ? await loadLayerNorm(load, `${at(config.layers + config.tpLayers)}.final_layernorm`)
-        : undefined,
+    ...norms,
   };
 }
 

@@ -165,9 +165,9 @@ function fileSource(path: string, size: number, handle: FileHandle): ByteSource 
   const source: ByteSource = {
     name: path,
     size,
-    async read(offset, length) {
+    async read(offset, length, into) {
       checkRange(source, offset, length);
-      const bytes = new Uint8Array(length);
+      const bytes = into && into.length >= length ? into.subarray(0, length) : new Uint8Array(length);
       for (let done = 0; done < length;) {
         const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, PIECE), offset + done);
         if (bytesRead === 0) throw shrank(path, offset + done, size);

@@ -65,8 +65,8 @@ async function openContainer(files: ModelFiles): Promise<Container> {
       layout: "funasr",
       tensors: new Map([...infos].map(([name, info]) => [name, { ...info, file: WEIGHTS }])),
       metadata: new Map(),
-      read: (tensor, byteOffset, byteLength) =>
-        readRange(source, infos.get(tensor.name)!, byteOffset, byteLength),
+      read: (tensor, byteOffset, byteLength, into) =>
+        readRange(source, infos.get(tensor.name)!, byteOffset, byteLength, into),
       close: () => source.close(),
     };
   } catch (error) {

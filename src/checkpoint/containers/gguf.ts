@@ -186,7 +186,7 @@ function makeContainer(name: string, opened: readonly Opened[]): Container {
     layout: "gguf",
     tensors,
     metadata: new Map(opened.flatMap(({ file }) => [...file.metadata.texts()])),
-    read: async (stored, byteOffset, byteLength) => {
+    read: async (stored, byteOffset, byteLength, into) => {
       const place = places.get(stored);
       if (!place) {
         const field = tensorField(stored.name);
@@ -198,7 +198,8 @@ function makeContainer(name: string, opened: readonly Opened[]): Container {
         });
       }
       const { file, tensor } = place;
-      if (tensor.shape === stored.shape) return readGgufRange(file.source, tensor, byteOffset, byteLength);
+      if (tensor.shape === stored.shape)
+        return readGgufRange(file.source, tensor, byteOffset, byteLength, into);
       const taps = await transposed(file, tensor);
       return taps.slice(byteOffset, byteOffset + byteLength);
     },
