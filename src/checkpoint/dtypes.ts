@@ -44,10 +44,16 @@ export function isFloatDtype(dtype: string): dtype is FloatDtype {
 /**
  * Little-endian bytes → f32. F16, BF16 and F32 keep their value (NaN payloads too); F64 is rounded to the nearest, ties to even.
  * @param bytes  [n × element size], at any alignment
+ * @param into   room for n values or more, which is used where the dtype has 16 bits
  * @returns      [n] f32, a copy
  * @throws CheckpointError  a dtype that is no float of 16 bits or more, or a length that is no whole number of elements
  */
-export function toFloat32(bytes: Uint8Array, dtype: string, file = "bytes"): Float32Array {
+export function toFloat32(
+  bytes: Uint8Array,
+  dtype: string,
+  file = "bytes",
+  into?: Float32Array,
+): Float32Array {
   if (!isFloatDtype(dtype)) throw notFloat(file, dtype);
   const size = DTYPE_BITS[dtype] / 8;
   if (bytes.byteLength % size !== 0) {
@@ -58,18 +64,20 @@ export function toFloat32(bytes: Uint8Array, dtype: string, file = "bytes"): Flo
       got: `${bytes.byteLength}`,
     });
   }
-  const copy = bytes.slice().buffer;
-  if (dtype === "F32") return new Float32Array(copy);
-  if (dtype === "F64") return Float32Array.from(new Float64Array(copy));
-  const halves = new Uint16Array(copy);
-  const out = new Uint32Array(halves.length);
+  if (dtype === "F32") return new Float32Array(bytes.slice().buffer);
+  if (dtype === "F64") return Float32Array.from(new Float64Array(bytes.slice().buffer));
+  const even = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  const halves = new Uint16Array(even.buffer, even.byteOffset, even.byteLength / 2);
+  const out = into
+    ? new Uint32Array(into.buffer, into.byteOffset, halves.length)
+    : new Uint32Array(halves.length);
   if (dtype === "BF16") {
     for (let i = 0; i < out.length; i++) out[i] = halves[i] << 16;
   } else {
     const table = halfTable();
     for (let i = 0; i < out.length; i++) out[i] = table[halves[i]];
   }
-  return new Float32Array(out.buffer);
+  return new Float32Array(out.buffer, out.byteOffset, out.length);
 }
 
 /**

@@ -15,7 +15,7 @@ export interface Q8Weights {
 }
 
 const single = new Float32Array(1);
-const singleBits = new Uint32Array(single.buffer);
+const singleBits = new Int32Array(single.buffer);
 
 /** A number rounded to f32, then to f16: its bits. */
 function toHalf(value: number): number {
@@ -23,30 +23,53 @@ function toHalf(value: number): number {
   return halfBits(singleBits[0]);
 }
 
+function fromBits(bits: number): number {
+  singleBits[0] = bits;
+  return single[0];
+}
+
+/** The bits of f32 values. As integers, those of one sign compare as the magnitudes do, with NaN above infinity. */
+function bitsOf(values: Float32Array): Int32Array {
+  return new Int32Array(values.buffer, values.byteOffset, values.length);
+}
+
 /**
- * Rounds weights to 8 bits with an f16 scale for each 32 of them: the largest magnitude becomes ±127.
+ * Rounds weights to 8 bits with an f16 scale for each 32 of them: the largest magnitude becomes ±127. Where the scale is no finite
+ * number all quants are 0, and every product is NaN.
  * @param values  [n] f32, n a multiple of 32
  * @source ggml Q8_0; here a value is divided by the rounded scale, which halves the scale's share of the error
  */
 export function quantizeQ8(values: Float32Array): Q8Weights {
   const half = halfValues();
+  const bits = bitsOf(values);
   const blocks = values.length / q8Block;
   const quants = new Int8Array(values.length);
   const scales = new Uint16Array(blocks);
-  for (let b = 0, start = 0; b < blocks; b++, start += q8Block) {
+  for (let b = 0; b < blocks; b++) {
+    const start = b * q8Block;
     const end = start + q8Block;
     let largest = 0;
-    for (let i = start; i < end; i++) largest = Math.max(largest, Math.abs(values[i]));
-    const bits = toHalf(largest / 127);
-    scales[b] = bits;
-    const scale = half[bits];
-    if (scale === 0) continue;
     for (let i = start; i < end; i++) {
-      quants[i] = Math.max(-127, Math.min(127, Math.floor(values[i] / scale + 0.5)));
+      const magnitude = bits[i] & 0x7fffffff;
+      if (magnitude > largest) largest = magnitude;
+    }
+    scales[b] = toHalf(fromBits(largest) / 127);
+    const scale = half[scales[b]];
+    if (scale === 0 || !Number.isFinite(scale)) continue;
+    const inverse = 1 / scale;
+    for (let i = start; i < end; i++) {
+      const quant = ((values[i] * inverse + nearest) | 0) - 128;
+      quants[i] = quant > 127 ? 127 : quant < -127 ? -127 : quant;
     }
   }
   return { quants, scales };
 }
+
+/**
+ * Added before the fraction is cut off, rounds to the nearest + 128, halves upwards. The 2^-30 undoes the reciprocal's rounding at a
+ * half: any other quotient of an f32 by an f16 is at least 2^-25 away from one.
+ */
+const nearest = 128.5 + 2 ** -30;
 
 const parts = 8; // of a q4 block
 const partLength = 32;
@@ -60,14 +83,20 @@ const partLength = 32;
  */
 export function quantizeQ4(values: Float32Array): Uint8Array<ArrayBuffer> {
   const half = halfValues();
+  const bits = bitsOf(values);
   const blocks = values.length / q4Block;
   const bytes = new Uint8Array(blocks * q4BlockBytes);
-  const ranges: Ranges = { steps: new Float32Array(parts), minima: new Float32Array(parts) };
+  const steps = new Float32Array(parts);
+  const lifts = new Float32Array(parts);
   for (let b = 0; b < blocks; b++) {
     const at = b * q4BlockBytes;
-    findRanges(values, b * q4Block, ranges);
-    const dBits = toHalf(largest(ranges.steps) / 63);
-    const dminBits = toHalf(largest(ranges.minima) / 63);
+    for (let p = 0; p < parts; p++) {
+      const start = b * q4Block + p * partLength;
+      const low = lowest(bits, start);
+      steps[p] = Math.max(highest(bits, start) - low, 0) / 15;
+      lifts[p] = -low;
+    }
+    const [dBits, dminBits] = [toHalf(largest(steps) / 63), toHalf(largest(lifts) / 63)];
     bytes[at] = dBits & 255;
     bytes[at + 1] = dBits >> 8;
     bytes[at + 2] = dminBits & 255;
@@ -75,32 +104,39 @@ export function quantizeQ4(values: Float32Array): Uint8Array<ArrayBuffer> {
     const d = half[dBits];
     const dmin = half[dminBits];
     for (let p = 0; p < parts; p++) {
-      const s = d === 0 ? 0 : Math.min(63, Math.floor(ranges.steps[p] / d + 0.5));
-      const m = dmin === 0 ? 0 : Math.min(63, Math.floor(ranges.minima[p] / dmin + 0.5));
+      const s = d === 0 ? 0 : Math.min(63, Math.floor(steps[p] / d + 0.5));
+      const m = dmin === 0 ? 0 : Math.min(63, Math.floor(lifts[p] / dmin + 0.5));
       packScale(bytes, at, p, s, m);
-      packPart(values, b * q4Block + p * partLength, { bytes, at, p, step: d * s, lift: dmin * m });
+      steps[p] = d * s;
+      lifts[p] = dmin * m;
+    }
+    for (let p = 0; p < parts; p += 2) {
+      const start = b * q4Block + p * partLength;
+      const to = at + 16 + (p >> 1) * partLength;
+      packParts(values, start, bytes, to, { steps, lifts, p });
     }
   }
   return bytes;
 }
 
-/** Of each 32 weights of a block: the step of 15 that spans them and 0, and how far below 0 they reach. */
-interface Ranges {
-  readonly steps: Float32Array;
-  readonly minima: Float32Array;
+/** The least of 32 values and 0; NaN if there is a negative one. */
+function lowest(bits: Int32Array, start: number): number {
+  let most = -1;
+  for (let i = start; i < start + partLength; i++) {
+    const magnitude = bits[i] ^ 0x80000000; // of a negative value; below 0 for others
+    if (magnitude > most) most = magnitude;
+  }
+  return most < 0 ? 0 : fromBits(most ^ 0x80000000);
 }
 
-function findRanges(values: Float32Array, start: number, { steps, minima }: Ranges): void {
-  for (let p = 0, i = start; p < parts; p++) {
-    let low = 0;
-    let high = -Infinity;
-    for (const end = i + partLength; i < end; i++) {
-      low = Math.min(low, values[i]);
-      high = Math.max(high, values[i]);
-    }
-    steps[p] = Math.max(high - low, 0) / 15;
-    minima[p] = -low;
-  }
+/** The largest of 32 values; NaN if there is one, but for a negative one beside others. */
+function highest(bits: Int32Array, start: number): number {
+  let most = -1;
+  for (let i = start; i < start + partLength; i++) if (bits[i] > most) most = bits[i];
+  if (most >= 0) return fromBits(most);
+  let least = 0xffffffff; // all are negative: the one of the least magnitude
+  for (let i = start; i < start + partLength; i++) least = Math.min(least, bits[i] >>> 0);
+  return fromBits(least);
 }
 
 function largest(values: Float32Array): number {
@@ -109,22 +145,30 @@ function largest(values: Float32Array): number {
   return most;
 }
 
-/** Where the quants of part p go, in the block that begins at `at`, and what they count: value = step · quant − lift. */
-interface Part {
-  readonly bytes: Uint8Array;
-  readonly at: number;
+/** Steps and lifts of a block's parts, of which p and p + 1 are meant: value = step · quant − lift. */
+interface PartPair {
+  readonly steps: Float32Array;
+  readonly lifts: Float32Array;
   readonly p: number;
-  readonly step: number;
-  readonly lift: number;
 }
 
-function packPart(values: Float32Array, start: number, { bytes, at, p, step, lift }: Part): void {
-  if (step === 0) return;
-  const shift = 4 * (p & 1);
-  const to = at + 16 + (p >> 1) * partLength;
+/** Quants of 32 values into the low nibbles of 32 bytes, and of the next 32 into the high ones. */
+function packParts(
+  values: Float32Array,
+  start: number,
+  bytes: Uint8Array,
+  to: number,
+  { steps, lifts, p }: PartPair,
+): void {
+  const step = steps[p] || Infinity; // a part without a step: quants of 0
+  const nextStep = steps[p + 1] || Infinity;
+  const lift = lifts[p];
+  const nextLift = lifts[p + 1];
   for (let i = 0; i < partLength; i++) {
-    const quant = Math.floor((values[start + i] + lift) / step + 0.5);
-    bytes[to + i] |= Math.max(0, Math.min(15, quant)) << shift;
+    const low = ((values[start + i] + lift) / step + 0.5) | 0;
+    const high = ((values[start + partLength + i] + nextLift) / nextStep + 0.5) | 0;
+    bytes[to + i] =
+      (low > 15 ? 15 : low < 0 ? 0 : low) | ((high > 15 ? 15 : high < 0 ? 0 : high) << 4);
   }
 }
 

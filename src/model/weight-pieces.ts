@@ -50,6 +50,15 @@ export function storedToFloat32(bytes: Uint8Array, dtype: Dtype | GgmlType, file
   return isGgmlType(dtype) ? dequantizeBlocks(bytes, dtype, file) : toFloat32(bytes, dtype, file);
 }
 
+let scratch = new Float32Array(0);
+
+/** As storedToFloat32, but the values may lie where the next call puts its own. */
+function toScratch(bytes: Uint8Array, dtype: Dtype | GgmlType, file: string): Float32Array {
+  if (isGgmlType(dtype)) return dequantizeBlocks(bytes, dtype, file);
+  if (scratch.byteLength < 2 * bytes.byteLength) scratch = new Float32Array(bytes.byteLength / 2);
+  return toFloat32(bytes, dtype, file, scratch);
+}
+
 /**
  * Stored bytes → the GPU's format. Bits stay where both are the same: F32, BF16, F16, Q8_0 in q8, Q4_K in q4.
  * @param bytes  a whole number of units (valuesPerUnit)
@@ -63,7 +72,7 @@ export function convertPiece(
   if (dtype === "Q8_0" && format === "q8") return splitQ8(bytes);
   if (dtype === "Q4_K" && format === "q4") return { weights: wholeWords(bytes) };
   if (format !== "q8" && format !== "q4" && dtypeOf[format] === dtype) return { weights: wholeWords(bytes) };
-  const values = storedToFloat32(bytes, dtype, file);
+  const values = toScratch(bytes, dtype, file);
   if (format === "q4") return { weights: quantizeQ4(values) };
   if (format !== "q8") return { weights: wholeWords(fromFloat32(values, dtypeOf[format])) };
   const { quants, scales } = quantizeQ8(values);
