@@ -167,8 +167,7 @@ function packParts(
   for (let i = 0; i < partLength; i++) {
     const low = ((values[start + i] + lift) / step + 0.5) | 0;
     const high = ((values[start + partLength + i] + nextLift) / nextStep + 0.5) | 0;
-    bytes[to + i] =
-      (low > 15 ? 15 : low < 0 ? 0 : low) | ((high > 15 ? 15 : high < 0 ? 0 : high) << 4);
+    bytes[to + i] = (low > 15 ? 15 : low < 0 ? 0 : low) | ((high > 15 ? 15 : high < 0 ? 0 : high) << 4);
   }
 }
 

@@ -96,13 +96,9 @@ export class Gpu {
     options: GpuOptions = {},
   ) {
     this.#wait = options.wait ?? ((promise) => promise);
-    this.#params = device.createBuffer({
-      label: "params",
-      size: paramsBytes,
-      usage: bufferUsage.uniform | bufferUsage.copyDst,
-    });
-    this.#cache = new PipelineCache(device, this.#params);
     this.#memory = new DeviceMemory(device, options.memoryLimit);
+    this.#params = this.#memory.create(paramsBytes, bufferUsage.uniform | bufferUsage.copyDst).buffer;
+    this.#cache = new PipelineCache(device, this.#params);
     const destroy = (allocation: Allocation): void => this.#destroy(allocation);
     this.#activations = new Pool((bytes) => this.#memory.create(bytes, storage), destroy);
     this.#uploads = new Pool((bytes) => this.#memory.create(bytes, storage), destroy);
@@ -117,7 +113,7 @@ export class Gpu {
     return {
       kept: this.#kept,
       live: pools.reduce((sum, pool) => sum + pool.liveBytes, 0),
-      reserved: paramsBytes + this.#memory.bytes,
+      reserved: this.#memory.bytes,
     };
   }
 

@@ -5,7 +5,8 @@ import type { Tensor } from "../gpu/tensor.js";
 import { copyRows, takeRows } from "../kernels/copy-rows/copy-rows.js";
 import { type Adaptor, adaptor, loadAdaptor } from "./adaptor.js";
 import { type ModelConfig, audioTokens } from "./config.js";
-import { type LoadOptions, ParameterLoader, type ParameterSource, all } from "./parameters.js";
+import { loadWeights } from "./memory.js";
+import { type LoadOptions, type ParameterSource, all } from "./parameters.js";
 import { type Qwen3, embedTokens, loadQwen3 } from "./qwen3.js";
 import { type SanmEncoder, loadSanmEncoder, sanmEncoder } from "./sanm-encoder.js";
 import type { Tap } from "./taps.js";
@@ -20,26 +21,21 @@ export interface FunAsrNano {
   free(): void;
 }
 
-/** Puts a checkpoint on the GPU. @throws CheckpointError  a parameter is missing; GpuError  memory is out */
+/** Puts a checkpoint on the GPU. @throws CheckpointError  a parameter is missing; OutOfMemoryError  see loadWeights */
 export async function loadFunAsrNano(
   gpu: Gpu,
   config: ModelConfig,
   source: ParameterSource,
   options: LoadOptions = {},
 ): Promise<FunAsrNano> {
-  const load = new ParameterLoader(gpu, source, options);
-  try {
-    const parts = await all({
+  const parts = await loadWeights(gpu, config, source, options, (load) =>
+    all({
       encoder: loadSanmEncoder(load, config.encoder),
       adaptor: loadAdaptor(load, config.adaptor),
       llm: loadQwen3(load, config.llm),
-    });
-    await gpu.finish();
-    return { config, ...parts, free: () => load.free() };
-  } catch (error) {
-    load.free();
-    throw error;
-  }
+    }),
+  );
+  return { config, ...parts };
 }
 
 /** A packed batch of clips' features. */

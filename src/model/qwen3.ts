@@ -12,7 +12,8 @@ import { rope } from "../kernels/rope/rope.js";
 import { swiglu } from "../kernels/swiglu/swiglu.js";
 import type { LlmConfig } from "./config.js";
 import type { KvCache, LlmRows } from "./kv-cache.js";
-import { type LoadOptions, ParameterLoader, type ParameterSource, all } from "./parameters.js";
+import { loadWeights } from "./memory.js";
+import { type LoadOptions, type ParameterLoader, type ParameterSource, all } from "./parameters.js";
 import { type Tap, noTap } from "./taps.js";
 
 export interface Qwen3Layer {
@@ -73,22 +74,14 @@ export interface LanguageModel {
   free(): void;
 }
 
-/** Puts a language model alone on the GPU. @throws CheckpointError  a parameter is missing; GpuError  memory is out */
+/** Puts a language model alone on the GPU. @throws CheckpointError  a parameter is missing; OutOfMemoryError  see loadWeights */
 export async function loadLanguageModel(
   gpu: Gpu,
   config: LlmConfig,
   source: ParameterSource,
   options: LoadOptions = {},
 ): Promise<LanguageModel> {
-  const load = new ParameterLoader(gpu, source, options);
-  try {
-    const llm = await loadQwen3(load, config);
-    await gpu.finish();
-    return { llm, free: () => load.free() };
-  } catch (error) {
-    load.free();
-    throw error;
-  }
+  return loadWeights(gpu, { llm: config }, source, options, (load) => all({ llm: loadQwen3(load, config) }));
 }
 
 /** Token ids → their embeddings [S, D] f32. @throws ShapeError  an id is outside the vocabulary */

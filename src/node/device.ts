@@ -1,3 +1,4 @@
+import { freemem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { create } from "webgpu";
 import { Gpu } from "../gpu/device.js";
@@ -9,6 +10,8 @@ export interface DeviceOptions {
   readonly adapter?: string;
   /** Limits below what the adapter offers, to run as on a smaller device; WebGPU's defaults (128 MiB, 256 MiB) are the least. */
   readonly limits?: Partial<Record<"maxStorageBufferBindingSize" | "maxBufferSize", number>>;
+  /** Bytes of buffers at most. Default: FUNASR_WEBGPU_MEMORY, else on a software adapter what the system has free, else no limit. */
+  readonly memoryLimit?: number;
 }
 
 export interface OpenedDevice {
@@ -30,6 +33,26 @@ export function noAdapter(environment: NodeJS.ProcessEnv = process.env): string 
 }
 
 const variable = "FUNASR_WEBGPU_ADAPTER";
+const memoryVariable = "FUNASR_WEBGPU_MEMORY";
+
+/**
+ * Bytes of buffers that a device may have. Software adapters promise memory that the system does not have, and it kills who touches
+ * it: their limit is what is free.
+ * @throws GpuError  FUNASR_WEBGPU_MEMORY is no number of bytes
+ */
+export function memoryLimit(software: boolean, environment: NodeJS.ProcessEnv = process.env): number {
+  const text = environment[memoryVariable];
+  if (text) {
+    const bytes = Number(text);
+    if (bytes > 0 && Number.isSafeInteger(bytes)) return bytes;
+    throw new GpuError(
+      `${memoryVariable}: expected a number of bytes, got ${JSON.stringify(text)}; correct or unset it`,
+    );
+  }
+  if (!software) return Infinity;
+  const constrained = process.constrainedMemory(); // of a container; 0 where there is none
+  return Math.min(freemem(), constrained > 0 ? constrained : Infinity);
+}
 
 interface EntryPoint {
   readonly gpu: GPU;
@@ -104,5 +127,7 @@ export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDev
     });
   });
   const software = isSoftware(adapter.info);
-  return { gpu: new Gpu(device, software ? { wait: restfulWait } : {}), adapter: adapter.info, software };
+  const limit = options.memoryLimit ?? memoryLimit(software);
+  const gpu = new Gpu(device, { memoryLimit: limit, ...(software ? { wait: restfulWait } : {}) });
+  return { gpu, adapter: adapter.info, software };
 }
