@@ -1,7 +1,7 @@
 /**
  * Loading speed and memory: `npm run bench:load -- DIR [--weights FORMAT] [--rounds N]`. Each round, in turn, on warm files:
  * `cat FILES > /dev/null`; one memcpy of as many bytes into fresh memory; the engine's load, in a process of its own.
- * Told is the ratio of (cat + memcpy) to the load, and the load's peak resident memory over the bytes of its GPU buffers
+ * Told is the ratio of (cat + memcpy) to the load, in wall time and, for a machine that others use too, in processor time; and the load's peak resident memory over the bytes of its GPU buffers
  * (on a software adapter those are resident too) and over what the process held before.
  */
 import { execFileSync, spawnSync } from "node:child_process";
@@ -37,6 +37,7 @@ function peakResident(): number {
 
 interface Loaded {
   readonly seconds: number;
+  readonly cpuSeconds: number;
   readonly gpuBytes: number;
   readonly before: number;
   readonly peak: number;
@@ -46,33 +47,42 @@ async function load(): Promise<Loaded> {
   const { gpu } = await openDevice();
   const checkpoint = await openCheckpoint(modelDirectory(directory));
   const before = process.memoryUsage().rss;
-  const start = performance.now();
+  const [start, cpu] = [performance.now(), process.cpuUsage()];
   const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
     weights: values.weights as WeightFormat | undefined,
   });
+  const { user, system } = process.cpuUsage(cpu);
   const seconds = (performance.now() - start) / 1000;
   const { reserved: gpuBytes } = gpu.bytes;
   await checkpoint.close();
   const peak = peakResident();
   model.free();
   gpu.destroy();
-  return { seconds, gpuBytes, before, peak };
+  return { seconds, cpuSeconds: (user + system) / 1e6, gpuBytes, before, peak };
 }
 
-function timeCat(): number {
+/** Seconds of wall and of processor time. */
+type Times = readonly [wall: number, cpu: number];
+
+function timeCat(): Times {
   const start = performance.now();
-  execFileSync("sh", ["-c", 'exec cat "$@" > /dev/null', "sh", ...weightFiles()]);
-  return (performance.now() - start) / 1000;
+  const said = execFileSync("sh", ["-c", 'cat "$@" > /dev/null; times', "sh", ...weightFiles()], {
+    encoding: "utf8",
+  });
+  const ofCat = [...said.split("\n")[1].matchAll(/(\d+)m([\d.]+)s/g)];
+  const cpu = ofCat.reduce((sum, [, minutes, seconds]) => sum + 60 * Number(minutes) + Number(seconds), 0);
+  return [(performance.now() - start) / 1000, cpu];
 }
 
-/** Seconds to copy this many bytes into memory that was never touched. */
-function timeCopy(bytes: number): number {
+/** Copying this many bytes into memory that was never touched. */
+function timeCopy(bytes: number): Times {
   const piece = Buffer.alloc(64 << 20, 1);
   const target = Buffer.allocUnsafeSlow(bytes);
-  const start = performance.now();
+  const [start, cpu] = [performance.now(), process.cpuUsage()];
   for (let at = 0; at < bytes; at += piece.length)
     piece.copy(target, at, 0, Math.min(piece.length, bytes - at));
-  return (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  return [(performance.now() - start) / 1000, (user + system) / 1e6];
 }
 
 function median(list: readonly number[]): number {
@@ -89,26 +99,29 @@ function loadInChild(): Loaded {
 
 function bench(): void {
   const bytes = weightFiles().reduce((sum, file) => sum + statSync(file).size, 0);
-  const rounds: (Loaded & { cat: number; copy: number })[] = [];
+  const rounds: (Loaded & { cat: Times; copy: Times })[] = [];
   timeCat(); // warms the files
   for (let i = 0; i < Number(values.rounds); i++) {
-    rounds.push({
-      cat: timeCat(),
-      copy: timeCopy(Math.min(bytes, 2 ** 31)) * (bytes / Math.min(bytes, 2 ** 31)),
-      ...loadInChild(),
-    });
+    const copied = Math.min(bytes, 2 ** 31);
+    const [wall, cpu] = timeCopy(copied);
+    const copy: Times = [wall * (bytes / copied), cpu * (bytes / copied)];
+    rounds.push({ cat: timeCat(), copy, ...loadInChild() });
   }
-  const ratios = rounds.map((r) => (r.cat + r.copy) / r.seconds);
+  const spread = (list: number[]): object => ({
+    ...{ min: Math.min(...list), median: median(list), max: Math.max(...list) },
+  });
   const over = rounds.map((r) => r.peak - r.gpuBytes);
   const result = {
     model: basename(directory),
     weights: values.weights ?? "as stored",
     fileBytes: bytes,
     gpuBytes: rounds[0].gpuBytes,
-    medianCatSeconds: median(rounds.map((r) => r.cat)),
-    medianCopySeconds: median(rounds.map((r) => r.copy)),
+    medianCatSeconds: median(rounds.map((r) => r.cat[0])),
+    medianCopySeconds: median(rounds.map((r) => r.copy[0])),
     medianLoadSeconds: median(rounds.map((r) => r.seconds)),
-    ratio: { min: Math.min(...ratios), median: median(ratios), max: Math.max(...ratios) },
+    medianLoadCpuSeconds: median(rounds.map((r) => r.cpuSeconds)),
+    ratio: spread(rounds.map((r) => (r.cat[0] + r.copy[0]) / r.seconds)),
+    cpuRatio: spread(rounds.map((r) => (r.cat[1] + r.copy[1]) / r.cpuSeconds)),
     peakOverGpuBytes: median(over),
     ofWhichBeforeLoading: median(rounds.map((r) => r.before)),
   };

@@ -128,6 +128,13 @@ describe("damaged checkpoints", () => {
     });
   });
 
+  it("a model that the device has no memory for", async () => {
+    const run = await cli(["transcribe", "clip.wav"], { FUNASR_WEBGPU_MEMORY: "30000000" });
+    expect(expectRefusal(run)).toMatch(
+      /: out of device memory: as stored the model needs [\d.]+ MB \([\d.]+ MB of weights, .*\), [\d.]+ MB are left; no --weights fit, the smallest being q4 /,
+    );
+  });
+
   it("weights that are NaN", async () => {
     const name = "model.language_model.norm.weight";
     const files = await weights({

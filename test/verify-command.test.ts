@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bundlePath } from "./helpers/bundles.js";
+import { bundleBytes, bundleParts, bundlePath, floatsOf } from "./helpers/bundles.js";
 import { cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -80,6 +80,33 @@ describe("without arguments", () => {
     expect(errors[1]).toMatch(/golden\/bundles\/llm-one-token\.safetensors: expected a file of that name/);
     expect(run.stdout).toMatch(/^encoder-7 .*ok$/m);
     expect(run.stdout).not.toMatch(/encoder-1/);
+  });
+});
+
+// Plan: under q8 errors are far over the bound of unrounded weights: told, not judged, exit code 0; NaN is no rounding and fails.
+describe("--weights q8", () => {
+  it("measures", async () => {
+    const path = bundlePath("encoder-weights");
+    const run = await cli(["verify", "--weights", "q8", path]);
+    expect(run.code).toBe(0);
+    expect(run.stdout).toMatch(/^encoder-weights .*encoder\.stem .* measured$/m);
+    expect(run.stdout).not.toMatch(/FAIL|divergence/);
+    expect(run.stderr).toMatch(/stages under rounded weights, measured and not judged/);
+    const lines = jsonLines(await cli(["verify", "--weights", "q8", "--json", path]));
+    expect(lines.length).toBeGreaterThan(3);
+    for (const line of lines) expect(line).toMatchObject({ ok: true, judged: false });
+    expect(Math.max(...lines.map(({ ratio }) => ratio as number))).toBeGreaterThan(100);
+  });
+
+  it("fails for what is no number", async () => {
+    const parts = await bundleParts("encoder-weights");
+    floatsOf(parts, "weights.model.audio_tower.layers.1.mlp.fc2.bias").fill(NaN);
+    const path = join(folder, "nan.safetensors");
+    writeFileSync(path, await bundleBytes(parts));
+    const run = await cli(["verify", "--weights", "q8", path]);
+    expect(run.code).toBe(1);
+    expect(run.stdout).toMatch(/encoder\.stem .* measured$/m);
+    expect(run.stdout).toMatch(/encoder\.output .* FAIL got NaN$/m);
   });
 });
 

@@ -72,7 +72,7 @@ def summarise(stages: list[dict]) -> dict:
         "worst_ratio": significant(worst["ratio"]),
         "worst_stage": worst["stage"],
         "worst_error": significant(worst["error"]),
-        "greedy_ids_equal": len(greedy) == 1 and greedy[0]["ok"],
+        "greedy_ids_equal": len(greedy) == 1 and greedy[0]["error"] == 0,
         "greedy_ids_differing": greedy[0]["maxAbs"] if greedy else None,
         "table": [
             {"stage": s["stage"], "shape": s["shape"], "error": significant(s["error"]), "pytorch_error": significant(s["torchError"]),

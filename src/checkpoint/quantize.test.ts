@@ -2,9 +2,56 @@
  * q8 and q4: what the GPU's blocks stand for is near what was rounded. The rounding is checked against the largest error
  * that its own step allows, weight by weight, and against the error over normal weights that NumPy gives for the same scheme.
  */
+import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { normals, relativeRms, unpackQ4, unpackQ8 } from "../../test/helpers/quantized.js";
 import { quantizeQ4, quantizeQ8 } from "./quantize.js";
+
+/** Normal weights, of one sign, with ties, tiny, huge, zero, and whole steps around 0: 256 of each in turn. */
+function manyKinds(): Float32Array {
+  return normals(1 << 16, 9).map((v, i) => {
+    const kinds = [
+      v,
+      -Math.abs(v),
+      Math.abs(v),
+      Math.round(v * 16) / 16,
+      v * 1e-7,
+      v * 1e5,
+      0,
+      (i % 64) - 31.5,
+    ];
+    return kinds[(i >> 8) % 8];
+  });
+}
+
+const sha256 = (data: ArrayBufferView): string =>
+  createHash("sha256").update(new Uint8Array(data.buffer)).digest("hex");
+
+// Plan: the bits of plain loops that divide and round each value by Math.round, over 65,536 weights; a NaN or an infinity is not lost.
+describe("bits", () => {
+  test("q8 and q4 are those of the plain definition", () => {
+    const { quants, scales } = quantizeQ8(manyKinds());
+    expect([quants, scales, quantizeQ4(manyKinds())].map(sha256)).toEqual([
+      "2076c4744dd081ded63d304fd2dd03891bd0568fc173a1e49013aabf7b045c24",
+      "da340b417d1ee68f841552c17733072268d98250fb496a9503600ecdf2b91487",
+      "a7fe97d9be91c73957c94b3dbaa8e58ef544aedb9d4b5d3cffc174062ac21f06",
+    ]);
+  });
+
+  test.each([NaN, -NaN, Infinity, -Infinity])("%d leaves no finite value in its block", (odd) => {
+    for (const at of [0, 31, 100, 255]) {
+      const values = normals(512, 3);
+      values[256 + at] = odd;
+      const q8 = unpackQ8(quantizeQ8(values));
+      const block = 256 + (at & ~31);
+      expect(q8.subarray(block, block + 32).some(isFinite)).toBe(false);
+      expect(q8.subarray(0, 256).every(isFinite)).toBe(true);
+      const q4 = unpackQ4(quantizeQ4(values));
+      expect(q4.subarray(256).some(isFinite)).toBe(false);
+      expect(q4.subarray(0, 256).every(isFinite)).toBe(true);
+    }
+  });
+});
 
 describe("quantizeQ8", () => {
   test("a value is off by half a step, and by the scale's own rounding at the ends", () => {

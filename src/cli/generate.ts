@@ -44,7 +44,7 @@ export function generateCommand(): Command {
     .argument("<prompt>", "what to answer")
     .option(
       "--model <path>",
-      "Qwen3 directory or GGUF file, Fun-ASR checkpoint, whose LLM is used, or OWNER/NAME[@REVISION] on the hub; default: the demo",
+      "Qwen3 directory or GGUF file, Fun-ASR checkpoint or ENCODER.gguf,LLM.gguf, whose LLM is used, or OWNER/NAME[@REVISION] on the hub; default: the demo",
       demoModel,
     )
     .option("--system <text>", "what the model is told before the prompt")

@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
+import { totalmem } from "node:os";
 import { describe, expect, it } from "vitest";
 import { GpuError } from "../gpu/errors.js";
-import { noAdapter, openDevice } from "./device.js";
+import { memoryLimit, noAdapter, openDevice } from "./device.js";
 
 async function refusal(action: () => Promise<unknown>): Promise<string> {
   const error: unknown = await action().catch((e: unknown) => e);
@@ -28,6 +29,26 @@ describe("openDevice", () => {
     expect(await refusal(() => openDevice({ adapter: "another" }))).toMatch(
       /^adapter: expected .* as in this process's first call, got "another"; /,
     );
+  });
+});
+
+// Plan: what is set counts; without it a software adapter gets what the system has free, another no limit.
+describe("memoryLimit", () => {
+  it("is the variable's number of bytes, on any adapter", () => {
+    for (const software of [true, false])
+      expect(memoryLimit(software, { FUNASR_WEBGPU_MEMORY: "5000000000" })).toBe(5e9);
+  });
+
+  it.each(["4GB", "-1", "1.5", "0"])("%s is refused", (text) => {
+    expect(() => memoryLimit(true, { FUNASR_WEBGPU_MEMORY: text })).toThrow(
+      `FUNASR_WEBGPU_MEMORY: expected a number of bytes, got "${text}"; correct or unset it`,
+    );
+  });
+
+  it("is less than the machine has where the adapter is a program", () => {
+    expect(memoryLimit(false, {})).toBe(Infinity);
+    expect(memoryLimit(true, {})).toBeGreaterThan(0);
+    expect(memoryLimit(true, { FUNASR_WEBGPU_MEMORY: "" })).toBeLessThanOrEqual(totalmem());
   });
 });
 

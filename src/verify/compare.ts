@@ -12,6 +12,8 @@ export interface StageResult {
   readonly maxAbs: number;
   readonly cosine: number;
   readonly ok: boolean;
+  /** False where weights are rounded to blocks: the bounds are not theirs, and only a stage with a `problem` is not ok. Absent: true. */
+  readonly judged?: boolean;
   /** What is wrong, where that is not a number above its bound. */
   readonly problem?: string;
 }
@@ -113,6 +115,11 @@ export function compareIds(
   };
   if (ok) return result;
   return { ...result, problem: `id ${Math.max(first, 0)}: want ${want[first]}, got ${got[first]}` };
+}
+
+/** The verdict on a stage whose weights were rounded: its error is told, whatever it is. */
+export function unjudged(result: StageResult): StageResult {
+  return { ...result, ok: true, judged: false, problem: undefined };
 }
 
 /** A stage that could not be compared. */

@@ -43,7 +43,14 @@ export interface Asked {
 /** Files above this are in large-file storage. */
 const LFS_FROM = 1000;
 
-export const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+const hashes = new WeakMap<Uint8Array, string>(); // a file of gigabytes is asked for several times
+
+export function sha256(bytes: Uint8Array): string {
+  const hash = hashes.get(bytes) ?? createHash("sha256").update(bytes).digest("hex");
+  hashes.set(bytes, hash);
+  return hash;
+}
+
 export const gitSha1 = (bytes: Uint8Array): string =>
   createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 

@@ -21,6 +21,7 @@ export function normals(count: number, seed: number): Float32Array {
 export function half(bits: number): number {
   const exponent = (bits >> 10) & 31;
   const mantissa = bits & 1023;
+  if (exponent === 31) return mantissa > 0 ? NaN : bits & 0x8000 ? -Infinity : Infinity;
   const size = exponent === 0 ? mantissa * 2 ** -24 : (1 + mantissa / 1024) * 2 ** (exponent - 15);
   return bits & 0x8000 ? -size : size;
 }
