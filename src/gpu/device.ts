@@ -20,6 +20,8 @@ export type TensorData = Float32Array | Uint32Array;
 export interface GpuOptions {
   /** How to wait for the device; software adapters want a wait that leaves the cores to the driver. */
   readonly wait?: <T>(promise: Promise<T>) => Promise<T>;
+  /** Lanes of every subgroup, where the adapter has one size and the device the feature `subgroups`; else undefined. */
+  readonly subgroupSize?: number;
 }
 
 /** Counts since the device was opened. */
@@ -75,6 +77,8 @@ export class Gpu {
   readonly #scopes: Scope[] = [];
   readonly #keptIds = new Set<number>();
   readonly #wait: <T>(promise: Promise<T>) => Promise<T>;
+  /** Lanes of every subgroup; undefined where kernels must do without subgroups. */
+  readonly subgroupSize: number | undefined;
   readonly #memory: Promise<void>[] = [];
   #uploaded: Allocation[] = [];
   #reads: Readback[] = [];
@@ -92,6 +96,7 @@ export class Gpu {
     options: GpuOptions = {},
   ) {
     this.#wait = options.wait ?? ((promise) => promise);
+    this.subgroupSize = options.subgroupSize;
     this.#params = device.createBuffer({
       label: "params",
       size: paramsBytes,

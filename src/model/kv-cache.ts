@@ -15,6 +15,8 @@ export interface LlmRows {
   /** [rows, 2] u32, first cache row that the row sees and one past the last */
   readonly ranges: Tensor;
   readonly tiles: Tiles;
+  /** Cache rows that a row of this or a later step may see. */
+  readonly longest: number;
 }
 
 /** Keys and values of a batch of sequences, one region of rows a sequence, sized to the request. */
@@ -94,6 +96,7 @@ export class KvCache {
         this.gpu,
         counts.filter((n) => n > 0),
       ),
+      longest: Math.max(...this.capacities),
     };
   }
 

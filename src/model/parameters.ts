@@ -69,37 +69,32 @@ export class ParameterLoader {
 
   /** A weight matrix, streamed in pieces. @throws CheckpointError  it is missing or no matrix of floats */
   async matrix(name: string): Promise<Matrix> {
-    const entry = this.#entry(name);
-    const { dtype, shape, byteLength } = entry;
-    const [rows, columns] = shape;
-    const format = weightFormat(dtype, columns, this.options.weights);
-    if (!format || shape.length !== 2) {
-      throw new CheckpointError({
-        file: this.source.name,
-        field: tensorField(name),
-        expected: "a matrix of F32, BF16, F16 or of blocks",
-        got: `${dtype} [${shape.join(", ")}]`,
-      });
-    }
-    const matrix = keepMatrix(this.gpu, rows, columns, format);
-    this.#matrices.push(matrix);
-    const count = elementCount(shape);
-    const bytesPerValue = byteLength / count; // exact: a block has a power of two of values, and every piece begins at one
-    const block = weightBlocks[format];
-    const unit = valuesPerUnit(dtype, format);
-    const step = Math.floor(pieceValues / unit) * unit;
-    const read = (at: number): Promise<Uint8Array> =>
-      this.#readPiece(entry, at * bytesPerValue, Math.min(step, count - at) * bytesPerValue);
-    let ahead = read(0); // the next piece is read while this one is converted and uploaded
-    for (let at = 0; at < count; at += step) {
-      const bytes = await ahead;
-      if (at + step < count) ahead = read(at + step);
-      ahead.catch(() => undefined); // met at its turn, unless the piece before fails
-      const { weights, scales } = convertPiece(bytes, dtype, format, this.source.name);
-      writeMatrix(this.gpu, matrix, weights, (at / block.columns) * block.bytes);
-      if (scales) writeScales(this.gpu, matrix, scales, at / 16); // an f16 for each 32
-    }
+    const [matrix] = await this.stacked([name]);
     return matrix;
+  }
+
+  /**
+   * Weight matrices of one width, one below the other: a product with them all is one with a single matrix.
+   * @returns  one matrix, or each by itself where they are not all stored alike (as in GGUF files of mixed types)
+   * @throws CheckpointError  one is missing or no matrix of floats
+   */
+  async stacked(names: readonly string[]): Promise<readonly Matrix[]> {
+    const parts = names.map((name) => this.#matrixEntry(name));
+    const [{ entry, format }] = parts;
+    const alike = parts.every((part) => part.format === format && part.entry.shape[1] === entry.shape[1]);
+    const matrices: Matrix[] = [];
+    for (const group of alike ? [parts] : parts.map((part) => [part])) {
+      const rows = group.reduce((sum, part) => sum + part.entry.shape[0], 0);
+      const matrix = keepMatrix(this.gpu, rows, group[0].entry.shape[1], group[0].format);
+      this.#matrices.push(matrix);
+      matrices.push(matrix);
+      let first = 0;
+      for (const part of group) {
+        await this.#fill(matrix, first, part.entry);
+        first += part.entry.shape[0];
+      }
+    }
+    return matrices;
   }
 
   /** Destroys everything that was loaded. */
@@ -117,6 +112,42 @@ export class ParameterLoader {
       expected: "a tensor of that name",
       got: `none (file has ${this.source.tensors.size} tensors)`,
     });
+  }
+
+  #matrixEntry(name: string): { readonly entry: ParameterEntry; readonly format: WeightFormat } {
+    const entry = this.#entry(name);
+    const { dtype, shape } = entry;
+    const format = weightFormat(dtype, shape[1], this.options.weights);
+    if (format && shape.length === 2) return { entry, format };
+    throw new CheckpointError({
+      file: this.source.name,
+      field: tensorField(name),
+      expected: "a matrix of F32, BF16, F16 or of blocks",
+      got: `${dtype} [${shape.join(", ")}]`,
+    });
+  }
+
+  /** Streams a parameter into a matrix's rows from `first` on. */
+  async #fill(matrix: Matrix, first: number, entry: ParameterEntry): Promise<void> {
+    const { format, columns } = matrix;
+    const { dtype, shape, byteLength } = entry;
+    const start = first * columns;
+    const count = elementCount(shape);
+    const bytesPerValue = byteLength / count; // exact: a block has a power of two of values, and every piece begins at one
+    const block = weightBlocks[format];
+    const unit = valuesPerUnit(dtype, format);
+    const step = Math.floor(pieceValues / unit) * unit;
+    const read = (at: number): Promise<Uint8Array> =>
+      this.#readPiece(entry, at * bytesPerValue, Math.min(step, count - at) * bytesPerValue);
+    let ahead = read(0); // the next piece is read while this one is converted and uploaded
+    for (let at = 0; at < count; at += step) {
+      const bytes = await ahead;
+      if (at + step < count) ahead = read(at + step);
+      ahead.catch(() => undefined); // met at its turn, unless the piece before fails
+      const { weights, scales } = convertPiece(bytes, dtype, format, this.source.name);
+      writeMatrix(this.gpu, matrix, weights, ((start + at) / block.columns) * block.bytes);
+      if (scales) writeScales(this.gpu, matrix, scales, (start + at) / 16); // an f16 for each 32
+    }
   }
 
   async #readPiece(entry: ParameterEntry, at: number, length: number): Promise<Uint8Array> {

@@ -9,6 +9,8 @@ export interface DeviceOptions {
   readonly adapter?: string;
   /** Limits below what the adapter offers, to run as on a smaller device; WebGPU's defaults (128 MiB, 256 MiB) are the least. */
   readonly limits?: Partial<Record<"maxStorageBufferBindingSize" | "maxBufferSize", number>>;
+  /** Whether kernels may use subgroups. Default: where the adapter offers them in one size. */
+  readonly subgroups?: boolean;
 }
 
 export interface OpenedDevice {
@@ -91,18 +93,28 @@ export function isSoftware(info: GPUAdapterInfo): boolean {
   );
 }
 
+/** Lanes of every subgroup of this adapter; undefined without subgroups, with several sizes, or outside 4 to 64. */
+export function subgroupSize({ features, info }: GPUAdapter): number | undefined {
+  const { subgroupMinSize: least, subgroupMaxSize: most } = info;
+  const known = features.has("subgroups") && most !== undefined && least === most;
+  return known && most >= 4 && most <= 64 ? most : undefined;
+}
+
 /** Opens the default adapter's device. @throws GpuError  no adapter, or it refuses the limits */
 export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDevice> {
   const adapter = await requestAdapter({ powerPreference: "high-performance" }, options.adapter);
   if (!adapter) throw new GpuError(noAdapter());
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
   const requiredLimits = { maxStorageBufferBindingSize, maxBufferSize, ...options.limits };
-  const device = await adapter.requestDevice({ requiredLimits }).catch((cause: unknown) => {
+  const lanes = options.subgroups === false ? undefined : subgroupSize(adapter);
+  const requiredFeatures: GPUFeatureName[] = lanes ? ["subgroups"] : [];
+  const device = await adapter.requestDevice({ requiredLimits, requiredFeatures }).catch((cause: unknown) => {
     const said = (cause instanceof Error ? cause.message : String(cause)).trim().replaceAll(/\s*\n\s*/g, " ");
     throw new GpuError(`${adapter.info.description}: expected a device with these limits, got: ${said}`, {
       cause,
     });
   });
   const software = isSoftware(adapter.info);
-  return { gpu: new Gpu(device, software ? { wait: restfulWait } : {}), adapter: adapter.info, software };
+  const gpu = new Gpu(device, { wait: software ? restfulWait : undefined, subgroupSize: lanes });
+  return { gpu, adapter: adapter.info, software };
 }
