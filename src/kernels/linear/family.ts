@@ -1,6 +1,5 @@
 import type { Gpu } from "../../gpu/device.js";
 import { type Kernel, loadKernel } from "../../gpu/kernel.js";
-import type { WeightFormat } from "../../gpu/matrix.js";
 
 /** A kernel that makes y = x · wᵀ, and the part of y that one workgroup makes. */
 export interface LinearKernel {
@@ -39,13 +38,12 @@ function subgroupKernel(lanes: number, tm: number, tn: number): Kernel {
 }
 
 /**
- * The kernel for a product of so many rows. The family depends on the device, the format and K alone, since the families
+ * The kernel for a product of so many rows. The family depends on the device and K alone, since the families
  * add in different orders: subgroups where the device has one known size of them and a row of w is whole blocks.
  */
-export function linearKernel(gpu: Gpu, format: WeightFormat, rows: number, width: number): LinearKernel {
+export function linearKernel(gpu: Gpu, rows: number, width: number): LinearKernel {
   const lanes = gpu.subgroupSize;
-  const plain = format === "f32" || format === "bf16" || format === "f16";
-  if (lanes === undefined || !plain || width % subgroupBlock !== 0) {
+  if (lanes === undefined || width % subgroupBlock !== 0) {
     return rows < portable.tiled.rows ? portable.row : portable.tiled;
   }
   const { tm, tn } = subgroupTiles.find(({ least }) => rows >= least) ?? subgroupTiles[0];

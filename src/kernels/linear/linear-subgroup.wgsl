@@ -3,11 +3,11 @@
 // TN * SG columns; a lane holds TM rows of TN columns. The rows' next 8 terms are read once by the subgroup, spread over
 // its lanes, and each lane takes them from there. No workgroup memory, no barrier.
 // Sum order of every element: in a block of 8 consecutive k the even ones in order, the odd ones in order, then both; 32
-// blocks in order make a group of 256; then the groups in order.
+// blocks in order make a group of 256; then the groups in order. q4's blocks follow each other as its nibbles do.
 // It depends on K alone, so a row's result does not depend on its neighbours nor on the tile.
 // A weight larger than one binding comes in pieces of its rows.
 enable subgroups;
-override WEIGHT: u32 = 0u;     // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first)
+override WEIGHT: u32 = 0u;     // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
 override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU, 2 SiLU
 const SG = 8u;  // @set lanes of a subgroup
 const TM = 16u; // @set rows of a tile
@@ -21,25 +21,70 @@ struct Params {
   columns: u32,   // rows of this piece of w
   first: u32,     // column of y that the piece's first row makes
   y_columns: u32, // N, all pieces together
-  has_bias: u32
+  has_bias: u32,
+  unit: u32       // 4: blocks of 8 that a lane unpacks from one read of q8 or q4; no constant, lest the loop be unrolled
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;       // [rows, K / 4]
-@group(0) @binding(2) var<storage, read> w: array<vec4u>;       // [columns, K / 8] of 2 (f32) or 1 (bf16, f16)
-@group(0) @binding(3) var<storage, read> bias: array<f32>;      // [y_columns], any array if has_bias is 0
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
+@group(0) @binding(2) var<storage, read> w: array<vec4u>;       // [columns, K / 8] of 2 (f32), 1 (bf16, f16), 1/2 (q8); q4 [columns, K / 256] of 9
+@group(0) @binding(3) var<storage, read> scales: array<u32>;    // [columns, K / 32] q8's f16, two to a u32; else any array
+@group(0) @binding(4) var<storage, read> bias: array<f32>;      // [y_columns], any array if has_bias is 0
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
 
 struct Eight { a: vec4f, b: vec4f }
+struct Unit { u: vec4u, v: vec4u, scale: vec4f } // what a lane reads of a column at once: a block, or 4 if quantized
+
+// ggml's Q4_K: 256 weights in 9 vec4u. The first has f16 d and dmin, then 8 scales and 8 minima of 6 bits. A weight is
+// d * scale * value - dmin * minimum. Returns both factors of one of the 8 parts of 32 weights.
+fn q4_scale(head: vec4u, part: u32) -> vec2f {
+  let near = head.yz >> vec2u(8u * (part & 3u));
+  let far = vec2u(head.w, head.w >> 4u) >> vec2u(8u * (part & 3u));
+  let both = select(near & vec2u(63u), (far & vec2u(15u)) | ((near >> vec2u(2u)) & vec2u(48u)), part >= 4u);
+  return unpack2x16float(head.x) * vec2f(bitcast<vec2i>(both));
+}
+
+fn read_unit(column: u32, k: u32, head: vec4u) -> Unit {
+  let i = column * p.k8 + k;
+  if (WEIGHT == 0u) { return Unit(w[2u * i], w[2u * i + 1u], vec4f()); }
+  if (WEIGHT == 3u) {
+    return Unit(w[i / 2u], w[i / 2u + 1u], vec4f(unpack2x16float(scales[i >> 3u])[(i >> 2u) & 1u]));
+  }
+  if (WEIGHT == 4u) { // a vec4u has 16 low and 16 high nibbles, of two neighbouring parts
+    let part = (k % GROUP) / 8u * 2u;
+    return Unit(w[i / GROUP * 9u + 1u + (k % GROUP) / 4u], vec4u(), vec4f(q4_scale(head, part), q4_scale(head, part + 1u)));
+  }
+  return Unit(w[i], vec4u(), vec4f());
+}
 
 fn bf16(u: vec2u) -> vec4f {
   return bitcast<vec4f>(vec4u(u.x << 16u, u.x & 0xffff0000u, u.y << 16u, u.y & 0xffff0000u));
 }
 
-fn weights(i: u32) -> Eight {
-  if (WEIGHT == 0u) { return Eight(bitcast<vec4f>(w[2u * i]), bitcast<vec4f>(w[2u * i + 1u])); }
-  let u = w[i];
-  if (WEIGHT == 1u) { return Eight(bf16(u.xy), bf16(u.zw)); }
-  return Eight(vec4f(unpack2x16float(u.x), unpack2x16float(u.y)), vec4f(unpack2x16float(u.z), unpack2x16float(u.w)));
+fn signed_bytes(u: u32) -> vec4f { return vec4f(bitcast<vec4i>(vec4u(u << 24u, u << 16u, u << 8u, u)) >> vec4u(24u)); }
+
+fn nibbles(u: u32) -> vec4f { return vec4f(bitcast<vec4i>(vec4u(u, u >> 8u, u >> 16u, u >> 24u) & vec4u(15u))); }
+
+// Block j of a unit.
+fn eight(unit: Unit, j: u32) -> Eight {
+  if (WEIGHT == 0u) { return Eight(bitcast<vec4f>(unit.u), bitcast<vec4f>(unit.v)); }
+  if (WEIGHT == 1u) { return Eight(bf16(unit.u.xy), bf16(unit.u.zw)); }
+  if (WEIGHT == 2u) {
+    return Eight(vec4f(unpack2x16float(unit.u.x), unpack2x16float(unit.u.y)), vec4f(unpack2x16float(unit.u.z), unpack2x16float(unit.u.w)));
+  }
+  if (WEIGHT == 3u) {
+    let four = select(unit.u, unit.v, j >= 2u);
+    let two = select(four.xy, four.zw, j % 2u == 1u);
+    return Eight(signed_bytes(two.x) * unit.scale.x, signed_bytes(two.y) * unit.scale.x);
+  }
+  let two = select(unit.u.xy, unit.u.zw, j % 2u == 1u) >> vec2u(4u * (j / 2u));
+  let scale = select(unit.scale.xy, unit.scale.zw, j >= 2u);
+  return Eight(scale.x * nibbles(two.x) - vec4f(scale.y), scale.x * nibbles(two.y) - vec4f(scale.y));
+}
+
+// The block of 8 that comes k-th.
+fn place(k: u32) -> u32 {
+  if (WEIGHT != 4u) { return k; }
+  return (k & ~6u) | ((k & 2u) << 1u) | ((k & 4u) >> 1u); // 16 low nibbles, 16 high ones 32 further on
 }
 
 fn dot8(a: vec4f, b: vec4f, v: Eight) -> f32 {
@@ -79,19 +124,28 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let place = i * SG + lane;
     xi[i] = min(row + place / 2u, p.rows - 1u) * p.k8 * 2u + place % 2u;
   }
-  for (var n = 0u; n < TN; n++) { wi[n] = min(column + n * SG, p.columns - 1u) * p.k8; }
+  for (var n = 0u; n < TN; n++) { wi[n] = min(column + n * SG, p.columns - 1u); }
+  let unit_blocks = select(1u, p.unit, WEIGHT >= 3u);
   var total = Tile();
   for (var outer = 0u; outer < p.k8; outer += GROUP) {
     var part = Tile();
-    for (var k = outer; k < min(outer + GROUP, p.k8); k++) {
-      var a: array<vec4f, LOADS>;
-      for (var i = 0u; i < LOADS; i++) { a[i] = x[xi[i] + 2u * k]; }
-      for (var n = 0u; n < TN; n++) {
-        let b = weights(wi[n] + k);
-        for (var m = 0u; m < TM; m++) {
-          let from_a = subgroupShuffle(a[2u * m / SG], 2u * m % SG);
-          let from_b = subgroupShuffle(a[2u * m / SG], 2u * m % SG + 1u);
-          part[m][n] += dot8(from_a, from_b, b);
+    var head = array<vec4u, TN>();
+    if (WEIGHT == 4u) {
+      for (var n = 0u; n < TN; n++) { head[n] = w[(wi[n] * p.k8 + outer) / GROUP * 9u]; }
+    }
+    for (var start = outer; start < min(outer + GROUP, p.k8); start += unit_blocks) {
+      var unit: array<Unit, TN>;
+      for (var n = 0u; n < TN; n++) { unit[n] = read_unit(wi[n], start, head[n]); }
+      for (var j = 0u; j < unit_blocks; j++) {
+        var a: array<vec4f, LOADS>;
+        for (var i = 0u; i < LOADS; i++) { a[i] = x[xi[i] + 2u * place(start + j)]; }
+        for (var n = 0u; n < TN; n++) {
+          let b = eight(unit[n], j);
+          for (var m = 0u; m < TM; m++) {
+            let from_a = subgroupShuffle(a[2u * m / SG], 2u * m % SG);
+            let from_b = subgroupShuffle(a[2u * m / SG], 2u * m % SG + 1u);
+            part[m][n] += dot8(from_a, from_b, b);
+          }
         }
       }
     }

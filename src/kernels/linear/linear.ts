@@ -28,7 +28,7 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
   if (width !== w.columns) throw new ShapeError(`linear: w must have ${width} columns, got ${w.columns}`);
   if (width % 4 !== 0) throw new ShapeError(`linear: x must have a multiple of 4 columns, got ${width}`);
   const y = gpu.empty([rows, w.rows]);
-  const { kernel, family, ...tile } = linearKernel(gpu, w.format, rows, width);
+  const { kernel, family, ...tile } = linearKernel(gpu, rows, width);
   const shared = { WEIGHT: weightCode(w.format), ACTIVATION: activations[activation] };
   const some = bias ?? x; // a kernel without a bias binds any array
   for (const { first, rows: columns, tensor, scales } of w.pieces) {
@@ -36,8 +36,8 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
     const groups = Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
     if (family === "subgroup") {
       gpu.run(kernel, {
-        params: { ...piece, k8: width / subgroupBlock, has_bias: bias ? 1 : 0 },
-        tensors: { x, w: tensor, bias: some, y },
+        params: { ...piece, k8: width / subgroupBlock, has_bias: bias ? 1 : 0, unit: 4 },
+        tensors: { x, w: tensor, scales: scales ?? tensor, bias: some, y },
         groups,
         overrides: shared,
       });
