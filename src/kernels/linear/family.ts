@@ -12,13 +12,13 @@ export interface LinearKernel {
 /** Terms of a block of the subgroup kernels; a row of w must be whole blocks. */
 export const subgroupBlock = 8;
 
-/** Rows from which a tile is used, rows of the tile, columns of a lane. All tiles give an element the same bits. */
+/** Rows from which a kernel is used, and its tile: rows, columns of a lane. All give an element the same bits. */
 const subgroupTiles = [
-  { least: 9, tm: 16, tn: 2 },
-  { least: 5, tm: 8, tn: 2 },
-  { least: 2, tm: 4, tn: 2 },
-  { least: 1, tm: 1, tn: 1 },
+  { least: 9, file: "linear/linear-subgroup", tile: { TM: 16, TN: 2 } },
+  { least: 5, file: "linear/linear-subgroup", tile: { TM: 8, TN: 2 } },
+  { least: 2, file: "linear/linear-subgroup", tile: { TM: 4, TN: 2 } },
 ];
+const subgroupRow = { file: "linear/linear-row-subgroup", tile: { TM: 1, TN: 1 } };
 
 const portable = {
   tiled: { kernel: loadKernel("linear/linear"), family: "portable", rows: 4, columns: 128 },
@@ -27,13 +27,10 @@ const portable = {
 
 const subgroupKernels = new Map<string, Kernel>();
 
-function subgroupKernel(lanes: number, tm: number, tn: number): Kernel {
-  const key = `${lanes} ${tm} ${tn}`;
+function subgroupKernel(file: string, constants: Readonly<Record<string, number>>): Kernel {
+  const key = file + JSON.stringify(constants);
   let kernel = subgroupKernels.get(key);
-  if (!kernel) {
-    kernel = loadKernel("linear/linear-subgroup", { SG: lanes, TM: tm, TN: tn });
-    subgroupKernels.set(key, kernel);
-  }
+  if (!kernel) subgroupKernels.set(key, (kernel = loadKernel(file, constants)));
   return kernel;
 }
 
@@ -46,6 +43,7 @@ export function linearKernel(gpu: Gpu, rows: number, width: number): LinearKerne
   if (lanes === undefined || width % subgroupBlock !== 0) {
     return rows < portable.tiled.rows ? portable.row : portable.tiled;
   }
-  const { tm, tn } = subgroupTiles.find(({ least }) => rows >= least) ?? subgroupTiles[0];
-  return { kernel: subgroupKernel(lanes, tm, tn), family: "subgroup", rows: tm, columns: tn * lanes };
+  const { file, tile } = subgroupTiles.find(({ least }) => rows >= least) ?? subgroupRow;
+  const constants = rows === 1 ? { SG: lanes } : { SG: lanes, ...tile };
+  return { kernel: subgroupKernel(file, constants), family: "subgroup", rows: tile.TM, columns: tile.TN * lanes };
 }

@@ -3,7 +3,8 @@
 // TN * SG columns; a lane holds TM rows of TN columns. The rows' next 8 terms are read once by the subgroup, spread over
 // its lanes, and each lane takes them from there. No workgroup memory, no barrier.
 // Sum order of every element: in a block of 8 consecutive k the even ones in order, the odd ones in order, then both; 32
-// blocks in order make a group of 256; then the groups in order. q4's blocks follow each other as its nibbles do.
+// blocks in order make a group of 256; then the groups in order. q8 and q4 scale a block's sum, not its weights; q4's blocks
+// follow each other as its nibbles do.
 // It depends on K alone, so a row's result does not depend on its neighbours nor on the tile.
 // A weight larger than one binding comes in pieces of its rows.
 enable subgroups;
@@ -31,7 +32,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<f32>;      // [y_columns], any array if has_bias is 0
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
 
-struct Eight { a: vec4f, b: vec4f }
+struct Eight { a: vec4f, b: vec4f, scale: vec2f } // eight weights are scale.x * (a, b) - scale.y
 struct Unit { u: vec4u, v: vec4u, scale: vec4f } // what a lane reads of a column at once: a block, or 4 if quantized
 
 // ggml's Q4_K: 256 weights in 9 vec4u. The first has f16 d and dmin, then 8 scales and 8 minima of 6 bits. A weight is
@@ -60,25 +61,27 @@ fn bf16(u: vec2u) -> vec4f {
   return bitcast<vec4f>(vec4u(u.x << 16u, u.x & 0xffff0000u, u.y << 16u, u.y & 0xffff0000u));
 }
 
+fn f16s(u: vec2u) -> vec4f { return vec4f(unpack2x16float(u.x), unpack2x16float(u.y)); }
+
 fn signed_bytes(u: u32) -> vec4f { return vec4f(bitcast<vec4i>(vec4u(u << 24u, u << 16u, u << 8u, u)) >> vec4u(24u)); }
 
 fn nibbles(u: u32) -> vec4f { return vec4f(bitcast<vec4i>(vec4u(u, u >> 8u, u >> 16u, u >> 24u) & vec4u(15u))); }
 
 // Block j of a unit.
 fn eight(unit: Unit, j: u32) -> Eight {
-  if (WEIGHT == 0u) { return Eight(bitcast<vec4f>(unit.u), bitcast<vec4f>(unit.v)); }
-  if (WEIGHT == 1u) { return Eight(bf16(unit.u.xy), bf16(unit.u.zw)); }
+  if (WEIGHT == 0u) { return Eight(bitcast<vec4f>(unit.u), bitcast<vec4f>(unit.v), vec2f()); }
+  if (WEIGHT == 1u) { return Eight(bf16(unit.u.xy), bf16(unit.u.zw), vec2f()); }
   if (WEIGHT == 2u) {
-    return Eight(vec4f(unpack2x16float(unit.u.x), unpack2x16float(unit.u.y)), vec4f(unpack2x16float(unit.u.z), unpack2x16float(unit.u.w)));
+    return Eight(f16s(unit.u.xy), f16s(unit.u.zw), vec2f());
   }
   if (WEIGHT == 3u) {
     let four = select(unit.u, unit.v, j >= 2u);
     let two = select(four.xy, four.zw, j % 2u == 1u);
-    return Eight(signed_bytes(two.x) * unit.scale.x, signed_bytes(two.y) * unit.scale.x);
+    return Eight(signed_bytes(two.x), signed_bytes(two.y), unit.scale.xy);
   }
   let two = select(unit.u.xy, unit.u.zw, j % 2u == 1u) >> vec2u(4u * (j / 2u));
   let scale = select(unit.scale.xy, unit.scale.zw, j >= 2u);
-  return Eight(scale.x * nibbles(two.x) - vec4f(scale.y), scale.x * nibbles(two.y) - vec4f(scale.y));
+  return Eight(nibbles(two.x), nibbles(two.y), scale);
 }
 
 // The block of 8 that comes k-th.
@@ -90,6 +93,14 @@ fn place(k: u32) -> u32 {
 fn dot8(a: vec4f, b: vec4f, v: Eight) -> f32 {
   let even = fma(b.z, v.b.z, fma(b.x, v.b.x, fma(a.z, v.a.z, a.x * v.a.x)));
   return even + fma(b.w, v.b.w, fma(b.y, v.b.y, fma(a.w, v.a.w, a.y * v.a.y)));
+}
+
+// A block's part of the sum; of_x is the sum of its x.
+fn block(sum: f32, a: vec4f, b: vec4f, v: Eight, of_x: f32) -> f32 {
+  let s = dot8(a, b, v);
+  if (WEIGHT == 3u) { return fma(v.scale.x, s, sum); }
+  if (WEIGHT == 4u) { return fma(-v.scale.y, of_x, fma(v.scale.x, s, sum)); }
+  return sum + s;
 }
 
 // exp to 1.5e-7 relative: the built-in was measured at 4e-6 on lavapipe and SwiftShader, where exp(NaN) was infinity.
@@ -138,13 +149,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       for (var n = 0u; n < TN; n++) { unit[n] = read_unit(wi[n], start, head[n]); }
       for (var j = 0u; j < unit_blocks; j++) {
         var a: array<vec4f, LOADS>;
-        for (var i = 0u; i < LOADS; i++) { a[i] = x[xi[i] + 2u * place(start + j)]; }
+        var of_x: array<f32, LOADS>;
+        for (var i = 0u; i < LOADS; i++) {
+          a[i] = x[xi[i] + 2u * place(start + j)];
+          if (WEIGHT == 4u) { // both halves of a block are in neighbouring lanes
+            let four = (a[i].x + a[i].y) + (a[i].z + a[i].w);
+            of_x[i] = four + subgroupShuffleXor(four, 1u);
+          }
+        }
         for (var n = 0u; n < TN; n++) {
           let b = eight(unit[n], j);
           for (var m = 0u; m < TM; m++) {
             let from_a = subgroupShuffle(a[2u * m / SG], 2u * m % SG);
             let from_b = subgroupShuffle(a[2u * m / SG], 2u * m % SG + 1u);
-            part[m][n] += dot8(from_a, from_b, b);
+            var of_row = 0.0;
+            if (WEIGHT == 4u) { of_row = subgroupShuffle(of_x[2u * m / SG], 2u * m % SG); }
+            part[m][n] = block(part[m][n], from_a, from_b, b, of_row);
           }
         }
       }

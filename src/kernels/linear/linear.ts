@@ -36,7 +36,7 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
     const groups = Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
     if (family === "subgroup") {
       gpu.run(kernel, {
-        params: { ...piece, k8: width / subgroupBlock, has_bias: bias ? 1 : 0, unit: 4 },
+        params: { ...piece, k8: width / subgroupBlock, has_bias: bias ? 1 : 0, ...(rows > 1 && { unit: 4 }) },
         tensors: { x, w: tensor, scales: scales ?? tensor, bias: some, y },
         groups,
         overrides: shared,
