@@ -9,6 +9,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { TensorData } from "../src/gpu/device.js";
+import { Program } from "../src/gpu/program.js";
 import type { Tensor } from "../src/gpu/tensor.js";
 import { argmax } from "../src/kernels/argmax/argmax.js";
 import { takeRows } from "../src/kernels/copy-rows/copy-rows.js";
@@ -64,6 +65,7 @@ class Sequence {
   dispatches = 0;
   readonly #cache: KvCache;
   readonly #ids: Tensor;
+  readonly #program = new Program();
 
   constructor(readonly length: number) {
     this.#cache = new KvCache(gpu, config, [length + (Number(values.rounds) + 1) * tokens]);
@@ -81,16 +83,11 @@ class Sequence {
   #submit(): { step: Promise<TensorData[]>; encode: number } {
     const before = gpu.counts.dispatches;
     const start = performance.now();
+    const rows = this.#cache.advance();
     const step = gpu.step(() => {
-      const hidden = qwen3(
-        gpu,
-        llm,
-        embedding(gpu, this.#ids, llm.embedTokens),
-        this.#cache.append([1]),
-        this.#cache,
-      );
+      const hidden = qwen3(gpu, llm, embedding(gpu, this.#ids, llm.embedTokens), rows, this.#cache);
       return [argmax(gpu, lmHead(gpu, llm, hidden), this.#ids)];
-    });
+    }, this.#program);
     const encode = performance.now() - start;
     this.dispatches = gpu.counts.dispatches - before;
     return { step, encode };

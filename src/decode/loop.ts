@@ -1,5 +1,6 @@
 import { FunasrError } from "../errors.js";
 import type { Gpu, TensorData } from "../gpu/device.js";
+import { Program } from "../gpu/program.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { notANumber } from "../kernels/argmax/argmax.js";
 import { takeRows } from "../kernels/copy-rows/copy-rows.js";
@@ -106,11 +107,12 @@ export async function decode(
     lengths.map((length, i) => length + maxNewTokens[i]),
   );
   const ids = gpu.keep([lengths.length], "u32"); // the newest token of each sequence
+  const program = new Program();
   let submitted = 0;
   /** Submits a step; it makes one token of each sequence. */
-  const submit = (body: () => Tensor): Promise<TensorData[]> => {
+  const submit = (body: () => Tensor, program?: Program): Promise<TensorData[]> => {
     submitted++;
-    const step = gpu.step(() => [picker.record(lmHead(gpu, llm, body()), ids)]);
+    const step = gpu.step(() => [picker.record(lmHead(gpu, llm, body()), ids)], program);
     step.catch(() => undefined); // met at its turn, unless what comes before fails
     return step;
   };
@@ -118,10 +120,8 @@ export async function decode(
   const submitNext = (): Promise<TensorData[]> | undefined => {
     const ended = sequences.map(({ finish }, i) => finish !== undefined || submitted >= maxNewTokens[i]);
     if (!ended.includes(false)) return undefined;
-    const one = lengths.map(() => 1);
-    return submit(() =>
-      qwen3(gpu, llm, embedding(gpu, ids, llm.embedTokens), cache.append(one, ended), cache),
-    );
+    const rows = cache.advance(ended);
+    return submit(() => qwen3(gpu, llm, embedding(gpu, ids, llm.embedTokens), rows, cache), program);
   };
   const take = (seen: TensorData): void => {
     const running = sequences.map(({ finish }) => !finish);
