@@ -68,6 +68,24 @@ describe("how decoding ends", () => {
     expect(one).toEqual({ tokenIds: long.tokenIds.slice(0, 1), finish: "length" });
   });
 
+  // The step of the next token runs while the host sees that a token was the last, but not where the number was known.
+  it("after as many steps as tokens, and one more at a stop token", async () => {
+    const [{ tokenIds }] = await decode({ limits: [20] });
+    const stopIds = new Set([tokenIds[9]]);
+    const stoppedAt = tokenIds.indexOf(tokenIds[9]);
+    for (const [options, steps] of [
+      [{ limits: [12] }, 12],
+      [{ limits: [1] }, 1],
+      [{ limits: [20], stopIds }, stoppedAt + 2],
+      [{ limits: [stoppedAt + 1], stopIds }, stoppedAt + 1],
+      [{ limits: [3, 12] }, 12],
+    ] as const) {
+      const { submits } = gpu().counts;
+      await decode(options);
+      expect(gpu().counts.submits - submits).toBe(1 + steps); // encoder and adaptor
+    }
+  });
+
   it("at a stop token, which is left out", async () => {
     const [{ tokenIds }] = await decode({ limits: [20] });
     const stop = tokenIds[9];

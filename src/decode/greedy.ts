@@ -7,6 +7,7 @@ import { type DecodeOptions, type Decoded, type Picker, decode } from "./loop.js
 /** The token of the highest score, found and kept on the GPU: only its id is read back. */
 export function greedyPicker(gpu: Gpu): Picker {
   return {
+    onDevice: true,
     record: (logits, ids) => argmax(gpu, logits, ids),
     pick: (seen) => seen,
   };

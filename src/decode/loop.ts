@@ -1,5 +1,6 @@
 import { FunasrError } from "../errors.js";
 import type { Gpu, TensorData } from "../gpu/device.js";
+import { Program } from "../gpu/program.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { notANumber } from "../kernels/argmax/argmax.js";
 import { takeRows } from "../kernels/copy-rows/copy-rows.js";
@@ -42,6 +43,8 @@ export interface EmbeddedPrompts {
 
 /** Chooses the next token of each sequence. */
 export interface Picker {
+  /** Whether `record` itself leaves the tokens in `ids`: then the next step runs while the host looks at them. */
+  readonly onDevice: boolean;
   /**
    * At the end of a step.
    * @param logits  [sequences, V] f32
@@ -50,7 +53,8 @@ export interface Picker {
    */
   record(logits: Tensor, ids: Tensor): Tensor;
   /**
-   * After the step: the token of each sequence, which is in `ids` from here on; `notANumber` where its scores are none.
+   * After the step: the token of each sequence, which unless `onDevice` is in `ids` from here on; `notANumber` where its
+   * scores are none.
    * @param running  sequences that have not ended; the others' tokens are not used
    */
   pick(seen: TensorData, ids: Tensor, running: readonly boolean[]): ArrayLike<number>;
@@ -84,7 +88,8 @@ function accept(sequence: Sequence, id: number, limit: number, options: DecodeOp
 }
 
 /**
- * Decodes a batch of prompts: one prefill, then one submit a token for all sequences.
+ * Decodes a batch of prompts: one prefill, then one submit a token for all sequences. Where the tokens stay on the device, each
+ * step is submitted before the token before it has been looked at; one step too many runs after a stop token or a loop.
  * A sequence that has ended keeps its row until the last one ends, so that the steps stay the same.
  */
 export async function decode(
@@ -102,6 +107,22 @@ export async function decode(
     lengths.map((length, i) => length + maxNewTokens[i]),
   );
   const ids = gpu.keep([lengths.length], "u32"); // the newest token of each sequence
+  const program = new Program();
+  let submitted = 0;
+  /** Submits a step; it makes one token of each sequence. */
+  const submit = (body: () => Tensor, program?: Program): Promise<TensorData[]> => {
+    submitted++;
+    const step = gpu.step(() => [picker.record(lmHead(gpu, llm, body()), ids)], program);
+    step.catch(() => undefined); // met at its turn, unless what comes before fails
+    return step;
+  };
+  /** Submits the next step; none where no sequence wants its token. */
+  const submitNext = (): Promise<TensorData[]> | undefined => {
+    const ended = sequences.map(({ finish }, i) => finish !== undefined || submitted >= maxNewTokens[i]);
+    if (!ended.includes(false)) return undefined;
+    const rows = cache.advance(ended);
+    return submit(() => qwen3(gpu, llm, embedding(gpu, ids, llm.embedTokens), rows, cache), program);
+  };
   const take = (seen: TensorData): void => {
     const running = sequences.map(({ finish }) => !finish);
     const picked = picker.pick(seen, ids, running);
@@ -110,26 +131,22 @@ export async function decode(
       if (accept(sequence, picked[i], maxNewTokens[i], options)) options.onToken?.(i, picked[i]);
     }
   };
+  let step: Promise<TensorData[]> | undefined;
+  let next: Promise<TensorData[]> | undefined;
   try {
-    const [first] = await gpu.step(() => {
-      const hidden = qwen3(gpu, llm, embed(), cache.append(lengths), cache);
-      return [picker.record(lmHead(gpu, llm, takeRows(gpu, hidden, lastRows(lengths))), ids)];
-    });
-    options.onPrefill?.();
-    take(first);
-    while (sequences.some(({ finish }) => !finish)) {
-      const [next] = await gpu.step(() => {
-        const ended = sequences.map(({ finish }) => finish !== undefined);
-        const rows = cache.append(
-          lengths.map(() => 1),
-          ended,
-        );
-        const hidden = qwen3(gpu, llm, embedding(gpu, ids, llm.embedTokens), rows, cache);
-        return [picker.record(lmHead(gpu, llm, hidden), ids)];
-      });
-      take(next);
+    step = submit(() =>
+      takeRows(gpu, qwen3(gpu, llm, embed(), cache.append(lengths), cache), lastRows(lengths)),
+    );
+    for (let first = true; step; first = false) {
+      if (picker.onDevice) next = submitNext();
+      const [seen] = await step;
+      if (first) options.onPrefill?.();
+      take(seen);
+      if (!picker.onDevice) next = submitNext();
+      step = next;
     }
   } finally {
+    await Promise.allSettled([step, next]);
     cache.free();
     gpu.free(ids);
   }

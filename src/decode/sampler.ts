@@ -27,6 +27,7 @@ export function samplingPicker(
     uniform: uniformNumbers((options.seed ?? 0) + i),
   }));
   return {
+    onDevice: false,
     record: (logits) => logits,
     pick(data, ids, running) {
       const width = data.length / sequences.length;

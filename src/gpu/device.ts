@@ -1,11 +1,13 @@
 /// <reference types="@webgpu/types" preserve="true" />
 import { Pool } from "./arena.js";
 import { GpuError } from "./errors.js";
-import { bufferUsage, mapRead } from "./flags.js";
-import { type Kernel, type Overrides, writeParams } from "./kernel.js";
+import { bufferUsage } from "./flags.js";
+import { type Kernel, type Overrides, foldGroups, writeParams } from "./kernel.js";
 import { DeviceMemory } from "./memory.js";
 import { PipelineCache, paramsWindow } from "./pipelines.js";
-import { type Allocation, type DType, type Tensor, byteCount, isTensor } from "./tensor.js";
+import { type Command, type Program, encode } from "./program.js";
+import { type Readback, type TensorData, handOver } from "./readback.js";
+import { type Allocation, type DType, type Tensor, byteCount, tensorsIn } from "./tensor.js";
 
 /** What a kernel call needs. Tensors are bound by the names that the WGSL file gives them. */
 export interface Dispatch {
@@ -16,13 +18,15 @@ export interface Dispatch {
   readonly overrides?: Overrides;
 }
 
-export type TensorData = Float32Array | Uint32Array;
+export type { TensorData } from "./readback.js";
 
 export interface GpuOptions {
   /** How to wait for the device; software adapters want a wait that leaves the cores to the driver. */
   readonly wait?: <T>(promise: Promise<T>) => Promise<T>;
   /** Bytes of buffers at most; default: what the device grants. */
   readonly memoryLimit?: number;
+  /** Lanes of every subgroup, where the adapter has one size and the device the feature `subgroups`; else undefined. */
+  readonly subgroupSize?: number;
 }
 
 /** Counts since the device was opened. */
@@ -37,31 +41,9 @@ const paramsBytes = 4096 * paramsWindow; // dispatches of one submit
 const storage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.copyDst;
 const writesPerSubmit = 64 << 20; // bytes
 const noOverrides: Overrides = {};
-const maxGroups = 65_535; // maxComputeWorkgroupsPerDimension that every device has
-
-/** Two dimensions whose product is at least `groups`; the kernel drops what is too much. */
-export function foldGroups(groups: number): [number, number] {
-  const y = Math.ceil(groups / maxGroups);
-  return [Math.ceil(groups / y), y];
-}
 
 interface Scope {
   readonly owned: Set<Allocation>;
-}
-
-/** Tensors found in a value: a tensor, or arrays and plain objects of them. */
-function tensorsIn(value: unknown): Tensor[] {
-  if (isTensor(value)) return [value];
-  if (Array.isArray(value)) return value.flatMap(tensorsIn);
-  if (typeof value === "object" && value !== null) return Object.values(value).flatMap(tensorsIn);
-  return [];
-}
-
-interface Readback {
-  readonly tensor: Tensor;
-  readonly staging: Allocation;
-  readonly resolve: (data: TensorData) => void;
-  readonly reject: (error: unknown) => void;
 }
 
 /**
@@ -78,12 +60,16 @@ export class Gpu {
   readonly #staging: Pool;
   readonly #scopes: Scope[] = [];
   readonly #keptIds = new Set<number>();
-  readonly #wait: <T>(promise: Promise<T>) => Promise<T>;
+  readonly #wait: NonNullable<GpuOptions["wait"]>;
+  /** Lanes of every subgroup; undefined where kernels must do without subgroups. */
+  readonly subgroupSize: number | undefined;
   readonly #memory: DeviceMemory;
   #uploaded: Allocation[] = [];
   #reads: Readback[] = [];
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
+  #recorded: Command[] | undefined; // of a program's first run
+  #age = 0;
   #paramsUsed = 0;
   #kept = 0;
   #written = 0;
@@ -96,6 +82,7 @@ export class Gpu {
     options: GpuOptions = {},
   ) {
     this.#wait = options.wait ?? ((promise) => promise);
+    this.subgroupSize = options.subgroupSize;
     this.#memory = new DeviceMemory(device, options.memoryLimit);
     this.#params = this.#memory.create(paramsBytes, bufferUsage.uniform | bufferUsage.copyDst).buffer;
     this.#cache = new PipelineCache(device, this.#params);
@@ -188,6 +175,7 @@ export class Gpu {
   /** A step tensor with the given contents; it lives to the end of the step. */
   upload(data: TensorData, shape: readonly number[]): Tensor {
     this.#scope();
+    this.#refuseInProgram("upload: write into kept tensors before it");
     const dtype = data instanceof Float32Array ? "f32" : "u32";
     const bytes = byteCount(shape, dtype);
     if (data.byteLength !== bytes) {
@@ -204,17 +192,16 @@ export class Gpu {
   run(kernel: Kernel, dispatch: Dispatch): void {
     this.#scope();
     if (dispatch.groups === 0) return;
-    if (this.#paramsUsed + paramsWindow > paramsBytes) this.#submit();
+    if (this.#paramsUsed + paramsWindow > paramsBytes) {
+      this.#refuseInProgram("hold so many dispatches");
+      this.#submit();
+    }
     const pipeline = this.#cache.pipeline(kernel, dispatch.overrides ?? noOverrides);
     writeParams(kernel, dispatch.params, this.#paramsView, this.#paramsUsed);
     const group = this.#cache.bindGroup(pipeline, dispatch.tensors);
-    this.#encoder ??= this.device.createCommandEncoder();
-    this.#pass ??= this.#encoder.beginComputePass();
-    this.#pass.setPipeline(pipeline.pipeline);
-    this.#pass.setBindGroup(0, group, [this.#paramsUsed]);
-    this.#pass.dispatchWorkgroups(...foldGroups(dispatch.groups));
+    const [x, y] = foldGroups(dispatch.groups);
+    this.#encode({ pipeline: pipeline.pipeline, group, offset: this.#paramsUsed, x, y });
     this.#paramsUsed += paramsWindow;
-    this.#dispatches++;
   }
 
   /** Runs `body`; what it allocates goes back to the pool at its end, but for the tensors that it returns. */
@@ -270,6 +257,7 @@ export class Gpu {
   /** Contents of a step tensor as they are at this point of the step; settles when the step has run. */
   read(tensor: Tensor): Promise<TensorData> {
     this.#scope();
+    this.#refuseInProgram("read: return the tensors");
     const staging = this.#staging.take(tensor.bytes);
     this.#endPass();
     this.#encoder ??= this.device.createCommandEncoder();
@@ -283,9 +271,10 @@ export class Gpu {
 
   /**
    * Records `body`, submits it once, and returns the contents of the tensors that it returns.
+   * @param program  a step that is always the same: `body` is called in its first run only
    * @throws GpuError  what the device reported about this step, with the kernel's name
    */
-  async step(body: () => readonly Tensor[]): Promise<TensorData[]> {
+  async step(body: () => readonly Tensor[], program?: Program): Promise<TensorData[]> {
     if (this.#lost !== undefined) throw new GpuError(`the device is lost: ${this.#lost}`);
     if (this.#scopes.length > 0) throw new GpuError("a step cannot be opened inside a step");
     const scope: Scope = { owned: new Set() };
@@ -294,7 +283,8 @@ export class Gpu {
     let results: Promise<TensorData>[] = [];
     let failure: { readonly error: unknown } | undefined;
     try {
-      results = body().map((tensor) => this.read(tensor));
+      const tensors = program ? this.#runProgram(program, body) : body();
+      results = tensors.map((tensor) => this.read(tensor));
     } catch (error) {
       failure = { error };
     }
@@ -323,6 +313,7 @@ export class Gpu {
 
   /** Destroys the free buffers of the pools. */
   trim(): void {
+    this.#age++;
     for (const pool of [this.#activations, this.#uploads, this.#staging]) pool.trim();
   }
 
@@ -341,30 +332,46 @@ export class Gpu {
       if (error) throw new GpuError(error.message);
     });
     const checks = await Promise.allSettled([this.#cache.check(), validated, this.#memory.check()]);
-    const problem = checks.find((check) => check.status === "rejected");
-    try {
-      if (failure) throw failure.error as Error;
-      if (problem) throw problem.reason as Error;
-      await Promise.all(reads.map(({ staging }) => staging.buffer.mapAsync(mapRead)));
-    } catch (error) {
-      for (const { staging, reject } of reads) {
-        reject(error);
-        this.#staging.discard(staging); // it may be mapped, or about to be
-      }
-      throw error;
-    }
-    for (const { tensor, staging, resolve } of reads) {
-      const copy = staging.buffer.getMappedRange(0, tensor.bytes).slice(0);
-      staging.buffer.unmap();
-      this.#staging.give(staging);
-      resolve(tensor.dtype === "f32" ? new Float32Array(copy) : new Uint32Array(copy));
-    }
+    const refused = checks.find((check) => check.status === "rejected");
+    await handOver(reads, this.#staging, failure ?? (refused && { error: refused.reason }));
   }
 
   #scope(): Scope {
     const scope = this.#scopes.at(-1);
     if (!scope) throw new GpuError("tensors are made and kernels run only inside a step");
     return scope;
+  }
+
+  #refuseInProgram(what: string): void {
+    if (this.#recorded) throw new GpuError(`a program's step cannot ${what}`);
+  }
+
+  #encode(command: Command): void {
+    this.#encoder ??= this.device.createCommandEncoder();
+    this.#pass ??= this.#encoder.beginComputePass();
+    encode(this.#pass, command);
+    this.#recorded?.push(command);
+    this.#dispatches++;
+  }
+
+  /** A program's step: as recorded, else recorded now. */
+  #runProgram(program: Program, body: () => readonly Tensor[]): readonly Tensor[] {
+    const { recording } = program;
+    if (recording?.age === this.#age) {
+      new Uint8Array(this.#paramsView.buffer).set(recording.params);
+      this.#paramsUsed = recording.params.length;
+      for (const command of recording.commands) this.#encode(command);
+      return recording.results;
+    }
+    const commands: Command[] = (this.#recorded = []);
+    try {
+      const results = body();
+      const params = this.#paramsView.buffer.slice(0, this.#paramsUsed);
+      program.recording = { commands, params: new Uint8Array(params), results, age: this.#age };
+      return results;
+    } finally {
+      this.#recorded = undefined;
+    }
   }
 
   #endPass(): void {

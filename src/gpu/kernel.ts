@@ -63,16 +63,37 @@ function parseParams(name: string, text: string): ParamField[] {
     });
 }
 
+/** The text with the values of its lines `const NAME = 1u; // @set` replaced. */
+function setConstants(name: string, source: string, constants: Readonly<Record<string, number>>): string {
+  let text = source;
+  for (const [constant, value] of Object.entries(constants)) {
+    const line = new RegExp(`^(const ${constant} = )\\d+(u;\\s*// @set)`, "m");
+    if (!line.test(text))
+      throw new GpuError(`${name}: expected a line "const ${constant} = 1u; // @set", got none`);
+    text = text.replace(line, `$1${value}$2`);
+  }
+  return text;
+}
+
 /**
  * Loads a kernel by name and reads its interface off the WGSL text.
- * @param name  path below src/kernels without the ending, e.g. "layer-norm/layer-norm"
+ * @param name       path below src/kernels without the ending, e.g. "layer-norm/layer-norm"
+ * @param constants  values for lines `const NAME = 1u; // @set` of the file: sizes of arrays, which no override can set
  * @throws GpuError  where the file breaks the rules that the engine binds by
  */
-export function loadKernel(name: string): Kernel {
-  const source = wgsl(name);
+export function loadKernel(name: string, constants: Readonly<Record<string, number>> = {}): Kernel {
+  const source = setConstants(name, wgsl(name), constants);
   const text = source.replace(/\/\/[^\n]*/g, "");
   const overrides = new Set([...text.matchAll(/override\s+(\w+)\s*:/g)].map(([, override]) => override));
   return { name, source, bindings: parseBindings(name, text), params: parseParams(name, text), overrides };
+}
+
+const maxGroups = 65_535; // maxComputeWorkgroupsPerDimension that every device has
+
+/** Two dimensions whose product is at least `groups`; the kernel drops what is too much. */
+export function foldGroups(groups: number): [number, number] {
+  const y = Math.ceil(groups / maxGroups);
+  return [Math.ceil(groups / y), y];
 }
 
 function fits(value: number, type: "u32" | "i32"): boolean {

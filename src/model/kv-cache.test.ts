@@ -3,6 +3,7 @@ import { useGpu } from "../../test/gpu.js";
 import { tinyConfig } from "../../test/helpers/tiny-model.js";
 import type { TensorData } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
+import type { Tensor } from "../gpu/tensor.js";
 import { KvCache } from "./kv-cache.js";
 
 const gpu = useGpu();
@@ -35,6 +36,36 @@ describe("KvCache", () => {
     expect(await place(cache, [1, 1])).toEqual({ slots: [0, 3, 1, 5], ranges: [0, 4, 4, 6] });
     expect(cache.lengths).toEqual([4, 2]);
     cache.free();
+  });
+
+  it("places a token of each sequence in the same tensors, an ended one's in its last slot", async () => {
+    const cache = new KvCache(gpu(), llm, [4, 3]);
+    await place(cache, [2, 1]);
+    const tensors = new Set<Tensor>();
+    const advance = async (ended?: boolean[]): Promise<unknown> => {
+      const rows = cache.advance(ended);
+      for (const tensor of [rows.angles, rows.slots, rows.ranges, rows.tiles.table]) tensors.add(tensor);
+      const read = await gpu().step(() => [rows.slots, rows.ranges, rows.tiles.table, rows.angles]);
+      const [slots, ranges, tiles, angles] = read.map((data) => [...data]);
+      expect(tiles).toEqual([0, 1, 1, 2]);
+      return { slots, ranges, cosines: [angles[0], angles[llm.headDim]] };
+    };
+    const cos = (position: number): number => Math.fround(Math.cos(position));
+    expect(await advance()).toEqual({ slots: [0, 2, 1, 5], ranges: [0, 3, 4, 6], cosines: [cos(2), cos(1)] });
+    expect(await advance([false, true])).toEqual({
+      slots: [0, 3, 1, 5],
+      ranges: [0, 4, 4, 6],
+      cosines: [cos(3), cos(1)],
+    });
+    expect(cache.lengths).toEqual([4, 2]);
+    await advance([true, true]);
+    expect(cache.lengths).toEqual([4, 2]);
+    expect(() => cache.advance([false, true])).toThrow(
+      new GpuError("KV cache: sequence 0 holds 4 tokens, got 5"),
+    );
+    expect(tensors.size).toBe(4);
+    cache.free();
+    expect(gpu().bytes.kept).toBe(0);
   });
 
   it("places rows of one sequence alone", async () => {

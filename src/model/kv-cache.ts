@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
 import { type Tiles, makeTiles } from "../gpu/segments.js";
-import type { Tensor } from "../gpu/tensor.js";
+import { type Tensor, tensorsIn } from "../gpu/tensor.js";
 import { ropeAngles } from "../kernels/rope/rope.js";
 import type { LlmConfig } from "./config.js";
 
@@ -15,6 +15,8 @@ export interface LlmRows {
   /** [rows, 2] u32, first cache row that the row sees and one past the last */
   readonly ranges: Tensor;
   readonly tiles: Tiles;
+  /** Cache rows that a row of this or a later step may see. */
+  readonly longest: number;
 }
 
 /** Keys and values of a batch of sequences, one region of rows a sequence, sized to the request. */
@@ -24,6 +26,7 @@ export class KvCache {
   readonly values: readonly Tensor[];
   readonly #starts: number[] = [];
   readonly #lengths: number[];
+  #single?: LlmRows;
 
   /** @param capacities  tokens that each sequence may reach */
   constructor(
@@ -55,11 +58,71 @@ export class KvCache {
 
   /**
    * Makes room for `counts[i]` more tokens of sequence i in the running step.
+   * @throws GpuError  the cache is full
+   */
+  append(counts: readonly number[]): LlmRows {
+    const { angles, slots, ranges } = this.#place(counts, []);
+    const count = slots.length / 2;
+    const runs = counts.filter((n) => n > 0);
+    return {
+      count,
+      angles: this.gpu.upload(angles, [count, this.config.headDim / 2, 2]),
+      slots: this.gpu.upload(slots, [count, 2]),
+      ranges: this.gpu.upload(ranges, [count, 2]),
+      tiles: makeTiles(this.gpu, runs),
+      longest: Math.max(...this.capacities),
+    };
+  }
+
+  /**
+   * Makes room for one more token of every sequence in the next step. Its rows stand in the same kept tensors each time, so the
+   * step can be a Program.
    * @param ended  sequences that have their answer: they keep their row in the step, which rewrites their last slot, so that
    *               they never outgrow their capacity and the step's shapes stay the same
    * @throws GpuError  the cache is full
    */
-  append(counts: readonly number[], ended: readonly boolean[] = []): LlmRows {
+  advance(ended: readonly boolean[] = []): LlmRows {
+    const one = this.capacities.map(() => 1);
+    const { angles, slots, ranges } = this.#place(one, ended);
+    const rows = (this.#single ??= this.#keepSingle());
+    this.gpu.write(rows.angles, angles);
+    this.gpu.write(rows.slots, slots);
+    this.gpu.write(rows.ranges, ranges);
+    return rows;
+  }
+
+  free(): void {
+    for (const tensor of [...this.keys, ...this.values]) this.gpu.free(tensor);
+    if (this.#single) for (const tensor of tensorsIn(this.#single)) this.gpu.free(tensor);
+  }
+
+  /** Rows of one token of every sequence; what they hold is written before each step. */
+  #keepSingle(): LlmRows {
+    const { gpu } = this;
+    const count = this.capacities.length;
+    const table = gpu.keep([count, 2], "u32");
+    gpu.write(
+      table,
+      Uint32Array.from({ length: 2 * count }, (_, i) => (i + 1) >> 1),
+    ); // rows [i, i + 1)
+    return {
+      count,
+      angles: gpu.keep([count, this.config.headDim / 2, 2], "f32"),
+      slots: gpu.keep([count, 2], "u32"),
+      ranges: gpu.keep([count, 2], "u32"),
+      tiles: { rows: 1, table },
+      longest: Math.max(...this.capacities),
+    };
+  }
+
+  #place(
+    counts: readonly number[],
+    ended: readonly boolean[],
+  ): {
+    readonly angles: Float32Array<ArrayBuffer>;
+    readonly slots: Uint32Array<ArrayBuffer>;
+    readonly ranges: Uint32Array<ArrayBuffer>;
+  } {
     const count = counts.reduce((a, b) => a + b, 0);
     const positions: number[] = [];
     const slots = new Uint32Array(2 * count);
@@ -81,23 +144,6 @@ export class KvCache {
       this.#lengths[sequence] = length + more;
     }
     const { headDim, ropeTheta, ropeScaling } = this.config;
-    return {
-      count,
-      angles: this.gpu.upload(ropeAngles(positions, headDim, ropeTheta, ropeScaling), [
-        count,
-        headDim / 2,
-        2,
-      ]),
-      slots: this.gpu.upload(slots, [count, 2]),
-      ranges: this.gpu.upload(ranges, [count, 2]),
-      tiles: makeTiles(
-        this.gpu,
-        counts.filter((n) => n > 0),
-      ),
-    };
-  }
-
-  free(): void {
-    for (const tensor of [...this.keys, ...this.values]) this.gpu.free(tensor);
+    return { angles: ropeAngles(positions, headDim, ropeTheta, ropeScaling), slots, ranges };
   }
 }

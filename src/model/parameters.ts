@@ -88,37 +88,34 @@ export class ParameterLoader {
 
   /** A weight matrix, streamed in pieces. @throws CheckpointError  it is missing or no matrix of floats */
   async matrix(name: string): Promise<Matrix> {
-    const entry = this.#entry(name);
-    const { dtype, shape, byteLength } = entry;
-    const [rows, columns] = shape;
-    const format = weightFormat(dtype, columns, this.options.weights);
-    if (!format || shape.length !== 2) {
-      throw new CheckpointError({
-        file: this.source.name,
-        field: tensorField(name),
-        expected: "a matrix of F32, BF16, F16 or of blocks",
-        got: `${dtype} [${shape.join(", ")}]`,
-      });
-    }
-    const matrix = keepMatrix(this.gpu, rows, columns, format);
-    this.#matrices.push(matrix);
-    const count = elementCount(shape);
-    const bytesPerValue = byteLength / count; // exact: a block has a power of two of values, and every piece begins at one
-    const block = weightBlocks[format];
-    const unit = valuesPerUnit(dtype, format);
-    const step = Math.floor(Math.min(pieceValues, pieceBytes / bytesPerValue) / unit) * unit;
-    const pieces: Promise<void>[] = [];
-    for (let at = 0; at < count; at += step) {
-      const length = Math.min(step, count - at) * bytesPerValue;
-      const upload = (bytes: Uint8Array): void => {
-        const { weights, scales } = convertPiece(bytes, dtype, format, this.source.name);
-        writeMatrix(this.gpu, matrix, weights, (at / block.columns) * block.bytes);
-        if (scales) writeScales(this.gpu, matrix, scales, at / 16); // an f16 for each 32
-      };
-      pieces.push(this.#piece(entry, at * bytesPerValue, length, upload));
-    }
-    await Promise.all(pieces);
+    const [matrix] = await this.stacked([name]);
     return matrix;
+  }
+
+  /**
+   * Weight matrices of one width, one below the other: a product with them all is one with a single matrix.
+   * @returns  one matrix, or each by itself where they are not all stored alike (as in GGUF files of mixed types)
+   * @throws CheckpointError  one is missing or no matrix of floats
+   */
+  async stacked(names: readonly string[]): Promise<readonly Matrix[]> {
+    const parts = names.map((name) => this.#matrixEntry(name));
+    const [{ entry, format }] = parts;
+    const alike = parts.every((part) => part.format === format && part.entry.shape[1] === entry.shape[1]);
+    const matrices: Matrix[] = [];
+    for (const group of alike ? [parts] : parts.map((part) => [part])) {
+      const rows = group.reduce((sum, part) => sum + part.entry.shape[0], 0);
+      const matrix = keepMatrix(this.gpu, rows, group[0].entry.shape[1], group[0].format);
+      this.#matrices.push(matrix);
+      matrices.push(matrix);
+      let first = 0;
+      const filled: Promise<void>[] = [];
+      for (const part of group) {
+        filled.push(this.#fill(matrix, first, part.entry));
+        first += part.entry.shape[0];
+      }
+      await Promise.all(filled);
+    }
+    return matrices;
   }
 
   /** Destroys everything that was loaded; what is still being read is dropped. */
@@ -137,6 +134,42 @@ export class ParameterLoader {
       expected: "a tensor of that name",
       got: `none (file has ${this.source.tensors.size} tensors)`,
     });
+  }
+
+  #matrixEntry(name: string): { readonly entry: ParameterEntry; readonly format: WeightFormat } {
+    const entry = this.#entry(name);
+    const { dtype, shape } = entry;
+    const format = weightFormat(dtype, shape[1], this.options.weights);
+    if (format && shape.length === 2) return { entry, format };
+    throw new CheckpointError({
+      file: this.source.name,
+      field: tensorField(name),
+      expected: "a matrix of F32, BF16, F16 or of blocks",
+      got: `${dtype} [${shape.join(", ")}]`,
+    });
+  }
+
+  /** Streams a parameter into a matrix's rows from `first` on. */
+  async #fill(matrix: Matrix, first: number, entry: ParameterEntry): Promise<void> {
+    const { format, columns } = matrix;
+    const { dtype, shape, byteLength } = entry;
+    const start = first * columns;
+    const count = elementCount(shape);
+    const bytesPerValue = byteLength / count; // exact: a block has a power of two of values, and every piece begins at one
+    const block = weightBlocks[format];
+    const unit = valuesPerUnit(dtype, format);
+    const step = Math.floor(Math.min(pieceValues, pieceBytes / bytesPerValue) / unit) * unit;
+    const pieces: Promise<void>[] = [];
+    for (let at = 0; at < count; at += step) {
+      const length = Math.min(step, count - at) * bytesPerValue;
+      const upload = (bytes: Uint8Array): void => {
+        const { weights, scales } = convertPiece(bytes, dtype, format, this.source.name);
+        writeMatrix(this.gpu, matrix, weights, ((start + at) / block.columns) * block.bytes);
+        if (scales) writeScales(this.gpu, matrix, scales, (start + at) / 16); // an f16 for each 32
+      };
+      pieces.push(this.#piece(entry, at * bytesPerValue, length, upload));
+    }
+    await Promise.all(pieces);
   }
 
   /** Reads a piece when a buffer is free and the device has granted what was asked for before the first, and hands it over. */

@@ -7,6 +7,7 @@ import { attention } from "../kernels/attention/attention.js";
 import { copyRows } from "../kernels/copy-rows/copy-rows.js";
 import { embedding } from "../kernels/embedding/embedding.js";
 import { linear } from "../kernels/linear/linear.js";
+import { qkNormRope } from "../kernels/qk-norm-rope/qk-norm-rope.js";
 import { rmsNorm } from "../kernels/rms-norm/rms-norm.js";
 import { rope } from "../kernels/rope/rope.js";
 import { swiglu } from "../kernels/swiglu/swiglu.js";
@@ -18,9 +19,8 @@ import { type Tap, noTap } from "./taps.js";
 
 export interface Qwen3Layer {
   readonly inputLayernorm: Tensor;
-  readonly qProj: Matrix;
-  readonly kProj: Matrix;
-  readonly vProj: Matrix;
+  /** Query, key and value projections: one below the other, or each by itself where they are stored in several formats. */
+  readonly qkvProj: readonly Matrix[];
   readonly oProj: Matrix;
   readonly qNorm: Tensor;
   readonly kNorm: Tensor;
@@ -42,9 +42,7 @@ export interface Qwen3 {
 async function loadLayer(load: ParameterLoader, name: string): Promise<Qwen3Layer> {
   return all({
     inputLayernorm: load.vector(`${name}.input_layernorm.weight`),
-    qProj: load.matrix(`${name}.self_attn.q_proj.weight`),
-    kProj: load.matrix(`${name}.self_attn.k_proj.weight`),
-    vProj: load.matrix(`${name}.self_attn.v_proj.weight`),
+    qkvProj: load.stacked(["q", "k", "v"].map((part) => `${name}.self_attn.${part}_proj.weight`)),
     oProj: load.matrix(`${name}.self_attn.o_proj.weight`),
     qNorm: load.vector(`${name}.self_attn.q_norm.weight`),
     kNorm: load.vector(`${name}.self_attn.k_norm.weight`),
@@ -94,15 +92,27 @@ export function embedTokens(gpu: Gpu, w: Qwen3, ids: readonly number[]): Tensor 
   return embedding(gpu, gpu.upload(new Uint32Array(ids), [ids.length]), w.embedTokens);
 }
 
+/** Puts keys and values of the step's rows into the cache. h [S, D] → queries [S, heads · headDim] */
+function project(gpu: Gpu, w: Qwen3Layer, h: Tensor, { angles, slots }: LlmRows, cache: Cache): Tensor {
+  const { qNorm, kNorm, qkvProj } = w;
+  const { keys, values } = cache;
+  const eps = cache.config.rmsNormEps;
+  if (qkvProj.length === 1) {
+    const options = { qNorm, kNorm, eps, angles, slots, keys, values };
+    return qkNormRope(gpu, linear(gpu, h, qkvProj[0]), options);
+  }
+  const [q, k, v] = qkvProj.map((matrix) => linear(gpu, h, matrix));
+  copyRows(gpu, rope(gpu, rmsNorm(gpu, k, kNorm, eps), angles), slots, keys);
+  copyRows(gpu, v, slots, values);
+  return rope(gpu, rmsNorm(gpu, q, qNorm, eps), angles);
+}
+
 /** Causal grouped-query attention of the step's rows over their sequences' cache. h [S, D] → [S, heads · headDim] */
 function selfAttention(gpu: Gpu, w: Qwen3Layer, h: Tensor, rows: LlmRows, cache: Cache): Tensor {
-  const { heads, kvHeads, rmsNormEps } = cache.config;
-  const turn = (x: Tensor, norm: Tensor): Tensor => rope(gpu, rmsNorm(gpu, x, norm, rmsNormEps), rows.angles);
-  const q = turn(linear(gpu, h, w.qProj), w.qNorm);
-  copyRows(gpu, turn(linear(gpu, h, w.kProj), w.kNorm), rows.slots, cache.keys);
-  copyRows(gpu, linear(gpu, h, w.vProj), rows.slots, cache.values);
-  const { ranges, tiles } = rows;
-  return attention(gpu, q, cache.keys, cache.values, { heads, kvHeads, ranges, tiles });
+  const { heads, kvHeads } = cache.config;
+  const q = project(gpu, w, h, rows, cache);
+  const { ranges, tiles, longest } = rows;
+  return attention(gpu, q, cache.keys, cache.values, { heads, kvHeads, ranges, tiles, longest });
 }
 
 /** One layer's share of the KV cache. */

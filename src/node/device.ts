@@ -12,6 +12,8 @@ export interface DeviceOptions {
   readonly limits?: Partial<Record<"maxStorageBufferBindingSize" | "maxBufferSize", number>>;
   /** Bytes of buffers at most. Default: FUNASR_WEBGPU_MEMORY, else on a software adapter what the system has free, else no limit. */
   readonly memoryLimit?: number;
+  /** Whether kernels may use subgroups. Default: where the adapter offers them in one size. */
+  readonly subgroups?: boolean;
 }
 
 export interface OpenedDevice {
@@ -114,13 +116,22 @@ export function isSoftware(info: GPUAdapterInfo): boolean {
   );
 }
 
+/** Lanes of every subgroup of this adapter; undefined without subgroups, with several sizes, or outside 4 to 64. */
+export function subgroupSize({ features, info }: GPUAdapter): number | undefined {
+  const { subgroupMinSize: least, subgroupMaxSize: most } = info;
+  const known = features.has("subgroups") && most !== undefined && least === most;
+  return known && most >= 4 && most <= 64 ? most : undefined;
+}
+
 /** Opens the default adapter's device. @throws GpuError  no adapter, or it refuses the limits */
 export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDevice> {
   const adapter = await requestAdapter({ powerPreference: "high-performance" }, options.adapter);
   if (!adapter) throw new GpuError(noAdapter());
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
   const requiredLimits = { maxStorageBufferBindingSize, maxBufferSize, ...options.limits };
-  const device = await adapter.requestDevice({ requiredLimits }).catch((cause: unknown) => {
+  const lanes = options.subgroups === false ? undefined : subgroupSize(adapter);
+  const requiredFeatures: GPUFeatureName[] = lanes ? ["subgroups"] : [];
+  const device = await adapter.requestDevice({ requiredLimits, requiredFeatures }).catch((cause: unknown) => {
     const said = (cause instanceof Error ? cause.message : String(cause)).trim().replaceAll(/\s*\n\s*/g, " ");
     throw new GpuError(`${adapter.info.description}: expected a device with these limits, got: ${said}`, {
       cause,
@@ -128,6 +139,7 @@ export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDev
   });
   const software = isSoftware(adapter.info);
   const limit = options.memoryLimit ?? memoryLimit(software);
-  const gpu = new Gpu(device, { memoryLimit: limit, ...(software ? { wait: restfulWait } : {}) });
+  const wait = software ? restfulWait : undefined;
+  const gpu = new Gpu(device, { memoryLimit: limit, wait, subgroupSize: lanes });
   return { gpu, adapter: adapter.info, software };
 }

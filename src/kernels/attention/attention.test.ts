@@ -8,9 +8,10 @@ import type { Tensor } from "../../gpu/tensor.js";
 import { attention } from "./attention.js";
 import { attentionRef } from "./attention.ref.js";
 
-// The context against f64: every head width from 4 to 512, runs around a tile of 16 query rows and a block of 32 keys,
-// clips packed, causal with 1, 2 and 4 query heads to a key head, over a cache, past 65,535 workgroups, scores of ±100.
-// Then bits: a clip in a batch against the clip alone, a token through the cache against the prefill, tiles of 1 and 16.
+// The context against f64: every head width from 4 to 512, runs around a tile of 16 query rows, a run of 32 keys and a chunk
+// of 128, clips packed, causal with 1, 2, 3 and 4 query heads to a key head, over a cache, past 65,535 workgroups, scores of
+// ±100. Then bits: a clip in a batch against the clip alone, a token through the cache against the prefill, tiles of 1 and
+// 16, a range that is split among workgroups against one that is not.
 const gpu = useGpu();
 const bound = 2.5e-7; // scores off by 1e-7 each, exp by 4.5e-8, and sums in blocks of 32: 1.8e-7 over 517 keys
 
@@ -25,6 +26,8 @@ interface Case {
   /** For each query row, the key rows that it sees */
   readonly ranges: readonly Range[];
   readonly keyRows: number;
+  /** Keys of a range at most. */
+  readonly longest?: number;
 }
 
 /** Every row of a clip sees the whole clip. */
@@ -64,7 +67,7 @@ function inputs({ heads, kvHeads = heads, headDim, ranges, keyRows }: Case, scal
 }
 
 async function run(c: Case, { q, k, v }: Inputs): Promise<Float32Array> {
-  const { heads, kvHeads = heads, headDim, lengths, ranges, keyRows } = c;
+  const { heads, kvHeads = heads, headDim, lengths, ranges, keyRows, longest } = c;
   const g = gpu();
   return runOp(g, () =>
     attention(
@@ -77,6 +80,7 @@ async function run(c: Case, { q, k, v }: Inputs): Promise<Float32Array> {
         kvHeads,
         ranges: g.upload(new Uint32Array(ranges.flat()), [ranges.length, 2]),
         tiles: makeTiles(g, lengths),
+        longest,
       },
     ),
   );
@@ -118,7 +122,7 @@ describe("against f64", () => {
       `heads of ${headDim}`,
       { heads: 3, headDim, ...clips([13, 34]) },
     ]),
-    ...[1, 15, 16, 17, 31, 32, 33, 67, 517].map((length): [string, Case] => [
+    ...[1, 15, 16, 17, 31, 32, 33, 67, 127, 128, 129, 517].map((length): [string, Case] => [
       `a clip of ${length} rows`,
       { heads: 2, headDim: 36, ...clips([length]) },
     ]),
@@ -128,7 +132,20 @@ describe("against f64", () => {
       { heads: 8, kvHeads, headDim: 64, ...cached(37, [[0, 37]]) },
     ]),
     ["prefill over a cache", { heads: 4, kvHeads: 2, headDim: 128, ...cached(90, [[40, 7], [0, 33], [71, 1]]) }], // prettier-ignore
-    ["one token over a cache", { heads: 4, kvHeads: 1, headDim: 128, ...cached(700, [[0, 1], [31, 1], [698, 1]]) }], // prettier-ignore
+    ...[3, 1].map((kvHeads): [string, Case] => [
+      `one token over a cache, 3 heads on ${kvHeads}`,
+      {
+        heads: 3,
+        kvHeads,
+        headDim: 128,
+        ...cached(700, [
+          [0, 1],
+          [31, 1],
+          [698, 1],
+        ]),
+      },
+    ]),
+    ["one token over a short cache", { heads: 4, kvHeads: 1, headDim: 320, ...cached(130, [[0, 1], [127, 1], [128, 1]]) }], // prettier-ignore
     ["past 65,535 workgroups", { heads: 64, headDim: 4, ...clips(Array<number>(1025).fill(4)) }],
   ])("%s", async (_, c) => {
     const data = inputs(c);
@@ -175,16 +192,28 @@ describe("bit for bit", () => {
     }
   });
 
-  test("a token through the cache is the last row of the prefill", async () => {
+  // 300 key rows have one workgroup go through a row's keys; 600 split them.
+  test.each([
+    [300, 1],
+    [600, 2],
+  ])("a token through a cache of %i is the last row of the prefill", async (room, dispatches) => {
     const shape = { heads: 4, kvHeads: 2, headDim: 128 };
-    const prefill: Case = { ...shape, ...cached(75, [[0, 75]]) };
+    const prefill: Case = { ...shape, ...cached(room, [[0, 300]]) };
     const data = inputs(prefill);
     const all = await run(prefill, data);
-    for (const past of [0, 31, 32, 33, 74]) {
-      const token: Case = { ...shape, ...cached(75, [[past, 1]]) };
+    for (const past of [0, 31, 32, 127, 128, 299]) {
+      const token: Case = { ...shape, ...cached(room, [[past, 1]]) };
+      const before = gpu().counts.dispatches;
       const got = await run(token, { ...data, q: rowsOf(data.q, 512, past, past + 1) });
+      expect(gpu().counts.dispatches - before).toBe(dispatches);
       expect(got).toEqual(rowsOf(all, 512, past, past + 1));
     }
+  });
+
+  test("a batch of tokens over a cache, split and not", async () => {
+    const c: Case = { heads: 3, kvHeads: 1, headDim: 132, ...cached(400, [[0, 1], [399, 1], [255, 1]]) }; // prettier-ignore
+    const data = inputs(c);
+    expect(await run({ ...c, longest: 1200 }, data)).toEqual(await run({ ...c, longest: 400 }, data));
   });
 
   test("tiles of 1 row and of 16 rows", async () => {

@@ -6,8 +6,14 @@ import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/t
 
 const tiled = loadKernel("attention/attention");
 const perRow = loadKernel("attention/attention-row");
-const sliceWidth = 128; // columns of a head that a workgroup of attention.wgsl makes
+const join = loadKernel("attention/attention-join");
+const sliceWidth = 128; // columns of a head that a workgroup makes
+const chunkKeys = 128; // of attention-row.wgsl
+const rowHeads = 2; // query heads of a workgroup of attention-row.wgsl
+const joinThreads = 32;
 const maxHeadDim = 512;
+const fewGroups = 64; // workgroups that leave a device idle: long ranges are split among more
+const longRange = 512; // keys
 
 export interface AttentionOptions {
   readonly heads: number;
@@ -17,6 +23,8 @@ export interface AttentionOptions {
   readonly ranges: Tensor;
   /** Query rows that run together; rows of one tile have ranges with the same first key row. */
   readonly tiles: Tiles;
+  /** Keys that no range passes in this and later calls of the same shape. Default: all key rows. */
+  readonly longest?: number;
 }
 
 /**
@@ -45,21 +53,53 @@ export function attention(gpu: Gpu, q: Tensor, k: Tensor, v: Tensor, options: At
   expectShape("attention", { ranges }, [rows, 2]);
   expectDType("attention", { q, k, v }, "f32");
   expectDType("attention", { ranges, tiles: tiles.table }, "u32");
+  const sizes = { heads, group: heads / kvHeads, head4: headDim / 4, scale: headDim ** -0.5 };
+  if (tiles.rows === 1) return attentionRows(gpu, { q, k, v }, sizes, options);
   const y = gpu.empty(q.shape);
   const count = tiles.table.shape[0];
-  const single = tiles.rows === 1;
-  const slices = single ? 1 : Math.ceil(headDim / sliceWidth);
-  gpu.run(single ? perRow : tiled, {
-    params: {
-      heads,
-      group: heads / kvHeads,
-      head4: headDim / 4,
-      tiles: count,
-      slices,
-      scale: headDim ** -0.5,
-    },
+  const slices = Math.ceil(headDim / sliceWidth);
+  gpu.run(tiled, {
+    params: { ...sizes, tiles: count, slices },
     tensors: { q, k, v, ranges, tiles: tiles.table, y },
     groups: count * heads * slices,
+  });
+  return y;
+}
+
+/** Params that the kernels share. */
+interface Sizes {
+  readonly heads: number;
+  readonly group: number;
+  readonly head4: number;
+  readonly scale: number;
+}
+
+/** Rows that run one by one; where they are few and their ranges long, the chunks of a range run beside each other. */
+function attentionRows(
+  gpu: Gpu,
+  { q, k, v }: { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
+  sizes: Sizes,
+  { ranges, tiles, longest = k.shape[0] }: AttentionOptions,
+): Tensor {
+  const { heads, group, head4 } = sizes;
+  const rows = tiles.table.shape[0];
+  const slices = Math.ceil((4 * head4) / sliceWidth);
+  const groups = rows * (heads / group) * Math.ceil(group / rowHeads) * slices;
+  const split = groups < fewGroups && longest > longRange;
+  const chunks = split ? Math.ceil(longest / chunkKeys) : 1;
+  const y = gpu.empty(q.shape);
+  const parts = split ? gpu.empty([rows, heads, chunks, 4 * (head4 + 1)]) : y;
+  gpu.run(perRow, {
+    params: { ...sizes, rows, slices, chunks },
+    tensors: { q, k, v, ranges, tiles: tiles.table, y: parts },
+    groups: groups * chunks,
+    overrides: { SPLIT: split },
+  });
+  if (!split) return y;
+  gpu.run(join, {
+    params: { rows, heads, head4, chunks },
+    tensors: { parts, ranges, y },
+    groups: Math.ceil((rows * heads * head4) / joinThreads),
   });
   return y;
 }

@@ -2,13 +2,15 @@
 // torch.nn.functional.scaled_dot_product_attention, with one range of key rows per query row: a whole clip where
 // attention is bidirectional, the rows up to and with its own where it is causal.
 // One workgroup per head, up to 16 query rows that share the start of their range, and 128 columns of the head (a wider
-// head computes its scores once per 128). Keys come in blocks of 32 counted from that start: first their scores in
-// register tiles of 4 rows and 4 keys, then the softmax of each row, rescaled when a block raises the maximum (so no
-// score matrix is stored), then the weighted values in register tiles of 8 rows and 4 columns. Each block is summed apart
-// before it joins. A row's order of sums depends on its own range alone, and is that of attention-row.wgsl.
+// head computes its scores once per 128). Keys come in chunks of 128 counted from that start: first their scores in
+// register tiles of 4 rows and 4 keys, then the softmax of each row, then the weighted values in register tiles of 8 rows and
+// 4 columns. A chunk's sums join those before it when it is done, both scaled to the larger maximum, so no score matrix is
+// stored. Within a chunk, runs of 32 keys are summed apart. A row's order of sums depends on its own range alone, and is
+// that of attention-row.wgsl.
 const WG = 32u;     // threads
 const ROWS = 16u;   // query rows of a workgroup
-const KEYS = 32u;   // keys of a block
+const CHUNK = 128u; // keys whose weights share a maximum
+const RUN = 32u;    // keys of a chunk that are summed in order before they join
 const TILE = 4u;    // scores: rows and keys of a thread
 const BLOCK = 4u;   // scores: vec4 summed in order before they join, as in linear.wgsl
 const COLUMNS = 32u; // values: vec4 of the head that a workgroup makes
@@ -23,9 +25,9 @@ struct Params { heads: u32, group: u32, head4: u32, tiles: u32, slices: u32, sca
 @group(0) @binding(4) var<storage, read> ranges: array<vec2u>;   // [rows] first key row, and one past the last
 @group(0) @binding(5) var<storage, read> tiles: array<vec2u>;    // [tiles] first query row, and one past the last
 @group(0) @binding(6) var<storage, read_write> y: array<vec4f>;  // [rows, heads, head4]
-var<workgroup> scores: array<f32, ROWS * KEYS>; // [row, key], then the exponentials
-var<workgroup> shrink: array<f32, ROWS>;        // what the sums so far are multiplied by
-var<workgroup> total: array<f32, ROWS>;         // sum of the exponentials
+var<workgroup> scores: array<f32, ROWS * CHUNK>; // [row, key], then the exponentials
+var<workgroup> scales: array<vec2f, ROWS>;       // what the sums so far and the chunk's are multiplied by
+var<workgroup> total: array<f32, ROWS>;          // sum of the exponentials
 
 alias Square = array<array<f32, TILE>, TILE>;
 
@@ -61,8 +63,8 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
   for (var m = 0u; m < count; m++) { end = max(end, ranges[tile.x + m].y); }
 
   // scores: this thread's rows and keys
-  let row0 = (lane / (KEYS / TILE)) * TILE;
-  let key0 = (lane % (KEYS / TILE)) * TILE;
+  let row0 = (lane / (RUN / TILE)) * TILE;
+  let key0 = (lane % (RUN / TILE)) * TILE;
   var qi: array<u32, TILE>; // rows past the end repeat the last one and are not stored
   for (var m = 0u; m < TILE; m++) { qi[m] = ((tile.x + min(row0 + m, count - 1u)) * p.heads + head) * p.head4; }
   // softmax: this thread's row
@@ -74,57 +76,71 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
   let column0 = slice * COLUMNS + lane % WIDE;
   var context = array<array<vec4f, COLUMNS / WIDE>, TALL>();
 
-  for (var start = begin; start < end; start += KEYS) {
-    var ki: array<u32, TILE>;
-    for (var n = 0u; n < TILE; n++) { ki[n] = min(start + key0 + n, end - 1u) * kv_stride + kv_head; }
-    var dots = Square();
-    for (var outer = 0u; outer < p.head4; outer += BLOCK) {
-      var part = Square();
-      for (var i = outer; i < min(outer + BLOCK, p.head4); i++) {
-        var a: array<vec4f, TILE>;
-        for (var m = 0u; m < TILE; m++) { a[m] = q[qi[m] + i]; }
-        for (var n = 0u; n < TILE; n++) {
-          let b = k[ki[n] + i];
-          for (var m = 0u; m < TILE; m++) { part[m][n] = mac(a[m], b, part[m][n]); }
+  for (var start = begin; start < end; start += CHUNK) {
+    let seen = min(CHUNK, end - start);
+    for (var run = 0u; run < seen; run += RUN) {
+      var ki: array<u32, TILE>;
+      for (var n = 0u; n < TILE; n++) { ki[n] = min(start + run + key0 + n, end - 1u) * kv_stride + kv_head; }
+      var dots = Square();
+      for (var outer = 0u; outer < p.head4; outer += BLOCK) {
+        var part = Square();
+        for (var i = outer; i < min(outer + BLOCK, p.head4); i++) {
+          var a: array<vec4f, TILE>;
+          for (var m = 0u; m < TILE; m++) { a[m] = q[qi[m] + i]; }
+          for (var n = 0u; n < TILE; n++) {
+            let b = k[ki[n] + i];
+            for (var m = 0u; m < TILE; m++) { part[m][n] = mac(a[m], b, part[m][n]); }
+          }
+        }
+        for (var m = 0u; m < TILE; m++) {
+          for (var n = 0u; n < TILE; n++) { dots[m][n] += part[m][n]; }
         }
       }
       for (var m = 0u; m < TILE; m++) {
-        for (var n = 0u; n < TILE; n++) { dots[m][n] += part[m][n]; }
+        for (var n = 0u; n < TILE; n++) { scores[(row0 + m) * CHUNK + run + key0 + n] = dots[m][n] * p.scale; }
       }
-    }
-    for (var m = 0u; m < TILE; m++) {
-      for (var n = 0u; n < TILE; n++) { scores[(row0 + m) * KEYS + key0 + n] = dots[m][n] * p.scale; }
     }
     workgroupBarrier();
 
     if (lane < ROWS) {
-      let keys = min(KEYS, max(own_end, start) - start);
-      var peak = largest;
-      for (var j = 0u; j < keys; j++) { peak = max(peak, scores[lane * KEYS + j]); }
-      let factor = accurate_exp(largest - peak);
-      largest = peak;
-      var part = 0.0;
-      for (var j = 0u; j < KEYS; j++) {
-        var weight = 0.0;
-        if (j < keys) { weight = accurate_exp(scores[lane * KEYS + j] - peak); }
-        scores[lane * KEYS + j] = weight;
-        part += weight;
+      let keys = min(CHUNK, max(own_end, start) - start);
+      var peak = LOWEST;
+      for (var j = 0u; j < keys; j++) { peak = max(peak, scores[lane * CHUNK + j]); }
+      var chunk_sum = 0.0;
+      for (var run = 0u; run < seen; run += RUN) {
+        var part = 0.0;
+        for (var j = run; j < run + RUN; j++) {
+          var weight = 0.0;
+          if (j < keys) { weight = accurate_exp(scores[lane * CHUNK + j] - peak); }
+          scores[lane * CHUNK + j] = weight;
+          part += weight;
+        }
+        chunk_sum += part;
       }
-      sum = fma(sum, factor, part);
-      shrink[lane] = factor;
+      let top = max(largest, peak);
+      let shrink = accurate_exp(largest - top);
+      let grow = accurate_exp(peak - top);
+      sum = fma(sum, shrink, chunk_sum * grow);
+      largest = top;
+      scales[lane] = vec2f(shrink, grow);
       total[lane] = sum;
     }
     workgroupBarrier();
 
     for (var s = 0u; s < COLUMNS / WIDE; s++) {
       let i = kv_head + min(column0 + s * WIDE, p.head4 - 1u);
-      var part = array<vec4f, TALL>();
-      for (var j = 0u; j < min(KEYS, end - start); j++) {
-        let value = v[(start + j) * kv_stride + i];
-        for (var m = 0u; m < TALL; m++) { part[m] = fma(vec4f(scores[(tall0 + m) * KEYS + j]), value, part[m]); }
+      var chunk = array<vec4f, TALL>();
+      for (var run = 0u; run < seen; run += RUN) {
+        var part = array<vec4f, TALL>();
+        for (var j = run; j < min(run + RUN, seen); j++) {
+          let value = v[(start + j) * kv_stride + i];
+          for (var m = 0u; m < TALL; m++) { part[m] = fma(vec4f(scores[(tall0 + m) * CHUNK + j]), value, part[m]); }
+        }
+        for (var m = 0u; m < TALL; m++) { chunk[m] += part[m]; }
       }
       for (var m = 0u; m < TALL; m++) {
-        context[m][s] = fma(context[m][s], vec4f(shrink[tall0 + m]), part[m]);
+        let scale = scales[tall0 + m];
+        context[m][s] = fma(context[m][s], vec4f(scale.x), chunk[m] * scale.y);
       }
     }
     workgroupBarrier();

@@ -1,14 +1,8 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Matrix, weightCode } from "../../gpu/matrix.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
-
-const tiled = loadKernel("linear/linear");
-const perRow = loadKernel("linear/linear-row");
-const columnTile = 4; // TN of both kernels
-const rowTile = 4; // TM of linear.wgsl
-const threads = 32;
+import { linearKernel, subgroupBlock } from "./family.js";
 
 export interface LinearOptions {
   /** [N] f32 */
@@ -34,20 +28,27 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
   if (width !== w.columns) throw new ShapeError(`linear: w must have ${width} columns, got ${w.columns}`);
   if (width % 4 !== 0) throw new ShapeError(`linear: x must have a multiple of 4 columns, got ${width}`);
   const y = gpu.empty([rows, w.rows]);
-  const [kernel, tile] = rows < rowTile ? [perRow, 1] : [tiled, rowTile];
+  const { kernel, family, ...tile } = linearKernel(gpu, rows, width);
+  const shared = { WEIGHT: weightCode(w.format), ACTIVATION: activations[activation] };
+  const some = bias ?? x; // a kernel without a bias binds any array
   for (const { first, rows: columns, tensor, scales } of w.pieces) {
-    const tiles = Math.ceil(rows / tile) * Math.ceil(columns / columnTile);
-    gpu.run(kernel, {
-      params: { rows, k4: width / 4, columns, first, y_columns: w.rows },
-      tensors: { x, w: tensor, scales: scales ?? tensor, bias: bias ?? x, y },
-      groups: Math.ceil(tiles / threads),
-      overrides: {
-        WEIGHT: weightCode(w.format),
-        ACTIVATION: activations[activation],
-        HAS_BIAS: bias !== undefined,
-        WG: threads,
-      },
-    });
+    const piece = { rows, columns, first, y_columns: w.rows };
+    const groups = Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
+    if (family === "subgroup") {
+      gpu.run(kernel, {
+        params: { ...piece, k8: width / subgroupBlock, has_bias: bias ? 1 : 0, ...(rows > 1 && { unit: 4 }) },
+        tensors: { x, w: tensor, scales: scales ?? tensor, bias: some, y },
+        groups,
+        overrides: shared,
+      });
+    } else {
+      gpu.run(kernel, {
+        params: { ...piece, k4: width / 4 },
+        tensors: { x, w: tensor, scales: scales ?? tensor, bias: some, y },
+        groups,
+        overrides: { ...shared, HAS_BIAS: bias !== undefined },
+      });
+    }
   }
   return y;
 }

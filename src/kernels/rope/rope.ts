@@ -20,7 +20,7 @@ export function ropeAngles(
   headDim: number,
   theta: number,
   scaling?: YarnScaling,
-): Float32Array {
+): Float32Array<ArrayBuffer> {
   const half = headDim / 2;
   const angles = new Float32Array(positions.length * headDim);
   const frequencies = rotaryFrequencies(headDim, theta, scaling);

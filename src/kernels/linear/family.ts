@@ -1,0 +1,49 @@
+import type { Gpu } from "../../gpu/device.js";
+import { type Kernel, loadKernel } from "../../gpu/kernel.js";
+
+/** A kernel that makes y = x · wᵀ, and the part of y that one workgroup makes. */
+export interface LinearKernel {
+  readonly kernel: Kernel;
+  readonly family: "portable" | "subgroup";
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** Terms of a block of the subgroup kernels; a row of w must be whole blocks. */
+export const subgroupBlock = 8;
+
+/** Rows from which a kernel is used, and its tile: rows, columns of a lane. All give an element the same bits. */
+const subgroupTiles = [
+  { least: 9, file: "linear/linear-subgroup", tile: { TM: 16, TN: 2 } },
+  { least: 5, file: "linear/linear-subgroup", tile: { TM: 8, TN: 2 } },
+  { least: 2, file: "linear/linear-subgroup", tile: { TM: 4, TN: 2 } },
+];
+const subgroupRow = { file: "linear/linear-row-subgroup", tile: { TM: 1, TN: 1 } };
+
+const portable = {
+  tiled: { kernel: loadKernel("linear/linear"), family: "portable", rows: 4, columns: 128 },
+  row: { kernel: loadKernel("linear/linear-row"), family: "portable", rows: 1, columns: 128 },
+} as const;
+
+const subgroupKernels = new Map<string, Kernel>();
+
+function subgroupKernel(file: string, constants: Readonly<Record<string, number>>): Kernel {
+  const key = file + JSON.stringify(constants);
+  let kernel = subgroupKernels.get(key);
+  if (!kernel) subgroupKernels.set(key, (kernel = loadKernel(file, constants)));
+  return kernel;
+}
+
+/**
+ * The kernel for a product of so many rows. The family depends on the device and K alone, since the families
+ * add in different orders: subgroups where the device has one known size of them and a row of w is whole blocks.
+ */
+export function linearKernel(gpu: Gpu, rows: number, width: number): LinearKernel {
+  const lanes = gpu.subgroupSize;
+  if (lanes === undefined || width % subgroupBlock !== 0) {
+    return rows < portable.tiled.rows ? portable.row : portable.tiled;
+  }
+  const { file, tile } = subgroupTiles.find(({ least }) => rows >= least) ?? subgroupRow;
+  const constants = rows === 1 ? { SG: lanes } : { SG: lanes, ...tile };
+  return { kernel: subgroupKernel(file, constants), family: "subgroup", rows: tile.TM, columns: tile.TN * lanes };
+}

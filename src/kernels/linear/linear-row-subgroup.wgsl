@@ -1,0 +1,169 @@
+// y = act(x @ w^T + bias), per row.      torch.nn.functional.linear, then ReLU or SiLU
+// linear-subgroup.wgsl for one row: a workgroup is one subgroup and makes SG columns, one a lane. The row's next 32 terms are
+// read once by the subgroup, spread over its lanes, and each lane takes them from there. The same sum order.
+// A weight larger than one binding comes in pieces of its rows.
+enable subgroups;
+override WEIGHT: u32 = 0u;     // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
+override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU, 2 SiLU
+const SG = 8u;  // @set lanes of a subgroup
+const LOADS = (7u + SG) / SG; // vec4 of x that a lane reads for 32 terms
+const GROUP = 32u;            // blocks of 8 in a group of 256
+const STEP = 4u;              // blocks of 8 that x is read for
+struct Params {
+  rows: u32,      // M
+  k8: u32,        // K / 8
+  columns: u32,   // rows of this piece of w
+  first: u32,     // column of y that the piece's first row makes
+  y_columns: u32, // N, all pieces together
+  has_bias: u32
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;       // [rows, K / 4]
+@group(0) @binding(2) var<storage, read> w: array<vec4u>;       // [columns, K / 8] of 2 (f32), 1 (bf16, f16), 1/2 (q8); q4 [columns, K / 256] of 9
+@group(0) @binding(3) var<storage, read> scales: array<u32>;    // [columns, K / 32] q8's f16, two to a u32; else any array
+@group(0) @binding(4) var<storage, read> bias: array<f32>;      // [y_columns], any array if has_bias is 0
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
+
+struct Eight { a: vec4f, b: vec4f, scale: vec2f } // eight weights are scale.x * (a, b) - scale.y
+struct Unit { u: vec4u, v: vec4u, scale: vec4f } // what a lane reads of a column at once: a block, or 4 if quantized
+
+// ggml's Q4_K: 256 weights in 9 vec4u. The first has f16 d and dmin, then 8 scales and 8 minima of 6 bits. A weight is
+// d * scale * value - dmin * minimum. Returns both factors of one of the 8 parts of 32 weights.
+fn q4_scale(head: vec4u, part: u32) -> vec2f {
+  let near = head.yz >> vec2u(8u * (part & 3u));
+  let far = vec2u(head.w, head.w >> 4u) >> vec2u(8u * (part & 3u));
+  let both = select(near & vec2u(63u), (far & vec2u(15u)) | ((near >> vec2u(2u)) & vec2u(48u)), part >= 4u);
+  return unpack2x16float(head.x) * vec2f(bitcast<vec2i>(both));
+}
+
+fn read_unit(column: u32, k: u32, head: vec4u) -> Unit {
+  let i = column * p.k8 + k;
+  if (WEIGHT == 0u) { return Unit(w[2u * i], w[2u * i + 1u], vec4f()); }
+  if (WEIGHT == 3u) {
+    return Unit(w[i / 2u], w[i / 2u + 1u], vec4f(unpack2x16float(scales[i >> 3u])[(i >> 2u) & 1u]));
+  }
+  if (WEIGHT == 4u) { // a vec4u has 16 low and 16 high nibbles, of two neighbouring parts
+    let part = (k % GROUP) / 8u * 2u;
+    return Unit(w[i / GROUP * 9u + 1u + (k % GROUP) / 4u], vec4u(), vec4f(q4_scale(head, part), q4_scale(head, part + 1u)));
+  }
+  return Unit(w[i], vec4u(), vec4f());
+}
+
+fn bf16(u: vec2u) -> vec4f {
+  return bitcast<vec4f>(vec4u(u.x << 16u, u.x & 0xffff0000u, u.y << 16u, u.y & 0xffff0000u));
+}
+
+fn f16s(u: vec2u) -> vec4f { return vec4f(unpack2x16float(u.x), unpack2x16float(u.y)); }
+
+fn signed_bytes(u: u32) -> vec4f { return vec4f(bitcast<vec4i>(vec4u(u << 24u, u << 16u, u << 8u, u)) >> vec4u(24u)); }
+
+fn nibbles(u: u32) -> vec4f { return vec4f(bitcast<vec4i>(vec4u(u, u >> 8u, u >> 16u, u >> 24u) & vec4u(15u))); }
+
+// Block j of a unit.
+fn eight(unit: Unit, j: u32) -> Eight {
+  if (WEIGHT == 0u) { return Eight(bitcast<vec4f>(unit.u), bitcast<vec4f>(unit.v), vec2f()); }
+  if (WEIGHT == 1u) { return Eight(bf16(unit.u.xy), bf16(unit.u.zw), vec2f()); }
+  if (WEIGHT == 2u) {
+    return Eight(f16s(unit.u.xy), f16s(unit.u.zw), vec2f());
+  }
+  if (WEIGHT == 3u) {
+    let four = select(unit.u, unit.v, j >= 2u);
+    let two = select(four.xy, four.zw, j % 2u == 1u);
+    return Eight(signed_bytes(two.x), signed_bytes(two.y), unit.scale.xy);
+  }
+  let two = select(unit.u.xy, unit.u.zw, j % 2u == 1u) >> vec2u(4u * (j / 2u));
+  let scale = select(unit.scale.xy, unit.scale.zw, j >= 2u);
+  return Eight(nibbles(two.x), nibbles(two.y), scale);
+}
+
+// The block of 8 that comes k-th.
+fn place(k: u32) -> u32 {
+  if (WEIGHT != 4u) { return k; }
+  return (k & ~6u) | ((k & 2u) << 1u) | ((k & 4u) >> 1u); // 16 low nibbles, 16 high ones 32 further on
+}
+
+fn dot8(a: vec4f, b: vec4f, v: Eight) -> f32 {
+  let even = fma(b.z, v.b.z, fma(b.x, v.b.x, fma(a.z, v.a.z, a.x * v.a.x)));
+  return even + fma(b.w, v.b.w, fma(b.y, v.b.y, fma(a.w, v.a.w, a.y * v.a.y)));
+}
+
+// A block's part of the sum; of_x is the sum of its x.
+fn block(sum: f32, a: vec4f, b: vec4f, v: Eight, of_x: f32) -> f32 {
+  let s = dot8(a, b, v);
+  if (WEIGHT == 3u) { return fma(v.scale.x, s, sum); }
+  if (WEIGHT == 4u) { return fma(-v.scale.y, of_x, fma(v.scale.x, s, sum)); }
+  return sum + s;
+}
+
+// exp to 1.5e-7 relative: the built-in was measured at 4e-6 on lavapipe and SwiftShader, where exp(NaN) was infinity.
+// exp(x) = 2^n exp(r), |r| <= ln(2) / 2. The first product is formed in integers so that no compiler merges the two
+// parts of n ln(2) (45426 / 65536 + 1.42860677e-6). Subnormal results are 0.
+fn accurate_exp(x: f32) -> f32 {
+  let t = select(select(x, -88.0, x < -88.0), 89.0, x > 89.0); // NaN stays
+  let n = i32(round(t * 1.44269504));
+  let r = (t - f32(n * 45426) * 0x1p-16) - f32(n) * 1.42860677e-6;
+  var q = fma(r, 1.0 / 5040.0, 1.0 / 720.0); // Taylor series
+  q = fma(r, fma(r, fma(r, fma(r, q, 1.0 / 120.0), 1.0 / 24.0), 1.0 / 6.0), 0.5);
+  return (1.0 + fma(r * r, q, r)) * bitcast<f32>((n + 127) << 23u);
+}
+
+fn activate(v: f32) -> f32 {
+  if (ACTIVATION == 1u) { return select(v, 0.0, v < 0.0); } // max() may hide a NaN
+  if (ACTIVATION == 2u) { return v / (1.0 + accurate_exp(-v)); }
+  return v;
+}
+
+@compute @workgroup_size(SG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(subgroup_invocation_id) lane: u32) {
+  let column_tiles = (p.columns + SG - 1u) / SG;
+  let tile = group.y * groups.x + group.x;
+  let row = tile / column_tiles;
+  let column = (tile % column_tiles) * SG + lane;
+  if (row >= p.rows) { return; }
+  let xi = row * p.k8 * 2u;
+  let wi = min(column, p.columns - 1u); // columns past the end repeat the last one and are not stored
+  var total = 0.0;
+  for (var outer = 0u; outer < p.k8; outer += GROUP) {
+    let end = min(outer + GROUP, p.k8);
+    var part = 0.0;
+    var head = vec4u();
+    if (WEIGHT == 4u) { head = w[(wi * p.k8 + outer) / GROUP * 9u]; }
+    var k = outer;
+    for (; k + STEP <= end; k += STEP) {
+      var a: array<vec4f, LOADS>;
+      var of_x: array<f32, LOADS>;
+      for (var i = 0u; i < LOADS; i++) {
+        let four = min(i * SG + lane, 2u * STEP - 1u);
+        a[i] = x[xi + 2u * place(k + four / 2u) + four % 2u];
+        if (WEIGHT == 4u) {
+          let sum = (a[i].x + a[i].y) + (a[i].z + a[i].w);
+          of_x[i] = sum + subgroupShuffleXor(sum, 1u);
+        }
+      }
+      var unit: Unit;
+      if (WEIGHT >= 3u) { unit = read_unit(wi, k, head); }
+      for (var j = 0u; j < STEP; j++) {
+        if (WEIGHT < 3u) { unit = read_unit(wi, k + j, head); }
+        let from_a = subgroupShuffle(a[2u * j / SG], 2u * j % SG);
+        let from_b = subgroupShuffle(a[2u * j / SG], 2u * j % SG + 1u);
+        var of_block = 0.0;
+        if (WEIGHT == 4u) { of_block = subgroupShuffle(of_x[2u * j / SG], 2u * j % SG); }
+        part = block(part, from_a, from_b, eight(unit, j), of_block);
+      }
+    }
+    if (WEIGHT < 3u) { // a row of q8 or q4 is whole steps
+      for (; k < end; k++) {
+        let a = x[xi + 2u * k + min(lane, 1u)];
+        let unit = read_unit(wi, k, head);
+        part = block(part, subgroupShuffle(a, 0u), subgroupShuffle(a, 1u), eight(unit, 0u), 0.0);
+      }
+    }
+    total += part;
+  }
+  if (column < p.columns) {
+    let at = p.first + column;
+    if (p.has_bias != 0u) { total += bias[at]; }
+    y[row * p.y_columns + at] = activate(total);
+  }
+}
