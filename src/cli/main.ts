@@ -4,6 +4,7 @@ import { convertCommand } from "./convert.js";
 import { devicesCommand } from "./devices.js";
 import { generateCommand } from "./generate.js";
 import { inspectCommand } from "./inspect.js";
+import { migrateCommand } from "./migrate.js";
 import { exitCode, report } from "./output.js";
 import { transcribeCommand } from "./transcribe.js";
 import { verifyCommand } from "./verify.js";
@@ -23,6 +24,7 @@ const program = new Command("funasr-webgpu")
   .addCommand(verifyCommand())
   .addCommand(inspectCommand())
   .addCommand(convertCommand())
+  .addCommand(migrateCommand())
   .addCommand(devicesCommand());
 program.showHelpAfterError("usage: funasr-webgpu <command> ...; --help lists the commands");
 for (const command of program.commands) {
