@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { convertCommand } from "./convert.js";
+import { dataCommand } from "./data.js";
 import { devicesCommand } from "./devices.js";
 import { generateCommand } from "./generate.js";
 import { inspectCommand } from "./inspect.js";
@@ -25,6 +26,7 @@ const program = new Command("funasr-webgpu")
   .addCommand(inspectCommand())
   .addCommand(convertCommand())
   .addCommand(migrateCommand())
+  .addCommand(dataCommand())
   .addCommand(devicesCommand());
 program.showHelpAfterError("usage: funasr-webgpu <command> ...; --help lists the commands");
 for (const command of program.commands) {
