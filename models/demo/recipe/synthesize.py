@@ -76,16 +76,15 @@ def augment(random_state, wave, rate):
 
 
 def utterance(rng, random_state, split):
-    """(filter bank, {language, text, voice}) of one random utterance of the split."""
+    """(16 kHz waveform, {language, text, voice}, (English, Chinese)) of one random utterance of the split."""
     language = rng.choice(["en", "zh"])
     if rng.random() < EMPTY_SHARE:
-        return fbank(empty_utterance(random_state)), {"language": language, "text": "", "voice": None}
+        return empty_utterance(random_state), {"language": language, "text": "", "voice": None}, ("", "")
     pair = draw_pair(rng, split)
     text = pair[0] if language == "en" else pair[1]
     voice = seen_voice(rng, language)
     wave, rate = read_wav(speak(voice, text))
-    wave = augment(random_state, wave, rate)
-    return fbank(wave), {"language": language, "text": text, "voice": voice}
+    return augment(random_state, wave, rate), {"language": language, "text": text, "voice": voice}, pair
 
 
 def make_shard(task):
@@ -94,7 +93,8 @@ def make_shard(task):
     rng, random_state = random.Random(f"{seed}-{split}-{shard}"), np.random.default_rng([seed, shard, len(split)])
     features, records = [], []
     for _ in range(size):
-        mel, record = utterance(rng, random_state, split)
+        wave, record, _ = utterance(rng, random_state, split)
+        mel = fbank(wave)
         features.append(mel.astype(np.float16))
         records.append({"rows": len(mel), **record})
     np.save(name.with_suffix(".npy"), np.concatenate(features))
