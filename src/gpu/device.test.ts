@@ -2,9 +2,9 @@ import { describe, expect, test } from "vitest";
 import { lowerLimits, useGpu, values } from "../../test/gpu.js";
 import { add } from "../kernels/add/add.js";
 import { openDevice, webgpu } from "../node/device.js";
-import { Gpu, foldGroups } from "./device.js";
+import { Gpu } from "./device.js";
 import { GpuError } from "./errors.js";
-import type { Kernel } from "./kernel.js";
+import { type Kernel, foldGroups } from "./kernel.js";
 import type { Tensor } from "./tensor.js";
 
 // The rules of a step: where tensors may be made, what comes back, what is left over, what is made only once. Hazards

@@ -75,6 +75,14 @@ export function loadKernel(name: string): Kernel {
   return { name, source, bindings: parseBindings(name, text), params: parseParams(name, text), overrides };
 }
 
+const maxGroups = 65_535; // maxComputeWorkgroupsPerDimension that every device has
+
+/** Two dimensions whose product is at least `groups`; the kernel drops what is too much. */
+export function foldGroups(groups: number): [number, number] {
+  const y = Math.ceil(groups / maxGroups);
+  return [Math.ceil(groups / y), y];
+}
+
 function fits(value: number, type: "u32" | "i32"): boolean {
   return type === "u32" ? value >>> 0 === value : (value | 0) === value;
 }

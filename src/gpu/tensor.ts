@@ -35,6 +35,14 @@ export function isTensor(value: unknown): value is Tensor {
   return typeof value === "object" && value !== null && "allocation" in value && "dtype" in value;
 }
 
+/** Tensors found in a value: a tensor, or arrays and plain objects of them. */
+export function tensorsIn(value: unknown): Tensor[] {
+  if (isTensor(value)) return [value];
+  if (Array.isArray(value)) return value.flatMap(tensorsIn);
+  if (typeof value === "object" && value !== null) return Object.values(value).flatMap(tensorsIn);
+  return [];
+}
+
 /** The two dimensions of a matrix argument. @throws ShapeError  another rank */
 export function expectMatrix(op: string, args: Readonly<Record<string, Tensor>>): [number, number] {
   const [[name, tensor]] = Object.entries(args);
