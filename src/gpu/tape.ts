@@ -40,10 +40,12 @@ export class Tape {
   readonly #gradients = new Map<Tensor, Tensor>();
   readonly #entries: TapeEntry[] = [];
 
+  /** @param seed  of this step's random draws, u32 */
   constructor(
     private readonly gpu: Gpu,
     trainables: readonly Trainable[],
     private readonly sums: GradientSums,
+    readonly seed = 0,
   ) {
     this.#parameters = new Map(trainables.map(({ value, gradient }) => [value, gradient]));
   }

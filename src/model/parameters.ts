@@ -2,6 +2,7 @@ import type { GgmlType } from "../checkpoint/container.js";
 import type { Dtype } from "../checkpoint/dtypes.js";
 import { CheckpointError, tensorField } from "../checkpoint/errors.js";
 import type { Gpu } from "../gpu/device.js";
+import { GpuError } from "../gpu/errors.js";
 import {
   type Matrix,
   type WeightFormat,
@@ -11,6 +12,7 @@ import {
   writeMatrix,
   writeScales,
 } from "../gpu/matrix.js";
+import type { Trainable } from "../gpu/tape.js";
 import { type Tensor, elementCount } from "../gpu/tensor.js";
 import { convertPiece, storedToFloat32, valuesPerUnit, weightFormat } from "./weight-pieces.js";
 
@@ -35,6 +37,8 @@ export interface ParameterSource {
 export interface LoadOptions {
   /** Storage of the weight matrices. Default: as they are in the file (see weightFormat). Norms, biases and FSMN taps are always f32. */
   readonly weights?: WeightFormat;
+  /** Parameters that will be trained: f32 whatever `weights` says, each with a gradient. */
+  readonly tune?: (name: string) => boolean;
   /** Called after each piece with the bytes of the files read so far. */
   readonly onProgress?: (bytesRead: number) => void;
 }
@@ -46,6 +50,8 @@ const pieceValues = 4 << 20;
 export class ParameterLoader {
   readonly #tensors: Tensor[] = [];
   readonly #matrices: Matrix[] = [];
+  /** What `tune` asked for, in the order of loading. */
+  readonly trainables: Trainable[] = [];
   #read = 0;
 
   constructor(
@@ -64,6 +70,7 @@ export class ParameterLoader {
       tensor,
       storedToFloat32(bytes, entry.dtype, this.source.name) as Float32Array<ArrayBuffer>,
     );
+    this.#train(name, tensor);
     return tensor;
   }
 
@@ -72,7 +79,8 @@ export class ParameterLoader {
     const entry = this.#entry(name);
     const { dtype, shape, byteLength } = entry;
     const [rows, columns] = shape;
-    const format = weightFormat(dtype, columns, this.options.weights);
+    const wanted = this.options.tune?.(name) ? "f32" : this.options.weights;
+    const format = weightFormat(dtype, columns, wanted);
     if (!format || shape.length !== 2) {
       throw new CheckpointError({
         file: this.source.name,
@@ -83,6 +91,12 @@ export class ParameterLoader {
     }
     const matrix = keepMatrix(this.gpu, rows, columns, format);
     this.#matrices.push(matrix);
+    if (this.options.tune?.(name) && matrix.pieces.length > 1) {
+      throw new GpuError(
+        `${name}: a trained matrix must fit one storage binding, got [${shape.join(", ")}] f32; leave it frozen`,
+      );
+    }
+    this.#train(name, matrix.pieces[0].tensor);
     const count = elementCount(shape);
     const bytesPerValue = byteLength / count; // exact: a block has a power of two of values, and every piece begins at one
     const block = weightBlocks[format];
@@ -106,6 +120,14 @@ export class ParameterLoader {
   free(): void {
     for (const tensor of this.#tensors.splice(0)) this.gpu.free(tensor);
     for (const matrix of this.#matrices.splice(0)) freeMatrix(this.gpu, matrix);
+  }
+
+  /** Gives a parameter that will be trained its gradient. */
+  #train(name: string, value: Tensor): void {
+    if (!this.options.tune?.(name)) return;
+    const gradient = this.gpu.keep(value.shape, "f32");
+    this.#tensors.push(gradient);
+    this.trainables.push({ name, value, gradient });
   }
 
   #entry(name: string): ParameterEntry {

@@ -104,17 +104,24 @@ function selfAttention(gpu: Gpu, w: Qwen3Layer, h: Tensor, rows: LlmRows, cache:
   const { heads, kvHeads, rmsNormEps } = cache.config;
   const turn = (x: Tensor, norm: Tensor): Tensor => rope(gpu, rmsNorm(gpu, x, norm, rmsNormEps), rows.angles);
   const q = turn(linear(gpu, h, w.qProj), w.qNorm);
-  copyRows(gpu, turn(linear(gpu, h, w.kProj), w.kNorm), rows.slots, cache.keys);
-  copyRows(gpu, linear(gpu, h, w.vProj), rows.slots, cache.values);
+  const keys = cached(gpu, turn(linear(gpu, h, w.kProj), w.kNorm), rows, cache.keys);
+  const values = cached(gpu, linear(gpu, h, w.vProj), rows, cache.values);
   const { ranges, tiles } = rows;
-  return attention(gpu, q, cache.keys, cache.values, { heads, kvHeads, ranges, tiles });
+  return attention(gpu, q, keys, values, { heads, kvHeads, ranges, tiles });
 }
 
-/** One layer's share of the KV cache. */
+/** What attention reads: the cache with the step's rows put in, or those rows alone where the step holds whole sequences. */
+function cached(gpu: Gpu, fresh: Tensor, rows: LlmRows, cache: Tensor | undefined): Tensor {
+  if (!cache) return fresh;
+  copyRows(gpu, fresh, rows.slots, cache);
+  return cache;
+}
+
+/** One layer's share of the KV cache; without one the step holds whole sequences. */
 interface Cache {
   readonly config: LlmConfig;
-  readonly keys: Tensor;
-  readonly values: Tensor;
+  readonly keys?: Tensor;
+  readonly values?: Tensor;
 }
 
 /** x [S, D] → [S, D] f32 */
@@ -129,7 +136,7 @@ function decoderLayer(gpu: Gpu, w: Qwen3Layer, x: Tensor, rows: LlmRows, cache: 
 
 /**
  * Embeddings of the step's rows → final hidden states; keys and values go into the cache.
- * @param embeds  [S, D] f32, the rows that `cache.append` placed
+ * @param embeds  [S, D] f32, the rows that `cache.append` placed, or those of `wholeSequences` where there is no cache
  * @returns       [S, D] f32, after the final norm
  * @source transformers Qwen3Model
  */
@@ -138,12 +145,12 @@ export function qwen3(
   w: Qwen3,
   embeds: Tensor,
   rows: LlmRows,
-  cache: KvCache,
+  cache: KvCache | undefined,
   tap: Tap = noTap,
 ): Tensor {
   tap("llm.inputs_embeds", embeds);
   const x = gpu.chain(embeds, w.layers, (input, layer, i) => {
-    const part = { config: w.config, keys: cache.keys[i], values: cache.values[i] };
+    const part = { config: w.config, keys: cache?.keys[i], values: cache?.values[i] };
     const output = decoderLayer(gpu, layer, input, rows, part);
     tap(`llm.layers.${i}`, output);
     return output;

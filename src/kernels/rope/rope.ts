@@ -62,7 +62,15 @@ function turn(gpu: Gpu, op: string, x: Tensor, angles: Tensor, inverse: boolean)
  * @source transformers apply_rotary_pos_emb
  */
 export function rope(gpu: Gpu, x: Tensor, angles: Tensor): Tensor {
-  return turn(gpu, "rope", x, angles, false);
+  const y = turn(gpu, "rope", x, angles, false);
+  const { tape } = gpu;
+  tape?.record({
+    output: y,
+    inputs: [x],
+    saved: [angles],
+    backward: (dy) => tape.add(x, ropeBackward(gpu, dy, angles)),
+  });
+  return y;
 }
 
 /**
