@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import type { Gpu } from "../gpu/device.js";
 import { lowbias32 } from "../hash.js";
 import type { FunAsrNano } from "../model/fun-asr-nano.js";
@@ -43,7 +44,7 @@ export interface TrainEvents {
 
 /**
  * Trains to the last step. Every `every` steps and at the end: validation, and a saved state.
- * @param resume  go on from the saved state: losses and weights are then, bit for bit, those of a run that was never stopped
+ * @param resume  go on from the saved state, where there is one: losses and weights are then, bit for bit, those of a run that was never stopped
  * @throws TrainError  a loss or a gradient that is not finite, named; the weights and the saved state are those before it
  */
 export async function train(run: TrainRun, resume: boolean, events: TrainEvents = {}): Promise<Progress> {
@@ -53,7 +54,8 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
     seed: options.seed,
   });
   let progress: Progress = { step: 0, position: 0, norms: [] };
-  if (resume) progress = await loadState(gpu, files.last, optimiser.entries, identity);
+  if (resume && existsSync(files.last))
+    progress = await loadState(gpu, files.last, optimiser.entries, identity);
   const metrics = await MetricsFile.open(files.metrics, progress.step);
   events.onStart?.(progress.step, options.steps);
   try {
