@@ -6,7 +6,8 @@ const restrict = (target, ...from) => from.map((f) => ({ target: `./src/${target
 const top = ["decode", "train", "verify", "evaluate"];
 
 // gpu ← kernels ← model ← decode, train, verify, evaluate ← cli; frontend, tokenizer and checkpoint know nothing of the GPU;
-// errors, json, shape and hash serve all; hub is for Node.
+// data, report and evaluate's metrics know nothing of the GPU; errors, json, shape and hash serve all; hub is for Node.
+const aboveGpu = ["gpu", "kernels", "model", ...top.filter((t) => t !== "decode"), "node", "cli"];
 const zones = [
   ...restrict("gpu", "kernels", "model", "frontend", "tokenizer", "checkpoint", ...top, "node", "cli"),
   ...restrict("kernels", "model", "frontend", "tokenizer", "checkpoint", ...top, "node", "cli"),
@@ -15,6 +16,18 @@ const zones = [
   ...restrict("tokenizer", "gpu", "kernels", "model", "frontend", "checkpoint", ...top, "node", "cli"),
   ...restrict("checkpoint", "gpu", "kernels", "frontend", "tokenizer", ...top, "node", "cli"),
   { target: "./src/checkpoint", from: "./src/model", except: ["./config.ts"] }, // the rest of the model reaches the GPU
+  ...restrict("data", ...aboveGpu, "decode"),
+  ...restrict("report", ...aboveGpu, "decode", "data", "frontend", "tokenizer", "checkpoint"),
+  ...restrict(
+    "evaluate/metrics",
+    ...aboveGpu.filter((t) => t !== "evaluate"),
+    "data",
+    "frontend",
+    "tokenizer",
+    "checkpoint",
+  ),
+  { target: "./src/evaluate/metrics", from: "./src/decode", except: ["./random.ts"] }, // the rest reaches the GPU
+  { target: "./src/evaluate", from: "./src/train" },
   ...top.flatMap((t) => restrict(t, "cli")),
   ...restrict("node", "cli"),
   ...restrict("hub", "gpu", "kernels", "model", "frontend", "tokenizer", ...top, "cli"),

@@ -1,0 +1,40 @@
+import { splitWords } from "./spaces.js";
+
+/**
+ * What is neither a word character nor white space. Python's \w is letters, numbers and the underscore, CJK among them;
+ * combining marks are none.
+ */
+const dropped = /[^\p{L}\p{N}_\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/gu;
+
+/** Scripts that are written without spaces between words. */
+const unspaced = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\u30fc]/u;
+
+/** Letters, numbers, underscores and white space, in upper case. @source FunASR fun_asr_nano `text_tn` */
+function spoken(text: string): string {
+  return text.replace(dropped, "").toUpperCase();
+}
+
+/** FunASR's canonical form, character by character: word characters and CJK only, in upper case. */
+export function characters(text: string): string[] {
+  return Array.from(splitWords(spoken(text)).join(""));
+}
+
+/** The canonical form's words, for scripts with spaces. */
+export function words(text: string): string[] {
+  return splitWords(spoken(text));
+}
+
+/** Units of a text of mixed scripts: each Chinese or Japanese character, and each word of the other scripts. */
+export function mixedUnits(text: string): string[] {
+  return words(text).flatMap((word) => {
+    const units: string[] = [];
+    let open = false; // whether the last unit takes more characters
+    for (const character of word) {
+      const alone = unspaced.test(character);
+      if (open && !alone) units[units.length - 1] += character;
+      else units.push(character);
+      open = !alone;
+    }
+    return units;
+  });
+}

@@ -1,0 +1,143 @@
+import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+import fc from "fast-check";
+import { describe, expect, it, test } from "vitest";
+import { characters, mixedUnits, words } from "./canonical.js";
+import { characterErrorRate, errorRate, textEdits } from "./cer.js";
+import { EvaluateError, align, countEdits } from "./edits.js";
+
+type Counts = readonly [substitutions: number, deletions: number, insertions: number, length: number];
+
+const fixture = JSON.parse(
+  gunzipSync(
+    readFileSync(new URL("../../../test/fixtures/evaluate/rates.json.gz", import.meta.url)),
+  ).toString(),
+) as {
+  pairs: [
+    reference: string,
+    hypothesis: string,
+    characters: Counts,
+    words: Counts,
+    mixed: Counts,
+    funasr: readonly [wrongCharacters: number, characters: number, wrongWords: number, words: number],
+  ][];
+  characters: [first: number, last: number, kind: 1 | 2 | 3][];
+  upper: [string, string][];
+};
+
+const countsOf = (reference: string, hypothesis: string, unit: "character" | "word" | "mixed"): Counts => {
+  const { substitutions, deletions, insertions, length } = textEdits(reference, hypothesis, unit);
+  return [substitutions, deletions, insertions, length];
+};
+
+// Plan: every substitution, deletion and insertion as jiwer counts them over 2,400 pairs of mixed scripts, the sums as FunASR's own
+// scorer has them, for characters, words, and units of mixed scripts.
+describe("jiwer and FunASR", () => {
+  it("has enough pairs, empty ones among them", () => {
+    expect(fixture.pairs.length).toBeGreaterThanOrEqual(2000);
+    expect(fixture.pairs.filter(([, , [, , , length]]) => length === 0).length).toBeGreaterThan(20);
+    expect(fixture.pairs.filter(([, hypothesis]) => hypothesis === "").length).toBeGreaterThan(50);
+  });
+
+  it.each([
+    ["character", 2],
+    ["word", 3],
+    ["mixed", 4],
+  ] as const)("%s", (unit, column) => {
+    const got = fixture.pairs.map(([reference, hypothesis]) => [
+      reference,
+      hypothesis,
+      countsOf(reference, hypothesis, unit),
+    ]);
+    expect(got).toEqual(fixture.pairs.map((pair) => [pair[0], pair[1], pair[column]]));
+  });
+
+  it("FunASR's sums", () => {
+    const got = fixture.pairs.map(([reference, hypothesis]) =>
+      (["character", "word"] as const).flatMap((unit) => {
+        const [s, d, i, length] = countsOf(reference, hypothesis, unit);
+        return [s + d + i, length];
+      }),
+    );
+    expect(got).toEqual(fixture.pairs.map((pair) => pair[5]));
+  });
+});
+
+// Plan: each code point that Python knows is dropped, kept, or white space as in FunASR's `text_tn`, and has Python's upper case.
+describe("the canonical form of every character", () => {
+  it.each([
+    [1, "dropped", []],
+    [2, "kept", ["one"]],
+    [3, "white space", []],
+  ] as const)("kind %i: %s", (kind, _, units) => {
+    const wrong: string[] = [];
+    for (const [first, last] of fixture.characters.filter((run) => run[2] === kind))
+      for (let code = first; code <= last; code++) {
+        const character = String.fromCodePoint(code);
+        if (characters(character).length > 0 !== units.length > 0) wrong.push(code.toString(16));
+        if (words(`a${character}b`).length !== (kind === 3 ? 2 : 1))
+          wrong.push(`${code.toString(16)} splits`);
+      }
+    expect(wrong).toEqual([]);
+  });
+
+  it("upper case", () => {
+    expect(fixture.upper.length).toBeGreaterThan(1300);
+    expect(fixture.upper.map(([character]) => [character, words(character).join(" ")])).toEqual(
+      fixture.upper,
+    );
+  });
+});
+
+test.each([
+  ["Turn it on!", ["TURN", "IT", "ON"]],
+  ["打开 the lamp，谢谢", ["打", "开", "THE", "LAMP", "谢", "谢"]],
+  ["打开iPhone15吧", ["打", "开", "IPHONE15", "吧"]],
+  ["コーヒー 커피 один", ["コ", "ー", "ヒ", "ー", "커피", "ОДИН"]],
+  ["…", []],
+])("units of mixed scripts: %s", (text, units) => expect(mixedUnits(text)).toEqual(units));
+
+// Plan: laws of the edit distance on random sequences: nothing for equal ones, the same both ways, the alignment gives both back.
+describe("laws", () => {
+  const sequence = fc.array(fc.constantFrom("a", "b", "c"), { maxLength: 12 });
+  const cost = (a: readonly string[], b: readonly string[]): number => {
+    const { substitutions, deletions, insertions } = countEdits(align(a, b));
+    return substitutions + deletions + insertions;
+  };
+
+  it("hold", () =>
+    fc.assert(
+      fc.property(sequence, sequence, sequence, (a, b, c) => {
+        const columns = align(a, b);
+        expect(columns.flatMap(({ reference = [] }) => reference)).toEqual(a);
+        expect(columns.flatMap(({ hypothesis = [] }) => hypothesis)).toEqual(b);
+        expect(cost(a, a)).toBe(0);
+        expect(cost(a, b)).toBe(cost(b, a));
+        expect(cost(a, c)).toBeLessThanOrEqual(cost(a, b) + cost(b, c));
+      }),
+      { seed: 3, numRuns: 500 },
+    ));
+});
+
+// Plan: a rate is the sum of edits over the sum of lengths, not a mean of rates; without reference units there is none.
+describe("rates", () => {
+  it("are micro averages", () => {
+    const { rate, edits, length } = characterErrorRate([
+      ["ab", "ax"],
+      ["abcdefgh", "abcdefgh"],
+    ]);
+    expect([rate, edits, length]).toEqual([0.1, 1, 10]);
+  });
+
+  it("can be above one, and of nothing are no number", () => {
+    expect(characterErrorRate([["a", "bcd"]]).rate).toBe(3);
+    expect(characterErrorRate([["", "b"]])).toMatchObject({ rate: NaN, insertions: 1 });
+    expect(errorRate([]).rate).toBeNaN();
+  });
+
+  it("refuse sequences too long to align", () => {
+    const long = new Array<string>(40_000).fill("a");
+    expect(() => align(long, new Array<string>(40_000).fill("b"))).toThrow(EvaluateError);
+    expect(align(long, long)).toHaveLength(40_000);
+  });
+});

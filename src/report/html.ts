@@ -1,0 +1,57 @@
+/** Text as HTML shows it, in an element or an attribute. */
+export function escapeHtml(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+}
+
+/** What a table shows: text, or HTML that was made by this package. */
+export type Cell = string | number | { readonly html: string };
+
+const style = `
+:root { color-scheme: light; --ink: #1c2733; --soft: #5b6b7b; --line: #dfe5ec; --accent: #2867b2 }
+* { box-sizing: border-box }
+body { font: 15px/1.5 system-ui, "Segoe UI", "Noto Sans", "Noto Sans CJK SC", sans-serif; color: var(--ink); margin: 0 auto;
+  max-width: 1080px; padding: 24px }
+h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 19px; margin: 36px 0 10px } p { margin: 6px 0 }
+.note { color: var(--soft) } code { font: 13px/1.4 ui-monospace, Consolas, monospace; overflow-wrap: anywhere }
+table { border-collapse: collapse; width: 100%; font-size: 14px } .wide { overflow-x: auto }
+th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
+th { color: var(--soft); font-weight: 600; white-space: nowrap } .right { text-align: right; font-variant-numeric: tabular-nums }
+figure { margin: 8px 0 } figure svg { max-width: 100%; height: auto } audio { height: 32px; width: 220px }
+del { background: #fde2e0; text-decoration: line-through } ins { background: #dff3e1; text-decoration: none }
+`;
+
+/** A whole HTML page that needs no other file and no script. @param body  HTML */
+export function page({ title, body }: { readonly title: string; readonly body: string }): string {
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>${escapeHtml(title)}</title>
+<style>${style}</style>
+</head>
+<body>
+<h1>${escapeHtml(title)}</h1>
+${body}
+</body>
+</html>
+`;
+}
+
+/** A table; the first row is its head. @param right  columns that are aligned to the right */
+export function tableHtml(
+  [head, ...rows]: readonly (readonly Cell[])[],
+  right: readonly number[] = [],
+): string {
+  const line = (cells: readonly Cell[], tag: "th" | "td"): string =>
+    `<tr>${cells
+      .map((cell, i) => `<${tag}${right.includes(i) ? ' class="right"' : ""}>${cellHtml(cell)}</${tag}>`)
+      .join("")}</tr>`;
+  const body = rows.map((row) => line(row, "td")).join("\n");
+  return `<div class="wide"><table>\n<thead>${line(head, "th")}</thead>\n<tbody>\n${body}\n</tbody>\n</table></div>`;
+}
+
+function cellHtml(cell: Cell): string {
+  return typeof cell === "object" ? cell.html : escapeHtml(String(cell));
+}
