@@ -1,5 +1,5 @@
-import type { ModelConfig } from "../model/config.js";
-import { audioTokens } from "../model/config.js";
+import type { Utterance } from "../data/utterances.js";
+import { type ModelConfig, audioTokens } from "../model/config.js";
 import type { PromptTokens } from "../model/fun-asr-nano.js";
 import { reason } from "../json.js";
 import type { FrontendConfig } from "../frontend/config.js";
@@ -9,21 +9,6 @@ import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { AudioReader } from "./audio.js";
 import { TrainError } from "./errors.js";
 import { type ClipRows, type FeatureCache, cacheKey } from "./feature-cache.js";
-
-/** One line of the training data. */
-export interface Utterance {
-  /** Path of the audio file. */
-  readonly audio: string;
-  /** Seconds; absent: the whole file. */
-  readonly start?: number;
-  readonly end?: number;
-  /** Instruction; absent: the checkpoint's own for transcription. */
-  readonly prompt?: string;
-  /** The answer. */
-  readonly text: string;
-  /** Of the file, from 1. */
-  readonly line: number;
-}
 
 /** An utterance as the model sees it. */
 export interface TrainClip {
@@ -152,7 +137,6 @@ export class Corpus {
   }
 
   #answer(text: string): number[] {
-    if (text.trim() === "") throw new TrainError("text: expected more than white space, got none");
     const token = this.parts.tokenizer.addedTokens.find((added) => text.includes(added));
     if (token !== undefined)
       throw new TrainError(`text: expected none of the vocabulary's own tokens, got ${token}`);

@@ -9,14 +9,15 @@ import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import { type FunAsrNano, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
 import { encoderSha256 } from "./encoder-sha.js";
-import { Corpus, type TrainClip, type Utterance } from "./corpus.js";
+import type { Utterance } from "../data/utterances.js";
+import { Corpus, type TrainClip } from "./corpus.js";
 import { TrainError } from "./errors.js";
 import { type ClipRows, FeatureCache } from "./feature-cache.js";
 import type { RunFiles, TrainRun } from "./loop.js";
+import { type LoraOptions, withLora } from "./lora.js";
 import { makeOptimiser } from "./optimiser.js";
 import { type TrainOptions, checkOptions, identityOf } from "./options.js";
 import { type TunablePart, isTuned } from "./tune.js";
-import type { Score } from "./validate.js";
 
 /** A data file's utterances. */
 export interface DataFile {
@@ -30,6 +31,8 @@ export interface SessionSetup {
   readonly validation?: DataFile | undefined;
   readonly tune: readonly TunablePart[];
   readonly options: TrainOptions;
+  /** Of the LoRA, where `tune` has it. */
+  readonly lora?: LoraOptions | undefined;
   /** Directory of the run. */
   readonly out: string;
   /** Directory of cached rows. Default: `cache` in `out`. */
@@ -37,7 +40,6 @@ export interface SessionSetup {
   /** Storage of the frozen weights on the GPU. Default: as in the checkpoint. */
   readonly weights?: WeightFormat | undefined;
   readonly skipBad: boolean;
-  readonly score: Score;
   readonly onBad: (message: string) => void;
   readonly onLoad?: (done: number, total: number) => void;
   readonly onPrepare?: (done: number, total: number) => void;
@@ -83,12 +85,14 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
   const { tokenizer, prompts, stop } = await loadText(checkpoint);
   const trained = tune.includes("encoder");
   const sha256 = await encoderSha256(checkpoint, createHash("sha256"));
-  const model = await loadFunAsrNano(gpu, config, checkpoint, {
+  const loaded = await loadFunAsrNano(gpu, config, checkpoint, {
     weights: setup.weights,
     tune: isTuned(tune),
     onProgress: (bytes) => setup.onLoad?.(bytes, checkpoint.totalBytes),
   });
+  let model = loaded;
   try {
+    if (tune.includes("lora")) model = withLora(gpu, loaded, loraShape(setup.lora));
     if (model.trainables.length === 0) throw new TrainError("train: expected something to tune, got nothing");
     const { inputSize, hiddenSize } = config.encoder;
     const corpus = new Corpus({
@@ -102,6 +106,7 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
     const identity = identityOf(options, {
       encoder: sha256,
       tune: tune.join(","),
+      lora: tune.includes("lora") ? JSON.stringify(loraShape(setup.lora)) : "none",
       weights: setup.weights ?? "as stored",
       data: digest(clips),
       validation: digest(validation),
@@ -111,7 +116,7 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
     });
     const run: TrainRun = {
       ...{ gpu, model, optimiser, corpus, clips, options, identity, files: runFiles(out) },
-      validation: { clips: validation, tokenizer, stopIds: new Set(stop), score: setup.score },
+      validation: { clips: validation, tokenizer, stopIds: new Set(stop) },
     };
     const free = (): void => {
       optimiser.free();
@@ -134,6 +139,17 @@ async function prepare(corpus: Corpus, setup: SessionSetup): Promise<[TrainClip[
     });
   const clips = await part(data, 0);
   return [clips, validation ? await part(validation, data.utterances.length) : []];
+}
+
+/** A LoRA's options with their defaults. */
+export function loraShape({
+  rank = 16,
+  alpha = 2 * rank,
+  dropout = 0,
+  targets = ["q_proj", "v_proj"],
+  seed = 0,
+}: LoraOptions = {}): Required<LoraOptions> {
+  return { rank, alpha, dropout, targets, seed };
 }
 
 /** SHA-256 over what the clips are: rows, prompts and answers, in their order. */

@@ -81,20 +81,27 @@ export async function loadState(
   }
 }
 
-/** The trained parameters of a saved state, by name, little-endian f32. */
-export async function readValues(
-  path: string,
-): Promise<ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Uint8Array }>> {
+/** What a saved state has for a checkpoint. */
+export interface SavedValues {
+  readonly progress: Progress;
+  readonly identity: Readonly<Record<string, unknown>>;
+  /** Trained parameters by name, little-endian f32. */
+  readonly values: ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Uint8Array }>;
+}
+
+/** The trained parameters of a saved state. @throws TrainFileError, CheckpointError  it is none */
+export async function readValues(path: string): Promise<SavedValues> {
   const source = await openFile(path);
   try {
     const file = await openSafetensors(source);
-    readProgress(path, file);
+    const progress = readProgress(path, file);
+    const identity = parseObject(path, "identity", file.metadata.get("identity"));
     const values = new Map<string, { shape: readonly number[]; values: Uint8Array }>();
     for (const [name, { shape }] of file.tensors) {
       if (!name.startsWith("value.")) continue;
       values.set(name.slice("value.".length), { shape, values: await readTensor(file, name) });
     }
-    return values;
+    return { progress, identity, values };
   } finally {
     await source.close();
   }

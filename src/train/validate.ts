@@ -1,4 +1,5 @@
 import { greedy } from "../decode/greedy.js";
+import { characterErrorRate } from "../evaluate/metrics/cer.js";
 import type { Gpu, TensorData } from "../gpu/device.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { type FunAsrNano, adapt, encode } from "../model/fun-asr-nano.js";
@@ -9,18 +10,11 @@ import { type Corpus, type TrainClip, clipTokens } from "./corpus.js";
 import { type TrainingBatch, answerLosses } from "./forward.js";
 import type { ValidationMetrics } from "./metrics.js";
 
-/** Edits that turn what was decoded into the reference, and the reference's length. */
-export type Score = (
-  reference: string,
-  decoded: string,
-) => { readonly edits: number; readonly length: number };
-
 /** What a run is validated on. */
 export interface ValidationSet {
   readonly clips: readonly TrainClip[];
   readonly tokenizer: Tokenizer;
   readonly stopIds: ReadonlySet<number>;
-  readonly score: Score;
 }
 
 interface Parts {
@@ -89,26 +83,22 @@ async function teacherForced(
 async function decodedErrors(run: Parts, clips: readonly TrainClip[]): Promise<number | undefined> {
   const { gpu, model, corpus, validation, options } = run;
   const { maxPositions } = model.config.llm;
-  let edits = 0;
-  let length = 0;
+  const pairs: [string, string][] = [];
   for (const members of batches(clips, options.batchTokens)) {
     const audio = await adapted(gpu, model, await makeBatch(corpus, members));
     const prompts = members.map(({ prompt }) => prompt);
     const maxNewTokens = members.map(({ prompt, answer }) =>
       Math.min(2 * answer.length + 8, maxPositions - prompt.ids.length),
     );
-    const { stopIds, tokenizer, score } = validation;
+    const { stopIds, tokenizer } = validation;
     const decoded = await greedy(gpu, model, prompts, audio, { stopIds, maxNewTokens }).finally(() =>
       gpu.release(audio),
     );
-    for (const [i, { tokenIds }] of decoded.entries()) {
-      const text = tokenizer.decode(tokenIds, { skipSpecial: true }).trim();
-      const found = score(members[i].utterance.text, text);
-      edits += found.edits;
-      length += found.length;
-    }
+    for (const [i, { tokenIds }] of decoded.entries())
+      pairs.push([members[i].utterance.text, tokenizer.decode(tokenIds, { skipSpecial: true }).trim()]);
   }
-  return length === 0 ? undefined : edits / length;
+  const { rate } = characterErrorRate(pairs);
+  return Number.isNaN(rate) ? undefined : rate;
 }
 
 /** The adaptor's outputs of a batch, held. */
