@@ -5,6 +5,7 @@ import { devicesCommand } from "./devices.js";
 import { generateCommand } from "./generate.js";
 import { inspectCommand } from "./inspect.js";
 import { exitCode, report } from "./output.js";
+import { trainCommand } from "./train.js";
 import { transcribeCommand } from "./transcribe.js";
 import { verifyCommand } from "./verify.js";
 
@@ -20,6 +21,7 @@ const program = new Command("funasr-webgpu")
   .exitOverride()
   .addCommand(transcribeCommand())
   .addCommand(generateCommand())
+  .addCommand(trainCommand())
   .addCommand(verifyCommand())
   .addCommand(inspectCommand())
   .addCommand(convertCommand())
