@@ -7,12 +7,9 @@ export type { DType, Tensor } from "./gpu/tensor.js";
 export { CheckpointError, ConfigError } from "./checkpoint/errors.js";
 export { type Checkpoint, type TensorEntry, openCheckpoint } from "./checkpoint/checkpoint.js";
 export type { GgmlType, Layout, StoredTensor } from "./checkpoint/container.js";
-export {
-  type ConvertDtype,
-  type ConvertOptions,
-  type OutputFile,
-  transformersFiles,
-} from "./checkpoint/convert.js";
+export { type ConvertOptions, transformersFiles } from "./checkpoint/convert.js";
+export type { OutputFile, WriteDtype } from "./checkpoint/output-files.js";
+export { type MigrateOptions, type Migration, planMigration } from "./checkpoint/migrate.js";
 export type { Assets, NamedJson, PromptAssets } from "./checkpoint/layout.js";
 export { type LlmCheckpoint, openLlm } from "./checkpoint/open-llm.js";
 export { type ByteSource, type ModelFiles, bytesSource, memoryFiles } from "./checkpoint/source.js";

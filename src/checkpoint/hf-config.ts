@@ -16,8 +16,8 @@ const TORCH_DTYPES = { F32: "float32", F16: "float16", BF16: "bfloat16" } as con
 >;
 
 /**
- * config.json of the transformers layout, which parseModelConfig reads back to the same ModelConfig. `audio_token_rule` is this
- * package's own field; transformers keeps it and always splices every frame.
+ * config.json of the transformers layout, which parseModelConfig reads back to the same ModelConfig. `audio_token_rule` and
+ * `encoder_sha256` are this package's own fields; transformers keeps them and always splices every frame.
  * @source transformers 5.23 `configuration_fun_asr_nano.py`, `configuration_qwen3.py`
  */
 export function hfConfig(config: ModelConfig, details: HfConfigDetails): JsonObject {
@@ -28,6 +28,7 @@ export function hfConfig(config: ModelConfig, details: HfConfigDetails): JsonObj
     dtype: TORCH_DTYPES[details.dtype],
     audio_token_id: config.audioTokenId,
     audio_token_rule: config.audioTokenRule,
+    ...(config.encoderSha256 === undefined ? {} : { encoder_sha256: config.encoderSha256 }),
     tie_word_embeddings: llm.tiedHead,
     audio_config: {
       model_type: "fun_asr_nano_encoder",

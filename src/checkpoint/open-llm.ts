@@ -2,8 +2,10 @@ import { type LlmConfig, parseLlmConfig } from "../model/config.js";
 import { directoryAssets, readJson } from "./assets.js";
 import { type Checkpoint, type TensorEntry, assemble, openCheckpoint } from "./checkpoint.js";
 import { openGgufLlm } from "./containers/gguf.js";
+import { ConfigError } from "./errors.js";
 import { HEAD } from "./expected-tensors.js";
 import { LLM_KEY_MAP } from "./key-maps.js";
+import { show } from "../json.js";
 import { elementCount } from "../shape.js";
 import { openSafetensorsContainer } from "./safetensors-container.js";
 import type { ModelFiles } from "./source.js";
@@ -20,6 +22,7 @@ export async function openLlm(files: ModelFiles, gguf?: string): Promise<LlmChec
   const file = gguf ?? onlyGguf(await files.list());
   if (file !== undefined) return openGguf(files, file);
   if (await isQwen3(files)) return openQwen3(files);
+  await refuseOtherLlm(files);
   return languageModel(await openCheckpoint(files));
 }
 
@@ -52,6 +55,15 @@ async function openGguf(files: ModelFiles, file: string): Promise<LlmCheckpoint>
 async function isQwen3(files: ModelFiles): Promise<boolean> {
   if (!(await files.has("config.json"))) return false;
   return (await readJson(files, "config.json")).json.model_type === "qwen3";
+}
+
+/** Llama, Qwen2 and the like, which the error for a checkpoint that is no Fun-ASR would not name. */
+async function refuseOtherLlm(files: ModelFiles): Promise<void> {
+  if (!(await files.has("config.json"))) return;
+  const { file, json } = await readJson(files, "config.json");
+  const names: unknown[] = Array.isArray(json.architectures) ? json.architectures : [];
+  if (!names.some((name) => typeof name === "string" && name.endsWith("ForCausalLM"))) return;
+  throw new ConfigError({ file, field: "model_type", expected: '"qwen3"', got: show(json.model_type) });
 }
 
 async function openQwen3(files: ModelFiles): Promise<LlmCheckpoint> {

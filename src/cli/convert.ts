@@ -1,13 +1,14 @@
 import { Command, Option } from "commander";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
-import { type ConvertDtype, transformersFiles } from "../checkpoint/convert.js";
+import { transformersFiles } from "../checkpoint/convert.js";
+import type { WriteDtype } from "../checkpoint/output-files.js";
 import { writeDirectoryAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { findModel, modelForms } from "./model.js";
 import { bytes, note, print, printJson, progressBar } from "./output.js";
 
-const dtypes = { bf16: "BF16", f16: "F16", f32: "F32" } as const satisfies Record<string, ConvertDtype>;
+const dtypes = { bf16: "BF16", f16: "F16", f32: "F32" } as const satisfies Record<string, WriteDtype>;
 
 interface ConvertCommandOptions {
   readonly dtype?: keyof typeof dtypes;

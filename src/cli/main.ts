@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { convertCommand } from "./convert.js";
+import { dataCommand } from "./data.js";
 import { devicesCommand } from "./devices.js";
 import { generateCommand } from "./generate.js";
 import { inspectCommand } from "./inspect.js";
+import { migrateCommand } from "./migrate.js";
 import { exitCode, report } from "./output.js";
 import { trainCommand } from "./train.js";
 import { transcribeCommand } from "./transcribe.js";
@@ -25,6 +27,8 @@ const program = new Command("funasr-webgpu")
   .addCommand(verifyCommand())
   .addCommand(inspectCommand())
   .addCommand(convertCommand())
+  .addCommand(migrateCommand())
+  .addCommand(dataCommand())
   .addCommand(devicesCommand());
 program.showHelpAfterError("usage: funasr-webgpu <command> ...; --help lists the commands");
 for (const command of program.commands) {

@@ -13,7 +13,7 @@ import { modelFiles } from "../node/model-files.js";
 import { PromptError } from "../tokenizer/errors.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import { readClip } from "./clip.js";
-import { findModel, modelForms } from "./model.js";
+import { findModel, modelForms, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson, progressBar, report, shown, status } from "./output.js";
 
 interface TranscribeCliOptions {
@@ -86,6 +86,7 @@ async function transcribeFiles(files: readonly string[], options: TranscribeCliO
   note(`device: ${adapter.device} ${adapter.description}`);
   try {
     const transcriber = await loadTranscriber(gpu, model, options);
+    await warnOfOtherEncoder(model);
     if (transcriber.promptFallback !== undefined) note(`prompt: FunASR's own; ${transcriber.promptFallback}`);
     if (!acceptsOptions(transcriber, options)) return;
     for (let i = 0; i < files.length; i += options.batch) {

@@ -72,6 +72,8 @@ export interface ModelConfig {
   /** The token that audio embeddings replace. */
   audioTokenId: number;
   audioTokenRule: AudioTokenRule;
+  /** SHA-256, hex, of the encoder that the adaptor was made for: see encoderSha256. Absent: the files do not say. */
+  encoderSha256?: string | undefined;
   /** config.json as parsed. */
   raw: unknown;
 }
@@ -101,7 +103,8 @@ export function parseModelConfig(json: unknown, file = "config.json"): ModelConf
   if (audioTokenId >= llm.vocabSize) {
     throw root.refusal(idField, `an id below text_config.vocab_size ${llm.vocabSize}`, audioTokenId);
   }
-  return { encoder, adaptor, llm, audioTokenId, audioTokenRule: parseRule(root), raw: json };
+  const hash = parseHash(root);
+  return { encoder, adaptor, llm, audioTokenId, audioTokenRule: parseRule(root), ...hash, raw: json };
 }
 
 /**
@@ -313,6 +316,13 @@ function parseRule(root: ConfigReader): AudioTokenRule {
     throw root.refusal("audio_token_rule", `"${byFlag}" as use_low_frame_rate says`, rule);
   }
   return rule;
+}
+
+function parseHash(root: ConfigReader): Pick<ModelConfig, "encoderSha256"> {
+  if (root.isNull("encoder_sha256")) return {};
+  const value = root.value("encoder_sha256");
+  if (typeof value === "string" && /^[0-9a-f]{64}$/.test(value)) return { encoderSha256: value };
+  throw root.refusal("encoder_sha256", "64 hexadecimal digits", value);
 }
 
 function refuseQuantised(root: ConfigReader): void {

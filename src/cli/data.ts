@@ -1,0 +1,207 @@
+import { dirname } from "node:path";
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import { type Answer, answerer } from "../data/answers.js";
+import { audioSeconds } from "../data/audio-length.js";
+import { CORPORA } from "../data/corpora/all.js";
+import type { CorpusOptions, Found } from "../data/corpora/corpus.js";
+import { DataError } from "../data/errors.js";
+import { type Utterance, readUtterances, utteranceLine } from "../data/utterances.js";
+import { Generator } from "../decode/generator.js";
+import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+import { openDevice } from "../node/device.js";
+import { writeFileAtomic } from "../node/files.js";
+import { modelFiles } from "../node/model-files.js";
+import { findModel, modelForms } from "./model.js";
+import { count, note, print, printJson, status } from "./output.js";
+
+interface DataOptions extends CorpusOptions {
+  readonly out: string;
+  readonly skipBad?: boolean;
+  readonly limit?: number;
+  readonly answers?: string;
+  readonly model?: string;
+  readonly weights?: WeightFormat;
+  readonly maxTokens: number;
+  readonly json?: boolean;
+}
+
+type Words = Omit<Utterance, "line">;
+
+/** What was written, and what was not. */
+interface Tally {
+  utterances: number;
+  seconds: number;
+  /** Utterances whose file does not say how long it is; not in `seconds`. */
+  unknown: number;
+  skipped: number;
+}
+
+const JSONL = "jsonl";
+
+function natural(text: string): number {
+  const value = text.trim() === "" ? NaN : Number(text);
+  if (Number.isSafeInteger(value) && value >= 1) return value;
+  throw new InvalidArgumentError("Expected a whole number from 1.");
+}
+
+export function dataCommand(): Command {
+  const layouts = Object.entries(CORPORA).map(([name, { layout }]) => `  ${name.padEnd(12)} ${layout}`);
+  return new Command("data")
+    .description(
+      "make a JSONL of utterances, which train and evaluate read, from a corpus on disk; audio stays where it is",
+    )
+    .addArgument(new Argument("<layout>", "what is there").choices([...Object.keys(CORPORA), JSONL]))
+    .argument("<path>", "directory or file")
+    .requiredOption("--out <file>", "JSONL to write; paths in it are relative to it")
+    .option("--split <name>", "part of the corpus; default: all of it")
+    .option(
+      "--prompt <text>",
+      "the user's words before every clip; default: the checkpoint's request to transcribe",
+    )
+    .option("--audio <dir>", "covost2: Common Voice's directory of the language; default: where the TSV is")
+    .addOption(
+      new Option("--task <task>", "covost2: translation or sentence as the answer").choices([
+        "translate",
+        "transcribe",
+      ]),
+    )
+    .option("--skip-bad", "jsonl: leave bad lines out, telling each")
+    .option("--limit <count>", "stop after so many utterances", natural)
+    .option(
+      "--answers <wording>",
+      "let an LLM answer each transcript, asked in this wording ({text} is the transcript, else it follows), and write its answer",
+    )
+    .option("--model <model>", `whose LLM answers: ${modelForms}`)
+    .addOption(
+      new Option(
+        "--weights <format>",
+        "storage of the LLM's weights on the GPU; default: as in the checkpoint",
+      ).choices(Object.keys(weightBlocks)),
+    )
+    .option("--max-tokens <count>", "of an answer; one that is cut there is skipped", natural, 256)
+    .option("--json", "one JSON object")
+    .addHelpText(
+      "after",
+      `\nLayouts:\n${layouts.join("\n")}\n  ${JSONL.padEnd(12)} JSONL of FunASR's conversations or of {audio, text, prompt?, start?, end?}`,
+    )
+    .action(async (layout: string, path: string, _: unknown, command: Command) => {
+      await makeData(layout, path, command.opts<DataOptions>(), command);
+    });
+}
+
+async function makeData(layout: string, path: string, options: DataOptions, command: Command): Promise<void> {
+  if ((options.answers === undefined) !== (options.model === undefined))
+    command.error("error: --answers and --model go together", { exitCode: 2 });
+  const tally: Tally = { utterances: 0, seconds: 0, unknown: 0, skipped: 0 };
+  const task = options.task ?? (options.answers === undefined ? "translate" : "transcribe");
+  const found =
+    layout === JSONL
+      ? fromJsonl(path, options)
+      : CORPORA[layout as keyof typeof CORPORA].read(path, { ...options, task });
+  await withAnswers(options, async (answer) => {
+    await writeFileAtomic(options.out, lines(kept(found, tally, answer), options, tally));
+  });
+  const hours = tally.seconds / 3600;
+  if (options.json) printJson({ out: options.out, ...tally, hours });
+  else {
+    const unknown = tally.unknown > 0 ? ` and ${count(tally.unknown)} of unknown length` : "";
+    print(
+      `${options.out}: ${count(tally.utterances)} utterances, ${hours.toFixed(2)} h${unknown}; ${count(tally.skipped)} skipped`,
+    );
+  }
+}
+
+async function* fromJsonl(
+  path: string,
+  { skipBad, prompt }: DataOptions,
+): AsyncGenerator<Found, void, undefined> {
+  const bad: string[] = [];
+  const onBad = skipBad ? { onBad: ({ message }: { message: string }) => void bad.push(message) } : {};
+  const skipped = (): Found[] => bad.splice(0).map((why) => ({ skipped: "bad line", why }));
+  for await (const utterance of readUtterances(path, onBad)) {
+    yield* skipped();
+    yield { utterance: prompt === undefined ? utterance : { ...utterance, prompt } };
+  }
+  yield* skipped();
+}
+
+/** The utterances, with the LLM's answers where it is asked; what is left out is told and counted. */
+async function* kept(
+  found: AsyncIterable<Found>,
+  tally: Tally,
+  answer: ((text: string) => Promise<Answer>) | undefined,
+): AsyncGenerator<Words, void, undefined> {
+  const skip = (where: string, why: string): void => {
+    tally.skipped++;
+    note(`skipped: ${where}: ${why}`);
+  };
+  for await (const item of found) {
+    if ("skipped" in item) skip(item.skipped, item.why);
+    else if (!answer) yield item.utterance;
+    else {
+      const { text, complete } = await answer(item.utterance.text);
+      if (complete) yield { ...item.utterance, text };
+      else skip(item.utterance.audio, `the answer to "${item.utterance.text}" has no end`);
+    }
+  }
+}
+
+/** JSONL, its utterances counted. @throws DataError  there are none */
+async function* lines(
+  utterances: AsyncIterable<Words>,
+  { out, limit = Infinity }: DataOptions,
+  tally: Tally,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const known = new Map<string, number | undefined>();
+  const encoder = new TextEncoder();
+  for await (const utterance of utterances) {
+    const seconds = await length(utterance, known);
+    tally.utterances++;
+    if (seconds === undefined) tally.unknown++;
+    else tally.seconds += seconds;
+    status(`${count(tally.utterances)} utterances, ${(tally.seconds / 3600).toFixed(2)} h`);
+    yield encoder.encode(`${utteranceLine(utterance, dirname(out))}\n`);
+    if (tally.utterances >= limit) break;
+  }
+  if (tally.utterances > 0) return;
+  throw new DataError({
+    file: out,
+    field: "utterances",
+    expected: "at least one",
+    got: `none, ${tally.skipped} skipped`,
+  });
+}
+
+async function length(
+  { audio, start = 0, end }: Words,
+  known: Map<string, number | undefined>,
+): Promise<number | undefined> {
+  if (end !== undefined) return end - start;
+  if (!known.has(audio)) {
+    known.clear(); // parts of one file follow each other
+    known.set(audio, await audioSeconds(audio).catch(() => undefined));
+  }
+  const whole = known.get(audio);
+  return whole === undefined ? undefined : Math.max(0, whole - start);
+}
+
+/** Runs `use` with the LLM's answers, or without where none are asked for. */
+async function withAnswers(
+  { answers, model, weights, maxTokens }: DataOptions,
+  use: (answer: ((text: string) => Promise<Answer>) | undefined) => Promise<void>,
+): Promise<void> {
+  if (answers === undefined || model === undefined) return use(undefined);
+  const files = modelFiles(await findModel(model));
+  const { gpu, adapter } = await openDevice();
+  note(`device: ${adapter.device} ${adapter.description}`);
+  try {
+    const generator = await Generator.load(gpu, files, { weights });
+    const ask = async (prompt: string): Promise<Answer> => {
+      const { text, finish } = await generator.generate({ prompt, thinking: false, maxNewTokens: maxTokens });
+      return { text: text.trim(), complete: finish === "stop" };
+    };
+    await use(answerer(answers, ask));
+  } finally {
+    gpu.destroy();
+  }
+}

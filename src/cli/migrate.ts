@@ -1,0 +1,127 @@
+import { createHash } from "node:crypto";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { openCheckpoint } from "../checkpoint/checkpoint.js";
+import { encoderMismatch } from "../checkpoint/encoder-hash.js";
+import { type AdaptorTensor, type Migration, planMigration } from "../checkpoint/migrate.js";
+import { openLlm } from "../checkpoint/open-llm.js";
+import { countParameters } from "../model/config.js";
+import { writeDirectoryAtomic } from "../node/files.js";
+import { modelFiles } from "../node/model-files.js";
+import { elementCount } from "../shape.js";
+import { funasrTemplate } from "../tokenizer/funasr-template.js";
+import { findModel, modelForms } from "./model.js";
+import { bytes, count, note, print, printJson, progressBar, table } from "./output.js";
+
+interface MigrateCommandOptions {
+  readonly encoder: string;
+  readonly llm: string;
+  readonly out: string;
+  readonly blocks?: number;
+  readonly seed: number;
+  readonly reuse: "linear_1" | "none";
+  readonly emptyThought?: boolean;
+  readonly json?: boolean;
+}
+
+function whole(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = text.trim() === "" ? NaN : Number(text);
+    if (Number.isInteger(value) && value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`Expected a whole number from ${least} to ${most}.`);
+  };
+}
+
+export function migrateCommand(): Command {
+  return new Command("migrate")
+    .description(
+      "put another Qwen3 behind a checkpoint's encoder, with a new adaptor at its width, to be trained",
+    )
+    .requiredOption("--encoder <model>", `Fun-ASR checkpoint whose encoder is kept: ${modelForms}`)
+    .requiredOption(
+      "--llm <model>",
+      "Qwen3 to put behind it: a directory, or OWNER/NAME[@REVISION] on the hub",
+    )
+    .requiredOption("--out <dir>", "directory to make; an existing one must be empty")
+    .option("--blocks <count>", "blocks of the new adaptor; default: as many as the old", whole(0, 16))
+    .option("--seed <number>", "of the new adaptor's values", whole(0, 2 ** 32 - 1), 0)
+    .addOption(
+      new Option("--reuse <what>", "what the new adaptor keeps of the old")
+        .choices(["linear_1", "none"])
+        .default("linear_1"),
+    )
+    .option(
+      "--empty-thought",
+      "end prompts with an empty thought; default: where the LLM's own chat template can switch thinking off",
+    )
+    .option("--no-empty-thought", "do not")
+    .option("--json", "one JSON object")
+    .action(async (_: unknown, command: Command) => migrate(command.opts<MigrateCommandOptions>()));
+}
+
+async function migrate({ encoder, llm: llmName, out, ...options }: MigrateCommandOptions): Promise<void> {
+  const source = await openCheckpoint(modelFiles(await findModel(encoder)));
+  let bar: ReturnType<typeof progressBar> | undefined;
+  try {
+    const mismatch = await encoderMismatch(source, createHash("sha256"));
+    if (mismatch !== undefined) note(`warning: ${mismatch}`);
+    const llm = await openLlm(modelFiles(await findModel(llmName)));
+    try {
+      const migration = await planMigration(source, llm, {
+        ...options,
+        template: funasrTemplate,
+        sha256: () => createHash("sha256"),
+        onProgress: (done) => bar?.update(done),
+      });
+      bar = progressBar("migrating", weightBytes(migration));
+      await writeDirectoryAtomic(out, migration.files);
+      bar.stop();
+      tell(migration, out, options);
+    } finally {
+      await llm.close();
+    }
+  } finally {
+    bar?.stop();
+    await source.close();
+  }
+}
+
+function weightBytes({ files }: Migration): number {
+  return files.reduce((sum, f) => sum + f.weightBytes, 0);
+}
+
+function parameters(tensors: readonly AdaptorTensor[]): number {
+  return tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+}
+
+function tell(migration: Migration, out: string, { seed, json }: { seed: number; json?: boolean }): void {
+  const { config, adaptor, encoderSha256, emptyThought, files } = migration;
+  const counts = countParameters(config);
+  const kept = parameters(adaptor.filter((t) => t.kept));
+  if (json) {
+    printJson({
+      ...{ out, files: files.map((f) => f.name), bytes: weightBytes(migration), parameters: counts },
+      ...{ adaptor, adaptorKept: kept, encoderSha256, emptyThought, seed },
+      audioTokenId: config.audioTokenId,
+    });
+    return;
+  }
+  const { hiddenSize, layers, heads } = config.adaptor;
+  const llm = counts.llm + counts.head;
+  print(`${out}: ${files.length} files, ${bytes(weightBytes(migration))} of weights`);
+  print(
+    table(
+      [
+        ["encoder", count(counts.encoder), `bit for bit the source's, SHA-256 ${encoderSha256}`],
+        [
+          "adaptor",
+          count(counts.adaptor),
+          `new at ${hiddenSize}, ${layers} blocks, ${heads} heads of ${hiddenSize / heads}, seed ${seed}; ${count(kept)} kept`,
+        ],
+        ["LLM", count(llm), "bit for bit the LLM's"],
+      ],
+      [1],
+    ),
+  );
+  if (emptyThought) note("note: prompts end with an empty thought: this LLM would think before it answers");
+  note("note: the new adaptor knows nothing yet: train it (funasr-webgpu train --tune adaptor)");
+}

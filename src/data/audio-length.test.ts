@@ -1,0 +1,60 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, test } from "vitest";
+import { decodeAudio } from "../frontend/decode.js";
+import { audioSeconds } from "./audio-length.js";
+
+const root = mkdtempSync(join(tmpdir(), "funasr-length-"));
+afterAll(() => rmSync(root, { recursive: true }));
+const clip = (name: string): string =>
+  fileURLToPath(new URL(`../../models/demo/clips/${name}`, import.meta.url));
+
+// Plan: each container's header says what decoding says, to a frame of the codec; what does not say, says nothing.
+describe("the header", () => {
+  test.each([
+    ["en-seen-1.wav", 1e-9],
+    ["en-seen-3.flac", 1e-9],
+    ["en-unseen-2.ogg", 0.03],
+    ["zh-seen-3.mp3", 0.08],
+  ])("%s", async (name, tolerance) => {
+    const { channels, sampleRate } = await decodeAudio(new Uint8Array(readFileSync(clip(name))), name);
+    const seconds = await audioSeconds(clip(name));
+    expect(Math.abs(seconds! - channels[0].length / sampleRate)).toBeLessThanOrEqual(tolerance);
+  });
+
+  test("an MP3 without a count of its frames: the first one's rate for all", async () => {
+    const bytes = readFileSync(clip("zh-seen-3.mp3"));
+    const mark = Math.max(bytes.indexOf("Xing"), bytes.indexOf("Info"));
+    expect(mark).toBeGreaterThan(0);
+    bytes.write("none", mark, "latin1");
+    writeFileSync(join(root, "plain.mp3"), bytes);
+    const bits = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
+    const frame = bytes.readUInt32BE(bytes.indexOf(Buffer.from([0xff, 0xf3])));
+    const start = bytes.indexOf(Buffer.from([0xff, 0xf3]));
+    const expected = ((bytes.length - start) * 8) / (bits[(frame >>> 12) & 15] * 1000);
+    expect(await audioSeconds(join(root, "plain.mp3"))).toBeCloseTo(expected, 9);
+  });
+
+  test("a WAV whose data size is larger than the file counts what is there", async () => {
+    const bytes = readFileSync(clip("en-seen-1.wav"));
+    const whole = (await audioSeconds(clip("en-seen-1.wav")))!;
+    const data = bytes.indexOf("data");
+    bytes.writeUInt32LE(0xffffffff, data + 4);
+    writeFileSync(join(root, "stream.wav"), bytes);
+    expect(await audioSeconds(join(root, "stream.wav"))).toBeCloseTo(whole, 9);
+  });
+
+  test.each([
+    ["m4a", readFileSync(clip("zh-unseen-2.m4a"))],
+    ["empty", Buffer.alloc(0)],
+    ["text", Buffer.from("not audio at all, only words")],
+    ["flac cut short", readFileSync(clip("en-seen-3.flac")).subarray(0, 20)],
+    ["wav cut short", readFileSync(clip("en-seen-1.wav")).subarray(0, 30)],
+    ["zeros", Buffer.alloc(1000)],
+  ])("%s does not say", async (name, bytes) => {
+    writeFileSync(join(root, "x"), bytes);
+    expect(await audioSeconds(join(root, "x")), name).toBeUndefined();
+  });
+});

@@ -1,0 +1,115 @@
+import { open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+
+const HEAD_BYTES = 64 << 10;
+
+/** The two ends of a file. */
+interface Ends {
+  readonly head: DataView;
+  readonly tail: Uint8Array;
+  readonly size: number;
+}
+
+/**
+ * Seconds of an audio file by its own header, without decoding it: WAV, FLAC, Ogg (Opus, Vorbis), and MP3 that says how many frames it
+ * has, or whose first frame's rate is taken for all.
+ * @returns undefined where the file does not say: another container, a damaged header, a stream of unknown length
+ */
+export async function audioSeconds(file: string): Promise<number | undefined> {
+  const handle = await open(file, "r");
+  try {
+    const ends = await readEnds(handle);
+    const seconds = read(ends);
+    return seconds !== undefined && Number.isFinite(seconds) && seconds > 0 ? seconds : undefined;
+  } catch (error) {
+    if (error instanceof RangeError) return undefined; // a header that ends early
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+async function readEnds(handle: FileHandle): Promise<Ends> {
+  const { size } = await handle.stat();
+  const part = async (at: number): Promise<Uint8Array> => {
+    const bytes = new Uint8Array(Math.min(HEAD_BYTES, size - at));
+    const { bytesRead } = await handle.read(bytes, 0, bytes.length, at);
+    return bytes.subarray(0, bytesRead);
+  };
+  const head = await part(0);
+  const tail = await part(Math.max(0, size - HEAD_BYTES));
+  return { head: new DataView(head.buffer, head.byteOffset, head.length), tail, size };
+}
+
+function read(ends: Ends): number | undefined {
+  const { head } = ends;
+  if (head.byteLength < 12) return undefined;
+  const mark = ascii(head, 0, 4);
+  if (mark === "RIFF" && ascii(head, 8, 4) === "WAVE") return wavSeconds(ends);
+  if (mark === "fLaC") return flacSeconds(head, 0);
+  if (mark === "OggS") return oggSeconds(ends);
+  return mp3Seconds(ends);
+}
+
+function ascii(view: DataView, at: number, length: number): string {
+  return String.fromCharCode(...new Uint8Array(view.buffer, view.byteOffset + at, length));
+}
+
+function wavSeconds({ head, size }: Ends): number | undefined {
+  let bytesPerSecond: number | undefined;
+  for (let at = 12; at + 8 <= head.byteLength;) {
+    const [id, length] = [ascii(head, at, 4), head.getUint32(at + 4, true)];
+    if (id === "fmt ") bytesPerSecond = head.getUint32(at + 16, true);
+    if (id === "data") return bytesPerSecond && Math.min(length, size - at - 8) / bytesPerSecond;
+    at += 8 + length + (length & 1);
+  }
+  return undefined;
+}
+
+/** @source RFC 9639: rate in the 20 bits from byte 18 of STREAMINFO's block, samples in the 36 bits that end with byte 25 */
+function flacSeconds(head: DataView, at: number): number {
+  const rate = head.getUint32(at + 18) >>> 12;
+  const samples = (head.getUint8(at + 21) & 15) * 2 ** 32 + head.getUint32(at + 22);
+  return samples / rate;
+}
+
+/** The last page's granule position counts samples: of Opus at 48 kHz, its pre-skip among them. @source RFC 3533, RFC 7845 */
+function oggSeconds({ head, tail }: Ends): number | undefined {
+  const page = Buffer.from(tail.buffer, tail.byteOffset, tail.length);
+  const last = page.lastIndexOf("OggS");
+  if (last < 0 || last + 14 > page.length) return undefined;
+  const position = Number(page.readBigInt64LE(last + 6));
+  const packet = 27 + head.getUint8(26); // one segment count, then as many sizes
+  if (ascii(head, packet, 8) === "OpusHead") return (position - head.getUint16(packet + 10, true)) / 48_000;
+  if (ascii(head, packet + 1, 6) === "vorbis") return position / head.getUint32(packet + 12, true);
+  return undefined;
+}
+
+const MP3_RATES = [44_100, 48_000, 32_000];
+/** kbit/s of layer III by index: MPEG 1, then MPEG 2 and 2.5. @source ISO/IEC 11172-3, 13818-3 */
+const MP3_BITS = [
+  [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+  [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+];
+
+function mp3Seconds({ head, size }: Ends): number | undefined {
+  const tag = ascii(head, 0, 3) === "ID3" ? 10 + syncsafe(head.getUint32(6)) : 0;
+  const frame = head.getUint32(tag);
+  if (frame >>> 21 !== 0x7ff || ((frame >>> 17) & 3) !== 1) return undefined; // no layer III
+  const version = (frame >>> 19) & 3; // 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5
+  const rate = MP3_RATES[(frame >>> 10) & 3] / (version === 3 ? 1 : version === 2 ? 2 : 4);
+  const samples = version === 3 ? 1152 : 576;
+  const mono = ((frame >>> 6) & 3) === 3;
+  const side = version === 3 ? (mono ? 17 : 32) : mono ? 9 : 17;
+  const mark = ascii(head, tag + 4 + side, 4);
+  const counted = (mark === "Xing" || mark === "Info") && (head.getUint32(tag + 8 + side) & 1) === 1;
+  if (counted) return (head.getUint32(tag + 12 + side) * samples) / rate;
+  const bits = MP3_BITS[version === 3 ? 0 : 1][(frame >>> 12) & 15] * 1000;
+  return ((size - tag) * 8) / bits;
+}
+
+function syncsafe(value: number): number {
+  return (
+    ((value >>> 24) << 21) | (((value >>> 16) & 127) << 14) | (((value >>> 8) & 127) << 7) | (value & 127)
+  );
+}

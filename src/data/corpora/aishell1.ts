@@ -1,0 +1,47 @@
+import { readdir } from "node:fs/promises";
+import { join, parse } from "node:path";
+import { DataError } from "../errors.js";
+import {
+  type Corpus,
+  type CorpusOptions,
+  type Found,
+  isDirectory,
+  joinChinese,
+  utteranceOf,
+} from "./corpus.js";
+import { readTable } from "./kaldi.js";
+
+/** `wav/SPLIT/SPEAKER/ID.wav`; `transcript/aishell_transcript_v0.8.txt`: id and words. */
+async function* readAishell1(
+  path: string,
+  { split, prompt }: CorpusOptions,
+): AsyncGenerator<Found, void, undefined> {
+  const file = join(path, "transcript", "aishell_transcript_v0.8.txt");
+  const transcripts = await readTable(file);
+  const top = split === undefined ? join(path, "wav") : join(path, "wav", split);
+  if (!(await isDirectory(top)))
+    throw new DataError({
+      file: top,
+      field: "directory",
+      expected: "speakers with their clips",
+      got: "none",
+    });
+  const heard = new Set<string>();
+  const names = (await readdir(top, { recursive: true })).filter((name) => name.endsWith(".wav")).sort();
+  for (const name of names) {
+    const id = parse(name).name;
+    heard.add(id);
+    const found = transcripts.get(id);
+    if (!found) yield { skipped: join(top, name), why: `no ${id} in ${file}` };
+    else
+      yield await utteranceOf(`${file}:${found.line}`, join(top, name), joinChinese(found.value), { prompt });
+  }
+  if (split !== undefined) return; // the table is of all splits
+  for (const [id, { line }] of transcripts)
+    if (!heard.has(id)) yield { skipped: `${file}:${line}`, why: `no ${id}.wav below ${top}` };
+}
+
+export const aishell1: Corpus = {
+  layout: "AISHELL-1 directory (data_aishell) with wav and transcript; --split train, dev or test",
+  read: readAishell1,
+};

@@ -1,0 +1,16 @@
+import { aishell1 } from "./aishell1.js";
+import type { Corpus } from "./corpus.js";
+import { covost2 } from "./covost2.js";
+import { aishell2, kaldi } from "./kaldi.js";
+import { librispeech } from "./librispeech.js";
+import { wenetspeech } from "./wenetspeech.js";
+
+/** Corpora by the name that the command line gives them. */
+export const CORPORA = {
+  aishell1,
+  aishell2,
+  wenetspeech,
+  covost2,
+  librispeech,
+  kaldi,
+} as const satisfies Record<string, Corpus>;

@@ -1,0 +1,37 @@
+import { readdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { DataError } from "../errors.js";
+import { type Corpus, type CorpusOptions, type Found, isDirectory, utteranceOf } from "./corpus.js";
+import { readTable } from "./kaldi.js";
+
+/** `[SPLIT/]SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt`: id and words; `ID.flac` beside it. */
+async function* readLibrispeech(
+  path: string,
+  { split, prompt }: CorpusOptions,
+): AsyncGenerator<Found, void, undefined> {
+  const top = split === undefined ? path : join(path, split);
+  const names = (await isDirectory(top)) ? await readdir(top, { recursive: true }) : [];
+  const tables = names.filter((name) => name.endsWith(".trans.txt")).sort();
+  if (tables.length === 0)
+    throw new DataError({
+      file: top,
+      field: "directory",
+      expected: "chapters with *.trans.txt",
+      got: "none",
+    });
+  for (const name of tables) {
+    const file = join(top, name);
+    const folder = dirname(file);
+    const transcripts = await readTable(file);
+    for (const [id, { value, line }] of transcripts)
+      yield await utteranceOf(`${file}:${line}`, join(folder, `${id}.flac`), value, { prompt });
+    const clips = (await readdir(folder)).filter((clip) => clip.endsWith(".flac")).sort();
+    for (const clip of clips)
+      if (!transcripts.has(clip.slice(0, -5))) yield { skipped: join(folder, clip), why: `not in ${file}` };
+  }
+}
+
+export const librispeech: Corpus = {
+  layout: "LibriSpeech directory, or one of its splits; --split train-clean-100 …",
+  read: readLibrispeech,
+};

@@ -1,0 +1,145 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { DataError } from "./errors.js";
+import { type BadLine, type Utterance, parseUtterance, readUtterances, utteranceLine } from "./utterances.js";
+
+const root = mkdtempSync(join(tmpdir(), "funasr-utterances-"));
+afterAll(() => rmSync(root, { recursive: true }));
+const at = (name: string): string => join(root, name);
+
+function file(name: string, content: string | Uint8Array): string {
+  writeFileSync(at(name), content);
+  return at(name);
+}
+
+async function all(path: string, bad?: BadLine[]): Promise<Utterance[]> {
+  const found: Utterance[] = [];
+  const options = bad ? { onBad: (line: BadLine) => void bad.push(line) } : {};
+  for await (const utterance of readUtterances(path, options)) found.push(utterance);
+  return found;
+}
+
+const conversation = (user: string, assistant = "几点了？", extra: object[] = []): string =>
+  JSON.stringify({
+    messages: [
+      { role: "system", content: "You are a helpful assistant." },
+      { role: "user", content: user },
+      { role: "assistant", content: assistant },
+      ...extra,
+    ],
+    speech_length: 145,
+    text_length: 3,
+  });
+const slot = (path: string): string => `<|startofspeech|>!${path}<|endofspeech|>`;
+
+describe("both forms", () => {
+  test("paths are relative to the file, lines count from 1, empty lines and other fields are passed over", async () => {
+    const path = file(
+      "both.jsonl",
+      `\ufeff${conversation(`语音转写：${slot("a/b.wav")}`)}\r\n\n` +
+        `{"audio":"/abs.wav","text":"","prompt":"P","start":1.5,"end":2,"more":{}}\n` +
+        `{"audio":"../c.wav","text":"三","start":null}`,
+    );
+    expect(await all(path)).toEqual([
+      { audio: join(root, "a/b.wav"), prompt: "语音转写：", text: "几点了？", line: 1 },
+      { audio: "/abs.wav", prompt: "P", start: 1.5, end: 2, text: "", line: 3 },
+      { audio: join(root, "../c.wav"), text: "三", line: 4 },
+    ]);
+  });
+
+  test("a conversation without a system turn or without words before the audio", () => {
+    const messages = [
+      { role: "user", content: slot("x.wav") },
+      { role: "assistant", content: "x" },
+    ];
+    expect(parseUtterance(JSON.stringify({ messages }), "/d/f.jsonl", 7)).toEqual({
+      audio: "/d/x.wav",
+      text: "x",
+      line: 7,
+    });
+  });
+
+  test("what utteranceLine writes is read back", () => {
+    const whole = { audio: "/d/e/x.wav", start: 0.25, end: 3, prompt: "语音翻译成英文：", text: 'a "b"\n' };
+    const least = { audio: "/other/y.wav", text: "" };
+    expect(utteranceLine(whole, "/d")).toContain('"audio":"e/x.wav"');
+    for (const utterance of [whole, least])
+      expect(parseUtterance(utteranceLine(utterance, "/d"), "/d/f.jsonl", 1)).toEqual({
+        ...utterance,
+        line: 1,
+      });
+  });
+});
+
+// Plan: everything that is no utterance is told in one line with file, line and field, and with onBad the others are still read.
+describe("bad lines", () => {
+  test.each([
+    ["{", /: line: expected JSON, got /],
+    ["[1]", /: line: expected an object, got \[1\]; mend the line, or leave it out with --skip-bad$/],
+    ['{"text":"a"}', /: audio: expected a path, got nothing/],
+    ['{"audio":"","text":"a"}', /: audio: expected a path, got ""/],
+    ['{"audio":"a"}', /: text: expected a text, got nothing/],
+    ['{"audio":"a","text":"b","prompt":1}', /: prompt: expected a text, got 1/],
+    ['{"audio":"a","text":"b","start":-1}', /: start: expected seconds from 0, got -1/],
+    ['{"audio":"a","text":"b","start":2,"end":2}', /: end: expected more than start 2, got 2/],
+    ['{"messages":{}}', /: messages: expected a list, got an object/],
+    ['{"messages":[{"role":"user"}]}', /: messages\.0: expected role and content as texts, got an object/],
+    ['{"messages":[]}', /: messages: expected one user and one assistant turn, got none/],
+    [
+      conversation("语音转写："),
+      /: user: expected one <\|startofspeech\|>!PATH<\|endofspeech\|>, got "语音转写："/,
+    ],
+    [conversation(slot("a") + slot("b")), /: user: expected one <\|startofspeech\|>!PATH/],
+    [conversation("<|startofspeech|>a<|endofspeech|>"), /: user: expected one <\|startofspeech\|>!PATH/],
+    [conversation(slot("")), /: user: expected a path between .* got none/],
+    [conversation(`${slot("a")}and then`), /: user: expected nothing after the audio, got "and then"/],
+    [conversation(slot("a"), "b", [{ role: "user", content: "c" }]), /got user, assistant, user/],
+    [
+      conversation(slot("a")).replace("a helpful", "no"),
+      /: messages\.0\.content: expected "You are a helpful assistant\.", got /,
+    ],
+  ])("%s", async (line, message) => {
+    const path = file("bad.jsonl", `{"audio":"a","text":"b"}\n${line}\n{"audio":"c","text":"d"}\n`);
+    await expect(all(path)).rejects.toThrow(DataError);
+    const bad: BadLine[] = [];
+    expect((await all(path, bad)).map((u) => u.line)).toEqual([1, 3]);
+    expect(bad).toHaveLength(1);
+    expect(bad[0].line).toBe(2);
+    expect(bad[0].message).toMatch(message);
+    expect(bad[0].message.startsWith(`${path}:2: `)).toBe(true);
+  });
+
+  test("bytes that are not UTF-8, and a line above a megabyte, of which no more is kept", async () => {
+    const good = '{"audio":"a","text":"b"}\n';
+    const bytes = Buffer.concat([
+      Buffer.from(good),
+      Buffer.from([0x22, 0xff, 0x22, 0x0a]),
+      Buffer.alloc(3 << 20, 0x61),
+      Buffer.from(`\n${good}`),
+      Buffer.alloc((1 << 20) + 1, 0x61),
+    ]);
+    const bad: BadLine[] = [];
+    expect((await all(file("bytes.jsonl", bytes), bad)).map((u) => u.line)).toEqual([1, 4]);
+    expect(bad.map(({ line, message }) => [line, message.slice(at("bytes.jsonl").length)])).toEqual([
+      [2, ":2: line: expected UTF-8, got other bytes; mend the line, or leave it out with --skip-bad"],
+      [
+        3,
+        ":3: line: expected at most 1048576 bytes, got a longer one; mend the line, or leave it out with --skip-bad",
+      ],
+      [
+        5,
+        ":5: line: expected at most 1048576 bytes, got a longer one; mend the line, or leave it out with --skip-bad",
+      ],
+    ]);
+  });
+
+  test("lines across the pieces that a file is read in", async () => {
+    const lines = Array.from({ length: 3000 }, (_, i) =>
+      JSON.stringify({ audio: "a", text: "字".repeat(i % 97) }),
+    );
+    const read = await all(file("long.jsonl", lines.join("\n")));
+    expect(read.map(({ text }) => text.length)).toEqual(lines.map((_, i) => i % 97));
+  });
+});
