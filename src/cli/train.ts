@@ -8,7 +8,7 @@ import { writeReport, writeTrained } from "../train/finish.js";
 import { train } from "../train/loop.js";
 import { checkOptions } from "../train/options.js";
 import { type DataFile, openSession, runFiles } from "../train/session.js";
-import { findModel } from "./model.js";
+import { findModel, warnOfOtherEncoder } from "./model.js";
 import { note, print, printJson, progressBar } from "./output.js";
 import { type TrainCliOptions, addTrainOptions, loraOptions, trainOptions } from "./train-options.js";
 import { printPlan } from "./train-plan.js";
@@ -45,13 +45,15 @@ async function run(model: string, out: string, options: TrainCliOptions): Promis
   const data = await readData(options.data!, options);
   const validation =
     options.validation === undefined ? undefined : await readData(options.validation, options);
+  const path = await findModel(model);
+  await warnOfOtherEncoder(path);
   const { gpu, adapter } = await openDevice();
   note(`device: ${adapter.device} ${adapter.description}`);
   const bars = { loading: lazyBar("loading"), preparing: lazyBar("preparing clips") };
   const display = trainDisplay();
   try {
     const session = await openSession(gpu, {
-      ...{ model: modelFiles(await findModel(model)), data, validation, out, options: settings },
+      ...{ model: modelFiles(path), data, validation, out, options: settings },
       ...{ tune: options.tune, lora: loraOptions(options), cache: options.cache, weights: options.weights },
       skipBad: options.skipBad === true,
       onBad: (message) => note(message),
@@ -72,7 +74,7 @@ async function run(model: string, out: string, options: TrainCliOptions): Promis
     display.stop();
     gpu.destroy();
   }
-  await finish(model, out, options);
+  await finish(path, out, options);
 }
 
 /** The checkpoint and the report of a run. */

@@ -1,7 +1,8 @@
 import type { Checkpoint, TensorEntry } from "../checkpoint/checkpoint.js";
 import { isGgmlType } from "../checkpoint/container.js";
-import { type OutputFile, transformersFiles } from "../checkpoint/convert.js";
+import { transformersFiles } from "../checkpoint/convert.js";
 import { DTYPE_BITS, type Dtype, fromFloat32, toFloat32 } from "../checkpoint/dtypes.js";
+import { type OutputFile, json } from "../checkpoint/output-files.js";
 import { type WriteTensor, writeSafetensors } from "../checkpoint/safetensors-write.js";
 import { storedToFloat32 } from "../model/weight-pieces.js";
 import { elementCount } from "../shape.js";
@@ -71,8 +72,10 @@ function overlay(checkpoint: Checkpoint, trained: Trained, { dtype, merge }: Exp
   }
   let last: { readonly name: string; readonly bytes: Uint8Array } | undefined; // tensors are written one after another
   const totalBytes = [...tensors.values()].reduce((sum, t) => sum + t.byteLength, 0);
+  const sameEncoder = ![...replaced.keys()].some((name) => name.startsWith("model.audio_tower."));
   return {
     ...checkpoint,
+    ...(sameEncoder ? {} : { config: { ...checkpoint.config, encoderSha256: undefined } }), // it has another now
     tensors,
     totalBytes,
     async read(entry, byteOffset, byteLength) {
@@ -120,17 +123,12 @@ export function adapterFiles(trained: Trained, lora: LoraShape, base: string): O
     bias: "none",
     inference_mode: true,
   };
-  const text = new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`);
   return [
-    { name: "adapter_config.json", weightBytes: 0, pieces: () => one(text) },
+    json("adapter_config.json", config),
     {
       name: "adapter_model.safetensors",
       weightBytes: tensors.reduce((sum, t) => sum + elementCount(t.shape) * 4, 0),
       pieces: () => writeSafetensors(tensors, new Map([["format", "pt"]])),
     },
   ];
-}
-
-async function* one(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
-  yield await Promise.resolve(bytes);
 }
