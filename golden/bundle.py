@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 MAX_F32_ERROR = 1e-4  # a stage where PyTorch's own f32 is worse than this proves nothing about a port
 MAX_PLAIN_ERROR = 1e-12  # f64 run of the upstream class against the numpy formulas; f32 anywhere gives about 1e-8
+GRADIENT_FLOOR = 1e-2  # of the RMS over all gradients of a case
 MAX_FILE_BYTES = 10 * 2**20
 
 
@@ -29,15 +30,22 @@ class Bundle:
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-def relative_rms(got: np.ndarray, want: np.ndarray) -> float:
-    """sqrt(Σ(got − want)² / Σwant²) in double."""
+def relative_rms(got: np.ndarray, want: np.ndarray, floor: float = 0.0) -> float:
+    """RMS of got − want over that of want (at least `floor`), in double."""
     got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
-    return float(np.sqrt(((got - want) ** 2).sum() / (want**2).sum()))
+    return float(np.sqrt(((got - want) ** 2).mean()) / max(np.sqrt((want**2).mean()), floor))
+
+
+def gradient_floor(bundle: Bundle) -> float:
+    """What a gradient's error is measured against at least: some gradients are 0 by symmetry (softmax does not see k_proj's bias)."""
+    gradients = [value.numpy().ravel() for stage, value in bundle.f64.items() if stage.startswith("grad.")]
+    return GRADIENT_FLOOR * float(np.sqrt((np.concatenate(gradients) ** 2).mean())) if gradients else 0.0
 
 
 def check(name: str, bundle: Bundle) -> dict[str, float]:
     """Refuse a bundle whose f64 is not double or whose f32 is off. Returns stage → relative RMS error of f32."""
     errors = {}
+    floor = gradient_floor(bundle)
     if not (set(bundle.f32) == set(bundle.f64) == set(bundle.plain)):
         raise SystemExit(f"{name}: stages differ: {set(bundle.f32) ^ set(bundle.f64) | set(bundle.f64) ^ set(bundle.plain)}")
     for stage, f64 in bundle.f64.items():
@@ -46,8 +54,9 @@ def check(name: str, bundle: Bundle) -> dict[str, float]:
             raise SystemExit(f"{name}: {stage}: f32 {f32.dtype} {tuple(f32.shape)}, f64 {f64.dtype} {tuple(f64.shape)}, plain {plain.shape}")
         if not (torch.isfinite(f32).all() and torch.isfinite(f64).all()):
             raise SystemExit(f"{name}: {stage}: not finite")
-        errors[stage] = relative_rms(f32.numpy(), f64.numpy())
-        proof = relative_rms(plain, f64.numpy())
+        least = floor if stage.startswith("grad.") else 0.0
+        errors[stage] = relative_rms(f32.numpy(), f64.numpy(), least)
+        proof = relative_rms(plain, f64.numpy(), least)
         if not errors[stage] <= MAX_F32_ERROR:
             raise SystemExit(f"{name}: {stage}: f32 is {errors[stage]:.1e} from f64, at most {MAX_F32_ERROR:.0e} allowed")
         if not proof <= MAX_PLAIN_ERROR:

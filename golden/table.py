@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cases import adaptor, encoder, frontend, llm, model, tokenizer
+from cases import adaptor, encoder, frontend, llm, model, tokenizer, train
 
 
 @dataclass(frozen=True)
@@ -94,4 +94,15 @@ MODEL = [
     Case("model-weights-loud", "weights stored, not exact in bf16; two adaptor channels above 600 and 1000, the others of deviation 28", model.build, dict(seed=4110, frames=[17], prompts=["chinese"], rule="all", sizes={"audio": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_timestamp_prediction_layers": 1}, "text": {"intermediate_size": 80}}, store_weights=True, loud=True)),
 ]  # fmt: skip
 
-CASES = FRONTEND + ENCODER + ADAPTOR + LLM + MODEL + [Case("tokenizer", "ids and decoded text of 251 strings by the real Qwen3 tokenizer", tokenizer.build)]
+TINY_AUDIO = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_timestamp_prediction_layers": 1}
+LORA = {"rank": 16, "alpha": 32, "targets": ["q_proj", "v_proj"]}
+TRAIN = [
+    Case("train-adaptor", "adaptor alone, encoder 48, LLM 64, GQA 2; ten AdamW steps", train.build, dict(seed=501, frames=[19], prompts=["chinese"], answers=[9], tune=["adaptor"], sizes={"adaptor": {"num_hidden_layers": 1}}, steps=True)),
+    Case("train-adaptor-wide", "adaptor alone, LLM four times as wide as the encoder, GQA 4, three clips packed, label smoothing", train.build, dict(seed=502, frames=[13, 1, 23], prompts=["english", "speech-transcription", "chinese"], answers=[7, 1, 12], tune=["adaptor"], rule="all", sizes={"audio": TINY_AUDIO, "text": {"hidden_size": 128, "num_attention_heads": 8, "head_dim": 32, "tie_word_embeddings": False}, "adaptor": {"num_hidden_layers": 1, "projector_hidden_size": 40}}, smoothing=0.1)),
+    Case("train-adaptor-narrow", "adaptor alone, LLM narrower than the encoder, four blocks, the first L(T) rows spliced", train.build, dict(seed=503, frames=[53, 29], prompts=["hotwords", "chinese"], answers=[5, 8], tune=["adaptor"], rule="low_frame_rate", sizes={"text": {"hidden_size": 32}, "adaptor": {"num_hidden_layers": 4}})),
+    Case("train-lora", "LoRA r 16 on q_proj and v_proj, GQA 2, two clips packed; ten AdamW steps", train.build, dict(seed=504, frames=[11, 17], prompts=["chinese", "english"], answers=[6, 10], tune=["lora"], lora=LORA, steps=True)),
+    Case("train-encoder", "encoder alone, two clips packed", train.build, dict(seed=505, frames=[9, 21], prompts=["chinese", "english"], answers=[8, 5], tune=["encoder"], sizes={"audio": TINY_AUDIO})),
+    Case("train-all", "adaptor, LoRA and encoder, two clips packed; ten AdamW steps", train.build, dict(seed=507, frames=[15, 7], prompts=["english", "chinese"], answers=[6, 9], tune=["adaptor", "lora", "encoder"], sizes={"audio": TINY_AUDIO | {"num_hidden_layers": 3}, "text": {"hidden_size": 32, "head_dim": 8}, "adaptor": {"num_hidden_layers": 1, "projector_hidden_size": 44}}, lora=LORA, steps=True)),
+]  # fmt: skip
+
+CASES = FRONTEND + ENCODER + ADAPTOR + LLM + MODEL + TRAIN + [Case("tokenizer", "ids and decoded text of 251 strings by the real Qwen3 tokenizer", tokenizer.build)]

@@ -7,6 +7,7 @@ import { generateCommand } from "./generate.js";
 import { inspectCommand } from "./inspect.js";
 import { migrateCommand } from "./migrate.js";
 import { exitCode, report } from "./output.js";
+import { trainCommand } from "./train.js";
 import { transcribeCommand } from "./transcribe.js";
 import { verifyCommand } from "./verify.js";
 
@@ -22,6 +23,7 @@ const program = new Command("funasr-webgpu")
   .exitOverride()
   .addCommand(transcribeCommand())
   .addCommand(generateCommand())
+  .addCommand(trainCommand())
   .addCommand(verifyCommand())
   .addCommand(inspectCommand())
   .addCommand(convertCommand())

@@ -78,7 +78,7 @@ export function defaultMaxNewTokens(clip: PreparedClip): number {
 }
 
 /** Tokenizer, prompts and stop ids of a checkpoint, checked against each other and against its config. */
-async function loadText(
+export async function loadText(
   checkpoint: Checkpoint,
 ): Promise<{ tokenizer: Tokenizer; prompts: PromptRenderer; stop: readonly number[] }> {
   const { assets, config, configFile } = checkpoint;

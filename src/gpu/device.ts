@@ -4,47 +4,24 @@ import { GpuError } from "./errors.js";
 import { bufferUsage } from "./flags.js";
 import { type Kernel, type Overrides, foldGroups, writeParams } from "./kernel.js";
 import { DeviceMemory } from "./memory.js";
+import type { Dispatch, GpuCounts, GpuOptions } from "./options.js";
+import { Pins } from "./pins.js";
 import { PipelineCache, paramsWindow } from "./pipelines.js";
 import { type Command, type Program, encode } from "./program.js";
 import { type Readback, type TensorData, handOver } from "./readback.js";
+import type { Tape } from "./tape.js";
 import { type Allocation, type DType, type Tensor, byteCount, tensorsIn } from "./tensor.js";
 
-/** What a kernel call needs. Tensors are bound by the names that the WGSL file gives them. */
-export interface Dispatch {
-  readonly params: Readonly<Record<string, number>>;
-  readonly tensors: Readonly<Record<string, Tensor>>;
-  /** Workgroups wanted; more than 65,535 are folded into a second dimension (see `foldGroups`). */
-  readonly groups: number;
-  readonly overrides?: Overrides;
-}
-
+export type { Dispatch, GpuCounts, GpuOptions } from "./options.js";
 export type { TensorData } from "./readback.js";
-
-export interface GpuOptions {
-  /** How to wait for the device; software adapters want a wait that leaves the cores to the driver. */
-  readonly wait?: <T>(promise: Promise<T>) => Promise<T>;
-  /** Bytes of buffers at most; default: what the device grants. */
-  readonly memoryLimit?: number;
-  /** Lanes of every subgroup, where the adapter has one size and the device the feature `subgroups`; else undefined. */
-  readonly subgroupSize?: number;
-}
-
-/** Counts since the device was opened. */
-export interface GpuCounts {
-  readonly dispatches: number;
-  readonly submits: number;
-  readonly pipelines: number;
-  readonly bindGroups: number;
-}
 
 const paramsBytes = 4096 * paramsWindow; // dispatches of one submit
 const storage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.copyDst;
 const writesPerSubmit = 64 << 20; // bytes
 const noOverrides: Overrides = {};
 
-interface Scope {
-  readonly owned: Set<Allocation>;
-}
+/** Allocations that go back to the pool at the scope's end. */
+type Scope = Set<Allocation>;
 
 /**
  * A device and what lives on it. Three lifetimes: model and session tensors (`keep`, `free`), step tensors (`empty`
@@ -52,6 +29,8 @@ interface Scope {
  * Recording is synchronous: one step is recorded at a time, and submitted in the order of the calls.
  */
 export class Gpu {
+  /** Set while a training step records its forward pass. */
+  tape?: Tape;
   readonly #cache: PipelineCache;
   readonly #params: GPUBuffer;
   readonly #paramsView = new DataView(new ArrayBuffer(paramsBytes));
@@ -59,6 +38,7 @@ export class Gpu {
   readonly #uploads: Pool;
   readonly #staging: Pool;
   readonly #scopes: Scope[] = [];
+  readonly #pins = new Pins();
   readonly #keptIds = new Set<number>();
   readonly #wait: NonNullable<GpuOptions["wait"]>;
   /** Lanes of every subgroup; undefined where kernels must do without subgroups. */
@@ -168,7 +148,7 @@ export class Gpu {
   empty(shape: readonly number[], dtype: DType = "f32"): Tensor {
     const bytes = byteCount(shape, dtype);
     const allocation = this.#activations.take(bytes);
-    this.#scope().owned.add(allocation);
+    this.#scope().add(allocation);
     return { shape, dtype, bytes, allocation };
   }
 
@@ -207,17 +187,17 @@ export class Gpu {
   /** Runs `body`; what it allocates goes back to the pool at its end, but for the tensors that it returns. */
   scope<T>(body: () => T): T {
     const parent = this.#scope();
-    const scope: Scope = { owned: new Set() };
+    const scope: Scope = new Set();
     this.#scopes.push(scope);
     try {
       const result = body();
       for (const { allocation } of tensorsIn(result)) {
-        if (scope.owned.delete(allocation)) parent.owned.add(allocation);
+        if (scope.delete(allocation)) parent.add(allocation);
       }
       return result;
     } finally {
       this.#scopes.pop();
-      for (const allocation of scope.owned) this.#activations.give(allocation);
+      for (const allocation of scope) this.#giveBack(allocation);
     }
   }
 
@@ -230,20 +210,20 @@ export class Gpu {
     layers: readonly T[],
     body: (x: Tensor, layer: T, index: number) => Tensor,
   ): Tensor {
-    const { owned } = this.#scope();
+    const owned = this.#scope();
     let x = input;
     for (const [i, layer] of layers.entries()) {
       const before = x;
       x = this.scope(() => body(before, layer, i));
       const passed = before === input || before.allocation === x.allocation;
-      if (!passed && owned.delete(before.allocation)) this.#activations.give(before.allocation);
+      if (!passed && owned.delete(before.allocation)) this.#giveBack(before.allocation);
     }
     return x;
   }
 
   /** Takes a tensor out of the running step, so that it lives until `release`. */
   hold(tensor: Tensor): Tensor {
-    if (!this.#scopes.some(({ owned }) => owned.delete(tensor.allocation))) {
+    if (!this.#scopes.some((scope) => scope.delete(tensor.allocation))) {
       throw new GpuError("hold: the tensor must have been made by this step's ops");
     }
     return tensor;
@@ -251,7 +231,25 @@ export class Gpu {
 
   /** Gives a held tensor back to the pool. */
   release(tensor: Tensor): void {
-    this.#activations.give(tensor.allocation);
+    this.#giveBack(tensor.allocation);
+  }
+
+  /** Keeps a step tensor beyond its scope, until `unpin` or the end of the step. Kept and uploaded ones stay anyway. */
+  pin(tensor: Tensor): void {
+    this.#pins.add(tensor.allocation);
+  }
+
+  /** Takes one pin away; the last one gives the tensor back to the pool if its scope has ended. */
+  unpin(tensor: Tensor): void {
+    if (this.#pins.drop(tensor.allocation)) this.#activations.give(tensor.allocation);
+  }
+
+  /** Fills a tensor with zeros at this point of the step. */
+  clear(tensor: Tensor): void {
+    this.#scope();
+    this.#endPass();
+    this.#encoder ??= this.device.createCommandEncoder();
+    this.#encoder.clearBuffer(tensor.allocation.buffer, 0, tensor.bytes);
   }
 
   /** Contents of a step tensor as they are at this point of the step; settles when the step has run. */
@@ -277,7 +275,7 @@ export class Gpu {
   async step(body: () => readonly Tensor[], program?: Program): Promise<TensorData[]> {
     if (this.#lost !== undefined) throw new GpuError(`the device is lost: ${this.#lost}`);
     if (this.#scopes.length > 0) throw new GpuError("a step cannot be opened inside a step");
-    const scope: Scope = { owned: new Set() };
+    const scope: Scope = new Set();
     this.#scopes.push(scope);
     this.device.pushErrorScope("validation");
     let results: Promise<TensorData>[] = [];
@@ -296,7 +294,7 @@ export class Gpu {
       failure ??= { error };
     } finally {
       this.#scopes.pop();
-      for (const allocation of scope.owned) this.#activations.give(allocation);
+      for (const allocation of [...scope, ...this.#pins.drain()]) this.#activations.give(allocation);
       for (const allocation of this.#uploaded) this.#uploads.give(allocation);
       this.#uploaded = [];
     }
@@ -340,6 +338,10 @@ export class Gpu {
     const scope = this.#scopes.at(-1);
     if (!scope) throw new GpuError("tensors are made and kernels run only inside a step");
     return scope;
+  }
+
+  #giveBack(allocation: Allocation): void {
+    if (!this.#pins.keeps(allocation)) this.#activations.give(allocation);
   }
 
   #refuseInProgram(what: string): void {

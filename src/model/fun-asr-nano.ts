@@ -1,8 +1,9 @@
 import type { Gpu } from "../gpu/device.js";
 import { ShapeError } from "../gpu/errors.js";
 import { type Segments, makeSegments } from "../gpu/segments.js";
+import type { Trainable } from "../gpu/tape.js";
 import type { Tensor } from "../gpu/tensor.js";
-import { copyRows, takeRows } from "../kernels/copy-rows/copy-rows.js";
+import { spliceRows, takeRows } from "../kernels/copy-rows/copy-rows.js";
 import { type Adaptor, adaptor, loadAdaptor } from "./adaptor.js";
 import { type ModelConfig, audioTokens } from "./config.js";
 import { loadWeights } from "./memory.js";
@@ -17,6 +18,8 @@ export interface FunAsrNano {
   readonly encoder: SanmEncoder;
   readonly adaptor: Adaptor;
   readonly llm: Qwen3;
+  /** Parameters that are trained, in the order of loading; a LoRA's come after them. */
+  readonly trainables: readonly Trainable[];
   /** Gives the weights' GPU memory back. */
   free(): void;
 }
@@ -28,13 +31,14 @@ export async function loadFunAsrNano(
   source: ParameterSource,
   options: LoadOptions = {},
 ): Promise<FunAsrNano> {
-  const parts = await loadWeights(gpu, config, source, options, (load) =>
-    all({
+  const parts = await loadWeights(gpu, config, source, options, async (load) => {
+    const loaded = await all({
       encoder: loadSanmEncoder(load, config.encoder),
       adaptor: loadAdaptor(load, config.adaptor),
       llm: loadQwen3(load, config.llm),
-    }),
-  );
+    });
+    return { ...loaded, trainables: load.trainables };
+  });
   return { config, ...parts };
 }
 
@@ -97,20 +101,20 @@ export function promptEmbeddings(
   prompts: readonly PromptTokens[],
   audio: Tensor,
 ): Tensor {
-  const pairs: number[] = [];
+  const pairs: [number, number][] = [];
   let row = 0;
   for (const { ids: tokens, audioOffset, audioLength } of prompts) {
-    for (let i = 0; i < audioLength; i++) pairs.push(pairs.length / 2, row + audioOffset + i);
+    for (let i = 0; i < audioLength; i++) pairs.push([pairs.length, row + audioOffset + i]);
     row += tokens.length;
   }
-  if (pairs.length / 2 !== audio.shape[0]) {
-    throw new ShapeError(`prompt: audio slots must hold ${audio.shape[0]} tokens, got ${pairs.length / 2}`);
+  if (pairs.length !== audio.shape[0]) {
+    throw new ShapeError(`prompt: audio slots must hold ${audio.shape[0]} tokens, got ${pairs.length}`);
   }
   const embeds = embedTokens(
     gpu,
     model.llm,
     prompts.flatMap(({ ids }) => [...ids]),
   );
-  copyRows(gpu, audio, gpu.upload(new Uint32Array(pairs), [pairs.length / 2, 2]), embeds);
+  spliceRows(gpu, audio, pairs, embeds);
   return embeds;
 }

@@ -19,6 +19,50 @@ export interface LlmRows {
   readonly longest: number;
 }
 
+/** Rows of a step that holds whole sequences, for which no cache is needed: each row sees its sequence up to itself. */
+export function wholeSequences(gpu: Gpu, config: LlmConfig, lengths: readonly number[]): LlmRows {
+  const placed: Placed = { positions: [], slots: [], ranges: [] };
+  for (const length of lengths) {
+    const start = placed.positions.length;
+    for (let i = 0; i < length; i++) place(placed, { start, position: i });
+  }
+  return uploadRows(gpu, config, placed, { runs: lengths, longest: Math.max(...lengths) });
+}
+
+interface Placed {
+  readonly positions: number[];
+  readonly slots: number[];
+  readonly ranges: number[];
+}
+
+/** Adds a row at a position of the sequence whose first cache row is `start`. */
+function place(
+  { positions, slots, ranges }: Placed,
+  { start, position }: { readonly start: number; readonly position: number },
+): void {
+  slots.push(positions.length, start + position);
+  ranges.push(start, start + position + 1);
+  positions.push(position);
+}
+
+function uploadRows(
+  gpu: Gpu,
+  { headDim, ropeTheta, ropeScaling }: LlmConfig,
+  { positions, slots, ranges }: Placed,
+  { runs, longest }: { readonly runs: readonly number[]; readonly longest: number },
+): LlmRows {
+  const count = positions.length;
+  const angles = ropeAngles(positions, headDim, ropeTheta, ropeScaling);
+  return {
+    count,
+    angles: gpu.upload(angles, [count, headDim / 2, 2]),
+    slots: gpu.upload(new Uint32Array(slots), [count, 2]),
+    ranges: gpu.upload(new Uint32Array(ranges), [count, 2]),
+    tiles: makeTiles(gpu, runs),
+    longest,
+  };
+}
+
 /** Keys and values of a batch of sequences, one region of rows a sequence, sized to the request. */
 export class KvCache {
   /** A layer each: [Σ capacity, kvHeads · headDim] f32 */
@@ -61,17 +105,9 @@ export class KvCache {
    * @throws GpuError  the cache is full
    */
   append(counts: readonly number[]): LlmRows {
-    const { angles, slots, ranges } = this.#place(counts, []);
-    const count = slots.length / 2;
     const runs = counts.filter((n) => n > 0);
-    return {
-      count,
-      angles: this.gpu.upload(angles, [count, this.config.headDim / 2, 2]),
-      slots: this.gpu.upload(slots, [count, 2]),
-      ranges: this.gpu.upload(ranges, [count, 2]),
-      tiles: makeTiles(this.gpu, runs),
-      longest: Math.max(...this.capacities),
-    };
+    const longest = Math.max(...this.capacities);
+    return uploadRows(this.gpu, this.config, this.#place(counts, []), { runs, longest });
   }
 
   /**
@@ -83,11 +119,12 @@ export class KvCache {
    */
   advance(ended: readonly boolean[] = []): LlmRows {
     const one = this.capacities.map(() => 1);
-    const { angles, slots, ranges } = this.#place(one, ended);
+    const { positions, slots, ranges } = this.#place(one, ended);
+    const { headDim, ropeTheta, ropeScaling } = this.config;
     const rows = (this.#single ??= this.#keepSingle());
-    this.gpu.write(rows.angles, angles);
-    this.gpu.write(rows.slots, slots);
-    this.gpu.write(rows.ranges, ranges);
+    this.gpu.write(rows.angles, ropeAngles(positions, headDim, ropeTheta, ropeScaling));
+    this.gpu.write(rows.slots, new Uint32Array(slots));
+    this.gpu.write(rows.ranges, new Uint32Array(ranges));
     return rows;
   }
 
@@ -115,18 +152,8 @@ export class KvCache {
     };
   }
 
-  #place(
-    counts: readonly number[],
-    ended: readonly boolean[],
-  ): {
-    readonly angles: Float32Array<ArrayBuffer>;
-    readonly slots: Uint32Array<ArrayBuffer>;
-    readonly ranges: Uint32Array<ArrayBuffer>;
-  } {
-    const count = counts.reduce((a, b) => a + b, 0);
-    const positions: number[] = [];
-    const slots = new Uint32Array(2 * count);
-    const ranges = new Uint32Array(2 * count);
+  #place(counts: readonly number[], ended: readonly boolean[]): Placed {
+    const placed: Placed = { positions: [], slots: [], ranges: [] };
     for (const [sequence, more] of counts.entries()) {
       const start = this.#starts[sequence];
       const length = this.#lengths[sequence] - (ended[sequence] ? more : 0);
@@ -135,15 +162,9 @@ export class KvCache {
           `KV cache: sequence ${sequence} holds ${this.capacities[sequence]} tokens, got ${length + more}`,
         );
       }
-      for (let i = 0; i < more; i++) {
-        const row = positions.length;
-        slots.set([row, start + length + i], 2 * row);
-        ranges.set([start, start + length + i + 1], 2 * row);
-        positions.push(length + i);
-      }
+      for (let i = 0; i < more; i++) place(placed, { start, position: length + i });
       this.#lengths[sequence] = length + more;
     }
-    const { headDim, ropeTheta, ropeScaling } = this.config;
-    return { angles: ropeAngles(positions, headDim, ropeTheta, ropeScaling), slots, ranges };
+    return placed;
   }
 }

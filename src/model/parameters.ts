@@ -2,6 +2,7 @@ import type { GgmlType } from "../checkpoint/container.js";
 import type { Dtype } from "../checkpoint/dtypes.js";
 import { CheckpointError, tensorField } from "../checkpoint/errors.js";
 import type { Gpu } from "../gpu/device.js";
+import { GpuError } from "../gpu/errors.js";
 import {
   type Matrix,
   type WeightFormat,
@@ -11,6 +12,7 @@ import {
   writeMatrix,
   writeScales,
 } from "../gpu/matrix.js";
+import type { Trainable } from "../gpu/tape.js";
 import { type Tensor, elementCount } from "../gpu/tensor.js";
 import { convertPiece, storedToFloat32, valuesPerUnit, weightFormat } from "./weight-pieces.js";
 
@@ -41,6 +43,8 @@ export interface ParameterSource {
 export interface LoadOptions {
   /** Storage of the weight matrices. Default: as they are in the file (see weightFormat). Norms, biases and FSMN taps are always f32. */
   readonly weights?: WeightFormat;
+  /** Parameters that will be trained: f32 whatever `weights` says, each with a gradient. */
+  readonly tune?: (name: string) => boolean;
   /** Called after each piece with the bytes of the files read so far. */
   readonly onProgress?: (bytesRead: number) => void;
 }
@@ -65,6 +69,7 @@ export class ParameterLoader {
   readonly #buffers = new ReadBuffers(readers, pieceBytes);
   #granted: Promise<void> | undefined;
   #freed = false;
+  readonly #trainables: Trainable[] = [];
   #read = 0;
 
   constructor(
@@ -79,6 +84,7 @@ export class ParameterLoader {
     const { dtype, shape, byteLength } = entry;
     const tensor = this.gpu.keep(shape, "f32");
     this.#tensors.push(tensor);
+    this.#train(name, tensor);
     await this.#piece(entry, 0, byteLength, (bytes) => {
       const values = storedToFloat32(bytes, dtype, this.source.name);
       this.gpu.write(tensor, values as Float32Array<ArrayBuffer>);
@@ -94,19 +100,23 @@ export class ParameterLoader {
 
   /**
    * Weight matrices of one width, one below the other: a product with them all is one with a single matrix.
-   * @returns  one matrix, or each by itself where they are not all stored alike (as in GGUF files of mixed types)
+   * @returns  one matrix, or each by itself where they are not all stored alike (as in GGUF files of mixed types), and where
+   *           something is trained: ops that read several at once have no gradient
    * @throws CheckpointError  one is missing or no matrix of floats
    */
   async stacked(names: readonly string[]): Promise<readonly Matrix[]> {
     const parts = names.map((name) => this.#matrixEntry(name));
     const [{ entry, format }] = parts;
-    const alike = parts.every((part) => part.format === format && part.entry.shape[1] === entry.shape[1]);
+    const alike =
+      !this.options.tune &&
+      parts.every((part) => part.format === format && part.entry.shape[1] === entry.shape[1]);
     const matrices: Matrix[] = [];
     for (const group of alike ? [parts] : parts.map((part) => [part])) {
       const rows = group.reduce((sum, part) => sum + part.entry.shape[0], 0);
       const matrix = keepMatrix(this.gpu, rows, group[0].entry.shape[1], group[0].format);
       this.#matrices.push(matrix);
       matrices.push(matrix);
+      if (group.length === 1) this.#trainMatrix(group[0].entry.name, matrix);
       let first = 0;
       const filled: Promise<void>[] = [];
       for (const part of group) {
@@ -125,6 +135,28 @@ export class ParameterLoader {
     for (const matrix of this.#matrices.splice(0)) freeMatrix(this.gpu, matrix);
   }
 
+  /** What `tune` asked for, by name: tensors arrive in any order. */
+  get trainables(): readonly Trainable[] {
+    return [...this.#trainables].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  #trainMatrix(name: string, { pieces, rows, columns }: Matrix): void {
+    if (this.options.tune?.(name) && pieces.length > 1) {
+      throw new GpuError(
+        `${name}: a trained matrix must fit one storage binding, got [${rows}, ${columns}] f32; leave it frozen`,
+      );
+    }
+    this.#train(name, pieces[0].tensor);
+  }
+
+  /** Gives a parameter that will be trained its gradient. */
+  #train(name: string, value: Tensor): void {
+    if (!this.options.tune?.(name)) return;
+    const gradient = this.gpu.keep(value.shape, "f32");
+    this.#tensors.push(gradient);
+    this.#trainables.push({ name, value, gradient });
+  }
+
   #entry(name: string): ParameterEntry {
     const entry = this.source.tensors.get(name);
     if (entry) return entry;
@@ -139,7 +171,8 @@ export class ParameterLoader {
   #matrixEntry(name: string): { readonly entry: ParameterEntry; readonly format: WeightFormat } {
     const entry = this.#entry(name);
     const { dtype, shape } = entry;
-    const format = weightFormat(dtype, shape[1], this.options.weights);
+    const wanted = this.options.tune?.(entry.name) ? "f32" : this.options.weights;
+    const format = weightFormat(dtype, shape[1], wanted);
     if (format && shape.length === 2) return { entry, format };
     throw new CheckpointError({
       file: this.source.name,

@@ -92,34 +92,53 @@ export function embedTokens(gpu: Gpu, w: Qwen3, ids: readonly number[]): Tensor 
   return embedding(gpu, gpu.upload(new Uint32Array(ids), [ids.length]), w.embedTokens);
 }
 
-/** Puts keys and values of the step's rows into the cache. h [S, D] → queries [S, heads · headDim] */
-function project(gpu: Gpu, w: Qwen3Layer, h: Tensor, { angles, slots }: LlmRows, cache: Cache): Tensor {
+/** What attention reads: the step's queries, and keys and values of all that they may see. */
+interface Projected {
+  readonly q: Tensor;
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
+/** h [S, D] → queries [S, heads · headDim]; keys and values join the cache, or stand alone where there is none. */
+function project(gpu: Gpu, w: Qwen3Layer, h: Tensor, rows: LlmRows, cache: Cache): Projected {
   const { qNorm, kNorm, qkvProj } = w;
-  const { keys, values } = cache;
-  const eps = cache.config.rmsNormEps;
+  const { kvHeads, headDim, rmsNormEps: eps } = cache.config;
+  const { angles, slots, count } = rows;
   if (qkvProj.length === 1) {
+    const keys = cache.keys ?? gpu.empty([count, kvHeads * headDim]);
+    const values = cache.values ?? gpu.empty([count, kvHeads * headDim]);
     const options = { qNorm, kNorm, eps, angles, slots, keys, values };
-    return qkNormRope(gpu, linear(gpu, h, qkvProj[0]), options);
+    return { q: qkNormRope(gpu, linear(gpu, h, qkvProj[0]), options), keys, values };
   }
+  const turn = (x: Tensor, norm: Tensor): Tensor => rope(gpu, rmsNorm(gpu, x, norm, eps), angles);
   const [q, k, v] = qkvProj.map((matrix) => linear(gpu, h, matrix));
-  copyRows(gpu, rope(gpu, rmsNorm(gpu, k, kNorm, eps), angles), slots, keys);
-  copyRows(gpu, v, slots, values);
-  return rope(gpu, rmsNorm(gpu, q, qNorm, eps), angles);
+  return {
+    q: turn(q, qNorm),
+    keys: cached(gpu, turn(k, kNorm), rows, cache.keys),
+    values: cached(gpu, v, rows, cache.values),
+  };
 }
 
 /** Causal grouped-query attention of the step's rows over their sequences' cache. h [S, D] → [S, heads · headDim] */
 function selfAttention(gpu: Gpu, w: Qwen3Layer, h: Tensor, rows: LlmRows, cache: Cache): Tensor {
   const { heads, kvHeads } = cache.config;
-  const q = project(gpu, w, h, rows, cache);
+  const { q, keys, values } = project(gpu, w, h, rows, cache);
   const { ranges, tiles, longest } = rows;
-  return attention(gpu, q, cache.keys, cache.values, { heads, kvHeads, ranges, tiles, longest });
+  return attention(gpu, q, keys, values, { heads, kvHeads, ranges, tiles, longest });
 }
 
-/** One layer's share of the KV cache. */
+/** The cache with the step's rows put in, or those rows alone where the step holds whole sequences. */
+function cached(gpu: Gpu, fresh: Tensor, rows: LlmRows, cache: Tensor | undefined): Tensor {
+  if (!cache) return fresh;
+  copyRows(gpu, fresh, rows.slots, cache);
+  return cache;
+}
+
+/** One layer's share of the KV cache; without one the step holds whole sequences. */
 interface Cache {
   readonly config: LlmConfig;
-  readonly keys: Tensor;
-  readonly values: Tensor;
+  readonly keys?: Tensor;
+  readonly values?: Tensor;
 }
 
 /** x [S, D] → [S, D] f32 */
@@ -134,7 +153,7 @@ function decoderLayer(gpu: Gpu, w: Qwen3Layer, x: Tensor, rows: LlmRows, cache: 
 
 /**
  * Embeddings of the step's rows → final hidden states; keys and values go into the cache.
- * @param embeds  [S, D] f32, the rows that `cache.append` placed
+ * @param embeds  [S, D] f32, the rows that `cache.append` placed, or those of `wholeSequences` where there is no cache
  * @returns       [S, D] f32, after the final norm
  * @source transformers Qwen3Model
  */
@@ -143,12 +162,12 @@ export function qwen3(
   w: Qwen3,
   embeds: Tensor,
   rows: LlmRows,
-  cache: KvCache,
+  cache: KvCache | undefined,
   tap: Tap = noTap,
 ): Tensor {
   tap("llm.inputs_embeds", embeds);
   const x = gpu.chain(embeds, w.layers, (input, layer, i) => {
-    const part = { config: w.config, keys: cache.keys[i], values: cache.values[i] };
+    const part = { config: w.config, keys: cache?.keys[i], values: cache?.values[i] };
     const output = decoderLayer(gpu, layer, input, rows, part);
     tap(`llm.layers.${i}`, output);
     return output;

@@ -20,7 +20,7 @@ export const starts = [
 export type Start = (typeof starts)[number];
 
 /** What a bundle runs. */
-export const kinds = ["frontend", "encoder", "adaptor", "llm", "model"] as const;
+export const kinds = ["frontend", "encoder", "adaptor", "llm", "model", "train"] as const;
 export type Kind = (typeof kinds)[number];
 
 /** An open golden bundle: one case of inputs and expected stages. Format: golden/README.md. */
@@ -68,6 +68,7 @@ export function metadataCount(bundle: Bundle, key: string, otherwise: number): n
 /** Tensors that a run reads rather than computes, where it begins at this stage. */
 function isInput(name: string, start: Start): boolean {
   if (name.startsWith("f64.") || name.startsWith("weights.")) return true;
+  if (name.startsWith("input.answer")) return true;
   if (name === start || name.endsWith("segments") || name === "input.token_ids") return true;
   return name === "input.waveform" && start === "input.source";
 }

@@ -20,6 +20,8 @@ export interface StageResult {
 
 /** The most that our error may be, in units of PyTorch's own. */
 export const stageBound = 1.5;
+/** The same for what training makes: gradients, the weights after some steps, the losses on the way. */
+export const trainingBound = 3;
 /** The most that the median stage's ratio may be. */
 export const medianBound = 1.0;
 /** PyTorch errors below this count as this. */
@@ -33,8 +35,11 @@ export interface Difference {
   readonly cosine: number;
 }
 
-/** Relative RMS error, largest absolute error and cosine of two arrays of equal length; NaN in either gives NaN. */
-export function difference(got: ArrayLike<number>, want: ArrayLike<number>): Difference {
+/**
+ * Relative RMS error, largest absolute error and cosine of two arrays of equal length; NaN in either gives NaN.
+ * @param floor  RMS that the error is measured against at least
+ */
+export function difference(got: ArrayLike<number>, want: ArrayLike<number>, floor = 0): Difference {
   let squares = 0;
   let wantNorm = 0;
   let gotNorm = 0;
@@ -50,7 +55,7 @@ export function difference(got: ArrayLike<number>, want: ArrayLike<number>): Dif
   }
   const exact = squares === 0;
   return {
-    error: exact ? 0 : Math.sqrt(squares / wantNorm),
+    error: exact ? 0 : Math.sqrt(squares / Math.max(wantNorm, floor * floor * want.length)),
     maxAbs,
     cosine: exact ? 1 : dot / Math.sqrt(wantNorm * gotNorm),
   };
@@ -79,19 +84,31 @@ function stageProblem(
   return ours === undefined ? undefined : `got ${ours}`;
 }
 
+function boundOf(stage: string): number {
+  return /^(grad\.|final\.|losses$|norms$)/.test(stage) ? trainingBound : stageBound;
+}
+
+export interface CompareOptions {
+  /** RMS that the errors are measured against at least. Default: 0. */
+  readonly floor?: number;
+  /** PyTorch errors below this count as this. Default: errorFloor, the least. */
+  readonly leastTorchError?: number;
+}
+
 /** Verdict on a float stage. Where a value is not finite or the golden is damaged there is a problem, and the ratio is NaN. */
 export function compareStage(
   where: Pick<StageResult, "bundle" | "stage" | "shape">,
   got: ArrayLike<number>,
   torch: ArrayLike<number>,
   f64: ArrayLike<number>,
+  { floor = 0, leastTorchError = 0 }: CompareOptions = {},
 ): StageResult {
-  const ours = difference(got, f64);
-  const torchError = difference(torch, f64).error;
+  const ours = difference(got, f64, floor);
+  const torchError = difference(torch, f64, floor).error;
   const problem = stageProblem(got, torch, f64, torchError);
   if (problem !== undefined) return { ...where, ...ours, torchError, ratio: NaN, ok: false, problem };
-  const ratio = ours.error / Math.max(torchError, errorFloor);
-  return { ...where, ...ours, torchError, ratio, ok: ratio <= stageBound };
+  const ratio = ours.error / Math.max(torchError, errorFloor, leastTorchError);
+  return { ...where, ...ours, torchError, ratio, ok: ratio <= boundOf(where.stage) };
 }
 
 /** Verdict on a stage of token ids: every one must be equal. */

@@ -34,6 +34,7 @@ import {
   readLengths,
   refuse,
 } from "./bundle.js";
+import { runTrain } from "./train.js";
 
 /** Stages that a run computed. Ids are in `ids`, everything else in `floats`. */
 export interface Computed {
@@ -101,6 +102,10 @@ export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = 
   if (kind === "frontend") return recorder.computed;
   const config = bundleConfig(bundle);
   const parameters = options.parameters ?? bundleParameters(bundle, config);
+  if (kind === "train") {
+    await runTrain(gpu, bundle, config, parameters, recorder.computed.floats, options.weights);
+    return recorder.computed;
+  }
   const load = new ParameterLoader(gpu, parameters, { weights: options.weights });
   try {
     switch (kind) {

@@ -2,7 +2,7 @@ import { isGgmlType } from "../checkpoint/container.js";
 import { type SafetensorsFile, findTensor, readFloat32, readTensor } from "../checkpoint/safetensors.js";
 import type { Gpu } from "../gpu/device.js";
 import { type Bundle, readIds } from "./bundle.js";
-import { type StageResult, compareIds, compareStage, failedStage, unjudged } from "./compare.js";
+import { type StageResult, compareIds, compareStage, difference, failedStage, unjudged } from "./compare.js";
 import { type Computed, type RunOptions, runBundle } from "./run.js";
 
 /** Order in which the pipeline makes stages, so that the first failure in a table is the first divergence. */
@@ -15,7 +15,7 @@ const order = [
   "encoder.norm",
 ]
   .concat(["encoder.tp_layers", "encoder.output", "adaptor.projector", "adaptor.blocks"])
-  .concat(["llm.inputs_embeds", "llm.layers", "llm.norm", "logits", "generated_ids"]);
+  .concat(["llm.inputs_embeds", "llm.layers", "llm.norm", "logits", "generated_ids", "loss", "grad"]);
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, i) => size === b[i]);
@@ -44,8 +44,9 @@ export async function verifyBundle(
   const stages = [...bundle.stages].sort((a, b) => place(a) - place(b));
   const rounded = isRounded(options);
   const results: StageResult[] = [];
+  const scale = await gradientScale(bundle);
   for (const stage of stages) {
-    const result = await verifyStage(bundle, stage, computed);
+    const result = await verifyStage(bundle, stage, computed, scale);
     const measured = result.problem === undefined || isIdsApart(result);
     results.push(rounded && measured ? unjudged(result) : result);
   }
@@ -63,7 +64,45 @@ function isRounded({ weights, parameters }: RunOptions): boolean {
   return [...(parameters?.tensors.values() ?? [])].some(({ dtype }) => isGgmlType(dtype));
 }
 
-async function verifyStage(bundle: Bundle, stage: string, computed: Computed): Promise<StageResult> {
+/** What the errors of a bundle's gradients are measured by. */
+interface GradientScale {
+  /** RMS that a gradient's error is measured against at least: a hundredth of that of all gradients together. */
+  readonly floor: number;
+  /** PyTorch's largest error of a gradient that is zero by symmetry (softmax does not see k_proj's bias): rounding alone. */
+  readonly noise: number;
+  /** The gradients that are. */
+  readonly zeros: ReadonlySet<string>;
+}
+
+async function gradientScale({ file, stages }: Bundle): Promise<GradientScale> {
+  const sizes = new Map<string, number>();
+  let squares = 0;
+  let count = 0;
+  for (const stage of stages.filter((name) => name.startsWith("grad.") && file.tensors.has(`f64.${name}`))) {
+    const values = await readFloat64(file, `f64.${stage}`);
+    const sum = values.reduce((total, value) => total + value * value, 0);
+    sizes.set(stage, Math.sqrt(sum / values.length));
+    squares += sum;
+    count += values.length;
+  }
+  const whole = Math.sqrt(squares / Math.max(count, 1));
+  const zeros = new Set([...sizes].filter(([, size]) => size < 1e-9 * whole).map(([stage]) => stage));
+  const floor = 1e-2 * whole;
+  let noise = 0;
+  for (const stage of zeros) {
+    const torch = await readFloat32(file, stage);
+    const f64 = await readFloat64(file, `f64.${stage}`);
+    noise = Math.max(noise, difference(torch, f64, floor).error);
+  }
+  return { floor, noise, zeros };
+}
+
+async function verifyStage(
+  bundle: Bundle,
+  stage: string,
+  computed: Computed,
+  { floor, noise, zeros }: GradientScale,
+): Promise<StageResult> {
   const { file } = bundle;
   const { shape, dtype } = findTensor(file, stage);
   const where = { bundle: bundle.name, stage, shape };
@@ -89,5 +128,6 @@ async function verifyStage(bundle: Bundle, stage: string, computed: Computed): P
     ours.data,
     await readFloat32(file, stage),
     await readFloat64(file, `f64.${stage}`),
+    stage.startsWith("grad.") ? { floor, leastTorchError: zeros.has(stage) ? noise : 0 } : {},
   );
 }

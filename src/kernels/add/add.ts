@@ -21,5 +21,15 @@ export function add(gpu: Gpu, a: Tensor, b: Tensor): Tensor {
     groups: Math.ceil(count / threads),
     overrides: { WG: threads },
   });
+  const { tape } = gpu;
+  tape?.record({
+    output: y,
+    inputs: [a, b],
+    saved: [],
+    backward: (dy) => {
+      tape.add(a, dy);
+      tape.add(b, dy);
+    },
+  });
   return y;
 }

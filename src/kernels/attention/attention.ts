@@ -3,6 +3,7 @@ import { ShapeError } from "../../gpu/errors.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import type { Tiles } from "../../gpu/segments.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { attentionBackward } from "./attention-backward.js";
 
 const tiled = loadKernel("attention/attention");
 const perRow = loadKernel("attention/attention-row");
@@ -62,6 +63,18 @@ export function attention(gpu: Gpu, q: Tensor, k: Tensor, v: Tensor, options: At
     params: { ...sizes, tiles: count, slices },
     tensors: { q, k, v, ranges, tiles: tiles.table, y },
     groups: count * heads * slices,
+  });
+  const { tape } = gpu;
+  tape?.record({
+    output: y,
+    inputs: [q, k, v],
+    saved: [q, k, v, y, ranges, tiles.table],
+    backward: (dy) => {
+      const { dq, dk, dv } = attentionBackward(gpu, dy, { q, k, v, out: y }, options);
+      tape.add(q, dq);
+      tape.add(k, dk);
+      tape.add(v, dv);
+    },
   });
   return y;
 }

@@ -17,3 +17,23 @@ export function copyRowsRef(
   }
   return y;
 }
+
+/**
+ * Gradient of copyRowsRef with respect to the source: dx[row] = Σ of dy[target] over the pairs (row, target).
+ * @param dy     [target rows, width]
+ * @param pairs  source row and target row; target rows differ
+ * @param rows   rows of the source
+ * @returns      [rows, width] f64
+ */
+export function copyRowsBackwardRef(
+  dy: ArrayLike<number>,
+  pairs: readonly (readonly [number, number])[],
+  rows: number,
+  width: number,
+): Float64Array {
+  const dx = new Float64Array(rows * width);
+  for (const [row, target] of pairs) {
+    for (let c = 0; c < width; c++) dx[row * width + c] += dy[target * width + c];
+  }
+  return dx;
+}

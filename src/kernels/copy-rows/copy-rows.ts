@@ -1,6 +1,7 @@
 import type { Gpu } from "../../gpu/device.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { copyRowsBackward, takeRowsBackward } from "./copy-rows-backward.js";
 
 const kernel = loadKernel("copy-rows/copy-rows");
 const threads = 64;
@@ -39,5 +40,32 @@ export function takeRows(gpu: Gpu, x: Tensor, indices: readonly number[]): Tenso
   const pairs = gpu.upload(new Uint32Array(indices.flatMap((row, i) => [row, i])), [indices.length, 2]);
   const y = gpu.empty([indices.length, width]);
   copyRows(gpu, x, pairs, y);
+  const { tape } = gpu;
+  tape?.record({
+    output: y,
+    inputs: [x],
+    saved: [],
+    backward: (dy) => tape.add(x, takeRowsBackward(gpu, dy, indices, x.shape[0])),
+  });
   return y;
+}
+
+/**
+ * `copyRows` that a gradient passes: it flows to `source`, not to what stood in the rows of `into` before.
+ * @param pairs  source row and target row
+ */
+export function spliceRows(
+  gpu: Gpu,
+  source: Tensor,
+  pairs: readonly (readonly [number, number])[],
+  into: Tensor,
+): void {
+  copyRows(gpu, source, gpu.upload(new Uint32Array(pairs.flat()), [pairs.length, 2]), into);
+  const { tape } = gpu;
+  tape?.record({
+    output: into,
+    inputs: [source],
+    saved: [],
+    backward: (dy) => tape.add(source, copyRowsBackward(gpu, dy, pairs, source.shape[0])),
+  });
 }

@@ -1,6 +1,7 @@
 import type { Gpu } from "../../gpu/device.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { fsmnBackward } from "./fsmn-backward.js";
 
 const kernel = loadKernel("fsmn/fsmn");
 const threads = 64;
@@ -26,6 +27,17 @@ export function fsmn(gpu: Gpu, v: Tensor, w: Tensor, ranges: Tensor): Tensor {
     tensors: { v, w, ranges, y },
     groups: Math.ceil((rows * width) / threads),
     overrides: { WG: threads },
+  });
+  const { tape } = gpu;
+  tape?.record({
+    output: y,
+    inputs: [v, w],
+    saved: [v, ranges],
+    backward: (dy) => {
+      const { dx, dWeight } = fsmnBackward(gpu, dy, v, w, ranges, { weightGrad: tape.wants(w) });
+      tape.add(v, dx);
+      tape.add(w, dWeight);
+    },
   });
   return y;
 }

@@ -1,6 +1,7 @@
 import type { Gpu } from "../../gpu/device.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { layerNormBackward } from "./layer-norm-backward.js";
 
 const kernel = loadKernel("layer-norm/layer-norm");
 
@@ -18,5 +19,18 @@ export function layerNorm(gpu: Gpu, x: Tensor, gamma: Tensor, beta: Tensor, eps 
   expectShape("layerNorm", { gamma, beta }, [width]);
   const y = gpu.empty(x.shape);
   gpu.run(kernel, { params: { rows, width, eps }, tensors: { x, gamma, beta, y }, groups: rows });
+  const { tape } = gpu;
+  tape?.record({
+    output: y,
+    inputs: [x, gamma, beta],
+    saved: [x],
+    backward: (dy) => {
+      const weightGrad = tape.wants(gamma) || tape.wants(beta);
+      const { dx, dWeight, dBias } = layerNormBackward(gpu, dy, x, gamma, eps, { weightGrad });
+      tape.add(x, dx);
+      tape.add(gamma, dWeight);
+      tape.add(beta, dBias);
+    },
+  });
   return y;
 }

@@ -1,8 +1,11 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { type Matrix, weightCode } from "../../gpu/matrix.js";
+import { type LowRank, type Matrix, weightCode } from "../../gpu/matrix.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { add } from "../add/add.js";
+import { dropout, scale } from "../scale/scale.js";
 import { linearKernel, subgroupBlock } from "./family.js";
+import { recordLinear } from "./linear-backward.js";
 
 export interface LinearOptions {
   /** [N] f32 */
@@ -13,11 +16,11 @@ export interface LinearOptions {
 const activations = { none: 0, relu: 1, silu: 2 };
 
 /**
- * y = act(x · wᵀ + bias). An element's sum order depends on K alone.
+ * y = act(x · wᵀ + bias), plus the matrix's low-rank addition if it has one. An element's sum order depends on K alone.
  * @param x  [M, K] f32, K a multiple of 4
  * @param w  [N, K] in any storage format, in one piece or several
  * @returns  [M, N] f32
- * @throws ShapeError  K differs or is no multiple of 4, or the bias is not [N]
+ * @throws ShapeError  K differs or is no multiple of 4, the bias is not [N], a low-rank addition meets an activation
  * @source torch.nn.functional.linear
  */
 export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = {}): Tensor {
@@ -27,6 +30,8 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
   expectShape("linear", { bias }, [w.rows]);
   if (width !== w.columns) throw new ShapeError(`linear: w must have ${width} columns, got ${w.columns}`);
   if (width % 4 !== 0) throw new ShapeError(`linear: x must have a multiple of 4 columns, got ${width}`);
+  if (w.lora && activation !== "none")
+    throw new ShapeError(`linear: a matrix with a low-rank addition takes no activation, got ${activation}`);
   const y = gpu.empty([rows, w.rows]);
   const { kernel, family, ...tile } = linearKernel(gpu, rows, width);
   const shared = { WEIGHT: weightCode(w.format), ACTIVATION: activations[activation] };
@@ -50,5 +55,17 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
       });
     }
   }
-  return y;
+  recordLinear(gpu, { x, w, bias, y, activation });
+  return w.lora ? add(gpu, y, lowRank(gpu, x, w.lora)) : y;
+}
+
+/** scale · dropout(x) · aᵀ · bᵀ; x [M, K] → [M, N]. @source peft LoraLayer */
+function lowRank(
+  gpu: Gpu,
+  x: Tensor,
+  { a, b, scale: factor, dropout: probability, stream }: LowRank,
+): Tensor {
+  const { tape } = gpu;
+  const input = tape && probability > 0 ? dropout(gpu, x, probability, tape.seed + stream) : x;
+  return linear(gpu, scale(gpu, linear(gpu, input, a), factor), b);
 }

@@ -2,6 +2,7 @@ import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix } from "../../gpu/tensor.js";
+import { rmsNormBackward } from "./rms-norm-backward.js";
 
 const kernel = loadKernel("rms-norm/rms-norm");
 
@@ -23,5 +24,16 @@ export function rmsNorm(gpu: Gpu, x: Tensor, gamma: Tensor, eps = 1e-6): Tensor 
   const rows = elementCount(x.shape) / width;
   const y = gpu.empty(x.shape);
   gpu.run(kernel, { params: { rows, width, eps }, tensors: { x, gamma, y }, groups: rows });
+  const { tape } = gpu;
+  tape?.record({
+    output: y,
+    inputs: [x, gamma],
+    saved: [x],
+    backward: (dy) => {
+      const { dx, dWeight } = rmsNormBackward(gpu, dy, x, gamma, eps, { weightGrad: tape.wants(gamma) });
+      tape.add(x, dx);
+      tape.add(gamma, dWeight);
+    },
+  });
   return y;
 }

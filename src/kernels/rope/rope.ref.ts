@@ -26,3 +26,19 @@ export function ropeRef(
   }
   return y;
 }
+
+/**
+ * Gradient of ropeRef: every pair turned back by its angle.
+ * @param dy         [rows, heads · headDim]
+ * @param positions  [rows]
+ * @returns          [rows, heads · headDim] f64
+ */
+export function ropeBackwardRef(
+  dy: ArrayLike<number>,
+  positions: readonly number[],
+  headDim: number,
+  theta: number,
+): Float64Array {
+  const opposite = positions.map((position) => -position);
+  return ropeRef(dy, opposite, headDim, theta);
+}

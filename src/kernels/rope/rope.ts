@@ -35,6 +35,25 @@ export function ropeAngles(
   return angles;
 }
 
+function turn(gpu: Gpu, op: string, x: Tensor, angles: Tensor, inverse: boolean): Tensor {
+  const [rows, width] = expectMatrix(op, { x });
+  const half = elementCount(angles.shape) / rows / 2;
+  expectShape(op, { angles }, [rows, half, 2]);
+  if (width % (2 * half) !== 0) {
+    throw new ShapeError(`${op}: x must have whole heads of ${2 * half} columns, got ${width}`);
+  }
+  expectDType(op, { x, angles }, "f32");
+  const y = gpu.empty(x.shape);
+  const heads = width / (2 * half);
+  gpu.run(kernel, {
+    params: { rows, heads, half },
+    tensors: { x, angles, y },
+    groups: Math.ceil((rows * heads * half) / threads),
+    overrides: { WG: threads, INVERSE: inverse },
+  });
+  return y;
+}
+
 /**
  * Rotary position embedding, rotate-half form.
  * @param x       [rows, heads · headDim] f32
@@ -43,20 +62,24 @@ export function ropeAngles(
  * @source transformers apply_rotary_pos_emb
  */
 export function rope(gpu: Gpu, x: Tensor, angles: Tensor): Tensor {
-  const [rows, width] = expectMatrix("rope", { x });
-  const half = elementCount(angles.shape) / rows / 2;
-  expectShape("rope", { angles }, [rows, half, 2]);
-  if (width % (2 * half) !== 0) {
-    throw new ShapeError(`rope: x must have whole heads of ${2 * half} columns, got ${width}`);
-  }
-  expectDType("rope", { x, angles }, "f32");
-  const y = gpu.empty(x.shape);
-  const heads = width / (2 * half);
-  gpu.run(kernel, {
-    params: { rows, heads, half },
-    tensors: { x, angles, y },
-    groups: Math.ceil((rows * heads * half) / threads),
-    overrides: { WG: threads },
+  const y = turn(gpu, "rope", x, angles, false);
+  const { tape } = gpu;
+  tape?.record({
+    output: y,
+    inputs: [x],
+    saved: [angles],
+    backward: (dy) => tape.add(x, ropeBackward(gpu, dy, angles)),
   });
   return y;
+}
+
+/**
+ * Gradient of `rope` with respect to its input: the turn by the opposite angles.
+ * @param dy      [rows, heads · headDim] f32
+ * @param angles  [rows, headDim / 2, 2] f32, those of the forward op
+ * @returns       [rows, heads · headDim] f32
+ * @source torch.autograd of transformers apply_rotary_pos_emb
+ */
+export function ropeBackward(gpu: Gpu, dy: Tensor, angles: Tensor): Tensor {
+  return turn(gpu, "ropeBackward", dy, angles, true);
 }

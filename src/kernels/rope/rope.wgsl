@@ -1,6 +1,8 @@
 // y[r, h] = x[r, h] * cos + rotate_half(x[r, h]) * sin, rotate_half(a, b) = (-b, a).      transformers apply_rotary_pos_emb
 // One thread per pair (i, i + half). The angles come from the CPU, computed in double precision.
+// The gradient is the turn by the opposite angle: torch.autograd of it is the same kernel with INVERSE.
 override WG: u32 = 64u; // threads per workgroup
+override INVERSE: bool = false;
 struct Params { rows: u32, heads: u32, half: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;         // [rows, heads, 2 * half]
@@ -15,7 +17,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let i = id % p.half;
   let head = id / p.half; // row and head
   let at = head * 2u * p.half + i;
-  let angle = angles[(head / p.heads) * p.half + i];
+  var angle = angles[(head / p.heads) * p.half + i];
+  if (INVERSE) { angle.y = -angle.y; }
   let a = x[at];
   let b = x[at + p.half];
   y[at] = a * angle.x - b * angle.y;

@@ -1,6 +1,7 @@
 import type { Gpu } from "../../gpu/device.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectShape } from "../../gpu/tensor.js";
+import { swigluBackward } from "./swiglu-backward.js";
 
 const kernel = loadKernel("swiglu/swiglu");
 const threads = 64;
@@ -21,6 +22,17 @@ export function swiglu(gpu: Gpu, gate: Tensor, up: Tensor): Tensor {
     tensors: { gate, up, y },
     groups: Math.ceil(count / threads),
     overrides: { WG: threads },
+  });
+  const { tape } = gpu;
+  tape?.record({
+    output: y,
+    inputs: [gate, up],
+    saved: [gate, up],
+    backward: (dy) => {
+      const { dGate, dUp } = swigluBackward(gpu, dy, gate, up);
+      tape.add(gate, dGate);
+      tape.add(up, dUp);
+    },
   });
   return y;
 }

@@ -1,0 +1,146 @@
+import { openCheckpoint } from "../checkpoint/checkpoint.js";
+import type { Gpu } from "../gpu/device.js";
+import { keepMatrix, freeMatrix } from "../gpu/matrix.js";
+import { add } from "../kernels/add/add.js";
+import { linear } from "../kernels/linear/linear.js";
+import type { ModelConfig } from "../model/config.js";
+import { openDevice } from "../node/device.js";
+import { modelFiles } from "../node/model-files.js";
+import {
+  type DeviceSpeed,
+  type PlanOptions,
+  efficiency,
+  hourOfAudio,
+  hourSeconds,
+  hourWork,
+  presets,
+  trainedParameters,
+  trainingMemory,
+  typicalBatch,
+} from "../train/plan.js";
+import { qwen3Sizes, sizeConfig } from "../train/plan-sizes.js";
+import { findModel } from "./model.js";
+import { bytes, count, note, print, printJson, table } from "./output.js";
+import type { TrainCliOptions } from "./train-options.js";
+
+/** Prints memory by part and the time of an hour of audio, for a model or for each Qwen3 size. Loads no weights. */
+export async function printPlan(options: TrainCliOptions): Promise<void> {
+  const { tune, weights = "bf16", loraRank: rank } = options;
+  const plan: PlanOptions = {
+    ...{ tune, weights, batch: typicalBatch(options.batchTokens) },
+    ...(rank === undefined ? {} : { rank }),
+  };
+  const configs = await plannedConfigs(options.model);
+  const { gpu, adapter } = await openDevice();
+  let devices: readonly DeviceSpeed[];
+  try {
+    devices = [{ name: adapter.description || adapter.device, ...(await measure(gpu)) }, ...presets];
+  } finally {
+    gpu.destroy();
+  }
+  const results = configs.map(([llm, config]) => planOf(llm, config, plan, devices));
+  if (options.json) {
+    for (const result of results) printJson(result);
+    return;
+  }
+  print(
+    `memory: tune ${tune.join(", ")}; frozen weights ${weights}; ${count(options.batchTokens)} tokens a micro-batch`,
+  );
+  print(memoryTable(results));
+  print("");
+  print("time of an hour of audio: first epoch / later ones, whose encoder outputs are on disk");
+  print(timeTable(results, devices));
+  const { clipSeconds, answerRate, promptTokens } = hourOfAudio;
+  note(
+    `counted for clips of ${clipSeconds} s, answers of ${answerRate} tokens a second, prompts of ${promptTokens} tokens; this adapter as measured now, the others at ${(100 * efficiency.flops).toFixed(0)} % of their f32 peak and ${100 * efficiency.bandwidth} % of their bandwidth`,
+  );
+}
+
+async function plannedConfigs(model: string | undefined): Promise<[string, ModelConfig][]> {
+  if (model === undefined) return qwen3Sizes.map((size) => [`Qwen3-${size}`, sizeConfig(size)]);
+  const checkpoint = await openCheckpoint(modelFiles(await findModel(model)));
+  await checkpoint.close();
+  return [[model, checkpoint.config]];
+}
+
+interface PlanResult {
+  readonly llm: string;
+  readonly trainedParameters: number;
+  readonly memory: ReturnType<typeof trainingMemory>;
+  readonly seconds: readonly { readonly device: string; readonly first: number; readonly later: number }[];
+}
+
+function planOf(
+  llm: string,
+  config: ModelConfig,
+  plan: PlanOptions,
+  devices: readonly DeviceSpeed[],
+): PlanResult {
+  const work = hourWork(config, plan);
+  return {
+    llm,
+    trainedParameters: trainedParameters(config, plan.tune, plan.rank),
+    memory: trainingMemory(config, plan),
+    seconds: devices.map((device) => ({ device: device.name, ...hourSeconds(work, device) })),
+  };
+}
+
+function memoryTable(results: readonly PlanResult[]): string {
+  const head = [
+    "llm",
+    "trained",
+    "frozen weights",
+    "training state",
+    "activations",
+    "scores",
+    "working",
+    "total",
+  ];
+  const rows = results.map(({ llm, trainedParameters: trained, memory: m }) => [
+    llm,
+    count(trained),
+    ...[m.frozenWeights, m.trained, m.activations, m.scores, m.working, m.total].map(bytes),
+  ]);
+  return table([head, ...rows], [1, 2, 3, 4, 5, 6, 7]);
+}
+
+function timeTable(results: readonly PlanResult[], devices: readonly DeviceSpeed[]): string {
+  const head = ["llm", ...devices.map(({ name }) => name.split(":")[0])];
+  const rows = results.map(({ llm, seconds }) => [
+    llm,
+    ...seconds.map(({ first, later }) => `${duration(first)} / ${duration(later)}`),
+  ]);
+  return table([head, ...rows]);
+}
+
+function duration(seconds: number): string {
+  if (seconds < 120) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  if (seconds < 7200) return `${(seconds / 60).toFixed(0)} min`;
+  return `${(seconds / 3600).toFixed(seconds < 36_000 ? 1 : 0)} h`;
+}
+
+/** What this adapter's kernels reach: `linear` of [512, 1024] by [1024, 1024], `add` of 4 M values. */
+async function measure(gpu: Gpu): Promise<{ flops: number; bandwidth: number }> {
+  const [rows, width] = [512, 1024];
+  const length = 1 << 22;
+  const w = keepMatrix(gpu, width, width, "bf16");
+  const [x, a] = [gpu.keep([rows, width], "f32"), gpu.keep([length], "f32")];
+  const fastest = async (op: () => unknown): Promise<number> => {
+    let best = Infinity;
+    for (let i = 0; i < 4; i++) {
+      const start = performance.now();
+      await gpu.step(() => (op(), []));
+      await gpu.finish();
+      best = Math.min(best, (performance.now() - start) / 1000);
+    }
+    return best;
+  };
+  try {
+    const flops = (2 * rows * width * width) / (await fastest(() => linear(gpu, x, w)));
+    const bandwidth = (12 * length) / (await fastest(() => add(gpu, a, a)));
+    return { flops, bandwidth };
+  } finally {
+    freeMatrix(gpu, w);
+    for (const tensor of [x, a]) gpu.free(tensor);
+  }
+}

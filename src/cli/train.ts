@@ -1,0 +1,130 @@
+import { existsSync } from "node:fs";
+import { Command } from "commander";
+import { type Utterance, readUtterances } from "../data/utterances.js";
+import { openDevice } from "../node/device.js";
+import { modelFiles } from "../node/model-files.js";
+import { TrainError } from "../train/errors.js";
+import { writeReport, writeTrained } from "../train/finish.js";
+import { train } from "../train/loop.js";
+import { checkOptions } from "../train/options.js";
+import { type DataFile, openSession, runFiles } from "../train/session.js";
+import { findModel, warnOfOtherEncoder } from "./model.js";
+import { note, print, printJson, progressBar } from "./output.js";
+import { type TrainCliOptions, addTrainOptions, loraOptions, trainOptions } from "./train-options.js";
+import { printPlan } from "./train-plan.js";
+import { trainDisplay } from "./train-progress.js";
+
+export function trainCommand(): Command {
+  const command = new Command("train").description(
+    "train a checkpoint's adaptor, a LoRA on its LLM, or its encoder",
+  );
+  return addTrainOptions(command).action(async (options: TrainCliOptions) => {
+    if (options.report !== undefined) {
+      const report = await writeReport(options.report);
+      if (options.json) printJson({ report });
+      else print(report);
+    } else if (options.plan) {
+      await printPlan(options);
+    } else {
+      const needed = options.export ? (["model", "out"] as const) : (["model", "data", "out"] as const);
+      const missing = needed.find((name) => options[name] === undefined);
+      if (missing) command.error(`error: required option '--${missing}' not specified`, { exitCode: 2 });
+      const { model = "", out = "" } = options;
+      if (options.export) await finish(model, out, options);
+      else await run(model, out, options);
+    }
+  });
+}
+
+async function run(model: string, out: string, options: TrainCliOptions): Promise<void> {
+  const settings = trainOptions(options);
+  checkOptions(settings);
+  const { last } = runFiles(out);
+  if (existsSync(last) && !options.resume)
+    throw new TrainError(`${out}: expected a new directory, got a run; --resume goes on with it`);
+  const data = await readData(options.data!, options);
+  const validation =
+    options.validation === undefined ? undefined : await readData(options.validation, options);
+  const path = await findModel(model);
+  await warnOfOtherEncoder(path);
+  const { gpu, adapter } = await openDevice();
+  note(`device: ${adapter.device} ${adapter.description}`);
+  const bars = { loading: lazyBar("loading"), preparing: lazyBar("preparing clips") };
+  const display = trainDisplay();
+  try {
+    const session = await openSession(gpu, {
+      ...{ model: modelFiles(path), data, validation, out, options: settings },
+      ...{ tune: options.tune, lora: loraOptions(options), cache: options.cache, weights: options.weights },
+      skipBad: options.skipBad === true,
+      onBad: (message) => note(message),
+      onLoad: bars.loading.update,
+      onPrepare: bars.preparing.update,
+    });
+    for (const bar of Object.values(bars)) bar.stop();
+    await train(session.run, options.resume === true, {
+      onStart: (done, total) => display.start(done, total),
+      onStep: (metrics) => display.step(metrics),
+      onValidation: (metrics) => display.validation(metrics),
+      onAlarm: (message) => display.alarm(message),
+    });
+    display.stop();
+    session.free();
+  } finally {
+    for (const bar of Object.values(bars)) bar.stop();
+    display.stop();
+    gpu.destroy();
+  }
+  await finish(path, out, options);
+}
+
+/** The checkpoint and the report of a run. */
+async function finish(model: string, out: string, options: TrainCliOptions): Promise<void> {
+  const bar = lazyBar("writing");
+  const dtype = options.dtype && ({ bf16: "BF16", f32: "F32" } as const)[options.dtype];
+  try {
+    const finished = await writeTrained(modelFiles(await findModel(model)), out, {
+      ...{ which: options.export, dtype, merge: options.merge === true },
+      onProgress: bar.update,
+    });
+    bar.stop();
+    const report = await writeReport(out);
+    const result = { ...finished, report };
+    if (options.json) printJson(result);
+    else {
+      print(`${finished.checkpoint}: the model of step ${finished.step}`);
+      if (finished.lora !== undefined) print(`${finished.lora}: its LoRA; --merge puts it into the weights`);
+      print(`${report}: the curves of the run`);
+    }
+  } finally {
+    bar.stop();
+  }
+}
+
+/** A data file's utterances; lines that are none are told, and refused unless they may be left out. */
+async function readData(file: string, { skipBad }: TrainCliOptions): Promise<DataFile> {
+  const utterances: Utterance[] = [];
+  let bad = 0;
+  const onBad = ({ message }: { readonly message: string }): void => {
+    bad++;
+    note(message);
+  };
+  for await (const utterance of readUtterances(file, { onBad })) utterances.push(utterance);
+  if (bad > 0 && !skipBad) {
+    throw new TrainError(
+      `${file}: expected lines that are utterances, got ${bad} that are none; mend them, or leave them out with --skip-bad`,
+    );
+  }
+  return { name: file, utterances };
+}
+
+/** A bar that appears with its first value. */
+function lazyBar(label: string): { update: (done: number, total: number) => void; stop: () => void } {
+  let bar: ReturnType<typeof progressBar> | undefined;
+  return {
+    update: (done, total) => (bar ??= progressBar(label, total)).update(done),
+    stop: () => {
+      bar?.stop();
+      bar = undefined;
+    },
+  };
+}

@@ -1,0 +1,57 @@
+import type { Gpu } from "../../gpu/device.js";
+import { loadKernel } from "../../gpu/kernel.js";
+import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { columnSum, sumBlock } from "../column-sum/column-sum.js";
+
+const input = loadKernel("fsmn/fsmn-backward");
+const weight = loadKernel("fsmn/fsmn-backward-weight");
+const threads = 64;
+
+export interface FsmnGradients {
+  /** [rows, width] f32 */
+  readonly dx: Tensor;
+  /** [width, 1, taps] f32, where `weightGrad` asks for it */
+  readonly dWeight?: Tensor;
+}
+
+/**
+ * Gradients of `fsmn` with respect to its input and, if wanted, its taps.
+ * @param dy      [rows, width] f32
+ * @param v       [rows, width] f32, the input of the forward op
+ * @param w       [width, 1, taps] f32
+ * @param ranges  [rows, 2] u32, first row of the row's clip and one past its last
+ * @source torch.autograd of FunASR MultiHeadedAttentionSANM.forward_fsmn
+ */
+export function fsmnBackward(
+  gpu: Gpu,
+  dy: Tensor,
+  v: Tensor,
+  w: Tensor,
+  ranges: Tensor,
+  { weightGrad = false }: { readonly weightGrad?: boolean } = {},
+): FsmnGradients {
+  const [rows, width] = expectMatrix("fsmnBackward", { v });
+  const taps = elementCount(w.shape) / width;
+  expectShape("fsmnBackward", { dy }, v.shape);
+  expectShape("fsmnBackward", { w }, [width, 1, taps]);
+  expectShape("fsmnBackward", { ranges }, [rows, 2]);
+  expectDType("fsmnBackward", { dy, v, w }, "f32");
+  expectDType("fsmnBackward", { ranges }, "u32");
+  const params = { rows, width, taps, left: Math.floor((taps - 1) / 2) };
+  const overrides = { WG: threads };
+  return gpu.scope(() => {
+    const dx = gpu.empty(v.shape);
+    const groups = Math.ceil((rows * width) / threads);
+    gpu.run(input, { params, tensors: { dy, w, ranges, dv: dx }, groups, overrides });
+    if (!weightGrad) return { dx };
+    const blocks = Math.ceil(rows / sumBlock);
+    const y = gpu.empty([blocks, width * taps]);
+    gpu.run(weight, {
+      params: { ...params, blocks },
+      tensors: { dy, v, ranges, y },
+      groups: Math.ceil((blocks * width * taps) / threads),
+      overrides,
+    });
+    return { dx, dWeight: { ...columnSum(gpu, y), shape: w.shape } };
+  });
+}

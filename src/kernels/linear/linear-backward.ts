@@ -1,0 +1,93 @@
+import type { Gpu } from "../../gpu/device.js";
+import { ShapeError } from "../../gpu/errors.js";
+import { loadKernel } from "../../gpu/kernel.js";
+import { type Matrix, weightCode } from "../../gpu/matrix.js";
+import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { columnSum } from "../column-sum/column-sum.js";
+import { reluBackward } from "../relu-backward/relu-backward.js";
+
+const inputKernel = loadKernel("linear/linear-input-grad");
+const weightKernel = loadKernel("linear/linear-weight-grad");
+const tile = 4; // TM and TN of the kernels
+const threads = 32;
+
+/**
+ * dx = dy · w: the gradient of linear's input.
+ * @param dy  [M, N] f32
+ * @param w   [N, K] in any storage format, in one piece or several; K a multiple of 4
+ * @returns   [M, K] f32
+ * @throws ShapeError  N differs, or K is no multiple of 4
+ */
+export function linearInputGrad(gpu: Gpu, dy: Tensor, w: Matrix): Tensor {
+  const [rows, columns] = expectMatrix("linearInputGrad", { dy });
+  expectDType("linearInputGrad", { dy }, "f32");
+  if (columns !== w.rows) throw new ShapeError(`linearInputGrad: w must have ${columns} rows, got ${w.rows}`);
+  if (w.columns % 4 !== 0) {
+    throw new ShapeError(`linearInputGrad: w must have a multiple of 4 columns, got ${w.columns}`);
+  }
+  const dx = gpu.empty([rows, w.columns]);
+  const k4 = w.columns / 4;
+  for (const { first, rows: pieceRows, tensor, scales } of w.pieces) {
+    gpu.run(inputKernel, {
+      params: { rows, k4, columns: pieceRows, first, y_columns: w.rows },
+      tensors: { dy, w: tensor, scales: scales ?? tensor, dx },
+      groups: Math.ceil((Math.ceil(rows / tile) * k4) / threads),
+      overrides: { WEIGHT: weightCode(w.format), ACCUMULATE: first > 0, WG: threads },
+    });
+  }
+  return dx;
+}
+
+/**
+ * dW = dyᵀ · x: the gradient of linear's weight.
+ * @param dy  [M, N] f32
+ * @param x   [M, K] f32, K a multiple of 4
+ * @returns   [N, K] f32
+ * @throws ShapeError  M differs, or K is no multiple of 4
+ */
+export function linearWeightGrad(gpu: Gpu, dy: Tensor, x: Tensor): Tensor {
+  const [rows, columns] = expectMatrix("linearWeightGrad", { dy });
+  const [, width] = expectMatrix("linearWeightGrad", { x });
+  expectDType("linearWeightGrad", { dy, x }, "f32");
+  expectShape("linearWeightGrad", { x }, [rows, width]);
+  if (width % 4 !== 0) {
+    throw new ShapeError(`linearWeightGrad: x must have a multiple of 4 columns, got ${width}`);
+  }
+  const dw = gpu.empty([columns, width]);
+  gpu.run(weightKernel, {
+    params: { rows, k4: width / 4, columns },
+    tensors: { dy, x, dw },
+    groups: Math.ceil((Math.ceil(columns / tile) * (width / 4)) / threads),
+    overrides: { WG: threads },
+  });
+  return dw;
+}
+
+/** A call of `linear` that has run. */
+interface LinearCall {
+  readonly x: Tensor;
+  readonly w: Matrix;
+  readonly bias?: Tensor;
+  readonly y: Tensor;
+  readonly activation: "none" | "relu" | "silu";
+}
+
+/** Puts a linear on the tape, if there is one. x is kept only where the weight is trained. @throws ShapeError  SiLU */
+export function recordLinear(gpu: Gpu, { x, w, bias, y, activation }: LinearCall): void {
+  const { tape } = gpu;
+  if (!tape) return;
+  if (activation === "silu") throw new ShapeError("linear: silu has no gradient, use relu or none");
+  const weight = w.pieces[0].tensor;
+  const trained = tape.wants(weight);
+  tape.record({
+    output: y,
+    inputs: bias ? [x, weight, bias] : [x, weight],
+    saved: [...(trained ? [x] : []), ...(activation === "relu" ? [y] : [])],
+    backward: (dy) => {
+      const dz = activation === "relu" ? reluBackward(gpu, dy, y) : dy;
+      if (tape.wants(x)) tape.add(x, linearInputGrad(gpu, dz, w));
+      if (trained) tape.add(weight, linearWeightGrad(gpu, dz, x));
+      if (bias && tape.wants(bias)) tape.add(bias, columnSum(gpu, dz));
+    },
+  });
+}

@@ -1,0 +1,95 @@
+// dx = dy @ w, per row.      torch.nn.functional.linear, gradient of its input
+// One thread per tile of TM rows and 4 columns; neighbouring threads take neighbouring columns.
+// Sum order of every element: 16 consecutive n in order, 16 such blocks in order, then those groups of 256 in order. A weight in
+// several pieces of its rows adds piece after piece.
+override WEIGHT: u32 = 0u;         // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
+override ACCUMULATE: bool = false; // dx += instead of dx =
+override WG: u32 = 32u; // threads per workgroup
+const TM = 4u;
+const BLOCK = 16u;
+const GROUP = 256u;
+alias Tile = array<vec4f, TM>;
+struct Params {
+  rows: u32,     // M
+  k4: u32,       // K / 4
+  columns: u32,  // rows of this piece of w
+  first: u32,    // column of dy that belongs to the piece's first row
+  y_columns: u32 // N, all pieces together
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> dy: array<f32>;         // [rows, y_columns]
+@group(0) @binding(2) var<storage, read> w: array<vec2u>;        // [columns, K / 4] of 2 (f32), 1 (bf16, f16), 1/2 (q8); q4 [columns, K / 256] of 18
+@group(0) @binding(3) var<storage, read> scales: array<u32>;     // [columns, K / 32] q8's f16, two to a u32; else any array
+@group(0) @binding(4) var<storage, read_write> dx: array<vec4f>; // [rows, K / 4]
+
+fn word(i: u32) -> u32 { return w[i >> 1u][i & 1u]; }
+
+// q4 is ggml's Q4_K: 256 weights in 36 words: f16 d and dmin; 8 scales and 8 minima of 6 bits; 128 bytes of two 4-bit
+// values, the low halves 32 weights before the high ones. A weight is d * scale * value - dmin * minimum.
+fn q4(i: u32) -> vec4f {
+  let block = (i / 64u) * 36u;
+  let part = (i % 64u) / 8u; // of 32 weights
+  let d = unpack2x16float(word(block));
+  let near = word(block + 1u + (part >> 2u)) >> (8u * (part & 3u));
+  let far = word(block + 2u + (part >> 2u)) >> (8u * (part & 3u));
+  var scale = near & 63u;
+  var minimum = far & 63u;
+  if (part >= 4u) {
+    scale = (far & 15u) | (((word(block + 1u) >> (8u * (part & 3u))) >> 2u) & 48u);
+    minimum = ((far >> 4u) & 15u) | ((near >> 2u) & 48u);
+  }
+  let values = word(block + 4u + (part >> 1u) * 8u + i % 8u) >> (4u * (part & 1u));
+  let v = vec4f(vec4u(values, values >> 8u, values >> 16u, values >> 24u) & vec4u(15u));
+  return (d.x * f32(scale)) * v - vec4f(d.y * f32(minimum));
+}
+
+fn weights(i: u32) -> vec4f {
+  if (WEIGHT == 0u) {
+    return vec4f(bitcast<vec2f>(w[2u * i]), bitcast<vec2f>(w[2u * i + 1u]));
+  }
+  if (WEIGHT == 3u) {
+    let scale = unpack2x16float(scales[i >> 4u])[(i >> 3u) & 1u];
+    let u = word(i);
+    return vec4f(bitcast<vec4i>(vec4u(u << 24u, u << 16u, u << 8u, u)) >> vec4u(24u)) * scale;
+  }
+  if (WEIGHT == 4u) { return q4(i); }
+  let u = w[i];
+  if (WEIGHT == 1u) {
+    return bitcast<vec4f>(vec4u(u.x << 16u, u.x & 0xffff0000u, u.y << 16u, u.y & 0xffff0000u));
+  }
+  return vec4f(unpack2x16float(u.x), unpack2x16float(u.y));
+}
+
+fn accumulate(into: ptr<function, Tile>, tile: ptr<function, Tile>) {
+  for (var m = 0u; m < TM; m++) { (*into)[m] += (*tile)[m]; }
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) lane: u32) {
+  let tile = (group.y * groups.x + group.x) * WG + lane;
+  let row = (tile / p.k4) * TM;
+  let column = tile % p.k4; // in vec4
+  if (row >= p.rows) { return; }
+  var yi: array<u32, TM>; // first dy of each row; rows past the end repeat the last one and are not stored
+  for (var m = 0u; m < TM; m++) { yi[m] = min(row + m, p.rows - 1u) * p.y_columns + p.first; }
+  var total = Tile();
+  for (var outer = 0u; outer < p.columns; outer += GROUP) {
+    var part = Tile();
+    for (var start = outer; start < min(outer + GROUP, p.columns); start += BLOCK) {
+      var sum = Tile();
+      for (var n = start; n < min(start + BLOCK, p.columns); n++) {
+        let b = weights(n * p.k4 + column);
+        for (var m = 0u; m < TM; m++) { sum[m] = fma(vec4f(dy[yi[m] + n]), b, sum[m]); }
+      }
+      accumulate(&part, &sum);
+    }
+    accumulate(&total, &part);
+  }
+  for (var m = 0u; m < TM; m++) {
+    if (row + m < p.rows) {
+      let at = (row + m) * p.k4 + column;
+      if (ACCUMULATE) { dx[at] += total[m]; } else { dx[at] = total[m]; }
+    }
+  }
+}

@@ -1,0 +1,26 @@
+import type { Gpu } from "../../gpu/device.js";
+import { loadKernel } from "../../gpu/kernel.js";
+import { type Tensor, elementCount, expectDType, expectShape } from "../../gpu/tensor.js";
+
+const kernel = loadKernel("relu-backward/relu-backward");
+const threads = 64;
+
+/**
+ * Gradient of ReLU: dy where the output was positive, else 0.
+ * @param dy  any shape, f32
+ * @param y   the same shape, f32, the output of `linear` with activation "relu"
+ * @source torch.autograd of torch.relu
+ */
+export function reluBackward(gpu: Gpu, dy: Tensor, y: Tensor): Tensor {
+  expectShape("reluBackward", { y }, dy.shape);
+  expectDType("reluBackward", { dy, y }, "f32");
+  const dx = gpu.empty(dy.shape);
+  const count = elementCount(dy.shape);
+  gpu.run(kernel, {
+    params: { count },
+    tensors: { dy, y, dx },
+    groups: Math.ceil(count / threads),
+    overrides: { WG: threads },
+  });
+  return dx;
+}

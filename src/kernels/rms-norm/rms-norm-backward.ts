@@ -1,0 +1,46 @@
+import type { Gpu } from "../../gpu/device.js";
+import { ShapeError } from "../../gpu/errors.js";
+import { loadKernel } from "../../gpu/kernel.js";
+import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { columnSumNormed } from "../column-sum/column-sum.js";
+
+const kernel = loadKernel("rms-norm/rms-norm-backward");
+
+export interface RmsNormGradients {
+  /** [rows, heads · width] f32 */
+  readonly dx: Tensor;
+  /** [width] f32, where `weightGrad` asks for it */
+  readonly dWeight?: Tensor;
+}
+
+/**
+ * Gradients of `rmsNorm` with respect to its input and, if wanted, its weight.
+ * @param dy     [rows, heads · width] f32
+ * @param x      [rows, heads · width] f32, the input of the forward op
+ * @param gamma  [width] f32
+ * @throws ShapeError  a row is not a whole number of groups
+ * @source torch.autograd of transformers Qwen3RMSNorm
+ */
+export function rmsNormBackward(
+  gpu: Gpu,
+  dy: Tensor,
+  x: Tensor,
+  gamma: Tensor,
+  eps = 1e-6,
+  { weightGrad = false }: { readonly weightGrad?: boolean } = {},
+): RmsNormGradients {
+  const [, columns] = expectMatrix("rmsNormBackward", { x });
+  expectShape("rmsNormBackward", { dy }, x.shape);
+  expectDType("rmsNormBackward", { dy, x, gamma }, "f32");
+  const width = elementCount(gamma.shape);
+  if (columns % width !== 0) {
+    throw new ShapeError(`rmsNormBackward: gamma must have a length that divides ${columns}, got ${width}`);
+  }
+  const rows = elementCount(x.shape) / width;
+  return gpu.scope(() => {
+    const dx = gpu.empty(x.shape);
+    const stats = gpu.empty([rows, 4]);
+    gpu.run(kernel, { params: { rows, width, eps }, tensors: { dy, x, gamma, dx, stats }, groups: rows });
+    return weightGrad ? { dx, dWeight: columnSumNormed(gpu, dy, x, stats) } : { dx };
+  });
+}

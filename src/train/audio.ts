@@ -1,0 +1,69 @@
+import { createHash } from "node:crypto";
+import { readFile, stat } from "node:fs/promises";
+import { decodeAudio } from "../frontend/decode.js";
+import { AudioError } from "../frontend/errors.js";
+import { toWaveform } from "../frontend/features.js";
+
+/** Bytes that an audio file may have: 1 GiB, nine hours of 16-bit mono at 16 kHz. */
+const maxBytes = 2 ** 30;
+
+/** A piece of an audio file. */
+export interface AudioPiece {
+  readonly audio: string;
+  /** Seconds; absent: from the beginning, to the end. */
+  readonly start?: number | undefined;
+  readonly end?: number | undefined;
+}
+
+interface ReadFile {
+  readonly path: string;
+  readonly sha256: string;
+  readonly bytes: Uint8Array;
+  waveform?: Float32Array;
+}
+
+/** Reads audio files, each once as long as the pieces that are asked for follow one another in one file. */
+export class AudioReader {
+  #last: ReadFile | undefined;
+
+  /** @param rate  Hz that waveforms have */
+  constructor(private readonly rate: number) {}
+
+  /** SHA-256 of the whole file, in hex. @throws AudioError  it is no file, or too large */
+  async sha256(path: string): Promise<string> {
+    return (await this.#read(path)).sha256;
+  }
+
+  /** [first, one past the last] sample of the piece; undefined for a whole file. */
+  segment({ start, end }: AudioPiece): readonly [number, number] | undefined {
+    if (start === undefined && end === undefined) return undefined;
+    return [Math.round((start ?? 0) * this.rate), end === undefined ? -1 : Math.round(end * this.rate)];
+  }
+
+  /** Mono samples of the piece. @throws AudioError  the file cannot be decoded, the piece passes its end */
+  async waveform(piece: AudioPiece): Promise<Float32Array> {
+    const file = await this.#read(piece.audio);
+    file.waveform ??= toWaveform(await decodeAudio(file.bytes, file.path), this.rate, file.path);
+    const range = this.segment(piece);
+    if (!range) return file.waveform;
+    const [first, end] = [range[0], range[1] < 0 ? file.waveform.length : range[1]];
+    const slack = this.rate / 10; // tables round their times
+    if (first < end && end <= file.waveform.length + slack) return file.waveform.slice(first, end);
+    const got = `${piece.start ?? 0} to ${piece.end ?? "the end"} s`;
+    const seconds = (file.waveform.length / this.rate).toFixed(2);
+    throw new AudioError(file.path, "segment", `a part of its ${seconds} s`, got);
+  }
+
+  async #read(path: string): Promise<ReadFile> {
+    if (this.#last?.path === path) return this.#last;
+    const found = await stat(path);
+    if (!found.isFile()) throw new AudioError(path, "type", "a file", "something else");
+    if (found.size > maxBytes) {
+      const advice = "cut the file into parts";
+      throw new AudioError(path, "file size", `at most ${maxBytes} bytes`, found.size, { advice });
+    }
+    const bytes = await readFile(path);
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    return (this.#last = { path, sha256, bytes });
+  }
+}

@@ -1,0 +1,145 @@
+import type { Utterance } from "../data/utterances.js";
+import { type ModelConfig, audioTokens } from "../model/config.js";
+import type { PromptTokens } from "../model/fun-asr-nano.js";
+import { reason } from "../json.js";
+import type { FrontendConfig } from "../frontend/config.js";
+import { extractFeatures } from "../frontend/features.js";
+import { type PromptRenderer, promptIds } from "../tokenizer/prompt.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { AudioReader } from "./audio.js";
+import { TrainError } from "./errors.js";
+import { type ClipRows, type FeatureCache, cacheKey } from "./feature-cache.js";
+
+/** An utterance as the model sees it. */
+export interface TrainClip {
+  readonly utterance: Utterance;
+  /** Of its rows in the cache. */
+  readonly key: string;
+  readonly frames: number;
+  readonly prompt: PromptTokens;
+  /** Ids of the text, then `<|im_end|>`. */
+  readonly answer: readonly number[];
+}
+
+/** Tokens that a clip takes of a batch: prompt with audio, and answer. */
+export function clipTokens({ prompt, answer }: TrainClip): number {
+  return prompt.ids.length + answer.length;
+}
+
+/** What turns utterances into clips. */
+export interface CorpusParts {
+  readonly config: ModelConfig;
+  readonly frontend: FrontendConfig;
+  readonly tokenizer: Tokenizer;
+  readonly prompts: PromptRenderer;
+  readonly cache: FeatureCache;
+  /** SHA-256 of the encoder; "" where it is trained and the cache holds features. */
+  readonly encoderSha256: string;
+  /** Features [T, 560] → the cache's rows; absent where it holds features. */
+  readonly encode?: (features: ClipRows) => Promise<ClipRows>;
+}
+
+export interface PrepareOptions {
+  /** What errors call the data file. */
+  readonly file: string;
+  /** Leave lines out that cannot be used, instead of refusing them all at the end. */
+  readonly skipBad: boolean;
+  /** Called with each line that cannot be used. */
+  readonly onBad: (message: string) => void;
+  readonly onProgress?: (done: number) => void;
+}
+
+const answerEnd = "<|im_end|>";
+
+/** The utterances of a data file with their tokens, and with their rows in the cache: those that it lacks are computed. */
+export class Corpus {
+  readonly #reader: AudioReader;
+  readonly #rendered = new Map<string | undefined, string>();
+  readonly #endId: number;
+  /** Entries that were computed, because they were missing or damaged. */
+  computed = 0;
+
+  /** What the cache's rows are. */
+  get holds(): "features" | "states" {
+    return this.parts.encode ? "states" : "features";
+  }
+
+  /** @throws TrainError  the vocabulary has no `<|im_end|>` */
+  constructor(private readonly parts: CorpusParts) {
+    this.#reader = new AudioReader(parts.frontend.samplingRate);
+    const id = parts.tokenizer.id(answerEnd);
+    if (id === undefined) throw new TrainError(`tokenizer: expected a token ${answerEnd}, got none`);
+    this.#endId = id;
+  }
+
+  /** @throws TrainError  a line cannot be used and `skipBad` is off, or none can */
+  async prepare(utterances: readonly Utterance[], options: PrepareOptions): Promise<TrainClip[]> {
+    const clips: TrainClip[] = [];
+    for (const [i, utterance] of utterances.entries()) {
+      try {
+        clips.push(await this.#clip(utterance));
+      } catch (error) {
+        options.onBad(`${options.file}:${utterance.line}: ${reason(error)}`);
+      }
+      options.onProgress?.(i + 1);
+    }
+    const bad = utterances.length - clips.length;
+    if (bad > 0 && !options.skipBad) {
+      throw new TrainError(
+        `${options.file}: expected ${utterances.length} lines that can be used, got ${bad} that cannot; mend them, or leave them out with --skip-bad`,
+      );
+    }
+    if (clips.length > 0) return clips;
+    throw new TrainError(`${options.file}: expected at least 1 line that can be used, got none`);
+  }
+
+  /** A clip's rows, from the cache or computed anew. */
+  async rows({ key, utterance }: TrainClip): Promise<ClipRows> {
+    return (await this.parts.cache.read(key)) ?? this.#compute(key, utterance);
+  }
+
+  async #clip(utterance: Utterance): Promise<TrainClip> {
+    const { config, cache, encoderSha256, frontend, tokenizer } = this.parts;
+    const text = this.#prompt(utterance.prompt); // first what costs nothing
+    const answer = this.#answer(utterance.text);
+    const audio = await this.#reader.sha256(utterance.audio);
+    const key = cacheKey({
+      encoder: encoderSha256,
+      audio,
+      segment: this.#reader.segment(utterance),
+      frontend,
+    });
+    const frames = (await cache.frames(key)) ?? (await this.#compute(key, utterance)).frames;
+    const audioLength = audioTokens(config.audioTokenRule, frames);
+    const prompt = { ...promptIds(tokenizer, text, config.audioTokenId, audioLength), audioLength };
+    const tokens = prompt.ids.length + answer.length;
+    if (tokens <= config.llm.maxPositions) return { utterance, key, frames, prompt, answer };
+    const expected = `at most the model's ${config.llm.maxPositions} positions`;
+    throw new TrainError(`tokens: expected ${expected}, got ${tokens}; cut the clip into parts`);
+  }
+
+  async #compute(key: string, utterance: Utterance): Promise<ClipRows> {
+    const { frontend, cache, encode } = this.parts;
+    const features = extractFeatures(await this.#reader.waveform(utterance), frontend, utterance.audio);
+    const rows = encode ? await encode(features) : features;
+    await cache.write(key, rows);
+    this.computed++;
+    return rows;
+  }
+
+  #prompt(prompt: string | undefined): string {
+    let text = this.#rendered.get(prompt);
+    if (text === undefined) {
+      text = this.parts.prompts.render(prompt === undefined ? {} : { prompt });
+      this.#rendered.set(prompt, text);
+    }
+    return text;
+  }
+
+  #answer(text: string): number[] {
+    const token = this.parts.tokenizer.addedTokens.find((added) => text.includes(added));
+    if (token !== undefined)
+      throw new TrainError(`text: expected none of the vocabulary's own tokens, got ${token}`);
+    return [...this.parts.tokenizer.encode(text), this.#endId];
+  }
+}

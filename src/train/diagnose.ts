@@ -1,0 +1,59 @@
+import type { Gpu, TensorData } from "../gpu/device.js";
+import type { Tensor } from "../gpu/tensor.js";
+import { gradNorm } from "../kernels/grad-norm/grad-norm.js";
+import type { FunAsrNano } from "../model/fun-asr-nano.js";
+import { TrainError } from "./errors.js";
+import { type TrainingBatch, answerLosses } from "./forward.js";
+import type { Optimiser } from "./optimiser.js";
+
+interface Parts {
+  readonly gpu: Gpu;
+  readonly model: FunAsrNano;
+  readonly optimiser: Optimiser;
+}
+
+const advice = "lower --lr or --clip, or check the data; the saved state is the last good one";
+
+/**
+ * Names the first tensor that is not finite: the forward pass is run again, stage by stage, with the weights as they were (an
+ * update from such gradients changes nothing); where all stages are finite, it is a gradient.
+ * @param squares  each gradient's sum of squares
+ */
+export async function explainNonFinite(
+  { gpu, model, optimiser }: Parts,
+  step: number,
+  batches: readonly TrainingBatch[],
+  squares: ArrayLike<number>,
+): Promise<TrainError> {
+  for (const batch of batches) {
+    const stage = await firstNonFinite(gpu, model, batch);
+    if (stage !== undefined)
+      return new TrainError(
+        `step ${step}: expected finite numbers, got some that are not in ${stage}; ${advice}`,
+      );
+  }
+  const name = optimiser.entries.find((_, i) => !Number.isFinite(squares[i]))?.name ?? "all together";
+  return new TrainError(
+    `step ${step}: expected finite gradients, got some that are not in that of ${name}; ${advice}`,
+  );
+}
+
+async function firstNonFinite(
+  gpu: Gpu,
+  model: FunAsrNano,
+  batch: TrainingBatch,
+): Promise<string | undefined> {
+  const stages: string[] = [];
+  const reads: Promise<TensorData>[] = [];
+  const tap = (stage: string, tensor: Tensor): void => {
+    stages.push(stage);
+    reads.push(gpu.read(gradNorm(gpu, [tensor], 0).squares));
+  };
+  await gpu.step(() => {
+    tap("the losses", answerLosses(gpu, model, batch, { tap }));
+    return [];
+  });
+  const sums = await Promise.all(reads);
+  const first = sums.findIndex((sum) => !Number.isFinite(sum[0]));
+  return first < 0 ? undefined : stages[first];
+}

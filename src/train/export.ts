@@ -1,0 +1,134 @@
+import type { Checkpoint, TensorEntry } from "../checkpoint/checkpoint.js";
+import { isGgmlType } from "../checkpoint/container.js";
+import { transformersFiles } from "../checkpoint/convert.js";
+import { DTYPE_BITS, type Dtype, fromFloat32, toFloat32 } from "../checkpoint/dtypes.js";
+import { type OutputFile, json } from "../checkpoint/output-files.js";
+import { type WriteTensor, writeSafetensors } from "../checkpoint/safetensors-write.js";
+import { storedToFloat32 } from "../model/weight-pieces.js";
+import { elementCount } from "../shape.js";
+import { funasrTemplate } from "../tokenizer/funasr-template.js";
+import { TrainError } from "./errors.js";
+import { mergedWeight } from "./lora.js";
+
+/** A trained parameter's values, little-endian f32. */
+export interface TrainedValues {
+  readonly shape: readonly number[];
+  readonly values: Uint8Array;
+}
+
+/** How a LoRA was trained. */
+export interface LoraShape {
+  readonly rank: number;
+  readonly alpha: number;
+  readonly dropout: number;
+  readonly targets: readonly string[];
+}
+
+export interface ExportOptions {
+  /** Type of the trained tensors. Default: as the checkpoint stores them. */
+  readonly dtype?: "F32" | "BF16" | undefined;
+  /** Given where a LoRA was trained: it is merged into the weights. */
+  readonly merge?: LoraShape | undefined;
+  readonly onProgress?: (bytesWritten: number) => void;
+}
+
+type Trained = ReadonlyMap<string, TrainedValues>;
+const loraName = /^(.*)\.lora_[AB]\.weight$/;
+
+/**
+ * The files of the complete checkpoint in the -hf layout: the tensors that were not trained keep their bits, trained ones are
+ * rounded once. Weights are read while the files are written.
+ * @throws TrainError  a trained parameter is none of the checkpoint's
+ */
+export async function trainedFiles(
+  checkpoint: Checkpoint,
+  trained: Trained,
+  options: ExportOptions = {},
+): Promise<OutputFile[]> {
+  const { onProgress } = options;
+  return transformersFiles(overlay(checkpoint, trained, options), { template: funasrTemplate, onProgress });
+}
+
+/** The checkpoint with the trained tensors in the place of its own. */
+function overlay(checkpoint: Checkpoint, trained: Trained, { dtype, merge }: ExportOptions): Checkpoint {
+  const replaced = new Map<string, () => Promise<Uint8Array>>();
+  const tensors = new Map(checkpoint.tensors);
+  const replace = (name: string, values: (entry: TensorEntry) => Promise<Float32Array>): void => {
+    const entry = checkpoint.tensors.get(name);
+    if (!entry)
+      throw new TrainError(
+        `${checkpoint.name}: expected a tensor ${name}, got none; was it trained on another model?`,
+      );
+    const to = dtype ?? (isGgmlType(entry.dtype) ? "F32" : entry.dtype);
+    const byteLength = (elementCount(entry.shape) * DTYPE_BITS[to]) / 8;
+    tensors.set(name, { ...entry, dtype: to, byteLength, offset: 0 });
+    replaced.set(name, async () => fromFloat32(await values(entry), to as "F32"));
+  };
+  for (const [name, { values }] of trained) {
+    const projection = loraName.exec(name)?.[1];
+    if (projection === undefined) replace(name, () => Promise.resolve(toFloat32(values, "F32")));
+    else if (merge && name.endsWith(".lora_A.weight"))
+      replace(`${projection}.weight`, (entry) => mergeInto(checkpoint, entry, trained, merge));
+  }
+  let last: { readonly name: string; readonly bytes: Uint8Array } | undefined; // tensors are written one after another
+  const totalBytes = [...tensors.values()].reduce((sum, t) => sum + t.byteLength, 0);
+  const sameEncoder = ![...replaced.keys()].some((name) => name.startsWith("model.audio_tower."));
+  return {
+    ...checkpoint,
+    ...(sameEncoder ? {} : { config: { ...checkpoint.config, encoderSha256: undefined } }), // it has another now
+    tensors,
+    totalBytes,
+    async read(entry, byteOffset, byteLength) {
+      const make = replaced.get(entry.name);
+      if (!make) return checkpoint.read(entry, byteOffset, byteLength);
+      if (last?.name !== entry.name) last = { name: entry.name, bytes: await make() };
+      return last.bytes.subarray(byteOffset, byteOffset + byteLength);
+    },
+  };
+}
+
+async function mergeInto(
+  checkpoint: Checkpoint,
+  entry: TensorEntry,
+  trained: Trained,
+  { rank, alpha }: LoraShape,
+): Promise<Float32Array> {
+  const bytes = await checkpoint.read(entry, 0, entry.byteLength);
+  const weight = storedToFloat32(bytes, entry.dtype, checkpoint.name);
+  const factor = (which: "A" | "B"): Float32Array => {
+    const name = entry.name.replace(/weight$/, `lora_${which}.weight`);
+    return toFloat32(trained.get(name)!.values, "F32");
+  };
+  return mergedWeight(weight, { a: factor("A"), b: factor("B"), rank, scale: alpha / rank });
+}
+
+/**
+ * The LoRA alone, as peft reads it: adapter_model.safetensors and adapter_config.json.
+ * @param base  what the adapter's config calls the model it is for
+ * @source peft LoraConfig, PeftModel.save_pretrained
+ */
+export function adapterFiles(trained: Trained, lora: LoraShape, base: string): OutputFile[] {
+  const tensors = [...trained]
+    .filter(([name]) => loraName.test(name))
+    .map(([name, { shape, values }]): WriteTensor => ({
+      ...{ name: `base_model.model.${name}`, dtype: "F32" satisfies Dtype, shape, data: values },
+    }));
+  const config = {
+    peft_type: "LORA",
+    base_model_name_or_path: base,
+    r: lora.rank,
+    lora_alpha: lora.alpha,
+    lora_dropout: lora.dropout,
+    target_modules: `model\\.language_model\\.layers\\.\\d+\\.(self_attn|mlp)\\.(${lora.targets.join("|")})`,
+    bias: "none",
+    inference_mode: true,
+  };
+  return [
+    json("adapter_config.json", config),
+    {
+      name: "adapter_model.safetensors",
+      weightBytes: tensors.reduce((sum, t) => sum + elementCount(t.shape) * 4, 0),
+      pieces: () => writeSafetensors(tensors, new Map([["format", "pt"]])),
+    },
+  ];
+}

@@ -1,0 +1,90 @@
+import { createHash } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { type SafetensorsFile, openSafetensors, readTensor } from "../checkpoint/safetensors.js";
+import { openFile, writeSafetensorsFile } from "../node/files.js";
+
+/** Rows of one clip: encoder states, or the front-end's features where the encoder is trained. */
+export interface ClipRows {
+  readonly frames: number;
+  /** [frames, width] f32 */
+  readonly data: Float32Array;
+}
+
+/** What a cached entry is made of: whatever changes it changes the key. */
+export interface CacheKeyParts {
+  /** SHA-256 of the encoder; "" for features. */
+  readonly encoder: string;
+  /** SHA-256 of the audio file. */
+  readonly audio: string;
+  /** Samples of the segment at the front-end's rate, [first, one past the last]; absent: the whole file. */
+  readonly segment?: readonly [number, number] | undefined;
+  /** The front-end's configuration. */
+  readonly frontend: object;
+}
+
+/** Name of an entry: SHA-256, in hex. */
+export function cacheKey({ encoder, audio, segment, frontend }: CacheKeyParts): string {
+  const text = JSON.stringify([encoder, audio, segment ?? [], Object.entries(frontend).sort()]);
+  return createHash("sha256").update(text).digest("hex");
+}
+
+const tensorName = "rows";
+
+/** Rows of clips on disk, a safetensors file each with the SHA-256 of its data. */
+export class FeatureCache {
+  /** @param width  columns of every entry */
+  constructor(
+    private readonly directory: string,
+    private readonly width: number,
+  ) {}
+
+  path(key: string): string {
+    return join(this.directory, key.slice(0, 2), `${key.slice(2)}.safetensors`);
+  }
+
+  /** Rows of an entry, from its header alone; undefined where it is missing or damaged. */
+  async frames(key: string): Promise<number | undefined> {
+    return this.#open(key, (_, frames) => Promise.resolve(frames));
+  }
+
+  /** An entry whose data has its checksum; undefined where it is missing or damaged. */
+  async read(key: string): Promise<ClipRows | undefined> {
+    return this.#open(key, async (file, frames) => {
+      const bytes = (await readTensor(file, tensorName)).slice();
+      if (checksum(bytes) !== file.metadata.get("sha256")) return undefined;
+      return { frames, data: new Float32Array(bytes.buffer) };
+    });
+  }
+
+  /** Written beside and renamed: a reader never sees half an entry. */
+  async write(key: string, { frames, data }: ClipRows): Promise<void> {
+    const path = this.path(key);
+    await mkdir(dirname(path), { recursive: true });
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    const tensor = { name: tensorName, dtype: "F32", shape: [frames, this.width], data: bytes } as const;
+    await writeSafetensorsFile(path, [tensor], new Map([["sha256", checksum(bytes)]]));
+  }
+
+  async #open<T>(
+    key: string,
+    use: (file: SafetensorsFile, frames: number) => Promise<T>,
+  ): Promise<T | undefined> {
+    const source = await openFile(this.path(key)).catch(() => undefined);
+    if (!source) return undefined;
+    try {
+      const file = await openSafetensors(source);
+      const { dtype, shape = [] } = file.tensors.get(tensorName) ?? {};
+      const whole = dtype === "F32" && shape.length === 2 && shape[0] > 0 && shape[1] === this.width;
+      return whole ? await use(file, shape[0]) : undefined;
+    } catch {
+      return undefined; // a damaged entry is made again, like a missing one
+    } finally {
+      await source.close();
+    }
+  }
+}
+
+function checksum(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}

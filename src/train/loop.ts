@@ -1,0 +1,160 @@
+import { existsSync } from "node:fs";
+import type { Gpu } from "../gpu/device.js";
+import { lowbias32 } from "../hash.js";
+import type { FunAsrNano } from "../model/fun-asr-nano.js";
+import { collapseAlarm, normAlarm, normWindow } from "./alarms.js";
+import { makeBatch } from "./batch.js";
+import { BatchStream } from "./batches.js";
+import { type Corpus, type TrainClip, clipTokens } from "./corpus.js";
+import { explainNonFinite } from "./diagnose.js";
+import { type TrainingBatch, recordGradients } from "./forward.js";
+import { MetricsFile, type StepMetrics, type ValidationMetrics } from "./metrics.js";
+import { type Optimiser, update } from "./optimiser.js";
+import type { TrainOptions } from "./options.js";
+import { learningRate } from "./schedule.js";
+import { type Identity, type Progress, loadState, saveState } from "./state.js";
+import { type ValidationSet, validate } from "./validate.js";
+
+/** A run, ready to begin or to go on. */
+export interface TrainRun {
+  readonly gpu: Gpu;
+  readonly model: FunAsrNano;
+  readonly optimiser: Optimiser;
+  readonly corpus: Corpus;
+  readonly clips: readonly TrainClip[];
+  readonly validation: ValidationSet;
+  readonly options: TrainOptions;
+  readonly identity: Identity;
+  readonly files: RunFiles;
+}
+
+/** Where a run keeps what it makes. */
+export interface RunFiles {
+  readonly last: string;
+  readonly best: string;
+  readonly metrics: string;
+}
+
+export interface TrainEvents {
+  readonly onStart?: (done: number, total: number) => void;
+  readonly onStep?: (metrics: StepMetrics) => void;
+  readonly onValidation?: (metrics: ValidationMetrics) => void;
+  readonly onAlarm?: (message: string) => void;
+}
+
+/**
+ * Trains to the last step. Every `every` steps and at the end: validation, and a saved state.
+ * @param resume  go on from the saved state, where there is one: losses and weights are then, bit for bit, those of a run that was never stopped
+ * @throws TrainError  a loss or a gradient that is not finite, named; the weights and the saved state are those before it
+ */
+export async function train(run: TrainRun, resume: boolean, events: TrainEvents = {}): Promise<Progress> {
+  const { gpu, options, files, optimiser, identity } = run;
+  const stream = new BatchStream(run.clips.map(clipTokens), {
+    budget: options.batchTokens,
+    seed: options.seed,
+  });
+  let progress: Progress = { step: 0, position: 0, norms: [] };
+  if (resume && existsSync(files.last))
+    progress = await loadState(gpu, files.last, optimiser.entries, identity);
+  const metrics = await MetricsFile.open(files.metrics, progress.step);
+  events.onStart?.(progress.step, options.steps);
+  try {
+    while (progress.step < options.steps) {
+      const step = await optimiserStep(run, stream, progress);
+      await metrics.append(step);
+      events.onStep?.(step);
+      alarm(events, step, normAlarm(progress.norms, step.gradientNorm));
+      progress.norms = [...progress.norms, step.gradientNorm].slice(-normWindow);
+      progress.position += options.accumulate;
+      progress.step = step.step;
+      if (step.step % options.every !== 0 && step.step !== options.steps) continue;
+      const validation = await validate(run, progress.step);
+      await metrics.append(validation);
+      events.onValidation?.(validation);
+      alarm(events, step, collapseAlarm(validation.validation.cosine));
+      await save(run, progress, validation);
+    }
+  } finally {
+    await metrics.close();
+  }
+  return progress;
+}
+
+function alarm({ onAlarm }: TrainEvents, { step }: StepMetrics, message: string | undefined): void {
+  if (message !== undefined) onAlarm?.(`step ${step}: ${message}`);
+}
+
+/** The state, and before it the weights of the best validation so far: a kill between the two costs nothing. */
+async function save(
+  run: TrainRun,
+  progress: Progress,
+  { step, validation }: ValidationMetrics,
+): Promise<void> {
+  const { gpu, files, optimiser, identity } = run;
+  const score = validation.cer ?? validation.loss;
+  if (score !== undefined && score < (progress.best?.score ?? Infinity)) {
+    progress.best = { step, score };
+    await saveState(gpu, files.best, optimiser.entries, progress, identity, { moments: false });
+  }
+  await saveState(gpu, files.last, optimiser.entries, progress, identity);
+}
+
+/** Micro-batches forwards and backwards, then one update; one submit a micro-batch. */
+async function optimiserStep(run: TrainRun, stream: BatchStream, progress: Progress): Promise<StepMetrics> {
+  const { gpu, options, optimiser, model, corpus } = run;
+  const start = performance.now();
+  const step = progress.step + 1;
+  const rate = learningRate(
+    {
+      peak: options.learningRate,
+      warmup: options.warmup,
+      total: options.steps,
+      shape: options.schedule,
+      floor: options.floor,
+    },
+    progress.step,
+  );
+  const group = Array.from({ length: options.accumulate }, (_, i) => stream.at(progress.position + i));
+  const clips = group.map((batch) => batch.clips.map((i) => run.clips[i]));
+  const denominator = sum(clips.flat().map(({ answer }) => answer.length));
+  const { beta1, beta2, eps, decay, labelSmoothing } = options;
+  const batches: TrainingBatch[] = [];
+  let total = 0;
+  let squares: ArrayLike<number> = [];
+  let norm = NaN;
+  for (const [i, members] of clips.entries()) {
+    const batch = await makeBatch(corpus, members);
+    batches.push(batch);
+    const seed = lowbias32(lowbias32(options.seed) + progress.position + i);
+    const [losses, sums, clip] = await gpu.step(() => {
+      const made = recordGradients(gpu, model, batch, { denominator, labelSmoothing, seed });
+      if (i < clips.length - 1) return [made];
+      const adam = { learningRate: rate, step, beta1, beta2, eps, decay };
+      const found = update(gpu, optimiser, options.clip, adam);
+      return [made, found.squares, found.clip];
+    });
+    total += sum(losses);
+    if (clip) [squares, norm] = [sums, clip[0]];
+  }
+  const loss = total / denominator;
+  if (!Number.isFinite(loss) || !Number.isFinite(norm))
+    throw await explainNonFinite(run, step, batches, squares);
+  return {
+    step,
+    epoch: group.at(-1)!.epoch,
+    loss,
+    gradientNorm: norm,
+    learningRate: rate,
+    tokens: sum(clips.flat().map(clipTokens)),
+    answerTokens: denominator,
+    seconds: (performance.now() - start) / 1000,
+    gpuBytes: gpu.bytes.reserved,
+  };
+}
+
+/** In order, in f64. */
+function sum(values: ArrayLike<number>): number {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i];
+  return total;
+}

@@ -1,0 +1,149 @@
+import { uniformNumbers } from "../decode/random.js";
+import type { Gpu } from "../gpu/device.js";
+import { type LowRank, type Matrix, keepMatrix } from "../gpu/matrix.js";
+import type { Trainable } from "../gpu/tape.js";
+import type { FunAsrNano } from "../model/fun-asr-nano.js";
+import type { Qwen3Layer } from "../model/qwen3.js";
+import { TrainError } from "./errors.js";
+
+/** The LLM's projections that can have a low-rank addition, with the part of a layer that holds them in a checkpoint. */
+const projections = {
+  q_proj: "self_attn",
+  k_proj: "self_attn",
+  v_proj: "self_attn",
+  o_proj: "self_attn",
+  gate_proj: "mlp",
+  up_proj: "mlp",
+  down_proj: "mlp",
+} as const;
+export type LoraTarget = keyof typeof projections;
+export const loraTargets = Object.keys(projections) as LoraTarget[];
+
+export interface LoraOptions {
+  /** A multiple of 4. Default: 16. */
+  readonly rank?: number;
+  /** The addition is scaled by alpha / rank. Default: 2 · rank. */
+  readonly alpha?: number;
+  /** Probability of dropping an element of a projection's input while training. Default: 0. */
+  readonly dropout?: number;
+  /** Default: q_proj, v_proj. */
+  readonly targets?: readonly LoraTarget[];
+  /** Of the initial values. Default: 0. */
+  readonly seed?: number;
+}
+
+/** "q_proj,v_proj" → targets. @throws TrainError  none, or an unknown one */
+export function parseLoraTargets(text: string): LoraTarget[] {
+  const wanted = text.split(",").map((part) => part.trim());
+  const wild = wanted.find((part) => !(part in projections));
+  if (wild !== undefined) {
+    throw new TrainError(
+      `--lora-targets: expected some of ${loraTargets.join(", ")}, got ${JSON.stringify(wild)}`,
+    );
+  }
+  return loraTargets.filter((target) => wanted.includes(target));
+}
+
+/** What a projection of layer `layer` is called in the checkpoint, without its ".weight". */
+export function projectionName(layer: number, target: LoraTarget): string {
+  return `model.language_model.layers.${layer}.${projections[target]}.${target}`;
+}
+
+/**
+ * The model with low-rank additions on the LLM's named projections, which join its trainables as NAME.lora_A.weight [rank, in]
+ * and NAME.lora_B.weight [out, rank]. A is uniform within ±1 / √in, as torch.nn.Linear begins; B is zero. The weights
+ * are shared with `model`; `free` of the result gives both back.
+ * @throws TrainError  a rank that is no multiple of 4, a dropout outside [0, 1)
+ * @source peft LoraLayer
+ */
+export function withLora(gpu: Gpu, model: FunAsrNano, options: LoraOptions = {}): FunAsrNano {
+  const { rank = 16, dropout = 0, targets = ["q_proj", "v_proj"], seed = 0 } = options;
+  if (!(rank > 0 && rank % 4 === 0))
+    throw new TrainError(`LoRA: expected a rank that is a multiple of 4, got ${rank}`);
+  if (!(dropout >= 0 && dropout < 1))
+    throw new TrainError(`LoRA: expected a dropout from 0 up to 1, got ${dropout}`);
+  const scale = (options.alpha ?? 2 * rank) / rank;
+  const random = uniformNumbers(seed);
+  const added: Trainable[] = [];
+  const factor = (name: string, rows: number, columns: number, bound: number): Matrix => {
+    const matrix = keepMatrix(gpu, rows, columns, "f32");
+    const value = matrix.pieces[0].tensor;
+    if (bound > 0)
+      gpu.write(
+        value,
+        Float32Array.from({ length: rows * columns }, () => bound * (2 * random() - 1)),
+      );
+    added.push({ name: `${name}.weight`, value, gradient: gpu.keep(value.shape, "f32") });
+    return matrix;
+  };
+  const layers = model.llm.layers.map((layer, i) => {
+    const add = (matrix: Matrix, target: LoraTarget): Matrix => {
+      const name = projectionName(i, target);
+      const a = factor(`${name}.lora_A`, rank, matrix.columns, matrix.columns ** -0.5);
+      const b = factor(`${name}.lora_B`, matrix.rows, rank, 0);
+      const lora: LowRank = { a, b, scale, dropout, stream: added.length };
+      return { ...matrix, lora };
+    };
+    return targets.reduce((changed, target) => changeProjection(changed, target, add), layer);
+  });
+  return {
+    ...model,
+    llm: { ...model.llm, layers },
+    trainables: [...model.trainables, ...added],
+    free: () => {
+      for (const { value, gradient } of added) for (const tensor of [value, gradient]) gpu.free(tensor);
+      model.free();
+    },
+  };
+}
+
+const single = {
+  o_proj: "oProj",
+  gate_proj: "gateProj",
+  up_proj: "upProj",
+  down_proj: "downProj",
+} as const;
+
+/** The layer with one projection changed. @throws TrainError  it is not loaded by itself */
+function changeProjection(
+  layer: Qwen3Layer,
+  target: LoraTarget,
+  change: (matrix: Matrix, target: LoraTarget) => Matrix,
+): Qwen3Layer {
+  if (target === "q_proj" || target === "k_proj" || target === "v_proj") {
+    const { qkvProj } = layer;
+    if (qkvProj.length !== 3) {
+      throw new TrainError(`LoRA: ${target} must be loaded by itself, got q, k and v as one; load with tune`);
+    }
+    const at = ["q_proj", "k_proj", "v_proj"].indexOf(target);
+    return { ...layer, qkvProj: qkvProj.map((matrix, i) => (i === at ? change(matrix, target) : matrix)) };
+  }
+  const key = single[target];
+  return { ...layer, [key]: change(layer[key], target) };
+}
+
+/**
+ * A weight with its low-rank addition merged in: w + scale · b · a, summed in double precision and rounded once.
+ * @param weight  [rows, columns] f32
+ * @param a       [rank, columns] f32
+ * @param b       [rows, rank] f32
+ * @returns       [rows, columns] f32
+ */
+export function mergedWeight(
+  weight: Float32Array,
+  { a, b, rank, scale }: { a: Float32Array; b: Float32Array; rank: number; scale: number },
+): Float32Array<ArrayBuffer> {
+  const rows = b.length / rank;
+  const columns = a.length / rank;
+  const merged = new Float32Array(weight.length);
+  const sum = new Float64Array(columns);
+  for (let row = 0; row < rows; row++) {
+    sum.fill(0);
+    for (let r = 0; r < rank; r++) {
+      const factor = b[row * rank + r];
+      for (let k = 0; k < columns; k++) sum[k] += factor * a[r * columns + k];
+    }
+    for (let k = 0; k < columns; k++) merged[row * columns + k] = weight[row * columns + k] + scale * sum[k];
+  }
+  return merged;
+}

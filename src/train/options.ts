@@ -1,0 +1,85 @@
+import { TrainError } from "./errors.js";
+import type { Identity } from "./state.js";
+import type { Schedule } from "./schedule.js";
+
+/** What decides how a run goes, next to model and data. */
+export interface TrainOptions {
+  /** Optimiser steps in all. */
+  readonly steps: number;
+  readonly learningRate: number;
+  readonly warmup: number;
+  readonly schedule: Schedule["shape"];
+  /** Share of the learning rate that the cosine ends at. */
+  readonly floor: number;
+  /** Global gradient norm at most; 0: no clipping. */
+  readonly clip: number;
+  readonly decay: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  /** Tokens of one micro-batch at most. */
+  readonly batchTokens: number;
+  /** Micro-batches of one optimiser step. */
+  readonly accumulate: number;
+  readonly labelSmoothing: number;
+  readonly seed: number;
+  /** Steps between two validations, each followed by a saved state. */
+  readonly every: number;
+  /** Validation clips that are decoded. */
+  readonly decode: number;
+}
+
+export const defaultOptions: TrainOptions = {
+  steps: 1000,
+  learningRate: 1e-4,
+  warmup: 100,
+  schedule: "cosine",
+  floor: 0,
+  clip: 1,
+  decay: 0.01,
+  beta1: 0.9,
+  beta2: 0.999,
+  eps: 1e-8,
+  batchTokens: 2048,
+  accumulate: 1,
+  labelSmoothing: 0,
+  seed: 1,
+  every: 200,
+  decode: 50,
+};
+
+type Bound = readonly [low: number, high: number, whole: boolean];
+
+const bounds: Readonly<Record<Exclude<keyof TrainOptions, "schedule">, Bound>> = {
+  steps: [1, 1e9, true],
+  learningRate: [0, 10, false],
+  warmup: [0, 1e9, true],
+  floor: [0, 1, false],
+  clip: [0, 1e9, false],
+  decay: [0, 10, false],
+  beta1: [0, 0.999_999, false],
+  beta2: [0, 0.999_999_9, false],
+  eps: [1e-30, 1, false],
+  batchTokens: [1, 1e7, true],
+  accumulate: [1, 1e6, true],
+  labelSmoothing: [0, 0.999, false],
+  seed: [0, 2 ** 32 - 1, true],
+  every: [1, 1e9, true],
+  decode: [0, 1e9, true],
+};
+
+/** @throws TrainError  an option out of its range */
+export function checkOptions(options: TrainOptions): void {
+  for (const [name, [low, high, whole]] of Object.entries(bounds)) {
+    const value = options[name as keyof typeof bounds];
+    if (value >= low && value <= high && (!whole || Number.isInteger(value))) continue;
+    throw new TrainError(
+      `${name}: expected a ${whole ? "whole " : ""}number from ${low} to ${high}, got ${value}`,
+    );
+  }
+}
+
+/** What a resumed run must have in common with the one it continues. */
+export function identityOf(options: TrainOptions, rest: Identity): Identity {
+  return { ...options, ...rest };
+}

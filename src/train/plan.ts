@@ -1,0 +1,205 @@
+import { bucketBytes } from "../gpu/arena.js";
+import { type WeightFormat, rowBytes, rowScaleBytes } from "../gpu/matrix.js";
+import { scoreBudget } from "../kernels/cross-entropy/cross-entropy.js";
+import { type ModelConfig, countParameters } from "../model/config.js";
+import type { TunablePart } from "./tune.js";
+
+/** Rows of one micro-batch. */
+export interface BatchRows {
+  readonly frames: number;
+  /** Prompts, audio and answers. */
+  readonly tokens: number;
+  readonly answerTokens: number;
+}
+
+export interface PlanOptions {
+  readonly tune: readonly TunablePart[];
+  /** Of the frozen weights. */
+  readonly weights: WeightFormat;
+  readonly rank?: number;
+  /** Targets of the LoRA, as widths [in, out] are not needed: query and value projections by default. */
+  readonly batch: BatchRows;
+}
+
+/** Bytes on the GPU by part. */
+export interface TrainingMemory {
+  readonly frozenWeights: number;
+  /** f32 values, gradients and both moments of what is trained: 16 bytes a parameter. */
+  readonly trained: number;
+  /** What the forward pass leaves for the backward pass. */
+  readonly activations: number;
+  /** Scores of a chunk of answer tokens. */
+  readonly scores: number;
+  /** Gradients on their way through one layer. */
+  readonly working: number;
+  readonly total: number;
+}
+
+/** Parameters of what is trained. */
+export function trainedParameters(config: ModelConfig, tune: readonly TunablePart[], rank = 16): number {
+  const counts = countParameters(config);
+  const { hiddenSize, layers, heads, kvHeads, headDim } = config.llm;
+  const lora = layers * rank * (2 * hiddenSize + (heads + kvHeads) * headDim); // q_proj and v_proj
+  return (
+    (tune.includes("adaptor") ? counts.adaptor : 0) +
+    (tune.includes("encoder") ? counts.encoder : 0) +
+    (tune.includes("lora") ? lora : 0)
+  );
+}
+
+/** Bytes of that many parameters in a storage format. */
+function storedBytes(parameters: number, format: WeightFormat): number {
+  return (parameters * (rowBytes(256, format) + rowScaleBytes(256, format))) / 256;
+}
+
+/** Bytes of tensors [rows, width] f32 in the pool, whose buffers grow by quarters of a power of two. */
+function pooled(rows: number, widths: readonly number[]): number {
+  return widths.reduce((sum, width) => sum + (width > 0 ? bucketBytes(4 * rows * width) : 0), 0);
+}
+
+/** Widths of what a bidirectional block leaves for its backward pass; its linears' inputs only where they are trained. */
+function blockWidths(d: number, f: number, trained: boolean): number[] {
+  const passed = [d, d, d, d, d, d, f]; // norm's input, q, k, v, attention, second norm's input, ReLU's output
+  return trained ? [...passed, d, d] : passed;
+}
+
+/**
+ * Memory of a training step, counted: the formula of docs/numerics.md.
+ * @returns bytes by part
+ */
+export function trainingMemory(
+  config: ModelConfig,
+  { tune, weights, rank, batch }: PlanOptions,
+): TrainingMemory {
+  const { encoder: e, adaptor: a, llm: m } = config;
+  const counts = countParameters(config);
+  const isTrained = (part: TunablePart): boolean => tune.includes(part);
+  const frozen =
+    (isTrained("encoder") ? 0 : counts.encoder) +
+    (isTrained("adaptor") ? 0 : counts.adaptor) +
+    counts.llm +
+    counts.head;
+  const [q, kv] = [m.heads * m.headDim, m.kvHeads * m.headDim];
+  const before = isTrained("adaptor") || isTrained("encoder");
+  const layers = 1 + e.layers + e.tpLayers;
+  const encoder = isTrained("encoder")
+    ? layers * pooled(batch.frames, blockWidths(e.hiddenSize, e.intermediateSize, true))
+    : 0;
+  const adaptor = before
+    ? pooled(batch.frames, [a.projectorHiddenSize]) +
+      a.layers * pooled(batch.frames, blockWidths(a.hiddenSize, a.intermediateSize, isTrained("adaptor")))
+    : 0;
+  const decoder = [m.hiddenSize, m.hiddenSize, q, q, q, kv, kv, kv, m.intermediateSize, m.intermediateSize];
+  const low = isTrained("lora") ? [m.hiddenSize, rank ?? 16, rank ?? 16] : [];
+  const llm = m.layers * pooled(batch.tokens, [...decoder, ...low]) + pooled(batch.tokens, [m.hiddenSize]);
+  const trained = 16 * trainedParameters(config, tune, rank);
+  const chunk = Math.min(batch.answerTokens, Math.max(1, Math.floor(scoreBudget / (4 * m.vocabSize))));
+  const scores = pooled(chunk, [m.vocabSize]) + pooled(batch.answerTokens, [m.hiddenSize, m.hiddenSize]);
+  const working = pooled(batch.tokens, [
+    ...Array<number>(3).fill(m.intermediateSize),
+    ...Array<number>(4).fill(m.hiddenSize),
+  ]);
+  const frozenWeights = storedBytes(frozen, weights);
+  const activations = encoder + adaptor + llm;
+  return {
+    ...{ frozenWeights, trained, activations, scores, working },
+    total: frozenWeights + trained + activations + scores + working,
+  };
+}
+
+/** What an hour of audio is taken to be: clips of 6 s, answers of 4 tokens a second, prompts of 24 tokens. */
+export const hourOfAudio = {
+  clipSeconds: 6,
+  answerRate: 4,
+  promptTokens: 24,
+  framesPerSecond: 1 / 0.06,
+} as const;
+
+/** Work of training on an hour of audio once. */
+export interface HourWork {
+  /** Multiplications and additions, both counted. */
+  readonly flops: number;
+  /** The frozen encoder's, which the cache saves from the second epoch on. */
+  readonly encoderFlops: number;
+  /** Bytes moved: weights for each micro-batch, activations there and back. */
+  readonly bytes: number;
+}
+
+/**
+ * Counted work of an hour of audio. Of a linear: 2 FLOPs a weight and row forwards, 2 for the input's gradient, 2 for the
+ * weight's where it is trained. Of attention: 4 · pairs · width forwards, 10 backwards.
+ */
+export function hourWork(config: ModelConfig, options: PlanOptions): HourWork {
+  const { tune, batch } = options;
+  const { encoder: e, adaptor: a, llm: m } = config;
+  const clips = 3600 / hourOfAudio.clipSeconds;
+  const clipFrames = hourOfAudio.clipSeconds * hourOfAudio.framesPerSecond;
+  const answer = hourOfAudio.clipSeconds * hourOfAudio.answerRate;
+  const clipTokens = hourOfAudio.promptTokens + clipFrames + answer;
+  const [frames, tokens] = [clips * clipFrames, clips * clipTokens];
+  const counts = countParameters(config);
+  const table = m.vocabSize * m.hiddenSize;
+  const layers = counts.llm - table; // the embedding is looked up, the head is only for answers
+  const isTrained = (part: TunablePart): boolean => tune.includes(part);
+  const before = isTrained("adaptor") || isTrained("encoder");
+  const times = (part: TunablePart): number => (isTrained(part) ? 6 : before ? 4 : 2);
+  const attention = (rows: number, seen: number, width: number, back: boolean): number =>
+    rows * seen * width * (back ? 14 : 4);
+  const encoderLayers = 1 + e.layers + e.tpLayers;
+  const encoderFlops =
+    frames * counts.encoder * (isTrained("encoder") ? 6 : 2) +
+    encoderLayers * attention(frames, clipFrames, e.hiddenSize, isTrained("encoder"));
+  const adaptorFlops =
+    frames * counts.adaptor * times("adaptor") +
+    a.layers * attention(frames, clipFrames, a.hiddenSize, before);
+  const llmFlops =
+    tokens * layers * 4 +
+    m.layers * attention(tokens, clipTokens / 2, m.heads * m.headDim, true) +
+    clips * answer * table * 4;
+  const memory = trainingMemory(config, options);
+  const batches = tokens / batch.tokens;
+  const bytes = batches * (2 * memory.frozenWeights + 3 * memory.activations + (28 / 16) * memory.trained); // AdamW reads 4, writes 3 of 4 bytes
+  const cached = isTrained("encoder") ? 0 : encoderFlops;
+  return { flops: adaptorFlops + llmFlops + encoderFlops - cached, encoderFlops: cached, bytes };
+}
+
+/** What a device can do, of this kind of work. */
+export interface DeviceSpeed {
+  readonly name: string;
+  /** FLOPs a second that the kernels reach. */
+  readonly flops: number;
+  /** Bytes a second. */
+  readonly bandwidth: number;
+}
+
+/** Share of a device's peak that plain f32 kernels are taken to reach: a third of its arithmetic, 70 % of its bandwidth. */
+export const efficiency = { flops: 1 / 3, bandwidth: 0.7 } as const;
+
+/** Peak f32 arithmetic without tensor units, TFLOP/s, and memory bandwidth, GB/s. @source the makers' data sheets */
+const peaks: readonly (readonly [string, number, number])[] = [
+  ["Apple M1", 2.6, 68],
+  ["Apple M2 Max", 13.6, 400],
+  ["Apple M4 Max", 18.4, 546],
+  ["RTX 4090", 82.6, 1008],
+  ["H100 SXM", 66.9, 3350],
+];
+
+export const presets: readonly DeviceSpeed[] = peaks.map(([name, teraflops, gigabytes]) => ({
+  name,
+  flops: teraflops * 1e12 * efficiency.flops,
+  bandwidth: gigabytes * 1e9 * efficiency.bandwidth,
+}));
+
+/** Seconds that an hour of audio takes: bound by arithmetic or by memory, whichever is slower. */
+export function hourSeconds(work: HourWork, device: DeviceSpeed): { first: number; later: number } {
+  const seconds = (flops: number): number => Math.max(flops / device.flops, work.bytes / device.bandwidth);
+  return { first: seconds(work.flops + work.encoderFlops), later: seconds(work.flops) };
+}
+
+/** A micro-batch of this many tokens, of clips as in `hourOfAudio`. */
+export function typicalBatch(tokens: number): BatchRows {
+  const frames = hourOfAudio.clipSeconds * hourOfAudio.framesPerSecond;
+  const answer = hourOfAudio.clipSeconds * hourOfAudio.answerRate;
+  const clips = Math.max(1, Math.floor(tokens / (hourOfAudio.promptTokens + frames + answer)));
+  return { frames: clips * frames, tokens, answerTokens: clips * answer };
+}

@@ -1,0 +1,173 @@
+import { createHash } from "node:crypto";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { encoderSha256 } from "../checkpoint/encoder-hash.js";
+import type { ModelFiles } from "../checkpoint/source.js";
+import { loadText } from "../decode/transcriber.js";
+import { parseFrontendConfig } from "../frontend/config.js";
+import type { Gpu } from "../gpu/device.js";
+import type { WeightFormat } from "../gpu/matrix.js";
+import { type FunAsrNano, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
+import type { Utterance } from "../data/utterances.js";
+import { Corpus, type TrainClip } from "./corpus.js";
+import { TrainError } from "./errors.js";
+import { type ClipRows, FeatureCache } from "./feature-cache.js";
+import type { RunFiles, TrainRun } from "./loop.js";
+import { type LoraOptions, withLora } from "./lora.js";
+import { makeOptimiser } from "./optimiser.js";
+import { type TrainOptions, checkOptions, identityOf } from "./options.js";
+import { type TunablePart, isTuned } from "./tune.js";
+
+/** A data file's utterances. */
+export interface DataFile {
+  readonly name: string;
+  readonly utterances: readonly Utterance[];
+}
+
+export interface SessionSetup {
+  readonly model: ModelFiles;
+  readonly data: DataFile;
+  readonly validation?: DataFile | undefined;
+  readonly tune: readonly TunablePart[];
+  readonly options: TrainOptions;
+  /** Of the LoRA, where `tune` has it. */
+  readonly lora?: LoraOptions | undefined;
+  /** Directory of the run. */
+  readonly out: string;
+  /** Directory of cached rows. Default: `cache` in `out`. */
+  readonly cache?: string | undefined;
+  /** Storage of the frozen weights on the GPU. Default: as in the checkpoint. */
+  readonly weights?: WeightFormat | undefined;
+  readonly skipBad: boolean;
+  readonly onBad: (message: string) => void;
+  readonly onLoad?: (done: number, total: number) => void;
+  readonly onPrepare?: (done: number, total: number) => void;
+}
+
+/** Where a run in this directory keeps what it makes. */
+export function runFiles(out: string): RunFiles {
+  return {
+    last: join(out, "last.safetensors"),
+    best: join(out, "best.safetensors"),
+    metrics: join(out, "metrics.jsonl"),
+  };
+}
+
+/** A loaded model, its data and its optimiser; `free` gives their GPU memory back. */
+export interface Session {
+  readonly run: TrainRun;
+  free(): void;
+}
+
+/**
+ * Loads the model and prepares the data: rows that the cache lacks are computed.
+ * @throws TrainError  options out of range, lines that cannot be used, nothing to tune
+ * @throws CheckpointError, ConfigError, TokenizerError  a model file is missing, damaged, or does not fit the others
+ */
+export async function openSession(gpu: Gpu, setup: SessionSetup): Promise<Session> {
+  checkOptions(setup.options);
+  await mkdir(setup.out, { recursive: true });
+  await removeUnfinished(setup.out);
+  const checkpoint = await openCheckpoint(setup.model);
+  try {
+    return await open(gpu, checkpoint, setup);
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Promise<Session> {
+  const { tune, options, out } = setup;
+  const { config } = checkpoint;
+  const { json, file } = await checkpoint.assets.frontend();
+  const frontend = parseFrontendConfig(json, file);
+  const { tokenizer, prompts, stop } = await loadText(checkpoint);
+  const trained = tune.includes("encoder");
+  const sha256 = await encoderSha256(checkpoint, createHash("sha256"));
+  const loaded = await loadFunAsrNano(gpu, config, checkpoint, {
+    weights: setup.weights,
+    tune: isTuned(tune),
+    onProgress: (bytes) => setup.onLoad?.(bytes, checkpoint.totalBytes),
+  });
+  let model = loaded;
+  try {
+    if (tune.includes("lora")) model = withLora(gpu, loaded, loraShape(setup.lora));
+    if (model.trainables.length === 0) throw new TrainError("train: expected something to tune, got nothing");
+    const { inputSize, hiddenSize } = config.encoder;
+    const corpus = new Corpus({
+      ...{ config, frontend, tokenizer, prompts },
+      cache: new FeatureCache(setup.cache ?? join(out, "cache"), trained ? inputSize : hiddenSize),
+      encoderSha256: trained ? "" : sha256,
+      ...(trained ? {} : { encode: (features) => encodeClip(gpu, model, features) }),
+    });
+    const [clips, validation] = await prepare(corpus, setup);
+    const optimiser = makeOptimiser(gpu, model.trainables);
+    const identity = identityOf(options, {
+      encoder: sha256,
+      tune: tune.join(","),
+      lora: tune.includes("lora") ? JSON.stringify(loraShape(setup.lora)) : "none",
+      weights: setup.weights ?? "as stored",
+      data: digest(clips),
+      validation: digest(validation),
+      parameters: createHash("sha256")
+        .update(JSON.stringify([config.llm, config.adaptor]))
+        .digest("hex"),
+    });
+    const run: TrainRun = {
+      ...{ gpu, model, optimiser, corpus, clips, options, identity, files: runFiles(out) },
+      validation: { clips: validation, tokenizer, stopIds: new Set(stop) },
+    };
+    const free = (): void => {
+      optimiser.free();
+      model.free();
+    };
+    return { run, free };
+  } catch (error) {
+    model.free();
+    throw error;
+  }
+}
+
+async function prepare(corpus: Corpus, setup: SessionSetup): Promise<[TrainClip[], TrainClip[]]> {
+  const { data, validation, skipBad, onBad, onPrepare } = setup;
+  const total = data.utterances.length + (validation?.utterances.length ?? 0);
+  const part = (file: DataFile, before: number): Promise<TrainClip[]> =>
+    corpus.prepare(file.utterances, {
+      ...{ file: file.name, skipBad, onBad },
+      onProgress: (done) => onPrepare?.(before + done, total),
+    });
+  const clips = await part(data, 0);
+  return [clips, validation ? await part(validation, data.utterances.length) : []];
+}
+
+/** A LoRA's options with their defaults. */
+export function loraShape({
+  rank = 16,
+  alpha = 2 * rank,
+  dropout = 0,
+  targets = ["q_proj", "v_proj"],
+  seed = 0,
+}: LoraOptions = {}): Required<LoraOptions> {
+  return { rank, alpha, dropout, targets, seed };
+}
+
+/** SHA-256 over what the clips are: rows, prompts and answers, in their order. */
+function digest(clips: readonly TrainClip[]): string {
+  const hash = createHash("sha256");
+  for (const { key, prompt, answer } of clips) hash.update(JSON.stringify([key, prompt.ids, answer]));
+  return hash.digest("hex");
+}
+
+async function encodeClip(gpu: Gpu, model: FunAsrNano, { data, frames }: ClipRows): Promise<ClipRows> {
+  const clips = { features: data, frames: [frames] };
+  const [states] = await gpu.step(() => [encode(gpu, model, clips)]);
+  return { frames, data: states as Float32Array };
+}
+
+/** Takes away what a killed run was writing. */
+async function removeUnfinished(out: string): Promise<void> {
+  for (const name of await readdir(out)) {
+    if (/\.[0-9a-f]{12}\.part$/.test(name)) await rm(join(out, name), { recursive: true });
+  }
+}

@@ -1,0 +1,177 @@
+import { isObject, show } from "../json.js";
+import type { Gpu } from "../gpu/device.js";
+import type { Tensor } from "../gpu/tensor.js";
+import { type SafetensorsFile, openSafetensors, readTensor } from "../checkpoint/safetensors.js";
+import type { WriteTensor } from "../checkpoint/safetensors-write.js";
+import { openFile, writeSafetensorsFile } from "../node/files.js";
+import { TrainFileError } from "./errors.js";
+import type { OptimiserEntry } from "./optimiser.js";
+
+/** Where a run stands. Batches, dropout and learning rates are functions of the options and of these counts. */
+export interface Progress {
+  /** Optimiser steps done. */
+  step: number;
+  /** Micro-batches consumed, through all epochs. */
+  position: number;
+  /** Lowest validation score so far and its step. */
+  best?: { readonly step: number; readonly score: number } | undefined;
+  /** Gradient norms of the latest steps, for the alarm. */
+  norms: readonly number[];
+}
+
+/** What must be equal for a run to go on: options and data. */
+export type Identity = Readonly<Record<string, string | number | boolean>>;
+
+const format = "1";
+
+/**
+ * Writes parameters, moments and progress, streamed from the GPU: beside `path`, flushed, then renamed, so that a kill at any
+ * moment leaves the old state or the new one.
+ * @param options  moments false: the parameters alone, from which no run can go on
+ */
+export async function saveState(
+  gpu: Gpu,
+  path: string,
+  entries: readonly OptimiserEntry[],
+  progress: Progress,
+  identity: Identity,
+  { moments = true } = {},
+): Promise<void> {
+  const tensors = entries.flatMap((entry) =>
+    parts(entry, moments).map(([prefix, tensor]): WriteTensor => {
+      const data = async (): Promise<Uint8Array> => {
+        const [values] = await gpu.step(() => [tensor]);
+        return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+      };
+      return { name: `${prefix}.${entry.name}`, dtype: "F32", shape: tensor.shape, data };
+    }),
+  );
+  const metadata = new Map([
+    ["format", format],
+    ["progress", JSON.stringify(progress)],
+    ["identity", JSON.stringify(identity)],
+  ]);
+  await writeSafetensorsFile(path, tensors, metadata);
+}
+
+/**
+ * Puts a saved state into parameters and moments.
+ * @throws TrainFileError   it is of another run, or not whole
+ * @throws CheckpointError  it is no safetensors file
+ */
+export async function loadState(
+  gpu: Gpu,
+  path: string,
+  entries: readonly OptimiserEntry[],
+  identity: Identity,
+): Promise<Progress> {
+  const source = await openFile(path);
+  try {
+    const file = await openSafetensors(source);
+    const progress = readProgress(path, file);
+    checkIdentity(path, file, identity);
+    for (const entry of entries) {
+      for (const [prefix, tensor] of parts(entry)) {
+        gpu.write(tensor, await stored(path, file, `${prefix}.${entry.name}`, tensor));
+      }
+    }
+    return progress;
+  } finally {
+    await source.close();
+  }
+}
+
+/** What a saved state has for a checkpoint. */
+export interface SavedValues {
+  readonly progress: Progress;
+  readonly identity: Readonly<Record<string, unknown>>;
+  /** Trained parameters by name, little-endian f32. */
+  readonly values: ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Uint8Array }>;
+}
+
+/** The trained parameters of a saved state. @throws TrainFileError, CheckpointError  it is none */
+export async function readValues(path: string): Promise<SavedValues> {
+  const source = await openFile(path);
+  try {
+    const file = await openSafetensors(source);
+    const progress = readProgress(path, file);
+    const identity = parseObject(path, "identity", file.metadata.get("identity"));
+    const values = new Map<string, { shape: readonly number[]; values: Uint8Array }>();
+    for (const [name, { shape }] of file.tensors) {
+      if (!name.startsWith("value.")) continue;
+      values.set(name.slice("value.".length), { shape, values: await readTensor(file, name) });
+    }
+    return { progress, identity, values };
+  } finally {
+    await source.close();
+  }
+}
+
+function parts({ value, m, v }: OptimiserEntry, moments = true): [string, Tensor][] {
+  const all: [string, Tensor][] = [
+    ["value", value],
+    ["m", m],
+    ["v", v],
+  ];
+  return moments ? all : all.slice(0, 1);
+}
+
+const another = "name another --out, or give the options that the run was started with";
+
+function checkIdentity(path: string, { metadata }: SafetensorsFile, identity: Identity): void {
+  const found = parseObject(path, "identity", metadata.get("identity"));
+  for (const key of new Set([...Object.keys(identity), ...Object.keys(found)])) {
+    if (found[key] === identity[key]) continue;
+    const [expected, got] = [show(found[key]), show(identity[key])];
+    throw new TrainFileError({
+      file: path,
+      field: key,
+      expected: `${expected} as in the run`,
+      got,
+      advice: another,
+    });
+  }
+}
+
+function readProgress(path: string, { metadata }: SafetensorsFile): Progress {
+  if (metadata.get("format") !== format) {
+    const got = show(metadata.get("format"));
+    throw new TrainFileError({ file: path, field: "format", expected: `"${format}"`, got });
+  }
+  const progress = parseObject(path, "progress", metadata.get("progress"));
+  const { step, position, norms } = progress;
+  if (Number.isInteger(step) && Number.isInteger(position) && Array.isArray(norms))
+    return progress as unknown as Progress;
+  const expected = "step, position and norms";
+  throw new TrainFileError({
+    file: path,
+    field: "progress",
+    expected,
+    got: Object.keys(progress).join(", "),
+  });
+}
+
+function parseObject(path: string, field: string, text: string | undefined): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text ?? "");
+  } catch {
+    value = undefined;
+  }
+  if (isObject(value)) return { ...value };
+  throw new TrainFileError({ file: path, field, expected: "a JSON object", got: show(text) });
+}
+
+async function stored(
+  path: string,
+  file: SafetensorsFile,
+  name: string,
+  tensor: Tensor,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const found = file.tensors.get(name);
+  if (found?.dtype === "F32" && show(found.shape) === show(tensor.shape))
+    return (await readTensor(file, name)) as Uint8Array<ArrayBuffer>;
+  const expected = `F32 ${show(tensor.shape)}`;
+  const got = found ? `${found.dtype} ${show(found.shape)}` : "none";
+  throw new TrainFileError({ file: path, field: `tensor ${name}`, expected, got, advice: another });
+}

@@ -1,0 +1,27 @@
+import { TrainError } from "./errors.js";
+
+/** What training can change. */
+export const tunableParts = ["adaptor", "lora", "encoder"] as const;
+export type TunablePart = (typeof tunableParts)[number];
+
+const prefixes: Readonly<Record<TunablePart, string | undefined>> = {
+  adaptor: "model.multi_modal_projector.",
+  encoder: "model.audio_tower.",
+  lora: undefined, // its parameters are added to the model, not loaded with it
+};
+
+/** "adaptor,lora" → its parts, each once, in the order of `tunableParts`. @throws TrainError  none, or an unknown one */
+export function parseTune(text: string): TunablePart[] {
+  const wanted = text.split(",").map((part) => part.trim());
+  const wild = wanted.find((part) => !tunableParts.some((known) => known === part));
+  if (wild !== undefined) {
+    throw new TrainError(`--tune: expected some of ${tunableParts.join(", ")}, got ${JSON.stringify(wild)}`);
+  }
+  return tunableParts.filter((part) => wanted.includes(part));
+}
+
+/** Whether a parameter of the checkpoint belongs to one of the parts. */
+export function isTuned(parts: readonly TunablePart[]): (name: string) => boolean {
+  const starts = parts.flatMap((part) => prefixes[part] ?? []);
+  return (name) => starts.some((start) => name.startsWith(start));
+}
