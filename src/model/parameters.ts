@@ -56,8 +56,8 @@ export async function all<T extends object>(parts: T): Promise<{ [K in keyof T]:
 }
 
 /** Bytes read at a time: few enough to stay in a core's cache until they are uploaded. */
-const pieceBytes = 2 << 20;
-/** Values converted at a time: 4 MB as f32. */
+const pieceBytes = 1 << 20;
+/** Values converted at a time at most: 4 MB as f32. */
 const pieceValues = 1 << 20;
 /** Reads at a time. */
 const readers = 4;
