@@ -9,7 +9,7 @@ export interface DeviceOptions {
   readonly adapter?: string;
   /** Limits below what the adapter offers, to run as on a smaller device; WebGPU's defaults (128 MiB, 256 MiB) are the least. */
   readonly limits?: Partial<Record<"maxStorageBufferBindingSize" | "maxBufferSize", number>>;
-  /** Whether kernels may use subgroups. Default: where the adapter offers them in one size. */
+  /** Whether kernels use subgroups where the adapter offers them in one size. Default: true. */
   readonly subgroups?: boolean;
 }
 
