@@ -12,7 +12,7 @@ export interface DeviceOptions {
   readonly limits?: Partial<Record<"maxStorageBufferBindingSize" | "maxBufferSize", number>>;
   /** Bytes of buffers at most. Default: FUNASR_WEBGPU_MEMORY, else on a software adapter what the system has free, else no limit. */
   readonly memoryLimit?: number;
-  /** Whether kernels may use subgroups. Default: where the adapter offers them in one size. */
+  /** Whether kernels use subgroups where the adapter offers them in one size. Default: true. */
   readonly subgroups?: boolean;
 }
 

@@ -11,8 +11,9 @@ import { attentionRef } from "./attention.ref.js";
 // The context against f64: every head width from 4 to 512, runs around a tile of 16 query rows, a run of 32 keys and a chunk
 // of 128, clips packed, causal with 1, 2, 3 and 4 query heads to a key head, over a cache, past 65,535 workgroups, scores of
 // ±100. Then bits: a clip in a batch against the clip alone, a token through the cache against the prefill, tiles of 1 and
-// 16, a range that is split among workgroups against one that is not.
+// 16, a range that is split among workgroups against one that is not, and every case with subgroups against without.
 const gpu = useGpu();
+const portable = useGpu({ subgroups: false });
 const bound = 2.5e-7; // scores off by 1e-7 each, exp by 4.5e-8, and sums in blocks of 32: 1.8e-7 over 517 keys
 
 type Range = readonly [number, number];
@@ -66,9 +67,8 @@ function inputs({ heads, kvHeads = heads, headDim, ranges, keyRows }: Case, scal
   };
 }
 
-async function run(c: Case, { q, k, v }: Inputs): Promise<Float32Array> {
+async function run(c: Case, { q, k, v }: Inputs, g = gpu()): Promise<Float32Array> {
   const { heads, kvHeads = heads, headDim, lengths, ranges, keyRows, longest } = c;
-  const g = gpu();
   return runOp(g, () =>
     attention(
       g,
@@ -149,7 +149,9 @@ describe("against f64", () => {
     ["past 65,535 workgroups", { heads: 64, headDim: 4, ...clips(Array<number>(1025).fill(4)) }],
   ])("%s", async (_, c) => {
     const data = inputs(c);
-    expectClose(await run(c, data), reference(c, data), bound);
+    const got = await run(c, data);
+    expectClose(got, reference(c, data), bound);
+    expect(await run(c, data, portable())).toEqual(got);
   });
 
   // Errors of the scores, relative to 100 now, become relative errors of the weights: 8.4e-7 measured.

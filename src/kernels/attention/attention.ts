@@ -1,12 +1,13 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
+import { type Kernel, loadKernel } from "../../gpu/kernel.js";
 import type { Tiles } from "../../gpu/segments.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { attentionBackward } from "./attention-backward.js";
 
 const tiled = loadKernel("attention/attention");
 const perRow = loadKernel("attention/attention-row");
+const bySubgroup = new Map<number, Kernel>(); // attention-subgroup.wgsl by lanes
 const join = loadKernel("attention/attention-join");
 const sliceWidth = 128; // columns of a head that a workgroup makes
 const chunkKeys = 128; // of attention-row.wgsl
@@ -58,12 +59,14 @@ export function attention(gpu: Gpu, q: Tensor, k: Tensor, v: Tensor, options: At
   if (tiles.rows === 1) return attentionRows(gpu, { q, k, v }, sizes, options);
   const y = gpu.empty(q.shape);
   const count = tiles.table.shape[0];
-  const slices = Math.ceil(headDim / sliceWidth);
-  gpu.run(tiled, {
-    params: { ...sizes, tiles: count, slices },
-    tensors: { q, k, v, ranges, tiles: tiles.table, y },
-    groups: count * heads * slices,
-  });
+  const tensors = { q, k, v, ranges, tiles: tiles.table, y };
+  if (gpu.subgroupSize === undefined) {
+    const slices = Math.ceil(headDim / sliceWidth);
+    gpu.run(tiled, { params: { ...sizes, tiles: count, slices }, tensors, groups: count * heads * slices });
+  } else {
+    const kernel = subgroupKernel(gpu.subgroupSize);
+    gpu.run(kernel, { params: { ...sizes, tiles: count }, tensors, groups: count * heads });
+  }
   const { tape } = gpu;
   tape?.record({
     output: y,
@@ -77,6 +80,12 @@ export function attention(gpu: Gpu, q: Tensor, k: Tensor, v: Tensor, options: At
     },
   });
   return y;
+}
+
+function subgroupKernel(lanes: number): Kernel {
+  let kernel = bySubgroup.get(lanes);
+  if (!kernel) bySubgroup.set(lanes, (kernel = loadKernel("attention/attention-subgroup", { SG: lanes })));
+  return kernel;
 }
 
 /** Params that the kernels share. */

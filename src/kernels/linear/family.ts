@@ -20,6 +20,8 @@ const subgroupTiles = [
 ];
 const subgroupRow = { file: "linear/linear-row-subgroup", tile: { TM: 1, TN: 1 } };
 
+const gradTile = 16; // rows
+
 const portable = {
   tiled: { kernel: loadKernel("linear/linear"), family: "portable", rows: 4, columns: 128 },
   row: { kernel: loadKernel("linear/linear-row"), family: "portable", rows: 1, columns: 128 },
@@ -45,5 +47,18 @@ export function linearKernel(gpu: Gpu, rows: number, width: number): LinearKerne
   }
   const { file, tile } = subgroupTiles.find(({ least }) => rows >= least) ?? subgroupRow;
   const constants = rows === 1 ? { SG: lanes } : { SG: lanes, ...tile };
-  return { kernel: subgroupKernel(file, constants), family: "subgroup", rows: tile.TM, columns: tile.TN * lanes };
+  return {
+    kernel: subgroupKernel(file, constants),
+    family: "subgroup",
+    rows: tile.TM,
+    columns: tile.TN * lanes,
+  };
+}
+
+/** The kernel for the gradients of `linear`; undefined where the device has no subgroups of one known size. */
+export function gradKernel(gpu: Gpu): { kernel: Kernel; rows: number; lanes: number } | undefined {
+  const lanes = gpu.subgroupSize;
+  if (lanes === undefined) return undefined;
+  const rows = gradTile;
+  return { kernel: subgroupKernel("linear/linear-grad-subgroup", { SG: lanes, TM: rows }), rows, lanes };
 }

@@ -25,28 +25,46 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
 
 struct Eight { a: vec4f, b: vec4f, scale: vec2f } // eight weights are scale.x * (a, b) - scale.y
-struct Unit { u: vec4u, v: vec4u, scale: vec4f } // what a lane reads of a column at once: a block, or 4 if quantized
+struct Unit { u: vec4u, v: vec4u, scale: vec4f } // what a lane reads of a column at once: a block, 2 of q8, 4 of q4
 
-// ggml's Q4_K: 256 weights in 9 vec4u. The first has f16 d and dmin, then 8 scales and 8 minima of 6 bits. A weight is
-// d * scale * value - dmin * minimum. Returns both factors of one of the 8 parts of 32 weights.
-fn q4_scale(head: vec4u, part: u32) -> vec2f {
-  let near = head.yz >> vec2u(8u * (part & 3u));
-  let far = vec2u(head.w, head.w >> 4u) >> vec2u(8u * (part & 3u));
-  let both = select(near & vec2u(63u), (far & vec2u(15u)) | ((near >> vec2u(2u)) & vec2u(48u)), part >= 4u);
-  return unpack2x16float(head.x) * vec2f(bitcast<vec2i>(both));
+struct Head { d: vec2f, scales: vec2u, minima: vec2u } // of 256 weights of q4: bytes in the order of their parts
+
+// ggml's Q4_K: 256 weights, 8 parts of 32, in 9 vec4u. The first has f16 d and dmin, then 8 scales and 8 minima of 6 bits.
+// A weight is d * scale * value - dmin * minimum.
+fn read_head(i: u32) -> Head {
+  if (WEIGHT != 4u) { return Head(); }
+  let u = w[i];
+  let far = vec2u(u.w, u.w >> 4u) & vec2u(0x0f0f0f0fu);
+  let top = far | ((u.yz >> vec2u(2u)) & vec2u(0x30303030u));
+  let low = u.yz & vec2u(0x3f3f3f3fu);
+  return Head(unpack2x16float(u.x), vec2u(low.x, top.x), vec2u(low.y, top.y));
 }
 
-fn read_unit(column: u32, k: u32, head: vec4u) -> Unit {
-  let i = column * p.k8 + k;
-  if (WEIGHT == 0u) { return Unit(w[2u * i], w[2u * i + 1u], vec4f()); }
-  if (WEIGHT == 3u) {
-    return Unit(w[i / 2u], w[i / 2u + 1u], vec4f(unpack2x16float(scales[i >> 3u])[(i >> 2u) & 1u]));
-  }
-  if (WEIGHT == 4u) { // a vec4u has 16 low and 16 high nibbles, of two neighbouring parts
-    let part = (k % GROUP) / 8u * 2u;
-    return Unit(w[i / GROUP * 9u + 1u + (k % GROUP) / 4u], vec4u(), vec4f(q4_scale(head, part), q4_scale(head, part + 1u)));
-  }
-  return Unit(w[i], vec4u(), vec4f());
+// Scale and minimum of the two parts whose nibbles share bytes, from block k of the group on.
+fn two_parts(head: Head, k: u32) -> vec4f {
+  let u = vec2u(select(head.scales.x, head.scales.y, k >= 16u), select(head.minima.x, head.minima.y, k >= 16u)) >> vec2u((k & 8u) * 2u);
+  let bytes = vec4u(u, u >> vec2u(8u)) & vec4u(255u);
+  return vec4f(head.d, head.d) * vec4f(bitcast<vec4i>(bytes));
+}
+
+// Where a column's group of 256 begins in w.
+fn group_start(column: u32, group: u32) -> u32 {
+  if (WEIGHT == 4u) { return (column * (p.k8 / GROUP) + group) * 9u; }
+  let block = column * p.k8 + group * GROUP;
+  return select(select(block, block / 2u, WEIGHT == 3u), block * 2u, WEIGHT == 0u);
+}
+
+// What is read of 4 blocks at once: q8's scale, q4's values and scales.
+fn read_four(i: u32, k: u32, scale: u32, head: Head) -> Unit {
+  let half = scale + k / 4u;
+  if (WEIGHT == 3u) { return Unit(vec4u(), vec4u(), vec4f(unpack2x16float(scales[half / 2u])[half & 1u])); }
+  return Unit(w[i + 1u + k / 4u], vec4u(), two_parts(head, k));
+}
+
+// Block k of the group that begins at i.
+fn read_unit(i: u32, k: u32) -> Unit {
+  if (WEIGHT == 0u) { return Unit(w[i + 2u * k], w[i + 2u * k + 1u], vec4f()); }
+  return Unit(w[i + k], vec4u(), vec4f());
 }
 
 fn bf16(u: vec2u) -> vec4f {
@@ -67,8 +85,7 @@ fn eight(unit: Unit, j: u32) -> Eight {
     return Eight(f16s(unit.u.xy), f16s(unit.u.zw), vec2f());
   }
   if (WEIGHT == 3u) {
-    let four = select(unit.u, unit.v, j >= 2u);
-    let two = select(four.xy, four.zw, j % 2u == 1u);
+    let two = select(unit.u.xy, unit.u.zw, j % 2u == 1u);
     return Eight(signed_bytes(two.x), signed_bytes(two.y), unit.scale.xy);
   }
   let two = select(unit.u.xy, unit.u.zw, j % 2u == 1u) >> vec2u(4u * (j / 2u));
@@ -121,30 +138,36 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let row = tile / column_tiles;
   let column = (tile % column_tiles) * SG + lane;
   if (row >= p.rows) { return; }
-  let xi = row * p.k8 * 2u;
-  let wi = min(column, p.columns - 1u); // columns past the end repeat the last one and are not stored
+  let own = min(column, p.columns - 1u); // columns past the end repeat the last one and are not stored
+  var xi: array<u32, LOADS>;
+  for (var i = 0u; i < LOADS; i++) {
+    let four = min(i * SG + lane, 2u * STEP - 1u);
+    xi[i] = row * p.k8 * 2u + place(four / 2u) * 2u + four % 2u;
+  }
   var total = 0.0;
-  for (var outer = 0u; outer < p.k8; outer += GROUP) {
-    let end = min(outer + GROUP, p.k8);
+  for (var group = 0u; group * GROUP < p.k8; group++) {
+    let wi = group_start(own, group);
+    let scale = (own * p.k8 + group * GROUP) / 4u;
+    let head = read_head(wi);
+    let x_group = group * GROUP * 2u;
+    let blocks = min(GROUP, p.k8 - group * GROUP);
     var part = 0.0;
-    var head = vec4u();
-    if (WEIGHT == 4u) { head = w[(wi * p.k8 + outer) / GROUP * 9u]; }
-    var k = outer;
-    for (; k + STEP <= end; k += STEP) {
+    var k = 0u;
+    for (; k + STEP <= blocks; k += STEP) {
       var a: array<vec4f, LOADS>;
       var of_x: array<f32, LOADS>;
       for (var i = 0u; i < LOADS; i++) {
-        let four = min(i * SG + lane, 2u * STEP - 1u);
-        a[i] = x[xi + 2u * place(k + four / 2u) + four % 2u];
+        a[i] = x[x_group + xi[i] + 2u * place(k)];
         if (WEIGHT == 4u) {
           let sum = (a[i].x + a[i].y) + (a[i].z + a[i].w);
           of_x[i] = sum + subgroupShuffleXor(sum, 1u);
         }
       }
       var unit: Unit;
-      if (WEIGHT >= 3u) { unit = read_unit(wi, k, head); }
+      if (WEIGHT >= 3u) { unit = read_four(wi, k, scale, head); }
       for (var j = 0u; j < STEP; j++) {
-        if (WEIGHT < 3u) { unit = read_unit(wi, k + j, head); }
+        if (WEIGHT < 3u) { unit = read_unit(wi, k + j); }
+        if (WEIGHT == 3u && j % 2u == 0u) { unit.u = w[wi + (k + j) / 2u]; } // 16 at a time: 32 spill registers
         let from_a = subgroupShuffle(a[2u * j / SG], 2u * j % SG);
         let from_b = subgroupShuffle(a[2u * j / SG], 2u * j % SG + 1u);
         var of_block = 0.0;
@@ -153,9 +176,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       }
     }
     if (WEIGHT < 3u) { // a row of q8 or q4 is whole steps
-      for (; k < end; k++) {
-        let a = x[xi + 2u * k + min(lane, 1u)];
-        let unit = read_unit(wi, k, head);
+      for (; k < blocks; k++) {
+        let a = x[row * p.k8 * 2u + x_group + 2u * k + min(lane, 1u)];
+        let unit = read_unit(wi, k);
         part = block(part, subgroupShuffle(a, 0u), subgroupShuffle(a, 1u), eight(unit, 0u), 0.0);
       }
     }

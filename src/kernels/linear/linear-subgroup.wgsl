@@ -35,26 +35,42 @@ struct Params {
 struct Eight { a: vec4f, b: vec4f, scale: vec2f } // eight weights are scale.x * (a, b) - scale.y
 struct Unit { u: vec4u, v: vec4u, scale: vec4f } // what a lane reads of a column at once: a block, or 4 if quantized
 
-// ggml's Q4_K: 256 weights in 9 vec4u. The first has f16 d and dmin, then 8 scales and 8 minima of 6 bits. A weight is
-// d * scale * value - dmin * minimum. Returns both factors of one of the 8 parts of 32 weights.
-fn q4_scale(head: vec4u, part: u32) -> vec2f {
-  let near = head.yz >> vec2u(8u * (part & 3u));
-  let far = vec2u(head.w, head.w >> 4u) >> vec2u(8u * (part & 3u));
-  let both = select(near & vec2u(63u), (far & vec2u(15u)) | ((near >> vec2u(2u)) & vec2u(48u)), part >= 4u);
-  return unpack2x16float(head.x) * vec2f(bitcast<vec2i>(both));
+struct Head { d: vec2f, scales: vec2u, minima: vec2u } // of 256 weights of q4: bytes in the order of their parts
+
+// ggml's Q4_K: 256 weights, 8 parts of 32, in 9 vec4u. The first has f16 d and dmin, then 8 scales and 8 minima of 6 bits.
+// A weight is d * scale * value - dmin * minimum.
+fn read_head(i: u32) -> Head {
+  if (WEIGHT != 4u) { return Head(); }
+  let u = w[i];
+  let far = vec2u(u.w, u.w >> 4u) & vec2u(0x0f0f0f0fu);
+  let top = far | ((u.yz >> vec2u(2u)) & vec2u(0x30303030u));
+  let low = u.yz & vec2u(0x3f3f3f3fu);
+  return Head(unpack2x16float(u.x), vec2u(low.x, top.x), vec2u(low.y, top.y));
 }
 
-fn read_unit(column: u32, k: u32, head: vec4u) -> Unit {
-  let i = column * p.k8 + k;
-  if (WEIGHT == 0u) { return Unit(w[2u * i], w[2u * i + 1u], vec4f()); }
+// Scale and minimum of the two parts whose nibbles share bytes, from block k of the group on.
+fn two_parts(head: Head, k: u32) -> vec4f {
+  let u = vec2u(select(head.scales.x, head.scales.y, k >= 16u), select(head.minima.x, head.minima.y, k >= 16u)) >> vec2u((k & 8u) * 2u);
+  let bytes = vec4u(u, u >> vec2u(8u)) & vec4u(255u);
+  return vec4f(head.d, head.d) * vec4f(bitcast<vec4i>(bytes));
+}
+
+// Where a column's group of 256 begins in w.
+fn group_start(column: u32, group: u32) -> u32 {
+  if (WEIGHT == 4u) { return (column * (p.k8 / GROUP) + group) * 9u; }
+  let block = column * p.k8 + group * GROUP;
+  return select(select(block, block / 2u, WEIGHT == 3u), block * 2u, WEIGHT == 0u);
+}
+
+// Block k of the group that begins at i, and 3 more if quantized.
+fn read_unit(i: u32, k: u32, scale: u32, head: Head) -> Unit {
+  if (WEIGHT == 0u) { return Unit(w[i + 2u * k], w[i + 2u * k + 1u], vec4f()); }
   if (WEIGHT == 3u) {
-    return Unit(w[i / 2u], w[i / 2u + 1u], vec4f(unpack2x16float(scales[i >> 3u])[(i >> 2u) & 1u]));
+    let half = scale + k / 4u;
+    return Unit(w[i + k / 2u], w[i + k / 2u + 1u], vec4f(unpack2x16float(scales[half / 2u])[half & 1u]));
   }
-  if (WEIGHT == 4u) { // a vec4u has 16 low and 16 high nibbles, of two neighbouring parts
-    let part = (k % GROUP) / 8u * 2u;
-    return Unit(w[i / GROUP * 9u + 1u + (k % GROUP) / 4u], vec4u(), vec4f(q4_scale(head, part), q4_scale(head, part + 1u)));
-  }
-  return Unit(w[i], vec4u(), vec4f());
+  if (WEIGHT == 4u) { return Unit(w[i + 1u + k / 4u], vec4u(), two_parts(head, k)); }
+  return Unit(w[i + k], vec4u(), vec4f());
 }
 
 fn bf16(u: vec2u) -> vec4f {
@@ -130,28 +146,31 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let column = (tile % column_tiles) * (TN * SG) + lane;
   if (row >= p.rows) { return; }
   var xi: array<u32, LOADS>; // rows and columns past the end repeat the last one and are not stored
-  var wi: array<u32, TN>;
+  var own: array<u32, TN>;
   for (var i = 0u; i < LOADS; i++) {
     let place = i * SG + lane;
     xi[i] = min(row + place / 2u, p.rows - 1u) * p.k8 * 2u + place % 2u;
   }
-  for (var n = 0u; n < TN; n++) { wi[n] = min(column + n * SG, p.columns - 1u); }
+  for (var n = 0u; n < TN; n++) { own[n] = min(column + n * SG, p.columns - 1u); }
   let unit_blocks = select(1u, p.unit, WEIGHT >= 3u);
   var total = Tile();
-  for (var outer = 0u; outer < p.k8; outer += GROUP) {
+  for (var group = 0u; group * GROUP < p.k8; group++) {
     var part = Tile();
-    var head = array<vec4u, TN>();
-    if (WEIGHT == 4u) {
-      for (var n = 0u; n < TN; n++) { head[n] = w[(wi[n] * p.k8 + outer) / GROUP * 9u]; }
+    var wi: array<u32, TN>;
+    var head: array<Head, TN>;
+    for (var n = 0u; n < TN; n++) {
+      wi[n] = group_start(own[n], group);
+      head[n] = read_head(wi[n]);
     }
-    for (var start = outer; start < min(outer + GROUP, p.k8); start += unit_blocks) {
+    let blocks = min(GROUP, p.k8 - group * GROUP);
+    for (var start = 0u; start < blocks; start += unit_blocks) {
       var unit: array<Unit, TN>;
-      for (var n = 0u; n < TN; n++) { unit[n] = read_unit(wi[n], start, head[n]); }
+      for (var n = 0u; n < TN; n++) { unit[n] = read_unit(wi[n], start, (own[n] * p.k8 + group * GROUP) / 4u, head[n]); }
       for (var j = 0u; j < unit_blocks; j++) {
         var a: array<vec4f, LOADS>;
         var of_x: array<f32, LOADS>;
         for (var i = 0u; i < LOADS; i++) {
-          a[i] = x[xi[i] + 2u * place(start + j)];
+          a[i] = x[xi[i] + 2u * (group * GROUP + place(start + j))];
           if (WEIGHT == 4u) { // both halves of a block are in neighbouring lanes
             let four = (a[i].x + a[i].y) + (a[i].z + a[i].w);
             of_x[i] = four + subgroupShuffleXor(four, 1u);
