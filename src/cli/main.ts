@@ -2,10 +2,12 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { convertCommand } from "./convert.js";
 import { devicesCommand } from "./devices.js";
+import { evaluateCommand } from "./evaluate.js";
 import { generateCommand } from "./generate.js";
 import { inspectCommand } from "./inspect.js";
 import { exitCode, report } from "./output.js";
 import { transcribeCommand } from "./transcribe.js";
+import { translateCommand } from "./translate.js";
 import { verifyCommand } from "./verify.js";
 
 const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
@@ -19,6 +21,8 @@ const program = new Command("funasr-webgpu")
   .configureHelp({ showGlobalOptions: true })
   .exitOverride()
   .addCommand(transcribeCommand())
+  .addCommand(translateCommand())
+  .addCommand(evaluateCommand())
   .addCommand(generateCommand())
   .addCommand(verifyCommand())
   .addCommand(inspectCommand())
