@@ -3,12 +3,14 @@ import { Command, CommanderError } from "commander";
 import { convertCommand } from "./convert.js";
 import { dataCommand } from "./data.js";
 import { devicesCommand } from "./devices.js";
+import { evaluateCommand } from "./evaluate.js";
 import { generateCommand } from "./generate.js";
 import { inspectCommand } from "./inspect.js";
 import { migrateCommand } from "./migrate.js";
 import { exitCode, report } from "./output.js";
 import { trainCommand } from "./train.js";
 import { transcribeCommand } from "./transcribe.js";
+import { translateCommand } from "./translate.js";
 import { verifyCommand } from "./verify.js";
 
 const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
@@ -22,6 +24,8 @@ const program = new Command("funasr-webgpu")
   .configureHelp({ showGlobalOptions: true })
   .exitOverride()
   .addCommand(transcribeCommand())
+  .addCommand(translateCommand())
+  .addCommand(evaluateCommand())
   .addCommand(generateCommand())
   .addCommand(trainCommand())
   .addCommand(verifyCommand())

@@ -42,7 +42,7 @@ function describeSystem({ code = "", syscall = "the call", message }: NodeJS.Err
 }
 
 /** An error's text: that of this package's own errors as it is, that of the system's in the same form. */
-function describe(error: unknown, file: string | undefined): string {
+export function describe(error: unknown, file?: string): string {
   if (error instanceof FunasrError) {
     const name = file === undefined ? "" : shown(file);
     return error.message.startsWith(name) ? error.message : `${name}: ${error.message}`;

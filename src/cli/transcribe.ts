@@ -1,10 +1,12 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import {
   type PreparedClip,
+  type TranscribeOptions,
   Transcriber,
   type Transcription,
   defaultMaxNewTokens,
 } from "../decode/transcriber.js";
+import { type TargetLanguage, translate, translationPrompt } from "../decode/translator.js";
 import { decodeAudio } from "../frontend/decode.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { openDevice } from "../node/device.js";
@@ -16,8 +18,11 @@ import { readClip } from "./clip.js";
 import { findModel, modelForms, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson, progressBar, report, shown, status } from "./output.js";
 
-interface TranscribeCliOptions {
+export interface TranscribeCliOptions {
   readonly model: string;
+  /** Language to translate into; absent: the words as spoken. */
+  readonly to?: TargetLanguage;
+  readonly cascade?: boolean;
   readonly language?: "zh" | "en" | "ja";
   readonly hotwords?: string[];
   readonly context?: string;
@@ -29,7 +34,8 @@ interface TranscribeCliOptions {
   readonly debug?: boolean;
 }
 
-function positive(text: string): number {
+/** A whole number from 1, for commander. */
+export function positive(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1)
     throw new InvalidArgumentError("Expected a whole number from 1.");
@@ -80,7 +86,11 @@ export function transcribeCommand(): Command {
     });
 }
 
-async function transcribeFiles(files: readonly string[], options: TranscribeCliOptions): Promise<void> {
+/** Transcribes or translates files, batch by batch, and prints the results. */
+export async function transcribeFiles(
+  files: readonly string[],
+  options: TranscribeCliOptions,
+): Promise<void> {
   const model = await findModel(options.model);
   const { gpu, adapter } = await openDevice();
   note(`device: ${adapter.device} ${adapter.description}`);
@@ -111,10 +121,11 @@ function acceptsOptions(transcriber: Transcriber, options: TranscribeCliOptions)
   }
 }
 
-async function loadTranscriber(
+/** Loads a checkpoint, with a bar. */
+export async function loadTranscriber(
   gpu: Transcriber["gpu"],
   model: string,
-  options: TranscribeCliOptions,
+  options: Pick<TranscribeCliOptions, "weights">,
 ): Promise<Transcriber> {
   let bar: ReturnType<typeof progressBar> | undefined;
   try {
@@ -183,15 +194,18 @@ async function transcribeClips(
   const streaming = process.stdout.isTTY && clips.length === 1 && !named && !options.json;
   const { maxTokens: maxNewTokens } = options;
   try {
-    const results = await transcriber.transcribe(clips, {
-      ...promptOptions(options),
+    const run: TranscribeOptions = {
       maxNewTokens,
       onStage: (stage) => {
         if (streaming && stage === "decode") status("");
         else status(`${place(first, clips.length, total)}${stageNames[stage]} ${seconds} s`);
       },
       onText: streaming ? (_, text) => process.stdout.write(text) : undefined,
-    });
+    };
+    const { to, cascade, language } = options;
+    const results = await (to === undefined
+      ? transcriber.transcribe(clips, { ...promptOptions(options), ...run })
+      : translate(transcriber, clips, { ...run, to, cascade, language }));
     if (streaming) print("");
     for (const [i, result] of results.entries()) show(clips[i], result, options, { named, streaming });
   } catch (error) {
@@ -202,7 +216,9 @@ async function transcribeClips(
   }
 }
 
-function promptOptions({ language, hotwords, context, itn }: TranscribeCliOptions): PromptOptions {
+function promptOptions(options: TranscribeCliOptions): PromptOptions {
+  const { to, cascade, language, hotwords, context, itn } = options;
+  if (to !== undefined && !cascade) return { prompt: translationPrompt(to) };
   return { language, hotwords, context, itn };
 }
 

@@ -17,6 +17,7 @@ import {
   promptIds,
 } from "../tokenizer/prompt.js";
 import { checkSpecialTokens } from "../tokenizer/special-tokens.js";
+import { type ChatRenderer, createChatRenderer } from "../tokenizer/chat.js";
 import { type Tokenizer, loadTokenizer } from "../tokenizer/tokenizer.js";
 import { greedy } from "./greedy.js";
 import { DecodeError, type Finish } from "./loop.js";
@@ -77,10 +78,15 @@ export function defaultMaxNewTokens(clip: PreparedClip): number {
   return answerSpare + clip.frames;
 }
 
+export interface TextParts {
+  readonly tokenizer: Tokenizer;
+  readonly prompts: PromptRenderer;
+  readonly chat: ChatRenderer;
+  readonly stopIds: ReadonlySet<number>;
+}
+
 /** Tokenizer, prompts and stop ids of a checkpoint, checked against each other and against its config. */
-export async function loadText(
-  checkpoint: Checkpoint,
-): Promise<{ tokenizer: Tokenizer; prompts: PromptRenderer; stop: readonly number[] }> {
+export async function loadText(checkpoint: Checkpoint): Promise<TextParts> {
   const { assets, config, configFile } = checkpoint;
   const { json, file: tokenizerFile } = await assets.tokenizer();
   const tokenizer = loadTokenizer(json, (await assets.tokenizerConfig()).json, tokenizerFile);
@@ -95,7 +101,8 @@ export async function loadText(
   });
   const reserved = tokenizer.addedTokens;
   const prompts = createPromptRenderer({ ...prompt, audioToken: special.audioToken, reserved });
-  return { tokenizer, prompts, stop: special.stop };
+  const chat = createChatRenderer({ template: prompt.template, reserved });
+  return { tokenizer, prompts, chat, stopIds: new Set(special.stop) };
 }
 
 /** A checkpoint that turns audio into text. */
@@ -104,9 +111,7 @@ export class Transcriber {
     readonly gpu: Gpu,
     readonly model: FunAsrNano,
     readonly frontend: FrontendConfig,
-    readonly tokenizer: Tokenizer,
-    private readonly prompts: PromptRenderer,
-    private readonly stopIds: ReadonlySet<number>,
+    private readonly text: TextParts,
   ) {}
 
   /**
@@ -131,27 +136,41 @@ export class Transcriber {
     const { json, file } = await assets.frontend();
     const frontend = parseFrontendConfig(json, file);
     checkFeatures(frontend, file, config.encoder.inputSize, configFile);
-    const { tokenizer, prompts, stop } = await loadText(checkpoint);
+    const text = await loadText(checkpoint);
     const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
       weights,
       onProgress: (bytes) => onProgress?.(bytes, checkpoint.totalBytes),
     });
-    return new Transcriber(gpu, model, frontend, tokenizer, prompts, new Set(stop));
+    return new Transcriber(gpu, model, frontend, text);
+  }
+
+  get tokenizer(): Tokenizer {
+    return this.text.tokenizer;
+  }
+
+  /** Prompts of text alone, for the LLM without audio. */
+  get chat(): ChatRenderer {
+    return this.text.chat;
+  }
+
+  /** Tokens that end an answer, the one that ends the assistant's turn first. */
+  get stopIds(): ReadonlySet<number> {
+    return this.text.stopIds;
   }
 
   /** Where prompts come from: the checkpoint's chat template, or FunASR's rules. */
   get promptSource(): PromptRenderer["source"] {
-    return this.prompts.source;
+    return this.text.prompts.source;
   }
 
   /** Why the checkpoint's chat template is not used; undefined where it is, or where there is none. */
   get promptFallback(): string | undefined {
-    return this.prompts.fallback;
+    return this.text.prompts.fallback;
   }
 
   /** Checks options before there is a clip. @throws PromptError  as `transcribe` would */
   checkPrompt(options: PromptOptions): void {
-    this.prompts.render(options);
+    this.text.prompts.render(options);
   }
 
   /** Decoded audio → features. @throws AudioError  shorter than 25 ms, NaN samples */
@@ -180,7 +199,7 @@ export class Transcriber {
     if (clips.length === 0) return [];
     const { gpu, model } = this;
     const frames = clips.map((clip) => clip.frames);
-    const prompts = this.#prompts(clips, options); // first: an option or a clip may be refused
+    const prompts = this.promptTokens(clips, options); // first: an option or a clip may be refused
     const maxNewTokens = this.#limits(clips, prompts, options);
     const clock = new Stopwatch();
     options.onStage?.("encoder");
@@ -226,9 +245,13 @@ export class Transcriber {
     this.model.free();
   }
 
-  #prompts(clips: readonly PreparedClip[], options: PromptOptions): PromptTokens[] {
+  /**
+   * Each clip's prompt up to the answer.
+   * @throws AudioError  it does not fit the model's context; PromptError  see PromptRenderer
+   */
+  promptTokens(clips: readonly PreparedClip[], options: PromptOptions): PromptTokens[] {
     const { audioTokenRule, audioTokenId, llm } = this.model.config;
-    const text = this.prompts.render(options);
+    const text = this.text.prompts.render(options);
     return clips.map((clip) => {
       const audioLength = audioTokens(audioTokenRule, clip.frames);
       const prompt = { ...promptIds(this.tokenizer, text, audioTokenId, audioLength), audioLength };

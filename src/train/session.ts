@@ -82,7 +82,7 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
   const { config } = checkpoint;
   const { json, file } = await checkpoint.assets.frontend();
   const frontend = parseFrontendConfig(json, file);
-  const { tokenizer, prompts, stop } = await loadText(checkpoint);
+  const { tokenizer, prompts, stopIds } = await loadText(checkpoint);
   const trained = tune.includes("encoder");
   const sha256 = await encoderSha256(checkpoint, createHash("sha256"));
   const loaded = await loadFunAsrNano(gpu, config, checkpoint, {
@@ -116,7 +116,7 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
     });
     const run: TrainRun = {
       ...{ gpu, model, optimiser, corpus, clips, options, identity, files: runFiles(out) },
-      validation: { clips: validation, tokenizer, stopIds: new Set(stop) },
+      validation: { clips: validation, tokenizer, stopIds },
     };
     const free = (): void => {
       optimiser.free();

@@ -23,13 +23,14 @@ export function distance(
     const end = i === words.length ? width : Math.min(width, middle + reach);
     for (let j = Math.max(0, middle - reach); j < end; j++) {
       const cell = i * width + j;
-      const offer = (from: number, price: number, step: string): void => {
-        if (cost[from] + price < cost[cell]) [cost[cell], steps[cell]] = [cost[from] + price, step];
-      };
       const equal = j > 0 && words[i - 1] === reference[j - 1];
-      if (j > 0) offer(cell - width - 1, equal ? 0 : 1, equal ? "=" : "s");
-      offer(cell - width, 1, "d");
-      if (j > 0) offer(cell - 1, 1, "i");
+      const kept = j > 0 ? cost[cell - width - 1] + (equal ? 0 : 1) : Infinity;
+      const dropped = cost[cell - width] + 1;
+      const added = j > 0 ? cost[cell - 1] + 1 : Infinity;
+      cost[cell] = Math.min(kept, dropped, added);
+      if (cost[cell] === Infinity) continue; // out of the beam's reach
+      if (cost[cell] === kept) steps[cell] = equal ? "=" : "s";
+      else steps[cell] = cost[cell] === dropped ? "d" : "i";
     }
   }
   return { edits: cost[cost.length - 1], moves: trace(steps, words.length, reference.length) };

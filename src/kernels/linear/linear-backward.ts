@@ -5,6 +5,7 @@ import { type Matrix, weightCode } from "../../gpu/matrix.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { columnSum } from "../column-sum/column-sum.js";
 import { reluBackward } from "../relu-backward/relu-backward.js";
+import { inputGradBySubgroup, weightGradBySubgroup } from "./linear-grad-subgroup.js";
 
 const inputKernel = loadKernel("linear/linear-input-grad");
 const weightKernel = loadKernel("linear/linear-weight-grad");
@@ -25,6 +26,8 @@ export function linearInputGrad(gpu: Gpu, dy: Tensor, w: Matrix): Tensor {
   if (w.columns % 4 !== 0) {
     throw new ShapeError(`linearInputGrad: w must have a multiple of 4 columns, got ${w.columns}`);
   }
+  const fast = inputGradBySubgroup(gpu, dy, w);
+  if (fast) return fast;
   const dx = gpu.empty([rows, w.columns]);
   const k4 = w.columns / 4;
   for (const { first, rows: pieceRows, tensor, scales } of w.pieces) {
@@ -53,6 +56,8 @@ export function linearWeightGrad(gpu: Gpu, dy: Tensor, x: Tensor): Tensor {
   if (width % 4 !== 0) {
     throw new ShapeError(`linearWeightGrad: x must have a multiple of 4 columns, got ${width}`);
   }
+  const fast = weightGradBySubgroup(gpu, dy, x);
+  if (fast) return fast;
   const dw = gpu.empty([columns, width]);
   gpu.run(weightKernel, {
     params: { rows, k4: width / 4, columns },

@@ -1,0 +1,57 @@
+import { stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { kaldi } from "../data/corpora/kaldi.js";
+import { DataError } from "../data/errors.js";
+import { type Utterance, readUtterances } from "../data/utterances.js";
+
+/** What a file or a directory of utterances holds. */
+export interface ReadData {
+  readonly utterances: readonly Utterance[];
+  /** What holds no utterance, one line each. */
+  readonly bad: readonly string[];
+}
+
+/**
+ * Utterances of a JSONL file, or of wav.scp and text in one directory, named by itself or by its wav.scp.
+ * @param limit  utterances at most
+ * @throws DataError  neither, or there is no utterance
+ */
+export async function readData(path: string, limit = Infinity): Promise<ReadData> {
+  const directory = await kaldiDirectory(path);
+  const utterances: Utterance[] = [];
+  const bad: string[] = [];
+  const source = directory === undefined ? fromJsonl(path, bad) : fromKaldi(directory, bad);
+  for await (const utterance of source) {
+    utterances.push(utterance);
+    if (utterances.length >= limit) break;
+  }
+  if (utterances.length === 0)
+    throw new DataError({ file: path, field: "content", expected: "an utterance or more", got: "none" });
+  return { utterances, bad };
+}
+
+async function kaldiDirectory(path: string): Promise<string | undefined> {
+  if (basename(path) === "wav.scp") return dirname(path);
+  if (!(await stat(path)).isDirectory()) return undefined;
+  const found = await stat(join(path, "wav.scp")).catch(() => undefined);
+  if (found) return path;
+  throw new DataError({
+    file: path,
+    field: "directory",
+    expected: "wav.scp and text in it",
+    got: "no wav.scp",
+    advice: "name a JSONL file, or make one with the command data",
+  });
+}
+
+function fromJsonl(path: string, bad: string[]): AsyncGenerator<Utterance> {
+  return readUtterances(path, { onBad: ({ message }) => bad.push(message) });
+}
+
+async function* fromKaldi(directory: string, bad: string[]): AsyncGenerator<Utterance> {
+  let line = 0;
+  for await (const found of kaldi.read(directory, {})) {
+    if ("utterance" in found) yield { ...found.utterance, line: ++line };
+    else bad.push(`${found.skipped}: ${found.why}`);
+  }
+}

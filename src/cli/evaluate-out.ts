@@ -1,0 +1,108 @@
+import { createHash } from "node:crypto";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, truncateSync } from "node:fs";
+import { join } from "node:path";
+import { EvaluateError } from "../evaluate/metrics/edits.js";
+import { type UtteranceRecord, isFailed, parseRecords } from "../evaluate/record.js";
+import type { Measured } from "../evaluate/report.js";
+import { isObject } from "../json.js";
+import { writeFileAtomic } from "../node/files.js";
+
+/** What a directory of results belongs to: results of another run are not mixed with it. */
+export type Identity = Readonly<Record<string, string | number | boolean | null>>;
+
+interface RunFile {
+  readonly identity: Identity;
+  readonly measured: Readonly<Record<string, Measured>>;
+}
+
+/**
+ * A directory of results: `utterances-WEIGHTS.jsonl`, to which each record is appended as it comes, and `run.json`. Without a directory
+ * everything stays in memory.
+ */
+export class Results {
+  readonly #measured = new Map<string, Measured>();
+
+  private constructor(
+    private readonly directory: string | undefined,
+    private readonly identity: Identity,
+  ) {}
+
+  /** @throws EvaluateError  the directory holds another run's results */
+  static open(directory: string | undefined, identity: Identity): Results {
+    const results = new Results(directory, identity);
+    if (directory === undefined) return results;
+    mkdirSync(directory, { recursive: true });
+    const file = join(directory, "run.json");
+    if (existsSync(file)) results.#resume(file);
+    return results;
+  }
+
+  /** Records of earlier runs; failed ones are run again. */
+  done(weights: string): Map<number, UtteranceRecord> {
+    const file = this.#file(weights);
+    if (file === undefined || !existsSync(file)) return new Map();
+    const text = readFileSync(file, "utf8");
+    const records = parseRecords(text, file);
+    truncateSync(file, Buffer.byteLength(text.slice(0, text.lastIndexOf("\n") + 1))); // what an interruption left
+    for (const [line, record] of records) if (isFailed(record)) records.delete(line);
+    return records;
+  }
+
+  append(weights: string, record: UtteranceRecord): void {
+    const file = this.#file(weights);
+    if (file !== undefined) appendFileSync(file, `${JSON.stringify(record)}\n`);
+  }
+
+  /** What was measured earlier with these weights. */
+  measured(weights: string): Measured | undefined {
+    return this.#measured.get(weights);
+  }
+
+  async measure(weights: string, measured: Measured): Promise<void> {
+    this.#measured.set(weights, measured);
+    await this.write("run.json", `${JSON.stringify(this.#runFile(), null, 1)}\n`);
+  }
+
+  /** Writes a file of the directory. @returns its path; undefined where there is no directory */
+  async write(name: string, text: string): Promise<string | undefined> {
+    if (this.directory === undefined) return undefined;
+    const path = join(this.directory, name);
+    await writeFileAtomic(path, [new TextEncoder().encode(text)]);
+    return path;
+  }
+
+  #file(weights: string): string | undefined {
+    return this.directory === undefined ? undefined : join(this.directory, `utterances-${weights}.jsonl`);
+  }
+
+  #runFile(): RunFile {
+    return { identity: this.identity, measured: Object.fromEntries(this.#measured) };
+  }
+
+  #resume(file: string): void {
+    const found = parseJson(readFileSync(file, "utf8"));
+    const identity = isObject(found) && isObject(found.identity) ? found.identity : {};
+    for (const key of new Set([...Object.keys(this.identity), ...Object.keys(identity)])) {
+      const [want, got] = [this.identity[key] ?? null, identity[key] ?? null];
+      if (want !== got)
+        throw new EvaluateError(
+          `${file}: ${key}: expected ${JSON.stringify(want)}, got ${JSON.stringify(got)}; these are another run's results: name another --out, or remove it`,
+        );
+    }
+    const measured = isObject(found) && isObject(found.measured) ? found.measured : {};
+    for (const [weights, value] of Object.entries(measured)) this.#measured.set(weights, value as Measured);
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Of a file's bytes, hexadecimal. */
+export function fileSha256(path: string): string {
+  return createHash("sha256").update(readFileSync(path)).digest("hex");
+}

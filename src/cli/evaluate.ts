@@ -1,0 +1,169 @@
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { type ReadData, readData } from "./evaluate-data.js";
+import { Results, fileSha256 } from "./evaluate-out.js";
+import { comparisonText, reportText } from "./evaluate-tables.js";
+import { compareRecords } from "../evaluate/compare.js";
+import type { BleuTokenizer } from "../evaluate/metrics/bleu-tokenizers.js";
+import { parseRecords } from "../evaluate/record.js";
+import type { EvaluationReport } from "../evaluate/report.js";
+import type { RunSettings } from "../evaluate/run.js";
+import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+import { demoModel } from "../node/demo.js";
+import { type OpenedDevice, openDevice } from "../node/device.js";
+import { type FormatRun, runFormats } from "./evaluate-run.js";
+import { findModel, modelForms } from "./model.js";
+import { exitCode, note, print, printJson } from "./output.js";
+import { positive } from "./transcribe.js";
+
+interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens"> {
+  readonly model: string;
+  readonly data?: string;
+  readonly compare?: readonly string[];
+  readonly tokenizer?: BleuTokenizer;
+  readonly weights?: readonly WeightFormat[];
+  readonly maxTokens?: number;
+  readonly limit?: number;
+  readonly out?: string;
+  readonly second: number;
+  readonly seed: number;
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+function formats(text: string): WeightFormat[] {
+  const names = text.split(",");
+  const wild = names.find((name) => !Object.hasOwn(weightBlocks, name));
+  if (wild !== undefined || new Set(names).size < names.length)
+    throw new InvalidArgumentError(`Expected ${Object.keys(weightBlocks).join(", ")}, each once.`);
+  return names as WeightFormat[];
+}
+
+function whole(text: string): number {
+  const value = text.trim() === "" ? NaN : Number(text);
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  throw new InvalidArgumentError("Expected a whole number from 0.");
+}
+
+export function evaluateCommand(): Command {
+  return new Command("evaluate")
+    .description("error rates or translation scores, latency and memory of a checkpoint over utterances")
+    .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
+    .option(
+      "--data <path>",
+      "JSONL of {audio, text, prompt?, start?, end?} or of FunASR's conversations, or a directory with wav.scp and text",
+    )
+    .addOption(
+      new Option("--task <task>", "recognition or speech translation").choices(["asr", "st"]).default("asr"),
+    )
+    .addOption(new Option("--to <code>", "st: language of the answers").choices(["en", "zh"]))
+    .option("--cascade", "st: transcribe, then have the same language model translate the text")
+    .addOption(
+      new Option("--language <code>", "language that is spoken; a line's own prompt wins").choices([
+        "zh",
+        "en",
+        "ja",
+      ]),
+    )
+    .option(
+      "--weights <formats>",
+      "storage of the weights on the GPU, several after one another: bf16,q8,q4; default: as in the checkpoint",
+      formats,
+    )
+    .option("--batch <clips>", "clips that run together", positive, 1)
+    .option("--max-tokens <count>", "new tokens a clip at most", positive)
+    .option("--limit <count>", "utterances at most", positive)
+    .option("--forced", "score the references under forced decoding too")
+    .addOption(
+      new Option("--tokenizer <name>", "of BLEU; default: zh for Chinese, else 13a").choices([
+        "13a",
+        "zh",
+        "char",
+        "intl",
+      ]),
+    )
+    .option("--second <rounds>", "rounds over one second of audio; 0: none", whole, 5)
+    .option("--seed <number>", "of the bootstrap's resamples", whole, 12_345)
+    .option("--out <dir>", "results of each utterance, report.json, report.html; a run that was cut goes on")
+    .option("--compare <files...>", "two utterances-*.jsonl of --out: difference, interval, p; runs no model")
+    .option("--json", "one JSON object per weight format, or the comparison")
+    .action(async (_: unknown, command: Command) => {
+      const options = command.optsWithGlobals<EvaluateCliOptions>();
+      const wrong = wrongUsage(options);
+      if (wrong !== undefined) command.error(`error: ${wrong}`, { exitCode: 2 });
+      await (options.compare ? compare(options.compare, options) : evaluate(options));
+    });
+}
+
+function wrongUsage(options: EvaluateCliOptions): string | undefined {
+  const { compare: files, data, task, to, cascade, second } = options;
+  if (files) return files.length === 2 ? undefined : "--compare takes two files";
+  if (data === undefined && second === 0) return "--data is missing";
+  if (task === "st" && to === undefined) return "--task st wants --to en or --to zh";
+  if (task === "asr" && (to !== undefined || cascade)) return "--to and --cascade go with --task st";
+  return undefined;
+}
+
+async function compare(files: readonly string[], options: EvaluateCliOptions): Promise<void> {
+  const [first, second] = await Promise.all(
+    files.map(async (file) => parseRecords(await readFile(file, "utf8"), file)),
+  );
+  const { to, tokenizer, seed } = options;
+  const comparison = compareRecords(first, second, { to, tokenizer, seed });
+  if (options.json) printJson({ files, ...comparison });
+  else print(comparisonText(comparison));
+}
+
+async function evaluate(options: EvaluateCliOptions): Promise<void> {
+  const data: ReadData | undefined =
+    options.data === undefined ? undefined : await readData(options.data, options.limit);
+  for (const line of data?.bad ?? []) {
+    note(`error: ${line}`);
+    process.exitCode = exitCode.inputFailed;
+  }
+  const model = await findModel(options.model);
+  const settings = settingsOf(options);
+  const results = Results.open(options.out, {
+    model: options.model,
+    data: options.data === undefined ? null : resolve(options.data),
+    dataSha256: options.data?.endsWith(".jsonl") ? fileSha256(options.data) : null,
+    ...Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, value ?? null])),
+  });
+  const device = await openDevice();
+  note(`device: ${device.adapter.device} ${device.adapter.description}`);
+  try {
+    const weights: (WeightFormat | undefined)[] = [...(options.weights ?? [undefined])];
+    const plan = { ...options, settings, model, utterances: data?.utterances ?? [] };
+    const runs = await runFormats(device.gpu, weights, plan, results);
+    await tell(options, runs, results, { device, badLines: data?.bad.length ?? 0 });
+  } finally {
+    device.gpu.destroy();
+  }
+}
+
+function settingsOf(options: EvaluateCliOptions): RunSettings {
+  const { task, to, cascade, language, batch, maxTokens, forced } = options;
+  return { task, to, cascade, language, batch, maxNewTokens: maxTokens, forced };
+}
+
+async function tell(
+  options: EvaluateCliOptions,
+  runs: readonly FormatRun[],
+  results: Results,
+  { device, badLines }: { readonly device: OpenedDevice; readonly badLines: number },
+): Promise<void> {
+  const whole: EvaluationReport = {
+    model: options.model,
+    data: options.data ?? null,
+    device: `${device.adapter.device} ${device.adapter.description}`.trim(),
+    settings: { ...settingsOf(options), tokenizer: options.tokenizer },
+    badLines,
+    results: runs.map(({ result }) => result),
+  };
+  if (options.json) for (const result of whole.results) printJson(result);
+  else print(reportText(whole));
+  const written = await results.write("report.json", `${JSON.stringify(whole, null, 1)}\n`);
+  if (written === undefined) return;
+  note(`written: ${written}`);
+}

@@ -1,0 +1,45 @@
+import { Command, Option } from "commander";
+import { weightBlocks } from "../gpu/matrix.js";
+import { demoModel } from "../node/demo.js";
+import { modelForms } from "./model.js";
+import { type TranscribeCliOptions, positive, transcribeFiles } from "./transcribe.js";
+
+export function translateCommand(): Command {
+  return new Command("translate")
+    .description("print what is said in each clip in another language; the checkpoint must have learned to")
+    .argument(
+      "<audio...>",
+      "clips: wav, mp3, flac, ogg, opus or m4a, any rate and channels; - is standard input",
+    )
+    .addOption(
+      new Option("--to <code>", "language of the answer").choices(["en", "zh"]).makeOptionMandatory(),
+    )
+    .option("--cascade", "transcribe first, then have the same language model translate the text")
+    .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
+    .addOption(
+      new Option("--language <code>", "language that is spoken, for a cascade's transcript").choices([
+        "zh",
+        "en",
+        "ja",
+      ]),
+    )
+    .addOption(
+      new Option(
+        "--weights <format>",
+        "storage of the weights on the GPU; default: as in the checkpoint",
+      ).choices(Object.keys(weightBlocks)),
+    )
+    .option("--batch <clips>", "clips that run together", positive, 1)
+    .option(
+      "--max-tokens <count>",
+      "new tokens a clip at most; default: 32 and one per 60 ms of audio, of a cascade's text 32 and three per token",
+      positive,
+    )
+    .option("--json", "one JSON object per clip")
+    .action(async (files: string[], _: unknown, command: Command) => {
+      const options = command.optsWithGlobals<TranscribeCliOptions>();
+      if (options.language !== undefined && !options.cascade)
+        command.error("error: --language goes with --cascade", { exitCode: 2 });
+      await transcribeFiles(files, options);
+    });
+}

@@ -1,0 +1,82 @@
+import { type BootstrapOptions, type PairedResult, pairedBootstrap } from "./metrics/bootstrap.js";
+import { textEdits } from "./metrics/cer.js";
+import { EvaluateError } from "./metrics/edits.js";
+import { corpusStatistics } from "./metrics/metric.js";
+import { sumRows } from "./metrics/ngrams.js";
+import { type Heard, type UtteranceRecord, isFailed } from "./record.js";
+import { type SummaryOptions, editRatio, editRow, segmentOf, translationMetrics } from "./summary.js";
+
+/** One metric of two systems over the utterances that both could run. */
+export interface Compared extends PairedResult {
+  readonly name: string;
+  readonly first: number;
+  readonly second: number;
+  readonly signature?: string;
+}
+
+export interface Comparison {
+  readonly utterances: number;
+  /** Could not be run by the one, the other or both, or are missing of one. */
+  readonly left: number;
+  readonly metrics: readonly Compared[];
+}
+
+type Rows = readonly (readonly number[])[];
+
+/**
+ * Compares two systems' records of the same data.
+ * @throws EvaluateError  no utterance that both could run, utterances of the same line with other references, other tasks
+ */
+export function compareRecords(
+  first: ReadonlyMap<number, UtteranceRecord>,
+  second: ReadonlyMap<number, UtteranceRecord>,
+  options: Omit<SummaryOptions, "task"> = {},
+): Comparison {
+  const pairs: [Heard, Heard][] = [];
+  for (const [line, a] of first) {
+    const b = second.get(line);
+    if (!b || isFailed(a) || isFailed(b)) continue;
+    if (a.reference !== b.reference || a.task !== b.task)
+      throw new EvaluateError(
+        `compare: line ${line}: expected the same task and reference of both, got ${a.task} "${a.reference}" and ${b.task} "${b.reference}"`,
+      );
+    pairs.push([a, b]);
+  }
+  if (pairs.length === 0)
+    throw new EvaluateError("compare: expected utterances that both could run, got none");
+  const utterances = pairs.length;
+  const all = new Set([...first.keys(), ...second.keys()]).size;
+  const metrics = pairs[0][0].task === "asr" ? compareRates(pairs, options) : compareScores(pairs, options);
+  return { utterances, left: all - utterances, metrics };
+}
+
+function compareOne(
+  name: string,
+  [first, second]: readonly [Rows, Rows],
+  score: (sums: readonly number[]) => number,
+  options: BootstrapOptions,
+): Compared {
+  const paired = pairedBootstrap(first, second, score, options);
+  return { name, first: score(sumRows(first)), second: score(sumRows(second)), ...paired };
+}
+
+function compareRates(pairs: readonly [Heard, Heard][], options: BootstrapOptions): Compared[] {
+  const rows = (side: 0 | 1, unit: "character" | "mixed"): Rows =>
+    pairs.map((pair) => editRow(textEdits(pair[side].reference, pair[side].hypothesis, unit)));
+  return [
+    compareOne("CER", [rows(0, "character"), rows(1, "character")], editRatio, options),
+    compareOne("MER", [rows(0, "mixed"), rows(1, "mixed")], editRatio, options),
+  ];
+}
+
+function compareScores(pairs: readonly [Heard, Heard][], options: Omit<SummaryOptions, "task">): Compared[] {
+  return translationMetrics(options).map((metric) => {
+    const segments = [0, 1].map((side) => pairs.map((pair) => segmentOf(pair[side as 0 | 1])));
+    const rows = segments.map((side) => corpusStatistics(metric, side));
+    const signature = metric.signature(segments[0]);
+    return {
+      ...compareOne(metric.name, [rows[0], rows[1]], (sums) => metric.score(sums), options),
+      signature,
+    };
+  });
+}

@@ -1,0 +1,103 @@
+import { isObject, show } from "../json.js";
+import type { Finish } from "../decode/loop.js";
+import type { StageSeconds } from "../decode/transcriber.js";
+import { EvaluateError } from "./metrics/edits.js";
+
+/** What recognition or translation is judged by. */
+export type Task = "asr" | "st";
+
+/** An utterance that was run. Its times are those of its whole batch. */
+export interface Heard {
+  /** Line of the utterance in the data. */
+  readonly line: number;
+  readonly audio: string;
+  readonly start?: number;
+  readonly end?: number;
+  readonly task: Task;
+  readonly reference: string;
+  readonly hypothesis: string;
+  /** Of a cascade: what was transcribed before it was translated. */
+  readonly transcript?: string;
+  readonly tokens: number;
+  readonly finish: Finish;
+  readonly audioSeconds: number;
+  readonly seconds: StageSeconds;
+  /** Clips that ran together. */
+  readonly batch: number;
+  readonly forced?: ForcedRecord;
+}
+
+/** The reference answer under forced decoding. */
+export interface ForcedRecord {
+  /** Tokens of the answer, its end among them. */
+  readonly ids: readonly number[];
+  /** The likeliest token at each. */
+  readonly tops: readonly number[];
+  readonly logProbability: number;
+}
+
+/** An utterance that could not be run, and why, in one line. */
+export interface Failed extends Pick<Heard, "line" | "audio" | "start" | "end" | "task" | "reference"> {
+  readonly error: string;
+}
+
+export type UtteranceRecord = Heard | Failed;
+
+export function isFailed(record: UtteranceRecord): record is Failed {
+  return "error" in record;
+}
+
+/**
+ * Records of a JSONL text; of one utterance run several times the last. A last line without its end, which an interrupted run
+ * leaves behind, is passed over.
+ * @throws EvaluateError  a line that is no record
+ */
+export function parseRecords(text: string, file: string): Map<number, UtteranceRecord> {
+  const records = new Map<number, UtteranceRecord>();
+  const lines = text.split("\n").slice(0, -1);
+  for (const [i, line] of lines.entries()) {
+    const record = parseRecord(line, `${file}:${i + 1}`);
+    records.set(record.line, record);
+  }
+  return records;
+}
+
+const stages = ["frontend", "encoder", "adaptor", "prefill", "decode"];
+
+function parseRecord(text: string, where: string): UtteranceRecord {
+  const refuse = (field: string, expected: string, got: unknown): never => {
+    throw new EvaluateError(
+      `${where}: ${field}: expected ${expected}, got ${show(got)}; name a file that evaluate --out wrote`,
+    );
+  };
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return refuse("line", "JSON", text);
+  }
+  if (!isObject(json)) return refuse("line", "an object", json);
+  const failed = typeof json.error === "string";
+  const kinds: Record<string, (value: unknown) => boolean> = {
+    line: Number.isSafeInteger,
+    audio: isString,
+    task: (value) => value === "asr" || value === "st",
+    reference: isString,
+    ...(failed ? {} : heardFields),
+  };
+  for (const [field, is] of Object.entries(kinds)) {
+    if (!is(json[field])) refuse(field, "a value of an utterance's record", json[field]);
+  }
+  return json as unknown as UtteranceRecord;
+}
+
+const isString = (value: unknown): boolean => typeof value === "string";
+
+const heardFields: Record<string, (value: unknown) => boolean> = {
+  hypothesis: isString,
+  tokens: Number.isSafeInteger,
+  finish: isString,
+  audioSeconds: Number.isFinite,
+  batch: Number.isSafeInteger,
+  seconds: (value) => isObject(value) && stages.every((stage) => Number.isFinite(value[stage])),
+};

@@ -1,0 +1,200 @@
+import type { Utterance } from "../data/utterances.js";
+import type { PreparedClip, Transcriber } from "../decode/transcriber.js";
+import { type TargetLanguage, type Translation, translate, translationPrompt } from "../decode/translator.js";
+import type { DecodedAudio } from "../frontend/audio.js";
+import { cutAudio } from "../frontend/cut.js";
+import type { Gpu } from "../gpu/device.js";
+import type { PromptOptions } from "../tokenizer/prompt.js";
+import type { Language } from "../tokenizer/prompts.js";
+import { forceClips } from "./forced-clips.js";
+import type { Failed, Heard, Task, UtteranceRecord } from "./record.js";
+import { type Spread, spread } from "./statistics.js";
+
+/** What is asked of the model, and how. */
+export interface RunSettings {
+  readonly task: Task;
+  /** Language of translations. */
+  readonly to?: TargetLanguage;
+  readonly cascade?: boolean;
+  /** Language that is spoken; default: the model finds out. */
+  readonly language?: Language;
+  /** Clips that run together; only neighbours with one prompt do. */
+  readonly batch: number;
+  readonly maxNewTokens?: number;
+  /** Score the references under forced decoding too. */
+  readonly forced?: boolean;
+}
+
+export interface RunTools {
+  readonly read: (utterance: Utterance) => Promise<DecodedAudio>;
+  /** One line for the record of an utterance that failed. */
+  readonly describe: (error: unknown, utterance: Utterance) => string;
+  /** Called with each record as it is there, in the order of the utterances of a batch. */
+  readonly onRecord: (record: UtteranceRecord) => void;
+}
+
+interface Ready {
+  readonly utterance: Utterance;
+  readonly clip: PreparedClip;
+}
+
+/** Bytes at their highest, seen at each stage. */
+export class MemoryPeak {
+  gpu = 0;
+  resident = 0;
+
+  constructor(
+    private readonly device: Gpu,
+    private readonly residentBytes: () => number,
+  ) {}
+
+  see = (): void => {
+    this.gpu = Math.max(this.gpu, this.device.bytes.reserved);
+    this.resident = Math.max(this.resident, this.residentBytes());
+  };
+}
+
+/** Runs utterances in batches. One that cannot be run is recorded as failed and costs no other its result. */
+export async function runUtterances(
+  transcriber: Transcriber,
+  utterances: readonly Utterance[],
+  settings: RunSettings,
+  tools: RunTools,
+  memory: MemoryPeak,
+): Promise<void> {
+  for (const batch of batches(utterances, settings)) {
+    const ready: Ready[] = [];
+    for (const utterance of batch) {
+      try {
+        const audio = cutAudio(await tools.read(utterance), utterance, utterance.audio);
+        ready.push({ utterance, clip: transcriber.prepare(audio, utterance.audio) });
+      } catch (error) {
+        tools.onRecord(failed(utterance, settings.task, tools.describe(error, utterance)));
+      }
+    }
+    await runBatch(transcriber, ready, settings, tools, memory);
+  }
+}
+
+/** Neighbours with one prompt, `settings.batch` at most. */
+function batches(utterances: readonly Utterance[], { batch }: RunSettings): Utterance[][] {
+  const all: Utterance[][] = [];
+  for (const utterance of utterances) {
+    const last = all.at(-1);
+    if (last && last.length < batch && last[0].prompt === utterance.prompt) last.push(utterance);
+    else all.push([utterance]);
+  }
+  return all;
+}
+
+/** A batch that fails is run again clip by clip. */
+async function runBatch(
+  transcriber: Transcriber,
+  ready: readonly Ready[],
+  settings: RunSettings,
+  tools: RunTools,
+  memory: MemoryPeak,
+): Promise<void> {
+  if (ready.length === 0) return;
+  try {
+    for (const record of await hear(transcriber, ready, settings, memory)) tools.onRecord(record);
+  } catch (error) {
+    const [{ utterance }] = ready;
+    if (ready.length === 1)
+      tools.onRecord(failed(utterance, settings.task, tools.describe(error, utterance)));
+    else for (const one of ready) await runBatch(transcriber, [one], settings, tools, memory);
+  }
+}
+
+async function hear(
+  transcriber: Transcriber,
+  ready: readonly Ready[],
+  settings: RunSettings,
+  memory: MemoryPeak,
+): Promise<Heard[]> {
+  const { task, to, cascade, language, maxNewTokens } = settings;
+  const clips = ready.map(({ clip }) => clip);
+  const options = { maxNewTokens, onStage: memory.see };
+  const asked = promptOf(ready[0].utterance, settings);
+  const results: readonly Translation[] = await (task === "st" && to !== undefined && cascade
+    ? translate(transcriber, clips, { ...options, to, cascade, language })
+    : transcriber.transcribe(clips, { ...options, ...asked }));
+  memory.see();
+  const references = ready.map(({ utterance }) => utterance.text);
+  const forced = settings.forced ? await forceClips(transcriber, clips, references, asked) : undefined;
+  memory.see();
+  return results.map((result, i) => ({
+    ...placeOf(ready[i].utterance, task),
+    hypothesis: result.text,
+    ...(result.transcript === undefined ? {} : { transcript: result.transcript }),
+    tokens: result.tokenIds.length,
+    finish: result.finish,
+    audioSeconds: result.audioSeconds,
+    seconds: result.seconds,
+    batch: ready.length,
+    ...(forced ? { forced: forced[i] } : {}),
+  }));
+}
+
+/** The utterance's own words, else those of the task. */
+function promptOf({ prompt }: Utterance, { task, to, language }: RunSettings): PromptOptions {
+  if (prompt !== undefined) return { prompt };
+  if (task === "st" && to !== undefined) return { prompt: translationPrompt(to) };
+  return language === undefined ? {} : { language };
+}
+
+function placeOf(
+  { line, audio, start, end, text }: Utterance,
+  task: Task,
+): Pick<Heard, "line" | "audio" | "start" | "end" | "task" | "reference"> {
+  return {
+    line,
+    audio,
+    ...(start === undefined ? {} : { start }),
+    ...(end === undefined ? {} : { end }),
+    task,
+    reference: text,
+  };
+}
+
+function failed(utterance: Utterance, task: Task, error: string): Failed {
+  return { ...placeOf(utterance, task), error };
+}
+
+/** What one second of audio takes, over several rounds. */
+export interface SecondOfAudio {
+  readonly firstToken: Spread;
+  readonly total: Spread;
+  /** New tokens of a round. */
+  readonly tokens: number;
+}
+
+const warmUpTokens = 2;
+
+/** Runs a short clip once, so that what is done once for all (pipelines) is in no clip's time. @returns seconds */
+export async function warmUp(transcriber: Transcriber, second: DecodedAudio): Promise<number> {
+  const start = performance.now();
+  const clip = transcriber.prepare(second, "warm-up");
+  await transcriber.transcribe([clip], { maxNewTokens: warmUpTokens });
+  return (performance.now() - start) / 1000;
+}
+
+/** Times one second of audio from samples to text. @param rounds  1 or more */
+export async function timeSecond(
+  transcriber: Transcriber,
+  second: DecodedAudio,
+  rounds: number,
+  settings: Pick<RunSettings, "maxNewTokens" | "language">,
+): Promise<SecondOfAudio> {
+  const first: number[] = [];
+  const total: number[] = [];
+  let tokens = 0;
+  for (let i = 0; i < rounds; i++) {
+    const clip = transcriber.prepare(second, "one second");
+    const [{ seconds: s, tokenIds }] = await transcriber.transcribe([clip], settings);
+    first.push(s.frontend + s.encoder + s.adaptor + s.prefill);
+    total.push(first[i] + s.decode);
+    tokens = tokenIds.length;
+  }
+  return { firstToken: spread(first), total: spread(total), tokens };
+}

@@ -1,0 +1,229 @@
+import type { StageSeconds } from "../decode/transcriber.js";
+import { type BleuTokenizer } from "./metrics/bleu-tokenizers.js";
+import { bleu } from "./metrics/bleu.js";
+import { type BootstrapOptions, type Interval, bootstrap } from "./metrics/bootstrap.js";
+import { type ErrorUnit, type Rate, errorRate, textEdits } from "./metrics/cer.js";
+import { chrf } from "./metrics/chrf.js";
+import type { Edits } from "./metrics/edits.js";
+import { type Metric, type Segment, corpusStatistics } from "./metrics/metric.js";
+import { sumRows } from "./metrics/ngrams.js";
+import { ter } from "./metrics/ter.js";
+import { type Heard, type Task, type UtteranceRecord, isFailed } from "./record.js";
+import { type Spread, spread } from "./statistics.js";
+
+/** How a text is written, by its own characters. */
+export type Script = "spaced" | "unspaced";
+
+/** One score with its 95 % interval. */
+export interface Score extends Interval {
+  readonly name: string;
+  readonly value: number;
+  /** sacrebleu's signature, of translation scores. */
+  readonly signature?: string;
+}
+
+/** An error rate with its counts and interval. */
+export type RateScore = Score & Omit<Rate, "rate">;
+
+/** Utterances whose references are of one script, or all. */
+export interface Group {
+  readonly name: "all" | Script;
+  readonly utterances: number;
+  /** Could not be run; in no rate. */
+  readonly failed: number;
+  readonly audioSeconds: number;
+  readonly scores: readonly (Score | RateScore)[];
+  /** Heard word for word, in canonical form. */
+  readonly exact: number;
+  /** Said something where the reference is empty. */
+  readonly invented: number;
+}
+
+/** Times over clips. A clip's time is that of its batch. */
+export interface Latency {
+  /** From the beginning of the front-end to the first token, seconds. */
+  readonly firstToken: Spread;
+  /** To the last one. */
+  readonly total: Spread;
+  /** Seconds of work for each second of audio, by stage and together. */
+  readonly realTime: Readonly<Record<keyof StageSeconds | "total", number>>;
+  /** New tokens a second behind the first, over all clips of a batch. */
+  readonly tokensPerSecond: Spread;
+}
+
+/** Utterances that ended otherwise than by themselves. */
+export interface Endings {
+  readonly length: number;
+  readonly loop: number;
+}
+
+export interface ForcedSummary {
+  readonly positions: number;
+  readonly agreement: number;
+  readonly meanLogProbability: number;
+}
+
+export interface Summary {
+  readonly groups: readonly Group[];
+  readonly endings: Endings;
+  /** Undefined where no clip could be run. */
+  readonly latency?: Latency;
+  readonly forced?: ForcedSummary;
+}
+
+export interface SummaryOptions extends BootstrapOptions {
+  readonly task: Task;
+  /** Language of the translations: Chinese is scored by its characters. */
+  readonly to?: "zh" | "en";
+  /** BLEU's. Default: zh for Chinese, else 13a. */
+  readonly tokenizer?: BleuTokenizer;
+}
+
+const unspaced = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u;
+
+/** Script of a text: unspaced where any of its characters is Chinese or Japanese. */
+export function scriptOf(text: string): Script {
+  return unspaced.test(text) ? "unspaced" : "spaced";
+}
+
+/** The metrics of a translation. */
+export function translationMetrics({ to, tokenizer }: Pick<SummaryOptions, "to" | "tokenizer">): Metric[] {
+  const chinese = to === "zh";
+  return [
+    bleu({ tokenizer: tokenizer ?? (chinese ? "zh" : "13a") }),
+    chrf(),
+    ter({ tokenizer: chinese ? "asian" : "tercom" }),
+  ];
+}
+
+/** Everything that is told of a run. */
+export function summarize(records: readonly UtteranceRecord[], options: SummaryOptions): Summary {
+  const heard = records.filter((record): record is Heard => !isFailed(record));
+  const scripts = new Set(records.map(({ reference }) => scriptOf(reference)));
+  const names: Group["name"][] = scripts.size > 1 ? ["all", "spaced", "unspaced"] : ["all"];
+  const ended = (finish: Heard["finish"]): number => heard.filter((one) => one.finish === finish).length;
+  return {
+    groups: names.map((name) =>
+      summarizeGroup(
+        name,
+        records.filter(({ reference }) => name === "all" || scriptOf(reference) === name),
+        options,
+      ),
+    ),
+    endings: { length: ended("length"), loop: ended("loop") },
+    ...(heard.length > 0 ? { latency: summarizeLatency(heard) } : {}),
+    ...(heard.some(({ forced }) => forced) ? { forced: summarizeForced(heard) } : {}),
+  };
+}
+
+function summarizeGroup(
+  name: Group["name"],
+  records: readonly UtteranceRecord[],
+  options: SummaryOptions,
+): Group {
+  const heard = records.filter((record): record is Heard => !isFailed(record));
+  const spokenScript = name === "all" && heard.every(({ reference }) => scriptOf(reference) === "spaced");
+  const edits = heard.map((one) => textEdits(one.reference, one.hypothesis, "character"));
+  return {
+    name,
+    utterances: records.length,
+    failed: records.length - heard.length,
+    audioSeconds: heard.reduce((sum, { audioSeconds }) => sum + audioSeconds, 0),
+    scores:
+      heard.length === 0
+        ? []
+        : options.task === "st"
+          ? translationScores(heard, options)
+          : recognitionScores(heard, name === "spaced" || spokenScript, options),
+    exact: edits.filter((e) => e.substitutions + e.deletions + e.insertions === 0).length,
+    invented: heard.filter(({ reference, hypothesis }) => reference === "" && hypothesis !== "").length,
+  };
+}
+
+const rateNames: Readonly<Record<ErrorUnit, string>> = { character: "CER", word: "WER", mixed: "MER" };
+
+/** CER of all; WER where words are set apart by spaces, else the mixed rate. */
+function recognitionScores(heard: readonly Heard[], spaced: boolean, options: BootstrapOptions): RateScore[] {
+  const units: ErrorUnit[] = ["character", spaced ? "word" : "mixed"];
+  return units.map((unit) => {
+    const all = heard.map(({ reference, hypothesis }) => textEdits(reference, hypothesis, unit));
+    const { rate, ...counts } = errorRate(all);
+    const interval = bootstrap(all.map(editRow), editRatio, options);
+    return { name: rateNames[unit], value: rate, ...interval, ...counts };
+  });
+}
+
+/** Statistics of an error rate for resampling: [edits, reference length]. */
+export function editRow({ substitutions, deletions, insertions, length }: Edits): number[] {
+  return [substitutions + deletions + insertions, length];
+}
+
+export function editRatio([edits, length]: readonly number[]): number {
+  return edits / length;
+}
+
+function translationScores(heard: readonly Heard[], options: SummaryOptions): Score[] {
+  const segments = heard.map(segmentOf);
+  return translationMetrics(options).map((metric) => {
+    const rows = corpusStatistics(metric, segments);
+    return {
+      name: metric.name,
+      value: metric.score(sumRows(rows)),
+      ...bootstrap(rows, (sums) => metric.score(sums), options),
+      signature: metric.signature(segments),
+    };
+  });
+}
+
+export function segmentOf({ reference, hypothesis }: Heard): Segment {
+  return { hypothesis, references: [reference] };
+}
+
+const stageNames = ["frontend", "encoder", "adaptor", "prefill", "decode"] as const;
+
+function summarizeLatency(heard: readonly Heard[]): Latency {
+  const audio = heard.reduce((sum, { audioSeconds }) => sum + audioSeconds, 0);
+  const perAudio = (stage: keyof StageSeconds): number =>
+    heard.reduce((sum, { seconds, batch }) => sum + seconds[stage] / (stage === "frontend" ? 1 : batch), 0) /
+    audio;
+  const stages = Object.fromEntries(stageNames.map((stage) => [stage, perAudio(stage)])) as Record<
+    keyof StageSeconds,
+    number
+  >;
+  const rates = heard
+    .filter(({ tokens, seconds }) => tokens > 1 && seconds.decode > 0)
+    .map(({ tokens, seconds }) => (tokens - 1) / seconds.decode);
+  const first = heard.map(({ seconds: s }) => s.frontend + s.encoder + s.adaptor + s.prefill);
+  return {
+    firstToken: spread(first),
+    total: spread(heard.map(({ seconds }, i) => first[i] + seconds.decode)),
+    realTime: { ...stages, total: Object.values(stages).reduce((a, b) => a + b, 0) },
+    tokensPerSecond: spread(rates),
+  };
+}
+
+function summarizeForced(heard: readonly Heard[]): ForcedSummary {
+  let [positions, hits, sum] = [0, 0, 0];
+  for (const { forced } of heard) {
+    if (!forced) continue;
+    positions += forced.ids.length;
+    hits += forced.ids.filter((id, i) => id === forced.tops[i]).length;
+    sum += forced.logProbability;
+  }
+  return { positions, agreement: hits / positions, meanLogProbability: sum / positions };
+}
+
+/** Share of the positions at which two runs of the same forced answers have the same likeliest token; NaN of none. */
+export function forcedAgreement(
+  first: ReadonlyMap<number, UtteranceRecord>,
+  second: ReadonlyMap<number, UtteranceRecord>,
+): number {
+  let [positions, same] = [0, 0];
+  for (const [line, record] of first) {
+    const other = second.get(line);
+    if (!other || isFailed(record) || isFailed(other) || !record.forced || !other.forced) continue;
+    positions += record.forced.tops.length;
+    same += record.forced.tops.filter((id, i) => id === other.forced!.tops[i]).length;
+  }
+  return same / positions;
+}
