@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync, existsSync, mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { cli, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { wav } from "./helpers/wav.js";
@@ -10,7 +11,7 @@ import { wav } from "./helpers/wav.js";
 
 const root = mkdtempSync(join(tmpdir(), "funasr-data-"));
 const at = (...names: string[]): string => join(root, ...names);
-const demo = new URL("../models/demo", import.meta.url).pathname;
+const llm = fileURLToPath(new URL("../models/migration/text-llm", import.meta.url));
 afterAll(() => rmSync(root, { recursive: true }));
 
 beforeAll(() => {
@@ -87,42 +88,26 @@ describe("data", () => {
 
   test("an LLM's answers, one for each transcript; one that is cut is skipped", async () => {
     const transcripts = at("transcripts.jsonl");
-    const lines = ["打开台灯", "", "打开台灯"].map((text) => JSON.stringify({ audio: "corpus/a.wav", text }));
+    const lines = ["打开厨房的台灯", "", "打开厨房的台灯"].map((text) =>
+      JSON.stringify({ audio: "corpus/a.wav", text }),
+    );
     writeFileSync(transcripts, lines.join("\n"));
     const ask = (...rest: string[]): ReturnType<typeof cli> =>
-      cli([
-        "data",
-        "jsonl",
-        transcripts,
-        "--out",
-        at("answers.jsonl"),
-        "--answers",
-        "语音转写成中文：",
-        "--model",
-        demo,
-        ...rest,
-      ]);
-    const cut = await ask("--max-tokens", "1");
+      cli(["data", "jsonl", transcripts, "--out", at("answers.jsonl"), "--model", llm, ...rest]);
+    const cut = await ask("--answers", "翻译成英文：", "--max-tokens", "3");
     expect(cut.code).toBe(0);
-    expect(cut.stdout).toContain("1 utterances");
-    expect(cut.stderr).toContain(`skipped: ${at("corpus", "a.wav")}: the answer to "打开台灯" has no end`);
-    const generated = await cli([
-      "generate",
-      "语音转写成中文：打开台灯",
-      "--model",
-      demo,
-      "--no-think",
-      "--json",
-    ]);
-    const [{ text, finish }] = jsonLines(generated);
-    expect(finish).toBe("stop");
-    expect((await ask("--prompt", "P：")).stdout).toContain("3 utterances");
-    expect(
-      readFileSync(at("answers.jsonl"), "utf8")
-        .trimEnd()
-        .split("\n")
-        .map((line) => JSON.parse(line) as unknown),
-    ).toEqual([text, "", text].map((answer) => ({ audio: "corpus/a.wav", prompt: "P：", text: answer })));
+    expect(cut.stdout).toContain("1 utterances, 0.00 h; 2 skipped");
+    expect(cut.stderr).toContain(
+      `skipped: ${at("corpus", "a.wav")}: the answer to "打开厨房的台灯" has no end`,
+    );
+    const whole = await ask("--answers", "翻译成英文：{text}", "--prompt", "语音翻译成英文：");
+    expect(whole.stdout).toContain("3 utterances, 0.00 h; 0 skipped");
+    const answers = readFileSync(at("answers.jsonl"), "utf8").trimEnd().split("\n");
+    expect(answers.map((line) => JSON.parse(line) as unknown)).toEqual(
+      ["turn on the lamp in the kitchen", "", "turn on the lamp in the kitchen"].map((text) => ({
+        ...{ audio: "corpus/a.wav", prompt: "语音翻译成英文：", text },
+      })),
+    );
   });
 
   test.each([
