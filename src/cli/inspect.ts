@@ -6,6 +6,7 @@ import { demoModel } from "../node/demo.js";
 import { modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
 import { loadTokenizer } from "../tokenizer/tokenizer.js";
+import { printReuse, reuseReport } from "./inspect-reuse.js";
 import { findModel, modelForms } from "./model.js";
 import { bytes, count, print, printJson, table } from "./output.js";
 
@@ -52,6 +53,10 @@ function isWhole(config: Inspected["config"]): config is ModelConfig {
   return "encoder" in config;
 }
 
+function isCheckpoint(checkpoint: Inspected): checkpoint is Checkpoint {
+  return isWhole(checkpoint.config);
+}
+
 /** Tensors by component, each counted once, from the files. */
 function countParts(checkpoint: Inspected): PartReport[] {
   const entries = [...checkpoint.tensors.values()];
@@ -90,21 +95,33 @@ async function readSpecialTokens({ assets }: Inspected): Promise<TokenIds> {
   return Object.fromEntries(specialTokens.map((token) => [token, tokenizer.id(token) ?? null]));
 }
 
+interface InspectOptions {
+  readonly tensors?: boolean;
+  readonly against?: string;
+  readonly json?: boolean;
+}
+
 export function inspectCommand(): Command {
   return new Command("inspect")
     .description("show a checkpoint's components, shapes, parameters and bytes, counted from its files")
     .addArgument(new Argument("[model]", modelForms).default(demoModel, "the demo"))
     .option("--tensors", "list every tensor")
+    .option(
+      "--against <llm>",
+      "compare with this LLM: what a migration to it changes, and the two tokenizers",
+    )
     .option("--json", "one JSON object")
-    .action(async (model: string, options: { tensors?: boolean; json?: boolean }) => {
+    .action(async (model: string, options: InspectOptions) => {
       const files = modelFiles(await findModel(model));
       const checkpoint = await ((await isLlmAlone(files)) ? openLlm(files) : openCheckpoint(files));
       try {
         const tokens = await readSpecialTokens(checkpoint);
+        const reuse = isCheckpoint(checkpoint) ? await reuseReport(checkpoint, options.against) : undefined;
         if (options.json) {
-          printJson({ ...inspection(checkpoint, options.tensors === true), specialTokens: tokens });
+          printJson({ ...inspection(checkpoint, options.tensors === true), specialTokens: tokens, reuse });
         } else {
           printInspection(checkpoint, tokens, options.tensors === true);
+          if (reuse) printReuse(reuse);
         }
       } finally {
         await checkpoint.close();

@@ -1,6 +1,6 @@
 """Train the miniature's wider Qwen3 on text alone: to repeat a sentence of the demo's domain, and to translate it.
 
-    python text_llm.py --out DIR [--steps 1800] [--batch 64] [--rate 2e-3] [--threads 1] [--seed 1]
+    python text_llm.py --out DIR [--steps 2400] [--batch 64] [--rate 2e-3] [--threads 1] [--seed 1]
 
 It never sees audio. A request has the wording of one about speech, with the sentence where the audio will be; so that the
 sentence may later come as audio embeddings, two in three are given roughly: each token several times, pauses between
@@ -240,7 +240,7 @@ def train(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=1)

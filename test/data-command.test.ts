@@ -1,0 +1,126 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync, existsSync, mkdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { cli, expectRefusal, jsonLines } from "./helpers/cli.js";
+import { wav } from "./helpers/wav.js";
+
+// Plan: the command writes JSONL that it reads back, counts utterances and hours, tells every line that it leaves out, and leaves no half
+// file; an LLM's answers take the transcripts' place.
+
+const root = mkdtempSync(join(tmpdir(), "funasr-data-"));
+const at = (...names: string[]): string => join(root, ...names);
+const llm = fileURLToPath(new URL("../models/migration/text-llm", import.meta.url));
+afterAll(() => rmSync(root, { recursive: true }));
+
+beforeAll(() => {
+  mkdirSync(at("corpus"));
+  for (const [name, seconds] of [
+    ["a", 0.5],
+    ["b", 1.5],
+  ] as const)
+    writeFileSync(at("corpus", `${name}.wav`), wav(seconds, 1));
+  writeFileSync(at("corpus", "c.wav"), "no header");
+  writeFileSync(at("corpus", "wav.scp"), "u1 a.wav\nu2 b.wav\nu3 c.wav\nu4 d.wav\n");
+  writeFileSync(at("corpus", "text"), "u1 打开 台灯\nu2 two\nu3 three\nu4 four\nu5 five\n");
+});
+
+describe("data", () => {
+  test("a corpus: lines relative to the file, counts, hours, and what was skipped", async () => {
+    const out = at("out.jsonl");
+    const run = await cli(["data", "kaldi", at("corpus"), "--out", out, "--prompt", "语音转写："]);
+    expect(run.code).toBe(0);
+    expect(run.stdout).toBe(`${out}: 3 utterances, 0.00 h and 1 of unknown length; 2 skipped\n`);
+    expect(run.stderr.split("\n").filter((line) => line.startsWith("skipped"))).toEqual([
+      `skipped: ${at("corpus", "text")}:4: no such file: ${at("corpus", "d.wav")}`,
+      `skipped: ${at("corpus", "text")}:5: no u5 in ${at("corpus", "wav.scp")}`,
+    ]);
+    expect(readFileSync(out, "utf8").split("\n")).toEqual([
+      '{"audio":"corpus/a.wav","prompt":"语音转写：","text":"打开台灯"}',
+      '{"audio":"corpus/b.wav","prompt":"语音转写：","text":"two"}',
+      '{"audio":"corpus/c.wav","prompt":"语音转写：","text":"three"}',
+      "",
+    ]);
+    const again = await cli([
+      "data",
+      "jsonl",
+      out,
+      "--out",
+      at("corpus", "again.jsonl"),
+      "--limit",
+      "2",
+      "--json",
+    ]);
+    expect(jsonLines(again)).toEqual([
+      {
+        out: at("corpus", "again.jsonl"),
+        utterances: 2,
+        seconds: 2,
+        unknown: 0,
+        skipped: 0,
+        hours: 2 / 3600,
+      },
+    ]);
+    expect(readFileSync(at("corpus", "again.jsonl"), "utf8")).toContain('{"audio":"a.wav",');
+  });
+
+  test("a bad line is an error that leaves no file, or is told and left out", async () => {
+    const [bad, out] = [at("bad.jsonl"), at("none.jsonl")];
+    writeFileSync(bad, '{"audio":"corpus/a.wav","text":"a"}\n{"audio":1}\n');
+    const line = expectRefusal(await cli(["data", "jsonl", bad, "--out", out]));
+    expect(line).toBe(
+      `error: ${bad}:2: audio: expected a path, got 1; mend the line, or leave it out with --skip-bad`,
+    );
+    expect(existsSync(out)).toBe(false);
+    const run = await cli(["data", "jsonl", bad, "--out", out, "--skip-bad"]);
+    expect(run.code).toBe(0);
+    expect(run.stdout).toContain("1 utterances, 0.00 h; 1 skipped");
+    expect(run.stderr).toContain(`skipped: bad line: ${bad}:2: audio: expected a path, got 1`);
+  });
+
+  test("nothing to write is an error", async () => {
+    writeFileSync(at("empty.jsonl"), "\n");
+    const line = expectRefusal(await cli(["data", "jsonl", at("empty.jsonl"), "--out", at("none2.jsonl")]));
+    expect(line).toContain("utterances: expected at least one, got none, 0 skipped");
+    expect(existsSync(at("none2.jsonl"))).toBe(false);
+  });
+
+  test("an LLM's answers, one for each transcript; one that is cut is skipped", async () => {
+    const transcripts = at("transcripts.jsonl");
+    const lines = ["打开厨房的台灯", "", "打开厨房的台灯"].map((text) =>
+      JSON.stringify({ audio: "corpus/a.wav", text }),
+    );
+    writeFileSync(transcripts, lines.join("\n"));
+    const ask = (...rest: string[]): ReturnType<typeof cli> =>
+      cli(["data", "jsonl", transcripts, "--out", at("answers.jsonl"), "--model", llm, ...rest]);
+    const cut = await ask("--answers", "翻译成英文：", "--max-tokens", "3");
+    expect(cut.code).toBe(0);
+    expect(cut.stdout).toContain("1 utterances, 0.00 h; 2 skipped");
+    expect(cut.stderr).toContain(
+      `skipped: ${at("corpus", "a.wav")}: the answer to "打开厨房的台灯" has no end`,
+    );
+    const whole = await ask("--answers", "翻译成英文：{text}", "--prompt", "语音翻译成英文：");
+    expect(whole.stdout).toContain("3 utterances, 0.00 h; 0 skipped");
+    const answers = readFileSync(at("answers.jsonl"), "utf8").trimEnd().split("\n");
+    expect(answers.map((line) => JSON.parse(line) as unknown)).toEqual(
+      ["turn on the lamp in the kitchen", "", "turn on the lamp in the kitchen"].map((text) => ({
+        ...{ audio: "corpus/a.wav", prompt: "语音翻译成英文：", text },
+      })),
+    );
+  });
+
+  test.each([
+    [
+      ["nist", "x", "--out", "y"],
+      "Allowed choices are aishell1, aishell2, wenetspeech, covost2, librispeech, kaldi, jsonl",
+    ],
+    [["jsonl", "x"], "required option '--out <file>' not specified"],
+    [["jsonl", "x", "--out", "y", "--answers", "z"], "--answers and --model go together"],
+    [["jsonl", "x", "--out", "y", "--limit", "0"], "Expected a whole number from 1."],
+  ])("%j is wrong usage", async (args, complaint) => {
+    const run = await cli(["data", ...args]);
+    expect(run.code).toBe(2);
+    expect(run.stderr).toContain(complaint);
+  });
+});
