@@ -4,7 +4,7 @@
 // One workgroup per head and up to 16 query rows that share the start of their range. Keys come in blocks of 32: both dot
 // products in register tiles of 4 rows and 4 keys, then the weighted keys in register tiles of 4 rows and a vec4 of the head.
 // Each block is summed apart before it joins dq, of which every element belongs to one thread. (Sums kept in registers to the
-// end would be 16 vec4 a thread: five times the time to compile on lavapipe.)
+// end would be 16 vec4 a thread for heads of 128: 4 times the time to compile on lavapipe.)
 const WG = 32u;      // threads
 const ROWS = 16u;    // query rows of a workgroup
 const KEYS = 32u;    // keys of a block

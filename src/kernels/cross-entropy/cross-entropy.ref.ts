@@ -14,7 +14,7 @@ export function crossEntropyRef(
   const gradient = new Float64Array(x.length);
   for (const [row, label] of labels.entries()) {
     const scores = Array.from({ length: width }, (_, j) => x[row * width + j]);
-    const best = Math.max(...scores);
+    const best = scores.reduce((a, b) => Math.max(a, b));
     const total = scores.reduce((sum, score) => sum + Math.exp(score - best), 0);
     const target = (j: number): number => (j === label ? 1 - smoothing : 0) + smoothing / width;
     for (const [j, score] of scores.entries()) {

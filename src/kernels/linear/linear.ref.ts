@@ -30,3 +30,32 @@ export function linearRef(
   }
   return y;
 }
+
+/**
+ * Gradients of x · wᵀ.
+ * @param dy  [rows, columns]
+ * @param x   [rows, width]
+ * @param w   [columns, width]
+ * @returns   dx[r, k] = Σ dy[r, n] · w[n, k], [rows, width]; dw[n, k] = Σ dy[r, n] · x[r, k], [columns, width]
+ */
+export function linearBackwardRef(
+  dy: ArrayLike<number>,
+  x: ArrayLike<number>,
+  w: ArrayLike<number>,
+  width: number,
+): { dx: Float64Array; dw: Float64Array } {
+  const rows = x.length / width;
+  const columns = w.length / width;
+  const dx = new Float64Array(x.length);
+  const dw = new Float64Array(w.length);
+  for (let r = 0; r < rows; r++) {
+    for (let n = 0; n < columns; n++) {
+      const d = dy[r * columns + n];
+      for (let k = 0; k < width; k++) {
+        dx[r * width + k] += d * w[n * width + k];
+        dw[n * width + k] += d * x[r * width + k];
+      }
+    }
+  }
+  return { dx, dw };
+}

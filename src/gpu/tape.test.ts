@@ -1,0 +1,166 @@
+import { describe, expect, test } from "vitest";
+import { useGpu, values } from "../../test/gpu.js";
+import { addInto } from "../kernels/add/add-into.js";
+import { add } from "../kernels/add/add.js";
+import { scale } from "../kernels/scale/scale.js";
+import { swiglu } from "../kernels/swiglu/swiglu.js";
+import { ShapeError } from "./errors.js";
+import { Tape, type Trainable } from "./tape.js";
+import type { Tensor } from "./tensor.js";
+
+// What the tape records and what it does not; gradients of a tensor that is used twice, or that two sums share; saved tensors
+// outlive their scopes and come back; memory after a pass, after one that throws, after one that never ran backwards.
+const gpu = useGpu();
+
+function trainable(size: number): Trainable {
+  const value = gpu().keep([size], "f32");
+  gpu().write(value, values(size, 1) as Float32Array<ArrayBuffer>);
+  return { name: "x", value, gradient: gpu().keep([size], "f32") };
+}
+
+function drop({ value, gradient }: Trainable): void {
+  gpu().free(value);
+  gpu().free(gradient);
+}
+
+/** Records `body` over a trained tensor, sets the gradient of its result to ones, runs backwards; the gradient. */
+async function pass(body: (x: Tensor, tape: Tape) => Tensor, size = 100): Promise<Float32Array> {
+  const x = trainable(size);
+  const [gradient] = await gpu().step(() => {
+    const tape = new Tape(gpu(), [x], { add, addInto });
+    gpu().tape = tape;
+    const y = body(x.value, tape);
+    gpu().tape = undefined;
+    tape.add(y, gpu().upload(new Float32Array(size).fill(1), [size]));
+    tape.backward();
+    return [x.gradient];
+  });
+  drop(x);
+  expect(gpu().bytes).toMatchObject({ kept: 0, live: 0 });
+  return gradient as Float32Array;
+}
+
+describe("gradients", () => {
+  test("of sums: x used twice, through one op and through several, shared by two inputs", async () => {
+    expect(new Set(await pass((x) => add(gpu(), x, x)))).toEqual(new Set([2]));
+    const chained = await pass((x) => {
+      const a = add(gpu(), x, x); // 2
+      const b = add(gpu(), a, scale(gpu(), a, 3)); // 8
+      return add(gpu(), add(gpu(), b, a), x); // 11
+    });
+    expect(new Set(chained)).toEqual(new Set([11]));
+  });
+
+  test("add up over passes until they are cleared", async () => {
+    const x = trainable(10);
+    const record = (): Tensor[] => {
+      const tape = new Tape(gpu(), [x], { add, addInto });
+      gpu().tape = tape;
+      const y = scale(gpu(), x.value, 2);
+      gpu().tape = undefined;
+      tape.add(y, gpu().upload(new Float32Array(10).fill(1), [10]));
+      tape.backward();
+      return [x.gradient];
+    };
+    await gpu().step(record);
+    expect((await gpu().step(record))[0][3]).toBe(4);
+    const [cleared] = await gpu().step(() => {
+      gpu().clear(x.gradient);
+      return record();
+    });
+    expect(cleared[3]).toBe(2);
+    drop(x);
+  });
+
+  test("an op whose result nothing used has none to pass on", async () => {
+    const got = await pass((x) => {
+      scale(gpu(), x, 5);
+      return scale(gpu(), x, 2);
+    });
+    expect(new Set(got)).toEqual(new Set([2]));
+  });
+});
+
+describe("what is recorded", () => {
+  test("ops on what is trained, not on what is frozen", async () => {
+    await pass((x, tape) => {
+      const frozen = gpu().upload(values(100, 2), [100]);
+      swiglu(gpu(), frozen, add(gpu(), frozen, frozen));
+      expect(tape.length).toBe(0);
+      const y = add(gpu(), frozen, x);
+      expect(tape.length).toBe(1);
+      expect([frozen, x, y].map((tensor) => tape.wants(tensor))).toEqual([false, true, true]);
+      return y;
+    });
+  });
+
+  test("nothing while it runs backwards, and it is empty afterwards", async () => {
+    let tape: Tape | undefined;
+    await pass((x, made) => {
+      tape = made;
+      return add(gpu(), swiglu(gpu(), x, x), x);
+    });
+    expect(tape!.length).toBe(0);
+  });
+});
+
+describe("memory", () => {
+  test("what the tape saved outlives its scope and comes back in reverse", async () => {
+    const x = trainable(1000);
+    await gpu().step(() => {
+      const tape = new Tape(gpu(), [x], { add, addInto });
+      gpu().tape = tape;
+      const live = (): number => gpu().bytes.live;
+      const before = live();
+      const y = gpu().scope(() => {
+        const [gate, up] = [scale(gpu(), x.value, 2), scale(gpu(), x.value, 3)];
+        return scale(gpu(), swiglu(gpu(), gate, up), 1); // gate and up are saved, swiglu's result is not
+      });
+      expect(live() - before).toBe(3 * y.allocation.bytes);
+      gpu().tape = undefined;
+      tape.add(y, gpu().upload(new Float32Array(1000).fill(1), [1000]));
+      const uploaded = live();
+      tape.backward();
+      expect(live() - uploaded).toBe(-2 * y.allocation.bytes);
+      return [];
+    });
+    drop(x);
+    expect(gpu().bytes.live).toBe(0);
+  });
+
+  test("a chain's inputs stay while the tape needs them", async () => {
+    const gradient = await pass((x) => {
+      const first = scale(gpu(), x, 1);
+      return gpu().chain(first, [1, 2, 3], (input) => swiglu(gpu(), input, input));
+    });
+    expect(gradient.every(Number.isFinite)).toBe(true);
+    expect(gradient.some((value) => value !== 0)).toBe(true);
+  });
+
+  test("a tape that never ran backwards, and one whose backward throws", async () => {
+    const x = trainable(10);
+    await gpu().step(() => {
+      gpu().tape = new Tape(gpu(), [x], { add, addInto });
+      gpu().scope(() => {
+        swiglu(gpu(), scale(gpu(), x.value, 2), scale(gpu(), x.value, 2));
+      });
+      gpu().tape = undefined;
+      return [];
+    });
+    expect(gpu().bytes.live).toBe(0);
+    const failed = gpu().step(() => {
+      const tape = new Tape(gpu(), [x], { add, addInto });
+      gpu().tape = tape;
+      const y = gpu().scope(() => scale(gpu(), scale(gpu(), x.value, 2), 2));
+      gpu().tape = undefined;
+      tape.add(y, gpu().upload(new Float32Array(10), [2, 5]));
+      tape.add(y, gpu().upload(new Float32Array(5), [5]));
+      return [];
+    });
+    await expect(failed).rejects.toThrow(
+      new ShapeError("tape: the gradient of [10] must have its shape, got [5] f32"),
+    );
+    expect(gpu().bytes.live).toBe(0);
+    drop(x);
+  });
+});
