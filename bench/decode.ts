@@ -3,7 +3,8 @@
  * `npm run bench:decode [-- --weights bf16|f16|f32|q8|q4] [--layers N] [--tokens N] [--rounds N] [--cache A,B,...] [--prefill A,B,...] [--write]`.
  * Each round runs, in turn, some tokens at each cache length, each submitted before the one before it has been read as in the
  * engine's own loop, and each prefill. Told are milliseconds a token (median of all), the host's share of it (recording and
- * submitting), dispatches, and the growth from the shortest cache. --write adds bench/results/decode-<device>-<commit>.json.
+ * submitting), dispatches, the growth from the shortest cache, and CPU milliseconds of the process, which on a software adapter
+ * hold the device's work and waver less than wall time where others use the machine. --write adds bench/results/decode-<device>-<commit>.json.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -62,6 +63,7 @@ const spread = (numbers: readonly number[]): Spread => ({
 class Sequence {
   readonly wall: number[] = [];
   readonly encode: number[] = [];
+  readonly cpu: number[] = [];
   dispatches = 0;
   readonly #cache: KvCache;
   readonly #ids: Tensor;
@@ -96,6 +98,7 @@ class Sequence {
   async run(measured: boolean): Promise<void> {
     let current = this.#submit();
     let last = performance.now();
+    const before = process.cpuUsage();
     for (let i = 1; i <= tokens; i++) {
       const next = i < tokens ? this.#submit() : undefined;
       await current.step;
@@ -107,6 +110,8 @@ class Sequence {
       last = now;
       if (next) current = next;
     }
+    const { user, system } = process.cpuUsage(before);
+    if (measured) this.cpu.push((user + system) / 1000 / tokens);
   }
 }
 
@@ -133,13 +138,15 @@ for (let round = 0; round <= Number(values.rounds); round++) {
     if (round > 0) times.push(taken);
   }
 }
-const decode = sequences.map(({ length, wall, encode, dispatches }) => ({
+const decode = sequences.map(({ length, wall, encode, cpu, dispatches }) => ({
   cache: length,
   ms: spread(wall),
   tokensPerSecond: rounded(1000 / median(wall)),
   encodeMs: spread(encode),
   dispatches,
   growth: rounded(median(wall) / median(sequences[0].wall)),
+  cpuMs: rounded(median(cpu)),
+  cpuGrowth: rounded(Math.min(...cpu) / Math.min(...sequences[0].cpu)),
 }));
 const first = [...prefills].map(([rows, times]) => ({ rows, ms: spread(times) }));
 const flat = ({ ms, encodeMs, ...rest }: { ms: Spread; encodeMs?: Spread }): object => ({
