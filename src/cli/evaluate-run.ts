@@ -8,11 +8,13 @@ import type { Utterance } from "../data/utterances.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { cutAudio } from "../frontend/cut.js";
 import { decodeAudio } from "../frontend/decode.js";
+import { toWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import { readClip } from "./clip.js";
 import type { Results } from "./evaluate-out.js";
 import { describe, exitCode, note, report, status } from "./output.js";
+import { wavDataUri } from "../report/wav.js";
 import { loadTranscriber } from "./transcribe.js";
 
 /** What is run with each weight format. */
@@ -134,6 +136,15 @@ async function runLeft(
 /** The whole file of an utterance. */
 export async function readAudio({ audio }: Pick<Utterance, "audio">): Promise<DecodedAudio> {
   return decodeAudio(await readClip(audio), audio);
+}
+
+const playedSeconds = 20;
+const playedRate = 16_000;
+
+/** An utterance's audio as a data: URI, 20 s at most. @throws AudioError  it cannot be read any more */
+export async function playable(utterance: Pick<Utterance, "audio" | "start" | "end">): Promise<string> {
+  const waveform = toWaveform(cutAudio(await readAudio(utterance), utterance), playedRate);
+  return wavDataUri(waveform.subarray(0, playedSeconds * playedRate), playedRate);
 }
 
 /** The middle second of the first clip that has one, else a second of faint seeded noise. */

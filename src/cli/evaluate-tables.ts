@@ -1,6 +1,7 @@
 import type { Comparison } from "../evaluate/compare.js";
 import type { EvaluationReport, FormatResult } from "../evaluate/report.js";
 import type { Group, RateScore, Score } from "../evaluate/summary.js";
+import type { Spread } from "../evaluate/statistics.js";
 import { bytes, table } from "./output.js";
 
 type Rows = string[][];
@@ -67,39 +68,50 @@ function milliseconds(seconds: number): string {
   return `${(1000 * seconds).toFixed(0)} ms`;
 }
 
-/** Rows of times and memory, the head first. */
-export function speedRows(results: readonly FormatResult[]): Rows {
-  const timed = results.some(({ summary, measured }) => summary.latency ?? measured.second);
-  if (!timed) return [];
+/** "206 ms (p95 292 ms)" */
+function withP95({ median, p95 }: Spread): string {
+  return `${milliseconds(median)} (${milliseconds(p95)})`;
+}
+
+/** Rows of the clips' times, the head first; none where no clip was run. */
+export function timeRows(results: readonly FormatResult[]): Rows {
+  const rows = results.flatMap(({ weights, summary: { latency } }) => {
+    if (!latency) return [];
+    const { firstToken, total, realTime, tokensPerSecond } = latency;
+    const speed = `${tokensPerSecond.median.toFixed(1)} (${tokensPerSecond.p5.toFixed(1)})`;
+    return [[weights, withP95(firstToken), withP95(total), realTime.total.toFixed(3), speed]];
+  });
   const head = [
     "weights",
-    "load",
     "first token (p95)",
     "whole clip (p95)",
-    "of real time",
-    "tokens/s (slowest 5 %)",
-    "1 s of audio: first token",
-    "all",
+    "seconds for 1 s of audio",
+    "tokens/s (p5)",
+  ];
+  return rows.length === 0 ? [] : [head, ...rows];
+}
+
+/** Rows of loading, memory and one second of audio, the head first. */
+export function costRows(results: readonly FormatResult[]): Rows {
+  const head = [
+    "weights",
+    "loading",
     "weights on GPU",
     "GPU peak",
     "resident peak",
+    "1 s clip: first token",
+    "whole clip",
   ];
-  const rows = results.map(({ weights, summary: { latency }, measured }) => {
+  const rows = results.map(({ weights, measured }) => {
     const { second } = measured;
     return [
       weights,
       `${measured.loadSeconds.toFixed(2)} s`,
-      latency ? `${milliseconds(latency.firstToken.median)} (${milliseconds(latency.firstToken.p95)})` : "–",
-      latency ? `${milliseconds(latency.total.median)} (${milliseconds(latency.total.p95)})` : "–",
-      latency ? latency.realTime.total.toFixed(3) : "–",
-      latency
-        ? `${latency.tokensPerSecond.median.toFixed(1)} (${latency.tokensPerSecond.p5.toFixed(1)})`
-        : "–",
-      second ? milliseconds(second.firstToken.median) : "–",
-      second ? `${milliseconds(second.total.median)}, ${second.tokens} tokens` : "–",
       bytes(measured.weightBytes),
       bytes(measured.gpuPeakBytes),
       bytes(measured.residentPeakBytes),
+      second ? milliseconds(second.firstToken.median) : "–",
+      second ? `${milliseconds(second.total.median)}, ${second.tokens} tokens` : "–",
     ];
   });
   return [head, ...rows];
@@ -135,7 +147,8 @@ export function reportText({ results }: EvaluationReport): string {
     scored.length > 0 ? textTable(scoreRows(scored)) : "",
     signatures(scored).join("\n"),
     textTable(forcedRows(scored)),
-    textTable(speedRows(results)),
+    textTable(timeRows(results)),
+    textTable(costRows(results)),
   ];
   return parts.filter((part) => part !== "").join("\n\n");
 }

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type ReadData, readData } from "./evaluate-data.js";
 import { Results, fileSha256 } from "./evaluate-out.js";
+import { reportPage } from "./evaluate-page.js";
 import { comparisonText, reportText } from "./evaluate-tables.js";
 import { compareRecords } from "../evaluate/compare.js";
 import type { BleuTokenizer } from "../evaluate/metrics/bleu-tokenizers.js";
@@ -12,7 +13,7 @@ import type { RunSettings } from "../evaluate/run.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
 import { type OpenedDevice, openDevice } from "../node/device.js";
-import { type FormatRun, runFormats } from "./evaluate-run.js";
+import { type FormatRun, playable, runFormats } from "./evaluate-run.js";
 import { findModel, modelForms } from "./model.js";
 import { exitCode, note, print, printJson } from "./output.js";
 import { positive } from "./transcribe.js";
@@ -163,7 +164,8 @@ async function tell(
   };
   if (options.json) for (const result of whole.results) printJson(result);
   else print(reportText(whole));
-  const written = await results.write("report.json", `${JSON.stringify(whole, null, 1)}\n`);
-  if (written === undefined) return;
-  note(`written: ${written}`);
+  if (options.out === undefined) return;
+  await results.write("report.json", `${JSON.stringify(whole, null, 1)}\n`);
+  const all = runs.map(({ result: { weights }, records }) => ({ weights, records: [...records.values()] }));
+  note(`written: ${await results.write("report.html", await reportPage(whole, all, playable))}`);
 }

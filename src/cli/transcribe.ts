@@ -225,12 +225,12 @@ function promptOptions(options: TranscribeCliOptions): PromptOptions {
 function show(
   { file, ...clip }: ReadyClip,
   result: Transcription,
-  { json, maxTokens = defaultMaxNewTokens(clip) }: TranscribeCliOptions,
+  { json, to, maxTokens = defaultMaxNewTokens(clip) }: TranscribeCliOptions,
   { named, streaming }: { readonly named: boolean; readonly streaming: boolean },
 ): void {
   if (json) printJson({ file, ...result });
   else if (!streaming) print(named ? `${file}: ${result.text}`.trimEnd() : result.text);
-  if (result.text === "") note(`${shown(file)}: no speech was found`);
+  if (result.text === "") note(`${shown(file)}: ${to === undefined ? "no speech was found" : "no answer"}`);
   if (result.finish === "length") {
     const { length } = result.tokenIds;
     const advice = length < maxTokens ? "the model's context is full" : "--max-tokens allows more";

@@ -1,5 +1,4 @@
 import type { BleuTokenizer } from "./metrics/bleu-tokenizers.js";
-import type { UtteranceRecord } from "./record.js";
 import type { RunSettings, SecondOfAudio } from "./run.js";
 import type { Summary } from "./summary.js";
 
@@ -38,10 +37,4 @@ export interface EvaluationReport {
   /** Lines of the data that hold no utterance. */
   readonly badLines: number;
   readonly results: readonly FormatResult[];
-}
-
-/** Records of one format, for the page's worst utterances and its charts. */
-export interface FormatRecords {
-  readonly weights: string;
-  readonly records: readonly UtteranceRecord[];
 }

@@ -15,7 +15,7 @@ h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 19px; margin: 36px 0 10p
 .note { color: var(--soft) } code { font: 13px/1.4 ui-monospace, Consolas, monospace; overflow-wrap: anywhere }
 table { border-collapse: collapse; width: 100%; font-size: 14px } .wide { overflow-x: auto }
 th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
-th { color: var(--soft); font-weight: 600; white-space: nowrap } .right { text-align: right; font-variant-numeric: tabular-nums }
+th { color: var(--soft); font-weight: 600; white-space: nowrap } .right { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 figure { margin: 8px 0 } figure svg { max-width: 100%; height: auto } audio { height: 32px; width: 220px }
 del { background: #fde2e0; text-decoration: line-through } ins { background: #dff3e1; text-decoration: none }
 `;

@@ -1,11 +1,12 @@
 """Measure the demo checkpoint: greedy transcripts of test sentences, character and word error rates.
 
-    python evaluate.py [--model DIR] [--work DIR] [--count 400] [--seed 7] [--wav]
+    python evaluate.py [--model DIR] [--work DIR] [--count 400] [--seed 7] [--wav | --wav-only]
 
 Test sets, each of --count utterances of test-split sentences without augmentation, drawn by the seed alone: English and
 Mandarin by seen voices, by unseen people and by unseen effects (see voices.py), and a fifth as many of silence and of
 noise; with --clips also the ten clips beside the checkpoint. The manifest with every reference, voice and hypothesis goes to DIR/test.jsonl, which is all that is needed to
-synthesise the same set again; --wav also writes the audio there.
+synthesise the same set again; --wav also writes the audio there, and DIR/test-{seen,unseen,effects}.jsonl, which name the language
+in their prompts and are what `funasr-webgpu evaluate --data` reads; --wav-only writes those and stops.
 """
 
 import argparse
@@ -146,6 +147,18 @@ def clip_lines():
     return lines, features
 
 
+def write_audio(work, lines, waves):
+    """The audio of all lines, and a JSONL of {audio, text, prompt} for each kind of voices."""
+    for line, wave in zip(lines, waves):
+        line["audio"] = f"test/{line['id']}.wav"
+        write_wav(Path(work, line["audio"]), wave)
+    for voices in VOICES:
+        own = [line for line in lines if line["set"].startswith(voices)]
+        prompts = [f"语音转写成{SPOKEN_NAME[line['language']]}：" for line in own]
+        rows = [{"audio": line["audio"], "text": line["text"], "prompt": prompt} for line, prompt in zip(own, prompts)]
+        Path(work, f"test-{voices}.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+
+
 def write_wav(path, wave):
     import soundfile
 
@@ -159,16 +172,19 @@ def main():
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--wav", action="store_true")
+    parser.add_argument("--wav-only", action="store_true")
     parser.add_argument("--clips", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     out = Path(args.work, "test")
     out.mkdir(parents=True, exist_ok=True)
-    model, tokenizer, lines = load_model(args.model), load_tokenizer(args.model), test_utterances(args.count, args.seed)
+    lines = test_utterances(args.count, args.seed)
     waves = [waveform(line, args.seed) for line in lines]
-    for line, wave in zip(lines, waves if args.wav else []):
-        line["audio"] = f"test/{line['id']}.wav"
-        write_wav(Path(args.work, line["audio"]), wave)
+    if args.wav or args.wav_only:
+        write_audio(args.work, lines, waves)
+    if args.wav_only:
+        return
+    model, tokenizer = load_model(args.model), load_tokenizer(args.model)
     features = [low_frame_rate(fbank(wave)) for wave in waves]
     for key, (title, request) in REQUESTS.items():
         for line, text in zip(lines, transcribe_all(model, tokenizer, lines, features, request)):

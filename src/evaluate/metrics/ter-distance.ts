@@ -1,49 +1,76 @@
 const beam = 25; // columns on either side of the diagonal
+const unreached = 2 ** 30;
+const codes = { "=": 0, s: 1, d: 2, i: 3 } as const;
+const letters = ["=", "s", "d", "i"];
+
+/** Edit distances of all beginnings of some words from all beginnings of a reference. */
+export interface Distances {
+  readonly words: readonly string[];
+  /** [words + 1, reference + 1] */
+  readonly cost: Int32Array;
+  readonly steps: Uint8Array;
+}
 
 /**
- * Edit distance near the diagonal, which is what Tercom counts: on lines of very different order it can be above the true one.
- * @returns moves  how the words become the reference: "=" equal, "s" substituted, "d" a word too many, "i" one missing; of ways
- *                 as short the last step is rather = or s than d, rather d than i
+ * Edit distances near the diagonal, which is what Tercom counts: of lines of very different order they can be above the true ones.
+ * @param base  distances of as many words from the same reference; the rows of the words that they begin with alike are taken over
  */
-export function distance(
+export function distances(
   words: readonly string[],
   reference: readonly string[],
-): { edits: number; moves: string } {
+  base?: Distances,
+): Distances {
   const width = reference.length + 1;
-  const cost = new Float64Array(width * (words.length + 1)).fill(Infinity);
-  const steps = new Array<string>(cost.length);
-  for (let j = 0; j < width; j++) {
-    cost[j] = j;
-    steps[j] = "i";
+  const cost = new Int32Array(width * (words.length + 1)).fill(unreached);
+  const steps = new Uint8Array(cost.length);
+  let row = 1;
+  if (base) {
+    while (row < words.length && words[row - 1] === base.words[row - 1]) row++;
+    cost.set(base.cost.subarray(0, row * width));
+    steps.set(base.steps.subarray(0, row * width));
+  } else {
+    for (let j = 0; j < width; j++) cost[j] = j;
+    steps.fill(codes.i, 0, width);
   }
   const slope = words.length === 0 ? 1 : reference.length / words.length;
   const reach = beam < slope / 2 ? Math.ceil(slope / 2 + beam) : beam;
-  for (let i = 1; i <= words.length; i++) {
-    const middle = Math.floor(i * slope);
-    const end = i === words.length ? width : Math.min(width, middle + reach);
+  for (; row <= words.length; row++) {
+    const middle = Math.floor(row * slope);
+    const end = row === words.length ? width : Math.min(width, middle + reach);
     for (let j = Math.max(0, middle - reach); j < end; j++) {
-      const cell = i * width + j;
-      const equal = j > 0 && words[i - 1] === reference[j - 1];
-      const kept = j > 0 ? cost[cell - width - 1] + (equal ? 0 : 1) : Infinity;
+      const cell = row * width + j;
+      const equal = j > 0 && words[row - 1] === reference[j - 1];
+      const kept = j > 0 ? cost[cell - width - 1] + (equal ? 0 : 1) : unreached;
       const dropped = cost[cell - width] + 1;
-      const added = j > 0 ? cost[cell - 1] + 1 : Infinity;
-      cost[cell] = Math.min(kept, dropped, added);
-      if (cost[cell] === Infinity) continue; // out of the beam's reach
-      if (cost[cell] === kept) steps[cell] = equal ? "=" : "s";
-      else steps[cell] = cost[cell] === dropped ? "d" : "i";
+      const added = j > 0 ? cost[cell - 1] + 1 : unreached;
+      const least = Math.min(kept, dropped, added);
+      if (least >= unreached) continue; // out of the beam's reach
+      cost[cell] = least;
+      if (least === kept) steps[cell] = equal ? codes["="] : codes.s;
+      else steps[cell] = least === dropped ? codes.d : codes.i;
     }
   }
-  return { edits: cost[cost.length - 1], moves: trace(steps, words.length, reference.length) };
+  return { words, cost, steps };
 }
 
-function trace(steps: readonly string[], rows: number, columns: number): string {
-  let moves = "";
-  let [i, j] = [rows, columns];
+/** Edits of all words from the whole reference. */
+export function wholeDistance({ cost }: Distances): number {
+  return cost[cost.length - 1];
+}
+
+/**
+ * How the words become the reference: "=" equal, "s" substituted, "d" a word too many, "i" one missing; of ways as short the last step
+ * is rather = or s than d, rather d than i.
+ */
+export function moves({ words, steps }: Distances): string {
+  const width = steps.length / (words.length + 1);
+  let all = "";
+  let [i, j] = [words.length, width - 1];
   while (i > 0 || j > 0) {
-    const step = steps[i * (columns + 1) + j];
-    moves = step + moves;
+    const step = letters[steps[i * width + j]];
+    all = step + all;
     if (step !== "i") i--;
     if (step !== "d") j--;
   }
-  return moves;
+  return all;
 }

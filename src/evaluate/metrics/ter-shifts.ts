@@ -1,4 +1,4 @@
-import { distance } from "./ter-distance.js";
+import { distances, moves, wholeDistance } from "./ter-distance.js";
 
 const longestShift = 10; // words
 const farthestShift = 50; // positions
@@ -29,7 +29,7 @@ export function leastEdits(hypothesis: readonly string[], reference: readonly st
     shifts++;
     words = found.best.words;
   }
-  return shifts + distance(words, reference).edits;
+  return shifts + wholeDistance(distances(words, reference));
 }
 
 function bestShift(
@@ -37,8 +37,9 @@ function bestShift(
   reference: readonly string[],
   before: number,
 ): { best?: Shift; checked: number } {
-  const { edits, moves } = distance(words, reference);
-  const { aligned, wrongReference, wrongWords } = alignment(moves);
+  const base = distances(words, reference);
+  const edits = wholeDistance(base);
+  const { aligned, wrongReference, wrongWords } = alignment(moves(base));
   let best: Shift | undefined;
   let checked = before;
   for (const { start, at, length } of equalBlocks(words, reference)) {
@@ -53,7 +54,7 @@ function bestShift(
       if (target === previous) continue;
       previous = target;
       const shifted = move(words, start, length, target);
-      const gain = edits - distance(shifted, reference).edits;
+      const gain = edits - wholeDistance(distances(shifted, reference, base));
       const candidate = { gain, length, start, target, words: shifted };
       checked++;
       if (!best || isBetter(candidate, best)) best = candidate;
@@ -97,7 +98,7 @@ function move(words: readonly string[], start: number, length: number, target: n
 }
 
 /** Where each word of the reference lies in the hypothesis, and which words of both are wrong. */
-function alignment(moves: string): {
+function alignment(steps: string): {
   aligned: number[];
   wrongReference: boolean[];
   wrongWords: boolean[];
@@ -105,7 +106,7 @@ function alignment(moves: string): {
   const aligned: number[] = [];
   const wrongReference: boolean[] = [];
   const wrongWords: boolean[] = [];
-  for (const step of moves) {
+  for (const step of steps) {
     const wrong = step !== "=";
     if (step !== "i") wrongWords.push(wrong); // i: the reference has a word more
     if (step !== "d") {
