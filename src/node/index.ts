@@ -12,3 +12,11 @@ export { restfulWait } from "./wait.js";
 export { type HubOptions, downloadFiles } from "../hub/download.js";
 export { HubError, HubUnreachableError } from "../hub/errors.js";
 export { resolveModel } from "../hub/resolve.js";
+export { DataError } from "../data/errors.js";
+export {
+  type BadLine,
+  type ReadOptions,
+  type Utterance,
+  readUtterances,
+  utteranceLine,
+} from "../data/utterances.js";
