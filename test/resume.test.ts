@@ -4,14 +4,19 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { uniformNumbers } from "../src/decode/random.js";
 import { isValidation, readMetrics } from "../src/train/metrics.js";
 import { defaultOptions } from "../src/train/options.js";
-import { type TrainChildSettings, trainChild, trainingDirectory } from "./helpers/training.js";
+import {
+  type TrainChildSettings,
+  type TrainingDirectory,
+  trainChild,
+  trainingDirectory,
+} from "./helpers/training.js";
 
 // A run that is killed (SIGKILL, its own process) at ten seeded points and resumed each time, against one that is not: the same
 // losses, gradient norms, validations and weights, bit for bit, some of the kills being inside a file that is being written.
 // Then what may not be resumed.
 const kills = 10;
-const steps = 14;
-let directory: Awaited<ReturnType<typeof trainingDirectory>>;
+const steps = 10;
+let directory: TrainingDirectory;
 beforeAll(async () => (directory = await trainingDirectory()));
 afterAll(() => directory.remove());
 

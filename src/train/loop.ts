@@ -11,6 +11,8 @@ import { type TrainingBatch, recordGradients } from "./forward.js";
 import { MetricsFile, type StepMetrics, type ValidationMetrics } from "./metrics.js";
 import { type Optimiser, update } from "./optimiser.js";
 import type { TrainOptions } from "./options.js";
+import type { BatchRows } from "./plan.js";
+import type { PoolKeeper } from "./pool-keeper.js";
 import { learningRate } from "./schedule.js";
 import { type Identity, type Progress, loadState, saveState } from "./state.js";
 import { type ValidationSet, validate } from "./validate.js";
@@ -26,6 +28,7 @@ export interface TrainRun {
   readonly options: TrainOptions;
   readonly identity: Identity;
   readonly files: RunFiles;
+  readonly pools: PoolKeeper;
 }
 
 /** Where a run keeps what it makes. */
@@ -68,7 +71,9 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
       progress.position += options.accumulate;
       progress.step = step.step;
       if (step.step % options.every !== 0 && step.step !== options.steps) continue;
+      run.pools.trim();
       const validation = await validate(run, progress.step);
+      run.pools.trim();
       await metrics.append(validation);
       events.onValidation?.(validation);
       alarm(events, step, collapseAlarm(validation.validation.cosine));
@@ -125,6 +130,7 @@ async function optimiserStep(run: TrainRun, stream: BatchStream, progress: Progr
   for (const [i, members] of clips.entries()) {
     const batch = await makeBatch(corpus, members);
     batches.push(batch);
+    run.pools.before(batchRows(members));
     const seed = lowbias32(lowbias32(options.seed) + progress.position + i);
     const [losses, sums, clip] = await gpu.step(() => {
       const made = recordGradients(gpu, model, batch, { denominator, labelSmoothing, seed });
@@ -149,6 +155,15 @@ async function optimiserStep(run: TrainRun, stream: BatchStream, progress: Progr
     answerTokens: denominator,
     seconds: (performance.now() - start) / 1000,
     gpuBytes: gpu.bytes.reserved,
+  };
+}
+
+/** Rows that these clips have as one micro-batch. */
+export function batchRows(clips: readonly TrainClip[]): BatchRows {
+  return {
+    frames: sum(clips.map(({ frames }) => frames)),
+    tokens: sum(clips.map(clipTokens)) - clips.length, // an answer's last token is only predicted
+    answerTokens: sum(clips.map(({ answer }) => answer.length)),
   };
 }
 

@@ -16,8 +16,8 @@ export interface PlanOptions {
   readonly tune: readonly TunablePart[];
   /** Of the frozen weights. */
   readonly weights: WeightFormat;
-  readonly rank?: number;
-  /** Targets of the LoRA, as widths [in, out] are not needed: query and value projections by default. */
+  /** Of a LoRA on the query and value projections. */
+  readonly rank?: number | undefined;
   readonly batch: BatchRows;
 }
 
@@ -52,59 +52,91 @@ function storedBytes(parameters: number, format: WeightFormat): number {
   return (parameters * (rowBytes(256, format) + rowScaleBytes(256, format))) / 256;
 }
 
-/** Bytes of tensors [rows, width] f32 in the pool, whose buffers grow by quarters of a power of two. */
-function pooled(rows: number, widths: readonly number[]): number {
-  return widths.reduce((sum, width) => sum + (width > 0 ? bucketBytes(4 * rows * width) : 0), 0);
+/** Bytes of each tensor [rows, width] f32 in the pool, whose buffers grow by quarters of a power of two. */
+function pooled(rows: number, widths: readonly number[]): number[] {
+  return widths.map((width) => bucketBytes(4 * rows * width));
 }
 
-/** Widths of what a bidirectional block leaves for its backward pass; its linears' inputs only where they are trained. */
-function blockWidths(d: number, f: number, trained: boolean): number[] {
-  const passed = [d, d, d, d, d, d, f]; // norm's input, q, k, v, attention, second norm's input, ReLU's output
-  return trained ? [...passed, d, d] : passed;
+function repeat<T>(times: number, list: readonly T[]): T[] {
+  return Array.from({ length: times }, () => list).flat();
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0);
 }
 
 /**
- * Memory of a training step, counted: the formula of docs/numerics.md.
- * @returns bytes by part
+ * Widths of what a bidirectional block leaves for its backward pass; its linears' inputs only where they are trained.
+ * @param input  width of its input: the encoder's stem has another than its output
  */
-export function trainingMemory(
-  config: ModelConfig,
-  { tune, weights, rank, batch }: PlanOptions,
-): TrainingMemory {
+function blockWidths(input: number, d: number, f: number, trained: boolean): number[] {
+  const passed = [input, d, d, d, d, d, f]; // norm's input, q, k, v, attention, second norm's input, ReLU's output
+  return trained ? [...passed, input, d] : passed;
+}
+
+/** Buffers that a micro-batch takes of the pool, bytes each. */
+export interface StepBuffers {
+  readonly activations: readonly number[];
+  readonly scores: readonly number[];
+  readonly working: readonly number[];
+}
+
+/** The buffers of a micro-batch, counted from what the ops put on the tape: see docs/numerics.md. */
+export function stepBuffers(config: ModelConfig, { tune, rank = 16, batch }: PlanOptions): StepBuffers {
   const { encoder: e, adaptor: a, llm: m } = config;
-  const counts = countParameters(config);
   const isTrained = (part: TunablePart): boolean => tune.includes(part);
+  const [q, kv] = [m.heads * m.headDim, m.kvHeads * m.headDim];
+  const ofEncoder = (input: number): number[] => blockWidths(input, e.hiddenSize, e.intermediateSize, true);
+  const encoder = isTrained("encoder")
+    ? [
+        ...ofEncoder(e.inputSize),
+        ...repeat(e.layers + e.tpLayers, ofEncoder(e.hiddenSize)),
+        e.hiddenSize,
+        e.hiddenSize,
+      ]
+    : [];
+  const adaptor =
+    isTrained("adaptor") || isTrained("encoder")
+      ? [
+          a.projectorHiddenSize,
+          ...repeat(
+            a.layers,
+            blockWidths(a.hiddenSize, a.hiddenSize, a.intermediateSize, isTrained("adaptor")),
+          ),
+        ]
+      : [];
+  const input = isTrained("encoder") ? e.inputSize : e.hiddenSize;
+  const decoder = [m.hiddenSize, m.hiddenSize, q, q, q, kv, kv, kv, m.intermediateSize, m.intermediateSize];
+  const low = isTrained("lora") ? [m.hiddenSize, rank, rank] : [];
+  const chunk = Math.min(batch.answerTokens, Math.max(1, Math.floor(scoreBudget / (4 * m.vocabSize))));
+  return {
+    activations: [
+      ...pooled(batch.frames, [input, ...encoder, ...adaptor]),
+      ...pooled(batch.tokens, [...repeat(m.layers, [...decoder, ...low]), m.hiddenSize]),
+    ],
+    scores: [...pooled(chunk, [m.vocabSize]), ...pooled(batch.answerTokens, [m.hiddenSize, m.hiddenSize])],
+    working: pooled(batch.tokens, [...repeat(3, [m.intermediateSize]), ...repeat(4, [m.hiddenSize])]),
+  };
+}
+
+/** Memory of a training step: the formula of docs/numerics.md. */
+export function trainingMemory(config: ModelConfig, plan: PlanOptions): TrainingMemory {
+  const { tune, weights, rank } = plan;
+  const counts = countParameters(config);
   const frozen =
-    (isTrained("encoder") ? 0 : counts.encoder) +
-    (isTrained("adaptor") ? 0 : counts.adaptor) +
+    (tune.includes("encoder") ? 0 : counts.encoder) +
+    (tune.includes("adaptor") ? 0 : counts.adaptor) +
     counts.llm +
     counts.head;
-  const [q, kv] = [m.heads * m.headDim, m.kvHeads * m.headDim];
-  const before = isTrained("adaptor") || isTrained("encoder");
-  const layers = 1 + e.layers + e.tpLayers;
-  const encoder = isTrained("encoder")
-    ? layers * pooled(batch.frames, blockWidths(e.hiddenSize, e.intermediateSize, true))
-    : 0;
-  const adaptor = before
-    ? pooled(batch.frames, [a.projectorHiddenSize]) +
-      a.layers * pooled(batch.frames, blockWidths(a.hiddenSize, a.intermediateSize, isTrained("adaptor")))
-    : 0;
-  const decoder = [m.hiddenSize, m.hiddenSize, q, q, q, kv, kv, kv, m.intermediateSize, m.intermediateSize];
-  const low = isTrained("lora") ? [m.hiddenSize, rank ?? 16, rank ?? 16] : [];
-  const llm = m.layers * pooled(batch.tokens, [...decoder, ...low]) + pooled(batch.tokens, [m.hiddenSize]);
-  const trained = 16 * trainedParameters(config, tune, rank);
-  const chunk = Math.min(batch.answerTokens, Math.max(1, Math.floor(scoreBudget / (4 * m.vocabSize))));
-  const scores = pooled(chunk, [m.vocabSize]) + pooled(batch.answerTokens, [m.hiddenSize, m.hiddenSize]);
-  const working = pooled(batch.tokens, [
-    ...Array<number>(3).fill(m.intermediateSize),
-    ...Array<number>(4).fill(m.hiddenSize),
-  ]);
-  const frozenWeights = storedBytes(frozen, weights);
-  const activations = encoder + adaptor + llm;
-  return {
-    ...{ frozenWeights, trained, activations, scores, working },
-    total: frozenWeights + trained + activations + scores + working,
+  const buffers = stepBuffers(config, plan);
+  const parts = {
+    frozenWeights: storedBytes(frozen, weights),
+    trained: 16 * trainedParameters(config, tune, rank),
+    activations: sum(buffers.activations),
+    scores: sum(buffers.scores),
+    working: sum(buffers.working),
   };
+  return { ...parts, total: sum(Object.values(parts)) };
 }
 
 /** What an hour of audio is taken to be: clips of 6 s, answers of 4 tokens a second, prompts of 24 tokens. */

@@ -17,6 +17,8 @@ import type { RunFiles, TrainRun } from "./loop.js";
 import { type LoraOptions, withLora } from "./lora.js";
 import { makeOptimiser } from "./optimiser.js";
 import { type TrainOptions, checkOptions, identityOf } from "./options.js";
+import { type BatchRows, stepBuffers } from "./plan.js";
+import { PoolKeeper } from "./pool-keeper.js";
 import { type TunablePart, isTuned } from "./tune.js";
 
 /** A data file's utterances. */
@@ -114,7 +116,13 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
         .update(JSON.stringify([config.llm, config.adaptor]))
         .digest("hex"),
     });
+    const buffers = (batch: BatchRows): number[] => {
+      const plan = { tune, weights: setup.weights ?? "bf16", rank: setup.lora?.rank, batch };
+      const { activations, scores, working } = stepBuffers(config, plan);
+      return [...activations, ...scores, ...working];
+    };
     const run: TrainRun = {
+      pools: new PoolKeeper(gpu, buffers),
       ...{ gpu, model, optimiser, corpus, clips, options, identity, files: runFiles(out) },
       validation: { clips: validation, tokenizer, stopIds },
     };
@@ -122,6 +130,7 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
       optimiser.free();
       model.free();
     };
+    run.pools.trim(); // of what encoding the clips one by one has left
     return { run, free };
   } catch (error) {
     model.free();

@@ -38,7 +38,8 @@ function cut(ids: readonly number[], lengths: readonly number[]): number[][] {
   return lengths.map((length) => ids.slice(start, (start += length)));
 }
 
-async function readBatch(bundle: Bundle, audioTokenId: number): Promise<TrainingBatch> {
+/** Clips, prompts and answers of a training bundle. */
+export async function readBatch(bundle: Bundle, audioTokenId: number): Promise<TrainingBatch> {
   const width = bundle.file.tensors.get("input.features")?.shape[1] ?? 1;
   const features = await readFloat32(bundle.file, "input.features");
   const ids = await readIds(bundle, "input.token_ids");

@@ -26,8 +26,14 @@ const answers = [
   "and then stop",
 ];
 
+export interface TrainingDirectory {
+  readonly path: string;
+  readonly data: DataFile;
+  readonly remove: () => void;
+}
+
 /** A directory with a tiny checkpoint in `model`, and clips of noise with an answer each. */
-export async function trainingDirectory(): Promise<{ path: string; data: DataFile; remove: () => void }> {
+export async function trainingDirectory(): Promise<TrainingDirectory> {
   const path = mkdtempSync(join(tmpdir(), "funasr-webgpu-"));
   mkdirSync(join(path, "model"));
   for (const [name, bytes] of await tinyFiles()) writeFileSync(join(path, "model", name), bytes);

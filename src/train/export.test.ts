@@ -1,0 +1,147 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { tinyFiles, writeDirectory } from "../../test/helpers/tiny-model.js";
+import { useGpu, values } from "../../test/gpu.js";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { fromFloat32, toFloat32 } from "../checkpoint/dtypes.js";
+import { openSafetensors, readTensor } from "../checkpoint/safetensors.js";
+import { writeDirectoryAtomic, openFile } from "../node/files.js";
+import { modelFiles } from "../node/model-files.js";
+import { loadFunAsrNano } from "../model/fun-asr-nano.js";
+import { elementCount } from "../shape.js";
+import { type TrainedValues, adapterFiles, trainedFiles } from "./export.js";
+import { answerLosses } from "./forward.js";
+import { type LoraShape } from "./export.js";
+import { withLora } from "./lora.js";
+
+// The written checkpoint opens; what was not trained keeps its bits, what was is rounded once, in either type; a merged LoRA gives
+// the losses of the one that is not; the adapter file has peft's names; a parameter of another model is refused.
+const gpu = useGpu();
+let out = "";
+let model: { path: string; remove: () => void };
+beforeEach(async () => {
+  out = mkdtempSync(join(tmpdir(), "funasr-webgpu-"));
+  model = writeDirectory(await tinyFiles());
+});
+afterEach(() => {
+  rmSync(out, { recursive: true, force: true });
+  model.remove();
+});
+
+async function withCheckpoint<T>(path: string, use: (checkpoint: Checkpoint) => Promise<T>): Promise<T> {
+  const checkpoint = await openCheckpoint(modelFiles(path));
+  try {
+    return await use(checkpoint);
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** Seeded values of those parameters, as a saved state has them. */
+function trainedValues(shapes: ReadonlyMap<string, readonly number[]>): Map<string, TrainedValues> {
+  return new Map(
+    [...shapes].map(([name, shape], i) => {
+      const data = values(elementCount(shape), i + 1);
+      return [name, { shape, values: new Uint8Array(data.buffer) }];
+    }),
+  );
+}
+
+const bytesOf = (checkpoint: Checkpoint, name: string): Promise<Uint8Array> => {
+  const entry = checkpoint.tensors.get(name)!;
+  return checkpoint.read(entry, 0, entry.byteLength);
+};
+
+describe.each([undefined, "BF16", "F32"] as const)("trained tensors as %s", (dtype) => {
+  test("every other tensor keeps its bits", async () => {
+    await withCheckpoint(model.path, async (before) => {
+      const shapes = [...before.tensors.values()].filter(({ name }) =>
+        name.startsWith("model.multi_modal_projector."),
+      );
+      const trained = trainedValues(new Map(shapes.map(({ name, shape }) => [name, shape])));
+      const target = join(out, "checkpoint");
+      await writeDirectoryAtomic(target, await trainedFiles(before, trained, { dtype }));
+      await withCheckpoint(target, async (after) => {
+        expect([...after.tensors.keys()].sort()).toEqual([...before.tensors.keys()].sort());
+        for (const name of before.tensors.keys()) {
+          const value = trained.get(name)?.values;
+          const to = dtype ?? "BF16";
+          const want = value ? fromFloat32(toFloat32(value, "F32"), to) : await bytesOf(before, name);
+          expect(Buffer.from(await bytesOf(after, name)).equals(want), name).toBe(true);
+          expect(after.tensors.get(name)!.dtype).toBe(value ? to : before.tensors.get(name)!.dtype);
+        }
+      });
+    });
+  });
+});
+
+const lora: LoraShape = { rank: 4, alpha: 12, dropout: 0, targets: ["q_proj", "v_proj"] };
+
+/** Values of a LoRA on the tiny model, none of them zero. */
+async function loraValues(): Promise<Map<string, TrainedValues>> {
+  return withCheckpoint(model.path, async (checkpoint) => {
+    const loaded = await loadFunAsrNano(gpu(), checkpoint.config, checkpoint);
+    const changed = withLora(gpu(), loaded, lora as Parameters<typeof withLora>[2]);
+    const trained = trainedValues(new Map(changed.trainables.map(({ name, value }) => [name, value.shape])));
+    changed.free();
+    return trained;
+  });
+}
+
+const batch = {
+  audio: { states: values(9 * 32, 1) },
+  frames: [9],
+  prompts: [{ ids: [5, 6, ...Array<number>(9).fill(1035), 7], audioOffset: 2, audioLength: 9 }],
+  answers: [[8, 9, 10, 11]],
+};
+
+test("a merged LoRA gives the losses of the one beside the weights", async () => {
+  const trained = await loraValues();
+  const target = join(out, "merged");
+  await withCheckpoint(model.path, async (checkpoint) => {
+    const base = await loadFunAsrNano(gpu(), checkpoint.config, checkpoint, { weights: "f32" });
+    const [without] = await gpu().step(() => [answerLosses(gpu(), base, batch)]);
+    const beside = withLora(gpu(), base, lora as Parameters<typeof withLora>[2]);
+    for (const { name, value } of beside.trainables)
+      gpu().write(value, trained.get(name)!.values as Uint8Array<ArrayBuffer>);
+    const [want] = await gpu().step(() => [answerLosses(gpu(), beside, batch)]);
+    beside.free();
+    await writeDirectoryAtomic(
+      target,
+      await trainedFiles(checkpoint, trained, { dtype: "F32", merge: lora }),
+    );
+    await withCheckpoint(target, async (merged) => {
+      expect(merged.tensors.size).toBe(checkpoint.tensors.size);
+      const whole = await loadFunAsrNano(gpu(), merged.config, merged);
+      const [got] = await gpu().step(() => [answerLosses(gpu(), whole, batch)]);
+      whole.free();
+      for (const [i, loss] of want.entries()) {
+        expect(Math.abs(got[i] / loss - 1)).toBeLessThan(1e-5);
+        expect(Math.abs(without[i] / loss - 1)).toBeGreaterThan(1e-3); // the LoRA does something
+      }
+    });
+  });
+});
+
+test("the adapter has peft's names and config", async () => {
+  const trained = await loraValues();
+  const target = join(out, "lora");
+  await writeDirectoryAtomic(target, adapterFiles(trained, lora, "base"));
+  const source = await openFile(join(target, "adapter_model.safetensors"));
+  const file = await openSafetensors(source);
+  expect(file.tensors.size).toBe(2 * 2 * 3); // A and B, two targets, three layers
+  const name = "model.language_model.layers.1.self_attn.v_proj.lora_B.weight";
+  const bytes = await readTensor(file, `base_model.model.${name}`);
+  expect(Buffer.from(bytes).equals(trained.get(name)!.values)).toBe(true);
+  await source.close();
+});
+
+test("a parameter that the model does not have is refused", async () => {
+  await withCheckpoint(model.path, async (checkpoint) => {
+    await expect(trainedFiles(checkpoint, trainedValues(new Map([["other.weight", [2]]])))).rejects.toThrow(
+      /: expected a tensor other\.weight, got none; was it trained on another model\?$/,
+    );
+  });
+});

@@ -1,0 +1,46 @@
+import type { BatchRows } from "./plan.js";
+
+interface Pools {
+  readonly bytes: { readonly kept: number; readonly reserved: number };
+  trim(): void;
+}
+
+const slack = 1.1; // of what is planned
+
+/**
+ * Keeps the GPU's pools at what the largest micro-batch needs. Pools hold on to a buffer of each size that was ever used, so
+ * batches of other sizes would each leave their own: before one that would pass the limit, free buffers are destroyed.
+ */
+export class PoolKeeper {
+  /** Buffers of each size that the pools are taken to have. */
+  #held = new Map<number, number>();
+  #largest = 0;
+
+  /** @param buffers  bytes of each buffer that a micro-batch takes of the pools */
+  constructor(
+    private readonly gpu: Pools,
+    private readonly buffers: (rows: BatchRows) => readonly number[],
+  ) {}
+
+  /** To be called before each micro-batch. */
+  before(rows: BatchRows): void {
+    const sizes = this.buffers(rows);
+    const wanted = new Map<number, number>();
+    for (const size of sizes) wanted.set(size, (wanted.get(size) ?? 0) + 1);
+    this.#largest = Math.max(
+      this.#largest,
+      sizes.reduce((a, b) => a + b, 0),
+    );
+    let growth = 0;
+    for (const [size, count] of wanted) growth += size * Math.max(0, count - (this.#held.get(size) ?? 0));
+    const { kept, reserved } = this.gpu.bytes;
+    if (growth > 0 && reserved - kept + growth > slack * this.#largest) this.trim();
+    for (const [size, count] of wanted) this.#held.set(size, Math.max(count, this.#held.get(size) ?? 0));
+  }
+
+  /** Destroys the free buffers: also after work of other sizes. */
+  trim(): void {
+    this.gpu.trim();
+    this.#held = new Map();
+  }
+}

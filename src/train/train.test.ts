@@ -1,0 +1,283 @@
+import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type TrainingDirectory, trainingDirectory } from "../../test/helpers/training.js";
+import { useGpu } from "../../test/gpu.js";
+import { modelFiles } from "../node/model-files.js";
+import { BatchStream, epochBatches } from "./batches.js";
+import { clipTokens } from "./corpus.js";
+import { batchRows, train } from "./loop.js";
+import { type StepMetrics, type ValidationMetrics, readMetrics } from "./metrics.js";
+import { type TrainOptions, defaultOptions } from "./options.js";
+import { trainingMemory } from "./plan.js";
+import { loadState } from "./state.js";
+import { type SessionSetup, openSession } from "./session.js";
+
+// Runs on a tiny checkpoint: the loss falls for every part that can be tuned; a step in micro-batches is the step in one batch;
+// two runs have equal bits; the cache spares the encoder and mends itself; memory is flat and as planned; what is not finite
+// stops the run, named, with weights and saved state as they were; what does not fit a saved run, and lines that cannot be used,
+// are refused.
+const gpu = useGpu();
+let directory: TrainingDirectory;
+let runs = 0;
+beforeAll(async () => (directory = await trainingDirectory()));
+afterAll(() => directory.remove());
+
+interface Change extends Partial<Omit<SessionSetup, "options">> {
+  readonly options?: Partial<TrainOptions>;
+}
+
+function setup({ options, ...change }: Change = {}): SessionSetup {
+  return {
+    model: modelFiles(join(directory.path, "model")),
+    data: directory.data,
+    tune: ["adaptor"],
+    out: join(directory.path, `run-${++runs}`),
+    cache: join(directory.path, "cache"),
+    skipBad: false,
+    onBad: () => undefined,
+    ...change,
+    options: {
+      ...defaultOptions,
+      ...{
+        steps: 4,
+        warmup: 0,
+        learningRate: 3e-3,
+        schedule: "constant",
+        batchTokens: 400,
+        every: 100,
+        decode: 0,
+      },
+      ...options,
+    },
+  };
+}
+
+interface Outcome {
+  readonly steps: StepMetrics[];
+  readonly validations: ValidationMetrics[];
+  readonly alarms: string[];
+  /** Rows that the cache did not have. */
+  readonly computed: number;
+}
+
+async function run(change: Change = {}, resume = false): Promise<Outcome> {
+  const session = await openSession(gpu(), setup(change));
+  const outcome: Outcome = { steps: [], validations: [], alarms: [], computed: session.run.corpus.computed };
+  try {
+    await train(session.run, resume, {
+      onStep: (step) => outcome.steps.push(step),
+      onValidation: (validation) => outcome.validations.push(validation),
+      onAlarm: (message) => outcome.alarms.push(message),
+    });
+    return outcome;
+  } finally {
+    session.free();
+  }
+}
+
+const exact = ({ steps }: Outcome): unknown[] =>
+  steps.map(({ loss, gradientNorm, learningRate }) => [loss, gradientNorm, learningRate]);
+
+describe("learning", () => {
+  test.each([[["adaptor"]], [["lora"]], [["encoder"]], [["adaptor", "lora", "encoder"]]] as const)(
+    "%j: the loss falls",
+    async (tune) => {
+      const { steps } = await run({ tune, options: { steps: 8, batchTokens: 1000 } });
+      expect(steps).toHaveLength(8);
+      expect(steps[7].loss).toBeLessThan(0.95 * steps[0].loss);
+    },
+  );
+
+  test("a step in micro-batches is the step in one batch", async () => {
+    const whole = await run({ options: { steps: 2, batchTokens: 1000 } });
+    expect(whole.steps[0].epoch).toBe(0);
+    const parts = await run({ options: { steps: 2, batchTokens: 100, accumulate: await batchCount(100) } });
+    for (const [i, step] of parts.steps.entries()) {
+      expect(step.answerTokens).toBe(whole.steps[i].answerTokens);
+      expect(step.loss).toBeCloseTo(whole.steps[i].loss, 4);
+      expect(step.gradientNorm / whole.steps[i].gradientNorm).toBeCloseTo(1, 4);
+    }
+  });
+
+  test("two runs have equal bits, another seed has another order", async () => {
+    const options = { batchTokens: 160 };
+    const first = exact(await run({ options }));
+    expect(exact(await run({ options }))).toEqual(first);
+    expect(exact(await run({ options: { ...options, seed: 2 } }))).not.toEqual(first);
+  });
+
+  test("validation: its loss is that of the training clips, its decoding is scored", async () => {
+    const validation = directory.data;
+    const { steps, validations } = await run({
+      validation,
+      options: { steps: 1, batchTokens: 1000, learningRate: 0, every: 1, decode: 3 },
+    });
+    expect(validations).toHaveLength(1);
+    const [{ step, validation: got }] = validations;
+    expect(step).toBe(1);
+    expect(got.loss).toBeCloseTo(steps[0].loss, 5);
+    expect(got.cer).toBeGreaterThan(0.5); // words of random weights
+    expect(Math.abs(got.cosine)).toBeLessThanOrEqual(1);
+  });
+
+  async function batchCount(budget: number): Promise<number> {
+    const session = await openSession(gpu(), setup());
+    const sizes = session.run.clips.map(clipTokens);
+    session.free();
+    return epochBatches(sizes, 0, { budget, seed: defaultOptions.seed }).length;
+  }
+});
+
+describe("cache", () => {
+  test("later runs do not run the encoder; a damaged entry is made again, and the losses stay", async () => {
+    const cache = join(directory.path, "own-cache");
+    const first = await run({ cache });
+    expect(first.computed).toBe(directory.data.utterances.length);
+    const session = await openSession(gpu(), setup({ cache }));
+    const [clip] = session.run.clips;
+    expect(session.run.corpus.computed).toBe(0);
+    session.free();
+    const path = join(cache, clip.key.slice(0, 2), `${clip.key.slice(2)}.safetensors`);
+    const whole = readFileSync(path);
+    truncateSync(path, 100);
+    const again = await run({ cache });
+    expect(again.computed).toBe(1);
+    expect(exact(again)).toEqual(exact(first));
+    expect(readFileSync(path).equals(whole)).toBe(true);
+  });
+});
+
+describe("memory", () => {
+  test.each([[["adaptor"]], [["lora"]], [["encoder"]], [["adaptor", "lora", "encoder"]]] as const)(
+    "%j: flat once every batch was seen, and within 1.2 of the plan",
+    async (tune) => {
+      gpu().trim();
+      const before = gpu().bytes.reserved;
+      const session = await openSession(gpu(), setup({ tune, options: { steps: 5, batchTokens: 1000 } }));
+      const { clips, model } = session.run;
+      const bytes: number[] = [];
+      await train(session.run, false, { onStep: ({ gpuBytes }) => bytes.push(gpuBytes) });
+      session.free();
+      expect(new Set(bytes.slice(1)).size).toBe(1);
+      const plan = trainingMemory(model.config, { tune, weights: "bf16", batch: batchRows(clips) });
+      const used = bytes[4] - before;
+      expect(used).toBeLessThan(1.2 * plan.total);
+      expect(used).toBeGreaterThan(plan.total / 1.2);
+    },
+  );
+
+  test("batches of many sizes: the pools stay at what the largest needs", async () => {
+    gpu().trim();
+    const before = gpu().bytes.reserved;
+    const session = await openSession(gpu(), setup({ options: { steps: 24, batchTokens: 110, every: 9 } }));
+    const { clips, model } = session.run;
+    const bytes: number[] = [];
+    await train(session.run, false, { onStep: ({ gpuBytes }) => bytes.push(gpuBytes - before) });
+    session.free();
+    const stream = new BatchStream(clips.map(clipTokens), { budget: 110, seed: defaultOptions.seed });
+    const plans = bytes.map((_, i) => {
+      const batch = batchRows(stream.at(i).clips.map((clip) => clips[clip]));
+      return trainingMemory(model.config, { tune: ["adaptor"], weights: "bf16", batch }).total;
+    });
+    expect(new Set(plans).size).toBeGreaterThan(4);
+    expect(Math.max(...bytes)).toBeLessThan(1.2 * Math.max(...plans));
+    expect(Math.max(...bytes.slice(12))).toBeLessThanOrEqual(Math.max(...bytes.slice(0, 12)));
+  });
+});
+
+describe("what is not finite", () => {
+  test("stops the run: step and tensor are named, weights and saved state stay", async () => {
+    const out = join(directory.path, "poisoned");
+    const options = { steps: 4, every: 1, batchTokens: 1000 };
+    const session = await openSession(gpu(), setup({ out, options }));
+    const { corpus, optimiser, files } = session.run;
+    const rows = corpus.rows.bind(corpus);
+    let steps = 0;
+    corpus.rows = async (clip) => {
+      const found = await rows(clip);
+      if (steps === 2) found.data[0] = NaN;
+      return found;
+    };
+    const weights = async (): Promise<unknown> =>
+      gpu().step(() => optimiser.entries.flatMap(({ value, m, v }) => [value, m, v]));
+    let before: unknown;
+    await expect(
+      train(session.run, false, {
+        onValidation: () => steps++,
+        onStep: ({ step }) => {
+          if (step === 2) before = readFileSync(files.last);
+        },
+      }),
+    ).rejects.toThrow(
+      /^step 3: expected finite numbers, got some that are not in adaptor\.projector; lower --lr/,
+    );
+    expect(before).toBeDefined();
+    expect((await readMetrics(files.metrics)).filter((line) => !("validation" in line))).toHaveLength(2);
+    const now = await weights();
+    session.free();
+    const again = await openSession(gpu(), setup({ out, options }));
+    await loadState(gpu(), files.last, again.run.optimiser.entries, again.run.identity);
+    const saved = await gpu().step(() =>
+      again.run.optimiser.entries.flatMap(({ value, m, v }) => [value, m, v]),
+    );
+    again.free();
+    expect(now).toEqual(saved);
+  });
+});
+
+describe("refusals", () => {
+  test("a saved run goes on with its own options and data alone", async () => {
+    const out = join(directory.path, "resumed");
+    const options = { steps: 2, every: 1 };
+    await run({ out, options });
+    await expect(run({ out, options: { ...options, clip: 2 } }, true)).rejects.toThrow(
+      /last\.safetensors: clip: expected 1 as in the run, got 2; name another --out/,
+    );
+    const data = { ...directory.data, utterances: directory.data.utterances.slice(1) };
+    await expect(run({ out, options, data }, true)).rejects.toThrow(/last\.safetensors: data: expected "/);
+    await expect(run({ out, options, tune: ["adaptor", "lora"] }, true)).rejects.toThrow(
+      /last\.safetensors: tune: expected "adaptor" as in the run, got "adaptor,lora"/,
+    );
+    const path = join(out, "last.safetensors");
+    const whole = readFileSync(path);
+    truncateSync(path, whole.length - 8);
+    await expect(run({ out, options }, true)).rejects.toThrow(/last\.safetensors/);
+    writeFileSync(path, whole);
+    expect((await run({ out, options }, true)).steps).toEqual([]); // it is done
+  });
+
+  test("lines that cannot be used are told with their numbers, and left out only where that is asked for", async () => {
+    const [one] = directory.data.utterances;
+    const bad = [
+      { ...one, audio: join(directory.path, "none.wav"), line: 7 },
+      { ...one, text: "stop <|im_end|>", line: 8 },
+      { ...one, start: 90, end: 91, line: 9 },
+    ];
+    const data = { name: "bad.jsonl", utterances: [one, ...bad] };
+    const told: string[] = [];
+    const onBad = (message: string): void => void told.push(message);
+    await expect(run({ data, onBad })).rejects.toThrow(
+      "bad.jsonl: expected 4 lines that can be used, got 3 that cannot; mend them, or leave them out with --skip-bad",
+    );
+    expect(told.map((message) => message.split(": ")[0])).toEqual([
+      "bad.jsonl:7",
+      "bad.jsonl:8",
+      "bad.jsonl:9",
+    ]);
+    const { steps } = await run({ data, onBad, skipBad: true, options: { steps: 1 } });
+    expect(steps).toHaveLength(1);
+    await expect(run({ data: { ...data, utterances: bad }, skipBad: true })).rejects.toThrow(
+      "bad.jsonl: expected at least 1 line that can be used, got none",
+    );
+  });
+
+  test("options out of range", async () => {
+    await expect(run({ options: { steps: 0 } })).rejects.toThrow(
+      "steps: expected a whole number from 1 to 1000000000, got 0",
+    );
+    await expect(run({ options: { batchTokens: 20 } })).rejects.toThrow(
+      /expected at most 20; raise --batch-tokens/,
+    );
+  });
+});
