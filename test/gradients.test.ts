@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
+import type { Matrix } from "../src/gpu/matrix.js";
 import { elementCount } from "../src/gpu/tensor.js";
 import { type FunAsrNano, loadFunAsrNano } from "../src/model/fun-asr-nano.js";
 import type { WeightFormat } from "../src/model/parameters.js";
@@ -227,14 +228,20 @@ describe("LoRA", () => {
       );
     const [want] = await gpu().step(() => [answerLosses(gpu(), model, batch)]);
     for (const layer of model.llm.layers) {
-      for (const w of [layer.qProj, layer.upProj]) {
+      for (const w of [layer.qkvProj[0], layer.upProj]) {
         const of = (matrix: typeof w): (typeof w.pieces)[0]["tensor"] => matrix.pieces[0].tensor;
         const [values, a, b] = await gpu().step(() => [of(w), of(w.lora!.a), of(w.lora!.b)]);
         const factors = { a: a as Float32Array, b: b as Float32Array, rank: 8, scale: 0.5 };
         gpu().write(of(w), mergedWeight(values as Float32Array, factors));
       }
     }
-    const bare = { ...model, llm: { ...model.llm, layers: model.llm.layers.map((layer) => ({ ...layer, qProj: { ...layer.qProj, lora: undefined }, upProj: { ...layer.upProj, lora: undefined } })) } }; // prettier-ignore
+    const plain = (matrix: Matrix): Matrix => ({ ...matrix, lora: undefined });
+    const layers = model.llm.layers.map((layer) => ({
+      ...layer,
+      qkvProj: layer.qkvProj.map(plain),
+      upProj: plain(layer.upProj),
+    }));
+    const bare = { ...model, llm: { ...model.llm, layers } };
     const [got] = await gpu().step(() => [answerLosses(gpu(), bare, batch)]);
     expectClose(got, want, 1e-6);
     const base = await load([]);
