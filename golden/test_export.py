@@ -13,7 +13,7 @@ import pure_torchaudio  # noqa: F401  before anything imports torchaudio
 import double
 import plain
 from bundle import check, serialise
-from cases import adaptor, encoder, frontend, llm
+from cases import adaptor, encoder, frontend, llm, train
 from generator import parameter
 from table import CASES
 
@@ -118,6 +118,39 @@ class Refusals(unittest.TestCase):
 
     def test_twin_rounded_to_single(self):
         self.refused(lambda bundle: bundle.f64.update(logits=bundle.f64["logits"].float().double()))
+
+
+class Gradients(unittest.TestCase):
+    """A gradient that is not the slope of the formulas' loss is refused."""
+
+    def setUp(self):
+        self.p = {"a": np.array([1.0, -2.0, 0.5]), "b": np.array([3.0])}
+        self.loss = lambda p: float(np.sin(p["a"]).sum() + p["b"][0] ** 2)
+        self.right = {
+            "loss": torch.tensor([self.loss(self.p)], dtype=torch.float64),
+            "grad.a": torch.from_numpy(np.cos(self.p["a"])),
+            "grad.b": torch.tensor([6.0], dtype=torch.float64),
+        }
+
+    def test_the_right_one_passes(self):
+        train.prove(self.right, self.p, self.loss, seed=1)
+
+    def test_off_by_a_hundred_thousandth(self):
+        for change in (1e-5, -1e-5):
+            wrong = self.right | {"grad.a": self.right["grad.a"] * (1 + change)}
+            with self.assertRaises(SystemExit):
+                train.prove(wrong, self.p, self.loss, seed=1)
+
+    def test_one_value_of_the_wrong_sign(self):
+        turned = self.right["grad.a"].clone()
+        turned[2] *= -1
+        with self.assertRaises(SystemExit):
+            train.prove(self.right | {"grad.a": turned}, self.p, self.loss, seed=1)
+
+    def test_gradients_of_a_small_case(self):
+        built = train.build(seed=1, frames=[5], prompts=["chinese"], answers=[3], tune=["lora"], lora={"rank": 4, "alpha": 8, "targets": ["q_proj"]})
+        check("small", built)
+        self.assertEqual({name.rsplit(".", 2)[-2] for name in built.f64 if name.startswith("grad.")}, {"lora_A", "lora_B"})
 
 
 class Upstreams(unittest.TestCase):

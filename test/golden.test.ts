@@ -114,6 +114,9 @@ const adaptorHeadDim = (f: Facts): number => f.config!.adaptor.hiddenSize / f.co
 const group = (f: Facts): number => f.config!.llm.heads / f.config!.llm.kvHeads;
 const whole = (f: Facts): boolean => f.kind === "model" && f.has("generated_ids") && f.has("encoder.stem");
 const said = (f: Facts, words: string): boolean => whole(f) && f.text("prompts").includes(words);
+const training = (f: Facts): boolean => f.kind === "train";
+const tuned = (f: Facts): string => (training(f) ? (JSON.parse(f.text("tune")) as string[]).join(",") : "");
+const widths = (f: Facts): number => f.config!.llm.hiddenSize / f.config!.encoder.hiddenSize;
 
 const required: readonly [name: string, test: (f: Facts) => boolean][] = [
   ["front-end, 1 s", (f) => frontend(f) && samples(f) === 16_000],
@@ -173,6 +176,24 @@ const required: readonly [name: string, test: (f: Facts) => boolean][] = [
   ["model, English prompt", (f) => said(f, "语音转写成英文")],
   ["model, Chinese prompt", (f) => said(f, "语音转写成中文")],
   ["model, hotwords", (f) => said(f, "热词列表")],
+  ...["adaptor", "lora", "encoder"].map((part): [string, (f: Facts) => boolean] => [
+    `training, ${part} alone`,
+    (f) => tuned(f) === part,
+  ]),
+  [
+    "training, all parts, ten AdamW steps",
+    (f) => tuned(f) === "adaptor,lora,encoder" && f.shape("losses")[0] === 10,
+  ],
+  [
+    "training, LoRA r 16 on q_proj and v_proj",
+    (f) => f.text("lora") === '{"alpha": 32, "rank": 16, "targets": ["q_proj", "v_proj"]}',
+  ],
+  [
+    "training, three clips packed, GQA 4, label smoothing",
+    (f) => training(f) && f.lengths === 3 && group(f) === 4 && f.text("label_smoothing") === "0.1",
+  ],
+  ["training, an LLM four times as wide as the encoder", (f) => training(f) && widths(f) === 4],
+  ["training, an LLM narrower than the encoder", (f) => training(f) && widths(f) < 1],
   ["model, 32 greedy ids a clip", (f) => whole(f) && f.shape("generated_ids")[0] === 32 * f.lengths],
 ];
 

@@ -11,8 +11,7 @@ from transformers import FunAsrNanoForConditionalGeneration
 import plain
 from bundle import Bundle
 from cases.encoder import make_features, offsets
-from cases.model import audio_rows, splice
-from cases.model import Clip
+from cases.model import Clip, audio_rows, splice
 from double import double_precision
 from models import ADAPTOR_PREFIX, AUDIO_PREFIX, arrays, config_json, fill, make_config
 from prompts import FOLDING, PROMPTS, prompt_ids

@@ -35,7 +35,7 @@ export interface LoraOptions {
 /** "q_proj,v_proj" → targets. @throws TrainError  none, or an unknown one */
 export function parseLoraTargets(text: string): LoraTarget[] {
   const wanted = text.split(",").map((part) => part.trim());
-  const wild = wanted.find((part) => !(part in projections));
+  const wild = wanted.find((part) => !Object.hasOwn(projections, part));
   if (wild !== undefined) {
     throw new TrainError(
       `--lora-targets: expected some of ${loraTargets.join(", ")}, got ${JSON.stringify(wild)}`,

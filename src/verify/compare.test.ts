@@ -10,6 +10,7 @@ import {
   goldenCap,
   medianRatio,
   stageBound,
+  trainingBound,
 } from "./compare.js";
 
 const where = { bundle: "case", stage: "encoder.stem", shape: [2, 2] };
@@ -50,7 +51,7 @@ describe("difference", () => {
   });
 });
 
-// Plan: the verdict just below and just above 1.5 times PyTorch's error, the floor of 1e-7, NaN on every side, a golden too far
+// Plan: the verdict just below and just above 1.5 times PyTorch's error, 3 times for what training makes, the floor of 1e-7, NaN on every side, a golden too far
 // from its own f64 twin to measure anything.
 describe("compareStage", () => {
   const torchError = 4e-6;
@@ -63,6 +64,21 @@ describe("compareStage", () => {
     const result = compareStage(where, off(times * torchError), torch, truth);
     expect(result.ratio).toBeCloseTo(times, 3);
     expect(result.ok).toBe(ok);
+  });
+
+  it.each(["grad.a.weight", "final.a.weight", "losses", "norms"])("%s may be 3 times as far", (stage) => {
+    const at = (times: number): boolean =>
+      compareStage({ ...where, stage }, off(times * torchError), torch, truth).ok;
+    expect([at(trainingBound * 0.999), at(trainingBound * 1.001)]).toEqual([true, false]);
+  });
+
+  it("measures a gradient that is zero against the floor, and by the least error given", () => {
+    const zeros = [0, 0, 0, 0];
+    const noise = [1e-6, -1e-6, 1e-6, -1e-6];
+    const options = { floor: 0.5, leastTorchError: 1e-6 };
+    const result = compareStage({ ...where, stage: "grad.b" }, noise, zeros, zeros, options);
+    expect([result.error, result.torchError]).toEqual([expect.closeTo(2e-6, 12), 0]);
+    expect([result.ratio, result.ok]).toEqual([expect.closeTo(2, 6), true]);
   });
 
   it.each([

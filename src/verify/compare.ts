@@ -84,7 +84,8 @@ function stageProblem(
   return ours === undefined ? undefined : `got ${ours}`;
 }
 
-function boundOf(stage: string): number {
+/** The most that our error may be at a stage, in units of PyTorch's own. */
+export function boundOf(stage: string): number {
   return /^(grad\.|final\.|losses$|norms$)/.test(stage) ? trainingBound : stageBound;
 }
 
