@@ -262,6 +262,19 @@ describe("LoRA", () => {
     model.free();
   });
 
+  test("on matrices that are loaded joined, whose gradient would end, is refused", async () => {
+    const { config, parameters } = {
+      config: bundleConfig(bundle),
+      parameters: generatedParameters(bundleConfig(bundle), 503),
+    };
+    const joined = await loadFunAsrNano(gpu(), config, parameters);
+    expect(() => withLora(gpu(), joined)).toThrow("LoRA: q_proj must be loaded by itself");
+    const model = withLora(gpu(), joined, { targets: ["o_proj"] }); // a matrix of its own
+    await expect(pass(model)).rejects.toThrow("no gradient passes this op; load the model with tune");
+    expect(gpu().bytes.live).toBe(0);
+    model.free();
+  });
+
   test.each<[LoraOptions, string]>([
     [{ rank: 6 }, "LoRA: expected a rank that is a multiple of 4, got 6"],
     [{ rank: 0 }, "LoRA: expected a rank that is a multiple of 4, got 0"],

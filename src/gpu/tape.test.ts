@@ -3,12 +3,19 @@ import { useGpu, values } from "../../test/gpu.js";
 import { addInto } from "../kernels/add/add-into.js";
 import { add } from "../kernels/add/add.js";
 import { scale } from "../kernels/scale/scale.js";
-import { swiglu } from "../kernels/swiglu/swiglu.js";
+import { crossEntropy } from "../kernels/cross-entropy/cross-entropy.js";
+import { embedding } from "../kernels/embedding/embedding.js";
+import { linearSwiglu } from "../kernels/linear/linear.js";
+import { positions } from "../kernels/positions/positions.js";
+import { qkNormRope } from "../kernels/qk-norm-rope/qk-norm-rope.js";
+import { swiglu, swigluJoined } from "../kernels/swiglu/swiglu.js";
 import { ShapeError } from "./errors.js";
+import type { Matrix } from "./matrix.js";
+import { makeSegments } from "./segments.js";
 import { Tape, type Trainable } from "./tape.js";
 import type { Tensor } from "./tensor.js";
 
-// What the tape records and what it does not; gradients of a tensor that is used twice, or that two sums share; saved tensors
+// What the tape records, what it does not and what it refuses; gradients of a tensor that is used twice, or that two sums share; saved tensors
 // outlive their scopes and come back; memory after a pass, after one that throws, after one that never ran backwards.
 const gpu = useGpu();
 
@@ -21,6 +28,16 @@ function trainable(size: number): Trainable {
 function drop({ value, gradient }: Trainable): void {
   gpu().free(value);
   gpu().free(gradient);
+}
+
+/** A tensor as a weight matrix of one piece. */
+function matrixOf(tensor: Tensor): Matrix {
+  const [rows, columns] = tensor.shape;
+  return { rows, columns, format: "f32", pieces: [{ first: 0, rows, tensor }] };
+}
+
+function frozen(shape: readonly number[]): Matrix {
+  return matrixOf(gpu().empty(shape));
 }
 
 /** Records `body` over a trained tensor, sets the gradient of its result to ones, runs backwards; the gradient. */
@@ -92,6 +109,42 @@ describe("what is recorded", () => {
       expect([frozen, x, y].map((tensor) => tape.wants(tensor))).toEqual([false, true, true]);
       return y;
     });
+  });
+
+  test.each<[string, (x: Tensor) => unknown]>([
+    ["linearSwiglu", (x) => linearSwiglu(gpu(), x, frozen([16, 8]))],
+    ["swigluJoined", (x) => swigluJoined(gpu(), x)],
+    ["embedding", (x) => embedding(gpu(), gpu().empty([1], "u32"), matrixOf(x))],
+    ["crossEntropy", (x) => crossEntropy(gpu(), gpu().empty([1, 8]), matrixOf(x), [0])],
+    ["positions", (x) => positions(gpu(), x, gpu().empty([4, 8]), 1, makeSegments(gpu(), [4]))],
+    [
+      "qkNormRope",
+      (x) => {
+        const part = (...shape: number[]): Tensor => gpu().empty(shape);
+        const options = { qNorm: part(2), kNorm: part(2), eps: 0, angles: part(4, 1, 2) };
+        const slots = gpu().empty([4, 2], "u32");
+        return qkNormRope(gpu(), x, { ...options, slots, keys: part(4, 2), values: part(4, 2) });
+      },
+    ],
+  ])("%s, which no gradient passes, is refused where one would end", async (op, call) => {
+    const [value, gradient] = [gpu().keep([4, 8], "f32"), gpu().keep([4, 8], "f32")];
+    const run = (trained: boolean): Promise<unknown> =>
+      gpu().step(() => {
+        gpu().tape = new Tape(gpu(), trained ? [{ name: "x", value, gradient }] : [], { add, addInto });
+        try {
+          call(value);
+        } finally {
+          gpu().tape = undefined;
+        }
+        return [];
+      });
+    await run(false);
+    await expect(run(true)).rejects.toThrow(
+      new ShapeError(
+        `${op}: expected inputs that nothing trained goes into, got one: no gradient passes this op; load the model with tune`,
+      ),
+    );
+    for (const tensor of [value, gradient]) gpu().free(tensor);
   });
 
   test("nothing while it runs backwards, and it is empty afterwards", async () => {

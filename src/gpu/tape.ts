@@ -69,6 +69,17 @@ export class Tape {
   }
 
   /**
+   * Called by an op that no gradient passes, with what it reads.
+   * @throws ShapeError  a gradient flows to one of them: it would end here, and what lies before it would silently not learn
+   */
+  refuse(op: string, inputs: readonly Tensor[]): void {
+    if (!inputs.some((input) => this.wants(input))) return;
+    throw new ShapeError(
+      `${op}: expected inputs that nothing trained goes into, got one: no gradient passes this op; load the model with tune`,
+    );
+  }
+
+  /**
    * Adds to the gradient of a tensor; a tensor that no gradient flows to is passed over. A loss adds the gradient of its input
    * as it is computed; an op's backward those of its inputs. @throws ShapeError  the gradient has another size
    */

@@ -128,6 +128,7 @@ function selfAttention(gpu: Gpu, w: Qwen3Layer, h: Tensor, rows: LlmRows, cache:
 /** The cache with the step's rows put in, or those rows alone where the step holds whole sequences. */
 function cached(gpu: Gpu, fresh: Tensor, rows: LlmRows, cache: Tensor | undefined): Tensor {
   if (!cache) return fresh;
+  gpu.tape?.refuse("KV cache", [fresh]);
   copyRows(gpu, fresh, rows.slots, cache);
   return cache;
 }

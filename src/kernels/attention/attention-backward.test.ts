@@ -3,13 +3,16 @@ import { centralDifferences, differenceBound, dot, doubles } from "../../../test
 import { expectClose, useGpu, values } from "../../../test/gpu.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { makeTiles } from "../../gpu/segments.js";
+import { Tape, type Trainable } from "../../gpu/tape.js";
+import { addInto } from "../add/add-into.js";
+import { add } from "../add/add.js";
 import { attentionBackward } from "./attention-backward.js";
 import { attention } from "./attention.js";
 import { attentionBackwardRef, attentionRef } from "./attention.ref.js";
 
 // The reference against central differences; the three gradients against it: head widths on both sides of every layout of
 // the threads, clips around a tile of 16 and a block of 32, clips packed, causal with 1, 2, 4 and 8 query heads to a key
-// head, past 65,535 workgroups, scores of ±100. Then bits: a clip in a batch against the clip alone, a second run against
+// head, past 65,535 workgroups, scores of ±100; on a tape, clips of one row alone among them. Then bits: a clip in a batch against the clip alone, a second run against
 // the first; a NaN stays in its clip; the refusals.
 const gpu = useGpu();
 const bound = 4e-7; // scores and dy · v off by 1e-7 each, their difference with dy · y, exp, and sums in blocks of 32
@@ -125,6 +128,34 @@ describe("against f64", () => {
     for (const gradient of [dq, dk]) {
       expect(gradient.reduce((a, b) => Math.max(a, Math.abs(b)), 0)).toBeLessThan(1e-6);
     }
+  });
+
+  test.each([[[1, 1, 1]], [[5, 1]]])("on a tape, clips of %j rows", async (lengths) => {
+    const c: Case = { heads: 2, headDim: 36, lengths };
+    const g = gpu();
+    const data = inputs(c);
+    const ranges = rangesOf(c);
+    const shape = [ranges.length, 72];
+    const trained = (["q", "k", "v"] as const).map((name): Trainable => {
+      const value = g.keep(shape, "f32");
+      g.write(value, data[name] as Float32Array<ArrayBuffer>);
+      return { name, value, gradient: g.keep(shape, "f32") };
+    });
+    const got = await g.step(() => {
+      const tape = new Tape(g, trained, { add, addInto });
+      const table = g.upload(new Uint32Array(ranges.flat()), [ranges.length, 2]);
+      const [q, k, v] = trained.map(({ value }) => value);
+      g.tape = tape;
+      const y = attention(g, q, k, v, { heads: 2, ranges: table, tiles: makeTiles(g, lengths) });
+      g.tape = undefined;
+      tape.add(y, g.upload(data.dy, shape));
+      tape.backward();
+      return trained.map(({ gradient }) => gradient);
+    });
+    for (const { value, gradient } of trained) for (const tensor of [value, gradient]) g.free(tensor);
+    const { dq, dk, dv } = await run(c, data);
+    expect(got).toEqual([dq, dk, dv]);
+    expect(dv.some((value) => value !== 0)).toBe(true);
   });
 
   // Errors of the scores, relative to 100 now, become relative errors of the probabilities.

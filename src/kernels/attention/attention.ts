@@ -56,17 +56,8 @@ export function attention(gpu: Gpu, q: Tensor, k: Tensor, v: Tensor, options: At
   expectDType("attention", { q, k, v }, "f32");
   expectDType("attention", { ranges, tiles: tiles.table }, "u32");
   const sizes = { heads, group: heads / kvHeads, head4: headDim / 4, scale: headDim ** -0.5 };
-  if (tiles.rows === 1) return attentionRows(gpu, { q, k, v }, sizes, options);
-  const y = gpu.empty(q.shape);
-  const count = tiles.table.shape[0];
-  const tensors = { q, k, v, ranges, tiles: tiles.table, y };
-  if (gpu.subgroupSize === undefined) {
-    const slices = Math.ceil(headDim / sliceWidth);
-    gpu.run(tiled, { params: { ...sizes, tiles: count, slices }, tensors, groups: count * heads * slices });
-  } else {
-    const kernel = subgroupKernel(gpu.subgroupSize);
-    gpu.run(kernel, { params: { ...sizes, tiles: count }, tensors, groups: count * heads });
-  }
+  const run = tiles.rows === 1 ? attentionRows : attentionTiles;
+  const y = run(gpu, { q, k, v }, sizes, options);
   const { tape } = gpu;
   tape?.record({
     output: y,
@@ -96,10 +87,37 @@ interface Sizes {
   readonly scale: number;
 }
 
+interface Projections {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
+/** Rows that run in tiles. */
+function attentionTiles(
+  gpu: Gpu,
+  { q, k, v }: Projections,
+  sizes: Sizes,
+  { ranges, tiles: { table } }: AttentionOptions,
+): Tensor {
+  const { heads, head4 } = sizes;
+  const y = gpu.empty(q.shape);
+  const count = table.shape[0];
+  const tensors = { q, k, v, ranges, tiles: table, y };
+  if (gpu.subgroupSize === undefined) {
+    const slices = Math.ceil((4 * head4) / sliceWidth);
+    gpu.run(tiled, { params: { ...sizes, tiles: count, slices }, tensors, groups: count * heads * slices });
+  } else {
+    const kernel = subgroupKernel(gpu.subgroupSize);
+    gpu.run(kernel, { params: { ...sizes, tiles: count }, tensors, groups: count * heads });
+  }
+  return y;
+}
+
 /** Rows that run one by one; where they are few and their ranges long, the chunks of a range run beside each other. */
 function attentionRows(
   gpu: Gpu,
-  { q, k, v }: { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
+  { q, k, v }: Projections,
   sizes: Sizes,
   { ranges, tiles, longest = k.shape[0] }: AttentionOptions,
 ): Tensor {

@@ -45,8 +45,9 @@ export function crossEntropy(
   const wild = labels.find((id) => !(Number.isInteger(id) && id >= 0 && id < head.rows));
   if (wild !== undefined)
     throw new ShapeError(`crossEntropy: labels must lie below ${head.rows}, got ${wild}`);
-  const losses = gpu.empty([rows]);
   const { tape } = gpu;
+  tape?.refuse("crossEntropy", [head.pieces[0].tensor]);
+  const losses = gpu.empty([rows]);
   const wanted = tape?.wants(hidden) ?? false;
   const gradient = wanted ? gpu.empty(hidden.shape) : undefined;
   gpu.tape = undefined;

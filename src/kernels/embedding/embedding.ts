@@ -20,6 +20,7 @@ export function embedding(gpu: Gpu, ids: Tensor, table: Matrix): Tensor {
   if (table.columns % 2 !== 0) {
     throw new ShapeError(`embedding: table must have an even number of columns, got ${table.columns}`);
   }
+  gpu.tape?.refuse("embedding", [table.pieces[0].tensor]);
   const rows = ids.shape[0];
   const half = table.columns / 2;
   const y = gpu.empty([rows, table.columns]);

@@ -54,6 +54,7 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
 export function linearSwiglu(gpu: Gpu, x: Tensor, gateUp: Matrix): Tensor {
   const [rows] = expectInput(x, gateUp);
   if (gateUp.rows % 2 !== 0) throw new ShapeError(`linear: gateUp must have even rows, got ${gateUp.rows}`);
+  gpu.tape?.refuse("linearSwiglu", [x, gateUp.pieces[0].tensor]);
   const { family } = linearKernel(gpu, gateUp.format, rows, gateUp.columns);
   const oneDispatch = rows === 1 && family === "subgroup" && gateUp.pieces.length === 1;
   if (oneDispatch) return product(gpu, x, gateUp, { activation: "swiglu" });

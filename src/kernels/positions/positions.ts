@@ -38,6 +38,7 @@ export function positions(gpu: Gpu, x: Tensor, table: Tensor, scale: number, seg
   expectShape("positions", { table }, [Math.max(table.shape[0], segments.longest), width]);
   expectShape("positions", { ranges: segments.ranges }, [rows, 2]);
   expectDType("positions", { x, table }, "f32");
+  gpu.tape?.refuse("positions", [x]);
   const y = gpu.empty(x.shape);
   gpu.run(kernel, {
     params: { rows, width, scale },

@@ -46,6 +46,7 @@ export function qkNormRope(gpu: Gpu, qkv: Tensor, options: QkNormRopeOptions): T
   expectShape("qkNormRope", { values }, [cacheRows, kvWidth]);
   expectDType("qkNormRope", { qkv, qNorm, kNorm, angles, keys, values }, "f32");
   expectDType("qkNormRope", { slots }, "u32");
+  gpu.tape?.refuse("qkNormRope", [qkv, qNorm, kNorm]);
   const kvHeads = kvWidth / headDim;
   const y = gpu.empty([rows, heads * headDim]);
   gpu.run(kernel, {

@@ -42,6 +42,7 @@ export function swigluJoined(gpu: Gpu, both: Tensor): Tensor {
   const [rows, stride] = expectMatrix("swiglu", { both });
   expectDType("swiglu", { both }, "f32");
   if (stride % 2 !== 0) throw new ShapeError(`swiglu: both must have even columns, got ${stride}`);
+  gpu.tape?.refuse("swigluJoined", [both]);
   const width = stride / 2;
   const tensors = { gate: both, up: both, y: gpu.empty([rows, width]) };
   return run(gpu, tensors, { count: rows * width, width, stride, up: width });
