@@ -21,6 +21,21 @@ describe("loadKernel", () => {
     expect(scalars.params.map((p) => p.type)).toEqual(["u32", "i32", "f32"]);
   });
 
+  test("sets constants, and leaves out the lines of one that is 0", () => {
+    const file = "linear/linear-row-subgroup";
+    const [kept, none] = [256, 0].map((KEPT) => loadKernel(file, { SG: 4, KEPT }).source);
+    for (const source of [kept, none]) expect(source).toMatch(/^const SG = 4u;/m);
+    expect(kept).toMatch(/^const KEPT = 256u;/m);
+    const lines = loadKernel(file).source.split("\n");
+    const optional = lines.filter((line) => line.endsWith("// @with KEPT"));
+    expect(optional.length).toBeGreaterThan(3);
+    expect(kept.split("\n")).toHaveLength(lines.length);
+    expect(none.split("\n")).toHaveLength(lines.length - optional.length);
+    expect(none).not.toContain("var<workgroup>");
+    const message = `${file}: expected a line "const TM = 1u; // @set", got none`;
+    expect(() => loadKernel(file, { TM: 1 })).toThrow(new GpuError(message));
+  });
+
   test.each([
     ["no-params", "struct Params is missing"],
     ["vector-param", 'Params field "a: vec2f" must be a 4-byte scalar (u32, i32, f32)'],

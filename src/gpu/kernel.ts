@@ -63,7 +63,7 @@ function parseParams(name: string, text: string): ParamField[] {
     });
 }
 
-/** The text with the values of its lines `const NAME = 1u; // @set` replaced. */
+/** The text with the values of its lines `const NAME = 1u; // @set` replaced, without the lines that are `// @with` one set to 0. */
 function setConstants(name: string, source: string, constants: Readonly<Record<string, number>>): string {
   let text = source;
   for (const [constant, value] of Object.entries(constants)) {
@@ -71,6 +71,7 @@ function setConstants(name: string, source: string, constants: Readonly<Record<s
     if (!line.test(text))
       throw new GpuError(`${name}: expected a line "const ${constant} = 1u; // @set", got none`);
     text = text.replace(line, `$1${value}$2`);
+    if (value === 0) text = text.replace(new RegExp(`^.*// @with ${constant}\\n`, "gm"), "");
   }
   return text;
 }
@@ -78,7 +79,8 @@ function setConstants(name: string, source: string, constants: Readonly<Record<s
 /**
  * Loads a kernel by name and reads its interface off the WGSL text.
  * @param name       path below src/kernels without the ending, e.g. "layer-norm/layer-norm"
- * @param constants  values for lines `const NAME = 1u; // @set` of the file: sizes of arrays, which no override can set
+ * @param constants  values for lines `const NAME = 1u; // @set` of the file: sizes of arrays, which no override can set.
+ *                   With 0 the lines that end in `// @with NAME` are left out: what is declared costs even where it is not used
  * @throws GpuError  where the file breaks the rules that the engine binds by
  */
 export function loadKernel(name: string, constants: Readonly<Record<string, number>> = {}): Kernel {

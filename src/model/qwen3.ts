@@ -97,18 +97,20 @@ interface Projected {
   readonly values: Tensor;
 }
 
-/** h [S, D] → queries [S, heads · headDim]; keys and values join the cache, or stand alone where there is none. */
-function project(gpu: Gpu, w: Qwen3Layer, h: Tensor, rows: LlmRows, cache: Cache): Projected {
-  const { qNorm, kNorm, qkvProj } = w;
+/** x [S, D] → queries [S, heads · headDim]; keys and values join the cache, or stand alone where there is none. */
+function project(gpu: Gpu, w: Qwen3Layer, x: Tensor, rows: LlmRows, cache: Cache): Projected {
+  const { inputLayernorm: gamma, qNorm, kNorm, qkvProj } = w;
   const { kvHeads, headDim, rmsNormEps: eps } = cache.config;
   const { angles, slots, count } = rows;
   if (qkvProj.length === 1) {
     const keys = cache.keys ?? gpu.empty([count, kvHeads * headDim]);
     const values = cache.values ?? gpu.empty([count, kvHeads * headDim]);
     const options = { qNorm, kNorm, eps, angles, slots, keys, values };
-    return { q: qkNormRope(gpu, linear(gpu, h, qkvProj[0]), options), keys, values };
+    const qkv = linear(gpu, x, qkvProj[0], { norm: { gamma, eps } });
+    return { q: qkNormRope(gpu, qkv, options), keys, values };
   }
-  const turn = (x: Tensor, norm: Tensor): Tensor => rope(gpu, rmsNorm(gpu, x, norm, eps), angles);
+  const h = rmsNorm(gpu, x, gamma, eps);
+  const turn = (part: Tensor, norm: Tensor): Tensor => rope(gpu, rmsNorm(gpu, part, norm, eps), angles);
   const [q, k, v] = qkvProj.map((matrix) => linear(gpu, h, matrix));
   return {
     q: turn(q, qNorm),
@@ -117,10 +119,10 @@ function project(gpu: Gpu, w: Qwen3Layer, h: Tensor, rows: LlmRows, cache: Cache
   };
 }
 
-/** Causal grouped-query attention of the step's rows over their sequences' cache. h [S, D] → [S, heads · headDim] */
-function selfAttention(gpu: Gpu, w: Qwen3Layer, h: Tensor, rows: LlmRows, cache: Cache): Tensor {
+/** Causal grouped-query attention of the step's rows over their sequences' cache. x [S, D] → [S, heads · headDim] */
+function selfAttention(gpu: Gpu, w: Qwen3Layer, x: Tensor, rows: LlmRows, cache: Cache): Tensor {
   const { heads, kvHeads } = cache.config;
-  const { q, keys, values } = project(gpu, w, h, rows, cache);
+  const { q, keys, values } = project(gpu, w, x, rows, cache);
   const { ranges, tiles, longest } = rows;
   return attention(gpu, q, keys, values, { heads, kvHeads, ranges, tiles, longest });
 }
@@ -140,15 +142,20 @@ interface Cache {
   readonly values?: Tensor;
 }
 
+/** x [S, D] → silu(h · gateᵀ) · (h · upᵀ) of its norm h [S, F] */
+function gated(gpu: Gpu, w: Qwen3Layer, x: Tensor, eps: number): Tensor {
+  const { postAttentionLayernorm: gamma } = w;
+  const [gate, up] = w.gateUpProj;
+  if (!up) return linearSwiglu(gpu, x, gate, { gamma, eps });
+  const h = rmsNorm(gpu, x, gamma, eps);
+  return swiglu(gpu, linear(gpu, h, gate), linear(gpu, h, up));
+}
+
 /** x [S, D] → [S, D] f32 */
 function decoderLayer(gpu: Gpu, w: Qwen3Layer, x: Tensor, rows: LlmRows, cache: Cache): Tensor {
   const eps = cache.config.rmsNormEps;
-  const h = rmsNorm(gpu, x, w.inputLayernorm, eps);
-  const r = linear(gpu, selfAttention(gpu, w, h, rows, cache), w.oProj, { residual: x });
-  const m = rmsNorm(gpu, r, w.postAttentionLayernorm, eps);
-  const [gate, up] = w.gateUpProj;
-  const inner = up ? swiglu(gpu, linear(gpu, m, gate), linear(gpu, m, up)) : linearSwiglu(gpu, m, gate);
-  return linear(gpu, inner, w.downProj, { residual: r });
+  const r = linear(gpu, selfAttention(gpu, w, x, rows, cache), w.oProj, { residual: x });
+  return linear(gpu, gated(gpu, w, r, eps), w.downProj, { residual: r });
 }
 
 /**

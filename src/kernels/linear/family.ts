@@ -8,6 +8,8 @@ export interface LinearKernel {
   readonly family: "portable" | "subgroup";
   readonly rows: number;
   readonly columns: number;
+  /** Workgroups at most for one row, each with as many tiles of columns in turn. Default: each makes one tile. */
+  readonly workgroups?: number;
 }
 
 /** Terms of a block of the subgroup kernels; a row of w must be whole blocks. */
@@ -35,6 +37,11 @@ function subgroupTile(rows: number, format: WeightFormat): Tile {
 
 const gradTile = 16; // rows
 
+/** Software adapters have few lanes and few cores: a workgroup of several tiles there costs less than several workgroups. */
+function workgroupsOf(lanes: number, few: number): number | undefined {
+  return lanes > 8 ? undefined : few;
+}
+
 const portable = {
   tiled: { kernel: loadKernel("linear/linear"), family: "portable", rows: 4, columns: 128 },
   row: { kernel: loadKernel("linear/linear-row"), family: "portable", rows: 1, columns: 128 },
@@ -59,12 +66,27 @@ export function linearKernel(gpu: Gpu, format: WeightFormat, rows: number, width
     return rows < portable.tiled.rows ? portable.row : portable.tiled;
   }
   if (rows === 1) {
-    const kernel = subgroupKernel("linear/linear-row-subgroup", { SG: lanes });
-    return { kernel, family: "subgroup", rows: 1, columns: lanes };
+    const kernel = subgroupKernel("linear/linear-row-subgroup", { SG: lanes, KEPT: 0 });
+    return { kernel, family: "subgroup", rows: 1, columns: lanes, workgroups: workgroupsOf(lanes, 64) };
   }
   const tile = subgroupTile(rows, format);
   const kernel = subgroupKernel("linear/linear-subgroup", { SG: lanes, ...tile });
   return { kernel, family: "subgroup", rows: tile.TM, columns: tile.TN * lanes };
+}
+
+/** The kernel for RMSNorm and product of one row in one dispatch; undefined where the two need one each. */
+export function normedKernel(
+  gpu: Gpu,
+  format: WeightFormat,
+  rows: number,
+  width: number,
+): LinearKernel | undefined {
+  const apart = linearKernel(gpu, format, rows, width);
+  const kept = 4 * width; // bytes of workgroup memory
+  if (rows !== 1 || apart.family !== "subgroup") return undefined;
+  if (kept > gpu.device.limits.maxComputeWorkgroupStorageSize) return undefined;
+  const kernel = subgroupKernel("linear/linear-row-subgroup", { SG: apart.columns, KEPT: width / 4 });
+  return { ...apart, kernel, workgroups: workgroupsOf(apart.columns, 16) }; // each makes the norm anew
 }
 
 /** The kernel for the gradients of `linear`; undefined where the device has no subgroups of one known size. */

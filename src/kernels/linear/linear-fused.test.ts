@@ -6,11 +6,13 @@ import { ShapeError } from "../../gpu/errors.js";
 import { type Matrix, type WeightFormat, freeMatrix } from "../../gpu/matrix.js";
 import { openDevice } from "../../node/device.js";
 import { add } from "../add/add.js";
+import { rmsNorm } from "../rms-norm/rms-norm.js";
 import { swiglu } from "../swiglu/swiglu.js";
 import { linear, linearSwiglu } from "./linear.js";
 
 // What linear does besides the product has the bits of the ops apart, in both kernel families: the residual against `add`;
-// gate and up as one matrix against two and `swiglu`; every format, one row and several, columns around a subgroup, pieces.
+// gate and up as one matrix against two and `swiglu`; the input's norm against `rmsNorm`, whether or not it takes a dispatch of
+// its own; every format, one row and several, columns around a subgroup, pieces.
 const formats: WeightFormat[] = ["f32", "bf16", "f16", "q8", "q4"];
 
 function keep(gpu: Gpu, data: Float32Array, shape: readonly [number, number], format: WeightFormat): Matrix {
@@ -69,6 +71,66 @@ describe.each([[true], [false]])("subgroups %s", (subgroups) => {
     lowerLimits(small, { maxStorageBufferBindingSize: 4096, maxBufferSize: 8192 });
     await gated(small, 29, 64, "f32");
     small.destroy();
+  });
+
+  /** The norm inside against the norm before, for a product with bias and residual and for a gate; the dispatches of both together. */
+  async function normed(device: Gpu, w: Matrix, rows: number): Promise<number> {
+    const [x, gamma] = [values(rows * w.columns, 3), values(w.columns, 4, 1)];
+    const [bias, r] = [values(w.rows, 5), values(rows * w.rows, 6)];
+    let dispatches = 0;
+    const run = (inside: boolean, gate: boolean): Promise<Float32Array> =>
+      runOp(device, () => {
+        const input = device.upload(x, [rows, w.columns]);
+        const norm = { gamma: device.upload(gamma, [w.columns]), eps: 1e-5 };
+        const h = inside ? input : rmsNorm(device, input, norm.gamma, norm.eps);
+        const options = {
+          bias: device.upload(bias, [w.rows]),
+          residual: device.upload(r, [rows, w.rows]),
+          norm: inside ? norm : undefined,
+        };
+        const before = device.counts.dispatches;
+        const y = gate ? linearSwiglu(device, h, w, options.norm) : linear(device, h, w, options);
+        if (inside) dispatches += device.counts.dispatches - before;
+        return y;
+      });
+    for (const gate of [false, true]) expect(await run(true, gate)).toEqual(await run(false, gate));
+    return dispatches;
+  }
+
+  test.each(formats)("a norm, %s", async (format) => {
+    const [columns, width] = [300, 512];
+    const w = keep(gpu(), normals(columns * width, 1), [columns, width], format);
+    expect(await normed(gpu(), w, 1)).toBe(subgroups ? 2 : 2 + 3);
+    await normed(gpu(), w, 3);
+    freeMatrix(gpu(), w);
+  });
+
+  test.each([8, 24, 40, 1032, 4096, 4104])("a norm of width %i", async (width) => {
+    const w = keep(gpu(), normals(6 * width, 1), [6, width], "bf16");
+    const one = subgroups && 4 * width <= gpu().device.limits.maxComputeWorkgroupStorageSize;
+    expect(await normed(gpu(), w, 1)).toBe(one ? 2 : 2 + 2 + (subgroups ? 0 : 1));
+    freeMatrix(gpu(), w);
+  });
+
+  test("a norm, the weight in pieces", async () => {
+    const small = (await openDevice({ subgroups })).gpu;
+    lowerLimits(small, { maxStorageBufferBindingSize: 4096, maxBufferSize: 8192 });
+    const w = keepWeights(small, values(58 * 64, 1), [58, 64], "f32");
+    expect(w.pieces.length).toBeGreaterThan(3);
+    await normed(small, w, 1);
+    small.destroy();
+  });
+
+  test("a norm whose row is no number makes a result that is none", async () => {
+    const w = keepWeights(gpu(), new Float32Array(80).fill(1), [2, 40], "f32");
+    const x = values(40, 1);
+    x[17] = NaN;
+    const got = await runOp(gpu(), () => {
+      const norm = { gamma: gpu().upload(values(40, 2, 1), [40]), eps: 1e-6 };
+      return linear(gpu(), gpu().upload(x, [1, 40]), w, { norm });
+    });
+    freeMatrix(gpu(), w);
+    expect([...got]).toEqual([NaN, NaN]);
   });
 
   test("a gate that is no number is not hidden", async () => {

@@ -3,14 +3,18 @@
 // linear-subgroup.wgsl for one row: a workgroup is one subgroup and makes SG columns, one a lane. The row's next 32 terms are
 // read once by the subgroup, spread over its lanes, and each lane takes them from there. The same sum order. With SwiGLU the
 // lower half of the lanes makes columns of the gate, the upper half the same columns of up.
+// With KEPT x is RMS-normalised first, h = x / sqrt(mean(x^2) + eps) * gamma, with the sums of rms-norm.wgsl, so the bits are those of
+// the two kernels one after the other. Each workgroup does so for itself and keeps h, then makes its tiles of columns in turn.
 // A weight larger than one binding comes in pieces of its rows.
 enable subgroups;
 override WEIGHT: u32 = 0u;     // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
 override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU, 2 SiLU, 3 SwiGLU
-const SG = 8u;  // @set lanes of a subgroup
+const SG = 8u;   // @set lanes of a subgroup
+const KEPT = 1u; // @set vec4 of h: K / 4 where x is normalised, 0 where not
 const LOADS = (7u + SG) / SG; // vec4 of x that a lane reads for 32 terms
 const GROUP = 32u;            // blocks of 8 in a group of 256
 const STEP = 4u;              // blocks of 8 that x is read for
+const PARTS = (7u + SG) / SG; // vec4 of a lane among the 32 parts of the sum of squares
 struct Params {
   rows: u32,      // M
   k8: u32,        // K / 8
@@ -18,7 +22,9 @@ struct Params {
   first: u32,     // column of y that the piece's first row makes
   y_columns: u32, // N, all pieces together
   has_bias: u32,
-  has_residual: u32
+  has_residual: u32,
+  tiles: u32,     // of columns that a workgroup makes in turn
+  eps: f32
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;       // [rows, K / 4]
@@ -27,6 +33,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<f32>;      // [y_columns], any array if has_bias is 0
 @group(0) @binding(5) var<storage, read> residual: array<f32>;  // [rows, y_columns], any array if has_residual is 0
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
+@group(0) @binding(7) var<storage, read> gamma: array<vec4f>;   // [K / 4], any array without KEPT
+var<workgroup> kept: array<vec4f, KEPT>; // @with KEPT
 
 struct Eight { a: vec4f, b: vec4f, scale: vec2f } // eight weights are scale.x * (a, b) - scale.y
 struct Unit { u: vec4u, v: vec4u, scale: vec4f } // what a lane reads of a column at once: a block, 2 of q8, 4 of q4
@@ -134,21 +142,35 @@ fn activate(v: f32) -> f32 {
   return v;
 }
 
-@compute @workgroup_size(SG)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
-        @builtin(subgroup_invocation_id) lane: u32) {
-  let width = select(SG, SG / 2u, ACTIVATION == 3u); // columns of y that the subgroup makes
-  let column_tiles = (p.columns + width - 1u) / width;
-  let tile = group.y * groups.x + group.x;
-  let row = tile / column_tiles;
-  let column = (tile % column_tiles) * width + lane % width;
-  if (row >= p.rows) { return; }
+// Term i of the product, a vec4.
+fn input(row: u32, i: u32) -> vec4f {
+  if (KEPT > 0u) { return kept[i]; } // @with KEPT
+  return x[row * p.k8 * 2u + i];
+}
+
+// h of a row: part t of the sum is that of every 32nd x from t on, and the parts are added in order.
+fn keep_normed(row: u32, lane: u32) {
+  let start = row * p.k8 * 2u;
+  let width = p.k8 * 2u;
+  var part = array<vec4f, PARTS>();
+  for (var s = 0u; s < PARTS; s++) {
+    for (var i = s * SG + lane % 8u; i < width; i += 8u) { part[s] = fma(x[start + i], x[start + i], part[s]); }
+  }
+  var sum = 0.0;
+  for (var t = 0u; t < 32u; t++) { sum += subgroupShuffle(part[t / 4u / SG][t % 4u], (t / 4u) % SG); }
+  let scale = 1.0 / sqrt(sum / f32(4u * width) + p.eps);
+  for (var i = lane; i < width; i += SG) { kept[i] = (x[start + i] * scale) * gamma[i]; } // @with KEPT
+}
+
+// Columns of a row from `start` on, one a lane.
+fn make_columns(row: u32, start: u32, width: u32, lane: u32) {
+  let column = start + lane % width;
   var own = min(column, p.columns - 1u); // columns past the end repeat the last one and are not stored
   if (lane >= width) { own += p.columns; }
   var xi: array<u32, LOADS>;
   for (var i = 0u; i < LOADS; i++) {
     let four = min(i * SG + lane, 2u * STEP - 1u);
-    xi[i] = row * p.k8 * 2u + place(four / 2u) * 2u + four % 2u;
+    xi[i] = place(four / 2u) * 2u + four % 2u;
   }
   var total = 0.0;
   for (var group = 0u; group * GROUP < p.k8; group++) {
@@ -163,7 +185,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       var a: array<vec4f, LOADS>;
       var of_x: array<f32, LOADS>;
       for (var i = 0u; i < LOADS; i++) {
-        a[i] = x[x_group + xi[i] + 2u * place(k)];
+        a[i] = input(row, x_group + xi[i] + 2u * place(k));
         if (WEIGHT == 4u) {
           let sum = (a[i].x + a[i].y) + (a[i].z + a[i].w);
           of_x[i] = sum + subgroupShuffleXor(sum, 1u);
@@ -183,7 +205,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
     if (WEIGHT < 3u) { // a row of q8 or q4 is whole steps
       for (; k < blocks; k++) {
-        let a = x[row * p.k8 * 2u + x_group + 2u * k + min(lane, 1u)];
+        let a = input(row, x_group + 2u * k + min(lane, 1u));
         let unit = read_unit(wi, k);
         part = block(part, subgroupShuffle(a, 0u), subgroupShuffle(a, 1u), eight(unit, 0u), 0.0);
       }
@@ -198,4 +220,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (p.has_residual != 0u) { v += residual[i]; }
     y[i] = v;
   }
+}
+
+@compute @workgroup_size(SG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(subgroup_invocation_id) lane: u32) {
+  let width = select(SG, SG / 2u, ACTIVATION == 3u); // columns of y that the subgroup makes at once
+  let column_tiles = (p.columns + width - 1u) / width;
+  let strips = (column_tiles + p.tiles - 1u) / p.tiles;
+  let id = group.y * groups.x + group.x;
+  let row = id / strips;
+  if (row >= p.rows) { return; }
+  keep_normed(row, lane); // @with KEPT
+  workgroupBarrier();     // @with KEPT
+  let tile = (id % strips) * p.tiles;
+  for (var t = tile; t < min(tile + p.tiles, column_tiles); t++) { make_columns(row, t * width, width, lane); }
 }

@@ -3,12 +3,22 @@ import { ShapeError } from "../../gpu/errors.js";
 import { type LowRank, type Matrix, weightCode } from "../../gpu/matrix.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { add } from "../add/add.js";
+import { rmsNorm } from "../rms-norm/rms-norm.js";
 import { dropout, scale } from "../scale/scale.js";
 import { swigluJoined } from "../swiglu/swiglu.js";
-import { linearKernel, subgroupBlock } from "./family.js";
+import { type LinearKernel, linearKernel, normedKernel, subgroupBlock } from "./family.js";
 import { recordLinear } from "./linear-backward.js";
 
+/** RMSNorm of a product's input. */
+export interface InputNorm {
+  /** [K] f32 */
+  readonly gamma: Tensor;
+  readonly eps: number;
+}
+
 export interface LinearOptions {
+  /** x is normalised first: the bits of `rmsNorm` and then the product, for one row in one dispatch where the device can. */
+  readonly norm?: InputNorm;
   /** [N] f32 */
   readonly bias?: Tensor;
   readonly activation?: "none" | "relu" | "silu";
@@ -29,7 +39,10 @@ const activations = { none: 0, relu: 1, silu: 2, swiglu: 3 };
  */
 export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = {}): Tensor {
   const [rows] = expectInput(x, w);
-  const { bias, residual, activation = "none" } = options;
+  const { norm, bias, residual, activation = "none" } = options;
+  if (norm && !fusedNorm(gpu, x, w, norm)) {
+    return linear(gpu, rmsNorm(gpu, x, norm.gamma, norm.eps), w, { bias, residual, activation });
+  }
   expectDType("linear", { bias, residual }, "f32");
   expectShape("linear", { bias }, [w.rows]);
   expectShape("linear", { residual }, [rows, w.rows]);
@@ -37,7 +50,7 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
     throw new ShapeError(`linear: a matrix with a low-rank addition takes no activation, got ${activation}`);
   }
   const apart = residual !== undefined && (gpu.tape !== undefined || w.lora !== undefined);
-  const y = product(gpu, x, w, { bias, residual: apart ? undefined : residual, activation });
+  const y = product(gpu, x, w, { norm, bias, residual: apart ? undefined : residual, activation });
   recordLinear(gpu, { x, w, bias, y, activation });
   const sum = w.lora ? add(gpu, y, lowRank(gpu, x, w.lora)) : y;
   return apart ? add(gpu, residual, sum) : sum;
@@ -47,18 +60,30 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
  * y = silu(x · gateᵀ) · (x · upᵀ), with gate and up as one matrix.
  * @param x       [M, K] f32, K a multiple of 4
  * @param gateUp  [2 F, K] the gate's rows, then up's; in any storage format
+ * @param norm    of x, as in `linear`
  * @returns       [M, F] f32
  * @throws ShapeError  K differs or is no multiple of 4, or the rows are odd
  * @source transformers Qwen3MLP
  */
-export function linearSwiglu(gpu: Gpu, x: Tensor, gateUp: Matrix): Tensor {
+export function linearSwiglu(gpu: Gpu, x: Tensor, gateUp: Matrix, norm?: InputNorm): Tensor {
+  if (norm && !fusedNorm(gpu, x, gateUp, norm)) {
+    return linearSwiglu(gpu, rmsNorm(gpu, x, norm.gamma, norm.eps), gateUp);
+  }
   const [rows] = expectInput(x, gateUp);
   if (gateUp.rows % 2 !== 0) throw new ShapeError(`linear: gateUp must have even rows, got ${gateUp.rows}`);
   gpu.tape?.refuse("linearSwiglu", [x, gateUp.pieces[0].tensor]);
   const { family } = linearKernel(gpu, gateUp.format, rows, gateUp.columns);
   const oneDispatch = rows === 1 && family === "subgroup" && gateUp.pieces.length === 1;
-  if (oneDispatch) return product(gpu, x, gateUp, { activation: "swiglu" });
-  return gpu.scope(() => swigluJoined(gpu, product(gpu, x, gateUp, { activation: "none" })));
+  if (oneDispatch) return product(gpu, x, gateUp, { norm, activation: "swiglu" });
+  return gpu.scope(() => swigluJoined(gpu, product(gpu, x, gateUp, { norm, activation: "none" })));
+}
+
+/** The kernel that normalises x itself, where nothing else needs the normalised x. */
+function fusedNorm(gpu: Gpu, x: Tensor, w: Matrix, { gamma }: InputNorm): LinearKernel | undefined {
+  const [rows, width] = expectInput(x, w);
+  const fits = gamma.dtype === "f32" && gamma.shape.length === 1 && gamma.shape[0] === width;
+  if (!fits || gpu.tape !== undefined || w.lora !== undefined) return undefined;
+  return normedKernel(gpu, w.format, rows, width);
 }
 
 /** [M, K] of x. @throws ShapeError  it does not fit w */
@@ -70,32 +95,49 @@ function expectInput(x: Tensor, w: Matrix): [number, number] {
   return [rows, width];
 }
 
-interface ProductOptions extends Pick<LinearOptions, "bias" | "residual"> {
+interface ProductOptions extends Pick<LinearOptions, "norm" | "bias" | "residual"> {
   readonly activation: keyof typeof activations;
 }
 
 function product(gpu: Gpu, x: Tensor, w: Matrix, options: ProductOptions): Tensor {
   const [rows, width] = x.shape;
-  const { bias, residual, activation } = options;
+  const { norm, bias, residual, activation } = options;
   const halves = activation === "swiglu" ? 2 : 1;
   const y_columns = w.rows / halves;
   const y = gpu.empty([rows, y_columns]);
-  const { kernel, family, ...tile } = linearKernel(gpu, w.format, rows, width);
+  const fused = norm && fusedNorm(gpu, x, w, norm);
+  const {
+    kernel,
+    family,
+    workgroups = Infinity,
+    ...tile
+  } = fused ?? linearKernel(gpu, w.format, rows, width);
   const shared = { WEIGHT: weightCode(w.format), ACTIVATION: activations[activation] };
   const some = { bias: bias ?? x, residual: residual ?? x }; // a kernel without one binds any array
-  const given = { has_bias: bias ? 1 : 0, has_residual: residual ? 1 : 0, ...(rows > 1 && { unit: 4 }) };
+  const has = { has_bias: bias ? 1 : 0, has_residual: residual ? 1 : 0 };
   for (const { first, rows: pieceRows, tensor, scales } of w.pieces) {
     const columns = pieceRows / halves;
     const piece = { rows, columns, first, y_columns };
     const tensors = { x, w: tensor, scales: scales ?? tensor, ...some, y };
-    const groups = Math.ceil(rows / tile.rows) * Math.ceil(columns / (tile.columns / halves));
-    if (family === "subgroup") {
-      const params = { ...piece, k8: width / subgroupBlock, ...given };
-      gpu.run(kernel, { params, tensors, groups, overrides: shared });
-    } else {
+    const strips = Math.ceil(columns / (tile.columns / halves));
+    if (family === "portable") {
       const params = { ...piece, k4: width / 4 };
-      const has = { HAS_BIAS: bias !== undefined, HAS_RESIDUAL: residual !== undefined };
-      gpu.run(kernel, { params, tensors, groups, overrides: { ...shared, ...has } });
+      const overrides = { ...shared, HAS_BIAS: bias !== undefined, HAS_RESIDUAL: residual !== undefined };
+      gpu.run(kernel, { params, tensors, groups: Math.ceil(rows / tile.rows) * strips, overrides });
+      continue;
+    }
+    const params = { ...piece, k8: width / subgroupBlock, ...has };
+    if (rows > 1) {
+      const groups = Math.ceil(rows / tile.rows) * strips;
+      gpu.run(kernel, { params: { ...params, unit: 4 }, tensors, groups, overrides: shared });
+    } else {
+      const tiles = Math.max(1, Math.ceil(strips / workgroups));
+      gpu.run(kernel, {
+        params: { ...params, tiles, eps: norm?.eps ?? 0 },
+        tensors: { ...tensors, gamma: norm?.gamma ?? x },
+        groups: Math.ceil(strips / tiles),
+        overrides: shared,
+      });
     }
   }
   return y;
