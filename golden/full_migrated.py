@@ -50,13 +50,15 @@ def loading(result: dict) -> tuple[float, int]:
 
 
 def spoken(result: dict) -> dict:
-    """Seconds by stage and memory of `generate` or `transcribe`; a token is a decoding step, the first comes out of the prefill."""
+    """Seconds by stage and memory of `generate` or `transcribe`; a token is a step of decoding: the prefill gives the first, and one may end the answer."""
     [answer] = result["lines"]
     load, weights = loading(result)
+    steps = len(answer["tokenIds"]) - (answer["finish"] == "length")
+    if steps < 1:
+        sys.exit(f"full_migrated: {result['command']}: the answer has {len(answer['tokenIds'])} tokens, too few to time one")
     seconds = {key: round(value, 2) for key, value in ({"load": load} | answer["seconds"]).items()}
-    steps = len(answer["tokenIds"]) - 1
     return facts(result) | {
-        "stage_seconds": seconds | ({"per_token": round(answer["seconds"]["decode"] / steps, 3)} if steps else {}),
+        "stage_seconds": seconds | {"per_token": round(answer["seconds"]["decode"] / steps, 3)},
         "weights_on_gpu_bytes": weights,
         "resident_over_weights_bytes": result["peak_resident_bytes"] - weights,
         **{key: answer[key] for key in ("promptTokens", "audioSeconds") if key in answer},
