@@ -19,24 +19,15 @@ import torch
 import transformers
 
 import pure_torchaudio  # noqa: F401  before anything imports torchaudio
-from fullsize.checkpoint import RESIDENT_BYTES, parameter_count, write_checkpoint
+from fullsize.checkpoint import check_space, parameter_count, space_to_write, write_checkpoint
 from fullsize.containers import WRITERS, write_container
-from fullsize.engine import REPOSITORY, markdown_table, summarise, verify, versions
+from fullsize.engine import REPOSITORY, markdown_table, summarise, told, verify, versions
 from fullsize.reference import Measured, make_bundle, make_clip
 from fullsize.sizes import SIZES, make_config
 
 HERE = Path(__file__).resolve().parent
 WEIGHT_SEED = 1
-SPARE_BYTES = 2 * 2**30
 TRANSFORMERS = "transformers"
-
-
-def check_space(work: Path, parameters: int) -> None:
-    """Refuse before gigabytes are written, not after."""
-    needed = 2 * parameters * (2 if 2 * parameters > RESIDENT_BYTES else 1) + SPARE_BYTES
-    free = shutil.disk_usage(work).free
-    if free < needed:
-        sys.exit(f"full: {work}: expected {needed / 1e9:.1f} GB free, got {free / 1e9:.1f} GB")
 
 
 def reference(arguments, config) -> tuple[Path, Path, dict]:
@@ -49,7 +40,7 @@ def reference(arguments, config) -> tuple[Path, Path, dict]:
     measured.facts |= {"audio_seconds": arguments.seconds, "input_seed": arguments.seed, "weight_seed": WEIGHT_SEED}
     print(f"{size}: {parameters} parameters, {2 * parameters / 1e9:.2f} GB in bfloat16", flush=True)
     if not (arguments.reuse and (directory / "config.json").exists()):
-        check_space(work, parameters)
+        check_space(work, space_to_write(parameters))
         shutil.rmtree(directory, ignore_errors=True)
         measured.time("save_pretrained", lambda: write_checkpoint(config, WEIGHT_SEED, directory))
     clip = make_clip(arguments.seconds, arguments.seed)
@@ -72,7 +63,7 @@ def container(arguments, form: str, config, source: Path, parameters: int) -> Pa
         return source
     out = arguments.work / f"{arguments.size}-{form}"
     if not (arguments.reuse and out.exists()):
-        check_space(arguments.work, 2 * parameters)
+        check_space(arguments.work, space_to_write(2 * parameters))
         write_container(form, config, WEIGHT_SEED, source, out)
     return out
 
@@ -107,11 +98,6 @@ def prove(arguments, directory: Path, form: str, weights: str | None, made: tupl
         flush=True,
     )
     return run["exit_code"] == 0
-
-
-def told(notes: list[str], label: str) -> str:
-    """What the engine said on stderr after this label."""
-    return next(line.removeprefix(label) for line in notes if line.startswith(label))
 
 
 def same_as_stored(kept: Path, name: str, stages: list[dict]) -> bool | None:

@@ -10,14 +10,16 @@ import numpy as np
 import torch
 
 import pure_torchaudio  # noqa: F401  before anything imports torchaudio
-from transformers import FunAsrNanoForConditionalGeneration
+from transformers import FunAsrNanoForConditionalGeneration, Qwen3ForCausalLM
 
+import full_migrated
 from bundle import relative_rms
 from fullsize import checkpoint, reference
 from fullsize.engine import markdown_table, summarise
 from fullsize.sizes import AUDIO_TOKEN, SIZES, make_config
 from fullsize.streaming import Weights, streamed_model
 from generator import parameter
+from models import LLM_PREFIX, canonical
 
 SHARED = "model.language_model.embed_tokens.weight"
 
@@ -81,6 +83,16 @@ class Checkpoint(unittest.TestCase):
         for name in ours:
             np.testing.assert_array_equal(ours[name], theirs[name], name)
 
+    def test_llm_alone(self):
+        """Qwen3ForCausalLM reads back the weights that the same Qwen3 has behind the encoder."""
+        path = self.directory.with_name("llm")
+        checkpoint.write_llm(self.config, 1, path)
+        alone = Qwen3ForCausalLM.from_pretrained(path, dtype=torch.float32)
+        whole = dict(self.resident().named_parameters())
+        for name, value in alone.named_parameters():
+            self.assertTrue(torch.equal(value, whole[canonical(LLM_PREFIX, name)]), name)
+        self.assertTrue((path / "tokenizer.json").exists())
+
     def test_streamed_is_resident(self):
         """The same bits of every stage and step, whether the parameters are in memory or read at each call."""
         weights = Weights(self.directory)
@@ -140,6 +152,16 @@ class Summary(unittest.TestCase):
                 self.assertEqual(sum(not stage["ok"] for stage in result["verify"]["table"]), result["verify"]["failed"])
                 readme = (Path(__file__).resolve().parent / "README.md").read_text()
                 self.assertIn(markdown_table([result]).splitlines()[-1], re.sub(" +", " ", readme))
+
+    def test_committed_migrations(self):
+        """Each file is named after what it holds, and its row stands in README.md."""
+        results = Path(__file__).resolve().parent / "results" / "migrated"
+        readme = re.sub(" +", " ", (Path(__file__).resolve().parent / "README.md").read_text())
+        for path in results.glob("*.json"):
+            with self.subTest(path.name):
+                result = json.loads(path.read_text())
+                self.assertEqual(path.stem, f"{result['size']}-{result['format']}")
+                self.assertIn(full_migrated.row(result), readme)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,11 @@ describe("generate", () => {
       finish: "length",
       promptTokens: ids.length,
     });
+    const { seconds, gpuBytes } = answer as Record<"seconds" | "gpuBytes", Record<string, number>>;
+    expect(Object.keys(seconds)).toEqual(["load", "prefill", "decode"]);
+    expect(Math.min(...Object.values(seconds))).toBeGreaterThan(0);
+    expect(gpuBytes.reserved).toBeGreaterThan(gpuBytes.weights);
+    expect(run.stderr).toContain(`weights on the GPU: ${gpuBytes.weights} bytes`);
     expect(answer).not.toHaveProperty("seed");
     expect(errorLines(run)).toEqual([]);
     expect(run.stderr).toContain("cut: --max-tokens allows more");

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import tempfile
@@ -15,9 +16,8 @@ STEPS = 8  # greedy tokens
 NOTHING_TO_LOSE = 0.0  # PyTorch's error where a stage is copied, not computed
 
 
-def verify(model: Path, bundle: Path, weights: str | None) -> dict:
-    """One run: command, exit code, seconds, peak resident bytes, the stages as printed, and the last lines of stderr."""
-    arguments = ["verify", "--model", str(model), str(bundle), "--json"] + (["--weights", weights] if weights else [])
+def run_command(arguments: list[str], shown: dict[Path, str]) -> dict:
+    """One run of the command line: command with paths as `shown`, exit code, seconds, peak resident bytes, lines of stdout and stderr."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         start = time.monotonic()
         process = subprocess.Popen(["node", "bin/funasr-webgpu.js", *arguments], cwd=REPOSITORY, stdout=out, stderr=err)
@@ -26,16 +26,28 @@ def verify(model: Path, bundle: Path, weights: str | None) -> dict:
         for file in (out, err):
             file.seek(0)
         lines, notes = out.read().splitlines(), [line for line in err.read().splitlines() if line.strip()]
-    named = [f"DIR/{model.name}" if a == str(model) else f"DIR/{bundle.name}" if a == str(bundle) else a for a in arguments]
+    names = {str(path): name for path, name in shown.items()}
     return {
-        "command": " ".join(["node bin/funasr-webgpu.js", *named]),
+        "command": shlex.join(["node", "bin/funasr-webgpu.js", *(names.get(a, a) for a in arguments)]),
         "exit_code": process.returncode,
         "seconds": round(seconds, 1),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_resident_bytes": peak,
-        "stages": [json.loads(line) for line in lines if line.startswith("{")],
+        "lines": [json.loads(line) for line in lines if line.startswith("{")],
         "notes": notes,
     }
+
+
+def verify(model: Path, bundle: Path, weights: str | None) -> dict:
+    """`verify` of a bundle: the run, its lines being the stages."""
+    arguments = ["verify", "--model", str(model), str(bundle), "--json"] + (["--weights", weights] if weights else [])
+    run = run_command(arguments, {model: f"DIR/{model.name}", bundle: f"DIR/{bundle.name}"})
+    return run | {"stages": run.pop("lines")}
+
+
+def told(notes: list[str], label: str) -> str:
+    """What the engine said on stderr after this label."""
+    return next(line.removeprefix(label) for line in notes if line.startswith(label))
 
 
 def wait(process: subprocess.Popen) -> tuple[int, object]:

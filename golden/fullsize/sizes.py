@@ -14,6 +14,7 @@ SIZES = {  # hidden, FFN, layers, heads, tied head
     "4B": (2560, 9728, 36, 32, True),
     "8B": (4096, 12288, 36, 32, False),
 }
+ANALYSIS_BYTES = {"0.6B": 2e9, "1.7B": 4e9, "4B": 8e9, "8B": 16e9}  # inference, as the migration analysis expects
 TINY_TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
              "num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": True}  # fmt: skip
 TINY_AUDIO = {"hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 80, "num_hidden_layers": 4,

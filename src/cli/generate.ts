@@ -10,6 +10,7 @@ import { demoModel } from "../node/demo.js";
 import { openDevice } from "../node/device.js";
 import { modelDirectory } from "../node/files.js";
 import { ggufPaths, modelFiles } from "../node/model-files.js";
+import { type Loading, timeLoading } from "./loaded.js";
 import { findModel } from "./model.js";
 import { note, print, printJson, progressBar } from "./output.js";
 
@@ -76,7 +77,8 @@ export function generateCommand(): Command {
       const { gpu, adapter } = await openDevice();
       note(`device: ${adapter.device} ${adapter.description}`);
       try {
-        await answer(await loadGenerator(gpu, path, options), prompt, options);
+        const { model, ...loading } = await timeLoading(gpu, () => loadGenerator(gpu, path, options));
+        await answer(model, prompt, options, loading);
       } finally {
         gpu.destroy();
       }
@@ -99,7 +101,12 @@ async function loadGenerator(gpu: Gpu, path: string, { weights }: GenerateCliOpt
   }
 }
 
-async function answer(generator: Generator, prompt: string, options: GenerateCliOptions): Promise<void> {
+async function answer(
+  generator: Generator,
+  prompt: string,
+  options: GenerateCliOptions,
+  loading: Loading,
+): Promise<void> {
   const sampling = samplingOptions(options);
   if (generator.chat.fallback !== undefined) note(`ChatML is used: ${generator.chat.fallback}`);
   if (sampling.seed !== undefined) note(`seed: ${sampling.seed}`);
@@ -112,7 +119,9 @@ async function answer(generator: Generator, prompt: string, options: GenerateCli
     sampling,
     onText: streaming ? (text) => process.stdout.write(text) : undefined,
   });
-  if (options.json) printJson({ prompt, ...result, seed: sampling.seed });
+  const seconds = { load: loading.seconds, ...result.seconds };
+  const gpuBytes = { weights: loading.weightBytes, reserved: generator.gpu.bytes.reserved };
+  if (options.json) printJson({ prompt, ...result, seconds, gpuBytes, seed: sampling.seed });
   else print(streaming ? "" : result.text);
   tell(result);
 }

@@ -15,6 +15,7 @@ import { modelFiles } from "../node/model-files.js";
 import { PromptError } from "../tokenizer/errors.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import { readClip } from "./clip.js";
+import { timeLoading } from "./loaded.js";
 import { findModel, modelForms, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson, progressBar, report, shown, status } from "./output.js";
 
@@ -95,7 +96,7 @@ export async function transcribeFiles(
   const { gpu, adapter } = await openDevice();
   note(`device: ${adapter.device} ${adapter.description}`);
   try {
-    const transcriber = await loadTranscriber(gpu, model, options);
+    const { model: transcriber } = await timeLoading(gpu, () => loadTranscriber(gpu, model, options));
     await warnOfOtherEncoder(model);
     if (transcriber.promptFallback !== undefined) note(`prompt: FunASR's own; ${transcriber.promptFallback}`);
     if (!acceptsOptions(transcriber, options)) return;
