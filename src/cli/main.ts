@@ -8,6 +8,7 @@ import { generateCommand } from "./generate.js";
 import { inspectCommand } from "./inspect.js";
 import { migrateCommand } from "./migrate.js";
 import { exitCode, report } from "./output.js";
+import { profileCommand } from "./profile.js";
 import { trainCommand } from "./train.js";
 import { transcribeCommand } from "./transcribe.js";
 import { translateCommand } from "./translate.js";
@@ -33,6 +34,7 @@ const program = new Command("funasr-webgpu")
   .addCommand(convertCommand())
   .addCommand(migrateCommand())
   .addCommand(dataCommand())
+  .addCommand(profileCommand())
   .addCommand(devicesCommand());
 program.showHelpAfterError("usage: funasr-webgpu <command> ...; --help lists the commands");
 for (const command of program.commands) {

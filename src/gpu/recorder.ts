@@ -37,8 +37,9 @@ export class Recorder {
     if (!this.#encoder) return;
     const encoder = this.commands();
     this.timing?.resolve(encoder);
-    this.device.queue.submit([encoder.finish()]);
+    const commands = encoder.finish();
     this.timing?.submitted();
+    this.device.queue.submit([commands]);
     this.#encoder = undefined;
     this.#submits++;
   }

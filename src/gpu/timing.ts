@@ -106,6 +106,7 @@ export class Timing {
     this.#unresolved = [];
   }
 
+  /** A command buffer is about to be handed over. */
   submitted(): void {
     this.#submits.push(performance.now());
   }
