@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { benchCommand } from "./bench.js";
 import { convertCommand } from "./convert.js";
 import { dataCommand } from "./data.js";
 import { devicesCommand } from "./devices.js";
@@ -35,6 +36,7 @@ const program = new Command("funasr-webgpu")
   .addCommand(migrateCommand())
   .addCommand(dataCommand())
   .addCommand(profileCommand())
+  .addCommand(benchCommand())
   .addCommand(devicesCommand());
 program.showHelpAfterError("usage: funasr-webgpu <command> ...; --help lists the commands");
 for (const command of program.commands) {

@@ -4,13 +4,13 @@ import { escapeHtml, page, tableHtml } from "../report/html.js";
 import type { Group, Profile } from "./summary.js";
 import { causeRows, groupRows, hostRows, remarks } from "./text.js";
 
-const mostBars = 12; // kernels that have a colour of their own
+const mostBars = 8; // kernels that have a colour of their own
 const decade = (value: number, up: boolean): number =>
   10 ** (up ? Math.ceil(Math.log10(value)) : Math.floor(Math.log10(value)));
 
 /** Attained arithmetic against FLOPs a byte, under the roof of the measured ceilings; a disc's area is its time. */
 function roofline({ kernels, ceilings }: Profile): string {
-  const [bandwidth, peak] = [ceilings.bandwidth.median / 1e9, ceilings.flops.median / 1e9];
+  const [bandwidth, peak] = [ceilings.bandwidth.max / 1e9, ceilings.flops.max / 1e9];
   const points = kernels.flatMap((group) =>
     group.flops ? [{ ...group, intensity: group.flops / group.bytes, rate: group.flopRate! / 1e9 }] : [],
   );
@@ -74,7 +74,7 @@ function stacked(names: readonly string[], parts: readonly { name: string; value
   return chart(option, { height: 150 + 44 * names.length });
 }
 
-/** Milliseconds of each stage's kernels; those past the longest twelve together. */
+/** Milliseconds of each stage's kernels; those past the longest eight together. */
 function stageBars({ stages, kernels }: Profile): string {
   const totals = new Map<string, number>();
   for (const { kernel, milliseconds } of kernels)

@@ -103,8 +103,8 @@ class Sums {
   groups({ bandwidth, flops }: Ceilings): Group[] {
     return [...this.#sums.values()].map(({ key: [stage, kernel, shape], sum }) => {
       const seconds = sum.nanoseconds / 1e9;
-      const memory = sum.bytes / seconds / bandwidth.median;
-      const arithmetic = (sum.flops ?? 0) / seconds / flops.median;
+      const memory = sum.bytes / seconds / bandwidth.max;
+      const arithmetic = (sum.flops ?? 0) / seconds / flops.max;
       return {
         ...{ stage, kernel, shape, calls: sum.calls, milliseconds: 1000 * seconds, atMost: sum.atMost },
         ...{ bytes: sum.bytes, flops: sum.flops, bandwidth: sum.bytes / seconds },
