@@ -42,9 +42,10 @@ export function benchCommand(): Command {
     .option("--ceiling", "measure copies, multiplications and additions, a dispatch, a readback")
     .option("--predict", "seconds a token and of a clip, from counted bytes, FLOPs and dispatches")
     .addOption(
-      new Option("--preset <name>", "predict for GPUs by their data sheets; default: this adapter as measured").choices(
-        Object.keys(presets),
-      ),
+      new Option(
+        "--preset <name>",
+        "predict for GPUs by their data sheets; default: this adapter as measured",
+      ).choices(Object.keys(presets)),
     )
     .option("--bandwidth <GB/s>", "predict for an adapter with this bandwidth", above0)
     .option("--peak <TFLOP/s>", "its f32 arithmetic", above0)
@@ -90,7 +91,13 @@ async function bench(options: BenchCliOptions): Promise<void> {
 }
 
 /** Adapters that were named or described; none: this one. Undefined: wrong usage, which has been told. */
-function statedAdapters({ predict, preset, bandwidth, peak, dispatch }: BenchCliOptions): readonly Adapter[] | undefined {
+function statedAdapters({
+  predict,
+  preset,
+  bandwidth,
+  peak,
+  dispatch,
+}: BenchCliOptions): readonly Adapter[] | undefined {
   const numbers = [bandwidth, peak, dispatch].filter((value) => value !== undefined).length;
   const wrong = (text: string): undefined => {
     note(`error: bench: ${text}`);
@@ -113,11 +120,12 @@ function showCeilings(adapter: string, ceilings: Ceilings, json?: boolean): void
     printJson({ adapter, ceilings });
     return;
   }
-  const line = (name: string, { min, median, max }: Ceilings["flops"], scale: number, unit: string): string[] => [
-    name,
-    ...[min, median, max].map((value) => digits(value * scale)),
-    unit,
-  ];
+  const line = (
+    name: string,
+    { min, median, max }: Ceilings["flops"],
+    scale: number,
+    unit: string,
+  ): string[] => [name, ...[min, median, max].map((value) => digits(value * scale)), unit];
   const { bandwidth, flops, dispatch, readback } = ceilings;
   print(adapter);
   const rows = [
@@ -141,7 +149,8 @@ function showPredictions(
   for (const size of qwen3Sizes) {
     for (const weights of formats) {
       const expected = predict(sizeConfig(size), weights, { seconds, tokens }, adapter, shares(weights));
-      if (json) printJson({ adapter: adapter.name, llm: `Qwen3-${size}`, weights, seconds, tokens, ...expected });
+      if (json)
+        printJson({ adapter: adapter.name, llm: `Qwen3-${size}`, weights, seconds, tokens, ...expected });
       const { token, clip, rtf } = expected;
       rows.push([size, weights, digits(1000 * token), digits(1 / token), digits(clip), digits(rtf)]);
     }

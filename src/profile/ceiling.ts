@@ -52,8 +52,7 @@ export async function measureCeilings(gpu: Gpu): Promise<Ceilings> {
   const [one, factors, y] = [keep(1), keep(2), keep(threads)];
   const [source, target] = [keep(copyBytes / 4), keep(copyBytes / 4)];
   const run = (body: () => void): Promise<unknown> => gpu.step(() => (body(), [])).then(() => gpu.finish());
-  const multiply = (count: number): Promise<unknown> =>
-    run(() => mulAdd(gpu, factors, y, count));
+  const multiply = (count: number): Promise<unknown> => run(() => mulAdd(gpu, factors, y, count));
   const copy = (): Promise<unknown> => {
     const encoder = gpu.device.createCommandEncoder();
     encoder.copyBufferToBuffer(source.allocation.buffer, 0, target.allocation.buffer, 0, copyBytes);

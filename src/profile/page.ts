@@ -57,7 +57,10 @@ function roofline({ kernels, ceilings }: Profile): string {
 }
 
 /** Bars of the stages in parts; each part with the values of all stages. */
-function stacked(names: readonly string[], parts: readonly { name: string; values: readonly number[] }[]): string {
+function stacked(
+  names: readonly string[],
+  parts: readonly { name: string; values: readonly number[] }[],
+): string {
   const option: EChartsOption = {
     grid: { left: 90, right: 30, top: 70, bottom: 45 },
     legend: { data: parts.map(({ name }) => name), top: 0, left: 0, right: 0 },

@@ -51,7 +51,16 @@ export function traceEvents(run: TimedRun): Trace {
     args: TraceEvent["args"] = {},
   ): void => {
     const ts = Math.max(micros(start), 0);
-    events.push({ name, ph: "X", cat: pid === host ? "host" : "device", pid, tid, ts, dur: micros(end) - ts, args });
+    events.push({
+      name,
+      ph: "X",
+      cat: pid === host ? "host" : "device",
+      pid,
+      tid,
+      ts,
+      dur: micros(end) - ts,
+      args,
+    });
   };
   let waited = -Infinity;
   for (const { work, start, end } of run.host) {
