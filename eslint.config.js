@@ -3,9 +3,9 @@ import tseslint from "typescript-eslint";
 import { createTypeScriptImportResolver } from "eslint-import-resolver-typescript";
 
 const restrict = (target, ...from) => from.map((f) => ({ target: `./src/${target}`, from: `./src/${f}` }));
-const top = ["decode", "train", "verify", "evaluate"];
+const top = ["decode", "train", "verify", "evaluate", "profile"];
 
-// gpu ← kernels ← model ← decode, train, verify, evaluate ← cli; frontend, tokenizer and checkpoint know nothing of the GPU;
+// gpu ← kernels ← model ← decode, train, verify, evaluate, profile ← cli; frontend, tokenizer and checkpoint know nothing of the GPU;
 // data, report and evaluate's metrics know nothing of the GPU; errors, json, shape and hash serve all; hub is for Node.
 const aboveGpu = ["gpu", "kernels", "model", ...top.filter((t) => t !== "decode"), "node", "cli"];
 const zones = [

@@ -3,7 +3,7 @@ import type { GgmlType } from "../src/checkpoint/container.js";
 import { type Dtype, fromFloat32 } from "../src/checkpoint/dtypes.js";
 import { quantizeQ4, quantizeQ8 } from "../src/checkpoint/quantize.js";
 import { elementCount } from "../src/shape.js";
-import { type LlmConfig, parseLlmConfig } from "../src/model/config.js";
+import { type LlmConfig, type ModelConfig, parseLlmConfig } from "../src/model/config.js";
 import type { ParameterEntry, ParameterSource, WeightFormat } from "../src/model/parameters.js";
 
 /** Qwen3-0.6B's shape. */
@@ -52,17 +52,25 @@ function encode(values: Float32Array, format: WeightFormat): Uint8Array {
   return fromFloat32(values, stored[format] as "F32" | "BF16" | "F16");
 }
 
-/** Parameters of a language model that mean nothing: matrices repeat one seeded stretch of values, norms are 1. No file is read. */
-export function syntheticSource(config: LlmConfig, format: WeightFormat): ParameterSource {
+/**
+ * Parameters that mean nothing: matrices repeat one seeded stretch of values, all else is 1. No file is read.
+ * @param expected  names and shapes; default: those of a language model alone
+ */
+export function syntheticSource(
+  config: Pick<ModelConfig, "llm"> | LlmConfig,
+  format: WeightFormat,
+  expected = expectedTensors("llm" in config ? config : { llm: config }),
+): ParameterSource {
   let state = 1;
   const values = Float32Array.from({ length: period }, () => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
     return (state / 2 ** 31 - 1) * 0.05;
   });
   const pattern = encode(values, format);
-  const ones = fromFloat32(new Float32Array(config.hiddenSize).fill(1), "F32");
+  const most = Math.max(...[...expected].map(([, shape]) => (shape.length === 2 ? 0 : elementCount(shape))));
+  const ones = fromFloat32(new Float32Array(most).fill(1), "F32");
   const tensors = new Map<string, ParameterEntry>();
-  for (const [name, shape] of expectedTensors({ llm: config })) {
+  for (const [name, shape] of expected) {
     const matrix = shape.length === 2;
     const byteLength = matrix ? (elementCount(shape) / period) * pattern.length : 4 * elementCount(shape);
     tensors.set(name, { name, shape, byteLength, dtype: matrix ? stored[format] : "F32" });

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { benchCommand } from "./bench.js";
 import { convertCommand } from "./convert.js";
 import { dataCommand } from "./data.js";
 import { devicesCommand } from "./devices.js";
@@ -8,6 +9,7 @@ import { generateCommand } from "./generate.js";
 import { inspectCommand } from "./inspect.js";
 import { migrateCommand } from "./migrate.js";
 import { exitCode, report } from "./output.js";
+import { profileCommand } from "./profile.js";
 import { trainCommand } from "./train.js";
 import { transcribeCommand } from "./transcribe.js";
 import { translateCommand } from "./translate.js";
@@ -33,6 +35,8 @@ const program = new Command("funasr-webgpu")
   .addCommand(convertCommand())
   .addCommand(migrateCommand())
   .addCommand(dataCommand())
+  .addCommand(profileCommand())
+  .addCommand(benchCommand())
   .addCommand(devicesCommand());
 program.showHelpAfterError("usage: funasr-webgpu <command> ...; --help lists the commands");
 for (const command of program.commands) {

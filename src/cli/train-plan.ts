@@ -6,10 +6,10 @@ import { linear } from "../kernels/linear/linear.js";
 import type { ModelConfig } from "../model/config.js";
 import { openDevice } from "../node/device.js";
 import { modelFiles } from "../node/model-files.js";
+import { efficiency } from "../presets.js";
 import {
   type DeviceSpeed,
   type PlanOptions,
-  efficiency,
   hourOfAudio,
   hourSeconds,
   hourWork,

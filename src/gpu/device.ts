@@ -7,10 +7,12 @@ import { DeviceMemory } from "./memory.js";
 import type { Dispatch, GpuCounts, GpuOptions } from "./options.js";
 import { Pins } from "./pins.js";
 import { PipelineCache, paramsWindow } from "./pipelines.js";
-import { type Command, type Program, encode } from "./program.js";
+import type { Command, Program } from "./program.js";
 import { type Readback, type TensorData, handOver } from "./readback.js";
+import { Recorder } from "./recorder.js";
 import type { Tape } from "./tape.js";
 import { type Allocation, type DType, type Tensor, byteCount, tensorsIn } from "./tensor.js";
+import type { Timing } from "./timing.js";
 
 export type { Dispatch, GpuCounts, GpuOptions } from "./options.js";
 export type { TensorData } from "./readback.js";
@@ -46,21 +48,19 @@ export class Gpu {
   readonly #memory: DeviceMemory;
   #uploaded: Allocation[] = [];
   #reads: Readback[] = [];
-  #encoder: GPUCommandEncoder | undefined;
-  #pass: GPUComputePassEncoder | undefined;
+  readonly #recorder: Recorder;
   #recorded: Command[] | undefined; // of a program's first run
   #age = 0;
   #paramsUsed = 0;
   #kept = 0;
   #written = 0;
-  #dispatches = 0;
-  #submits = 0;
   #lost: string | undefined;
 
   constructor(
     readonly device: GPUDevice,
     options: GpuOptions = {},
   ) {
+    this.#recorder = new Recorder(device);
     this.#wait = options.wait ?? ((promise) => promise);
     this.subgroupSize = options.subgroupSize;
     this.#memory = new DeviceMemory(device, options.memoryLimit);
@@ -95,7 +95,16 @@ export class Gpu {
   }
 
   get counts(): GpuCounts {
-    return { dispatches: this.#dispatches, submits: this.#submits, ...this.#cache.made };
+    return { ...this.#recorder.counts, ...this.#cache.made };
+  }
+
+  /** Set while a profile is taken. */
+  get timing(): Timing | undefined {
+    return this.#recorder.timing;
+  }
+
+  set timing(timing: Timing | undefined) {
+    this.#recorder.timing = timing;
   }
 
   /** A tensor that lives until `free`: weights, a session's cache. Its bytes are zero at first. */
@@ -121,19 +130,13 @@ export class Gpu {
 
   /** Writes into a kept tensor, after what was submitted and before what will be. Length and offset in multiples of 4. */
   write(tensor: Tensor, data: ArrayBufferView<ArrayBuffer>, byteOffset = 0): void {
-    if (byteOffset + data.byteLength > tensor.bytes) {
-      throw new GpuError(
-        `write of ${data.byteLength} bytes at ${byteOffset} passes the tensor's ${tensor.bytes}`,
-      );
+    const { buffer, byteOffset: start, byteLength } = data;
+    if (byteOffset + byteLength > tensor.bytes) {
+      throw new GpuError(`write of ${byteLength} bytes at ${byteOffset} passes the tensor's ${tensor.bytes}`);
     }
-    this.device.queue.writeBuffer(
-      tensor.allocation.buffer,
-      byteOffset,
-      data.buffer,
-      data.byteOffset,
-      data.byteLength,
-    );
-    this.#written += data.byteLength;
+    this.device.queue.writeBuffer(tensor.allocation.buffer, byteOffset, buffer, start, byteLength);
+    this.timing?.written(tensor, data, byteOffset);
+    this.#written += byteLength;
     if (this.#written < writesPerSubmit) return;
     this.#written = 0;
     this.device.queue.submit([]); // lets the device copy, and use its staging memory again
@@ -165,7 +168,9 @@ export class Gpu {
     const allocation = this.#uploads.take(bytes);
     this.#uploaded.push(allocation);
     this.device.queue.writeBuffer(allocation.buffer, 0, data.buffer, data.byteOffset, bytes);
-    return { shape, dtype, bytes, allocation };
+    const tensor = { shape, dtype, bytes, allocation } as const;
+    this.timing?.written(tensor, data);
+    return tensor;
   }
 
   /** Records one dispatch. @throws GpuError  a missing or unknown parameter, tensor or override */
@@ -178,9 +183,10 @@ export class Gpu {
     }
     const pipeline = this.#cache.pipeline(kernel, dispatch.overrides ?? noOverrides);
     writeParams(kernel, dispatch.params, this.#paramsView, this.#paramsUsed);
-    const group = this.#cache.bindGroup(pipeline, dispatch.tensors);
+    const bind = (): GPUBindGroup => this.#cache.bindGroup(pipeline, dispatch.tensors);
+    const group = this.timing ? this.timing.span("bind groups", bind) : bind();
     const [x, y] = foldGroups(dispatch.groups);
-    this.#encode({ pipeline: pipeline.pipeline, group, offset: this.#paramsUsed, x, y });
+    this.#encode({ pipeline: pipeline.pipeline, group, offset: this.#paramsUsed, x, y, kernel, dispatch });
     this.#paramsUsed += paramsWindow;
   }
 
@@ -247,9 +253,7 @@ export class Gpu {
   /** Fills a tensor with zeros at this point of the step. */
   clear(tensor: Tensor): void {
     this.#scope();
-    this.#endPass();
-    this.#encoder ??= this.device.createCommandEncoder();
-    this.#encoder.clearBuffer(tensor.allocation.buffer, 0, tensor.bytes);
+    this.#recorder.commands().clearBuffer(tensor.allocation.buffer, 0, tensor.bytes);
   }
 
   /** Contents of a step tensor as they are at this point of the step; settles when the step has run. */
@@ -257,9 +261,9 @@ export class Gpu {
     this.#scope();
     this.#refuseInProgram("read: return the tensors");
     const staging = this.#staging.take(tensor.bytes);
-    this.#endPass();
-    this.#encoder ??= this.device.createCommandEncoder();
-    this.#encoder.copyBufferToBuffer(tensor.allocation.buffer, 0, staging.buffer, 0, tensor.bytes);
+    this.#recorder
+      .commands()
+      .copyBufferToBuffer(tensor.allocation.buffer, 0, staging.buffer, 0, tensor.bytes);
     const promise = new Promise<TensorData>((resolve, reject) => {
       this.#reads.push({ tensor, staging, resolve, reject });
     });
@@ -280,8 +284,11 @@ export class Gpu {
     this.device.pushErrorScope("validation");
     let results: Promise<TensorData>[] = [];
     let failure: { readonly error: unknown } | undefined;
+    const { timing } = this;
+    const record = program ? (): readonly Tensor[] => this.#runProgram(program, body) : body;
+    if (timing) timing.program = program !== undefined;
     try {
-      const tensors = program ? this.#runProgram(program, body) : body();
+      const tensors = timing ? timing.span("encode", record) : record();
       results = tensors.map((tensor) => this.read(tensor));
     } catch (error) {
       failure = { error };
@@ -289,7 +296,8 @@ export class Gpu {
     const reads = this.#reads;
     this.#reads = [];
     try {
-      this.#submit();
+      if (timing) timing.span("submit", () => this.#submit());
+      else this.#submit();
     } catch (error) {
       failure ??= { error };
     } finally {
@@ -298,7 +306,8 @@ export class Gpu {
       for (const allocation of this.#uploaded) this.#uploads.give(allocation);
       this.#uploaded = [];
     }
-    await this.#wait(this.#settle(reads, this.device.popErrorScope(), failure));
+    const settled = this.#wait(this.#settle(reads, this.device.popErrorScope(), failure));
+    await (timing ? timing.waiting(settled) : settled);
     return Promise.all(results);
   }
 
@@ -331,7 +340,7 @@ export class Gpu {
     });
     const checks = await Promise.allSettled([this.#cache.check(), validated, this.#memory.check()]);
     const refused = checks.find((check) => check.status === "rejected");
-    await handOver(reads, this.#staging, failure ?? (refused && { error: refused.reason }));
+    await handOver(reads, this.#staging, failure ?? (refused && { error: refused.reason }), this.timing);
   }
 
   #scope(): Scope {
@@ -349,11 +358,8 @@ export class Gpu {
   }
 
   #encode(command: Command): void {
-    this.#encoder ??= this.device.createCommandEncoder();
-    this.#pass ??= this.#encoder.beginComputePass();
-    encode(this.#pass, command);
+    this.#recorder.dispatch(command);
     this.#recorded?.push(command);
-    this.#dispatches++;
   }
 
   /** A program's step: as recorded, else recorded now. */
@@ -376,21 +382,12 @@ export class Gpu {
     }
   }
 
-  #endPass(): void {
-    this.#pass?.end();
-    this.#pass = undefined;
-  }
-
   #submit(): void {
-    this.#endPass();
     if (this.#paramsUsed > 0) {
       this.device.queue.writeBuffer(this.#params, 0, this.#paramsView.buffer, 0, this.#paramsUsed);
     }
     this.#paramsUsed = 0;
-    if (!this.#encoder) return;
-    this.device.queue.submit([this.#encoder.finish()]);
-    this.#encoder = undefined;
-    this.#submits++;
+    this.#recorder.submit();
   }
 
   #destroy(allocation: Allocation): void {

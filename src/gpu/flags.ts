@@ -5,6 +5,7 @@ export const bufferUsage = {
   copyDst: 0x08,
   uniform: 0x40,
   storage: 0x80,
+  queryResolve: 0x200,
 } as const;
 export const mapRead = 0x01;
 export const computeStage = 0x04;

@@ -1,3 +1,5 @@
+import type { Kernel } from "./kernel.js";
+import type { Dispatch } from "./options.js";
 import type { Tensor } from "./tensor.js";
 
 /** One dispatch as the device takes it. */
@@ -8,6 +10,9 @@ export interface Command {
   readonly offset: number;
   readonly x: number;
   readonly y: number;
+  /** What it was made from. */
+  readonly kernel: Kernel;
+  readonly dispatch: Dispatch;
 }
 
 /** What a step recorded, to be submitted again. */

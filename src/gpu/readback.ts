@@ -1,6 +1,7 @@
 import type { Pool } from "./arena.js";
 import { mapRead } from "./flags.js";
 import type { Allocation, Tensor } from "./tensor.js";
+import type { Timing } from "./timing.js";
 
 export type TensorData = Float32Array | Uint32Array;
 
@@ -19,7 +20,8 @@ export interface Readback {
 export async function handOver(
   reads: readonly Readback[],
   pool: Pool,
-  failure?: { readonly error: unknown },
+  failure: { readonly error: unknown } | undefined,
+  timing?: Timing,
 ): Promise<void> {
   try {
     if (failure) throw failure.error as Error;
@@ -31,10 +33,14 @@ export async function handOver(
     }
     throw error;
   }
-  for (const { tensor, staging, resolve } of reads) {
-    const copy = staging.buffer.getMappedRange(0, tensor.bytes).slice(0);
-    staging.buffer.unmap();
-    pool.give(staging);
-    resolve(tensor.dtype === "f32" ? new Float32Array(copy) : new Uint32Array(copy));
-  }
+  const copy = (): void => {
+    for (const { tensor, staging, resolve } of reads) {
+      const data = staging.buffer.getMappedRange(0, tensor.bytes).slice(0);
+      staging.buffer.unmap();
+      pool.give(staging);
+      resolve(tensor.dtype === "f32" ? new Float32Array(data) : new Uint32Array(data));
+    }
+  };
+  if (timing) timing.span("read", copy);
+  else copy();
 }

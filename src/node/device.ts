@@ -14,6 +14,8 @@ export interface DeviceOptions {
   readonly memoryLimit?: number;
   /** Whether kernels use subgroups where the adapter offers them in one size. Default: true. */
   readonly subgroups?: boolean;
+  /** Whether kernels can be timed: asks for the feature timestamp-query, and for times that are not rounded. Default: false. */
+  readonly timestamps?: boolean;
 }
 
 export interface OpenedDevice {
@@ -66,11 +68,15 @@ interface EntryPoint {
 
 let opened: EntryPoint | undefined; // reachable for the process's life: Dawn crashes when it is collected
 
-/** Dawn's entry point, one for the process. @throws GpuError  it was made for another adapter's name */
-function entryPoint(name?: string): EntryPoint {
+/**
+ * Dawn's entry point, one for the process.
+ * @param flags  of Dawn, for the process's first call
+ * @throws GpuError  it was made for another adapter's name
+ */
+function entryPoint(name?: string, flags: readonly string[] = []): EntryPoint {
   if (!opened) {
     const adapter = name ?? process.env[variable] ?? "";
-    const gpu = create(adapter === "" ? [] : [`adapter=${adapter}`]);
+    const gpu = create([...(adapter === "" ? [] : [`adapter=${adapter}`]), ...flags]);
     opened = { gpu, adapter, byVariable: name === undefined };
   } else if (name !== undefined && name !== opened.adapter) {
     const first = opened.adapter === "" ? "no name" : `"${opened.adapter}"`;
@@ -94,8 +100,9 @@ export function webgpu(): GPU {
 export async function requestAdapter(
   wish: GPURequestAdapterOptions,
   name?: string,
+  flags?: readonly string[],
 ): Promise<GPUAdapter | null> {
-  const { gpu, adapter, byVariable } = entryPoint(name);
+  const { gpu, adapter, byVariable } = entryPoint(name, flags);
   try {
     return await gpu.requestAdapter(wish);
   } catch (cause) {
@@ -123,14 +130,24 @@ export function subgroupSize({ features, info }: GPUAdapter): number | undefined
   return known && most >= 4 && most <= 64 ? most : undefined;
 }
 
-/** Opens the default adapter's device. @throws GpuError  no adapter, or it refuses the limits */
+const exactTimes = ["disable-dawn-features=timestamp_quantization"];
+
+/** Opens the default adapter's device. @throws GpuError  no adapter, or it refuses the limits or the timestamps */
 export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDevice> {
-  const adapter = await requestAdapter({ powerPreference: "high-performance" }, options.adapter);
+  const flags = options.timestamps ? exactTimes : [];
+  const adapter = await requestAdapter({ powerPreference: "high-performance" }, options.adapter, flags);
   if (!adapter) throw new GpuError(noAdapter());
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
   const requiredLimits = { maxStorageBufferBindingSize, maxBufferSize, ...options.limits };
   const lanes = options.subgroups === false ? undefined : subgroupSize(adapter);
   const requiredFeatures: GPUFeatureName[] = lanes ? ["subgroups"] : [];
+  if (options.timestamps) {
+    if (!adapter.features.has("timestamp-query"))
+      throw new GpuError(
+        `${adapter.info.description}: expected an adapter that takes the time (timestamp-query), got one that does not; choose another with FUNASR_WEBGPU_ADAPTER`,
+      );
+    requiredFeatures.push("timestamp-query");
+  }
   const device = await adapter.requestDevice({ requiredLimits, requiredFeatures }).catch((cause: unknown) => {
     const said = (cause instanceof Error ? cause.message : String(cause)).trim().replaceAll(/\s*\n\s*/g, " ");
     throw new GpuError(`${adapter.info.description}: expected a device with these limits, got: ${said}`, {

@@ -2,6 +2,7 @@ import { bucketBytes } from "../gpu/arena.js";
 import { type WeightFormat, rowBytes, rowScaleBytes } from "../gpu/matrix.js";
 import { scoreBudget } from "../kernels/cross-entropy/cross-entropy.js";
 import { type ModelConfig, countParameters } from "../model/config.js";
+import { adapters, efficiency } from "../presets.js";
 import type { TunablePart } from "./tune.js";
 
 /** Rows of one micro-batch. */
@@ -204,22 +205,10 @@ export interface DeviceSpeed {
   readonly bandwidth: number;
 }
 
-/** Share of a device's peak that plain f32 kernels are taken to reach: a third of its arithmetic, 70 % of its bandwidth. */
-export const efficiency = { flops: 1 / 3, bandwidth: 0.7 } as const;
-
-/** Peak f32 arithmetic without tensor units, TFLOP/s, and memory bandwidth, GB/s. @source the makers' data sheets */
-const peaks: readonly (readonly [string, number, number])[] = [
-  ["Apple M1", 2.6, 68],
-  ["Apple M2 Max", 13.6, 400],
-  ["Apple M4 Max", 18.4, 546],
-  ["RTX 4090", 82.6, 1008],
-  ["H100 SXM", 66.9, 3350],
-];
-
-export const presets: readonly DeviceSpeed[] = peaks.map(([name, teraflops, gigabytes]) => ({
+export const presets: readonly DeviceSpeed[] = adapters.map(({ name, flops, bandwidth }) => ({
   name,
-  flops: teraflops * 1e12 * efficiency.flops,
-  bandwidth: gigabytes * 1e9 * efficiency.bandwidth,
+  flops: flops * efficiency.flops,
+  bandwidth: bandwidth * efficiency.bandwidth,
 }));
 
 /** Seconds that an hour of audio takes: bound by arithmetic or by memory, whichever is slower. */

@@ -1,0 +1,77 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { type Spread, spread } from "../../src/profile/ceiling.js";
+
+/** Something to be timed. */
+export interface Contender {
+  readonly name: string;
+  /** Runs once, from input to result on the host; returns seconds where it took the time itself. */
+  readonly run: () => Promise<number | void>;
+}
+
+/** Four digits that count. */
+export const rounded = (value: number): number => Number(value.toPrecision(4));
+
+export const roundedSpread = ({ min, median, max }: Spread): Spread => ({
+  min: rounded(min),
+  median: rounded(median),
+  max: rounded(max),
+});
+
+async function seconds({ run }: Contender): Promise<number> {
+  const start = performance.now();
+  return (await run()) ?? (performance.now() - start) / 1000;
+}
+
+/** Seconds of each contender: all once to warm up, then in turn, so that a change in the machine's speed meets all of them. */
+export async function interleave(
+  contenders: readonly Contender[],
+  rounds: number,
+): Promise<Record<string, Spread>> {
+  const times = new Map<string, number[]>(contenders.map(({ name }) => [name, []]));
+  for (const contender of contenders) await seconds(contender);
+  for (let i = 0; i < rounds; i++) {
+    for (const contender of contenders) times.get(contender.name)!.push(await seconds(contender));
+  }
+  return Object.fromEntries([...times].map(([name, list]) => [name, roundedSpread(spread(list))]));
+}
+
+/** Exponent b of the least squares fit of y = a · x^b. */
+export function exponent(points: readonly (readonly [number, number])[]): number {
+  const logs = points.map(([x, y]) => [Math.log(x), Math.log(y)]);
+  const mean = (i: number): number => logs.reduce((sum, point) => sum + point[i], 0) / logs.length;
+  const [mx, my] = [mean(0), mean(1)];
+  const top = logs.reduce((sum, [x, y]) => sum + (x - mx) * (y - my), 0);
+  return top / logs.reduce((sum, [x]) => sum + (x - mx) ** 2, 0);
+}
+
+/** The commit, with a mark where files differ from it. */
+export function commitName(): string {
+  const git = (...args: string[]): string => execFileSync("git", args, { encoding: "utf8" }).trim();
+  return (
+    git("rev-parse", "--short", "HEAD") + (git("status", "--porcelain", "-uno") === "" ? "" : "-changed")
+  );
+}
+
+/** What a run depends on beside the code. */
+export function machine(adapter: GPUAdapterInfo): Record<string, string | number> {
+  const { vendor, architecture, device, description } = adapter;
+  const manifest = (path: string): { version: string } =>
+    JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")) as { version: string };
+  return {
+    ...{ vendor, architecture, device, driver: description },
+    cpu: cpus()[0].model,
+    cores: cpus().length,
+    megahertz: cpus()[0].speed,
+    platform: `${process.platform} ${process.arch}`,
+    node: process.version,
+    dawn: manifest("../../node_modules/webgpu/package.json").version,
+    commit: commitName(),
+  };
+}
+
+/** The device's name as a part of a file's. */
+export function deviceName({ device }: GPUAdapterInfo): string {
+  return device.replaceAll(/[^a-z0-9]+/gi, "-").replaceAll(/^-|-$/g, "");
+}

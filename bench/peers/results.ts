@@ -1,0 +1,32 @@
+import type { Ceilings, Spread } from "../../src/profile/ceiling.js";
+import type { FullSizeResult } from "./full-size.js";
+
+/** Cost against size, and the exponent of its least squares fit. */
+export interface Growth {
+  /** [size, milliseconds (the middle of all)] */
+  readonly points: readonly (readonly [number, number])[];
+  readonly exponent: number;
+}
+
+/** What bench/results/peers-*.json holds: seconds by contender, unless named otherwise. */
+export interface PeerResults {
+  readonly machine: Readonly<Record<string, string | number>>;
+  readonly rounds: number;
+  readonly ceilings: Ceilings;
+  /** 128×1024×3072 */
+  gemm?: Readonly<Record<string, Spread>>;
+  /** 1×1024×16384 */
+  gemv?: Readonly<Record<string, Spread>>;
+  /** 300 additions that wait for each other, by this engine and by bare WebGPU. */
+  chain?: Readonly<Record<"engine" | "bare", Spread>>;
+  /** `transcribe` with the demo checkpoint: with an empty shader cache, then with a filled one. */
+  start?: {
+    readonly coldSeconds: { readonly first: number; readonly whole: number };
+    readonly firstOutput: Spread;
+    readonly whole: Spread;
+  };
+  /** Clips a second of batches of 1 and 8. */
+  batch?: Readonly<Record<"1" | "8", Spread>>;
+  growth?: { readonly encoder: Growth; readonly prefill: Growth; readonly decode: Growth };
+  fullSize?: FullSizeResult;
+}

@@ -1,0 +1,159 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+import { openDevice } from "../node/device.js";
+import { type Adapter, adapters, efficiency } from "../presets.js";
+import { type Ceilings, measureCeilings } from "../profile/ceiling.js";
+import { type Shares, predict } from "../profile/predict.js";
+import { measureShares } from "../profile/shares.js";
+import { digits } from "../profile/text.js";
+import { qwen3Sizes, sizeConfig } from "../train/plan-sizes.js";
+import { exitCode, note, print, printJson, table } from "./output.js";
+import { positive } from "./transcribe.js";
+
+interface BenchCliOptions {
+  readonly ceiling?: boolean;
+  readonly predict?: boolean;
+  readonly preset?: string;
+  readonly bandwidth?: number;
+  readonly peak?: number;
+  readonly dispatch?: number;
+  readonly seconds: number;
+  readonly tokens: number;
+  readonly json?: boolean;
+}
+
+/** What can be named, and the adapters that it stands for. */
+const presets: Readonly<Record<string, readonly Adapter[]>> = {
+  "m-series": adapters.filter(({ name }) => name.startsWith("Apple")),
+  rtx4090: adapters.filter(({ name }) => name === "RTX 4090"),
+  h100: adapters.filter(({ name }) => name.startsWith("H100")),
+};
+
+function above0(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value > 0) || value === Infinity)
+    throw new InvalidArgumentError("Expected a number above 0.");
+  return value;
+}
+
+export function benchCommand(): Command {
+  return new Command("bench")
+    .description("what this adapter can do at most, and what to expect of other ones")
+    .option("--ceiling", "measure copies, multiplications and additions, a dispatch, a readback")
+    .option("--predict", "seconds a token and of a clip, from counted bytes, FLOPs and dispatches")
+    .addOption(
+      new Option(
+        "--preset <name>",
+        "predict for GPUs by their data sheets; default: this adapter as measured",
+      ).choices(Object.keys(presets)),
+    )
+    .option("--bandwidth <GB/s>", "predict for an adapter with this bandwidth", above0)
+    .option("--peak <TFLOP/s>", "its f32 arithmetic", above0)
+    .option("--dispatch <µs>", "what a dispatch costs on it", above0)
+    .option("--seconds <seconds>", "of the clip that is predicted", above0, 10)
+    .option("--tokens <count>", "of its answer", positive, 50)
+    .option("--json", "one JSON object a result")
+    .action(async (options: BenchCliOptions) => {
+      if (!options.ceiling && !options.predict) {
+        note("error: bench: expected --ceiling or --predict, got neither");
+        process.exitCode = exitCode.wrongUsage;
+        return;
+      }
+      await bench(options);
+    });
+}
+
+async function bench(options: BenchCliOptions): Promise<void> {
+  const stated = statedAdapters(options);
+  if (stated === undefined) return;
+  if (stated.length > 0) {
+    if (options.ceiling) note("bench: --ceiling measures this adapter; it is left out with a stated one");
+    note(
+      `kernels are taken to reach ${digits(100 * efficiency.flops)} % of the arithmetic and ${100 * efficiency.bandwidth} % of the bandwidth`,
+    );
+    for (const adapter of stated) showPredictions(options, adapter, () => efficiency);
+    return;
+  }
+  const { gpu, adapter } = await openDevice();
+  try {
+    const name = adapter.description || adapter.device;
+    const ceilings = await measureCeilings(gpu);
+    if (options.ceiling) showCeilings(name, ceilings, options.json);
+    if (!options.predict) return;
+    const shares = new Map<WeightFormat, Shares>();
+    for (const format of formats) shares.set(format, await measureShares(gpu, format, ceilings));
+    const { bandwidth, flops, dispatch } = ceilings;
+    const measured = { name, bandwidth: bandwidth.max, flops: flops.max, dispatch: dispatch.median };
+    showPredictions(options, measured, (format) => shares.get(format)!);
+  } finally {
+    gpu.destroy();
+  }
+}
+
+/** Adapters that were named or described; none: this one. Undefined: wrong usage, which has been told. */
+function statedAdapters({
+  predict,
+  preset,
+  bandwidth,
+  peak,
+  dispatch,
+}: BenchCliOptions): readonly Adapter[] | undefined {
+  const numbers = [bandwidth, peak, dispatch].filter((value) => value !== undefined).length;
+  const wrong = (text: string): undefined => {
+    note(`error: bench: ${text}`);
+    process.exitCode = exitCode.wrongUsage;
+  };
+  if (!predict && (preset !== undefined || numbers > 0))
+    return wrong("expected --predict with --preset, --bandwidth, --peak or --dispatch, got none");
+  if (preset !== undefined && numbers > 0)
+    return wrong("expected --preset or --bandwidth, --peak and --dispatch, got both");
+  if (preset !== undefined) return presets[preset];
+  if (numbers === 0) return [];
+  if (bandwidth === undefined || peak === undefined || dispatch === undefined)
+    return wrong(`expected --bandwidth, --peak and --dispatch together, got ${numbers} of them`);
+  const name = `${bandwidth} GB/s, ${peak} TFLOP/s, ${dispatch} µs a dispatch`;
+  return [{ name, bandwidth: bandwidth * 1e9, flops: peak * 1e12, dispatch: dispatch / 1e6 }];
+}
+
+function showCeilings(adapter: string, ceilings: Ceilings, json?: boolean): void {
+  if (json) {
+    printJson({ adapter, ceilings });
+    return;
+  }
+  const line = (
+    name: string,
+    { min, median, max }: Ceilings["flops"],
+    scale: number,
+    unit: string,
+  ): string[] => [name, ...[min, median, max].map((value) => digits(value * scale)), unit];
+  const { bandwidth, flops, dispatch, readback } = ceilings;
+  print(adapter);
+  const rows = [
+    ["ceiling", "min", "median", "max", ""],
+    line("copy, read and written", bandwidth, 1e-9, "GB/s"),
+    line("mul + add", flops, 1e-9, "GFLOP/s"),
+    line("dispatch", dispatch, 1e6, "µs"),
+    line("readback of 4 bytes", readback, 1e6, "µs"),
+  ];
+  print(table(rows, [1, 2, 3]));
+}
+
+const formats = Object.keys(weightBlocks) as WeightFormat[];
+
+function showPredictions(
+  { seconds, tokens, json }: BenchCliOptions,
+  adapter: Adapter,
+  shares: (format: WeightFormat) => Shares,
+): void {
+  const rows = [["LLM", "weights", "ms a token", "tokens/s", "s a clip", "RTF"]];
+  for (const size of qwen3Sizes) {
+    for (const weights of formats) {
+      const expected = predict(sizeConfig(size), weights, { seconds, tokens }, adapter, shares(weights));
+      if (json)
+        printJson({ adapter: adapter.name, llm: `Qwen3-${size}`, weights, seconds, tokens, ...expected });
+      const { token, clip, rtf } = expected;
+      rows.push([size, weights, digits(1000 * token), digits(1 / token), digits(clip), digits(rtf)]);
+    }
+  }
+  if (!json) print(`${adapter.name}: a clip of ${seconds} s, ${tokens} tokens\n${table(rows, [2, 3, 4, 5])}`);
+}
