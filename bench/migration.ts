@@ -20,7 +20,7 @@ import {
   validationErrors,
   writeCurves,
 } from "./migration/results.js";
-import { type Variant, tests, variants } from "./migration/variants.js";
+import { type Variant, batchTokens, tests, variants } from "./migration/variants.js";
 
 const { values } = parseArgs({
   options: {
@@ -58,7 +58,16 @@ async function train({ name, data, blocks, options }: Variant): Promise<string> 
   const model = await migrated(blocks);
   const every = Math.ceil(steps / 4);
   const shared = ["--validation", join(work, "validation.jsonl"), "--cache", join(work, "cache")];
-  const size = ["--steps", `${steps}`, "--lr", "1.2e-3", "--batch-tokens", "900", "--every", `${every}`];
+  const size = [
+    "--steps",
+    `${steps}`,
+    "--lr",
+    "1.2e-3",
+    "--batch-tokens",
+    `${batchTokens}`,
+    "--every",
+    `${every}`,
+  ];
   await cli(
     [
       ...["train", "--model", model, "--data", await trainingData(work, data), "--out", out],

@@ -8,6 +8,9 @@ export interface Variant {
   readonly options: readonly string[];
 }
 
+/** Tokens of an optimiser step at most: a dozen clips. */
+export const batchTokens = 900;
+
 /** The variants of docs/migration.md, the one that matters most first. */
 export const variants: readonly Variant[] = [
   { name: "mixed", title: "30 % speech translations", data: "mixed", blocks: 2, options: [] },
