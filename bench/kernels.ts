@@ -5,9 +5,16 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { Bench, type TaskResult } from "tinybench";
-import { fromFloat32 } from "../src/checkpoint/dtypes.js";
 import type { Gpu } from "../src/gpu/device.js";
-import { type Matrix, keepMatrix, writeMatrix } from "../src/gpu/matrix.js";
+import {
+  type Matrix,
+  type WeightFormat,
+  keepMatrix,
+  rowBytes,
+  rowScaleBytes,
+  writeMatrix,
+  writeScales,
+} from "../src/gpu/matrix.js";
 import { makeSegments } from "../src/gpu/segments.js";
 import type { Tensor } from "../src/gpu/tensor.js";
 import { add } from "../src/kernels/add/add.js";
@@ -16,16 +23,9 @@ import { fsmn } from "../src/kernels/fsmn/fsmn.js";
 import { layerNorm } from "../src/kernels/layer-norm/layer-norm.js";
 import { linear } from "../src/kernels/linear/linear.js";
 import { rmsNorm } from "../src/kernels/rms-norm/rms-norm.js";
+import { convertPiece } from "../src/model/weight-pieces.js";
 import { openDevice } from "../src/node/device.js";
-
-interface Case {
-  readonly name: string;
-  /** Multiplications and additions of one call, counted from shapes; 0 where memory decides. */
-  readonly flops: number;
-  /** Bytes read and written by one call, each array once, counted from shapes. */
-  readonly bytes: number;
-  readonly run: () => void;
-}
+import { type Case, ceilingCases, copyName, mulAddName } from "./ceiling.js";
 
 const rounds = 10;
 
@@ -39,17 +39,22 @@ function keep(gpu: Gpu, shape: readonly number[]): Tensor {
   return tensor;
 }
 
-function keepBf16(gpu: Gpu, rows: number, columns: number): Matrix {
-  const matrix = keepMatrix(gpu, rows, columns, "bf16");
-  writeMatrix(gpu, matrix, fromFloat32(uniform(rows * columns), "BF16") as Uint8Array<ArrayBuffer>);
+/** A matrix of these values in a storage format. */
+function keepWeights(gpu: Gpu, rows: number, columns: number, format: WeightFormat): Matrix {
+  const matrix = keepMatrix(gpu, rows, columns, format);
+  const bytes = new Uint8Array(uniform(rows * columns).buffer as ArrayBuffer);
+  const { weights, scales } = convertPiece(bytes, "F32", format);
+  writeMatrix(gpu, matrix, weights);
+  if (scales) writeScales(gpu, matrix, scales);
   return matrix;
 }
 
-function linearCase(gpu: Gpu, m: number, k: number, n: number): Case {
+function linearCase(gpu: Gpu, [m, k, n]: readonly number[], format: WeightFormat): Case {
   const x = keep(gpu, [m, k]);
-  const w = keepBf16(gpu, n, k);
-  const bytes = 4 * m * k + 2 * n * k + 4 * m * n;
-  return { name: `linear ${m}x${k}x${n} bf16`, flops: 2 * m * k * n, bytes, run: () => linear(gpu, x, w) };
+  const w = keepWeights(gpu, n, k, format);
+  const bytes = 4 * m * k + n * (rowBytes(k, format) + rowScaleBytes(k, format)) + 4 * m * n;
+  const run = (): void => void linear(gpu, x, w);
+  return { name: `linear ${m}x${k}x${n} ${format}`, flops: 2 * m * k * n, bytes, weights: k * n, run };
 }
 
 function attentionCase(gpu: Gpu, rows: number, heads: number, headDim: number): Case {
@@ -84,24 +89,47 @@ function rowCases(gpu: Gpu, rows: number, width: number): Case[] {
   ];
 }
 
-function report({ name, flops, bytes }: Case, result: TaskResult): Record<string, string | number> {
+type Row = Record<string, string | number>;
+
+function report({ name, flops, bytes, weights = 0 }: Case, result: TaskResult, cpu: number): Row {
   if (!("latency" in result)) throw new Error(`${name}: ${result.state}`);
   const { min, p50, max } = result.latency; // ms
+  const round = (value: number): number => Number(value.toFixed(3));
   return {
     kernel: name,
-    minMs: Number(min.toFixed(3)),
-    medianMs: Number(p50.toFixed(3)),
-    maxMs: Number(max.toFixed(3)),
-    medianGflops: Number((flops / p50 / 1e6).toFixed(2)),
-    medianGBs: Number((bytes / p50 / 1e6).toFixed(2)),
+    minMs: round(min),
+    medianMs: round(p50),
+    maxMs: round(max),
+    minCpuMs: round(cpu),
+    bestGflops: round(flops / min / 1e6),
+    medianGflops: round(flops / p50 / 1e6),
+    bestGBs: round(bytes / min / 1e6),
+    medianGBs: round(bytes / p50 / 1e6),
+    bestGweights: round(weights / min / 1e6),
   };
 }
 
+/** Adds each row's share of the ceilings of the same run, best against best. */
+function withShares(rows: readonly Row[]): Row[] {
+  const peak = (name: string, field: string): number => Number(rows.find((r) => r.kernel === name)![field]);
+  const [gflops, bandwidth] = [peak(mulAddName, "bestGflops"), peak(copyName, "bestGBs")];
+  const percent = (value: string | number, of: number): number =>
+    Number(((100 * Number(value)) / of).toFixed(1));
+  return rows.map((row) => ({
+    ...row,
+    percentOfMulAdd: percent(row.bestGflops, gflops),
+    percentOfCopy: percent(row.bestGBs, bandwidth),
+  }));
+}
+
+const formats = ["f32", "bf16", "f16", "q8", "q4"] as const;
 const { gpu, adapter } = await openDevice();
 const cases = [
-  linearCase(gpu, 128, 1024, 3072),
-  linearCase(gpu, 67, 512, 2048),
-  linearCase(gpu, 1, 1024, 16384),
+  ...ceilingCases(gpu),
+  ...formats.map((format) => linearCase(gpu, [128, 1024, 3072], format)),
+  linearCase(gpu, [67, 512, 2048], "bf16"),
+  linearCase(gpu, [8, 1024, 3072], "bf16"),
+  ...formats.map((format) => linearCase(gpu, [1, 1024, 16384], format)),
   attentionCase(gpu, 67, 4, 128),
   attentionCase(gpu, 333, 4, 128),
   ...rowCases(gpu, 67, 512),
@@ -113,17 +141,21 @@ const bench = new Bench({
   warmupIterations: 2,
   concurrency: null,
 });
-for (const { name, run } of cases) {
+const cpu = cases.map(() => Infinity); // least CPU time of a call, all threads, ms: a busy machine changes it less than time
+for (const [i, { name, run }] of cases.entries()) {
   bench.add(name, async () => {
+    const before = process.cpuUsage();
     await gpu.step(() => {
       run();
       return [];
     });
     await gpu.finish();
+    const { user, system } = process.cpuUsage(before);
+    cpu[i] = Math.min(cpu[i], (user + system) / 1000);
   });
 }
 await bench.run();
-const rows = cases.map((one, i) => report(one, bench.tasks[i].result));
+const rows = withShares(cases.map((one, i) => report(one, bench.tasks[i].result, cpu[i])));
 console.table(rows);
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
 const device = adapter.device.replaceAll(/[^a-z0-9]+/gi, "-").replaceAll(/^-|-$/g, "");

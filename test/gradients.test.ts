@@ -228,7 +228,7 @@ describe("LoRA", () => {
       );
     const [want] = await gpu().step(() => [answerLosses(gpu(), model, batch)]);
     for (const layer of model.llm.layers) {
-      for (const w of [layer.qkvProj[0], layer.upProj]) {
+      for (const w of [layer.qkvProj[0], layer.gateUpProj[1]]) {
         const of = (matrix: typeof w): (typeof w.pieces)[0]["tensor"] => matrix.pieces[0].tensor;
         const [values, a, b] = await gpu().step(() => [of(w), of(w.lora!.a), of(w.lora!.b)]);
         const factors = { a: a as Float32Array, b: b as Float32Array, rank: 8, scale: 0.5 };
@@ -239,7 +239,7 @@ describe("LoRA", () => {
     const layers = model.llm.layers.map((layer) => ({
       ...layer,
       qkvProj: layer.qkvProj.map(plain),
-      upProj: plain(layer.upProj),
+      gateUpProj: layer.gateUpProj.map(plain),
     }));
     const bare = { ...model, llm: { ...model.llm, layers } };
     const [got] = await gpu().step(() => [answerLosses(gpu(), bare, batch)]);

@@ -17,7 +17,7 @@ const kernels = folders.flatMap((folder) =>
 /** Values that an override is tried with; a bool is tried with both. */
 const domains: Readonly<Record<string, readonly number[]>> = {
   WEIGHT: [0, 1, 2, 3, 4],
-  ACTIVATION: [0, 1, 2],
+  ACTIVATION: [0, 1, 2, 3],
   WG: [32, 64],
 };
 

@@ -3,7 +3,6 @@ import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type ReadData, readData } from "./evaluate-data.js";
 import { Results, fileSha256 } from "./evaluate-out.js";
-import { reportPage } from "./evaluate-page.js";
 import { comparisonText, reportText } from "./evaluate-tables.js";
 import { compareRecords } from "../evaluate/compare.js";
 import type { BleuTokenizer } from "../evaluate/metrics/bleu-tokenizers.js";
@@ -167,5 +166,6 @@ async function tell(
   if (options.out === undefined) return;
   await results.write("report.json", `${JSON.stringify(whole, null, 1)}\n`);
   const all = runs.map(({ result: { weights }, records }) => ({ weights, records: [...records.values()] }));
+  const { reportPage } = await import("./evaluate-page.js"); // its charts take a while to load
   note(`written: ${await results.write("report.html", await reportPage(whole, all, playable))}`);
 }

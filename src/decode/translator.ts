@@ -22,7 +22,6 @@ export interface Translation extends Transcription {
 }
 
 const system = "You are a helpful assistant.";
-const thought = "<think>";
 
 /** The user's words before the audio. */
 export function translationPrompt(to: TargetLanguage): string {
@@ -30,7 +29,7 @@ export function translationPrompt(to: TargetLanguage): string {
 }
 
 /**
- * Translates a batch of clips. Where the vocabulary has a thought, the LLM is told to answer at once.
+ * Translates a batch of clips.
  * @throws as Transcriber.transcribe
  */
 export async function translate(
@@ -38,23 +37,26 @@ export async function translate(
   clips: readonly PreparedClip[],
   { to, cascade, language, ...options }: TranslateOptions,
 ): Promise<Translation[]> {
-  const emptyThought = hasThought(transcriber) || undefined;
-  if (!cascade)
-    return transcriber.transcribe(clips, { ...options, prompt: translationPrompt(to), emptyThought });
+  if (!cascade) return transcriber.transcribe(clips, { ...options, prompt: translationPrompt(to) });
   const heard = await transcriber.transcribe(clips, { ...options, language, onText: undefined });
   return translateTexts(transcriber, heard, to, options);
 }
 
-function hasThought({ tokenizer }: Transcriber): boolean {
-  return tokenizer.addedTokens.includes(thought);
+/** A transcript without what a prompt may not hold: tokens of the vocabulary by name, which a confused model can write. */
+function withoutTokens(text: string, tokens: readonly string[]): string {
+  const plain = tokens.reduce((rest, token) => rest.replaceAll(token, ""), text).trim();
+  return plain === text ? text : withoutTokens(plain, tokens); // what is left may have joined to a token
 }
 
-/** The request to translate a text, behind the system turn that the speech prompts have. */
-function textPrompt(transcriber: Transcriber, to: TargetLanguage, text: string): string {
-  const thinking = hasThought(transcriber) ? { thinking: false } : {};
+/**
+ * The request to translate a text, behind the system turn that the speech prompts have. Where the chat template has a thought it is
+ * switched off.
+ */
+function textPrompt({ chat }: Transcriber, to: TargetLanguage, text: string): string {
+  const thinking = chat.source === "template" ? { thinking: false } : {};
   const options = { prompt: TRANSLATION.text[to][0] + text, ...thinking };
-  const plain = transcriber.chat.render(options);
-  return plain.includes(system) ? plain : transcriber.chat.render({ ...options, system });
+  const plain = chat.render(options);
+  return plain.includes(system) ? plain : chat.render({ ...options, system });
 }
 
 /** The LLM's translation of each transcript, all in one packed run; no words stay no words. */
@@ -65,9 +67,10 @@ async function translateTexts(
   { maxNewTokens, onText }: Pick<TranslateOptions, "maxNewTokens" | "onText">,
 ): Promise<Translation[]> {
   const { gpu, model, tokenizer, stopIds } = transcriber;
-  const spoken = heard.flatMap(({ text }, clip) => (text === "" ? [] : [clip]));
+  const words = heard.map(({ text }) => withoutTokens(text, tokenizer.addedTokens));
+  const spoken = words.flatMap((text, clip) => (text === "" ? [] : [clip]));
   if (spoken.length === 0) return heard.map((result) => ({ ...result, transcript: result.text }));
-  const prompts = spoken.map((clip) => tokenizer.encode(textPrompt(transcriber, to, heard[clip].text)));
+  const prompts = spoken.map((clip) => tokenizer.encode(textPrompt(transcriber, to, words[clip])));
   const lengths = prompts.map((ids) => ids.length);
   const limits = spoken.map((clip, i) =>
     Math.min(maxNewTokens ?? answerLimit(heard[clip]), model.config.llm.maxPositions - lengths[i]),

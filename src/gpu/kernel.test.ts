@@ -14,10 +14,10 @@ describe("loadKernel", () => {
     const { name, bindings, params, overrides } = loadKernel("linear/linear");
     expect(name).toBe("linear/linear");
     expect(bindings.map((b) => `${b.index} ${b.name} ${b.kind}`)).toEqual(
-      ["1 x read", "2 w read", "3 scales read", "4 bias read", "5 y write"], // prettier-ignore
+      ["1 x read", "2 w read", "3 scales read", "4 bias read", "5 residual read", "6 y write"], // prettier-ignore
     );
     expect(params.map((p) => p.name)).toEqual(["rows", "k4", "columns", "first", "y_columns"]);
-    expect([...overrides]).toEqual(["WEIGHT", "ACTIVATION", "HAS_BIAS", "WG"]);
+    expect([...overrides]).toEqual(["WEIGHT", "ACTIVATION", "HAS_BIAS", "HAS_RESIDUAL", "WG"]);
     expect(scalars.params.map((p) => p.type)).toEqual(["u32", "i32", "f32"]);
   });
 

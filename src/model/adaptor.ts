@@ -41,7 +41,9 @@ export async function loadAdaptor(load: ParameterLoader, config: AdaptorConfig):
  * @source transformers FunAsrNanoMultiModalProjector
  */
 export function adaptor(gpu: Gpu, w: Adaptor, states: Tensor, segments: Segments, tap: Tap = noTap): Tensor {
-  const projected = gpu.scope(() => affine(gpu, affine(gpu, states, w.linear1, "relu"), w.linear2));
+  const projected = gpu.scope(() =>
+    affine(gpu, affine(gpu, states, w.linear1, { activation: "relu" }), w.linear2),
+  );
   tap("adaptor.projector", projected);
   return gpu.chain(projected, w.blocks, (x, block, i) => {
     const output = encoderLayer(gpu, block, x, segments, w.config);

@@ -6,7 +6,7 @@ import { add } from "../kernels/add/add.js";
 import { attention } from "../kernels/attention/attention.js";
 import { fsmn } from "../kernels/fsmn/fsmn.js";
 import { layerNorm } from "../kernels/layer-norm/layer-norm.js";
-import { linear } from "../kernels/linear/linear.js";
+import { type LinearOptions, linear } from "../kernels/linear/linear.js";
 import { type ParameterLoader, all } from "./parameters.js";
 
 /** y = x · weightᵀ + bias */
@@ -61,8 +61,13 @@ export async function loadEncoderLayer(
 }
 
 /** x [T, D_in] → [T, D_out] f32 */
-export function affine(gpu: Gpu, x: Tensor, { weight, bias }: Affine, activation?: "relu"): Tensor {
-  return linear(gpu, x, weight, { bias, activation });
+export function affine(
+  gpu: Gpu,
+  x: Tensor,
+  { weight, bias }: Affine,
+  options: Omit<LinearOptions, "bias"> = {},
+): Tensor {
+  return linear(gpu, x, weight, { bias, ...options });
 }
 
 /**
@@ -85,9 +90,10 @@ export function encoderLayer(
     ranges,
     tiles,
   });
-  const out = affine(gpu, context, w.oProj);
-  const a = w.fsmn ? add(gpu, out, fsmn(gpu, v, w.fsmn, ranges)) : out; // the memory joins after the output projection
-  const r = x.shape[1] === a.shape[1] ? add(gpu, x, a) : a; // the stem changes width: no residual
-  const inner = affine(gpu, norm(r, w.postAttentionLayernorm), w.fc1, "relu");
-  return add(gpu, r, affine(gpu, inner, w.fc2));
+  const memory = w.fsmn && fsmn(gpu, v, w.fsmn, ranges); // it joins after the output projection
+  const residual = x.shape[1] === w.oProj.weight.rows ? x : undefined; // the stem changes width: no residual
+  const a = affine(gpu, context, w.oProj, { residual: memory ?? residual });
+  const r = memory && residual ? add(gpu, residual, a) : a;
+  const inner = affine(gpu, norm(r, w.postAttentionLayernorm), w.fc1, { activation: "relu" });
+  return affine(gpu, inner, w.fc2, { residual: r });
 }

@@ -2,11 +2,10 @@ import type { Gpu } from "../gpu/device.js";
 import { ShapeError } from "../gpu/errors.js";
 import type { Matrix } from "../gpu/matrix.js";
 import type { Tensor } from "../gpu/tensor.js";
-import { add } from "../kernels/add/add.js";
 import { attention } from "../kernels/attention/attention.js";
 import { copyRows } from "../kernels/copy-rows/copy-rows.js";
 import { embedding } from "../kernels/embedding/embedding.js";
-import { linear } from "../kernels/linear/linear.js";
+import { linear, linearSwiglu } from "../kernels/linear/linear.js";
 import { qkNormRope } from "../kernels/qk-norm-rope/qk-norm-rope.js";
 import { rmsNorm } from "../kernels/rms-norm/rms-norm.js";
 import { rope } from "../kernels/rope/rope.js";
@@ -25,8 +24,8 @@ export interface Qwen3Layer {
   readonly qNorm: Tensor;
   readonly kNorm: Tensor;
   readonly postAttentionLayernorm: Tensor;
-  readonly gateProj: Matrix;
-  readonly upProj: Matrix;
+  /** Gate and up projections, likewise. */
+  readonly gateUpProj: readonly Matrix[];
   readonly downProj: Matrix;
 }
 
@@ -47,8 +46,7 @@ async function loadLayer(load: ParameterLoader, name: string): Promise<Qwen3Laye
     qNorm: load.vector(`${name}.self_attn.q_norm.weight`),
     kNorm: load.vector(`${name}.self_attn.k_norm.weight`),
     postAttentionLayernorm: load.vector(`${name}.post_attention_layernorm.weight`),
-    gateProj: load.matrix(`${name}.mlp.gate_proj.weight`),
-    upProj: load.matrix(`${name}.mlp.up_proj.weight`),
+    gateUpProj: load.stacked(["gate", "up"].map((part) => `${name}.mlp.${part}_proj.weight`)),
     downProj: load.matrix(`${name}.mlp.down_proj.weight`),
   });
 }
@@ -145,10 +143,11 @@ interface Cache {
 function decoderLayer(gpu: Gpu, w: Qwen3Layer, x: Tensor, rows: LlmRows, cache: Cache): Tensor {
   const eps = cache.config.rmsNormEps;
   const h = rmsNorm(gpu, x, w.inputLayernorm, eps);
-  const r = add(gpu, x, linear(gpu, selfAttention(gpu, w, h, rows, cache), w.oProj));
+  const r = linear(gpu, selfAttention(gpu, w, h, rows, cache), w.oProj, { residual: x });
   const m = rmsNorm(gpu, r, w.postAttentionLayernorm, eps);
-  const inner = swiglu(gpu, linear(gpu, m, w.gateProj), linear(gpu, m, w.upProj));
-  return add(gpu, r, linear(gpu, inner, w.downProj));
+  const [gate, up] = w.gateUpProj;
+  const inner = up ? swiglu(gpu, linear(gpu, m, gate), linear(gpu, m, up)) : linearSwiglu(gpu, m, gate);
+  return linear(gpu, inner, w.downProj, { residual: r });
 }
 
 /**

@@ -96,9 +96,10 @@ async function save(
   { step, validation }: ValidationMetrics,
 ): Promise<void> {
   const { gpu, files, optimiser, identity } = run;
-  const score = validation.cer ?? validation.loss;
-  if (score !== undefined && score < (progress.best?.score ?? Infinity)) {
-    progress.best = { step, score };
+  const { loss, cer = 0 } = validation;
+  const { best } = progress;
+  if (loss !== undefined && (!best || cer < best.cer || (cer === best.cer && loss < best.loss))) {
+    progress.best = { step, cer, loss };
     await saveState(gpu, files.best, optimiser.entries, progress, identity, { moments: false });
   }
   await saveState(gpu, files.last, optimiser.entries, progress, identity);

@@ -97,11 +97,15 @@ export function withLora(gpu: Gpu, model: FunAsrNano, options: LoraOptions = {})
   };
 }
 
-const single = {
-  o_proj: "oProj",
-  gate_proj: "gateProj",
-  up_proj: "upProj",
-  down_proj: "downProj",
+/** Where a layer holds each projection: a matrix, or one of several that are loaded each by itself. */
+const places = {
+  q_proj: ["qkvProj", 0],
+  k_proj: ["qkvProj", 1],
+  v_proj: ["qkvProj", 2],
+  o_proj: ["oProj"],
+  gate_proj: ["gateUpProj", 0],
+  up_proj: ["gateUpProj", 1],
+  down_proj: ["downProj"],
 } as const;
 
 /** The layer with one projection changed. @throws TrainError  it is not loaded by itself */
@@ -110,16 +114,16 @@ function changeProjection(
   target: LoraTarget,
   change: (matrix: Matrix, target: LoraTarget) => Matrix,
 ): Qwen3Layer {
-  if (target === "q_proj" || target === "k_proj" || target === "v_proj") {
-    const { qkvProj } = layer;
-    if (qkvProj.length !== 3) {
-      throw new TrainError(`LoRA: ${target} must be loaded by itself, got q, k and v as one; load with tune`);
-    }
-    const at = ["q_proj", "k_proj", "v_proj"].indexOf(target);
-    return { ...layer, qkvProj: qkvProj.map((matrix, i) => (i === at ? change(matrix, target) : matrix)) };
+  const place = places[target];
+  if (place.length === 1) return { ...layer, [place[0]]: change(layer[place[0]], target) };
+  const [key, at] = place;
+  const parts = layer[key];
+  if (parts.length === 1) {
+    throw new TrainError(
+      `LoRA: ${target} must be loaded by itself, got it joined with others; load with tune`,
+    );
   }
-  const key = single[target];
-  return { ...layer, [key]: change(layer[key], target) };
+  return { ...layer, [key]: parts.map((matrix, i) => (i === at ? change(matrix, target) : matrix)) };
 }
 
 /**

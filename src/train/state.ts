@@ -13,8 +13,8 @@ export interface Progress {
   step: number;
   /** Micro-batches consumed, through all epochs. */
   position: number;
-  /** Lowest validation score so far and its step. */
-  best?: { readonly step: number; readonly score: number } | undefined;
+  /** Best validation so far: lowest CER, then lowest loss. Where nothing is decoded, CER counts as 0. */
+  best?: { readonly step: number; readonly cer: number; readonly loss: number } | undefined;
   /** Gradient norms of the latest steps, for the alarm. */
   norms: readonly number[];
 }

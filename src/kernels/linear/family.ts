@@ -1,5 +1,6 @@
 import type { Gpu } from "../../gpu/device.js";
 import { type Kernel, loadKernel } from "../../gpu/kernel.js";
+import type { WeightFormat } from "../../gpu/matrix.js";
 
 /** A kernel that makes y = x · wᵀ, and the part of y that one workgroup makes. */
 export interface LinearKernel {
@@ -12,13 +13,25 @@ export interface LinearKernel {
 /** Terms of a block of the subgroup kernels; a row of w must be whole blocks. */
 export const subgroupBlock = 8;
 
-/** Rows from which a kernel is used, and its tile: rows, columns of a lane. All give an element the same bits. */
-const subgroupTiles = [
-  { least: 9, file: "linear/linear-subgroup", tile: { TM: 16, TN: 2 } },
-  { least: 5, file: "linear/linear-subgroup", tile: { TM: 8, TN: 2 } },
-  { least: 2, file: "linear/linear-subgroup", tile: { TM: 4, TN: 2 } },
-];
-const subgroupRow = { file: "linear/linear-row-subgroup", tile: { TM: 1, TN: 1 } };
+/** Rows of a tile and columns of a lane. All give an element the same bits. */
+interface Tile {
+  readonly TM: number;
+  readonly TN: number;
+}
+
+/** Tiles for 9 rows and more: the fastest on lavapipe among those whose first dispatch compiles in half a second. */
+const largeTiles: Readonly<Record<WeightFormat, Tile>> = {
+  f32: { TM: 16, TN: 3 },
+  bf16: { TM: 16, TN: 3 },
+  f16: { TM: 16, TN: 3 },
+  q8: { TM: 16, TN: 2 },
+  q4: { TM: 8, TN: 4 },
+};
+
+function subgroupTile(rows: number, format: WeightFormat): Tile {
+  if (rows > 8) return largeTiles[format];
+  return rows > 4 ? { TM: 8, TN: 3 } : { TM: 4, TN: 2 };
+}
 
 const gradTile = 16; // rows
 
@@ -40,19 +53,18 @@ function subgroupKernel(file: string, constants: Readonly<Record<string, number>
  * The kernel for a product of so many rows. The family depends on the device and K alone, since the families
  * add in different orders: subgroups where the device has one known size of them and a row of w is whole blocks.
  */
-export function linearKernel(gpu: Gpu, rows: number, width: number): LinearKernel {
+export function linearKernel(gpu: Gpu, format: WeightFormat, rows: number, width: number): LinearKernel {
   const lanes = gpu.subgroupSize;
   if (lanes === undefined || width % subgroupBlock !== 0) {
     return rows < portable.tiled.rows ? portable.row : portable.tiled;
   }
-  const { file, tile } = subgroupTiles.find(({ least }) => rows >= least) ?? subgroupRow;
-  const constants = rows === 1 ? { SG: lanes } : { SG: lanes, ...tile };
-  return {
-    kernel: subgroupKernel(file, constants),
-    family: "subgroup",
-    rows: tile.TM,
-    columns: tile.TN * lanes,
-  };
+  if (rows === 1) {
+    const kernel = subgroupKernel("linear/linear-row-subgroup", { SG: lanes });
+    return { kernel, family: "subgroup", rows: 1, columns: lanes };
+  }
+  const tile = subgroupTile(rows, format);
+  const kernel = subgroupKernel("linear/linear-subgroup", { SG: lanes, ...tile });
+  return { kernel, family: "subgroup", rows: tile.TM, columns: tile.TN * lanes };
 }
 
 /** The kernel for the gradients of `linear`; undefined where the device has no subgroups of one known size. */

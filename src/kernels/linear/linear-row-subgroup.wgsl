@@ -1,10 +1,12 @@
-// y = act(x @ w^T + bias), per row.      torch.nn.functional.linear, then ReLU or SiLU
+// y = act(x @ w^T + bias) + residual, per row.      torch.nn.functional.linear, then ReLU or SiLU
+// or, where w holds a gate's rows and then as many of up:  y = silu(x @ gate^T) * (x @ up^T) + residual.      Qwen3MLP
 // linear-subgroup.wgsl for one row: a workgroup is one subgroup and makes SG columns, one a lane. The row's next 32 terms are
-// read once by the subgroup, spread over its lanes, and each lane takes them from there. The same sum order.
+// read once by the subgroup, spread over its lanes, and each lane takes them from there. The same sum order. With SwiGLU the
+// lower half of the lanes makes columns of the gate, the upper half the same columns of up.
 // A weight larger than one binding comes in pieces of its rows.
 enable subgroups;
 override WEIGHT: u32 = 0u;     // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
-override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU, 2 SiLU
+override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU, 2 SiLU, 3 SwiGLU
 const SG = 8u;  // @set lanes of a subgroup
 const LOADS = (7u + SG) / SG; // vec4 of x that a lane reads for 32 terms
 const GROUP = 32u;            // blocks of 8 in a group of 256
@@ -12,17 +14,19 @@ const STEP = 4u;              // blocks of 8 that x is read for
 struct Params {
   rows: u32,      // M
   k8: u32,        // K / 8
-  columns: u32,   // rows of this piece of w
+  columns: u32,   // rows of this piece of w; half of them with SwiGLU
   first: u32,     // column of y that the piece's first row makes
   y_columns: u32, // N, all pieces together
-  has_bias: u32
+  has_bias: u32,
+  has_residual: u32
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;       // [rows, K / 4]
 @group(0) @binding(2) var<storage, read> w: array<vec4u>;       // [columns, K / 8] of 2 (f32), 1 (bf16, f16), 1/2 (q8); q4 [columns, K / 256] of 9
 @group(0) @binding(3) var<storage, read> scales: array<u32>;    // [columns, K / 32] q8's f16, two to a u32; else any array
 @group(0) @binding(4) var<storage, read> bias: array<f32>;      // [y_columns], any array if has_bias is 0
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
+@group(0) @binding(5) var<storage, read> residual: array<f32>;  // [rows, y_columns], any array if has_residual is 0
+@group(0) @binding(6) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
 
 struct Eight { a: vec4f, b: vec4f, scale: vec2f } // eight weights are scale.x * (a, b) - scale.y
 struct Unit { u: vec4u, v: vec4u, scale: vec4f } // what a lane reads of a column at once: a block, 2 of q8, 4 of q4
@@ -126,19 +130,21 @@ fn accurate_exp(x: f32) -> f32 {
 
 fn activate(v: f32) -> f32 {
   if (ACTIVATION == 1u) { return select(v, 0.0, v < 0.0); } // max() may hide a NaN
-  if (ACTIVATION == 2u) { return v / (1.0 + accurate_exp(-v)); }
+  if (ACTIVATION >= 2u) { return v / (1.0 + accurate_exp(-v)); }
   return v;
 }
 
 @compute @workgroup_size(SG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(subgroup_invocation_id) lane: u32) {
-  let column_tiles = (p.columns + SG - 1u) / SG;
+  let width = select(SG, SG / 2u, ACTIVATION == 3u); // columns of y that the subgroup makes
+  let column_tiles = (p.columns + width - 1u) / width;
   let tile = group.y * groups.x + group.x;
   let row = tile / column_tiles;
-  let column = (tile % column_tiles) * SG + lane;
+  let column = (tile % column_tiles) * width + lane % width;
   if (row >= p.rows) { return; }
-  let own = min(column, p.columns - 1u); // columns past the end repeat the last one and are not stored
+  var own = min(column, p.columns - 1u); // columns past the end repeat the last one and are not stored
+  if (lane >= width) { own += p.columns; }
   var xi: array<u32, LOADS>;
   for (var i = 0u; i < LOADS; i++) {
     let four = min(i * SG + lane, 2u * STEP - 1u);
@@ -184,9 +190,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
     total += part;
   }
-  if (column < p.columns) {
-    let at = p.first + column;
-    if (p.has_bias != 0u) { total += bias[at]; }
-    y[row * p.y_columns + at] = activate(total);
+  if (p.has_bias != 0u) { total += bias[p.first + own]; }
+  var v = activate(total);
+  if (ACTIVATION == 3u) { v *= subgroupShuffleXor(total, SG / 2u); }
+  if (column < p.columns && lane < width) {
+    let i = row * p.y_columns + p.first + column;
+    if (p.has_residual != 0u) { v += residual[i]; }
+    y[i] = v;
   }
 }

@@ -1,4 +1,4 @@
-// y = act(x @ w^T + bias), per row.      torch.nn.functional.linear, then ReLU or SiLU
+// y = act(x @ w^T + bias) + residual, per row.      torch.nn.functional.linear, then ReLU or SiLU
 // linear.wgsl for devices whose subgroups have one known size SG: a workgroup is one subgroup and makes TM rows by
 // TN * SG columns; a lane holds TM rows of TN columns. The rows' next 8 terms are read once by the subgroup, spread over
 // its lanes, and each lane takes them from there. No workgroup memory, no barrier.
@@ -23,6 +23,7 @@ struct Params {
   first: u32,     // column of y that the piece's first row makes
   y_columns: u32, // N, all pieces together
   has_bias: u32,
+  has_residual: u32,
   unit: u32       // 4: blocks of 8 that a lane unpacks from one read of q8 or q4; no constant, lest the loop be unrolled
 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -30,7 +31,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> w: array<vec4u>;       // [columns, K / 8] of 2 (f32), 1 (bf16, f16), 1/2 (q8); q4 [columns, K / 256] of 9
 @group(0) @binding(3) var<storage, read> scales: array<u32>;    // [columns, K / 32] q8's f16, two to a u32; else any array
 @group(0) @binding(4) var<storage, read> bias: array<f32>;      // [y_columns], any array if has_bias is 0
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
+@group(0) @binding(5) var<storage, read> residual: array<f32>;  // [rows, y_columns], any array if has_residual is 0
+@group(0) @binding(6) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
 
 struct Eight { a: vec4f, b: vec4f, scale: vec2f } // eight weights are scale.x * (a, b) - scale.y
 struct Unit { u: vec4u, v: vec4u, scale: vec4f } // what a lane reads of a column at once: a block, or 4 if quantized
@@ -198,7 +200,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       var add = 0.0;
       if (p.has_bias != 0u) { add = bias[at]; }
       for (var m = 0u; m < TM; m++) {
-        if (row + m < p.rows) { y[(row + m) * p.y_columns + at] = activate(total[m][n] + add); }
+        if (row + m < p.rows) {
+          let i = (row + m) * p.y_columns + at;
+          var v = activate(total[m][n] + add);
+          if (p.has_residual != 0u) { v += residual[i]; }
+          y[i] = v;
+        }
       }
     }
   }

@@ -1,4 +1,4 @@
-// y = act(x @ w^T + bias), per row.      torch.nn.functional.linear, then ReLU or SiLU
+// y = act(x @ w^T + bias) + residual, per row.      torch.nn.functional.linear, then ReLU or SiLU
 // One thread per tile of TM rows and TN columns, held in registers; neighbouring threads take neighbouring columns.
 // Sum order of every element: 16 consecutive k in order, 16 such blocks in order, then those groups of 256 in order.
 // It depends on K alone, so a row's result does not depend on its neighbours. Short blocks round less: over the golden
@@ -7,6 +7,7 @@
 override WEIGHT: u32 = 0u;     // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
 override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU, 2 SiLU
 override HAS_BIAS: bool = false;
+override HAS_RESIDUAL: bool = false;
 override WG: u32 = 32u; // threads per workgroup
 const TM = 4u;
 const TN = 4u;
@@ -25,7 +26,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> w: array<vec2u>;       // [columns, K / 4] of 2 (f32), 1 (bf16, f16), 1/2 (q8); q4 [columns, K / 256] of 18
 @group(0) @binding(3) var<storage, read> scales: array<u32>;    // [columns, K / 32] q8's f16, two to a u32; else any array
 @group(0) @binding(4) var<storage, read> bias: array<f32>;      // [y_columns], any array if HAS_BIAS is false
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
+@group(0) @binding(5) var<storage, read> residual: array<f32>;  // [rows, y_columns], any array if HAS_RESIDUAL is false
+@group(0) @binding(6) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
 
 fn word(i: u32) -> u32 { return w[i >> 1u][i & 1u]; }
 
@@ -128,7 +130,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         let at = p.first + column + n;
         var v = total[m][n];
         if (HAS_BIAS) { v += bias[at]; }
-        y[(row + m) * p.y_columns + at] = activate(v);
+        v = activate(v);
+        if (HAS_RESIDUAL) { v += residual[(row + m) * p.y_columns + at]; }
+        y[(row + m) * p.y_columns + at] = v;
       }
     }
   }

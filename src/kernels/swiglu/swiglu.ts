@@ -1,6 +1,7 @@
 import type { Gpu } from "../../gpu/device.js";
+import { ShapeError } from "../../gpu/errors.js";
 import { loadKernel } from "../../gpu/kernel.js";
-import { type Tensor, elementCount, expectDType, expectShape } from "../../gpu/tensor.js";
+import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { swigluBackward } from "./swiglu-backward.js";
 
 const kernel = loadKernel("swiglu/swiglu");
@@ -15,14 +16,8 @@ const threads = 64;
 export function swiglu(gpu: Gpu, gate: Tensor, up: Tensor): Tensor {
   expectShape("swiglu", { up }, gate.shape);
   expectDType("swiglu", { gate, up }, "f32");
-  const y = gpu.empty(gate.shape);
   const count = elementCount(gate.shape);
-  gpu.run(kernel, {
-    params: { count },
-    tensors: { gate, up, y },
-    groups: Math.ceil(count / threads),
-    overrides: { WG: threads },
-  });
+  const y = run(gpu, { gate, up, y: gpu.empty(gate.shape) }, { count, width: count, stride: count, up: 0 });
   const { tape } = gpu;
   tape?.record({
     output: y,
@@ -35,4 +30,25 @@ export function swiglu(gpu: Gpu, gate: Tensor, up: Tensor): Tensor {
     },
   });
   return y;
+}
+
+/**
+ * y = silu(gate) · up, with both in one array.
+ * @param both  [M, 2 F] f32: a row's F gates, then its F of up
+ * @returns     [M, F] f32
+ * @source transformers Qwen3MLP
+ */
+export function swigluJoined(gpu: Gpu, both: Tensor): Tensor {
+  const [rows, stride] = expectMatrix("swiglu", { both });
+  expectDType("swiglu", { both }, "f32");
+  if (stride % 2 !== 0) throw new ShapeError(`swiglu: both must have even columns, got ${stride}`);
+  const width = stride / 2;
+  const tensors = { gate: both, up: both, y: gpu.empty([rows, width]) };
+  return run(gpu, tensors, { count: rows * width, width, stride, up: width });
+}
+
+function run(gpu: Gpu, tensors: Record<"gate" | "up" | "y", Tensor>, params: Record<string, number>): Tensor {
+  const groups = Math.ceil(params.count / threads);
+  gpu.run(kernel, { params, tensors, groups, overrides: { WG: threads } });
+  return tensors.y;
 }

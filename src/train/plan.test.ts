@@ -1,0 +1,83 @@
+import { describe, expect, test } from "vitest";
+import { realConfig } from "../../test/helpers/checkpoint.js";
+import { expectedTensors } from "../checkpoint/expected-tensors.js";
+import {
+  type PlanOptions,
+  hourOfAudio,
+  hourSeconds,
+  hourWork,
+  trainedParameters,
+  trainingMemory,
+  typicalBatch,
+} from "./plan.js";
+import { qwen3Sizes, sizeConfig } from "./plan-sizes.js";
+
+// Sizes as the tests' own; parameters and the FLOPs of the linears against a sum over every tensor of the checkpoint; memory by
+// format and by part; the slower of arithmetic and memory decides the time.
+const plan: PlanOptions = { tune: ["adaptor"], weights: "bf16", batch: typicalBatch(2048) };
+const adaptor = "model.multi_modal_projector.";
+const encoder = "model.audio_tower.";
+
+test.each(qwen3Sizes)("%s has the sizes of the release", (size) => {
+  expect(sizeConfig(size)).toEqual(realConfig(size));
+});
+
+/** Elements of the tensors that `choose` takes. */
+function elements(
+  size: (typeof qwen3Sizes)[number],
+  choose: (name: string, rank: number) => boolean,
+): number {
+  let count = 0;
+  for (const [name, shape] of expectedTensors(sizeConfig(size)))
+    if (choose(name, shape.length)) count += shape.reduce((a, b) => a * b, 1);
+  return count;
+}
+
+describe.each(qwen3Sizes)("%s", (size) => {
+  const config = sizeConfig(size);
+
+  test("trained parameters are those of the tensors", () => {
+    const of = (prefix: string): number => elements(size, (name) => name.startsWith(prefix));
+    expect(trainedParameters(config, ["adaptor"])).toBe(of(adaptor));
+    expect(trainedParameters(config, ["encoder", "adaptor"])).toBe(of(encoder) + of(adaptor));
+  });
+
+  test("FLOPs: 2 a weight and row for each pass that it takes part in", () => {
+    const frames = 3600 * hourOfAudio.framesPerSecond;
+    const clips = 3600 / hourOfAudio.clipSeconds;
+    const answers = 3600 * hourOfAudio.answerRate;
+    const tokens = frames + answers + clips * hourOfAudio.promptTokens;
+    const matrices = (choose: (name: string) => boolean): number =>
+      elements(size, (name, rank) => rank === 2 && choose(name));
+    const head = config.llm.vocabSize * config.llm.hiddenSize;
+    const linears =
+      6 * frames * matrices((name) => name.startsWith(adaptor)) +
+      4 * tokens * matrices((name) => name.includes("language_model.layers")) +
+      4 * answers * head;
+    const { flops, encoderFlops } = hourWork(config, plan);
+    expect(flops / linears).toBeGreaterThan(1);
+    expect(flops / linears).toBeLessThan(1.1); // attention over clips of 6 s
+    const rows = 2 * frames * matrices((name) => name.startsWith(encoder));
+    expect(encoderFlops / rows).toBeGreaterThan(1);
+    expect(encoderFlops / rows).toBeLessThan(1.1);
+    expect(hourWork(config, { ...plan, tune: ["adaptor", "encoder"] }).encoderFlops).toBe(0); // never cached
+  });
+
+  test("memory: 16 bytes a trained parameter, frozen weights by their format, activations by the tokens", () => {
+    const memory = trainingMemory(config, plan);
+    expect(memory.trained).toBe(16 * trainedParameters(config, ["adaptor"]));
+    expect(memory.frozenWeights).toBe(2 * elements(size, (name) => !name.startsWith(adaptor)));
+    const { total, ...parts } = memory;
+    expect(total).toBe(Object.values(parts).reduce((a, b) => a + b, 0));
+    const q4 = trainingMemory(config, { ...plan, weights: "q4" });
+    expect(q4.frozenWeights / memory.frozenWeights).toBeCloseTo(4.5 / 16, 10);
+    const twice = trainingMemory(config, { ...plan, batch: typicalBatch(4096) });
+    expect(twice.activations / memory.activations).toBeCloseTo(2, 1);
+  });
+});
+
+test("the slower of arithmetic and memory decides", () => {
+  const work = { flops: 1000, encoderFlops: 500, bytes: 100 };
+  expect(hourSeconds(work, { name: "", flops: 10, bandwidth: 100 })).toEqual({ first: 150, later: 100 });
+  expect(hourSeconds(work, { name: "", flops: 1e9, bandwidth: 10 })).toEqual({ first: 10, later: 10 });
+});

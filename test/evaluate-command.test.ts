@@ -1,0 +1,374 @@
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { demoModel } from "../src/node/demo.js";
+import { type Run, cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
+import { tinyFiles, writeDirectory } from "./helpers/tiny-model.js";
+import { wav } from "./helpers/wav.js";
+
+let tiny: ReturnType<typeof writeDirectory>;
+let work: ReturnType<typeof writeDirectory>;
+const at = (name: string): string => join(work.path, name);
+const lines = (...rows: unknown[]): string => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
+const rows = (file: string): Record<string, unknown>[] =>
+  readFileSync(at(file), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+beforeAll(async () => {
+  tiny = writeDirectory(await tinyFiles({ seed: 5 }));
+  work = writeDirectory(
+    new Map<string, string | Uint8Array>([
+      ["a.wav", wav(0.4, 1)],
+      ["b.wav", wav(0.9, 2)],
+      ["broken.wav", "this is no audio"],
+      ["two.jsonl", lines({ audio: "a.wav", text: "打开灯" }, { audio: "b.wav", text: "one two" })],
+      [
+        "bad.jsonl",
+        `${lines({ audio: "a.wav", text: "x" })}{\n${lines({ audio: "broken.wav", text: "y" }, { audio: "none.wav", text: "z" }, { audio: "b.wav", text: "w" })}`,
+      ],
+      [
+        "parts.jsonl",
+        lines(
+          { audio: "b.wav", text: "x", start: 0.2, end: 0.6 },
+          { audio: "b.wav", text: "y", start: 0.5, end: 2 },
+        ),
+      ],
+      ["kaldi/wav.scp", "u1 ../a.wav\nu2 ../b.wav\n"],
+      ["kaldi/text", "u1 hello there\nu2 打开 灯\nu3 nobody\n"],
+    ]),
+  );
+});
+afterAll(() => {
+  tiny.remove();
+  work.remove();
+});
+
+const evaluate = (...args: string[]): Promise<Run> =>
+  cli(["evaluate", "--model", tiny.path, "--max-tokens", "6", "--second", "0", ...args]);
+
+interface Result {
+  readonly weights: string;
+  readonly measured: Record<string, number>;
+  readonly agreesWithFirst?: number;
+  readonly summary: {
+    readonly groups: readonly {
+      readonly name: string;
+      readonly utterances: number;
+      readonly failed: number;
+      readonly scores: readonly {
+        readonly name: string;
+        readonly value: number;
+        readonly signature?: string;
+      }[];
+    }[];
+    readonly latency?: Record<string, unknown>;
+    readonly forced?: { readonly positions: number; readonly agreement: number };
+  };
+}
+const results = (run: Run): Result[] => jsonLines(run) as unknown as Result[];
+const score = ({ summary }: Result, group: string, name: string): string =>
+  summary.groups
+    .find((g) => g.name === group)!
+    .scores.find((s) => s.name === name)!
+    .value.toFixed(4);
+
+// Plan: one command prints what the model card says of the ten clips.
+describe("the demo", () => {
+  it("has the card's error rates: 3.75 % in English, 0.00 % in Mandarin, 5 % of the words", async () => {
+    const run = await cli([
+      "evaluate",
+      "--data",
+      join(demoModel, "clips/clips.jsonl"),
+      "--json",
+      "--second",
+      "2",
+    ]);
+    expect(run).toMatchObject({ code: 0, signal: null });
+    const [result] = results(run);
+    expect(score(result, "spaced", "CER")).toBe("0.0375");
+    expect(score(result, "spaced", "WER")).toBe("0.0500");
+    expect(score(result, "unspaced", "CER")).toBe("0.0000");
+    const { weightBytes, gpuPeakBytes, residentPeakBytes } = result.measured;
+    expect(weightBytes).toBeGreaterThan(8e6);
+    expect(gpuPeakBytes).toBeGreaterThan(weightBytes);
+    expect(residentPeakBytes).toBeGreaterThan(gpuPeakBytes);
+    expect(result.measured.second).toMatchObject({ tokens: expect.any(Number) as number });
+  });
+
+  it("prints tables", async () => {
+    const { stdout } = await cli([
+      "evaluate",
+      "--data",
+      join(demoModel, "clips/clips.jsonl"),
+      "--second",
+      "0",
+      "--limit",
+      "7",
+    ]);
+    expect(stdout).toMatch(/weights +script +clips +failed +CER +MER +WER/);
+    expect(stdout).toMatch(/stored +with spaces +4 +0 +4\.72 % \[0\.00, 16\.98\]/);
+    expect(stdout).toMatch(/stored +Chinese, Japanese +3 +0 +0\.00 %/);
+  });
+});
+
+// Plan: what cannot be read is told in one line each and counted, is in no rate, and makes the exit code 1; the others are run.
+describe("bad input", () => {
+  it("a damaged line, a damaged file, a missing file", async () => {
+    const run = await evaluate("--data", at("bad.jsonl"), "--json", "--batch", "4", "--out", at("bad"));
+    expect(run).toMatchObject({ code: 1, signal: null });
+    expect(errorLines(run).length).toBe(3);
+    expect(errorLines(run).join("\n")).toMatch(
+      /bad\.jsonl:2: line: expected JSON[^]*broken\.wav: [^]*none\.wav: expected a file/,
+    );
+    const [{ summary }] = results(run);
+    expect(summary.groups[0]).toMatchObject({ utterances: 4, failed: 2 });
+    expect(summary.groups[0].scores[0]).toMatchObject({ name: "CER", length: 2 });
+    const records = rows("bad/utterances-stored.jsonl");
+    expect(records.map(({ line, error }) => [line, typeof error])).toEqual(
+      expect.arrayContaining([
+        [1, "undefined"],
+        [3, "string"],
+        [4, "string"],
+        [5, "undefined"],
+      ]),
+    );
+    const html = readFileSync(at("bad/report.html"), "utf8");
+    expect(html).toContain("Failed utterances");
+    expect(html).toContain("1 lines of the data hold no utterance");
+  });
+
+  it("parts that the file does not have", async () => {
+    const run = await evaluate("--data", at("parts.jsonl"), "--json", "--out", at("parts"));
+    expect(run.code).toBe(1);
+    expect(errorLines(run)).toEqual([
+      expect.stringMatching(/b\.wav: start and end: expected a part of its 0\.90 s, got 0\.5 to 2/),
+    ]);
+    expect(rows("parts/utterances-stored.jsonl")[0]).toMatchObject({
+      start: 0.2,
+      end: 0.6,
+      audioSeconds: 0.4,
+    });
+  });
+
+  it.each([
+    [["--data", "none.jsonl"], /none\.jsonl: expected a file of that name, got none/],
+    [["--data", "."], /: directory: expected wav\.scp and text in it, got no wav\.scp/],
+    [["--compare", "kaldi/text", "kaldi/text"], /kaldi\/text:1: line: expected JSON/],
+  ])("%j", async (args, message) => {
+    const inside = args.map((arg) => (arg.startsWith("--") ? arg : at(arg)));
+    expect(expectRefusal(await evaluate(...inside))).toMatch(message);
+  });
+
+  it.each([
+    [["--second", "0"], /--data is missing/],
+    [["--data", "x", "--task", "st"], /--task st wants --to/],
+    [["--data", "x", "--to", "zh"], /go with --task st/],
+    [["--compare", "x"], /--compare takes two files/],
+    [["--data", "x", "--weights", "q8,q2"], /Expected f32, bf16, f16, q8, q4, each once/],
+    [["--data", "x", "--weights", "q8,q8"], /each once/],
+  ])("%j is wrong usage", async (args, message) => {
+    const run = await cli(["evaluate", ...args]);
+    expect(run).toMatchObject({ code: 2, stdout: "" });
+    expect(run.stderr).toMatch(message);
+  });
+});
+
+// Plan: wav.scp and text are read as JSONL is; ids without a file are told.
+it("reads a Kaldi directory", async () => {
+  const run = await evaluate("--data", at("kaldi"), "--json");
+  expect(run.code).toBe(1);
+  expect(errorLines(run)).toEqual([expect.stringMatching(/text:3: no u3 in .*wav\.scp/)]);
+  expect(results(run)[0].summary.groups.map(({ name, utterances }) => [name, utterances])).toEqual([
+    ["all", 2],
+    ["spaced", 1],
+    ["unspaced", 1],
+  ]);
+});
+
+// Plan: a run whose file was cut in mid-line runs what is missing and nothing else, and comes to the same scores; results of another run
+// are refused.
+describe("--out", () => {
+  it("goes on where it was cut", async () => {
+    const whole = await evaluate("--data", at("two.jsonl"), "--out", at("run"), "--json");
+    expect(whole.code).toBe(0);
+    const [first, second] = rows("run/utterances-stored.jsonl");
+    writeFileSync(at("run/utterances-stored.jsonl"), `${JSON.stringify({ ...first, hypothesis: "kept" })}\n`);
+    appendFileSync(at("run/utterances-stored.jsonl"), JSON.stringify(second).slice(0, 50));
+    const rest = await evaluate("--data", at("two.jsonl"), "--out", at("run"), "--json");
+    expect(rest.stderr).toContain("stored: 1 of 2 utterances are done");
+    const again = rows("run/utterances-stored.jsonl");
+    expect(again[0].hypothesis).toBe("kept");
+    expect({ ...again[1], seconds: 0 }).toEqual({ ...second, seconds: 0 });
+    const none = await evaluate("--data", at("two.jsonl"), "--out", at("run"), "--json");
+    expect(none.stderr).toContain("2 of 2 utterances are done");
+    expect(results(none)[0].summary).toEqual(results(rest)[0].summary);
+  });
+
+  it("refuses another run's", async () => {
+    const run = await evaluate("--data", at("two.jsonl"), "--out", at("run"), "--batch", "2");
+    expect(expectRefusal(run)).toMatch(
+      /run\.json: batch: expected 2, got 1; these are another run's results/,
+    );
+  });
+
+  it("makes a page that needs nothing else", () => {
+    const html = readFileSync(at("run/report.html"), "utf8");
+    expect(html.match(/<svg /g)!.length).toBe(2);
+    expect(html).toMatch(/<audio controls[^>]* src="data:audio\/wav;base64,/);
+    expect(html).not.toMatch(/<script|(src|href)="(?!data:|#)|url\((?!#|'#)/);
+    expect(JSON.parse(readFileSync(at("run/report.json"), "utf8"))).toMatchObject({
+      badLines: 0,
+      results: [{ weights: "stored" }],
+    });
+  });
+});
+
+// Plan: several weight formats in one run; forced decoding tells how far they agree; two runs are compared.
+describe("formats", () => {
+  it("are run one after another", async () => {
+    const run = await evaluate(
+      "--data",
+      at("two.jsonl"),
+      "--weights",
+      "bf16,f32,q8",
+      "--forced",
+      "--out",
+      at("formats"),
+      "--json",
+      "--batch",
+      "2",
+    );
+    expect(run.code).toBe(0);
+    const all = results(run);
+    expect(all.map(({ weights }) => weights)).toEqual(["bf16", "f32", "q8"]);
+    expect(all[1].measured.weightBytes).toBeGreaterThan(1.5 * all[0].measured.weightBytes);
+    expect(all[0].summary.forced!.positions).toBeGreaterThan(5);
+    expect(all.slice(0, 2).map(({ agreesWithFirst }) => agreesWithFirst)).toEqual([1, 1]);
+    expect(all[1].summary.forced).toEqual(all[0].summary.forced); // bf16 is exact in f32
+    for (const name of ["bf16", "f32", "q8"])
+      expect(existsSync(at(`formats/utterances-${name}.jsonl`))).toBe(true);
+  });
+
+  it("are compared", async () => {
+    const run = await evaluate(
+      "--compare",
+      at("formats/utterances-bf16.jsonl"),
+      at("formats/utterances-f32.jsonl"),
+      "--json",
+    );
+    expect(run.code).toBe(0);
+    const [{ utterances, metrics }] = jsonLines(run);
+    expect(utterances).toBe(2);
+    expect(metrics).toEqual([
+      expect.objectContaining({ name: "CER", difference: 0, p: 1 }),
+      expect.objectContaining({ name: "MER", difference: 0, p: 1 }),
+    ]);
+  });
+});
+
+// Plan: a translation has its scores with sacrebleu's signatures, whose tokeniser is the target language's; translate prints the same.
+describe("translation", () => {
+  it.each([
+    ["zh", "zh", "asian:yes"],
+    ["en", "13a", "asian:no"],
+  ])("into %s", async (to, tokenizer, asian) => {
+    const run = await evaluate(
+      "--data",
+      at("two.jsonl"),
+      "--task",
+      "st",
+      "--to",
+      to,
+      "--json",
+      "--out",
+      at(`st-${to}`),
+    );
+    expect(run.code).toBe(0);
+    const { scores } = results(run)[0].summary.groups[0];
+    expect(scores.map(({ name }) => name)).toEqual(["BLEU", "chrF2", "TER"]);
+    expect(scores[0].signature).toBe(`nrefs:1|case:mixed|eff:no|tok:${tokenizer}|smooth:exp|version:2.6.0`);
+    expect(scores[2].signature).toContain(asian);
+    const said = await cli([
+      "translate",
+      "--to",
+      to,
+      "--model",
+      tiny.path,
+      "--max-tokens",
+      "6",
+      "--json",
+      at("a.wav"),
+      at("b.wav"),
+    ]);
+    expect(jsonLines(said).map(({ text }) => text)).toEqual(
+      rows(`st-${to}/utterances-stored.jsonl`).map(({ hypothesis }) => hypothesis),
+    );
+  });
+
+  it("by a cascade keeps the transcript", async () => {
+    const run = await evaluate(
+      "--data",
+      at("two.jsonl"),
+      "--task",
+      "st",
+      "--to",
+      "en",
+      "--cascade",
+      "--out",
+      at("cascade"),
+    );
+    expect(run.code).toBe(0);
+    expect(run.stdout).toContain("BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0");
+    const heard = jsonLines(
+      await cli([
+        "transcribe",
+        "--model",
+        tiny.path,
+        "--max-tokens",
+        "6",
+        "--json",
+        at("a.wav"),
+        at("b.wav"),
+      ]),
+    );
+    expect(rows("cascade/utterances-stored.jsonl").map(({ transcript }) => transcript)).toEqual(
+      heard.map(({ text }) => text),
+    );
+  });
+
+  it.each([
+    [["translate", "a.wav"], /required option '--to <code>' not specified/],
+    [["translate", "--to", "fr", "a.wav"], /'fr' is invalid/],
+    [["translate", "--to", "en", "--language", "zh", "a.wav"], /--language goes with --cascade/],
+  ])("%j is wrong usage", async (args, message) => {
+    const run = await cli(args);
+    expect(run).toMatchObject({ code: 2, stdout: "" });
+    expect(run.stderr).toMatch(message);
+  });
+});
+
+it("latency alone needs no data", async () => {
+  const out = at("empty");
+  mkdirSync(out);
+  const run = await cli([
+    "evaluate",
+    "--model",
+    tiny.path,
+    "--second",
+    "1",
+    "--max-tokens",
+    "3",
+    "--json",
+    "--out",
+    out,
+  ]);
+  expect(run.code).toBe(0);
+  expect(results(run)[0]).toMatchObject({
+    summary: { groups: [{ utterances: 0 }] },
+    measured: { second: { tokens: 3 } },
+  });
+  expect(readFileSync(join(out, "report.html"), "utf8")).toContain("one second of audio");
+  rmSync(out, { recursive: true });
+});

@@ -1,0 +1,106 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { utteranceLine } from "../src/data/utterances.js";
+import { cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
+import { type TrainingDirectory, trainingDirectory } from "./helpers/training.js";
+
+// The command on a tiny checkpoint: trains, validates, writes checkpoint, LoRA and report; goes on only with --resume; refuses bad
+// lines and wrong usage; --report, --export and --plan alone.
+let directory: TrainingDirectory;
+let base: string[] = [];
+beforeAll(async () => {
+  directory = await trainingDirectory();
+  const { path, data } = directory;
+  const lines = data.utterances.map((utterance) => `${utteranceLine(utterance, path)}\n`);
+  writeFileSync(join(path, "data.jsonl"), lines.join(""));
+  writeFileSync(join(path, "bad.jsonl"), `${lines[0]}{"audio":1}\n`);
+  base = ["train", "--model", join(path, "model"), "--data", join(path, "data.jsonl")];
+});
+afterAll(() => directory.remove());
+
+const quick = ["--steps", "4", "--every", "2", "--batch-tokens", "400", "--lr", "1e-3"];
+
+describe("train", () => {
+  test(
+    "trains, then leaves a checkpoint that transcribes, a LoRA and a report",
+    { timeout: 120_000 },
+    async () => {
+      const out = join(directory.path, "out");
+      const args = [...base, ...quick, "--out", out, "--tune", "adaptor,lora", "--lora-rank", "4"];
+      const run = await cli([
+        ...args,
+        "--validation",
+        join(directory.path, "data.jsonl"),
+        "--decode",
+        "2",
+        "--json",
+      ]);
+      expect({ code: run.code, errors: errorLines(run) }).toEqual({ code: 0, errors: [] });
+      const [result] = jsonLines(run);
+      expect(result).toMatchObject({ checkpoint: join(out, "checkpoint"), lora: join(out, "lora") });
+      expect(run.stderr).toMatch(
+        /^step 2: training loss \d\.\d+, validation loss \d\.\d+, CER \d+\.\d %, cosine/m,
+      );
+      expect(readFileSync(join(out, "report.html"), "utf8")).toContain("<svg ");
+      const clip = directory.data.utterances[0].audio;
+      expect((await cli(["transcribe", "--model", join(out, "checkpoint"), clip, "--json"])).code).toBe(0);
+
+      expect(expectRefusal(await cli(args))).toMatch(
+        /expected a new directory, got a run; --resume goes on with it$/,
+      );
+      expect((await cli([...args, "--resume", "--lr", "2e-3"])).code).toBe(1);
+
+      const exported = await cli([
+        ...base.slice(0, 3),
+        "--out",
+        out,
+        "--export",
+        "last",
+        "--merge",
+        "--json",
+      ]);
+      expect(jsonLines(exported)[0]).toMatchObject({ step: 4, checkpoint: join(out, "checkpoint") });
+      const report = await cli(["train", "--report", out]);
+      expect(report.stdout).toBe(`${join(out, "report.html")}\n`);
+    },
+  );
+
+  test("bad lines are told and refused, or left out", { timeout: 60_000 }, async () => {
+    const out = join(directory.path, "bad");
+    const args = [
+      "train",
+      "--model",
+      join(directory.path, "model"),
+      "--data",
+      join(directory.path, "bad.jsonl"),
+    ];
+    const refused = await cli([...args, "--out", out]);
+    expect(refused.stderr).toMatch(/bad\.jsonl:2: audio: expected a path, got 1/);
+    expect(expectRefusal(refused)).toMatch(/expected lines that are utterances, got 1 that are none/);
+    const run = await cli([...args, "--out", out, "--skip-bad", "--steps", "1"]);
+    expect(run.code).toBe(0);
+    expect(existsSync(join(out, "checkpoint", "model.safetensors"))).toBe(true);
+  });
+
+  test("wrong usage", async () => {
+    expect(await cli(["train", "--model", "x", "--data", "y"])).toMatchObject({ code: 2, stdout: "" });
+    for (const option of [
+      ["--tune", "llm"],
+      ["--steps", "many"],
+      ["--schedule", "linear"],
+    ])
+      expect((await cli([...base, "--out", "z", ...option])).code).toBe(2);
+    expectRefusal(await cli(["train", "--report", join(directory.path, "none")]));
+  });
+
+  test("--plan counts for a checkpoint, and for each size", async () => {
+    const one = jsonLines(await cli(["train", "--plan", "--json", "--model", join(directory.path, "model")]));
+    expect(one).toHaveLength(1);
+    const all = jsonLines(await cli(["train", "--plan", "--json", "--weights", "q4"]));
+    expect(all.map(({ llm }) => llm)).toEqual(["Qwen3-0.6B", "Qwen3-1.7B", "Qwen3-4B", "Qwen3-8B"]);
+    const table = await cli(["train", "--plan"]);
+    for (const text of ["Qwen3-8B", "RTX 4090", "frozen weights", "time of an hour of audio"])
+      expect(table.stdout).toContain(text);
+  });
+});
