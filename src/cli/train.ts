@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { type Utterance, readUtterances } from "../data/utterances.js";
 import { openDevice } from "../node/device.js";
 import { modelFiles } from "../node/model-files.js";
+import { badLines } from "../train/corpus.js";
 import { TrainError } from "../train/errors.js";
 import { writeReport, writeTrained } from "../train/finish.js";
 import { train } from "../train/loop.js";
@@ -103,15 +104,13 @@ async function finish(model: string, out: string, options: TrainCliOptions): Pro
 /** A data file's utterances; lines that are none are told, and refused unless they may be left out. */
 async function readData(file: string, { skipBad }: TrainCliOptions): Promise<DataFile> {
   const utterances: Utterance[] = [];
-  let bad = 0;
-  const onBad = ({ message }: { readonly message: string }): void => {
-    bad++;
-    note(message);
-  };
+  const bad = badLines(file, note);
+  const onBad = ({ message }: { readonly message: string }): void => bad.add(message);
   for await (const utterance of readUtterances(file, { onBad })) utterances.push(utterance);
-  if (bad > 0 && !skipBad) {
+  bad.end();
+  if (bad.count > 0 && !skipBad) {
     throw new TrainError(
-      `${file}: expected lines that are utterances, got ${bad} that are none; mend them, or leave them out with --skip-bad`,
+      `${file}: expected lines that are utterances, got ${bad.count} that are none; mend them, or leave them out with --skip-bad`,
     );
   }
   return { name: file, utterances };

@@ -52,6 +52,13 @@ describe("render", () => {
     );
   });
 
+  it.each([
+    ["rules", rules],
+    ["template", template],
+  ])("takes as the prompt what the wording is anyway: %s", (_, renderer) => {
+    expect(renderer.render({ prompt: "语音转写：" })).toBe(HEAD + "语音转写：" + TAIL);
+  });
+
   it("says where prompts come from, and why", () => {
     expect([rules.source, template.source, qwen3.source]).toEqual(["rules", "template", "rules"]);
     expect([rules.fallback, template.fallback]).toEqual([undefined, undefined]);

@@ -44,12 +44,39 @@ export interface PrepareOptions {
   readonly file: string;
   /** Leave lines out that cannot be used, instead of refusing them all at the end. */
   readonly skipBad: boolean;
-  /** Called with each line that cannot be used. */
+  /** Called with each line that cannot be used: 20 of a file at most, then with how many more there are. */
   readonly onBad: (message: string) => void;
   readonly onProgress?: (done: number) => void;
 }
 
 const answerEnd = "<|im_end|>";
+
+/**
+ * Tells the bad lines of a file one by one up to the 20th, then how many more there are.
+ * @returns  what to call with each message, and at the end
+ */
+export function badLines(file: string, tell: (message: string) => void): BadLineTeller {
+  let count = 0;
+  return {
+    get count() {
+      return count;
+    },
+    add(message) {
+      if (count++ < toldLines) tell(message);
+    },
+    end() {
+      if (count > toldLines) tell(`${file}: and ${count - toldLines} more such lines`);
+    },
+  };
+}
+
+export interface BadLineTeller {
+  readonly count: number;
+  add(message: string): void;
+  end(): void;
+}
+
+const toldLines = 20;
 
 /** The utterances of a data file with their tokens, and with their rows in the cache: those that it lacks are computed. */
 export class Corpus {
@@ -75,18 +102,19 @@ export class Corpus {
   /** @throws TrainError  a line cannot be used and `skipBad` is off, or none can */
   async prepare(utterances: readonly Utterance[], options: PrepareOptions): Promise<TrainClip[]> {
     const clips: TrainClip[] = [];
+    const told = badLines(options.file, options.onBad);
     for (const [i, utterance] of utterances.entries()) {
       try {
         clips.push(await this.#clip(utterance));
       } catch (error) {
-        options.onBad(`${options.file}:${utterance.line}: ${reason(error)}`);
+        told.add(`${options.file}:${utterance.line}: ${reason(error)}`);
       }
       options.onProgress?.(i + 1);
     }
-    const bad = utterances.length - clips.length;
-    if (bad > 0 && !options.skipBad) {
+    told.end();
+    if (told.count > 0 && !options.skipBad) {
       throw new TrainError(
-        `${options.file}: expected ${utterances.length} lines that can be used, got ${bad} that cannot; mend them, or leave them out with --skip-bad`,
+        `${options.file}: expected ${utterances.length} lines that can be used, got ${told.count} that cannot; mend them, or leave them out with --skip-bad`,
       );
     }
     if (clips.length > 0) return clips;

@@ -272,6 +272,21 @@ describe("refusals", () => {
     );
   });
 
+  test("of many lines that cannot be used 20 are told one by one", async () => {
+    const [one] = directory.data.utterances;
+    const many = Array.from({ length: 23 }, (_, i) => ({ ...one, text: "a<|im_end|>", line: i + 1 }));
+    const told: string[] = [];
+    await expect(
+      run({
+        data: { name: "bad.jsonl", utterances: many },
+        onBad: (message) => void told.push(message),
+      }),
+    ).rejects.toThrow("got 23 that cannot");
+    expect(told).toHaveLength(21);
+    expect(told[19]).toMatch(/^bad\.jsonl:20: text: expected/);
+    expect(told[20]).toBe("bad.jsonl: and 3 more such lines");
+  });
+
   test("options out of range", async () => {
     await expect(run({ options: { steps: 0 } })).rejects.toThrow(
       "steps: expected a whole number from 1 to 1000000000, got 0",
