@@ -14,6 +14,7 @@ import {
   evaluated,
   markdownTable,
   thinned,
+  torchCurves,
   trainingOf,
   trainingSteps,
   upperBound,
@@ -116,6 +117,7 @@ async function curves(): Promise<void> {
   }
   writeCurves(join(work, "loss.svg"), "loss, nats", losses, true);
   writeCurves(join(work, "validation.svg"), "errors, %", errors);
+  torchCurves(work);
 }
 
 mkdirSync(join(work, "trained"), { recursive: true });

@@ -193,3 +193,16 @@ export async function validationErrors(work: string, name: string): Promise<Poin
     .filter(isValidation)
     .flatMap(({ step, validation: { cer } }) => (cer === undefined ? [] : [[step, 100 * cer] as Point]));
 }
+
+/** The loss curve beside that of PyTorch, where torch_curve.py has run. */
+export function torchCurves(work: string): void {
+  const file = join(work, "torch-curve.json");
+  if (!existsSync(file)) return;
+  const { curve } = JSON.parse(readFileSync(file, "utf8")) as {
+    readonly curve: readonly { readonly step: number; readonly loss: number; readonly torch: number }[];
+  };
+  writeCurves(join(work, "torch.svg"), "loss, nats", [
+    { name: "WebGPU", points: curve.map(({ step, loss }) => [step, loss]) },
+    { name: "PyTorch", points: curve.map(({ step, torch }) => [step, torch]), dots: true },
+  ]);
+}

@@ -61,10 +61,12 @@ def main():
     parser.add_argument("--total", type=int, default=600, help="steps of the run's schedule")
     parser.add_argument("--lr", type=float, default=1.2e-3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--double", action="store_true", help="in f64, to DIR/torch-curve-f64.json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    dtype = torch.float64 if args.double else torch.float32
 
-    model = FunAsrNanoForConditionalGeneration.from_pretrained(args.work / "migrated-2", dtype=torch.float32).train()
+    model = FunAsrNanoForConditionalGeneration.from_pretrained(args.work / "migrated-2", dtype=dtype).train()
     model.requires_grad_(False)
     parameters = [p.requires_grad_(True) for p in model.model.multi_modal_projector.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
@@ -74,7 +76,7 @@ def main():
 
     curve, seconds = [], []
     for step, clips, line in zip(range(args.steps), batches, ours):
-        states = [load_file(clip["rows"])["rows"] for clip in clips]
+        states = [load_file(clip["rows"])["rows"].to(dtype) for clip in clips]
         start = time.perf_counter()
         for group in optimiser.param_groups:
             group["lr"] = rate(step, args.lr, args.total // 10, args.total)
@@ -105,7 +107,7 @@ def main():
     }
     print(f"{result['steps']} steps: relative difference at most {result['max']:.1e}, mean {result['mean']:.1e}; "
           f"the first {result['within_1e-4']} within 1e-4")
-    (args.work / "torch-curve.json").write_text(json.dumps(result) + "\n", "utf-8")
+    (args.work / ("torch-curve-f64.json" if args.double else "torch-curve.json")).write_text(json.dumps(result) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
