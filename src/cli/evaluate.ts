@@ -13,7 +13,7 @@ import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
 import { type OpenedDevice, openDevice } from "../node/device.js";
 import { type FormatRun, playable, runFormats } from "./evaluate-run.js";
-import { findModel, modelForms } from "./model.js";
+import { findModel, modelForms, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson } from "./output.js";
 import { positive } from "./transcribe.js";
 
@@ -123,6 +123,7 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
     process.exitCode = exitCode.inputFailed;
   }
   const model = await findModel(options.model);
+  await warnOfOtherEncoder(model);
   const settings = settingsOf(options);
   const results = Results.open(options.out, {
     model: options.model,

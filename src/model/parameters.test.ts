@@ -165,6 +165,20 @@ test.each<[Dtype | GgmlType, WeightFormat]>([
   load.free();
 });
 
+test("a load that fails leaves nothing, also of matrices that stand each by itself", async () => {
+  const tensors = new Map(
+    ["a", "b", "c"].map((name) => [name, { name, dtype: "F32" as const, shape: [4, 8], byteLength: 128 }]),
+  );
+  const read: ParameterSource["read"] = ({ name }) =>
+    name === "c" ? Promise.reject(new Error("damaged")) : Promise.resolve(new Uint8Array(128));
+  const load = new ParameterLoader(gpu(), { name: "m", tensors, read }, { tune: (name) => name === "b" });
+  const others = load.stacked(["a", "b"]);
+  await expect(load.matrix("c")).rejects.toThrow("damaged");
+  load.free();
+  await others;
+  expect(gpu().bytes.kept).toBe(0);
+});
+
 /** Random blocks with small scales. */
 function randomBlocks(type: GgmlType, count: number): Uint8Array {
   const size = GGML_BLOCKS[type].bytes;

@@ -110,21 +110,24 @@ export class ParameterLoader {
     const alike =
       !this.options.tune &&
       parts.every((part) => part.format === format && part.entry.shape[1] === entry.shape[1]);
-    const matrices: Matrix[] = [];
-    for (const group of alike ? [parts] : parts.map((part) => [part])) {
+    // Every matrix is made before the first wait: one that was made after a failure elsewhere would never be freed.
+    const groups = alike ? [parts] : parts.map((part) => [part]);
+    const matrices = groups.map((group) => {
       const rows = group.reduce((sum, part) => sum + part.entry.shape[0], 0);
       const matrix = keepMatrix(this.gpu, rows, group[0].entry.shape[1], group[0].format);
       this.#matrices.push(matrix);
-      matrices.push(matrix);
       if (group.length === 1) this.#trainMatrix(group[0].entry.name, matrix);
+      return matrix;
+    });
+    const filled = groups.flatMap((group, i) => {
       let first = 0;
-      const filled: Promise<void>[] = [];
-      for (const part of group) {
-        filled.push(this.#fill(matrix, first, part.entry));
+      return group.map(async (part) => {
+        const at = first;
         first += part.entry.shape[0];
-      }
-      await Promise.all(filled);
-    }
+        await this.#fill(matrices[i], at, part.entry);
+      });
+    });
+    await Promise.all(filled);
     return matrices;
   }
 

@@ -16,7 +16,13 @@ import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { refusal } from "../../test/helpers/checkpoint.js";
 import { openSafetensors, readTensor } from "../checkpoint/safetensors.js";
 import type { WriteTensor } from "../checkpoint/safetensors-write.js";
-import { modelDirectory, openFile, writeFileAtomic, writeSafetensorsFile } from "./files.js";
+import {
+  modelDirectory,
+  openFile,
+  replaceDirectoryAtomic,
+  writeFileAtomic,
+  writeSafetensorsFile,
+} from "./files.js";
 
 // Files are read where asked, nothing outside the directory is reached, and a write that fails leaves what was there.
 
@@ -198,3 +204,22 @@ function* pieces(between: () => void): Generator<Uint8Array> {
   between();
   yield Uint8Array.of(0x62);
 }
+
+test("a directory is replaced once the new one is whole, and stays where that fails", async () => {
+  const target = join(dir, "model");
+  const files = (text: string): Parameters<typeof replaceDirectoryAtomic>[1] => [
+    { name: `${text}.txt`, pieces: () => pieces(text) },
+  ];
+  await replaceDirectoryAtomic(target, files("old"));
+  await expect(replaceDirectoryAtomic(target, files("broken"))).rejects.toThrow("no more");
+  expect(readdirSync(target)).toEqual(["old.txt"]);
+  await replaceDirectoryAtomic(`${target}/`, files("new"));
+  expect(readdirSync(target)).toEqual(["new.txt"]);
+  expect(readdirSync(dir).sort()).toEqual(["a.txt", "model"]);
+
+  async function* pieces(text: string): AsyncGenerator<Uint8Array, void, undefined> {
+    yield await Promise.resolve(new TextEncoder().encode(text));
+    expect(existsSync(join(target, "old.txt"))).toBe(text !== "old");
+    if (text === "broken") throw new Error("no more");
+  }
+});

@@ -121,14 +121,47 @@ export async function writeDirectoryAtomic(
   files: Iterable<{ readonly name: string; readonly pieces: () => AsyncIterable<Uint8Array> }>,
 ): Promise<void> {
   await refuseUsed(path);
-  const unfinished = `${path.replace(/[/\\]+$/, "")}.${randomBytes(6).toString("hex")}.part`;
+  await writeBeside(path, files, (unfinished) => rename(unfinished, path)); // over an empty directory, but not over one that was filled meanwhile
+}
+
+/** `writeDirectoryAtomic` in the place of a directory that may be there: it stays as it is until the new one is whole. */
+export async function replaceDirectoryAtomic(
+  path: string,
+  files: Parameters<typeof writeDirectoryAtomic>[1],
+): Promise<void> {
+  await writeBeside(path, files, async (unfinished) => {
+    const old = besides(path);
+    const replaced = await rename(path, old).then(
+      () => true,
+      (error: unknown) => {
+        if (isMissing(error)) return false;
+        throw error;
+      },
+    );
+    await rename(unfinished, path);
+    if (replaced) await rm(old, { recursive: true, force: true });
+  });
+}
+
+/** A new name beside `path`. */
+function besides(path: string): string {
+  return `${path.replace(/[/\\]+$/, "")}.${randomBytes(6).toString("hex")}.part`;
+}
+
+/** Writes files into a directory beside `path`, which `place` puts there. */
+async function writeBeside(
+  path: string,
+  files: Parameters<typeof writeDirectoryAtomic>[1],
+  place: (unfinished: string) => Promise<void>,
+): Promise<void> {
+  const unfinished = besides(path);
   await mkdir(unfinished, { recursive: true });
   try {
     for (const { name, pieces } of files) {
       checkPlainName(path, name);
       await writeFileAtomic(join(unfinished, name), pieces());
     }
-    await rename(unfinished, path); // over an empty directory, but not over one that was filled meanwhile
+    await place(unfinished);
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true });
     throw error;

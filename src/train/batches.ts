@@ -42,8 +42,8 @@ export function epochBatches(
   return shuffled(batches, random);
 }
 
-/** Runs of neighbours of at most `budget` tokens together. */
-function cut(order: readonly number[], sizes: readonly number[], budget: number): number[][] {
+/** Runs of neighbours of at most `budget` tokens together; what is larger stands alone. */
+export function cut(order: readonly number[], sizes: readonly number[], budget: number): number[][] {
   const runs: number[][] = [];
   let left = 0;
   for (const i of order) {

@@ -33,8 +33,8 @@ export interface CorpusParts {
   readonly tokenizer: Tokenizer;
   readonly prompts: PromptRenderer;
   readonly cache: FeatureCache;
-  /** SHA-256 of the encoder; "" where it is trained and the cache holds features. */
-  readonly encoderSha256: string;
+  /** What the encoder's outputs depend on, as CacheKeyParts has it; "" where it is trained and the cache holds features. */
+  readonly encoder: string;
   /** Features [T, 560] → the cache's rows; absent where it holds features. */
   readonly encode?: (features: ClipRows) => Promise<ClipRows>;
 }
@@ -123,20 +123,26 @@ export class Corpus {
 
   /** A clip's rows, from the cache or computed anew. */
   async rows({ key, utterance }: TrainClip): Promise<ClipRows> {
-    return (await this.parts.cache.read(key)) ?? this.#compute(key, utterance);
+    const found = await this.parts.cache.read(key);
+    if (found) return found;
+    if ((await this.#key(utterance)) === key) return this.#compute(key, utterance);
+    throw new TrainError(
+      `${utterance.audio}: expected the file as it was when the run began, got another; put it back, or begin a new run`,
+    );
+  }
+
+  /** Of the utterance's rows in the cache, from its audio file as it is now. */
+  async #key(utterance: Utterance): Promise<string> {
+    const { encoder, frontend } = this.parts;
+    const audio = await this.#reader.sha256(utterance.audio);
+    return cacheKey({ encoder, audio, segment: this.#reader.segment(utterance), frontend });
   }
 
   async #clip(utterance: Utterance): Promise<TrainClip> {
-    const { config, cache, encoderSha256, frontend, tokenizer } = this.parts;
+    const { config, cache, tokenizer } = this.parts;
     const text = this.#prompt(utterance.prompt); // first what costs nothing
     const answer = this.#answer(utterance.text);
-    const audio = await this.#reader.sha256(utterance.audio);
-    const key = cacheKey({
-      encoder: encoderSha256,
-      audio,
-      segment: this.#reader.segment(utterance),
-      frontend,
-    });
+    const key = await this.#key(utterance);
     const frames = (await cache.frames(key)) ?? (await this.#compute(key, utterance)).frames;
     const audioLength = audioTokens(config.audioTokenRule, frames);
     const prompt = { ...promptIds(tokenizer, text, config.audioTokenId, audioLength), audioLength };

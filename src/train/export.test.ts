@@ -140,6 +140,23 @@ test("the adapter has peft's names and config", async () => {
   await source.close();
 });
 
+test("values of another shape are refused, of a parameter and of a LoRA", async () => {
+  const name = "model.multi_modal_projector.linear_1.bias";
+  const target = join(out, "refused");
+  await withCheckpoint(model.path, async (checkpoint) => {
+    await expect(trainedFiles(checkpoint, trainedValues(new Map([[name, [3]]])))).rejects.toThrow(
+      new RegExp(`: expected ${name} to be \\[3\\] as it was trained, got \\[\\d+\\]; was it trained`),
+    );
+    const trained = await loraValues();
+    const factor = "model.language_model.layers.1.self_attn.v_proj.lora_B.weight";
+    trained.set(factor, { shape: [3, 4], values: new Uint8Array(48) });
+    const files = await trainedFiles(checkpoint, trained, { merge: lora });
+    await expect(writeDirectoryAtomic(target, files)).rejects.toThrow(
+      new RegExp(`: expected ${factor} of \\[\\d+, 4\\], got \\[3, 4\\]; was it trained on another model`),
+    );
+  });
+});
+
 test("a parameter that the model does not have is refused", async () => {
   await withCheckpoint(model.path, async (checkpoint) => {
     await expect(trainedFiles(checkpoint, trainedValues(new Map([["other.weight", [2]]])))).rejects.toThrow(

@@ -64,8 +64,14 @@ function overlay(checkpoint: Checkpoint, trained: Trained, { dtype, merge }: Exp
     tensors.set(name, { ...entry, dtype: to, byteLength, offset: 0 });
     replaced.set(name, async () => fromFloat32(await values(entry), to as "F32"));
   };
-  for (const [name, { values }] of trained) {
+  for (const [name, { shape, values }] of trained) {
     const projection = loraName.exec(name)?.[1];
+    const stored = checkpoint.tensors.get(name)?.shape ?? shape;
+    if (stored.join() !== shape.join()) {
+      throw new TrainError(
+        `${checkpoint.name}: expected ${name} to be [${shape.join(", ")}] as it was trained, got [${stored.join(", ")}]; was it trained on another model?`,
+      );
+    }
     if (projection === undefined) replace(name, () => Promise.resolve(toFloat32(values, "F32")));
     else if (merge && name.endsWith(".lora_A.weight"))
       replace(`${projection}.weight`, (entry) => mergeInto(checkpoint, entry, trained, merge));
@@ -95,11 +101,22 @@ async function mergeInto(
 ): Promise<Float32Array> {
   const bytes = await checkpoint.read(entry, 0, entry.byteLength);
   const weight = storedToFloat32(bytes, entry.dtype, checkpoint.name);
-  const factor = (which: "A" | "B"): Float32Array => {
+  const factor = (which: "A" | "B", shape: readonly number[]): Float32Array => {
     const name = entry.name.replace(/weight$/, `lora_${which}.weight`);
-    return toFloat32(trained.get(name)!.values, "F32");
+    const found = trained.get(name);
+    if (found?.shape.join() === shape.join()) return toFloat32(found.values, "F32");
+    const got = found ? `[${found.shape.join(", ")}]` : "none";
+    throw new TrainError(
+      `${checkpoint.name}: expected ${name} of [${shape.join(", ")}], got ${got}; was it trained on another model?`,
+    );
   };
-  return mergedWeight(weight, { a: factor("A"), b: factor("B"), rank, scale: alpha / rank });
+  const [rows, columns] = entry.shape;
+  return mergedWeight(weight, {
+    a: factor("A", [rank, columns]),
+    b: factor("B", [rows, rank]),
+    rank,
+    scale: alpha / rank,
+  });
 }
 
 /**

@@ -13,7 +13,7 @@ export interface ClipRows {
 
 /** What a cached entry is made of: whatever changes it changes the key. */
 export interface CacheKeyParts {
-  /** SHA-256 of the encoder; "" for features. */
+  /** SHA-256 of the encoder and the storage of its weights on the GPU, which rounds them; "" for features. */
   readonly encoder: string;
   /** SHA-256 of the audio file. */
   readonly audio: string;

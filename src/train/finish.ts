@@ -1,11 +1,10 @@
 import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import type { ModelFiles } from "../checkpoint/source.js";
-import { isObject } from "../json.js";
-import { writeDirectoryAtomic, writeFileAtomic } from "../node/files.js";
-import { TrainError } from "./errors.js";
+import { isObject, show } from "../json.js";
+import { replaceDirectoryAtomic, writeFileAtomic } from "../node/files.js";
+import { TrainError, TrainFileError } from "./errors.js";
 import { type LoraShape, adapterFiles, trainedFiles } from "./export.js";
 import { readMetrics } from "./metrics.js";
 import { trainingReport } from "./report.js";
@@ -45,7 +44,7 @@ export async function writeTrained(
   if (!existsSync(files[which]))
     throw new TrainError(`${out}: expected a saved state, ${basename(files[which])}, got none; train first`);
   const { progress, identity, values } = await readValues(files[which]);
-  const lora = parseLora(identity.lora);
+  const lora = parseLora(files[which], identity.lora);
   const checkpoint = await openCheckpoint(model);
   try {
     const merge = lora && options.merge ? lora : undefined;
@@ -56,23 +55,33 @@ export async function writeTrained(
       onProgress: (bytes) => options.onProgress?.(bytes, total),
     });
     const total = outputs.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
-    await rm(target, { recursive: true, force: true });
-    await writeDirectoryAtomic(target, outputs);
+    await replaceDirectoryAtomic(target, outputs);
     const finished = { step: progress.step, checkpoint: target };
     if (!lora || merge) return finished;
     const directory = join(out, "lora");
-    await rm(directory, { recursive: true, force: true });
-    await writeDirectoryAtomic(directory, adapterFiles(values, lora, checkpoint.name));
+    await replaceDirectoryAtomic(directory, adapterFiles(values, lora, checkpoint.name));
     return { ...finished, lora: directory };
   } finally {
     await checkpoint.close();
   }
 }
 
-function parseLora(stored: unknown): LoraShape | undefined {
-  if (typeof stored !== "string" || stored === "none") return undefined;
-  const shape: unknown = JSON.parse(stored);
-  return isObject(shape) ? (shape as unknown as LoraShape) : undefined;
+/** The LoRA of a saved state's identity, as openSession wrote it there. @throws TrainFileError  it is something else */
+function parseLora(file: string, stored: unknown): LoraShape | undefined {
+  if (stored === "none") return undefined;
+  let shape: unknown;
+  try {
+    shape = JSON.parse(String(stored));
+  } catch {
+    shape = undefined;
+  }
+  if (isObject(shape)) {
+    const { rank, alpha, dropout, targets } = shape;
+    const numbers = [rank, alpha, dropout].every((value) => typeof value === "number");
+    if (numbers && Array.isArray(targets)) return shape as unknown as LoraShape;
+  }
+  const expected = "rank, alpha, dropout and targets, or none";
+  throw new TrainFileError({ file, field: "lora", expected, got: show(stored) });
 }
 
 /** Draws a run's report. @returns its path @throws TrainError  the directory has no metrics.jsonl, or an empty one */

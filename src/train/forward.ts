@@ -67,7 +67,12 @@ function sequences({ prompts, answers }: TrainingBatch): {
 }
 
 /** Frames of packed clips → their encoder states [ΣT, D], by the encoder or as they were given. */
-function encoderStates(gpu: Gpu, model: FunAsrNano, { audio, frames }: TrainingBatch, tap?: Tap): Tensor {
+export function encoderStates(
+  gpu: Gpu,
+  model: FunAsrNano,
+  { audio, frames }: Pick<TrainingBatch, "audio" | "frames">,
+  tap?: Tap,
+): Tensor {
   if ("features" in audio) return encode(gpu, model, { features: audio.features, frames }, tap);
   const rows = frames.reduce((a, b) => a + b, 0);
   return gpu.upload(audio.states, [rows, model.config.encoder.hiddenSize]);

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import type { Gpu } from "../gpu/device.js";
 import { lowbias32 } from "../hash.js";
 import type { FunAsrNano } from "../model/fun-asr-nano.js";
@@ -7,6 +8,7 @@ import { makeBatch } from "./batch.js";
 import { BatchStream } from "./batches.js";
 import { type Corpus, type TrainClip, clipTokens } from "./corpus.js";
 import { explainNonFinite } from "./diagnose.js";
+import { TrainError } from "./errors.js";
 import { type TrainingBatch, recordGradients } from "./forward.js";
 import { MetricsFile, type StepMetrics, type ValidationMetrics } from "./metrics.js";
 import { type Optimiser, update } from "./optimiser.js";
@@ -48,7 +50,7 @@ export interface TrainEvents {
 /**
  * Trains to the last step. Every `every` steps and at the end: validation, and a saved state.
  * @param resume  go on from the saved state, where there is one: losses and weights are then, bit for bit, those of a run that was never stopped
- * @throws TrainError  a loss or a gradient that is not finite, named; the weights and the saved state are those before it
+ * @throws TrainError  a loss (of training or validation) or a gradient that is not finite, named; the weights and the saved state are those before it
  */
 export async function train(run: TrainRun, resume: boolean, events: TrainEvents = {}): Promise<Progress> {
   const { gpu, options, files, optimiser, identity } = run;
@@ -59,6 +61,7 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
   let progress: Progress = { step: 0, position: 0, norms: [] };
   if (resume && existsSync(files.last))
     progress = await loadState(gpu, files.last, optimiser.entries, identity);
+  else await rm(files.best, { force: true }); // of a run that was killed before its first saved state
   const metrics = await MetricsFile.open(files.metrics, progress.step);
   events.onStart?.(progress.step, options.steps);
   try {
@@ -74,6 +77,7 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
       run.pools.trim();
       const validation = await validate(run, progress.step);
       run.pools.trim();
+      checkFinite(validation);
       await metrics.append(validation);
       events.onValidation?.(validation);
       alarm(events, step, collapseAlarm(validation.validation.cosine));
@@ -83,6 +87,17 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
     await metrics.close();
   }
   return progress;
+}
+
+/** @throws TrainError  a NaN would be the best validation for ever, and is no JSON */
+function checkFinite({ step, validation }: ValidationMetrics): void {
+  for (const name of ["loss", "cosine"] as const) {
+    const value = validation[name];
+    if (value === undefined || Number.isFinite(value)) continue;
+    throw new TrainError(
+      `step ${step}: validation: expected a finite ${name}, got ${value}; check the validation data, or lower --lr`,
+    );
+  }
 }
 
 function alarm({ onAlarm }: TrainEvents, { step }: StepMetrics, message: string | undefined): void {

@@ -49,6 +49,17 @@ export function projectionName(layer: number, target: LoraTarget): string {
   return `model.language_model.layers.${layer}.${projections[target]}.${target}`;
 }
 
+/** A LoRA's options with their defaults. */
+export function loraShape({
+  rank = 16,
+  alpha = 2 * rank,
+  dropout = 0,
+  targets = ["q_proj", "v_proj"],
+  seed = 0,
+}: LoraOptions = {}): Required<LoraOptions> {
+  return { rank, alpha, dropout, targets, seed };
+}
+
 /**
  * The model with low-rank additions on the LLM's named projections, which join its trainables as NAME.lora_A.weight [rank, in]
  * and NAME.lora_B.weight [out, rank]. A is uniform within ±1 / √in, as torch.nn.Linear begins; B is zero. The weights
@@ -57,12 +68,12 @@ export function projectionName(layer: number, target: LoraTarget): string {
  * @source peft LoraLayer
  */
 export function withLora(gpu: Gpu, model: FunAsrNano, options: LoraOptions = {}): FunAsrNano {
-  const { rank = 16, dropout = 0, targets = ["q_proj", "v_proj"], seed = 0 } = options;
+  const { rank, alpha, dropout, targets, seed } = loraShape(options);
   if (!(rank > 0 && rank % 4 === 0))
     throw new TrainError(`LoRA: expected a rank that is a multiple of 4, got ${rank}`);
   if (!(dropout >= 0 && dropout < 1))
     throw new TrainError(`LoRA: expected a dropout from 0 up to 1, got ${dropout}`);
-  const scale = (options.alpha ?? 2 * rank) / rank;
+  const scale = alpha / rank;
   const random = uniformNumbers(seed);
   const added: Trainable[] = [];
   const factor = (name: string, rows: number, columns: number, bound: number): Matrix => {

@@ -18,7 +18,7 @@ export interface StepMetrics {
   readonly answerTokens: number;
   /** Wall time of the step. */
   readonly seconds: number;
-  /** Most bytes of GPU buffers in use so far. */
+  /** Bytes of GPU buffers after the step. */
   readonly gpuBytes: number;
 }
 

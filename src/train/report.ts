@@ -62,7 +62,10 @@ export function trainingReport(title: string, lines: readonly Metrics[]): string
       rows.push(["tokens", tokens.toLocaleString("en-US")]);
       rows.push(["time of the steps, s", seconds.toFixed(1)]);
       rows.push(["tokens a second", (tokens / seconds).toFixed(0)]);
-      rows.push(["GPU memory, MB", (Math.max(...all.map((line) => line.gpuBytes)) / 1e6).toFixed(0)]);
+      rows.push([
+        "GPU memory, MB",
+        (all.reduce((most, line) => Math.max(most, line.gpuBytes), 0) / 1e6).toFixed(0),
+      ]);
     }
     rows.push(["validations", validated]);
     return rows;

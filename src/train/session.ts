@@ -14,7 +14,7 @@ import { Corpus, type TrainClip } from "./corpus.js";
 import { TrainError } from "./errors.js";
 import { type ClipRows, FeatureCache } from "./feature-cache.js";
 import type { RunFiles, TrainRun } from "./loop.js";
-import { type LoraOptions, withLora } from "./lora.js";
+import { type LoraOptions, loraShape, withLora } from "./lora.js";
 import { makeOptimiser } from "./optimiser.js";
 import { type TrainOptions, checkOptions, identityOf } from "./options.js";
 import { type BatchRows, stepBuffers } from "./plan.js";
@@ -100,7 +100,7 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
     const corpus = new Corpus({
       ...{ config, frontend, tokenizer, prompts },
       cache: new FeatureCache(setup.cache ?? join(out, "cache"), trained ? inputSize : hiddenSize),
-      encoderSha256: trained ? "" : sha256,
+      encoder: trained ? "" : `${sha256} ${setup.weights ?? "as stored"}`,
       ...(trained ? {} : { encode: (features) => encodeClip(gpu, model, features) }),
     });
     const [clips, validation] = await prepare(corpus, setup);
@@ -148,17 +148,6 @@ async function prepare(corpus: Corpus, setup: SessionSetup): Promise<[TrainClip[
     });
   const clips = await part(data, 0);
   return [clips, validation ? await part(validation, data.utterances.length) : []];
-}
-
-/** A LoRA's options with their defaults. */
-export function loraShape({
-  rank = 16,
-  alpha = 2 * rank,
-  dropout = 0,
-  targets = ["q_proj", "v_proj"],
-  seed = 0,
-}: LoraOptions = {}): Required<LoraOptions> {
-  return { rank, alpha, dropout, targets, seed };
 }
 
 /** SHA-256 over what the clips are: rows, prompts and answers, in their order. */

@@ -1,4 +1,12 @@
-import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type TrainingDirectory, trainingDirectory } from "../../test/helpers/training.js";
@@ -11,7 +19,7 @@ import { type StepMetrics, type ValidationMetrics, readMetrics } from "./metrics
 import { type TrainOptions, defaultOptions } from "./options.js";
 import { trainingMemory } from "./plan.js";
 import { loadState } from "./state.js";
-import { type SessionSetup, openSession } from "./session.js";
+import { type SessionSetup, openSession, runFiles } from "./session.js";
 
 // Runs on a tiny checkpoint: the loss falls for every part that can be tuned; a step in micro-batches is the step in one batch;
 // two runs have equal bits; the cache spares the encoder and mends itself; memory is flat and as planned; what is not finite
@@ -148,6 +156,33 @@ describe("cache", () => {
   });
 });
 
+describe("cache of another kind", () => {
+  test("other storage of the frozen encoder has rows of its own", async () => {
+    const cache = join(directory.path, "formats-cache");
+    const all = directory.data.utterances.length;
+    expect((await run({ cache, options: { steps: 1 } })).computed).toBe(all);
+    expect((await run({ cache, weights: "q8", options: { steps: 1 } })).computed).toBe(all);
+    expect((await run({ cache, weights: "q8", options: { steps: 1 } })).computed).toBe(0);
+  });
+
+  test("an audio file that changed during the run is refused where its rows are made again", async () => {
+    const audio = join(directory.path, "changing.wav");
+    copyFileSync(directory.data.utterances[0].audio, audio);
+    const data = {
+      name: "changing.jsonl",
+      utterances: [{ audio, text: "now", line: 1 }, directory.data.utterances[2]],
+    };
+    const session = await openSession(gpu(), setup({ data, cache: join(directory.path, "changing-cache") }));
+    const { corpus, clips } = session.run;
+    session.free();
+    rmSync(join(directory.path, "changing-cache"), { recursive: true });
+    copyFileSync(directory.data.utterances[1].audio, audio);
+    await expect(corpus.rows(clips[0])).rejects.toThrow(
+      `${audio}: expected the file as it was when the run began, got another`,
+    );
+  });
+});
+
 describe("memory", () => {
   test.each([[["adaptor"]], [["lora"]], [["encoder"]], [["adaptor", "lora", "encoder"]]] as const)(
     "%j: flat once every batch was seen, and within 1.2 of the plan",
@@ -166,6 +201,23 @@ describe("memory", () => {
       expect(used).toBeGreaterThan(plan.total / 1.2);
     },
   );
+
+  test("flat over 500 steps: bytes, bind groups, pipelines, keys of the cache", async () => {
+    const data = { ...directory.data, utterances: directory.data.utterances.slice(0, 1) };
+    const session = await openSession(
+      gpu(),
+      setup({ data, options: { steps: 500, every: 1000, learningRate: 0 } }),
+    );
+    const seen = new Set<string>();
+    await train(session.run, false, {
+      onStep: ({ step }) => {
+        const { bindGroups, pipelines } = gpu().counts;
+        if (step > 2) seen.add(JSON.stringify([gpu().bytes, gpu().cached, bindGroups, pipelines]));
+      },
+    });
+    session.free();
+    expect([...seen]).toHaveLength(1);
+  });
 
   test("batches of many sizes: the pools stay at what the largest needs", async () => {
     gpu().trim();
@@ -224,6 +276,36 @@ describe("what is not finite", () => {
     again.free();
     expect(now).toEqual(saved);
   });
+});
+
+describe("validation that is not finite", () => {
+  test("stops the run before it is written down", async () => {
+    const options = { steps: 1, every: 1, batchTokens: 1000 };
+    const session = await openSession(gpu(), setup({ validation: directory.data, options }));
+    const { corpus, files } = session.run;
+    const rows = corpus.rows.bind(corpus);
+    let trained = false;
+    corpus.rows = async (clip) => {
+      const found = await rows(clip);
+      if (trained) found.data[0] = NaN;
+      return found;
+    };
+    await expect(train(session.run, false, { onStep: () => (trained = true) })).rejects.toThrow(
+      "step 1: validation: expected a finite loss, got NaN; check the validation data, or lower --lr",
+    );
+    session.free();
+    expect(await readMetrics(files.metrics)).toHaveLength(1);
+    expect([files.best, files.last].map(existsSync)).toEqual([false, false]);
+  });
+});
+
+test("a run that begins takes away the best state of one that was killed before its first saved state", async () => {
+  const out = join(directory.path, "stale");
+  mkdirSync(out);
+  const { best, last } = runFiles(out);
+  writeFileSync(best, "of another run");
+  await run({ out, options: { steps: 1 } });
+  expect([best, last].map(existsSync)).toEqual([false, true]);
 });
 
 describe("refusals", () => {

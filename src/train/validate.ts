@@ -2,12 +2,13 @@ import { greedy } from "../decode/greedy.js";
 import { characterErrorRate } from "../evaluate/metrics/cer.js";
 import type { Gpu, TensorData } from "../gpu/device.js";
 import type { Tensor } from "../gpu/tensor.js";
-import { type FunAsrNano, adapt, encode } from "../model/fun-asr-nano.js";
+import { type FunAsrNano, adapt } from "../model/fun-asr-nano.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { meanPairwiseCosine } from "./alarms.js";
 import { makeBatch } from "./batch.js";
+import { cut } from "./batches.js";
 import { type Corpus, type TrainClip, clipTokens } from "./corpus.js";
-import { type TrainingBatch, answerLosses } from "./forward.js";
+import { type TrainingBatch, answerLosses, encoderStates } from "./forward.js";
 import type { ValidationMetrics } from "./metrics.js";
 
 /** What a run is validated on. */
@@ -47,20 +48,10 @@ export async function validate(run: Parts, step: number): Promise<ValidationMetr
   };
 }
 
-/** Neighbours that fit the token budget together; a clip that is larger alone. */
+/** Clips in their order, as batches of the token budget. */
 function batches(clips: readonly TrainClip[], budget: number): TrainClip[][] {
-  const all: TrainClip[][] = [];
-  let left = -1;
-  for (const clip of clips) {
-    const size = clipTokens(clip);
-    if (size > left) {
-      all.push([]);
-      left = budget;
-    }
-    all.at(-1)!.push(clip);
-    left -= size;
-  }
-  return all;
+  const order = clips.map((_, i) => i);
+  return cut(order, clips.map(clipTokens), budget).map((members) => members.map((i) => clips[i]));
 }
 
 /** Mean loss of the answer tokens, nats; undefined where there are no clips. */
@@ -105,23 +96,17 @@ async function decodedErrors(run: Parts, clips: readonly TrainClip[]): Promise<n
 async function adapted(gpu: Gpu, model: FunAsrNano, batch: TrainingBatch): Promise<Tensor> {
   let made: Tensor | undefined;
   await gpu.step(() => {
-    made = gpu.hold(adapt(gpu, model, states(gpu, model, batch), batch.frames));
+    made = gpu.hold(adapt(gpu, model, encoderStates(gpu, model, batch), batch.frames));
     return [];
   });
   return made!;
-}
-
-function states(gpu: Gpu, model: FunAsrNano, { audio, frames }: TrainingBatch): Tensor {
-  if ("features" in audio) return encode(gpu, model, { features: audio.features, frames });
-  const { hiddenSize } = model.config.encoder;
-  return gpu.upload(audio.states, [audio.states.length / hiddenSize, hiddenSize]);
 }
 
 async function outputCosine({ gpu, model, corpus }: Parts, clips: readonly TrainClip[]): Promise<number> {
   const rows: TensorData[] = [];
   for (const clip of clips) {
     const batch = await makeBatch(corpus, [clip]);
-    rows.push(...(await gpu.step(() => [adapt(gpu, model, states(gpu, model, batch), batch.frames)])));
+    rows.push(...(await gpu.step(() => [adapt(gpu, model, encoderStates(gpu, model, batch), batch.frames)])));
   }
   const all = new Float32Array(rows.reduce((total, { length }) => total + length, 0));
   let at = 0;

@@ -9,7 +9,7 @@ import { type Corpus, type CorpusOptions, type Found, isDirectory, isFile, utter
 interface Row {
   readonly line: number;
   readonly fields: ReadonlyMap<string, string>;
-  /** Absent where the row has another number of fields than the header. */
+  /** False where the row has another number of fields than the header. */
   readonly whole: boolean;
 }
 
