@@ -48,15 +48,16 @@ describe("linear", () => {
     const [k, n] = [256, 40];
     const w = keepMatrix(gpu(), n, k, format);
     const got = await counted(() => void linear(gpu(), gpu().empty([rows, k]), w));
-    expect(got).toEqual({ flops: 2 * rows * k * n, bytes: 4 * rows * k + weightBytes * n * k + 4 * rows * n });
+    expect(got).toEqual({
+      flops: 2 * rows * k * n,
+      bytes: 4 * rows * k + weightBytes * n * k + 4 * rows * n,
+    });
     freeMatrix(gpu(), w);
   });
 
   test("a bias is read once", async () => {
     const w = keepMatrix(gpu(), 8, 64, "f32");
-    const got = await counted(
-      () => void linear(gpu(), gpu().empty([2, 64]), w, { bias: gpu().empty([8]) }),
-    );
+    const got = await counted(() => void linear(gpu(), gpu().empty([2, 64]), w, { bias: gpu().empty([8]) }));
     expect(got.bytes).toBe(4 * (2 * 64 + 8 * 64 + 2 * 8 + 8));
     freeMatrix(gpu(), w);
   });
