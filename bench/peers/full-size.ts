@@ -92,9 +92,9 @@ class Torch {
   }
 
   async #line<T>(): Promise<T> {
-    const { value, done } = await this.#lines.next();
-    if (done) throw new Error("torch_peer.py ended");
-    return JSON.parse(value as string) as T;
+    const next = await this.#lines.next();
+    if (next.done) throw new Error("torch_peer.py ended");
+    return JSON.parse(next.value) as T;
   }
 
   async ready(): Promise<void> {

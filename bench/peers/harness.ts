@@ -1,13 +1,13 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { cpus } from "node:os";
+import { cpus, loadavg } from "node:os";
 import { type Spread, spread } from "../../src/profile/ceiling.js";
 
 /** Something to be timed. */
 export interface Contender {
   readonly name: string;
-  /** Runs once, from input to result on the host; returns seconds where it took the time itself. */
-  readonly run: () => Promise<number | void>;
+  /** Runs once, from input to result on the host. */
+  readonly run: () => Promise<void>;
 }
 
 /** Four digits that count. */
@@ -21,7 +21,8 @@ export const roundedSpread = ({ min, median, max }: Spread): Spread => ({
 
 async function seconds({ run }: Contender): Promise<number> {
   const start = performance.now();
-  return (await run()) ?? (performance.now() - start) / 1000;
+  await run();
+  return (performance.now() - start) / 1000;
 }
 
 /** Seconds of each contender: all once to warm up, then in turn, so that a change in the machine's speed meets all of them. */
@@ -63,6 +64,7 @@ export function machine(adapter: GPUAdapterInfo): Record<string, string | number
     ...{ vendor, architecture, device, driver: description },
     cpu: cpus()[0].model,
     cores: cpus().length,
+    load: rounded(loadavg()[0]),
     megahertz: cpus()[0].speed,
     platform: `${process.platform} ${process.arch}`,
     node: process.version,

@@ -91,28 +91,30 @@ async function bench(options: BenchCliOptions): Promise<void> {
 }
 
 /** Adapters that were named or described; none: this one. Undefined: wrong usage, which has been told. */
-function statedAdapters({
-  predict,
-  preset,
-  bandwidth,
-  peak,
-  dispatch,
-}: BenchCliOptions): readonly Adapter[] | undefined {
-  const numbers = [bandwidth, peak, dispatch].filter((value) => value !== undefined).length;
-  const wrong = (text: string): undefined => {
-    note(`error: bench: ${text}`);
+function statedAdapters(options: BenchCliOptions): readonly Adapter[] | undefined {
+  const { preset, bandwidth, peak, dispatch } = options;
+  const wrong = wrongUsage(options);
+  if (wrong !== undefined) {
+    note(`error: bench: ${wrong}`);
     process.exitCode = exitCode.wrongUsage;
-  };
-  if (!predict && (preset !== undefined || numbers > 0))
-    return wrong("expected --predict with --preset, --bandwidth, --peak or --dispatch, got none");
-  if (preset !== undefined && numbers > 0)
-    return wrong("expected --preset or --bandwidth, --peak and --dispatch, got both");
+    return undefined;
+  }
   if (preset !== undefined) return presets[preset];
-  if (numbers === 0) return [];
-  if (bandwidth === undefined || peak === undefined || dispatch === undefined)
-    return wrong(`expected --bandwidth, --peak and --dispatch together, got ${numbers} of them`);
+  if (bandwidth === undefined || peak === undefined || dispatch === undefined) return [];
   const name = `${bandwidth} GB/s, ${peak} TFLOP/s, ${dispatch} µs a dispatch`;
   return [{ name, bandwidth: bandwidth * 1e9, flops: peak * 1e12, dispatch: dispatch / 1e6 }];
+}
+
+/** What does not fit together, if anything. */
+function wrongUsage({ predict, preset, bandwidth, peak, dispatch }: BenchCliOptions): string | undefined {
+  const numbers = [bandwidth, peak, dispatch].filter((value) => value !== undefined).length;
+  if (!predict && (preset !== undefined || numbers > 0))
+    return "expected --predict with --preset, --bandwidth, --peak or --dispatch, got none";
+  if (preset !== undefined && numbers > 0)
+    return "expected --preset or --bandwidth, --peak and --dispatch, got both";
+  if (numbers % 3 !== 0)
+    return `expected --bandwidth, --peak and --dispatch together, got ${numbers} of them`;
+  return undefined;
 }
 
 function showCeilings(adapter: string, ceilings: Ceilings, json?: boolean): void {

@@ -19,7 +19,10 @@ export class Recorder {
 
   dispatch(command: Command): void {
     this.#dispatches++;
-    if (this.timing) return this.timing.dispatch(this.commands(), command);
+    if (this.timing) {
+      this.timing.dispatch(this.commands(), command);
+      return;
+    }
     this.#encoder ??= this.device.createCommandEncoder();
     this.#pass ??= this.#encoder.beginComputePass();
     encode(this.#pass, command);

@@ -73,10 +73,10 @@ export async function measureCeilings(gpu: Gpu): Promise<Ceilings> {
 }
 
 interface Work {
-  multiply(count: number): Promise<unknown>;
-  copy(): Promise<unknown>;
-  adds(count: number): Promise<unknown>;
-  read(): Promise<unknown>;
+  readonly multiply: (count: number) => Promise<unknown>;
+  readonly copy: () => Promise<unknown>;
+  readonly adds: (count: number) => Promise<unknown>;
+  readonly read: () => Promise<unknown>;
 }
 
 async function measure({ multiply, copy, adds, read }: Work): Promise<Ceilings> {

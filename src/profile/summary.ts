@@ -53,9 +53,9 @@ export function stageOf({ program, label }: TimedDispatch): string {
 export function clockStep(times: readonly bigint[]): number {
   let step = 0n;
   for (const time of times) {
-    let [a, b] = [time - times[0], step];
+    let [a, b] = [time < times[0] ? times[0] - time : time - times[0], step];
     while (b > 0n) [a, b] = [b, a % b];
-    step = a < 0n ? -a : a;
+    step = a;
     if (step === 1n) break;
   }
   return Number(step);

@@ -1,0 +1,166 @@
+/**
+ * README's performance table from a results file of bench/peers/run.ts: `npm run bench:table -- bench/results/FILE` writes it between
+ * the two marks that are there already.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import type { Spread } from "../src/profile/ceiling.js";
+import type { PeerResults } from "./peers/results.js";
+
+type Times = Readonly<Record<string, Spread>>;
+
+const digits = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
+const ratio = (value: number): string => (value >= 10 ? value.toFixed(0) : value.toFixed(2));
+const times = ({ min, median, max }: Spread, scale: number, unit: string): string =>
+  `${[min, median, max].map((value) => digits(value * scale)).join(" / ")} ${unit}`;
+
+/** Rows [what, aim, measured, ms of ours and theirs] of how much faster one contender is than another, by the medians. */
+function faster(what: string, aim: number, all: Times, [ours, theirs]: readonly [string, string]): string[] {
+  const [a, b] = [all[ours], all[theirs]];
+  if (!a || !b) return [];
+  return [
+    what,
+    `≥ ${aim} ×`,
+    `${ratio(b.median / a.median)} ×`,
+    `${times(a, 1e3, "ms")}; ${times(b, 1e3, "ms")}`,
+  ];
+}
+
+function productRows({ gemm, gemv, ceilings }: PeerResults): string[][] {
+  const rows: string[][] = [];
+  const [webgpu, cpu] = ["onnxruntime webgpu", "onnxruntime cpu"];
+  if (gemm) {
+    const what = "GEMM 128×1024×3072";
+    const bf16 = gemm["funasr-webgpu bf16"];
+    const share = (2 * 128 * 1024 * 3072) / bf16.median / ceilings.flops.max;
+    rows.push(
+      [
+        `${what}, bf16, of the mul + add peak`,
+        "≥ 25 %",
+        `${(100 * share).toFixed(0)} %`,
+        times(bf16, 1e3, "ms"),
+      ],
+      faster(`${what}, bf16 against onnxruntime's WebGPU`, 6, gemm, ["funasr-webgpu bf16", webgpu]),
+      faster(`${what}, f32 against the same`, 4, gemm, ["funasr-webgpu f32", webgpu]),
+      faster(`${what}, bf16 against onnxruntime's CPU`, 0.33, gemm, ["funasr-webgpu bf16", cpu]),
+    );
+  }
+  if (gemv) {
+    for (const [format, aim] of [
+      ["bf16", 5],
+      ["q8", 7],
+      ["q4", 9],
+    ] as const) {
+      const time = gemv[`funasr-webgpu ${format}`];
+      const rate = (1024 * 16_384) / time.median / 1e9;
+      rows.push([
+        `GEMV 1×1024×16384, ${format}`,
+        `≥ ${aim} Gweights/s`,
+        `${digits(rate)} Gweights/s`,
+        times(time, 1e3, "ms"),
+      ]);
+    }
+    rows.push(faster("GEMV, bf16 against onnxruntime's WebGPU", 30, gemv, ["funasr-webgpu bf16", webgpu]));
+  }
+  return rows;
+}
+
+function wholeRows({ fullSize, batch, chain, start, growth }: PeerResults): string[][] {
+  const rows: string[][] = [];
+  for (const [format, whole, decode] of [
+    ["bf16", 0.45, 0.6],
+    ["q4", 0.6, 1],
+  ] as const) {
+    if (!fullSize) break;
+    const [ours, theirs] = [`funasr-webgpu ${format}`, "PyTorch CPU f32"];
+    const what = `0.6B, ${digits(fullSize.frames * 0.06)} s of audio, ${fullSize.tokens} tokens, ${format} against PyTorch on the CPU`;
+    const [a, b] = [fullSize.tokensPerSecond[ours], fullSize.tokensPerSecond[theirs]];
+    rows.push(faster(what, whole, fullSize.seconds, [ours, theirs]), [
+      `its tokens a second, ${format}`,
+      `≥ ${decode} ×`,
+      `${ratio(a.median / b.median)} ×`,
+      `${times(a, 1, "a second")}; ${times(b, 1, "a second")}`,
+    ]);
+  }
+  if (batch) {
+    const [one, eight] = [batch["1"], batch["8"]];
+    rows.push([
+      "clips a second, batch of 8 against 1",
+      "≥ 3 ×",
+      `${ratio(eight.median / one.median)} ×`,
+      `${times(eight, 1, "")}; ${times(one, 1, "")}`,
+    ]);
+  }
+  if (chain) {
+    const { engine, bare } = chain;
+    rows.push([
+      "300 additions against bare dispatches",
+      "≤ 1.3 ×",
+      `${ratio(engine.median / bare.median)} ×`,
+      `${times(engine, 1e3, "ms")}; ${times(bare, 1e3, "ms")}`,
+    ]);
+  }
+  if (start) {
+    const cold = start.coldSeconds;
+    rows.push(
+      [
+        "`transcribe`, second process, first words",
+        "≤ 1.5 s",
+        `${digits(start.firstOutput.median)} s`,
+        `cold cache ${digits(cold.first)} s`,
+      ],
+      [
+        "the same, whole process",
+        "≤ 3 s",
+        `${digits(start.whole.median)} s`,
+        `cold cache ${digits(cold.whole)} s`,
+      ],
+    );
+  }
+  if (growth) {
+    const points = new Map(growth.decode.points);
+    const more = (points.get(1024) ?? NaN) / (points.get(64) ?? NaN) - 1;
+    const { encoder, prefill, decode } = growth;
+    const exponents = `time grows as encoder T^${encoder.exponent}, prompt S^${prefill.exponent}, token cache^${decode.exponent}`;
+    rows.push([
+      "a token at 1,024 cached against 64",
+      "< 25 % more",
+      `${(100 * more).toFixed(0)} %`,
+      exponents,
+    ]);
+  }
+  return rows;
+}
+
+/** The table, and a line on the run that it is of. */
+export function benchTable(results: PeerResults, file: string): string {
+  const { machine, rounds, ceilings, fullSize } = results;
+  const head = ["work", "aim", "measured", "min / median / max; the other's"];
+  const rows = [...productRows(results), ...wholeRows(results)].filter((row) => row.length > 0);
+  const lines = [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`);
+  const { bandwidth, flops, dispatch } = ceilings;
+  const about =
+    `Of \`${file}\`: one run, contenders in turn, ${rounds} rounds, on ${machine.driver}, ${machine.cores} cores of ${machine.cpu}` +
+    `${machine.load === undefined ? "" : ` (load ${machine.load})`}, node ${machine.node}, Dawn ${machine.dawn}${fullSize ? `, ${fullSize.versions}` : ""}, commit ${machine.commit}; copies ${digits(bandwidth.max / 1e9)} GB/s, ` +
+    `mul + add ${digits(flops.max / 1e9)} GFLOP/s, a dispatch ${digits(dispatch.median * 1e6)} µs.`;
+  return [about, "", ...lines].join("\n");
+}
+
+const marks = /<!-- bench: (\S+) -->\n[^]*?\n<!-- \/bench -->/;
+
+/** The results file that a text's table is of, and the text with the table made anew of a file. */
+export function withTable(text: string, file = marks.exec(text)?.[1]): string {
+  if (file === undefined || !marks.test(text))
+    throw new Error("bench-table: expected two marks in README.md, got none");
+  const results = JSON.parse(readFileSync(new URL(`../${file}`, import.meta.url), "utf8")) as PeerResults;
+  return text.replace(
+    marks,
+    () =>
+      `<!-- bench: ${file} -->\n<!-- prettier-ignore-start -->\n\n${benchTable(results, file)}\n\n<!-- prettier-ignore-end -->\n<!-- /bench -->`,
+  );
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  const readme = new URL("../README.md", import.meta.url);
+  writeFileSync(readme, withTable(readFileSync(readme, "utf8"), process.argv[2]));
+}

@@ -1,0 +1,33 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { benchTable, withTable } from "../bench/table.js";
+import { exponent } from "../bench/peers/harness.js";
+import type { PeerResults } from "../bench/peers/results.js";
+
+// README's table is what its results file gives; a number of the file that changes changes the table; exponents of known growth.
+const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+
+test("README's performance table is that of the committed results", () => {
+  expect(withTable(readme)).toBe(readme);
+});
+
+test("ratios are those of the medians", () => {
+  const same = (value: number): PeerResults["ceilings"]["flops"] => ({
+    min: value / 2,
+    median: value,
+    max: value,
+  });
+  const results: PeerResults = {
+    machine: {},
+    rounds: 3,
+    ceilings: { bandwidth: same(1e9), flops: same(1e10), dispatch: same(1e-5), readback: same(1e-3) },
+    chain: { engine: same(0.012), bare: same(0.01) },
+  };
+  expect(benchTable(results, "x.json")).toContain(
+    "| 300 additions against bare dispatches | ≤ 1.3 × | 1.20 × | 6.00 / 12.0 / 12.0 ms; 5.00 / 10.0 / 10.0 ms |",
+  );
+});
+
+test("the exponent of a power", () => {
+  expect(exponent([1, 2, 5, 9].map((x) => [x, 3 * x ** 1.5] as const))).toBeCloseTo(1.5, 12);
+});
