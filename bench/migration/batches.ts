@@ -37,7 +37,7 @@ const { tokenizer, prompts } = await loadText(checkpoint);
 const cache = new FeatureCache(join(work, "cache"), config.encoder.hiddenSize);
 const corpus = new Corpus({
   ...{ config, tokenizer, prompts, cache, frontend: parseFrontendConfig(json, frontendFile) },
-  encoderSha256: await encoderSha256(checkpoint, createHash("sha256")),
+  encoder: `${await encoderSha256(checkpoint, createHash("sha256"))} as stored`,
   encode: () =>
     Promise.reject(new Error(`${work}: expected all encoder states in cache; train the variant first`)),
 });
