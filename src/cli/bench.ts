@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from "commander";
+import { tuneAdapter } from "./bench-tune.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { openDevice } from "../node/device.js";
 import { type Adapter, adapters, efficiency } from "../presets.js";
@@ -13,6 +14,8 @@ import { positive } from "./transcribe.js";
 interface BenchCliOptions {
   readonly ceiling?: boolean;
   readonly predict?: boolean;
+  readonly tune?: boolean;
+  readonly weights?: WeightFormat;
   readonly preset?: string;
   readonly bandwidth?: number;
   readonly peak?: number;
@@ -21,6 +24,8 @@ interface BenchCliOptions {
   readonly tokens: number;
   readonly json?: boolean;
 }
+
+const formats = Object.keys(weightBlocks) as WeightFormat[];
 
 /** What can be named, and the adapters that it stands for. */
 const presets: Readonly<Record<string, readonly Adapter[]>> = {
@@ -41,6 +46,15 @@ export function benchCommand(): Command {
     .description("what this adapter can do at most, and what to expect of other ones")
     .option("--ceiling", "measure copies, multiplications and additions, a dispatch, a readback")
     .option("--predict", "seconds a token and of a clip, from counted bytes, FLOPs and dispatches")
+    .option(
+      "--tune",
+      "time a few tile sizes of each kernel on this adapter and keep the fastest for later runs of every command",
+    )
+    .addOption(
+      new Option("--weights <format>", "tune for weights in this format alone; default: all").choices(
+        formats,
+      ),
+    )
     .addOption(
       new Option(
         "--preset <name>",
@@ -54,12 +68,14 @@ export function benchCommand(): Command {
     .option("--tokens <count>", "of its answer", positive, 50)
     .option("--json", "one JSON object a result")
     .action(async (options: BenchCliOptions) => {
-      if (!options.ceiling && !options.predict) {
-        note("error: bench: expected --ceiling or --predict, got neither");
+      const { ceiling, predict, tune } = options;
+      if ([ceiling, predict, tune].every((wanted) => !wanted) || (tune && (ceiling || predict))) {
+        const got = tune ? "--tune and another" : "none of them";
+        note(`error: bench: expected --ceiling and --predict, or either, or --tune alone, got ${got}`);
         process.exitCode = exitCode.wrongUsage;
         return;
       }
-      await bench(options);
+      await (tune ? tuneAdapter(options) : bench(options));
     });
 }
 
@@ -139,8 +155,6 @@ function showCeilings(adapter: string, ceilings: Ceilings, json?: boolean): void
   ];
   print(table(rows, [1, 2, 3]));
 }
-
-const formats = Object.keys(weightBlocks) as WeightFormat[];
 
 function showPredictions(
   { seconds, tokens, json }: BenchCliOptions,
