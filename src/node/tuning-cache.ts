@@ -9,7 +9,7 @@ import { parseJsonObject } from "../checkpoint/json.js";
 import { readUtf8 } from "../checkpoint/source.js";
 import type { Sizes, Tuning } from "../gpu/tuning.js";
 import { isObject, show } from "../json.js";
-import { sameSizes, shapeClasses, tunedKernels } from "../kernels/tuning/classes.js";
+import { sameSizes, shapeClasses, tunedKernels } from "../kernels/linear/shape-classes.js";
 import { openFile, writeFileAtomic } from "./files.js";
 
 /** What tells adapters apart. */
