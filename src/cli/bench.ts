@@ -68,20 +68,18 @@ export function benchCommand(): Command {
     .option("--tokens <count>", "of its answer", positive, 50)
     .option("--json", "one JSON object a result")
     .action(async (options: BenchCliOptions) => {
-      const { ceiling, predict, tune } = options;
-      if ([ceiling, predict, tune].every((wanted) => !wanted) || (tune && (ceiling || predict))) {
-        const got = tune ? "--tune and another" : "none of them";
-        note(`error: bench: expected --ceiling and --predict, or either, or --tune alone, got ${got}`);
+      const wrong = wrongUsage(options);
+      if (wrong !== undefined) {
+        note(`error: bench: ${wrong}`);
         process.exitCode = exitCode.wrongUsage;
         return;
       }
-      await (tune ? tuneAdapter(options) : bench(options));
+      await (options.tune ? tuneAdapter(options) : bench(options));
     });
 }
 
 async function bench(options: BenchCliOptions): Promise<void> {
   const stated = statedAdapters(options);
-  if (stated === undefined) return;
   if (stated.length > 0) {
     if (options.ceiling) note("bench: --ceiling measures this adapter; it is left out with a stated one");
     note(
@@ -106,15 +104,8 @@ async function bench(options: BenchCliOptions): Promise<void> {
   }
 }
 
-/** Adapters that were named or described; none: this one. Undefined: wrong usage, which has been told. */
-function statedAdapters(options: BenchCliOptions): readonly Adapter[] | undefined {
-  const { preset, bandwidth, peak, dispatch } = options;
-  const wrong = wrongUsage(options);
-  if (wrong !== undefined) {
-    note(`error: bench: ${wrong}`);
-    process.exitCode = exitCode.wrongUsage;
-    return undefined;
-  }
+/** Adapters that were named or described; none: this one. */
+function statedAdapters({ preset, bandwidth, peak, dispatch }: BenchCliOptions): readonly Adapter[] {
   if (preset !== undefined) return presets[preset];
   if (bandwidth === undefined || peak === undefined || dispatch === undefined) return [];
   const name = `${bandwidth} GB/s, ${peak} TFLOP/s, ${dispatch} µs a dispatch`;
@@ -122,7 +113,13 @@ function statedAdapters(options: BenchCliOptions): readonly Adapter[] | undefine
 }
 
 /** What does not fit together, if anything. */
-function wrongUsage({ predict, preset, bandwidth, peak, dispatch }: BenchCliOptions): string | undefined {
+function wrongUsage(options: BenchCliOptions): string | undefined {
+  const { ceiling, predict, tune, weights, preset, bandwidth, peak, dispatch } = options;
+  if ([ceiling, predict, tune].every((wanted) => !wanted) || (tune && (ceiling || predict))) {
+    const got = tune ? "--tune and another" : "none of them";
+    return `expected --ceiling and --predict, or either, or --tune alone, got ${got}`;
+  }
+  if (weights !== undefined && !tune) return "expected --tune with --weights, got none";
   const numbers = [bandwidth, peak, dispatch].filter((value) => value !== undefined).length;
   if (!predict && (preset !== undefined || numbers > 0))
     return "expected --predict with --preset, --bandwidth, --peak or --dispatch, got none";
