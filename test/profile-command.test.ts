@@ -149,9 +149,17 @@ describe("profile refuses", () => {
   });
 
   it.each([
-    ["a clip that is not there", () => [at("none.wav")], /^error: \S+none\.wav: expected a file of that name, got none/],
+    [
+      "a clip that is not there",
+      () => [at("none.wav")],
+      /^error: \S+none\.wav: expected a file of that name, got none/,
+    ],
     ["a clip that is no audio", () => [at("text.wav")], /^error: \S+text\.wav: .*expected/],
-    ["a model that is not there", () => [clip, "--model", at("none")], /^error: "\S+none": expected a model directory or a hub name/],
+    [
+      "a model that is not there",
+      () => [clip, "--model", at("none")],
+      /^error: "\S+none": expected a model directory or a hub name/,
+    ],
     ["a place that is not there", () => ["--prompt", "hi", "--trace", at("no/t.json")], /no\/t\.json/],
   ])(
     "%s: 1, one line",
