@@ -1,10 +1,11 @@
 /**
- * README's performance table from a results file of bench/peers/run.ts: `npm run bench:table -- bench/results/FILE` writes it between
- * the two marks that are there already.
+ * Tables of results files, between the marks that stand in the texts already: `npm run bench:table -- [bench/results/FILE]`. README's performance table is of a
+ * file of bench/peers/run.ts (without FILE of the same as before), the outcome in README and docs/migration.md of outcome.json and migration.json.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import type { Spread } from "../src/profile/ceiling.js";
+import { type Migration, type Outcome, outcomeTable } from "./outcome-table.js";
 import type { PeerResults } from "./peers/results.js";
 
 type Times = Readonly<Record<string, Spread>>;
@@ -146,21 +147,44 @@ export function benchTable(results: PeerResults, file: string): string {
   return [about, "", ...lines].join("\n");
 }
 
-const marks = /<!-- bench: (\S+) -->\n[^]*?\n<!-- \/bench -->/;
+const read = (file: string): unknown =>
+  JSON.parse(readFileSync(new URL(`../${file}`, import.meta.url), "utf8"));
 
-/** The results file that a text's table is of, and the text with the table made anew of a file. */
-export function withTable(text: string, file = marks.exec(text)?.[1]): string {
-  if (file === undefined || !marks.test(text))
-    throw new Error("bench-table: expected two marks in README.md, got none");
-  const results = JSON.parse(readFileSync(new URL(`../${file}`, import.meta.url), "utf8")) as PeerResults;
-  return text.replace(
-    marks,
-    () =>
-      `<!-- bench: ${file} -->\n<!-- prettier-ignore-start -->\n\n${benchTable(results, file)}\n\n<!-- prettier-ignore-end -->\n<!-- /bench -->`,
-  );
+/** A text with what stands between two marks `<!-- NAME: FILE -->` and `<!-- /NAME -->` made anew. @throws Error  no marks */
+function between(text: string, name: string, make: (file: string) => readonly [string, string]): string {
+  const marks = new RegExp(`<!-- ${name}: (\\S+) -->\\n[^]*?\\n<!-- /${name} -->`);
+  const found = marks.exec(text);
+  if (!found) throw new Error(`bench-table: expected two marks of ${name} in the text, got none`);
+  const [file, table] = make(found[1]);
+  const whole = [
+    `<!-- ${name}: ${file} -->\n<!-- prettier-ignore-start -->`,
+    table,
+    `<!-- prettier-ignore-end -->\n<!-- /${name} -->`,
+  ];
+  return text.replace(marks, () => whole.join("\n\n"));
+}
+
+/** README with the performance table of `file`, or of the file that it is of. */
+export function withTable(text: string, file?: string): string {
+  return between(text, "bench", (old) => {
+    const chosen = file ?? old;
+    return [chosen, benchTable(read(chosen) as PeerResults, chosen)];
+  });
+}
+
+/** A text with the outcome's tables of the committed results. */
+export function withOutcome(text: string): string {
+  return between(text, "outcome", (file) => [
+    file,
+    outcomeTable(read(file) as Outcome, read("bench/results/migration.json") as Migration),
+  ]);
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const readme = new URL("../README.md", import.meta.url);
-  writeFileSync(readme, withTable(readFileSync(readme, "utf8"), process.argv[2]));
+  const edit = (name: string, change: (text: string) => string): void => {
+    const url = new URL(`../${name}`, import.meta.url);
+    writeFileSync(url, change(readFileSync(url, "utf8")));
+  };
+  edit("README.md", (text) => withOutcome(withTable(text, process.argv[2])));
+  edit("docs/migration.md", withOutcome);
 }
