@@ -108,7 +108,8 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
         let key = key0 + n * SG + lane;
         if (key < CHUNK) {
           for (var m = 0u; m < ROWS / 4u; m++) {
-            slopes[key * (ROWS / 4u) + m] = vec4f(slope[n][4u * m], slope[n][4u * m + 1u], slope[n][4u * m + 2u], slope[n][4u * m + 3u]);
+            slopes[key * (ROWS / 4u) + m] =
+              vec4f(slope[n][4u * m], slope[n][4u * m + 1u], slope[n][4u * m + 2u], slope[n][4u * m + 3u]);
           }
         }
       }
