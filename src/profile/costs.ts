@@ -145,6 +145,7 @@ const counts: Readonly<Record<string, Count>> = {
   "linear/linear-input-grad": gradient,
   "linear/linear-weight-grad": gradient,
   "linear/linear-grad-subgroup": gradient,
+  "linear/linear-transpose": () => ({ flops: 0 }),
   "mul-add/mul-add": ({ rounds, count }) => ({ flops: 128 * rounds * count }),
   "positions/positions": perElement(2),
   "qk-norm-rope/qk-norm-rope": ({ rows, heads, kv_heads, half }, { tensors: { qkv, angles, slots } }) => ({
