@@ -5,6 +5,14 @@ import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } fro
 import { columnSumNormed } from "../column-sum/column-sum.js";
 
 const kernel = loadKernel("rms-norm/rms-norm-backward");
+const threads = 32; // of a workgroup
+const share = 16; // elements of a row that a thread has at least, unless the row has a thread to itself
+
+/** Threads of a row: narrow rows, as heads are, share a workgroup. */
+function lanesOf(width: number): number {
+  const wanted = Math.min(threads, Math.max(1, width / share));
+  return 2 ** Math.floor(Math.log2(wanted));
+}
 
 export interface RmsNormGradients {
   /** [rows, heads · width] f32 */
@@ -40,7 +48,13 @@ export function rmsNormBackward(
   return gpu.scope(() => {
     const dx = gpu.empty(x.shape);
     const stats = gpu.empty([rows, 4]);
-    gpu.run(kernel, { params: { rows, width, eps }, tensors: { dy, x, gamma, dx, stats }, groups: rows });
+    const lanes = lanesOf(width);
+    gpu.run(kernel, {
+      params: { rows, width, eps },
+      tensors: { dy, x, gamma, dx, stats },
+      groups: Math.ceil((rows * lanes) / threads),
+      overrides: { LANES: lanes },
+    });
     return weightGrad ? { dx, dWeight: columnSumNormed(gpu, dy, x, stats) } : { dx };
   });
 }
