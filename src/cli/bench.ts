@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from "commander";
+import { tuneAdapter } from "./bench-tune.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { openDevice } from "../node/device.js";
 import { type Adapter, adapters, efficiency } from "../presets.js";
@@ -13,6 +14,8 @@ import { positive } from "./transcribe.js";
 interface BenchCliOptions {
   readonly ceiling?: boolean;
   readonly predict?: boolean;
+  readonly tune?: boolean;
+  readonly weights?: WeightFormat;
   readonly preset?: string;
   readonly bandwidth?: number;
   readonly peak?: number;
@@ -21,6 +24,8 @@ interface BenchCliOptions {
   readonly tokens: number;
   readonly json?: boolean;
 }
+
+const formats = Object.keys(weightBlocks) as WeightFormat[];
 
 /** What can be named, and the adapters that it stands for. */
 const presets: Readonly<Record<string, readonly Adapter[]>> = {
@@ -41,6 +46,15 @@ export function benchCommand(): Command {
     .description("what this adapter can do at most, and what to expect of other ones")
     .option("--ceiling", "measure copies, multiplications and additions, a dispatch, a readback")
     .option("--predict", "seconds a token and of a clip, from counted bytes, FLOPs and dispatches")
+    .option(
+      "--tune",
+      "time a few tile sizes of each kernel on this adapter and keep the fastest for later runs of every command",
+    )
+    .addOption(
+      new Option("--weights <format>", "tune for weights in this format alone; default: all").choices(
+        formats,
+      ),
+    )
     .addOption(
       new Option(
         "--preset <name>",
@@ -54,18 +68,18 @@ export function benchCommand(): Command {
     .option("--tokens <count>", "of its answer", positive, 50)
     .option("--json", "one JSON object a result")
     .action(async (options: BenchCliOptions) => {
-      if (!options.ceiling && !options.predict) {
-        note("error: bench: expected --ceiling or --predict, got neither");
+      const wrong = wrongUsage(options);
+      if (wrong !== undefined) {
+        note(`error: bench: ${wrong}`);
         process.exitCode = exitCode.wrongUsage;
         return;
       }
-      await bench(options);
+      await (options.tune ? tuneAdapter(options) : bench(options));
     });
 }
 
 async function bench(options: BenchCliOptions): Promise<void> {
   const stated = statedAdapters(options);
-  if (stated === undefined) return;
   if (stated.length > 0) {
     if (options.ceiling) note("bench: --ceiling measures this adapter; it is left out with a stated one");
     note(
@@ -90,15 +104,8 @@ async function bench(options: BenchCliOptions): Promise<void> {
   }
 }
 
-/** Adapters that were named or described; none: this one. Undefined: wrong usage, which has been told. */
-function statedAdapters(options: BenchCliOptions): readonly Adapter[] | undefined {
-  const { preset, bandwidth, peak, dispatch } = options;
-  const wrong = wrongUsage(options);
-  if (wrong !== undefined) {
-    note(`error: bench: ${wrong}`);
-    process.exitCode = exitCode.wrongUsage;
-    return undefined;
-  }
+/** Adapters that were named or described; none: this one. */
+function statedAdapters({ preset, bandwidth, peak, dispatch }: BenchCliOptions): readonly Adapter[] {
   if (preset !== undefined) return presets[preset];
   if (bandwidth === undefined || peak === undefined || dispatch === undefined) return [];
   const name = `${bandwidth} GB/s, ${peak} TFLOP/s, ${dispatch} µs a dispatch`;
@@ -106,7 +113,13 @@ function statedAdapters(options: BenchCliOptions): readonly Adapter[] | undefine
 }
 
 /** What does not fit together, if anything. */
-function wrongUsage({ predict, preset, bandwidth, peak, dispatch }: BenchCliOptions): string | undefined {
+function wrongUsage(options: BenchCliOptions): string | undefined {
+  const { ceiling, predict, tune, weights, preset, bandwidth, peak, dispatch } = options;
+  if ([ceiling, predict, tune].every((wanted) => !wanted) || (tune && (ceiling || predict))) {
+    const got = tune ? "--tune and another" : "none of them";
+    return `expected --ceiling and --predict, or either, or --tune alone, got ${got}`;
+  }
+  if (weights !== undefined && !tune) return "expected --tune with --weights, got none";
   const numbers = [bandwidth, peak, dispatch].filter((value) => value !== undefined).length;
   if (!predict && (preset !== undefined || numbers > 0))
     return "expected --predict with --preset, --bandwidth, --peak or --dispatch, got none";
@@ -139,8 +152,6 @@ function showCeilings(adapter: string, ceilings: Ceilings, json?: boolean): void
   ];
   print(table(rows, [1, 2, 3]));
 }
-
-const formats = Object.keys(weightBlocks) as WeightFormat[];
 
 function showPredictions(
   { seconds, tokens, json }: BenchCliOptions,

@@ -71,7 +71,7 @@ async function profile(audio: string | undefined, options: ProfileCliOptions): P
     if (options.json) printJson({ about, adapter: { ...describeAdapter(adapter) }, ...result });
     else show(result);
   } catch (error) {
-    report(error, options.debug === true, audio);
+    report(error, options.debug === true);
   } finally {
     status("");
     gpu.destroy();

@@ -33,6 +33,7 @@ type Scope = Set<Allocation>;
 export class Gpu {
   /** Set while a training step records its forward pass. */
   tape?: Tape;
+  tuning: NonNullable<GpuOptions["tuning"]>;
   readonly #cache: PipelineCache;
   readonly #params: GPUBuffer;
   readonly #paramsView = new DataView(new ArrayBuffer(paramsBytes));
@@ -63,6 +64,7 @@ export class Gpu {
     this.#recorder = new Recorder(device);
     this.#wait = options.wait ?? ((promise) => promise);
     this.subgroupSize = options.subgroupSize;
+    this.tuning = options.tuning ?? {};
     this.#memory = new DeviceMemory(device, options.memoryLimit);
     this.#params = this.#memory.create(paramsBytes, bufferUsage.uniform | bufferUsage.copyDst).buffer;
     this.#cache = new PipelineCache(device, this.#params);

@@ -1,5 +1,6 @@
 import type { Overrides } from "./kernel.js";
 import type { Tensor } from "./tensor.js";
+import type { Tuning } from "./tuning.js";
 
 /** What a kernel call needs. Tensors are bound by the names that the WGSL file gives them. */
 export interface Dispatch {
@@ -17,6 +18,8 @@ export interface GpuOptions {
   readonly memoryLimit?: number;
   /** Lanes of every subgroup, where the adapter has one size and the device the feature `subgroups`; else undefined. */
   readonly subgroupSize?: number;
+  /** Sizes of kernels that were measured on this adapter. Default: the usual ones. */
+  readonly tuning?: Tuning;
 }
 
 /** Counts since the device was opened. */

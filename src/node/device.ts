@@ -3,6 +3,9 @@ import { fileURLToPath } from "node:url";
 import { create } from "webgpu";
 import { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
+import type { Tuning } from "../gpu/tuning.js";
+import { FunasrError } from "../errors.js";
+import { type AdapterNames, readTuning, tuningFile, tuningKey } from "./tuning-cache.js";
 import { restfulWait } from "./wait.js";
 
 export interface DeviceOptions {
@@ -14,6 +17,8 @@ export interface DeviceOptions {
   readonly memoryLimit?: number;
   /** Whether kernels use subgroups where the adapter offers them in one size. Default: true. */
   readonly subgroups?: boolean;
+  /** Whether kernels take the sizes that `bench --tune` chose on this adapter. Default: true, or as FUNASR_WEBGPU_TUNING says. */
+  readonly tuning?: boolean;
   /** Whether kernels can be timed: asks for the feature timestamp-query, and for times that are not rounded. Default: false. */
   readonly timestamps?: boolean;
 }
@@ -130,6 +135,25 @@ export function subgroupSize({ features, info }: GPUAdapter): number | undefined
   return known && most >= 4 && most <= 64 ? most : undefined;
 }
 
+/** What `bench --tune` found on this adapter; a file that is damaged is told of and left alone. */
+async function findTuning(info: GPUAdapterInfo, lanes: number | undefined): Promise<Tuning | undefined> {
+  if (lanes === undefined) return undefined;
+  const key = tuningKey({ ...adapterNames(info), lanes });
+  const file = tuningFile(key);
+  try {
+    return file === undefined ? undefined : await readTuning(file, key);
+  } catch (error) {
+    if (!(error instanceof FunasrError)) throw error;
+    process.emitWarning(`${error.message}; the usual sizes are taken`, "TuningWarning");
+    return undefined;
+  }
+}
+
+/** What tells adapters apart. */
+export function adapterNames({ vendor, architecture, device, description }: GPUAdapterInfo): AdapterNames {
+  return { vendor, architecture, device, description };
+}
+
 const exactTimes = ["disable-dawn-features=timestamp_quantization"];
 
 /** Opens the default adapter's device. @throws GpuError  no adapter, or it refuses the limits or the timestamps */
@@ -157,6 +181,7 @@ export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDev
   const software = isSoftware(adapter.info);
   const limit = options.memoryLimit ?? memoryLimit(software);
   const wait = software ? restfulWait : undefined;
-  const gpu = new Gpu(device, { memoryLimit: limit, wait, subgroupSize: lanes });
+  const tuning = options.tuning === false ? undefined : await findTuning(adapter.info, lanes);
+  const gpu = new Gpu(device, { memoryLimit: limit, wait, subgroupSize: lanes, tuning });
   return { gpu, adapter: adapter.info, software };
 }

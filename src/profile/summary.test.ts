@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { run } from "../../test/helpers/timed-run.js";
+import { traceProblems } from "../../test/helpers/trace.js";
 import type { Ceilings } from "./ceiling.js";
 import { profilePage } from "./page.js";
 import { clockStep, summarise } from "./summary.js";
@@ -81,30 +82,26 @@ describe("traceEvents", () => {
   >;
   const complete = events.filter(({ ph }) => ph === "X");
 
-  test("every event has what its phase asks for", () => {
-    for (const { name, ph, pid, tid, ts, dur, cat, args } of events) {
-      expect(["X", "M"]).toContain(ph);
-      expect(Number.isInteger(pid) && Number.isInteger(tid)).toBe(true);
-      expect(name).not.toBe("");
-      if (ph === "M") {
-        expect(["process_name", "thread_name"]).toContain(name);
-        expect(typeof args?.name).toBe("string");
-      } else {
-        expect(ts! >= 0 && dur! >= 0 && Number.isFinite(ts! + dur!)).toBe(true);
-        expect(["host", "device"]).toContain(cat);
-      }
-    }
+  test("keeps to the format: fields, time that goes forward, events in one another or apart, names", () => {
+    expect(traceProblems(JSON.stringify(traceEvents(run)))).toEqual([]);
   });
 
-  test("events of one thread lie in one another or apart", () => {
-    for (const a of complete) {
-      for (const b of complete) {
-        if (a === b || a.pid !== b.pid || a.tid !== b.tid || a.ts! > b.ts!) continue;
-        const apart = b.ts! >= a.ts! + a.dur! - 1e-6;
-        const inside = b.ts! + b.dur! <= a.ts! + a.dur! + 1e-6 || b.ts === a.ts;
-        expect(apart || inside, `${a.name} ${a.ts} and ${b.name} ${b.ts}`).toBe(true);
-      }
-    }
+  test.each<[string, (events: Record<string, unknown>[]) => unknown, RegExp]>([
+    ["no events", (events) => events.splice(0), /must be an array of some events/],
+    ["a phase", (events) => (events[0].ph = "Q"), /^event 0: ph must be X or M, got Q/],
+    ["no thread", (events) => delete events[0].tid, /^event 0: pid and tid must be integers/],
+    ["a time", (events) => (events.at(-1)!.ts = null), /ts and dur must be times, got null/],
+    ["a length", (events) => (events.at(-1)!.dur = -1), /ts and dur must be times/],
+    ["a name", (events) => (events[0].args = {}), /a name's args must hold it/],
+    ["no names", (events) => events.splice(0, 6), /^1 has no name/],
+    ["back in time", (events) => events.reverse(), /comes after one at/],
+    ["half inside", (events) => (events.find((e) => e.name === "encode")!.dur = 1500), /around it at/],
+  ])("a trace with %s is told of", (_, damage, message) => {
+    const trace = traceEvents(run);
+    const events = JSON.parse(JSON.stringify(trace.traceEvents)) as Record<string, unknown>[];
+    damage(events);
+    const problems = traceProblems(JSON.stringify({ ...trace, traceEvents: events }));
+    expect(problems.join("\n")).toMatch(new RegExp(message.source, "m"));
   });
 
   test("threads are named, dispatches and stages stand where they ran", () => {

@@ -28,6 +28,12 @@ const threads = [
   { pid: device, tid: 2, name: "stages" },
 ];
 
+/** Names first, then track by track as time goes, an event before those that lie in it. */
+function inOrder(a: TraceEvent, b: TraceEvent): number {
+  if (a.ph !== b.ph) return a.ph === "M" ? -1 : 1;
+  return a.pid - b.pid || a.tid - b.tid || (a.ts ?? 0) - (b.ts ?? 0) || (b.dur ?? 0) - (a.dur ?? 0);
+}
+
 /**
  * A run as Perfetto and chrome://tracing open it: the host's work, each dispatch, the stages.
  * @source "Trace Event Format", the format of Chrome's tracing
@@ -81,5 +87,5 @@ export function traceEvents(run: TimedRun): Trace {
     }
   }
   if (stage.name) add([device, 2], stage.name, [stage.start, stage.end]);
-  return { traceEvents: events, displayTimeUnit: "ms" };
+  return { traceEvents: events.sort(inOrder), displayTimeUnit: "ms" };
 }

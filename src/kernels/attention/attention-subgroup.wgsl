@@ -6,7 +6,7 @@
 // `count`, so that they are not unrolled: their stores are most of the code (lavapipe compiles it in 0.9 s, unrolled in 6 s).
 enable subgroups;
 const SG = 8u;      // @set lanes of a subgroup
-const TN = 2u;      // keys of a lane
+const TN = 2u;      // @set keys of a lane
 const ROWS = 16u;   // query rows of a workgroup
 const LOADS = (ROWS + SG - 1u) / SG; // rows that a lane reads
 const CHUNK = 128u; // keys whose weights share a maximum

@@ -3,11 +3,13 @@ import { ShapeError } from "../../gpu/errors.js";
 import { type Kernel, loadKernel } from "../../gpu/kernel.js";
 import type { Tiles } from "../../gpu/segments.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { tuned } from "../../gpu/tuning.js";
+import { attentionClass } from "../linear/shape-classes.js";
 import { attentionBackward } from "./attention-backward.js";
 
 const tiled = loadKernel("attention/attention");
 const perRow = loadKernel("attention/attention-row");
-const bySubgroup = new Map<number, Kernel>(); // attention-subgroup.wgsl by lanes
+const bySubgroup = new Map<string, Kernel>(); // attention-subgroup.wgsl by lanes and keys of a lane
 const join = loadKernel("attention/attention-join");
 const sliceWidth = 128; // columns of a head that a workgroup makes
 const chunkKeys = 128; // of attention-row.wgsl
@@ -73,9 +75,13 @@ export function attention(gpu: Gpu, q: Tensor, k: Tensor, v: Tensor, options: At
   return y;
 }
 
-function subgroupKernel(lanes: number): Kernel {
-  let kernel = bySubgroup.get(lanes);
-  if (!kernel) bySubgroup.set(lanes, (kernel = loadKernel("attention/attention-subgroup", { SG: lanes })));
+function subgroupKernel(lanes: number, keys: { readonly TN: number }): Kernel {
+  const id = `${lanes} ${keys.TN}`;
+  let kernel = bySubgroup.get(id);
+  if (!kernel) {
+    kernel = loadKernel("attention/attention-subgroup", { SG: lanes, ...keys });
+    bySubgroup.set(id, kernel);
+  }
   return kernel;
 }
 
@@ -108,7 +114,7 @@ function attentionTiles(
     const slices = Math.ceil((4 * head4) / sliceWidth);
     gpu.run(tiled, { params: { ...sizes, tiles: count, slices }, tensors, groups: count * heads * slices });
   } else {
-    const kernel = subgroupKernel(gpu.subgroupSize);
+    const kernel = subgroupKernel(gpu.subgroupSize, tuned(gpu.tuning, attentionClass, { TN: 2 }));
     gpu.run(kernel, { params: { ...sizes, tiles: count }, tensors, groups: count * heads });
   }
   return y;

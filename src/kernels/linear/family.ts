@@ -1,6 +1,8 @@
 import type { Gpu } from "../../gpu/device.js";
 import { type Kernel, loadKernel } from "../../gpu/kernel.js";
 import type { WeightFormat } from "../../gpu/matrix.js";
+import { tuned } from "../../gpu/tuning.js";
+import { linearClass, normedClass } from "./shape-classes.js";
 
 /** A kernel that makes y = x · wᵀ, and the part of y that one workgroup makes. */
 export interface LinearKernel {
@@ -16,10 +18,7 @@ export interface LinearKernel {
 export const subgroupBlock = 8;
 
 /** Rows of a tile and columns of a lane. All give an element the same bits. */
-interface Tile {
-  readonly TM: number;
-  readonly TN: number;
-}
+type Tile = Readonly<Record<"TM" | "TN", number>>;
 
 /** Tiles for 9 rows and more: the fastest on lavapipe among those whose first dispatch compiles in half a second. */
 const largeTiles: Readonly<Record<WeightFormat, Tile>> = {
@@ -38,8 +37,8 @@ function subgroupTile(rows: number, format: WeightFormat): Tile {
 const gradTile = 16; // rows
 
 /** Software adapters have few lanes and few cores: a workgroup of several tiles there costs less than several workgroups. */
-function workgroupsOf(lanes: number, few: number): number | undefined {
-  return lanes > 8 ? undefined : few;
+function workgroupsOf(lanes: number, few: number): number {
+  return lanes > 8 ? Infinity : few;
 }
 
 const portable = {
@@ -67,9 +66,11 @@ export function linearKernel(gpu: Gpu, format: WeightFormat, rows: number, width
   }
   if (rows === 1) {
     const kernel = subgroupKernel("linear/linear-row-subgroup", { SG: lanes, KEPT: 0 });
-    return { kernel, family: "subgroup", rows: 1, columns: lanes, workgroups: workgroupsOf(lanes, 64) };
+    const usual = { workgroups: workgroupsOf(lanes, 64) };
+    const launch = tuned(gpu.tuning, linearClass(format, rows), usual);
+    return { kernel, family: "subgroup", rows: 1, columns: lanes, ...launch };
   }
-  const tile = subgroupTile(rows, format);
+  const tile = tuned(gpu.tuning, linearClass(format, rows), subgroupTile(rows, format));
   const kernel = subgroupKernel("linear/linear-subgroup", { SG: lanes, ...tile });
   return { kernel, family: "subgroup", rows: tile.TM, columns: tile.TN * lanes };
 }
@@ -86,7 +87,8 @@ export function normedKernel(
   if (rows !== 1 || apart.family !== "subgroup") return undefined;
   if (kept > gpu.device.limits.maxComputeWorkgroupStorageSize) return undefined;
   const kernel = subgroupKernel("linear/linear-row-subgroup", { SG: apart.columns, KEPT: width / 4 });
-  return { ...apart, kernel, workgroups: workgroupsOf(apart.columns, 16) }; // each makes the norm anew
+  const usual = { workgroups: workgroupsOf(apart.columns, 16) }; // each makes the norm anew
+  return { ...apart, kernel, ...tuned(gpu.tuning, normedClass(format), usual) };
 }
 
 /** The kernel for the gradients of `linear`; undefined where the device has no subgroups of one known size. */

@@ -1,0 +1,70 @@
+import { FunasrError } from "../errors.js";
+import type { WeightFormat } from "../gpu/matrix.js";
+import type { Sizes, Tuning } from "../gpu/tuning.js";
+import { type ShapeClass, shapeClasses } from "../kernels/linear/shape-classes.js";
+import { adapterNames, openDevice } from "../node/device.js";
+import { type TuningKey, readTuning, tuningFile, tuningKey, writeTuning } from "../node/tuning-cache.js";
+import { digits } from "../profile/text.js";
+import { type Choice, tune, tuningOf } from "../profile/tune.js";
+import { note, print, printJson, status, table } from "./output.js";
+
+export interface TuneOptions {
+  /** Of the weights whose products are timed; default: all. What was chosen for others stays. */
+  readonly weights?: WeightFormat;
+  readonly json?: boolean;
+}
+
+/** `bench --tune`: what every command then takes on this adapter. */
+export async function tuneAdapter({ weights, json }: TuneOptions): Promise<void> {
+  const { gpu, adapter } = await openDevice({ tuning: false });
+  try {
+    note(`device: ${adapter.device} ${adapter.description}`);
+    const lanes = gpu.subgroupSize;
+    if (lanes === undefined) {
+      note("bench: this adapter has no subgroups of one size; the kernels without them have one size each");
+      return;
+    }
+    const wanted = ({ format }: ShapeClass): boolean => !weights || !format || format === weights;
+    const classes = new Map([...shapeClasses].filter(([, shapeClass]) => wanted(shapeClass)));
+    const choices = await tune(gpu, { classes, onClass: (name) => status(`timing ${name}`) });
+    const key = tuningKey({ ...adapterNames(adapter), lanes });
+    const file = tuningFile(key);
+    if (file !== undefined) {
+      const others = Object.entries(await before(file, key)).filter(([name]) => !classes.has(name));
+      await writeTuning(file, key, { ...Object.fromEntries(others), ...tuningOf(choices) });
+    }
+    show(choices, json);
+    note(file === undefined ? "FUNASR_WEBGPU_TUNING is off: nothing was kept" : `wrote ${file}`);
+  } finally {
+    status("");
+    gpu.destroy();
+  }
+}
+
+/** What was chosen earlier; nothing where that is damaged, which is what this run mends. */
+async function before(file: string, key: TuningKey): Promise<Tuning> {
+  try {
+    return (await readTuning(file, key)) ?? {};
+  } catch (error) {
+    if (error instanceof FunasrError) return {};
+    throw error;
+  }
+}
+
+function sizesText(sizes: Sizes): string {
+  return Object.entries(sizes)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(", ");
+}
+
+function show(choices: readonly Choice[], json?: boolean): void {
+  if (json) {
+    for (const choice of choices) printJson({ ...choice, chosen: choice.chosen ?? null });
+    return;
+  }
+  const rows = choices.map(({ shapeClass, shape, usual, timed: [best], chosen }) => [
+    ...[shapeClass, shape, digits(1000 * usual), digits(1000 * best.seconds), sizesText(best.sizes)],
+    chosen ? `${digits(usual / best.seconds)} ×` : "as usual",
+  ]);
+  print(table([["class", "timed by", "usual, ms", "best, ms", "with", "taken"], ...rows], [2, 3]));
+}
