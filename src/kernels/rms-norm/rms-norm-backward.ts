@@ -2,17 +2,10 @@ import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { rowLanes } from "./row-lanes.js";
 import { columnSumNormed } from "../column-sum/column-sum.js";
 
 const kernel = loadKernel("rms-norm/rms-norm-backward");
-const threads = 32; // of a workgroup
-const share = 16; // elements of a row that a thread has at least, unless the row has a thread to itself
-
-/** Threads of a row: narrow rows, as heads are, share a workgroup. */
-function lanesOf(width: number): number {
-  const wanted = Math.min(threads, Math.max(1, width / share));
-  return 2 ** Math.floor(Math.log2(wanted));
-}
 
 export interface RmsNormGradients {
   /** [rows, heads · width] f32 */
@@ -48,12 +41,10 @@ export function rmsNormBackward(
   return gpu.scope(() => {
     const dx = gpu.empty(x.shape);
     const stats = gpu.empty([rows, 4]);
-    const lanes = lanesOf(width);
     gpu.run(kernel, {
       params: { rows, width, eps },
       tensors: { dy, x, gamma, dx, stats },
-      groups: Math.ceil((rows * lanes) / threads),
-      overrides: { LANES: lanes },
+      ...rowLanes(rows, width),
     });
     return weightGrad ? { dx, dWeight: columnSumNormed(gpu, dy, x, stats) } : { dx };
   });
