@@ -26,20 +26,38 @@ function faster(what: string, aim: number, all: Times, [ours, theirs]: readonly 
   ];
 }
 
+/** Rows of a product's kernel alone and of a product among several of a step, where the run has them. */
+function partRows(
+  all: Times,
+  [what, aim]: readonly [string, string],
+  rate: (seconds: number) => string,
+): string[][] {
+  const rows: string[][] = [];
+  for (const [name, time] of Object.entries(all)) {
+    const [, several] = /^funasr-webgpu \w+ of (\d+)$/.exec(name) ?? [];
+    if (several)
+      rows.push([`${what}, among ${several} with one wait`, aim, rate(time.median), times(time, 1e3, "ms")]);
+    if (name.endsWith(" kernel"))
+      rows.push([`${what}, the kernel alone`, aim, rate(time.median), times(time, 1e3, "ms")]);
+  }
+  return rows;
+}
+
+const of = (all: Times, name: string): Times =>
+  Object.fromEntries(Object.entries(all).filter(([key]) => key.startsWith(`${name} `)));
+
 function productRows({ gemm, gemv, ceilings }: PeerResults): string[][] {
   const rows: string[][] = [];
   const [webgpu, cpu] = ["onnxruntime webgpu", "onnxruntime cpu"];
   if (gemm) {
     const what = "GEMM 128×1024×3072";
     const bf16 = gemm["funasr-webgpu bf16"];
-    const share = (2 * 128 * 1024 * 3072) / bf16.median / ceilings.flops.max;
+    const share = (seconds: number): string =>
+      `${((100 * 2 * 128 * 1024 * 3072) / seconds / ceilings.flops.max).toFixed(0)} %`;
+    const ofPeak = `${what}, bf16, of the mul + add peak`;
     rows.push(
-      [
-        `${what}, bf16, of the mul + add peak`,
-        "≥ 25 %",
-        `${(100 * share).toFixed(0)} %`,
-        times(bf16, 1e3, "ms"),
-      ],
+      [ofPeak, "≥ 25 %", share(bf16.median), times(bf16, 1e3, "ms")],
+      ...partRows(of(gemm, "funasr-webgpu bf16"), [ofPeak, "≥ 25 %"], share),
       faster(`${what}, bf16 against onnxruntime's WebGPU`, 6, gemm, ["funasr-webgpu bf16", webgpu]),
       faster(`${what}, f32 against the same`, 4, gemm, ["funasr-webgpu f32", webgpu]),
       faster(`${what}, bf16 against onnxruntime's CPU`, 0.33, gemm, ["funasr-webgpu bf16", cpu]),
@@ -52,13 +70,10 @@ function productRows({ gemm, gemv, ceilings }: PeerResults): string[][] {
       ["q4", 9],
     ] as const) {
       const time = gemv[`funasr-webgpu ${format}`];
-      const rate = (1024 * 16_384) / time.median / 1e9;
-      rows.push([
-        `GEMV 1×1024×16384, ${format}`,
-        `≥ ${aim} Gweights/s`,
-        `${digits(rate)} Gweights/s`,
-        times(time, 1e3, "ms"),
-      ]);
+      const rate = (seconds: number): string => `${digits((1024 * 16_384) / seconds / 1e9)} Gweights/s`;
+      const row = [`GEMV 1×1024×16384, ${format}`, `≥ ${aim} Gweights/s`] as const;
+      rows.push([...row, rate(time.median), times(time, 1e3, "ms")]);
+      rows.push(...partRows(of(gemv, `funasr-webgpu ${format}`), row, rate));
     }
     rows.push(faster("GEMV, bf16 against onnxruntime's WebGPU", 30, gemv, ["funasr-webgpu bf16", webgpu]));
   }
@@ -134,13 +149,13 @@ function wholeRows({ fullSize, batch, chain, start, growth }: PeerResults): stri
 
 /** The table, and a line on the run that it is of. */
 export function benchTable(results: PeerResults, file: string): string {
-  const { machine, rounds, ceilings, fullSize } = results;
+  const { machine, rounds, rest, ceilings, fullSize } = results;
   const head = ["work", "aim", "measured", "min / median / max; the other's"];
   const rows = [...productRows(results), ...wholeRows(results)].filter((row) => row.length > 0);
   const lines = [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`);
   const { bandwidth, flops, dispatch } = ceilings;
   const about =
-    `Of \`${file}\`: one run, contenders in turn, ${rounds} rounds, on ${machine.driver}, ${machine.cores} cores of ${machine.cpu}` +
+    `Of \`${file}\`: one run, contenders in turn${rest === undefined ? "" : `, each after ${rest} ms of rest`}, ${rounds} rounds, on ${machine.driver}, ${machine.cores} cores of ${machine.cpu}` +
     `${machine.load === undefined ? "" : ` (load ${machine.load})`}, node ${machine.node}, Dawn ${machine.dawn}${fullSize ? `, ${fullSize.versions}` : ""}, commit ${machine.commit}; copies ${digits(bandwidth.max / 1e9)} GB/s, ` +
     `mul + add ${digits(flops.max / 1e9)} GFLOP/s, a dispatch ${digits(dispatch.median * 1e6)} µs.`;
   return [about, "", ...lines].join("\n");

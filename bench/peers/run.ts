@@ -13,7 +13,7 @@ import { openDevice } from "../../src/node/device.js";
 import { type Spread, measureCeilings, spread } from "../../src/profile/ceiling.js";
 import { timeBatches, timeFullSize } from "./full-size.js";
 import { measureGrowth } from "./growth.js";
-import { deviceName, machine, roundedSpread } from "./harness.js";
+import { deviceName, machine, rest, roundedSpread } from "./harness.js";
 import { timeProduct } from "./products.js";
 import type { PeerResults } from "./results.js";
 
@@ -64,12 +64,13 @@ function timeStart(): NonNullable<PeerResults["start"]> {
   }
 }
 
-const { gpu, adapter } = await openDevice();
+const { gpu, adapter } = await openDevice({ timestamps: true });
 const note = (text: string): void => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
 const ceilings = await measureCeilings(gpu);
 const results: PeerResults = {
   machine: machine(adapter),
   rounds,
+  rest,
   ceilings: {
     bandwidth: roundedSpread(ceilings.bandwidth),
     flops: roundedSpread(ceilings.flops),
