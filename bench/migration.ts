@@ -120,7 +120,10 @@ async function curves(): Promise<void> {
   for (const { name, title, after } of chosen) {
     const before = after === undefined ? 0 : scaled(variantOf(after).align);
     const answers = (await trainingSteps(work, name)).filter(({ aligned }) => !aligned);
-    losses.push({ name: title, points: thinned(answers, Math.max(1, Math.ceil(answers.length / 50)), before) });
+    losses.push({
+      name: title,
+      points: thinned(answers, Math.max(1, Math.ceil(answers.length / 50)), before),
+    });
     errors.push({ name: title, points: await validationErrors(work, name, before), dots: true });
   }
   const drawn = losses.filter(({ points }) => points.length > 0);
