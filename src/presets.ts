@@ -7,6 +7,8 @@ export interface Adapter {
   readonly flops: number;
   /** Seconds that a dispatch takes which has next to nothing to do. */
   readonly dispatch: number;
+  /** Seconds from submitting a step to having its result. Absent: not counted. */
+  readonly readback?: number;
 }
 
 /** Share of a peak that plain f32 kernels are taken to reach where nothing was measured: a third of the arithmetic, 70 % of the bandwidth. */

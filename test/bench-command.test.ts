@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { adapters, efficiency } from "../src/presets.js";
 import { qwen3Sizes, sizeConfig } from "../src/train/plan-sizes.js";
-import { predict } from "../src/profile/predict.js";
+import { evenShares, predict } from "../src/profile/predict.js";
 import { shapeClasses } from "../src/kernels/linear/shape-classes.js";
 import { type Run, cli, errorLines, jsonLines } from "./helpers/cli.js";
 
@@ -65,7 +65,7 @@ describe("bench --predict", () => {
     const work = { seconds: 4, tokens: 24 };
     expect(lines[0]).toEqual({
       ...{ adapter: apple[0].name, llm: "Qwen3-0.6B", weights: "f32", ...work },
-      ...predict(sizeConfig("0.6B"), "f32", work, apple[0], efficiency),
+      ...predict(sizeConfig("0.6B"), "f32", work, apple[0], evenShares(efficiency)),
     });
   });
 
@@ -78,6 +78,24 @@ describe("bench --predict", () => {
       /kernels are taken to reach 33\.3 % of the arithmetic and 70 % of the bandwidth/,
     );
   });
+});
+
+describe("bench --predict --check", () => {
+  it("runs a clip of the demo, and its exit code says whether every stage is within 30 %", async () => {
+    const run = await bench("--predict", "--check", "--seconds", "0.6", "--tokens", "3", "--json");
+    expect(errorLines(run)).toEqual([]);
+    const [result] = jsonLines(run) as {
+      weights: string;
+      stages: { stage: string; predicted: number; measured: { median: number }; within: boolean }[];
+    }[];
+    expect(result).toMatchObject({ weights: "bf16", seconds: 0.6, tokens: 3, tolerance: 0.3 });
+    expect(result.stages.map(({ stage }) => stage)).toEqual(["audio", "prompt", "token"]);
+    for (const { predicted, measured, within } of result.stages) {
+      const ratio = predicted / measured.median;
+      expect(within).toBe(Math.max(ratio, 1 / ratio) <= 1.3);
+    }
+    expect(run.code).toBe(result.stages.every(({ within }) => within) ? 0 : 1);
+  }, 180_000);
 });
 
 describe("bench --tune", () => {
@@ -124,7 +142,11 @@ describe("bench refuses", () => {
   it.each([
     ["nothing to do", [], /expected --ceiling and --predict, or either, or --tune alone, got none of them/],
     ["tuning and more", ["--tune", "--predict"], /got --tune and another/],
-    ["weights without tuning", ["--ceiling", "--weights", "q8"], /expected --tune with --weights, got none/],
+    [
+      "weights without tuning",
+      ["--ceiling", "--weights", "q8"],
+      /expected --tune or --check with --weights, got neither/,
+    ],
     [
       "an unknown preset",
       ["--predict", "--preset", "rtx3060"],

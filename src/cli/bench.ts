@@ -1,13 +1,17 @@
 import { Command, InvalidArgumentError, Option } from "commander";
+import { checkPredictions } from "./bench-check.js";
 import { tuneAdapter } from "./bench-tune.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+import { demoModel } from "../node/demo.js";
 import { openDevice } from "../node/device.js";
 import { type Adapter, adapters, efficiency } from "../presets.js";
 import { type Ceilings, measureCeilings } from "../profile/ceiling.js";
-import { type Shares, predict } from "../profile/predict.js";
+import { measuredAdapter } from "../profile/check.js";
+import { type Shares, evenShares, predict } from "../profile/predict.js";
 import { measureShares } from "../profile/shares.js";
 import { digits } from "../profile/text.js";
 import { qwen3Sizes, sizeConfig } from "../train/plan-sizes.js";
+import { modelForms } from "./model.js";
 import { exitCode, note, print, printJson, table } from "./output.js";
 import { positive } from "./transcribe.js";
 
@@ -15,6 +19,8 @@ interface BenchCliOptions {
   readonly ceiling?: boolean;
   readonly predict?: boolean;
   readonly tune?: boolean;
+  readonly check?: boolean;
+  readonly model: string;
   readonly weights?: WeightFormat;
   readonly preset?: string;
   readonly bandwidth?: number;
@@ -51,9 +57,10 @@ export function benchCommand(): Command {
       "time a few tile sizes of each kernel on this adapter and keep the fastest for later runs of every command",
     )
     .addOption(
-      new Option("--weights <format>", "tune for weights in this format alone; default: all").choices(
-        formats,
-      ),
+      new Option(
+        "--weights <format>",
+        "tune for weights in this format alone, default: all; check with them, default: as in the checkpoint",
+      ).choices(formats),
     )
     .addOption(
       new Option(
@@ -61,6 +68,8 @@ export function benchCommand(): Command {
         "predict for GPUs by their data sheets; default: this adapter as measured",
       ).choices(Object.keys(presets)),
     )
+    .option("--check", "with --predict: run a clip on this adapter too, and compare stage by stage")
+    .addOption(new Option("--model <model>", `of --check: ${modelForms}`).default(demoModel, "the demo"))
     .option("--bandwidth <GB/s>", "predict for an adapter with this bandwidth", above0)
     .option("--peak <TFLOP/s>", "its f32 arithmetic", above0)
     .option("--dispatch <µs>", "what a dispatch costs on it", above0)
@@ -74,7 +83,8 @@ export function benchCommand(): Command {
         process.exitCode = exitCode.wrongUsage;
         return;
       }
-      await (options.tune ? tuneAdapter(options) : bench(options));
+      const run = options.tune ? tuneAdapter : options.check ? checkPredictions : bench;
+      await run(options);
     });
 }
 
@@ -85,7 +95,7 @@ async function bench(options: BenchCliOptions): Promise<void> {
     note(
       `kernels are taken to reach ${digits(100 * efficiency.flops)} % of the arithmetic and ${100 * efficiency.bandwidth} % of the bandwidth`,
     );
-    for (const adapter of stated) showPredictions(options, adapter, () => efficiency);
+    for (const adapter of stated) showPredictions(options, adapter, () => evenShares(efficiency));
     return;
   }
   const { gpu, adapter } = await openDevice();
@@ -96,9 +106,7 @@ async function bench(options: BenchCliOptions): Promise<void> {
     if (!options.predict) return;
     const shares = new Map<WeightFormat, Shares>();
     for (const format of formats) shares.set(format, await measureShares(gpu, format, ceilings));
-    const { bandwidth, flops, dispatch } = ceilings;
-    const measured = { name, bandwidth: bandwidth.max, flops: flops.max, dispatch: dispatch.median };
-    showPredictions(options, measured, (format) => shares.get(format)!);
+    showPredictions(options, measuredAdapter(name, ceilings), (format) => shares.get(format)!);
   } finally {
     gpu.destroy();
   }
@@ -114,13 +122,18 @@ function statedAdapters({ preset, bandwidth, peak, dispatch }: BenchCliOptions):
 
 /** What does not fit together, if anything. */
 function wrongUsage(options: BenchCliOptions): string | undefined {
-  const { ceiling, predict, tune, weights, preset, bandwidth, peak, dispatch } = options;
+  const { ceiling, predict, tune, check, weights, preset, bandwidth, peak, dispatch } = options;
   if ([ceiling, predict, tune].every((wanted) => !wanted) || (tune && (ceiling || predict))) {
     const got = tune ? "--tune and another" : "none of them";
     return `expected --ceiling and --predict, or either, or --tune alone, got ${got}`;
   }
-  if (weights !== undefined && !tune) return "expected --tune with --weights, got none";
+  if (check && (!predict || ceiling)) return "expected --check with --predict alone, got another";
+  if (check && options.tokens < 2) return "expected --tokens of 2 or more with --check, got 1";
+  if (weights !== undefined && !tune && !check)
+    return "expected --tune or --check with --weights, got neither";
   const numbers = [bandwidth, peak, dispatch].filter((value) => value !== undefined).length;
+  if (check && (preset !== undefined || numbers > 0))
+    return "expected --check, which is of this adapter, or another's figures, got both";
   if (!predict && (preset !== undefined || numbers > 0))
     return "expected --predict with --preset, --bandwidth, --peak or --dispatch, got none";
   if (preset !== undefined && numbers > 0)

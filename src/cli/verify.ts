@@ -25,6 +25,7 @@ interface VerifyOptions {
   readonly model?: string;
   readonly weights?: WeightFormat;
   readonly stages?: boolean;
+  readonly subgroups: boolean;
   readonly json?: boolean;
   readonly debug?: boolean;
 }
@@ -69,6 +70,7 @@ export function verifyCommand(): Command {
       ).choices(Object.keys(weightBlocks)),
     )
     .option("--stages", "a row per stage; the default where bundles are named")
+    .option("--no-subgroups", "with the kernels for devices without subgroups of one size")
     .option("--json", "one JSON object per stage")
     .action(async (bundles: string[], _: unknown, command: Command) => {
       const options = command.optsWithGlobals<VerifyOptions>();
@@ -82,8 +84,9 @@ export function verifyCommand(): Command {
 
 async function verifyAll(targets: readonly Target[], options: VerifyOptions): Promise<FileResult[]> {
   const model = options.model === undefined ? undefined : await findModel(options.model);
-  const { gpu, adapter } = await openDevice();
-  note(`device: ${adapter.device} ${adapter.description}`);
+  const { gpu, adapter } = await openDevice({ subgroups: options.subgroups });
+  const lanes = gpu.subgroupSize === undefined ? "no subgroups" : `subgroups of ${gpu.subgroupSize}`;
+  note(`device: ${adapter.device} ${adapter.description}, ${lanes}`);
   let checkpoint: Checkpoint | undefined;
   const results: FileResult[] = [];
   const bar = progressBar("verifying", targets.length);

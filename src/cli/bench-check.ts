@@ -1,0 +1,54 @@
+import { openCheckpoint } from "../checkpoint/checkpoint.js";
+import { type WeightFormat } from "../gpu/matrix.js";
+import { loadFunAsrNano } from "../model/fun-asr-nano.js";
+import { openDevice } from "../node/device.js";
+import { modelFiles } from "../node/model-files.js";
+import { type CheckedStage, checkStages, tolerance } from "../profile/check.js";
+import type { ClipSizes } from "../profile/predict.js";
+import { digits } from "../profile/text.js";
+import { findModel } from "./model.js";
+import { exitCode, note, print, printJson, status, table } from "./output.js";
+
+export interface CheckOptions extends ClipSizes {
+  readonly model: string;
+  readonly weights?: WeightFormat;
+  readonly json?: boolean;
+}
+
+/** `bench --predict --check`: the formula against this adapter; a stage beyond the tolerance is a failure. */
+export async function checkPredictions(options: CheckOptions): Promise<void> {
+  const { seconds, tokens, json } = options;
+  const path = await findModel(options.model);
+  const { gpu, adapter: info } = await openDevice();
+  try {
+    note(`device: ${info.device} ${info.description}`);
+    const checkpoint = await openCheckpoint(modelFiles(path));
+    const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, options).finally(() =>
+      checkpoint.close(),
+    );
+    const weights = model.llm.layers[0].oProj.format;
+    status("measuring");
+    const name = info.description || info.device;
+    const { adapter, shares, stages } = await checkStages(gpu, model, options, { name, weights });
+    const about = { adapter, shares, model: options.model, weights, seconds, tokens, tolerance };
+    if (json) printJson({ ...about, stages });
+    else show(stages);
+    if (stages.some(({ within }) => !within)) process.exitCode = exitCode.inputFailed;
+  } finally {
+    status("");
+    gpu.destroy();
+  }
+}
+
+const names = { audio: "encoder and adaptor", prompt: "prompt", token: "a token" } as const;
+
+function show(stages: readonly CheckedStage[]): void {
+  const rows = stages.map(({ stage, predicted, measured, ratio, within }) => [
+    names[stage],
+    ...[predicted, measured.min, measured.median, measured.max].map((value) => digits(1000 * value)),
+    `${ratio.toFixed(2)} ×`,
+    within ? "ok" : `more than ${100 * tolerance} % apart`,
+  ]);
+  const head = ["stage", "predicted, ms", "measured, min", "median", "max", "of the median", "verdict"];
+  print(table([head, ...rows], [1, 2, 3, 4, 5]));
+}
