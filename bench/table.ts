@@ -81,7 +81,7 @@ function productRows({ gemm, gemv, ceilings }: PeerResults): string[][] {
   return rows;
 }
 
-function wholeRows({ fullSize, batch, chain, start, growth }: PeerResults): string[][] {
+function wholeRows({ fullSize, llama, batch, chain, start, growth }: PeerResults): string[][] {
   const rows: string[][] = [];
   for (const [format, whole, decode] of [
     ["bf16", 0.45, 0.6],
@@ -97,6 +97,24 @@ function wholeRows({ fullSize, batch, chain, start, growth }: PeerResults): stri
       `${ratio(a.median / b.median)} ×`,
       `${times(a, 1, "a second")}; ${times(b, 1, "a second")}`,
     ]);
+  }
+  if (llama) {
+    const of = (times: Times): readonly [Spread, Spread] => [times["funasr-webgpu"], times["llama.cpp"]];
+    const [[a, b], [c, d]] = [of(llama.tokensPerSecond), of(llama.prefillSeconds)];
+    rows.push(
+      [
+        "the LLM alone, Q8_0 GGUF, tokens a second against llama.cpp on the CPU",
+        "–",
+        `${ratio(a.median / b.median)} ×`,
+        `${times(a, 1, "a second")}; ${times(b, 1, "a second")}`,
+      ],
+      [
+        `its prompt of ${llama.promptTokens} tokens`,
+        "–",
+        `${ratio(d.median / c.median)} ×`,
+        `${times(c, 1e3, "ms")}; ${times(d, 1e3, "ms")}`,
+      ],
+    );
   }
   if (batch) {
     const [one, eight] = [batch["1"], batch["8"]];

@@ -1,5 +1,6 @@
 import type { Ceilings, Spread } from "../../src/profile/ceiling.js";
 import type { FullSizeResult } from "./full-size.js";
+import type { LlamaResult } from "./llama.js";
 
 /** Cost against size, and the exponent of its least squares fit. */
 export interface Growth {
@@ -31,4 +32,5 @@ export interface PeerResults {
   batch?: Readonly<Record<"1" | "8", Spread>>;
   growth?: { readonly encoder: Growth; readonly prefill: Growth; readonly decode: Growth };
   fullSize?: FullSizeResult;
+  llama?: LlamaResult;
 }
