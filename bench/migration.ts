@@ -21,14 +21,14 @@ import {
   validationErrors,
   writeCurves,
 } from "./migration/results.js";
-import { type Variant, alignRate, batchTokens, tests, variants } from "./migration/variants.js";
+import { type Variant, alignFrames, alignRate, batchTokens, tests, variants } from "./migration/variants.js";
 
 const { values } = parseArgs({
   options: {
     work: { type: "string" },
     quick: { type: "boolean", default: false },
     python: { type: "string", default: "golden/.venv/bin/python" },
-    steps: { type: "string" },
+    share: { type: "string" },
     test: { type: "string" },
     jobs: { type: "string", default: "1" },
     variants: { type: "string" },
@@ -37,7 +37,7 @@ const { values } = parseArgs({
 if (!values.work) throw new Error("bench/migration: expected --work DIR");
 const work = resolve(values.work);
 const quick = values.quick;
-const share = Number(values.steps ?? (quick ? 0.02 : 1)); // of the steps that the variants have
+const share = Number(values.share ?? (quick ? 0.02 : 1)); // of the steps that the variants have
 const testClips = Number(values.test ?? (quick ? 10 : 100));
 const chosen = variants.filter(({ name }) => !values.variants || values.variants.split(",").includes(name));
 const variantOf = (name: string): Variant => variants.find((variant) => variant.name === name)!;
@@ -73,7 +73,11 @@ async function trainOnce({ name, data, blocks, after, ...run }: Variant): Promis
   const [align, steps] = [scaled(run.align), scaled(run.align) + scaled(run.steps)];
   const numbers = {
     ...{ "--steps": steps, "--align": align, "--align-lr": alignRate, "--lr": run.rate },
-    ...{ "--batch-tokens": batchTokens, "--every": Math.ceil(steps / 4), "--decode": quick ? 4 : 40 },
+    ...{
+      "--batch-tokens": run.align > 0 ? alignFrames : batchTokens,
+      "--every": Math.ceil(steps / 4),
+      "--decode": quick ? 4 : 40,
+    },
   };
   await cli(
     [

@@ -15,31 +15,45 @@ export interface Variant {
   readonly options: readonly string[];
 }
 
-/** Tokens of an optimiser step at most, of an alignment audio frames. */
+/** Tokens of an optimiser step at most: sixteen clips. */
 export const batchTokens = 1200;
+
+/** Audio frames of a step of alignment at most: fourteen clips. */
+export const alignFrames = 600;
 
 /** Highest learning rate of an alignment. */
 export const alignRate = 2e-3;
 
-const alignSteps = 800;
-const fresh = { blocks: 2, align: 0, steps: 500, rate: 1.2e-3, options: [] } as const;
-const onward = { blocks: 2, align: 0, steps: 250, rate: 4e-4, after: "aligned", options: [] } as const;
+const alone = { data: "transcripts", align: 1200, steps: 0, rate: 0, options: [] } as const;
+const fresh = { blocks: 2, align: 0, steps: 300, rate: 1.2e-3, options: [] } as const;
+const onward = { blocks: 2, align: 0, steps: 300, rate: 8e-4, after: "aligned", options: [] } as const;
 
-/** The variants of docs/migration.md. */
+/** The variants of docs/migration.md; one that others go on from stands before them. */
 export const variants: readonly Variant[] = [
-  { ...fresh, name: "aligned", title: "alignment alone", data: "transcripts", align: alignSteps, steps: 0 },
-  { ...onward, name: "aligned-transcripts", title: "alignment, then transcripts", data: "transcripts" },
-  { ...onward, name: "aligned-answered", title: "alignment, then 30 % answers by the LLM", data: "answered" },
+  { ...alone, name: "aligned", title: "alignment alone", blocks: 2 },
   {
-    ...{ ...onward, name: "lora", title: "the same, with a LoRA on the LLM", data: "answered" },
-    options: ["--tune", "adaptor,lora", "--merge"],
+    ...onward,
+    name: "aligned-answered",
+    title: "alignment, then 30 % answers by the LLM",
+    data: "answered",
+    steps: 400,
   },
+  { ...onward, name: "aligned-transcripts", title: "alignment, then transcripts", data: "transcripts" },
   { ...fresh, name: "transcripts", title: "transcripts only", data: "transcripts" },
   { ...fresh, name: "mixed", title: "30 % speech translations", data: "mixed" },
-  { ...fresh, name: "answered", title: "30 % answers by the LLM", data: "answered" },
+  {
+    ...{
+      ...onward,
+      name: "lora",
+      title: "alignment, then 30 % answers with a LoRA on the LLM",
+      data: "answered",
+    },
+    options: ["--tune", "adaptor,lora", "--merge"],
+  },
+  { ...alone, name: "aligned-4", title: "alignment alone, 4 blocks", blocks: 4, align: 800 },
   {
     ...{ ...onward, name: "blocks-4", title: "alignment, then 30 % answers, 4 blocks", data: "answered" },
-    ...{ blocks: 4, align: alignSteps, after: undefined },
+    ...{ blocks: 4, after: "aligned-4" },
   },
 ];
 
