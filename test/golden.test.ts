@@ -55,10 +55,10 @@ describe("manifest", () => {
   });
 });
 
-// Plan: every bundle's stages agree with PyTorch: each within 1.5 times PyTorch's own f32 error, ids identical, and over
-// all stages of all bundles the median ratio is at most 1.
-describe("every stage", () => {
-  const gpu = useGpu();
+// Plan: in both kernel families every bundle's stages agree with PyTorch: each within 1.5 times PyTorch's own f32 error, ids identical,
+// and over all stages of all bundles the median ratio is at most 1.
+describe.each([[true], [false]])("every stage, subgroups %s", (subgroups) => {
+  const gpu = useGpu({ subgroups });
   const all: StageResult[] = [];
   const idle: number[] = [];
   afterAll(() => void all.splice(0));

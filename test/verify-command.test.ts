@@ -83,6 +83,21 @@ describe("without arguments", () => {
   });
 });
 
+// Plan: the other kernel family on demand, told on stderr; its order of sums is another, so are its errors.
+describe("--no-subgroups", () => {
+  it("checks the kernels without subgroups", async () => {
+    const path = bundlePath("encoder-7");
+    const [usual, without] = [await cli(["verify", path]), await cli(["verify", "--no-subgroups", path])];
+    for (const { code, stdout } of [usual, without]) {
+      expect(code).toBe(0);
+      expect(stdout).toMatch(/^encoder-7 .*encoder\.output .* ok$/m);
+    }
+    expect(usual.stderr).toMatch(/^device: .*, subgroups of \d+$/m);
+    expect(without.stderr).toMatch(/^device: .*, no subgroups$/m);
+    expect(without.stdout).not.toBe(usual.stdout);
+  }, 120_000);
+});
+
 // Plan: under q8 errors are far over the bound of unrounded weights: told, not judged, exit code 0; NaN is no rounding and fails.
 describe("--weights q8", () => {
   it("measures", async () => {

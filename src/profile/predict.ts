@@ -76,6 +76,13 @@ const dispatchesOf = {
 const framesPerSecond = 1 / 0.06;
 const promptTokens = 24; // of text around the audio
 
+const tileRows = 16; // of products and attention of several rows: the last tile is made whole
+
+/** Rows that are computed for so many. */
+function tiled(rows: number): number {
+  return Math.ceil(rows / tileRows) * tileRows;
+}
+
 function stored(parameters: number, format: WeightFormat): number {
   return (parameters * (rowBytes(256, format) + rowScaleBytes(256, format))) / 256;
 }
@@ -118,11 +125,11 @@ export function tokenWork(llm: LlmConfig, format: WeightFormat, cached: number):
 export function promptWork(llm: LlmConfig, format: WeightFormat, tokens: number): Work {
   const { layers, head } = decoderWeights(llm);
   const one = tokenWork(llm, format, tokens);
-  const pairs = (tokens * (tokens + 1)) / 2;
+  const pairs = (tiled(tokens) * (tokens + 1)) / 2;
   const projected = (llm.heads + 2 * llm.kvHeads) * llm.headDim;
   return {
     bytes: one.bytes,
-    flops: 2 * (layers * tokens + head),
+    flops: 2 * (layers * tiled(tokens) + head),
     attention: 4 * llm.layers * pairs * llm.heads * llm.headDim,
     cache: one.cache,
     elements: 4 * llm.layers * tokens * (4 * llm.hiddenSize + 3 * llm.intermediateSize + 2 * projected),
@@ -145,8 +152,8 @@ export function audioWork(config: ModelConfig, format: WeightFormat, seconds: nu
   const width = blocks * e.hiddenSize + a.layers * a.hiddenSize;
   return {
     bytes: stored(counts.encoder + counts.adaptor, format),
-    flops: 2 * frames * (counts.encoder + counts.adaptor),
-    attention: 4 * frames * frames * width,
+    flops: 2 * tiled(frames) * (counts.encoder + counts.adaptor),
+    attention: 4 * tiled(frames) * frames * width,
     cache: 8 * frames * width,
     elements: 4 * frames * (9 * blocks * e.hiddenSize + 4 * a.layers * a.hiddenSize), // 2 norms; memory and its sum
     calls: {
