@@ -30,7 +30,7 @@ const { values } = parseArgs({
     python: { type: "string", default: "golden/.venv/bin/python" },
     share: { type: "string" },
     test: { type: "string" },
-    jobs: { type: "string", default: "1" },
+    jobs: { type: "string", default: "2" },
     variants: { type: "string" },
   },
 });

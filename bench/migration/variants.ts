@@ -28,27 +28,19 @@ const alone = { data: "transcripts", align: 1200, steps: 0, rate: 0, options: []
 const fresh = { blocks: 2, align: 0, steps: 300, rate: 1.2e-3, options: [] } as const;
 const onward = { blocks: 2, align: 0, steps: 300, rate: 8e-4, after: "aligned", options: [] } as const;
 
-/** The variants of docs/migration.md; one that others go on from stands before them. */
+/** The variants of docs/migration.md in the order of their training; one that others go on from stands before them. */
 export const variants: readonly Variant[] = [
   { ...alone, name: "aligned", title: "alignment alone", blocks: 2 },
-  {
-    ...onward,
-    name: "aligned-answered",
-    title: "alignment, then 30 % answers by the LLM",
-    data: "answered",
-    steps: 400,
-  },
-  { ...onward, name: "aligned-transcripts", title: "alignment, then transcripts", data: "transcripts" },
   { ...fresh, name: "transcripts", title: "transcripts only", data: "transcripts" },
   { ...fresh, name: "mixed", title: "30 % speech translations", data: "mixed" },
   {
-    ...{
-      ...onward,
-      name: "lora",
-      title: "alignment, then 30 % answers with a LoRA on the LLM",
-      data: "answered",
-    },
-    options: ["--tune", "adaptor,lora", "--merge"],
+    ...{ ...onward, name: "aligned-answered", title: "alignment, then 30 % answers by the LLM" },
+    ...{ data: "answered", steps: 1200 },
+  },
+  { ...onward, name: "aligned-transcripts", title: "alignment, then transcripts", data: "transcripts" },
+  {
+    ...{ ...onward, name: "lora", title: "alignment, then 30 % answers with a LoRA on the LLM" },
+    ...{ data: "answered", options: ["--tune", "adaptor,lora", "--merge"] },
   },
   { ...alone, name: "aligned-4", title: "alignment alone, 4 blocks", blocks: 4, align: 800 },
   {
