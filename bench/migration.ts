@@ -21,25 +21,26 @@ import {
   validationErrors,
   writeCurves,
 } from "./migration/results.js";
-import { type Variant, batchTokens, tests, variants } from "./migration/variants.js";
+import { type Variant, alignFrames, alignRate, batchTokens, tests, variants } from "./migration/variants.js";
 
 const { values } = parseArgs({
   options: {
     work: { type: "string" },
     quick: { type: "boolean", default: false },
     python: { type: "string", default: "golden/.venv/bin/python" },
-    steps: { type: "string" },
+    share: { type: "string" },
     test: { type: "string" },
-    jobs: { type: "string", default: "1" },
+    jobs: { type: "string", default: "2" },
     variants: { type: "string" },
   },
 });
 if (!values.work) throw new Error("bench/migration: expected --work DIR");
 const work = resolve(values.work);
 const quick = values.quick;
-const steps = Number(values.steps ?? (quick ? 20 : 600));
+const share = Number(values.share ?? (quick ? 0.02 : 1)); // of the steps that the variants have
 const testClips = Number(values.test ?? (quick ? 10 : 100));
 const chosen = variants.filter(({ name }) => !values.variants || values.variants.split(",").includes(name));
+const variantOf = (name: string): Variant => variants.find((variant) => variant.name === name)!;
 const log = (name: string): string => join(work, "logs", `${name}.log`);
 
 /** The source's encoder with the wider LLM behind it. */
@@ -51,29 +52,39 @@ const migrated = (blocks: number): Promise<string> =>
     ),
   );
 
-/** Trains a variant; its checkpoint is that of the best validation. */
-async function train({ name, data, blocks, options }: Variant): Promise<string> {
+const scaled = (steps: number): number => Math.ceil(share * steps);
+const begun = new Map<string, Promise<string>>();
+
+/** Trains a variant, and before it what it goes on from; its checkpoint is that of the best validation. */
+function train(variant: Variant): Promise<string> {
+  const { name } = variant;
+  const found = begun.get(name);
+  if (found) return found;
+  const trained = trainOnce(variant);
+  begun.set(name, trained);
+  return trained;
+}
+
+async function trainOnce({ name, data, blocks, after, ...run }: Variant): Promise<string> {
   const out = join(work, "trained", name);
   const checkpoint = join(out, "checkpoint");
   if (existsSync(checkpoint)) return checkpoint;
-  const model = await migrated(blocks);
-  const every = Math.ceil(steps / 4);
-  const shared = ["--validation", join(work, "validation.jsonl"), "--cache", join(work, "cache")];
-  const size = [
-    "--steps",
-    `${steps}`,
-    "--lr",
-    "1.2e-3",
-    "--batch-tokens",
-    `${batchTokens}`,
-    "--every",
-    `${every}`,
-  ];
+  const model = after === undefined ? await migrated(blocks) : await train(variantOf(after));
+  const [align, steps] = [scaled(run.align), scaled(run.align) + scaled(run.steps)];
+  const numbers = {
+    ...{ "--steps": steps, "--align": align, "--align-lr": alignRate, "--lr": run.rate },
+    ...{
+      "--batch-tokens": run.align > 0 ? alignFrames : batchTokens,
+      "--every": Math.ceil(steps / 4),
+      "--decode": quick ? 4 : 40,
+    },
+  };
   await cli(
     [
       ...["train", "--model", model, "--data", await trainingData(work, data), "--out", out],
-      ...[...shared, ...size, "--decode", quick ? "4" : "40", "--resume"],
-      ...options,
+      ...["--validation", join(work, "validation.jsonl"), "--cache", join(work, "cache")],
+      ...Object.entries(numbers).flatMap(([option, value]) => [option, `${value}`]),
+      ...["--dtype", "f32", "--resume", ...run.options],
     ],
     log(name),
   );
@@ -110,12 +121,17 @@ async function results(): Promise<Row[]> {
 async function curves(): Promise<void> {
   const losses = [];
   const errors = [];
-  for (const { name, title } of chosen) {
-    const all = await trainingSteps(work, name);
-    losses.push({ name: title, points: thinned(all, Math.ceil(steps / 50)) });
-    errors.push({ name: title, points: await validationErrors(work, name), dots: true });
+  for (const { name, title, after } of chosen) {
+    const before = after === undefined ? 0 : scaled(variantOf(after).align);
+    const answers = (await trainingSteps(work, name)).filter(({ aligned }) => !aligned);
+    losses.push({
+      name: title,
+      points: thinned(answers, Math.max(1, Math.ceil(answers.length / 50)), before),
+    });
+    errors.push({ name: title, points: await validationErrors(work, name, before), dots: true });
   }
-  writeCurves(join(work, "loss.svg"), "loss, nats", losses, true);
+  const drawn = losses.filter(({ points }) => points.length > 0);
+  writeCurves(join(work, "loss.svg"), "loss, nats", drawn, true);
   writeCurves(join(work, "validation.svg"), "errors, %", errors);
   torchCurves(work);
 }
@@ -132,7 +148,7 @@ await inParallel(Number(values.jobs), [
   async () => evaluate("before", await migrated(2)),
 ]);
 const rows = await results();
-writeFileSync(join(work, "results.json"), `${JSON.stringify({ steps, testClips, rows }, null, 1)}\n`);
+writeFileSync(join(work, "results.json"), `${JSON.stringify({ share, testClips, rows }, null, 1)}\n`);
 writeFileSync(join(work, "table.md"), `${markdownTable(rows)}\n`);
 await curves();
 console.log(markdownTable(rows));

@@ -1,10 +1,11 @@
 /**
- * README's performance table from a results file of bench/peers/run.ts: `npm run bench:table -- bench/results/FILE` writes it between
- * the two marks that are there already.
+ * Tables of results files, between the marks that stand in the texts already: `npm run bench:table -- [bench/results/FILE]`. README's performance table is of a
+ * file of bench/peers/run.ts (without FILE of the same as before), the outcome in README and docs/migration.md of outcome.json and migration.json.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import type { Spread } from "../src/profile/ceiling.js";
+import { type Migration, type Outcome, outcomeTable } from "./outcome-table.js";
 import type { PeerResults } from "./peers/results.js";
 
 type Times = Readonly<Record<string, Spread>>;
@@ -26,20 +27,38 @@ function faster(what: string, aim: number, all: Times, [ours, theirs]: readonly 
   ];
 }
 
+/** Rows of a product's kernel alone and of a product among several of a step, where the run has them. */
+function partRows(
+  all: Times,
+  [what, aim]: readonly [string, string],
+  rate: (seconds: number) => string,
+): string[][] {
+  const rows: string[][] = [];
+  for (const [name, time] of Object.entries(all)) {
+    const [, several] = /^funasr-webgpu \w+ of (\d+)$/.exec(name) ?? [];
+    if (several)
+      rows.push([`${what}, among ${several} with one wait`, aim, rate(time.median), times(time, 1e3, "ms")]);
+    if (name.endsWith(" kernel"))
+      rows.push([`${what}, the kernel alone`, aim, rate(time.median), times(time, 1e3, "ms")]);
+  }
+  return rows;
+}
+
+const of = (all: Times, name: string): Times =>
+  Object.fromEntries(Object.entries(all).filter(([key]) => key.startsWith(`${name} `)));
+
 function productRows({ gemm, gemv, ceilings }: PeerResults): string[][] {
   const rows: string[][] = [];
   const [webgpu, cpu] = ["onnxruntime webgpu", "onnxruntime cpu"];
   if (gemm) {
     const what = "GEMM 128×1024×3072";
     const bf16 = gemm["funasr-webgpu bf16"];
-    const share = (2 * 128 * 1024 * 3072) / bf16.median / ceilings.flops.max;
+    const share = (seconds: number): string =>
+      `${((100 * 2 * 128 * 1024 * 3072) / seconds / ceilings.flops.max).toFixed(0)} %`;
+    const ofPeak = `${what}, bf16, of the mul + add peak`;
     rows.push(
-      [
-        `${what}, bf16, of the mul + add peak`,
-        "≥ 25 %",
-        `${(100 * share).toFixed(0)} %`,
-        times(bf16, 1e3, "ms"),
-      ],
+      [ofPeak, "≥ 25 %", share(bf16.median), times(bf16, 1e3, "ms")],
+      ...partRows(of(gemm, "funasr-webgpu bf16"), [ofPeak, "≥ 25 %"], share),
       faster(`${what}, bf16 against onnxruntime's WebGPU`, 6, gemm, ["funasr-webgpu bf16", webgpu]),
       faster(`${what}, f32 against the same`, 4, gemm, ["funasr-webgpu f32", webgpu]),
       faster(`${what}, bf16 against onnxruntime's CPU`, 0.33, gemm, ["funasr-webgpu bf16", cpu]),
@@ -52,20 +71,17 @@ function productRows({ gemm, gemv, ceilings }: PeerResults): string[][] {
       ["q4", 9],
     ] as const) {
       const time = gemv[`funasr-webgpu ${format}`];
-      const rate = (1024 * 16_384) / time.median / 1e9;
-      rows.push([
-        `GEMV 1×1024×16384, ${format}`,
-        `≥ ${aim} Gweights/s`,
-        `${digits(rate)} Gweights/s`,
-        times(time, 1e3, "ms"),
-      ]);
+      const rate = (seconds: number): string => `${digits((1024 * 16_384) / seconds / 1e9)} Gweights/s`;
+      const row = [`GEMV 1×1024×16384, ${format}`, `≥ ${aim} Gweights/s`] as const;
+      rows.push([...row, rate(time.median), times(time, 1e3, "ms")]);
+      rows.push(...partRows(of(gemv, `funasr-webgpu ${format}`), row, rate));
     }
     rows.push(faster("GEMV, bf16 against onnxruntime's WebGPU", 30, gemv, ["funasr-webgpu bf16", webgpu]));
   }
   return rows;
 }
 
-function wholeRows({ fullSize, batch, chain, start, growth }: PeerResults): string[][] {
+function wholeRows({ fullSize, llama, batch, chain, start, growth }: PeerResults): string[][] {
   const rows: string[][] = [];
   for (const [format, whole, decode] of [
     ["bf16", 0.45, 0.6],
@@ -81,6 +97,24 @@ function wholeRows({ fullSize, batch, chain, start, growth }: PeerResults): stri
       `${ratio(a.median / b.median)} ×`,
       `${times(a, 1, "a second")}; ${times(b, 1, "a second")}`,
     ]);
+  }
+  if (llama) {
+    const of = (times: Times): readonly [Spread, Spread] => [times["funasr-webgpu"], times["llama.cpp"]];
+    const [[a, b], [c, d]] = [of(llama.tokensPerSecond), of(llama.prefillSeconds)];
+    rows.push(
+      [
+        "the LLM alone, Q8_0 GGUF, tokens a second against llama.cpp on the CPU",
+        "–",
+        `${ratio(a.median / b.median)} ×`,
+        `${times(a, 1, "a second")}; ${times(b, 1, "a second")}`,
+      ],
+      [
+        `its prompt of ${llama.promptTokens} tokens`,
+        "–",
+        `${ratio(d.median / c.median)} ×`,
+        `${times(c, 1e3, "ms")}; ${times(d, 1e3, "ms")}`,
+      ],
+    );
   }
   if (batch) {
     const [one, eight] = [batch["1"], batch["8"]];
@@ -134,33 +168,56 @@ function wholeRows({ fullSize, batch, chain, start, growth }: PeerResults): stri
 
 /** The table, and a line on the run that it is of. */
 export function benchTable(results: PeerResults, file: string): string {
-  const { machine, rounds, ceilings, fullSize } = results;
+  const { machine, rounds, rest, ceilings, fullSize } = results;
   const head = ["work", "aim", "measured", "min / median / max; the other's"];
   const rows = [...productRows(results), ...wholeRows(results)].filter((row) => row.length > 0);
   const lines = [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`);
   const { bandwidth, flops, dispatch } = ceilings;
   const about =
-    `Of \`${file}\`: one run, contenders in turn, ${rounds} rounds, on ${machine.driver}, ${machine.cores} cores of ${machine.cpu}` +
+    `Of \`${file}\`: one run, contenders in turn${rest === undefined ? "" : `, each after ${rest} ms of rest`}, ${rounds} rounds, on ${machine.driver}, ${machine.cores} cores of ${machine.cpu}` +
     `${machine.load === undefined ? "" : ` (load ${machine.load})`}, node ${machine.node}, Dawn ${machine.dawn}${fullSize ? `, ${fullSize.versions}` : ""}, commit ${machine.commit}; copies ${digits(bandwidth.max / 1e9)} GB/s, ` +
     `mul + add ${digits(flops.max / 1e9)} GFLOP/s, a dispatch ${digits(dispatch.median * 1e6)} µs.`;
   return [about, "", ...lines].join("\n");
 }
 
-const marks = /<!-- bench: (\S+) -->\n[^]*?\n<!-- \/bench -->/;
+const read = (file: string): unknown =>
+  JSON.parse(readFileSync(new URL(`../${file}`, import.meta.url), "utf8"));
 
-/** The results file that a text's table is of, and the text with the table made anew of a file. */
-export function withTable(text: string, file = marks.exec(text)?.[1]): string {
-  if (file === undefined || !marks.test(text))
-    throw new Error("bench-table: expected two marks in README.md, got none");
-  const results = JSON.parse(readFileSync(new URL(`../${file}`, import.meta.url), "utf8")) as PeerResults;
-  return text.replace(
-    marks,
-    () =>
-      `<!-- bench: ${file} -->\n<!-- prettier-ignore-start -->\n\n${benchTable(results, file)}\n\n<!-- prettier-ignore-end -->\n<!-- /bench -->`,
-  );
+/** A text with what stands between two marks `<!-- NAME: FILE -->` and `<!-- /NAME -->` made anew. @throws Error  no marks */
+function between(text: string, name: string, make: (file: string) => readonly [string, string]): string {
+  const marks = new RegExp(`<!-- ${name}: (\\S+) -->\\n[^]*?\\n<!-- /${name} -->`);
+  const found = marks.exec(text);
+  if (!found) throw new Error(`bench-table: expected two marks of ${name} in the text, got none`);
+  const [file, table] = make(found[1]);
+  const whole = [
+    `<!-- ${name}: ${file} -->\n<!-- prettier-ignore-start -->`,
+    table,
+    `<!-- prettier-ignore-end -->\n<!-- /${name} -->`,
+  ];
+  return text.replace(marks, () => whole.join("\n\n"));
+}
+
+/** README with the performance table of `file`, or of the file that it is of. */
+export function withTable(text: string, file?: string): string {
+  return between(text, "bench", (old) => {
+    const chosen = file ?? old;
+    return [chosen, benchTable(read(chosen) as PeerResults, chosen)];
+  });
+}
+
+/** A text with the outcome's tables of the committed results. */
+export function withOutcome(text: string): string {
+  return between(text, "outcome", (file) => [
+    file,
+    outcomeTable(read(file) as Outcome, read("bench/results/migration.json") as Migration),
+  ]);
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const readme = new URL("../README.md", import.meta.url);
-  writeFileSync(readme, withTable(readFileSync(readme, "utf8"), process.argv[2]));
+  const edit = (name: string, change: (text: string) => string): void => {
+    const url = new URL(`../${name}`, import.meta.url);
+    writeFileSync(url, change(readFileSync(url, "utf8")));
+  };
+  edit("README.md", (text) => withOutcome(withTable(text, process.argv[2])));
+  edit("docs/migration.md", withOutcome);
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { benchTable, withTable } from "../bench/table.js";
+import { benchTable, withOutcome, withTable } from "../bench/table.js";
 import { exponent } from "../bench/peers/harness.js";
 import type { PeerResults } from "../bench/peers/results.js";
 
@@ -10,6 +10,14 @@ const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
 test("README's performance table is that of the committed results", () => {
   expect(withTable(readme)).toBe(readme);
 });
+
+test.each(["README.md", "docs/migration.md"])(
+  "the outcome in %s is that of the committed results",
+  (name) => {
+    const text = readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
+    expect(withOutcome(text)).toBe(text);
+  },
+);
 
 test("ratios are those of the medians", () => {
   const same = (value: number): PeerResults["ceilings"]["flops"] => ({

@@ -106,6 +106,7 @@ describe("data", () => {
     expect(answers.map((line) => JSON.parse(line) as unknown)).toEqual(
       ["turn on the lamp in the kitchen", "", "turn on the lamp in the kitchen"].map((text) => ({
         ...{ audio: "corpus/a.wav", prompt: "语音翻译成英文：", text },
+        transcript: text === "" ? "" : "打开厨房的台灯",
       })),
     );
   });

@@ -12,8 +12,8 @@ import {
 } from "./helpers/training.js";
 
 // A run that is killed (SIGKILL, its own process) at ten seeded points and resumed each time, against one that is not: the same
-// losses, gradient norms, validations and weights, bit for bit, some of the kills being inside a file that is being written.
-// Then what may not be resumed.
+// losses, gradient norms, validations and weights, bit for bit, some of the kills being inside a file that is being written, and
+// some in the alignment that the run begins with. Then what may not be resumed.
 const kills = 10;
 const steps = 10;
 let directory: TrainingDirectory;
@@ -30,7 +30,16 @@ function settings(
   const file = join(path, `${name}.json`);
   const options = {
     ...defaultOptions,
-    ...{ steps, warmup: 3, learningRate: 1e-3, batchTokens: 160, accumulate: 2, every: 3, decode: 2 },
+    ...{
+      steps,
+      align: 3,
+      warmup: 3,
+      learningRate: 1e-3,
+      batchTokens: 160,
+      accumulate: 2,
+      every: 3,
+      decode: 2,
+    },
     ...{ labelSmoothing: 0.1, ...change },
   };
   const validation = { name: "data.jsonl", utterances: data.utterances.slice(0, 3) };

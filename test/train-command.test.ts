@@ -27,7 +27,8 @@ describe("train", () => {
     { timeout: 120_000 },
     async () => {
       const out = join(directory.path, "out");
-      const args = [...base, ...quick, "--out", out, "--tune", "adaptor,lora", "--lora-rank", "4"];
+      const tuned = ["--tune", "adaptor,lora", "--lora-rank", "4", "--align", "2", "--align-lr", "2e-3"];
+      const args = [...base, ...quick, "--out", out, ...tuned];
       const run = await cli([
         ...args,
         "--validation",
@@ -40,9 +41,12 @@ describe("train", () => {
       const [result] = jsonLines(run);
       expect(result).toMatchObject({ checkpoint: join(out, "checkpoint"), lora: join(out, "lora") });
       expect(run.stderr).toMatch(
-        /^step 2: training loss \d\.\d+, validation loss \d\.\d+, CER \d+\.\d %, cosine/m,
+        /^step 2: alignment loss \d+\.\d+, validation loss \d\.\d+, CER \d+\.\d %, cosine/m,
       );
-      expect(readFileSync(join(out, "report.html"), "utf8")).toContain("<svg ");
+      expect(run.stderr).toMatch(/^step 4: training loss \d\.\d+, validation loss/m);
+      const page = readFileSync(join(out, "report.html"), "utf8");
+      for (const text of ["<svg ", "Loss of the alignment", "Loss (nats a token)"])
+        expect(page).toContain(text);
       const clip = directory.data.utterances[0].audio;
       expect((await cli(["transcribe", "--model", join(out, "checkpoint"), clip, "--json"])).code).toBe(0);
 
@@ -97,7 +101,10 @@ describe("train", () => {
   test("--plan counts for a checkpoint, and for each size", async () => {
     const one = jsonLines(await cli(["train", "--plan", "--json", "--model", join(directory.path, "model")]));
     expect(one).toHaveLength(1);
-    const all = jsonLines(await cli(["train", "--plan", "--json", "--weights", "q4"]));
+    expect(one[0]).not.toHaveProperty("alignment");
+    const all = jsonLines(await cli(["train", "--plan", "--json", "--weights", "q4", "--align", "500"]));
+    for (const { seconds, alignment } of all as Record<string, { first: number; later: number }[]>[])
+      for (const [i, { later }] of alignment.entries()) expect(later).toBeLessThan(seconds[i].later);
     expect(all.map(({ llm }) => llm)).toEqual(["Qwen3-0.6B", "Qwen3-1.7B", "Qwen3-4B", "Qwen3-8B"]);
     const table = await cli(["train", "--plan"]);
     for (const text of ["Qwen3-8B", "RTX 4090", "frozen weights", "time of an hour of audio"])

@@ -19,6 +19,7 @@ const domains: Readonly<Record<string, readonly number[]>> = {
   WEIGHT: [0, 1, 2, 3, 4],
   ACTIVATION: [0, 1, 2, 3],
   WG: [32, 64],
+  LANES: [1, 2, 32],
 };
 
 /** Every combination of one value for each name. */

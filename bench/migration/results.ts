@@ -176,22 +176,27 @@ export function writeCurves(file: string, label: string, curves: readonly Curve[
   writeFileSync(file, figure.replace(/^<figure>/, "").replace(/<\/figure>$/, "\n"));
 }
 
-/** Means of `window` neighbouring steps, for curves of a few dozen points. */
-export function thinned(steps: readonly StepMetrics[], window: number): Point[] {
+/**
+ * Means of `window` neighbouring steps, for curves of a few dozen points.
+ * @param before  steps of the run that this one goes on from
+ */
+export function thinned(steps: readonly StepMetrics[], window: number, before = 0): Point[] {
   const points: Point[] = [];
   for (let i = 0; i + window <= steps.length; i += window) {
     const part = steps.slice(i, i + window);
-    points.push([part[window - 1].step, part.reduce((sum, { loss }) => sum + loss, 0) / window]);
+    points.push([before + part[window - 1].step, part.reduce((sum, { loss }) => sum + loss, 0) / window]);
   }
   return points;
 }
 
-/** CER of the validations of a run, in %. */
-export async function validationErrors(work: string, name: string): Promise<Point[]> {
+/** CER of the validations of a run, in %. @param before  steps of the run that this one goes on from */
+export async function validationErrors(work: string, name: string, before = 0): Promise<Point[]> {
   const lines = await readMetrics(join(work, "trained", name, "metrics.jsonl"));
   return lines
     .filter(isValidation)
-    .flatMap(({ step, validation: { cer } }) => (cer === undefined ? [] : [[step, 100 * cer] as Point]));
+    .flatMap(({ step, validation: { cer } }) =>
+      cer === undefined ? [] : [[before + step, 100 * cer] as Point],
+    );
 }
 
 /** The loss curve beside that of PyTorch, where torch_curve.py has run. */

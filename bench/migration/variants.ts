@@ -4,26 +4,49 @@ export interface Variant {
   readonly title: string;
   readonly data: "transcripts" | "mixed" | "answered";
   readonly blocks: 2 | 4;
+  /** Steps of alignment, then of cross-entropy. */
+  readonly align: number;
+  readonly steps: number;
+  /** Highest learning rate of the cross-entropy. */
+  readonly rate: number;
+  /** The variant whose checkpoint this one goes on from. Default: the migrated one. */
+  readonly after?: string;
   /** Options of `train` beside those that all variants share. */
   readonly options: readonly string[];
 }
 
-/** Tokens of an optimiser step at most: a dozen clips. */
-export const batchTokens = 900;
+/** Tokens of an optimiser step at most: sixteen clips. */
+export const batchTokens = 1200;
 
-/** The variants of docs/migration.md, the one that matters most first. */
+/** Audio frames of a step of alignment at most: fourteen clips. */
+export const alignFrames = 600;
+
+/** Highest learning rate of an alignment. */
+export const alignRate = 2e-3;
+
+const alone = { data: "transcripts", align: 1200, steps: 0, rate: 0, options: [] } as const;
+const fresh = { blocks: 2, align: 0, steps: 300, rate: 1.2e-3, options: [] } as const;
+const onward = { blocks: 2, align: 0, steps: 300, rate: 8e-4, after: "aligned", options: [] } as const;
+
+/** The variants of docs/migration.md in the order of their training; one that others go on from stands before them. */
 export const variants: readonly Variant[] = [
-  { name: "mixed", title: "30 % speech translations", data: "mixed", blocks: 2, options: [] },
-  { name: "transcripts", title: "transcripts only", data: "transcripts", blocks: 2, options: [] },
-  { name: "answered", title: "30 % answers by the LLM itself", data: "answered", blocks: 2, options: [] },
+  { ...alone, name: "aligned", title: "alignment alone", blocks: 2 },
+  { ...fresh, name: "transcripts", title: "transcripts only", data: "transcripts" },
+  { ...fresh, name: "mixed", title: "30 % speech translations", data: "mixed" },
   {
-    name: "lora",
-    title: "30 % speech translations, with a LoRA on the LLM",
-    data: "mixed",
-    blocks: 2,
-    options: ["--tune", "adaptor,lora", "--merge"],
+    ...{ ...onward, name: "aligned-answered", title: "alignment, then 30 % answers by the LLM" },
+    ...{ data: "answered", steps: 1200 },
   },
-  { name: "blocks-4", title: "30 % speech translations, 4 blocks", data: "mixed", blocks: 4, options: [] },
+  { ...onward, name: "aligned-transcripts", title: "alignment, then transcripts", data: "transcripts" },
+  {
+    ...{ ...onward, name: "lora", title: "alignment, then 30 % answers with a LoRA on the LLM" },
+    ...{ data: "answered", options: ["--tune", "adaptor,lora", "--merge"] },
+  },
+  { ...alone, name: "aligned-4", title: "alignment alone, 4 blocks", blocks: 4, align: 800 },
+  {
+    ...{ ...onward, name: "blocks-4", title: "alignment, then 30 % answers, 4 blocks", data: "answered" },
+    ...{ blocks: 4, after: "aligned-4" },
+  },
 ];
 
 /** What is asked of the test clips. */

@@ -1,8 +1,6 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Interface, createInterface } from "node:readline";
 import { openCheckpoint } from "../../src/checkpoint/checkpoint.js";
 import { greedy } from "../../src/decode/greedy.js";
 import type { Gpu } from "../../src/gpu/device.js";
@@ -12,18 +10,12 @@ import { type FunAsrNano, adapt, encode, loadFunAsrNano } from "../../src/model/
 import { modelDirectory } from "../../src/node/files.js";
 import { type Spread, spread } from "../../src/profile/ceiling.js";
 import { roundedSpread } from "./harness.js";
+import { PeerProcess, type Run, sameAtFirst } from "./process.js";
 
 /** A clip as all contenders get it. */
 interface Clip {
   readonly features: Float32Array;
   readonly frames: number;
-  readonly ids: readonly number[];
-}
-
-interface Run {
-  readonly seconds: number;
-  /** Of the tokens after the first. */
-  readonly decode: number;
   readonly ids: readonly number[];
 }
 
@@ -75,44 +67,6 @@ export async function runEngine(gpu: Gpu, model: FunAsrNano, clips: readonly Cli
   return { seconds: (end - start) / 1000, decode: (end - first) / 1000, ids: tokenIds };
 }
 
-/** PyTorch in a process of its own. */
-class Torch {
-  readonly #child: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-  readonly #reader: Interface;
-  versions = "";
-
-  constructor(python: string, directory: string) {
-    const script = new URL("torch_peer.py", import.meta.url).pathname;
-    this.#child = spawn(python, [script, directory, "--threads", "2"], {
-      stdio: ["pipe", "pipe", "inherit"],
-    });
-    this.#reader = createInterface({ input: this.#child.stdout! });
-    this.#lines = this.#reader[Symbol.asyncIterator]();
-  }
-
-  async #line<T>(): Promise<T> {
-    const next = await this.#lines.next();
-    if (next.done) throw new Error("torch_peer.py ended");
-    return JSON.parse(next.value) as T;
-  }
-
-  async ready(): Promise<void> {
-    const { torch, transformers } = await this.#line<{ torch: string; transformers: string }>();
-    this.versions = `torch ${torch}, transformers ${transformers}`;
-  }
-
-  async run(request: object): Promise<Run> {
-    this.#child.stdin!.write(`${JSON.stringify(request)}\n`);
-    return this.#line<Run>();
-  }
-
-  end(): void {
-    this.#child.stdin!.end();
-    this.#reader.close();
-  }
-}
-
 async function loadModel(gpu: Gpu, directory: string, weights: WeightFormat): Promise<FunAsrNano> {
   const checkpoint = await openCheckpoint(modelDirectory(directory));
   try {
@@ -151,11 +105,11 @@ export async function timeFullSize(
     readonly rounds: number;
   },
 ): Promise<FullSizeResult> {
-  const torch = new Torch(python, directory);
+  const torch = new PeerProcess(python, "torch_peer.py", [directory, "--threads", "2"]);
   const work = mkdtempSync(join(tmpdir(), "peers-"));
   const models = new Map<WeightFormat, FunAsrNano>();
   try {
-    await torch.ready();
+    const versions = await torch.ready();
     for (const format of formats) models.set(format, await loadModel(gpu, directory, format));
     const { encoder, audioTokenId } = [...models.values()][0].config;
     const clip = makeClip(seconds, encoder.inputSize, audioTokenId);
@@ -176,13 +130,15 @@ export async function timeFullSize(
     const of = <T>(value: (list: readonly Run[]) => T): Record<string, T> =>
       Object.fromEntries([...runs].map(([name, list]) => [name, value(list)]));
     return {
-      ...{ versions: torch.versions, frames: clip.frames, promptTokens: clip.ids.length, tokens },
+      ...{
+        versions: `torch ${versions.torch}, transformers ${versions.transformers}`,
+        frames: clip.frames,
+        promptTokens: clip.ids.length,
+        tokens,
+      },
       seconds: of((list) => roundedSpread(spread(list.map((run) => run.seconds)))),
       tokensPerSecond: of((list) => roundedSpread(spread(list.map((run) => (tokens - 1) / run.decode)))),
-      sameTokens: of(([{ ids }]) => {
-        const differs = ids.findIndex((id, i) => id !== want[i]);
-        return differs < 0 ? ids.length : differs;
-      }),
+      sameTokens: of(([{ ids }]) => sameAtFirst(ids, want)),
     };
   } finally {
     torch.end();

@@ -9,11 +9,15 @@ import {
   writeMatrix,
   writeScales,
 } from "../../src/gpu/matrix.js";
+import type { Tensor } from "../../src/gpu/tensor.js";
+import { Timing } from "../../src/gpu/timing.js";
 import { linear } from "../../src/kernels/linear/linear.js";
 import { convertPiece } from "../../src/model/weight-pieces.js";
 import type { Spread } from "../../src/profile/ceiling.js";
 import { type Contender, interleave } from "./harness.js";
 import { matMulModel } from "./onnx.js";
+
+const products = 4; // of one row in a step
 
 /** What is used of onnxruntime-node. */
 interface OnnxRuntime {
@@ -41,17 +45,19 @@ function uniform(count: number, seed: number): Float32Array {
   });
 }
 
+/** So many matrices of the same values. */
 function keepWeights(
   gpu: Gpu,
   [rows, columns]: readonly number[],
-  w: Float32Array,
-  format: WeightFormat,
-): Matrix {
-  const matrix = keepMatrix(gpu, rows, columns, format);
+  { w, format, copies }: { w: Float32Array; format: WeightFormat; copies: number },
+): Matrix[] {
   const { weights, scales } = convertPiece(new Uint8Array(w.slice().buffer), "F32", format);
-  writeMatrix(gpu, matrix, weights);
-  if (scales) writeScales(gpu, matrix, scales);
-  return matrix;
+  return Array.from({ length: copies }, () => {
+    const matrix = keepMatrix(gpu, rows, columns, format);
+    writeMatrix(gpu, matrix, weights);
+    if (scales) writeScales(gpu, matrix, scales);
+    return matrix;
+  });
 }
 
 /** Largest difference, in parts of the largest value. */
@@ -64,9 +70,49 @@ function difference(got: Float32Array, want: Float32Array): number {
   return worst / most;
 }
 
+/** Seconds of the kernels of a step, by timestamps. */
+async function kernelSeconds(gpu: Gpu, step: () => Promise<unknown>): Promise<number> {
+  const timing = (gpu.timing = new Timing(gpu.device));
+  try {
+    await step();
+  } finally {
+    gpu.timing = undefined;
+  }
+  const { dispatches } = await timing.collect();
+  return dispatches.reduce((sum, { begin, end }) => sum + Number(end - begin), 0) / 1e9;
+}
+
+/**
+ * Ours: a product as a whole call with the input uploaded and the result read, its kernel alone, and for one row a product among
+ * several of a step, as a decoder has them.
+ */
+function ourContenders(
+  gpu: Gpu,
+  { x, m, matrices, name }: { x: Float32Array; m: number; matrices: readonly Matrix[]; name: string },
+  results: Map<string, Float32Array>,
+): Contender[] {
+  const multiply = (input: Tensor): Tensor[] => matrices.map((w) => linear(gpu, input, w)).slice(-1);
+  const upload = (): Tensor => gpu.upload(x, [m, matrices[0].columns]);
+  const step = async (): Promise<void> => {
+    const [y] = await gpu.step(() => [linear(gpu, upload(), matrices[0])]);
+    results.set(name, y as Float32Array);
+  };
+  const several = async (): Promise<number> => {
+    const start = performance.now();
+    await gpu.step(() => multiply(upload()));
+    return (performance.now() - start) / 1000 / matrices.length;
+  };
+  return [
+    { name, run: step },
+    { name: `${name} kernel`, run: () => kernelSeconds(gpu, step) },
+    ...(matrices.length > 1 ? [{ name: `${name} of ${matrices.length}`, run: several }] : []),
+  ];
+}
+
 /**
  * Seconds of x [m, k] · w [k, n] with the input uploaded and the result read each time: ours in the given formats, and
- * onnxruntime's, f32 on its WebGPU provider and on the CPU with 2 threads. Results are compared before.
+ * onnxruntime's, f32 on its WebGPU provider and on the CPU with 2 threads. Results are compared before. Ours also without what is
+ * around the kernel.
  */
 export async function timeProduct(
   gpu: Gpu,
@@ -76,14 +122,10 @@ export async function timeProduct(
 ): Promise<Record<string, Spread>> {
   const [x, w] = [uniform(m * k, 1), uniform(n * k, 2)]; // w [n, k], as linear has it
   const results = new Map<string, Float32Array>();
-  const contenders: Contender[] = formats.map((format) => {
-    const matrix = keepWeights(gpu, [n, k], w, format);
-    const name = `funasr-webgpu ${format}`;
-    const run = async (): Promise<void> => {
-      const [y] = await gpu.step(() => [linear(gpu, gpu.upload(x, [m, k]), matrix)]);
-      results.set(name, y as Float32Array);
-    };
-    return { name, run };
+  const contenders: Contender[] = formats.flatMap((format) => {
+    const copies = m === 1 && format !== "f32" ? products : 1;
+    const matrices = keepWeights(gpu, [n, k], { w, format, copies });
+    return ourContenders(gpu, { x, m, matrices, name: `funasr-webgpu ${format}` }, results);
   });
   const ort = onnxRuntime();
   if (ort) {

@@ -1,5 +1,6 @@
 import type { Ceilings, Spread } from "../../src/profile/ceiling.js";
 import type { FullSizeResult } from "./full-size.js";
+import type { LlamaResult } from "./llama.js";
 
 /** Cost against size, and the exponent of its least squares fit. */
 export interface Growth {
@@ -12,10 +13,12 @@ export interface Growth {
 export interface PeerResults {
   readonly machine: Readonly<Record<string, string | number>>;
   readonly rounds: number;
+  /** Milliseconds without work before each timed run. */
+  readonly rest?: number;
   readonly ceilings: Ceilings;
-  /** 128×1024×3072 */
+  /** 128×1024×3072: whole calls, upload and readback with them; "… kernel" is the kernel alone, by timestamps. */
   gemm?: Readonly<Record<string, Spread>>;
-  /** 1×1024×16384 */
+  /** 1×1024×16384, the same; "… of 4" is a product among 4 with one upload, one wait and one readback, each with its own weights. */
   gemv?: Readonly<Record<string, Spread>>;
   /** 300 additions that wait for each other, by this engine and by bare WebGPU. */
   chain?: Readonly<Record<"engine" | "bare", Spread>>;
@@ -29,4 +32,5 @@ export interface PeerResults {
   batch?: Readonly<Record<"1" | "8", Spread>>;
   growth?: { readonly encoder: Growth; readonly prefill: Growth; readonly decode: Growth };
   fullSize?: FullSizeResult;
+  llama?: LlamaResult;
 }

@@ -1,7 +1,8 @@
 /**
  * This engine beside its peers, in one run: `npm run bench:peers -- --model DIR [--rounds N] [--only A,B] [--python PATH]`, after
  * `npm run bench:install` and with DIR as golden/full.py makes it. Contenders take turns. Writes bench/results/peers-<device>-<commit>.json,
- * of which `npm run bench:table` makes the README's table. --only takes products, chain, start, growth, batch, full.
+ * of which `npm run bench:table` makes the README's table. --only takes products, chain, start, growth, batch, full. --gguf FILE adds the LLM
+ * alone against llama.cpp, with --llama-python a Python that has llama-cpp-python.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -13,8 +14,9 @@ import { openDevice } from "../../src/node/device.js";
 import { type Spread, measureCeilings, spread } from "../../src/profile/ceiling.js";
 import { timeBatches, timeFullSize } from "./full-size.js";
 import { measureGrowth } from "./growth.js";
-import { deviceName, machine, roundedSpread } from "./harness.js";
+import { deviceName, machine, rest, roundedSpread } from "./harness.js";
 import { timeProduct } from "./products.js";
+import { timeLlama } from "./llama.js";
 import type { PeerResults } from "./results.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -24,6 +26,8 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "10" },
     only: { type: "string", default: "products,chain,start,growth,batch,full" },
     python: { type: "string", default: join(root, "golden/.venv/bin/python") },
+    gguf: { type: "string" },
+    "llama-python": { type: "string", default: "python3" },
     out: { type: "string" },
   },
 });
@@ -64,12 +68,13 @@ function timeStart(): NonNullable<PeerResults["start"]> {
   }
 }
 
-const { gpu, adapter } = await openDevice();
+const { gpu, adapter } = await openDevice({ timestamps: true });
 const note = (text: string): void => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
 const ceilings = await measureCeilings(gpu);
 const results: PeerResults = {
   machine: machine(adapter),
   rounds,
+  rest,
   ceilings: {
     bandwidth: roundedSpread(ceilings.bandwidth),
     flops: roundedSpread(ceilings.flops),
@@ -104,6 +109,10 @@ if (values.model !== undefined && wanted.has("full")) {
   note("full size");
   const options = { python: values.python, formats: ["bf16", "q4"] as const, seconds: 4, rounds };
   results.fullSize = await timeFullSize(gpu, values.model, options);
+}
+if (values.gguf !== undefined) {
+  note("llama.cpp");
+  results.llama = await timeLlama(gpu, values.gguf, { python: values["llama-python"], rounds });
 }
 const file = values.out ?? `bench/results/peers-${deviceName(adapter)}-${results.machine.commit}.json`;
 mkdirSync("bench/results", { recursive: true });

@@ -82,7 +82,7 @@ export function dataCommand(): Command {
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
-      `\nLayouts:\n${layouts.join("\n")}\n  ${JSONL.padEnd(12)} JSONL of FunASR's conversations or of {audio, text, prompt?, start?, end?}`,
+      `\nLayouts:\n${layouts.join("\n")}\n  ${JSONL.padEnd(12)} JSONL of FunASR's conversations or of {audio, text, prompt?, start?, end?, transcript?}`,
     )
     .action(async (layout: string, path: string, _: unknown, command: Command) => {
       await makeData(layout, path, command.opts<DataOptions>(), command);
@@ -139,9 +139,10 @@ async function* kept(
     if ("skipped" in item) skip(item.skipped, item.why);
     else if (!answer) yield item.utterance;
     else {
-      const { text, complete } = await answer(item.utterance.text);
-      if (complete) yield { ...item.utterance, text };
-      else skip(item.utterance.audio, `the answer to "${item.utterance.text}" has no end`);
+      const transcript = item.utterance.text;
+      const { text, complete } = await answer(transcript);
+      if (complete) yield { ...item.utterance, text, transcript };
+      else skip(item.utterance.audio, `the answer to "${transcript}" has no end`);
     }
   }
 }

@@ -15,6 +15,8 @@ export interface TrainCliOptions {
   readonly cache?: string;
   readonly tune: TunablePart[];
   readonly steps: number;
+  readonly align: number;
+  readonly alignLr: number;
   readonly lr: number;
   readonly warmup?: number;
   readonly schedule: TrainOptions["schedule"];
@@ -89,8 +91,15 @@ function addFiles(command: Command): Command {
 function addRunOptions(command: Command): Command {
   return command
     .option("--steps <count>", "optimiser steps", number, d.steps)
-    .option("--lr <rate>", "highest learning rate", number, d.learningRate)
-    .option("--warmup <steps>", "steps over which the learning rate rises; default: a tenth of all", number)
+    .option(
+      "--align <steps>",
+      "the first of them: without the LLM, pull the adaptor's outputs to the token embeddings of the transcripts",
+      number,
+      d.align,
+    )
+    .option("--align-lr <rate>", "highest learning rate of these", number, d.alignRate)
+    .option("--lr <rate>", "highest learning rate of the others", number, d.learningRate)
+    .option("--warmup <steps>", "steps over which it rises; default: a tenth of them", number)
     .addOption(
       new Option("--schedule <shape>", "learning rate after the warm-up")
         .choices(["cosine", "constant"])
@@ -154,10 +163,11 @@ function addOtherOptions(command: Command): Command {
     .option("--json", "one JSON object");
 }
 
-/** The run's options. Steps of warm-up: a tenth of all by default. */
+/** The run's options. Steps of warm-up: a tenth of those behind the alignment by default. */
 export function trainOptions(cli: TrainCliOptions): TrainOptions {
   const {
     steps,
+    align,
     schedule,
     floor,
     clip,
@@ -169,10 +179,22 @@ export function trainOptions(cli: TrainCliOptions): TrainOptions {
     every,
     decode,
   } = cli;
-  const warmup = cli.warmup ?? Math.floor(steps / 10);
+  const warmup = cli.warmup ?? Math.floor(Math.max(0, steps - align) / 10);
   return {
     ...defaultOptions,
-    ...{ steps, learningRate: cli.lr, warmup, schedule, floor, clip, decay, batchTokens, accumulate },
+    ...{
+      steps,
+      align,
+      alignRate: cli.alignLr,
+      learningRate: cli.lr,
+      warmup,
+      schedule,
+      floor,
+      clip,
+      decay,
+      batchTokens,
+      accumulate,
+    },
     ...{ labelSmoothing, seed, every, decode },
   };
 }

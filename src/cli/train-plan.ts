@@ -9,7 +9,9 @@ import { modelFiles } from "../node/model-files.js";
 import { efficiency } from "../presets.js";
 import {
   type DeviceSpeed,
+  type HourWork,
   type PlanOptions,
+  alignmentWork,
   hourOfAudio,
   hourSeconds,
   hourWork,
@@ -38,7 +40,9 @@ export async function printPlan(options: TrainCliOptions): Promise<void> {
   } finally {
     gpu.destroy();
   }
-  const results = configs.map(([llm, config]) => planOf(llm, config, plan, devices));
+  const results = configs.map(([llm, config]) =>
+    planOf(llm, config, { ...plan, aligned: options.align > 0 }, devices),
+  );
   if (options.json) {
     for (const result of results) printJson(result);
     return;
@@ -50,6 +54,16 @@ export async function printPlan(options: TrainCliOptions): Promise<void> {
   print("");
   print("time of an hour of audio: first epoch / later ones, whose encoder outputs are on disk");
   print(timeTable(results, devices));
+  if (options.align > 0) {
+    print("");
+    print(`the same of the first ${count(options.align)} steps, which align`);
+    print(
+      timeTable(
+        results.map(({ llm, alignment = [] }) => ({ llm, seconds: alignment })),
+        devices,
+      ),
+    );
+  }
   const { clipSeconds, answerRate, promptTokens } = hourOfAudio;
   note(
     `counted for clips of ${clipSeconds} s, answers of ${answerRate} tokens a second, prompts of ${promptTokens} tokens; this adapter as measured now, the others at ${(100 * efficiency.flops).toFixed(0)} % of their f32 peak and ${100 * efficiency.bandwidth} % of their bandwidth`,
@@ -63,25 +77,31 @@ async function plannedConfigs(model: string | undefined): Promise<[string, Model
   return [[model, checkpoint.config]];
 }
 
+type Seconds = readonly { readonly device: string; readonly first: number; readonly later: number }[];
+
 interface PlanResult {
   readonly llm: string;
   readonly trainedParameters: number;
   readonly memory: ReturnType<typeof trainingMemory>;
-  readonly seconds: readonly { readonly device: string; readonly first: number; readonly later: number }[];
+  readonly seconds: Seconds;
+  /** Of an alignment, where one is asked for. */
+  readonly alignment?: Seconds;
 }
 
 function planOf(
   llm: string,
   config: ModelConfig,
-  plan: PlanOptions,
+  plan: PlanOptions & { readonly aligned: boolean },
   devices: readonly DeviceSpeed[],
 ): PlanResult {
-  const work = hourWork(config, plan);
+  const secondsOf = (work: HourWork): Seconds =>
+    devices.map((device) => ({ device: device.name, ...hourSeconds(work, device) }));
   return {
     llm,
     trainedParameters: trainedParameters(config, plan.tune, plan.rank),
     memory: trainingMemory(config, plan),
-    seconds: devices.map((device) => ({ device: device.name, ...hourSeconds(work, device) })),
+    seconds: secondsOf(hourWork(config, plan)),
+    ...(plan.aligned ? { alignment: secondsOf(alignmentWork(config, plan)) } : {}),
   };
 }
 
@@ -104,7 +124,10 @@ function memoryTable(results: readonly PlanResult[]): string {
   return table([head, ...rows], [1, 2, 3, 4, 5, 6, 7]);
 }
 
-function timeTable(results: readonly PlanResult[], devices: readonly DeviceSpeed[]): string {
+function timeTable(
+  results: readonly Pick<PlanResult, "llm" | "seconds">[],
+  devices: readonly DeviceSpeed[],
+): string {
   const head = ["llm", ...devices.map(({ name }) => name.split(":")[0])];
   const rows = results.map(({ llm, seconds }) => [
     llm,

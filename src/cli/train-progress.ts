@@ -17,7 +17,7 @@ export function trainDisplay(): TrainDisplay {
   const terminal = process.stderr.isTTY;
   const bar = terminal
     ? new SingleBar({
-        format: "training {bar} {value}/{total} · loss {loss} · {rate} tokens/s · {eta_formatted} left",
+        format: "{stage} {bar} {value}/{total} · loss {loss} · {rate} tokens/s · {eta_formatted} left",
         clearOnComplete: true,
         hideCursor: true,
         etaBuffer: smoothed,
@@ -40,13 +40,15 @@ export function trainDisplay(): TrainDisplay {
       bar?.start(all, done, values(latest));
     },
     step(metrics) {
+      if (latest.at(-1)?.aligned !== metrics.aligned) latest.length = 0; // speeds of two kinds
       latest.push(metrics);
       if (latest.length > smoothed) latest.shift();
       shown = metrics.step;
       bar?.update(shown, values(latest));
     },
     validation({ step, validation: { loss, cer, cosine } }) {
-      const parts = [`step ${step}: training loss ${values(latest).loss}`];
+      const shownLoss = values(latest);
+      const parts = [`step ${step}: ${shownLoss.stage} loss ${shownLoss.loss}`];
       if (loss !== undefined) parts.push(`validation loss ${loss.toFixed(4)}`);
       if (cer !== undefined) parts.push(`CER ${(100 * cer).toFixed(1)} %`);
       line([...parts, `cosine ${cosine.toFixed(3)}`].join(", "));
@@ -56,9 +58,14 @@ export function trainDisplay(): TrainDisplay {
   };
 }
 
-function values(latest: readonly StepMetrics[]): { loss: string; rate: string } {
+function values(latest: readonly StepMetrics[]): { stage: string; loss: string; rate: string } {
   const seconds = latest.reduce((sum, step) => sum + step.seconds, 0);
   const tokens = latest.reduce((sum, step) => sum + step.tokens, 0);
   const last = latest.at(-1);
-  return { loss: last ? last.loss.toFixed(4) : "-", rate: seconds > 0 ? (tokens / seconds).toFixed(0) : "-" };
+  const stage = last?.aligned ? "alignment" : "training";
+  return {
+    stage,
+    loss: last ? last.loss.toFixed(4) : "-",
+    rate: seconds > 0 ? (tokens / seconds).toFixed(0) : "-",
+  };
 }

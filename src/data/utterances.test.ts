@@ -39,12 +39,12 @@ describe("both forms", () => {
     const path = file(
       "both.jsonl",
       `\ufeff${conversation(`语音转写：${slot("a/b.wav")}`)}\r\n\n` +
-        `{"audio":"/abs.wav","text":"","prompt":"P","start":1.5,"end":2,"more":{}}\n` +
+        `{"audio":"/abs.wav","text":"","prompt":"P","start":1.5,"end":2,"transcript":"s","more":{}}\n` +
         `{"audio":"../c.wav","text":"三","start":null}`,
     );
     expect(await all(path)).toEqual([
       { audio: join(root, "a/b.wav"), prompt: "语音转写：", text: "几点了？", line: 1 },
-      { audio: "/abs.wav", prompt: "P", start: 1.5, end: 2, text: "", line: 3 },
+      { audio: "/abs.wav", prompt: "P", start: 1.5, end: 2, text: "", transcript: "s", line: 3 },
       { audio: join(root, "../c.wav"), text: "三", line: 4 },
     ]);
   });

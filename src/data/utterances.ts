@@ -15,6 +15,8 @@ export interface Utterance {
   readonly prompt?: string;
   /** The answer; empty where nothing is said. */
   readonly text: string;
+  /** What is said, where the answer is something else. */
+  readonly transcript?: string;
   /** Line of the JSONL, from 1. */
   readonly line: number;
 }
@@ -34,7 +36,7 @@ export interface ReadOptions {
 /**
  * The utterances of a JSONL file, one object a line, in either form:
  * FunASR's `{"messages": [{"role": "system"}, {"role": "user", "content": "PROMPT<|startofspeech|>!PATH<|endofspeech|>"}, {"role":
- * "assistant", "content": TEXT}]}`, or `{"audio": PATH, "text": TEXT, "prompt"?, "start"?, "end"?}`. Paths are relative to the file. Empty
+ * "assistant", "content": TEXT}]}`, or `{"audio": PATH, "text": TEXT, "prompt"?, "start"?, "end"?, "transcript"?}`. Paths are relative to the file. Empty
  * lines are passed over; other fields are not looked at.
  * @throws DataError  a bad line, unless onBad is given
  * @source FunASR docs/finetune.md of Fun-ASR
@@ -73,7 +75,7 @@ export function parseUtterance(text: string, file: string, line: number): Uttera
 
 /** An utterance as a line of JSONL, without its end; the path relative to the directory where the line will stand. */
 export function utteranceLine(utterance: Omit<Utterance, "line">, directory: string): string {
-  const { audio, start, end, prompt, text } = utterance;
+  const { audio, start, end, prompt, text, transcript } = utterance;
   const path = relative(resolve(directory), resolve(audio));
   return JSON.stringify({
     audio: isAbsolute(path) ? path : path.split(sep).join("/"),
@@ -81,6 +83,7 @@ export function utteranceLine(utterance: Omit<Utterance, "line">, directory: str
     end,
     prompt,
     text,
+    transcript,
   });
 }
 
@@ -91,10 +94,12 @@ const [OPEN, CLOSE] = ["<|startofspeech|>", "<|endofspeech|>"];
 const SYSTEM = "You are a helpful assistant.";
 
 function plain(json: JsonObject, refuse: Refuse): Parts {
-  const { audio, text, prompt } = json;
+  const { audio, text, prompt, transcript } = json;
   if (typeof audio !== "string" || audio === "") return refuse("audio", "a path", show(audio));
   if (typeof text !== "string") return refuse("text", "a text", show(text));
   if (prompt !== undefined && typeof prompt !== "string") return refuse("prompt", "a text", show(prompt));
+  if (transcript !== undefined && typeof transcript !== "string")
+    return refuse("transcript", "a text", show(transcript));
   const start = seconds(json, "start", refuse);
   const end = seconds(json, "end", refuse);
   if (end !== undefined && end <= (start ?? 0))
@@ -105,6 +110,7 @@ function plain(json: JsonObject, refuse: Refuse): Parts {
     ...(end === undefined ? {} : { end }),
     ...(prompt === undefined ? {} : { prompt }),
     text,
+    ...(transcript === undefined ? {} : { transcript }),
   };
 }
 

@@ -117,6 +117,9 @@ const counts: Readonly<Record<string, Count>> = {
   "attention/attention-backward-stats": attention(1),
   "attention/attention-backward-query": attention(3),
   "attention/attention-backward-key": () => ({}), // what a row sees stands in stats, on the device
+  "attention/attention-backward-stats-subgroup": attention(1),
+  "attention/attention-backward-query-subgroup": attention(3),
+  "attention/attention-backward-key-subgroup": () => ({}), // likewise
   "column-sum/column-sum": perElement(1),
   "column-sum/column-sum-normed": perElement(5),
   "copy-rows/copy-rows": ({ count, width }) => ({ flops: 0, bytes: 8 * count * (width + 1) }),
@@ -142,6 +145,7 @@ const counts: Readonly<Record<string, Count>> = {
   "linear/linear-input-grad": gradient,
   "linear/linear-weight-grad": gradient,
   "linear/linear-grad-subgroup": gradient,
+  "linear/linear-transpose": () => ({ flops: 0 }),
   "mul-add/mul-add": ({ rounds, count }) => ({ flops: 128 * rounds * count }),
   "positions/positions": perElement(2),
   "qk-norm-rope/qk-norm-rope": ({ rows, heads, kv_heads, half }, { tensors: { qkv, angles, slots } }) => ({

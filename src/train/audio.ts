@@ -1,5 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
+import type { DecodedAudio } from "../frontend/audio.js";
+import { cutAudio } from "../frontend/cut.js";
 import { decodeAudio } from "../frontend/decode.js";
 import { AudioError } from "../frontend/errors.js";
 import { toWaveform } from "../frontend/features.js";
@@ -19,7 +21,7 @@ interface ReadFile {
   readonly path: string;
   readonly sha256: string;
   readonly bytes: Uint8Array;
-  waveform?: Float32Array;
+  audio?: DecodedAudio;
 }
 
 /** Reads audio files, each once as long as the pieces that are asked for follow one another in one file. */
@@ -40,18 +42,11 @@ export class AudioReader {
     return [Math.round((start ?? 0) * this.rate), end === undefined ? -1 : Math.round(end * this.rate)];
   }
 
-  /** Mono samples of the piece. @throws AudioError  the file cannot be decoded, the piece passes its end */
+  /** Mono samples of the piece, which is cut before it is resampled. @throws AudioError  the file cannot be decoded, the piece passes its end */
   async waveform(piece: AudioPiece): Promise<Float32Array> {
     const file = await this.#read(piece.audio);
-    file.waveform ??= toWaveform(await decodeAudio(file.bytes, file.path), this.rate, file.path);
-    const range = this.segment(piece);
-    if (!range) return file.waveform;
-    const [first, end] = [range[0], range[1] < 0 ? file.waveform.length : range[1]];
-    const slack = this.rate / 10; // tables round their times
-    if (first < end && end <= file.waveform.length + slack) return file.waveform.slice(first, end);
-    const got = `${piece.start ?? 0} to ${piece.end ?? "the end"} s`;
-    const seconds = (file.waveform.length / this.rate).toFixed(2);
-    throw new AudioError(file.path, "segment", `a part of its ${seconds} s`, got);
+    file.audio ??= await decodeAudio(file.bytes, file.path);
+    return toWaveform(cutAudio(file.audio, piece, file.path), this.rate, file.path);
   }
 
   async #read(path: string): Promise<ReadFile> {

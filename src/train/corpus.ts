@@ -5,6 +5,7 @@ import { reason } from "../json.js";
 import type { FrontendConfig } from "../frontend/config.js";
 import { extractFeatures } from "../frontend/features.js";
 import { type PromptRenderer, promptIds } from "../tokenizer/prompt.js";
+import { INSTRUCTION } from "../tokenizer/prompts.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { AudioReader } from "./audio.js";
 import { TrainError } from "./errors.js";
@@ -19,6 +20,19 @@ export interface TrainClip {
   readonly prompt: PromptTokens;
   /** Ids of the text, then `<|im_end|>`. */
   readonly answer: readonly number[];
+  /** Ids of what is said; absent where the line does not tell. */
+  readonly transcript?: readonly number[];
+}
+
+/**
+ * What is said, as far as a line tells: its transcript, or the text where that is what the prompt asks for (none, or one in a
+ * wording of FunASR's or the demo's requests to transcribe).
+ */
+export function spokenText({ prompt, text, transcript }: Utterance): string | undefined {
+  if (transcript !== undefined) return transcript;
+  const transcribes =
+    prompt === undefined || prompt.includes(INSTRUCTION.transcribe) || /transcri/i.test(prompt);
+  return transcribes ? text : undefined;
 }
 
 /** Tokens that a clip takes of a batch: prompt with audio, and answer. */
@@ -141,13 +155,15 @@ export class Corpus {
   async #clip(utterance: Utterance): Promise<TrainClip> {
     const { config, cache, tokenizer } = this.parts;
     const text = this.#prompt(utterance.prompt); // first what costs nothing
-    const answer = this.#answer(utterance.text);
+    const answer = [...this.#ids("text", utterance.text), this.#endId];
+    const spoken = spokenText(utterance);
+    const transcript = spoken === undefined ? {} : { transcript: this.#ids("transcript", spoken) };
     const key = await this.#key(utterance);
     const frames = (await cache.frames(key)) ?? (await this.#compute(key, utterance)).frames;
     const audioLength = audioTokens(config.audioTokenRule, frames);
     const prompt = { ...promptIds(tokenizer, text, config.audioTokenId, audioLength), audioLength };
     const tokens = prompt.ids.length + answer.length;
-    if (tokens <= config.llm.maxPositions) return { utterance, key, frames, prompt, answer };
+    if (tokens <= config.llm.maxPositions) return { utterance, key, frames, prompt, answer, ...transcript };
     const expected = `at most the model's ${config.llm.maxPositions} positions`;
     throw new TrainError(`tokens: expected ${expected}, got ${tokens}; cut the clip into parts`);
   }
@@ -170,10 +186,10 @@ export class Corpus {
     return text;
   }
 
-  #answer(text: string): number[] {
+  #ids(field: "text" | "transcript", text: string): number[] {
     const token = this.parts.tokenizer.addedTokens.find((added) => text.includes(added));
     if (token !== undefined)
-      throw new TrainError(`text: expected none of the vocabulary's own tokens, got ${token}`);
-    return [...this.parts.tokenizer.encode(text), this.#endId];
+      throw new TrainError(`${field}: expected none of the vocabulary's own tokens, got ${token}`);
+    return [...this.parts.tokenizer.encode(text)];
   }
 }

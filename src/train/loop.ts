@@ -5,17 +5,16 @@ import { lowbias32 } from "../hash.js";
 import type { FunAsrNano } from "../model/fun-asr-nano.js";
 import { collapseAlarm, normAlarm, normWindow } from "./alarms.js";
 import { makeBatch } from "./batch.js";
-import { BatchStream } from "./batches.js";
-import { type Corpus, type TrainClip, clipTokens } from "./corpus.js";
+import type { Corpus, TrainClip } from "./corpus.js";
 import { explainNonFinite } from "./diagnose.js";
 import { TrainError } from "./errors.js";
-import { type TrainingBatch, recordGradients } from "./forward.js";
+import type { TrainingBatch } from "./forward.js";
 import { MetricsFile, type StepMetrics, type ValidationMetrics } from "./metrics.js";
-import { type Optimiser, update } from "./optimiser.js";
+import { type Optimiser, clearMoments, update } from "./optimiser.js";
 import type { TrainOptions } from "./options.js";
-import type { BatchRows } from "./plan.js";
 import type { PoolKeeper } from "./pool-keeper.js";
 import { learningRate } from "./schedule.js";
+import { type Stage, stagesOf, sum } from "./stages.js";
 import { type Identity, type Progress, loadState, saveState } from "./state.js";
 import { type ValidationSet, validate } from "./validate.js";
 
@@ -54,10 +53,7 @@ export interface TrainEvents {
  */
 export async function train(run: TrainRun, resume: boolean, events: TrainEvents = {}): Promise<Progress> {
   const { gpu, options, files, optimiser, identity } = run;
-  const stream = new BatchStream(run.clips.map(clipTokens), {
-    budget: options.batchTokens,
-    seed: options.seed,
-  });
+  const stages = stagesOf(run.clips, options);
   let progress: Progress = { step: 0, position: 0, norms: [] };
   if (resume && existsSync(files.last))
     progress = await loadState(gpu, files.last, optimiser.entries, identity);
@@ -66,7 +62,12 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
   events.onStart?.(progress.step, options.steps);
   try {
     while (progress.step < options.steps) {
-      const step = await optimiserStep(run, stream, progress);
+      const stage = stages.findLast(({ first }) => first <= progress.step)!;
+      if (stage.first > 0 && stage.first === progress.step) {
+        await clearMoments(gpu, optimiser);
+        progress.norms = [];
+      }
+      const step = await optimiserStep(run, stage, progress);
       await metrics.append(step);
       events.onStep?.(step);
       alarm(events, step, normAlarm(progress.norms, step.gradientNorm));
@@ -120,25 +121,17 @@ async function save(
   await saveState(gpu, files.last, optimiser.entries, progress, identity);
 }
 
-/** Micro-batches forwards and backwards, then one update; one submit a micro-batch. */
-async function optimiserStep(run: TrainRun, stream: BatchStream, progress: Progress): Promise<StepMetrics> {
+/** Micro-batches forwards and backwards, then one update; each micro-batch's backward pass is one submit. */
+async function optimiserStep(run: TrainRun, stage: Stage, progress: Progress): Promise<StepMetrics> {
   const { gpu, options, optimiser, model, corpus } = run;
   const start = performance.now();
-  const step = progress.step + 1;
-  const rate = learningRate(
-    {
-      peak: options.learningRate,
-      warmup: options.warmup,
-      total: options.steps,
-      shape: options.schedule,
-      floor: options.floor,
-    },
-    progress.step,
-  );
-  const group = Array.from({ length: options.accumulate }, (_, i) => stream.at(progress.position + i));
-  const clips = group.map((batch) => batch.clips.map((i) => run.clips[i]));
-  const denominator = sum(clips.flat().map(({ answer }) => answer.length));
-  const { beta1, beta2, eps, decay, labelSmoothing } = options;
+  const within = progress.step - stage.first; // steps of the stage that are done
+  const first = within * options.accumulate;
+  const group = Array.from({ length: options.accumulate }, (_, i) => stage.stream.at(first + i));
+  const clips = group.map((batch) => batch.clips.map((i) => stage.clips[i]));
+  const denominator = sum(clips.flat().map(stage.terms));
+  const rate = learningRate(stage.schedule, within);
+  const { beta1, beta2, eps, decay } = options;
   const batches: TrainingBatch[] = [];
   let total = 0;
   let squares: ArrayLike<number> = [];
@@ -146,46 +139,33 @@ async function optimiserStep(run: TrainRun, stream: BatchStream, progress: Progr
   for (const [i, members] of clips.entries()) {
     const batch = await makeBatch(corpus, members);
     batches.push(batch);
-    run.pools.before(batchRows(members));
+    run.pools.before(stage.rows(members));
     const seed = lowbias32(lowbias32(options.seed) + progress.position + i);
-    const [losses, sums, clip] = await gpu.step(() => {
-      const made = recordGradients(gpu, model, batch, { denominator, labelSmoothing, seed });
-      if (i < clips.length - 1) return [made];
-      const adam = { learningRate: rate, step, beta1, beta2, eps, decay };
+    const pass = await stage.pass(gpu, model, batch, { members, denominator, seed });
+    const last = i === clips.length - 1;
+    const results = await gpu.step(() => {
+      const losses = pass.record();
+      if (!last) return losses;
+      const adam = { learningRate: rate, step: within + 1, beta1, beta2, eps, decay };
       const found = update(gpu, optimiser, options.clip, adam);
-      return [made, found.squares, found.clip];
+      return [found.squares, found.clip, ...losses];
     });
-    total += sum(losses);
-    if (clip) [squares, norm] = [sums, clip[0]];
+    if (last) [squares, norm] = [results[0], results[1][0]];
+    total += pass.loss ?? sum(results.at(-1)!) / denominator;
   }
-  const loss = total / denominator;
-  if (!Number.isFinite(loss) || !Number.isFinite(norm))
+  const step = progress.step + 1;
+  if (!Number.isFinite(total) || !Number.isFinite(norm))
     throw await explainNonFinite(run, step, batches, squares);
   return {
     step,
+    ...(stage.loss === "alignment" ? { aligned: true } : {}),
     epoch: group.at(-1)!.epoch,
-    loss,
+    loss: total,
     gradientNorm: norm,
     learningRate: rate,
-    tokens: sum(clips.flat().map(clipTokens)),
+    tokens: sum(clips.flat().map(stage.tokens)),
     answerTokens: denominator,
     seconds: (performance.now() - start) / 1000,
     gpuBytes: gpu.bytes.reserved,
   };
-}
-
-/** Rows that these clips have as one micro-batch. */
-export function batchRows(clips: readonly TrainClip[]): BatchRows {
-  return {
-    frames: sum(clips.map(({ frames }) => frames)),
-    tokens: sum(clips.map(clipTokens)) - clips.length, // an answer's last token is only predicted
-    answerTokens: sum(clips.map(({ answer }) => answer.length)),
-  };
-}
-
-/** In order, in f64. */
-function sum(values: ArrayLike<number>): number {
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += values[i];
-  return total;
 }

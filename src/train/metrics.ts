@@ -8,13 +8,17 @@ import { TrainFileError } from "./errors.js";
 export interface StepMetrics {
   /** From 1. */
   readonly step: number;
+  /** Whether the loss is that of the alignment: of its frames, not of answer tokens. */
+  readonly aligned?: true;
+  /** Of the data, counted anew where the cross-entropy begins. */
   readonly epoch: number;
-  /** Mean cross-entropy of the step's answer tokens, nats. */
+  /** Mean cross-entropy of the step's answer tokens, nats; of an alignment see alignment.ts, per frame. */
   readonly loss: number;
   readonly gradientNorm: number;
   readonly learningRate: number;
-  /** Tokens of the step: prompts, audio and answers. */
+  /** Tokens of the step: prompts, audio and answers; of an alignment audio alone. */
   readonly tokens: number;
+  /** Answer tokens, or frames that were aligned: what the loss is the mean of. */
   readonly answerTokens: number;
   /** Wall time of the step. */
   readonly seconds: number;

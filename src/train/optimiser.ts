@@ -30,6 +30,14 @@ export function makeOptimiser(gpu: Gpu, trainables: readonly Trainable[]): Optim
   };
 }
 
+/** Sets all moments to zero, as at a run's beginning: those of one loss say nothing of another's gradients. */
+export async function clearMoments(gpu: Gpu, { entries }: Optimiser): Promise<void> {
+  await gpu.step(() => {
+    for (const { m, v } of entries) for (const tensor of [m, v]) gpu.clear(tensor);
+    return [];
+  });
+}
+
 /**
  * One update of every parameter from its gradient, within the running step; gradients are zero afterwards. Where the norm is
  * not finite nothing changes.

@@ -6,7 +6,13 @@ import type { Schedule } from "./schedule.js";
 export interface TrainOptions {
   /** Optimiser steps in all. */
   readonly steps: number;
+  /** The first of them, which align the adaptor's outputs to the transcripts' token embeddings. */
+  readonly align: number;
+  /** Highest learning rate of the alignment. */
+  readonly alignRate: number;
+  /** Highest learning rate of the cross-entropy. */
   readonly learningRate: number;
+  /** Steps over which it rises; the alignment's rises over a tenth of its own. */
   readonly warmup: number;
   readonly schedule: Schedule["shape"];
   /** Share of the learning rate that the cosine ends at. */
@@ -31,6 +37,8 @@ export interface TrainOptions {
 
 export const defaultOptions: TrainOptions = {
   steps: 1000,
+  align: 0,
+  alignRate: 1e-3,
   learningRate: 1e-4,
   warmup: 100,
   schedule: "cosine",
@@ -52,6 +60,8 @@ type Bound = readonly [low: number, high: number, whole: boolean];
 
 const bounds: Readonly<Record<Exclude<keyof TrainOptions, "schedule">, Bound>> = {
   steps: [1, 1e9, true],
+  align: [0, 1e9, true],
+  alignRate: [0, 10, false],
   learningRate: [0, 10, false],
   warmup: [0, 1e9, true],
   floor: [0, 1, false],
@@ -77,6 +87,8 @@ export function checkOptions(options: TrainOptions): void {
       `${name}: expected a ${whole ? "whole " : ""}number from ${low} to ${high}, got ${value}`,
     );
   }
+  if (options.align > options.steps)
+    throw new TrainError(`align: expected at most the ${options.steps} steps in all, got ${options.align}`);
 }
 
 /** What a resumed run must have in common with the one it continues. */

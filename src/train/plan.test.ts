@@ -3,6 +3,7 @@ import { realConfig } from "../../test/helpers/checkpoint.js";
 import { expectedTensors } from "../checkpoint/expected-tensors.js";
 import {
   type PlanOptions,
+  alignmentWork,
   hourOfAudio,
   hourSeconds,
   hourWork,
@@ -61,6 +62,15 @@ describe.each(qwen3Sizes)("%s", (size) => {
     expect(encoderFlops / rows).toBeGreaterThan(1);
     expect(encoderFlops / rows).toBeLessThan(1.1);
     expect(hourWork(config, { ...plan, tune: ["adaptor", "encoder"] }).encoderFlops).toBe(0); // never cached
+  });
+
+  test("FLOPs of an alignment: the adaptor's forward pass twice, its backward pass, nothing of the LLM", () => {
+    const frames = 3600 * hourOfAudio.framesPerSecond;
+    const linears = 8 * frames * elements(size, (name, rank) => rank === 2 && name.startsWith(adaptor));
+    const { flops, encoderFlops } = alignmentWork(config, plan);
+    expect(flops / linears).toBeGreaterThan(1);
+    expect(flops / linears).toBeLessThan(1.1);
+    expect(encoderFlops / hourWork(config, plan).encoderFlops).toBeCloseTo(1, 12);
   });
 
   test("memory: 16 bytes a trained parameter, frozen weights by their format, activations by the tokens", () => {

@@ -11,6 +11,8 @@ export interface BatchRows {
   /** Prompts, audio and answers. */
   readonly tokens: number;
   readonly answerTokens: number;
+  /** Tokens that the frames of an alignment are told apart by: then nothing goes through the LLM. */
+  readonly contrasted?: number;
 }
 
 export interface PlanOptions {
@@ -107,16 +109,31 @@ export function stepBuffers(config: ModelConfig, { tune, rank = 16, batch }: Pla
         ]
       : [];
   const input = isTrained("encoder") ? e.inputSize : e.hiddenSize;
+  const onTape = pooled(batch.frames, [input, ...encoder, ...adaptor]);
+  if (batch.contrasted !== undefined) return alignmentBuffers(config, batch, onTape);
   const decoder = [m.hiddenSize, m.hiddenSize, q, q, q, kv, kv, kv, m.intermediateSize, m.intermediateSize];
   const low = isTrained("lora") ? [m.hiddenSize, rank, rank] : [];
   const chunk = Math.min(batch.answerTokens, Math.max(1, Math.floor(scoreBudget / (4 * m.vocabSize))));
   return {
     activations: [
-      ...pooled(batch.frames, [input, ...encoder, ...adaptor]),
+      ...onTape,
       ...pooled(batch.tokens, [...repeat(m.layers, [...decoder, ...low]), m.hiddenSize]),
     ],
     scores: [...pooled(chunk, [m.vocabSize]), ...pooled(batch.answerTokens, [m.hiddenSize, m.hiddenSize])],
     working: pooled(batch.tokens, [...repeat(3, [m.intermediateSize]), ...repeat(4, [m.hiddenSize])]),
+  };
+}
+
+/** Of an alignment: products and weights of frames and tokens, the tokens' embeddings, and gradients inside the adaptor. */
+function alignmentBuffers(
+  { adaptor: { hiddenSize, intermediateSize } }: ModelConfig,
+  { frames, contrasted = 0 }: BatchRows,
+  activations: readonly number[],
+): StepBuffers {
+  return {
+    activations,
+    scores: [...pooled(frames, [contrasted, contrasted]), ...pooled(contrasted, [hiddenSize])],
+    working: pooled(frames, [intermediateSize, ...repeat(4, [hiddenSize])]),
   };
 }
 
@@ -194,6 +211,33 @@ export function hourWork(config: ModelConfig, options: PlanOptions): HourWork {
   const bytes = batches * (2 * memory.frozenWeights + 3 * memory.activations + (28 / 16) * memory.trained); // AdamW reads 4, writes 3 of 4 bytes
   const cached = isTrained("encoder") ? 0 : encoderFlops;
   return { flops: adaptorFlops + llmFlops + encoderFlops - cached, encoderFlops: cached, bytes };
+}
+
+/**
+ * Counted work of an hour of audio in an alignment: the adaptor forwards twice and backwards once, nothing of the LLM. A
+ * micro-batch holds as many frames as one of the cross-entropy tokens.
+ */
+export function alignmentWork(config: ModelConfig, options: PlanOptions): HourWork {
+  const { tune, batch } = options;
+  const { encoder: e, adaptor: a } = config;
+  const clipFrames = hourOfAudio.clipSeconds * hourOfAudio.framesPerSecond;
+  const frames = 3600 * hourOfAudio.framesPerSecond;
+  const counts = countParameters(config);
+  const encoderLayers = 1 + e.layers + e.tpLayers;
+  const trainsEncoder = tune.includes("encoder");
+  const pairs = (width: number, flops: number): number => frames * clipFrames * width * flops;
+  const adaptorFlops =
+    frames * counts.adaptor * ((tune.includes("adaptor") ? 6 : 4) + 2) +
+    a.layers * pairs(a.hiddenSize, 14 + 4);
+  const encoderFlops =
+    frames * counts.encoder * (trainsEncoder ? 6 + 2 : 2) +
+    encoderLayers * pairs(e.hiddenSize, trainsEncoder ? 14 + 4 : 4);
+  const rows = { frames: batch.tokens, tokens: 0, answerTokens: 0, contrasted: batch.answerTokens };
+  const activations = sum(stepBuffers(config, { ...options, batch: rows }).activations);
+  const trained = 16 * trainedParameters(config, tune, options.rank);
+  const bytes = (frames / batch.tokens) * (4 * activations + (28 / 16) * trained);
+  const cached = trainsEncoder ? 0 : encoderFlops;
+  return { flops: adaptorFlops + encoderFlops - cached, encoderFlops: cached, bytes };
 }
 
 /** What a device can do, of this kind of work. */

@@ -17,20 +17,18 @@ const smoothed = 25; // steps of the running mean
 export function trainingReport(title: string, lines: readonly Metrics[]): string {
   const steps = lines.filter((line): line is StepMetrics => !isValidation(line));
   const validations = lines.filter(isValidation);
-  const of = (key: "loss" | "gradientNorm" | "learningRate"): Point[] =>
-    steps.map((line) => [line.step, line[key]]);
+  const of = (key: "gradientNorm" | "learningRate"): Point[] => steps.map((line) => [line.step, line[key]]);
+  const losses = (aligned: boolean): Point[] =>
+    steps.flatMap((line) => ((line.aligned ?? false) === aligned ? [[line.step, line.loss] as const] : []));
   const validated = (key: "loss" | "cer" | "cosine", scale = 1): Point[] =>
     validations.flatMap(({ step, validation }) => {
       const value = validation[key];
       return value === undefined ? [] : [[step, scale * value] as const];
     });
-  const loss: Line[] = [
-    { name: "training", points: of("loss") },
-    { name: `training, mean of ${smoothed} steps`, points: runningMean(of("loss"), smoothed) },
-    { name: "validation", points: validated("loss"), dots: true },
-  ];
+  const validation: Line = { name: "validation", points: validated("loss"), dots: true };
   const charts: [string, readonly Line[], boolean][] = [
-    ["Loss (nats a token)", loss, false],
+    ["Loss of the alignment (nats a frame)", withMean("alignment", losses(true)), false],
+    ["Loss (nats a token)", [...withMean("training", losses(false)), validation], false],
     ["Character error rate (%)", [{ name: "CER", points: validated("cer", 100), dots: true }], false],
     ["Gradient norm, before clipping", [{ name: "norm", points: of("gradientNorm") }], true],
     ["Learning rate", [{ name: "rate", points: of("learningRate") }], false],
@@ -70,6 +68,13 @@ export function trainingReport(title: string, lines: readonly Metrics[]): string
     rows.push(["validations", validated]);
     return rows;
   }
+}
+
+function withMean(name: string, points: readonly Point[]): Line[] {
+  return [
+    { name, points },
+    { name: `${name}, mean of ${smoothed} steps`, points: runningMean(points, smoothed) },
+  ];
 }
 
 /** Mean of each point and those before it, `window` at most. */

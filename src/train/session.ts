@@ -19,6 +19,7 @@ import { makeOptimiser } from "./optimiser.js";
 import { type TrainOptions, checkOptions, identityOf } from "./options.js";
 import { type BatchRows, stepBuffers } from "./plan.js";
 import { PoolKeeper } from "./pool-keeper.js";
+import { type Alignable, alignable } from "./stages.js";
 import { type TunablePart, isTuned } from "./tune.js";
 
 /** A data file's utterances. */
@@ -81,6 +82,8 @@ export async function openSession(gpu: Gpu, setup: SessionSetup): Promise<Sessio
 
 async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Promise<Session> {
   const { tune, options, out } = setup;
+  if (options.align > 0 && !tune.some((part) => part !== "lora"))
+    throw new TrainError(`align: expected adaptor or encoder in what is tuned, got ${tune.join(", ")}`);
   const { config } = checkpoint;
   const { json, file } = await checkpoint.assets.frontend();
   const frontend = parseFrontendConfig(json, file);
@@ -110,8 +113,8 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
       tune: tune.join(","),
       lora: tune.includes("lora") ? JSON.stringify(loraShape(setup.lora)) : "none",
       weights: setup.weights ?? "as stored",
-      data: digest(clips),
-      validation: digest(validation),
+      data: digest(clips, options.align > 0),
+      validation: digest(validation, false),
       parameters: createHash("sha256")
         .update(JSON.stringify([config.llm, config.adaptor]))
         .digest("hex"),
@@ -138,6 +141,14 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
   }
 }
 
+/** Says how many clips the alignment has to pass over. */
+function tellLeftOut({ data, onBad }: SessionSetup, { clips, unknown, short }: Alignable): void {
+  if (unknown + short === 0) return;
+  onBad(
+    `${data.name}: the alignment takes ${clips.length} clips; passed over: ${unknown} whose line has no transcript, ${short} with fewer frames than their transcript needs`,
+  );
+}
+
 async function prepare(corpus: Corpus, setup: SessionSetup): Promise<[TrainClip[], TrainClip[]]> {
   const { data, validation, skipBad, onBad, onPrepare } = setup;
   const total = data.utterances.length + (validation?.utterances.length ?? 0);
@@ -147,13 +158,17 @@ async function prepare(corpus: Corpus, setup: SessionSetup): Promise<[TrainClip[
       onProgress: (done) => onPrepare?.(before + done, total),
     });
   const clips = await part(data, 0);
+  if (setup.options.align > 0) tellLeftOut(setup, alignable(clips));
   return [clips, validation ? await part(validation, data.utterances.length) : []];
 }
 
-/** SHA-256 over what the clips are: rows, prompts and answers, in their order. */
-function digest(clips: readonly TrainClip[]): string {
+/** SHA-256 over what the clips are: rows, prompts and answers, for an alignment transcripts too, in their order. */
+function digest(clips: readonly TrainClip[], aligned: boolean): string {
   const hash = createHash("sha256");
-  for (const { key, prompt, answer } of clips) hash.update(JSON.stringify([key, prompt.ids, answer]));
+  for (const { key, prompt, answer, transcript } of clips) {
+    const parts = [key, prompt.ids, answer];
+    hash.update(JSON.stringify(aligned ? [...parts, transcript ?? "unknown"] : parts));
+  }
   return hash.digest("hex");
 }
 

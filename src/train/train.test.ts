@@ -14,10 +14,11 @@ import { useGpu } from "../../test/gpu.js";
 import { modelFiles } from "../node/model-files.js";
 import { BatchStream, epochBatches } from "./batches.js";
 import { clipTokens } from "./corpus.js";
-import { batchRows, train } from "./loop.js";
+import { train } from "./loop.js";
 import { type StepMetrics, type ValidationMetrics, readMetrics } from "./metrics.js";
 import { type TrainOptions, defaultOptions } from "./options.js";
 import { trainingMemory } from "./plan.js";
+import { batchRows } from "./stages.js";
 import { loadState } from "./state.js";
 import { type SessionSetup, openSession, runFiles } from "./session.js";
 

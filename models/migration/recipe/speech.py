@@ -83,7 +83,7 @@ def translation(record, rng=None):
     """A request to translate, in the usual wording, or with `rng` mostly."""
     usual, other = WORDINGS[OTHER[record["language"]]]
     prompt = usual if rng is None or rng.random() < USUAL_SHARE else other
-    return {"audio": record["audio"], "prompt": prompt, "text": record["translation"]}
+    return {"audio": record["audio"], "prompt": prompt, "text": record["translation"], "transcript": record["text"]}
 
 
 def write_lines(work, name, records):

@@ -58,7 +58,7 @@ def main():
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--variant", default="mixed")
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--total", type=int, default=600, help="steps of the run's schedule")
+    parser.add_argument("--total", type=int, default=300, help="steps of the run's schedule")
     parser.add_argument("--lr", type=float, default=1.2e-3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--double", action="store_true", help="in f64, to DIR/torch-curve-f64.json")

@@ -4,6 +4,7 @@ import { type Tensor, elementCount, expectDType, expectShape } from "../../gpu/t
 
 const kernel = loadKernel("add/add");
 const threads = 64;
+const each = 8; // elements of a thread: EACH of the kernel
 
 /**
  * y = a + b, per element.
@@ -18,7 +19,7 @@ export function add(gpu: Gpu, a: Tensor, b: Tensor): Tensor {
   gpu.run(kernel, {
     params: { count },
     tensors: { a, b, y },
-    groups: Math.ceil(count / threads),
+    groups: Math.ceil(count / (threads * each)),
     overrides: { WG: threads },
   });
   const { tape } = gpu;

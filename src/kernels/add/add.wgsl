@@ -1,5 +1,7 @@
 // y = a + b, per element.      torch.add
+// A thread takes EACH elements, WG apart.
 override WG: u32 = 64u; // threads per workgroup
+const EACH = 8u;
 struct Params { count: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;        // [count]
@@ -9,6 +11,6 @@ struct Params { count: u32 }
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let i = (group.y * groups.x + group.x) * WG + lane;
-  if (i < p.count) { y[i] = a[i] + b[i]; }
+  let first = (group.y * groups.x + group.x) * (WG * EACH) + lane;
+  for (var i = first; i < min(first + WG * EACH, p.count); i += WG) { y[i] = a[i] + b[i]; }
 }

@@ -10,11 +10,13 @@ import { attentionBackward } from "./attention-backward.js";
 import { attention } from "./attention.js";
 import { attentionBackwardRef, attentionRef } from "./attention.ref.js";
 
-// The reference against central differences; the three gradients against it: head widths on both sides of every layout of
+// The reference against central differences; the three gradients of both families of kernels against it: head widths on both sides of every layout of
 // the threads, clips around a tile of 16 and a block of 32, clips packed, causal with 1, 2, 4 and 8 query heads to a key
 // head, past 65,535 workgroups, scores of ±100; on a tape, clips of one row alone among them. Then bits: a clip in a batch against the clip alone, a second run against
 // the first; a NaN stays in its clip; the refusals.
 const gpu = useGpu();
+const portable = useGpu({ subgroups: false }); // the device of the kernels without subgroups
+const families = [gpu, portable];
 const bound = 4e-7; // scores and dy · v off by 1e-7 each, their difference with dy · y, exp, and sums in blocks of 32
 
 type Range = readonly [number, number];
@@ -60,9 +62,9 @@ function inputs(c: Case, scale = 1): Inputs {
   };
 }
 
-async function run(c: Case, { dy, q, k, v }: Inputs): Promise<Gradients> {
+async function run(c: Case, { dy, q, k, v }: Inputs, on = gpu): Promise<Gradients> {
   const { heads, kvHeads = heads, headDim, lengths } = c;
-  const g = gpu();
+  const g = on();
   const ranges = rangesOf(c);
   const shapes = { q: [ranges.length, heads * headDim], k: [ranges.length, kvHeads * headDim] };
   const [dq, dk, dv] = (await g.step(() => {
@@ -78,9 +80,11 @@ async function run(c: Case, { dy, q, k, v }: Inputs): Promise<Gradients> {
 
 async function expectGradients(c: Case, data: Inputs, limit = bound): Promise<void> {
   const { heads, kvHeads = heads, headDim } = c;
-  const got = await run(c, data);
   const want = attentionBackwardRef(data.dy, data, rangesOf(c), { heads, kvHeads, headDim });
-  for (const name of ["dq", "dk", "dv"] as const) expectClose(got[name], want[name], limit);
+  for (const on of families) {
+    const got = await run(c, data, on);
+    for (const name of ["dq", "dk", "dv"] as const) expectClose(got[name], want[name], limit);
+  }
 }
 
 test.each([[false], [true]])("the reference agrees with central differences, causal %s", (causal) => {
@@ -123,10 +127,12 @@ describe("against f64", () => {
   test("clips of one row: the gradient of the value is dy, of query and key nothing", async () => {
     const c: Case = { heads: 2, headDim: 36, lengths: [1, 1, 1] };
     const data = inputs(c);
-    const { dq, dk, dv } = await run(c, data);
-    expect(dv).toEqual(data.dy);
-    for (const gradient of [dq, dk]) {
-      expect(gradient.reduce((a, b) => Math.max(a, Math.abs(b)), 0)).toBeLessThan(1e-6);
+    for (const on of families) {
+      const { dq, dk, dv } = await run(c, data, on);
+      expect(dv).toEqual(data.dy);
+      for (const gradient of [dq, dk]) {
+        expect(gradient.reduce((a, b) => Math.max(a, Math.abs(b)), 0)).toBeLessThan(1e-6);
+      }
     }
   });
 
@@ -165,12 +171,15 @@ describe("against f64", () => {
   });
 });
 
-describe("bit for bit", () => {
+describe.each([
+  ["subgroups", gpu],
+  ["portable", portable],
+] as const)("%s, bit for bit", (_, on) => {
   test.each([[false], [true]])("a clip in a batch is the clip alone, causal %s", async (causal) => {
     const lengths = [34, 1, 67, 5];
     const batch: Case = { heads: 4, kvHeads: 2, headDim: 36, lengths, causal };
     const data = inputs(batch);
-    const together = await run(batch, data);
+    const together = await run(batch, data, on);
     let first = 0;
     for (const length of lengths) {
       const cut = (x: Float32Array): Float32Array => {
@@ -178,7 +187,7 @@ describe("bit for bit", () => {
         return x.slice(first * width, (first + length) * width);
       };
       const part = { dy: cut(data.dy), q: cut(data.q), k: cut(data.k), v: cut(data.v) };
-      const alone = await run({ ...batch, lengths: [length] }, part);
+      const alone = await run({ ...batch, lengths: [length] }, part, on);
       for (const name of ["dq", "dk", "dv"] as const) expect(cut(together[name])).toEqual(alone[name]);
       first += length;
     }
@@ -186,17 +195,20 @@ describe("bit for bit", () => {
 
   test("a second run is the first", async () => {
     const c: Case = { heads: 8, kvHeads: 2, headDim: 64, lengths: [90, 41], causal: true };
-    expect(await run(c, inputs(c))).toEqual(await run(c, inputs(c)));
+    expect(await run(c, inputs(c), on)).toEqual(await run(c, inputs(c), on));
   });
 });
 
-test("a NaN spoils its clip and no other", async () => {
+test.each([
+  ["subgroups", gpu],
+  ["portable", portable],
+] as const)("a NaN spoils its clip and no other: %s", async (_, on) => {
   const c: Case = { heads: 1, headDim: 4, lengths: [20, 20, 20], causal: true };
-  const clean = await run(c, inputs(c));
+  const clean = await run(c, inputs(c), on);
   for (const name of ["dy", "q", "k", "v"] as const) {
     const data = inputs(c);
     data[name][20 * 4] = NaN; // first row of the second clip
-    const got = await run(c, data);
+    const got = await run(c, data, on);
     for (const part of ["dq", "dk", "dv"] as const) {
       for (const clip of [0, 2]) {
         const cut = (x: Float32Array): Float32Array => x.slice(clip * 80, clip * 80 + 80);

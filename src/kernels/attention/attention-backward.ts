@@ -1,13 +1,38 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
+import { type Kernel, loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import type { AttentionOptions } from "./attention.js";
 
-const statsKernel = loadKernel("attention/attention-backward-stats");
-const queryKernel = loadKernel("attention/attention-backward-query");
-const keyKernel = loadKernel("attention/attention-backward-key");
 const maxHeadDim = 512;
+
+/** The kernels of one family. */
+interface Family {
+  readonly stats: Kernel;
+  readonly query: Kernel;
+  readonly key: Kernel;
+}
+
+const portable: Family = {
+  stats: loadKernel("attention/attention-backward-stats"),
+  query: loadKernel("attention/attention-backward-query"),
+  key: loadKernel("attention/attention-backward-key"),
+};
+const bySubgroup = new Map<number, Family>(); // by lanes
+
+function familyOf(lanes: number | undefined): Family {
+  if (lanes === undefined) return portable;
+  let family = bySubgroup.get(lanes);
+  if (!family) {
+    family = {
+      stats: loadKernel("attention/attention-backward-stats-subgroup", { SG: lanes }),
+      query: loadKernel("attention/attention-backward-query-subgroup", { SG: lanes }),
+      key: loadKernel("attention/attention-backward-key-subgroup", { SG: lanes }),
+    };
+    bySubgroup.set(lanes, family);
+  }
+  return family;
+}
 
 /** What `attention` read and made. */
 export interface AttentionSaved {
@@ -70,22 +95,23 @@ export function attentionBackward(
   const head4 = width / heads / 4;
   const count = tiles.table.shape[0];
   const shape = { heads, group: heads / kvHeads, head4, tiles: count, scale: (width / heads) ** -0.5 };
+  const kernels = familyOf(gpu.subgroupSize);
   return gpu.scope(() => {
     const stats = gpu.empty([rows, heads + 1, 4]);
-    gpu.run(statsKernel, {
+    gpu.run(kernels.stats, {
       params: shape,
       tensors: { dy, y: out, q, k, ranges, tiles: tiles.table, stats },
       groups: count * heads,
     });
     const dq = gpu.empty(q.shape);
-    gpu.run(queryKernel, {
+    gpu.run(kernels.query, {
       params: shape,
       tensors: { dy, q, k, v, stats, ranges, tiles: tiles.table, dq },
       groups: count * heads,
     });
     const dk = gpu.empty(k.shape);
     const dv = gpu.empty(v.shape);
-    gpu.run(keyKernel, {
+    gpu.run(kernels.key, {
       params: { ...shape, rows },
       tensors: { dy, q, k, v, stats, tiles: tiles.table, dk, dv },
       groups: count * kvHeads,

@@ -1,6 +1,7 @@
 import type { Gpu } from "../../gpu/device.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { rowLanes } from "../rms-norm/row-lanes.js";
 import { columnSum, columnSumNormed } from "../column-sum/column-sum.js";
 
 const kernel = loadKernel("layer-norm/layer-norm-backward");
@@ -36,7 +37,11 @@ export function layerNormBackward(
   return gpu.scope(() => {
     const dx = gpu.empty(x.shape);
     const stats = gpu.empty([rows, 4]);
-    gpu.run(kernel, { params: { rows, width, eps }, tensors: { dy, x, gamma, dx, stats }, groups: rows });
+    gpu.run(kernel, {
+      params: { rows, width, eps },
+      tensors: { dy, x, gamma, dx, stats },
+      ...rowLanes(rows, width),
+    });
     if (!weightGrad) return { dx };
     return { dx, dWeight: columnSumNormed(gpu, dy, x, stats), dBias: columnSum(gpu, dy) };
   });

@@ -6,6 +6,7 @@ import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/t
 import { columnSum } from "../column-sum/column-sum.js";
 import { reluBackward } from "../relu-backward/relu-backward.js";
 import { inputGradBySubgroup, weightGradBySubgroup } from "./linear-grad-subgroup.js";
+import { inputGradByTranspose, weightGradByTranspose } from "./linear-grad-transposed.js";
 
 const inputKernel = loadKernel("linear/linear-input-grad");
 const weightKernel = loadKernel("linear/linear-weight-grad");
@@ -26,7 +27,7 @@ export function linearInputGrad(gpu: Gpu, dy: Tensor, w: Matrix): Tensor {
   if (w.columns % 4 !== 0) {
     throw new ShapeError(`linearInputGrad: w must have a multiple of 4 columns, got ${w.columns}`);
   }
-  const fast = inputGradBySubgroup(gpu, dy, w);
+  const fast = inputGradByTranspose(gpu, dy, w) ?? inputGradBySubgroup(gpu, dy, w);
   if (fast) return fast;
   const dx = gpu.empty([rows, w.columns]);
   const k4 = w.columns / 4;
@@ -56,7 +57,7 @@ export function linearWeightGrad(gpu: Gpu, dy: Tensor, x: Tensor): Tensor {
   if (width % 4 !== 0) {
     throw new ShapeError(`linearWeightGrad: x must have a multiple of 4 columns, got ${width}`);
   }
-  const fast = weightGradBySubgroup(gpu, dy, x);
+  const fast = weightGradByTranspose(gpu, dy, x) ?? weightGradBySubgroup(gpu, dy, x);
   if (fast) return fast;
   const dw = gpu.empty([columns, width]);
   gpu.run(weightKernel, {

@@ -2,6 +2,7 @@ import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { rowLanes } from "./row-lanes.js";
 import { columnSumNormed } from "../column-sum/column-sum.js";
 
 const kernel = loadKernel("rms-norm/rms-norm-backward");
@@ -40,7 +41,11 @@ export function rmsNormBackward(
   return gpu.scope(() => {
     const dx = gpu.empty(x.shape);
     const stats = gpu.empty([rows, 4]);
-    gpu.run(kernel, { params: { rows, width, eps }, tensors: { dy, x, gamma, dx, stats }, groups: rows });
+    gpu.run(kernel, {
+      params: { rows, width, eps },
+      tensors: { dy, x, gamma, dx, stats },
+      ...rowLanes(rows, width),
+    });
     return weightGrad ? { dx, dWeight: columnSumNormed(gpu, dy, x, stats) } : { dx };
   });
 }

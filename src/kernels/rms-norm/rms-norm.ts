@@ -2,6 +2,7 @@ import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix } from "../../gpu/tensor.js";
+import { rowLanes } from "./row-lanes.js";
 import { rmsNormBackward } from "./rms-norm-backward.js";
 
 const kernel = loadKernel("rms-norm/rms-norm");
@@ -23,7 +24,7 @@ export function rmsNorm(gpu: Gpu, x: Tensor, gamma: Tensor, eps = 1e-6): Tensor 
   }
   const rows = elementCount(x.shape) / width;
   const y = gpu.empty(x.shape);
-  gpu.run(kernel, { params: { rows, width, eps }, tensors: { x, gamma, y }, groups: rows });
+  gpu.run(kernel, { params: { rows, width, eps }, tensors: { x, gamma, y }, ...rowLanes(rows, width) });
   const { tape } = gpu;
   tape?.record({
     output: y,

@@ -4,6 +4,7 @@ import { type Tensor, elementCount, expectDType, expectShape } from "../../gpu/t
 
 const kernel = loadKernel("swiglu/swiglu-backward");
 const threads = 64;
+const each = 8; // elements of a thread: EACH of the kernel
 
 /**
  * Gradients of `swiglu` with respect to both inputs.
@@ -27,7 +28,7 @@ export function swigluBackward(
   gpu.run(kernel, {
     params: { count },
     tensors: { dy, gate, up, d_gate: dGate, d_up: dUp },
-    groups: Math.ceil(count / threads),
+    groups: Math.ceil(count / (threads * each)),
     overrides: { WG: threads },
   });
   return { dGate, dUp };

@@ -1,7 +1,8 @@
 // dGate = dy * up * s * (1 + gate * (1 - s)), dUp = dy * gate * s, s = 1 / (1 + exp(-gate)), per element.
 // torch.autograd of transformers Qwen3MLP's silu(gate) * up. s and 1 - s are both formed from exp(-|gate|), so that neither
-// overflows and neither cancels.
+// overflows and neither cancels. A thread takes EACH elements, WG apart.
 override WG: u32 = 64u; // threads per workgroup
+const EACH = 8u;
 struct Params { count: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;           // [count]
@@ -25,15 +26,16 @@ fn accurate_exp(x: f32) -> f32 {
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let i = (group.y * groups.x + group.x) * WG + lane;
-  if (i >= p.count) { return; }
-  let g = gate[i];
-  let t = accurate_exp(-abs(g));
-  let near = 1.0 / (1.0 + t);
-  let far = t * near;
-  let s = select(far, near, g >= 0.0);
-  let rest = select(near, far, g >= 0.0); // 1 - s
-  let silu = g * s;
-  d_up[i] = dy[i] * silu;
-  d_gate[i] = dy[i] * up[i] * fma(silu, rest, s);
+  let first = (group.y * groups.x + group.x) * (WG * EACH) + lane;
+  for (var i = first; i < min(first + WG * EACH, p.count); i += WG) {
+    let g = gate[i];
+    let t = accurate_exp(-abs(g));
+    let near = 1.0 / (1.0 + t);
+    let far = t * near;
+    let s = select(far, near, g >= 0.0);
+    let rest = select(near, far, g >= 0.0); // 1 - s
+    let silu = g * s;
+    d_up[i] = dy[i] * silu;
+    d_gate[i] = dy[i] * up[i] * fma(silu, rest, s);
+  }
 }

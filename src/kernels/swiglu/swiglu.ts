@@ -6,6 +6,7 @@ import { swigluBackward } from "./swiglu-backward.js";
 
 const kernel = loadKernel("swiglu/swiglu");
 const threads = 64;
+const each = 8; // elements of a thread: EACH of the kernel
 
 /**
  * y = silu(gate) · up, per element.
@@ -49,7 +50,7 @@ export function swigluJoined(gpu: Gpu, both: Tensor): Tensor {
 }
 
 function run(gpu: Gpu, tensors: Record<"gate" | "up" | "y", Tensor>, params: Record<string, number>): Tensor {
-  const groups = Math.ceil(params.count / threads);
+  const groups = Math.ceil(params.count / (threads * each));
   gpu.run(kernel, { params, tensors, groups, overrides: { WG: threads } });
   return tensors.y;
 }

@@ -1,5 +1,7 @@
 // y = silu(gate) * up, silu(g) = g / (1 + exp(-g)), per element.      transformers Qwen3MLP
+// A thread takes EACH elements, WG apart.
 override WG: u32 = 64u; // threads per workgroup
+const EACH = 8u;
 struct Params {
   count: u32,  // of y
   width: u32,  // elements of a row of y
@@ -26,9 +28,10 @@ fn accurate_exp(x: f32) -> f32 {
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let i = (group.y * groups.x + group.x) * WG + lane;
-  if (i >= p.count) { return; }
-  let at = (i / p.width) * p.stride + i % p.width;
-  let g = gate[at];
-  y[i] = g / (1.0 + accurate_exp(-g)) * up[p.up + at];
+  let first = (group.y * groups.x + group.x) * (WG * EACH) + lane;
+  for (var i = first; i < min(first + WG * EACH, p.count); i += WG) {
+    let at = (i / p.width) * p.stride + i % p.width;
+    let g = gate[at];
+    y[i] = g / (1.0 + accurate_exp(-g)) * up[p.up + at];
+  }
 }

@@ -1,0 +1,159 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type TrainingDirectory, trainingDirectory } from "../../test/helpers/training.js";
+import { useGpu } from "../../test/gpu.js";
+import { modelFiles } from "../node/model-files.js";
+import { train } from "./loop.js";
+import { type StepMetrics, isValidation, readMetrics } from "./metrics.js";
+import { type TrainOptions, defaultOptions } from "./options.js";
+import { trainingMemory } from "./plan.js";
+import { type SessionSetup, openSession, runFiles } from "./session.js";
+import { stagesOf } from "./stages.js";
+
+// Runs that begin with an alignment, on a tiny checkpoint: its loss falls, and the cross-entropy follows as if it began there; a run
+// that was stopped on either side of the boundary goes on to the same bits; accumulation, memory, what is left out, refusals.
+const gpu = useGpu();
+let directory: TrainingDirectory;
+let runs = 0;
+beforeAll(async () => (directory = await trainingDirectory()));
+afterAll(() => directory.remove());
+
+interface Change extends Partial<Omit<SessionSetup, "options">> {
+  readonly options?: Partial<TrainOptions>;
+}
+
+function setup({ options, ...change }: Change = {}): SessionSetup {
+  return {
+    model: modelFiles(join(directory.path, "model")),
+    data: directory.data,
+    tune: ["adaptor"],
+    out: join(directory.path, `run-${++runs}`),
+    cache: join(directory.path, "cache"),
+    skipBad: false,
+    onBad: () => undefined,
+    ...change,
+    options: {
+      ...defaultOptions,
+      ...{
+        steps: 4,
+        warmup: 0,
+        learningRate: 3e-3,
+        schedule: "constant",
+        batchTokens: 400,
+        every: 100,
+        decode: 0,
+      },
+      ...options,
+    },
+  };
+}
+
+/** The steps of a run; it stops behind the step `stop`. */
+async function run(change: Change = {}, resume = false, stop = Infinity): Promise<StepMetrics[]> {
+  const session = await openSession(gpu(), setup(change));
+  const steps: StepMetrics[] = [];
+  const onStep = (metrics: StepMetrics): void => {
+    if (steps.push(metrics) === stop) throw new Error("stopped");
+  };
+  try {
+    await train(session.run, resume, { onStep });
+  } catch (error) {
+    if (!(error instanceof Error && error.message === "stopped")) throw error;
+  } finally {
+    session.free();
+  }
+  return steps;
+}
+
+test.each([[["adaptor"]], [["adaptor", "lora", "encoder"]]] as const)(
+  "%j: alignment, without the LLM, lowers its own loss; then comes the cross-entropy with moments of its own",
+  async (tune) => {
+    const options = { steps: 14, align: 12, alignRate: 3e-3, batchTokens: 1000 };
+    const steps = await run({ tune, options });
+    expect(steps.map(({ aligned }) => aligned === true)).toEqual(steps.map(({ step }) => step <= 12));
+    expect(steps[11].loss).toBeLessThan(0.8 * steps[0].loss);
+    expect(steps[12].answerTokens).not.toBe(steps[11].answerTokens);
+    expect(steps.map(({ learningRate }) => learningRate)).toEqual(steps.map(() => 3e-3));
+  },
+);
+
+test("a step in micro-batches is the step in one batch, where each has all the words", async () => {
+  const [one] = directory.data.utterances;
+  const utterances = directory.data.utterances.map((other, i) => ({ ...other, text: i < 2 ? "" : one.text }));
+  const data = { name: "same.jsonl", utterances: utterances.slice(2, 6) };
+  const options = { steps: 2, align: 2, schedule: "constant" as const };
+  const whole = await run({ data, options: { ...options, batchTokens: 1000 } });
+  const frames = whole[0].answerTokens;
+  const parts = await run({
+    data,
+    options: { ...options, batchTokens: Math.ceil(frames / 2) + 4, accumulate: 2 },
+  });
+  for (const [i, step] of parts.entries()) {
+    expect(step.answerTokens).toBe(frames);
+    expect(step.loss).toBeCloseTo(whole[i].loss, 4);
+    expect(step.gradientNorm / whole[i].gradientNorm).toBeCloseTo(1, 4);
+  }
+});
+
+test("stopped before, at and behind the boundary, a run goes on to the same bits", async () => {
+  const options = { steps: 6, align: 3, batchTokens: 160, every: 2, schedule: "cosine" as const };
+  const exact = async (out: string): Promise<unknown[]> =>
+    (await readMetrics(runFiles(out).metrics))
+      .filter((line): line is StepMetrics => !isValidation(line))
+      .map(({ step, aligned, epoch, loss, gradientNorm, learningRate }) => [
+        ...[step, aligned, epoch, loss, gradientNorm, learningRate],
+      ]);
+  const whole = join(directory.path, "whole");
+  await run({ out: whole, options });
+  const stopped = join(directory.path, "stopped");
+  for (const stop of [2, 1, 2, 2]) await run({ out: stopped, options }, true, stop);
+  await run({ out: stopped, options }, true);
+  expect(await exact(stopped)).toEqual(await exact(whole));
+  await expect(run({ out: stopped, options: { ...options, align: 2 } }, true)).rejects.toThrow(
+    /last\.safetensors: align: expected 3 as in the run, got 2/,
+  );
+});
+
+test("of an alignment: flat, and within 1.2 of the plan", async () => {
+  gpu().trim();
+  const before = gpu().bytes.reserved;
+  const session = await openSession(gpu(), setup({ options: { steps: 5, align: 5, batchTokens: 1000 } }));
+  const { clips, model, options } = session.run;
+  const bytes: number[] = [];
+  await train(session.run, false, { onStep: ({ gpuBytes }) => bytes.push(gpuBytes - before) });
+  session.free();
+  expect(new Set(bytes.slice(1)).size).toBe(1);
+  const batch = stagesOf(clips, options)[0].rows(clips);
+  const plan = trainingMemory(model.config, { tune: ["adaptor"], weights: "bf16", batch });
+  expect(bytes[4]).toBeLessThan(1.2 * plan.total);
+  expect(bytes[4]).toBeGreaterThan(plan.total / 1.2);
+});
+
+test("alignment: lines without a transcript and clips that are too short are passed over, and counted", async () => {
+  const [one, ...others] = directory.data.utterances;
+  const long =
+    "one two three four five six seven eight nine ten and so on and on and on to the end of it all";
+  const prompt = "语音翻译成英文：";
+  const utterances = [one, { ...one, prompt }, { ...one, text: "", prompt, transcript: one.text }];
+  const told: string[] = [];
+  const setting = {
+    onBad: (message: string): void => void told.push(message),
+    options: { steps: 1, align: 1, batchTokens: 1000 },
+  };
+  const data = { name: "some.jsonl", utterances: [...utterances, { ...one, text: long }, ...others] };
+  expect(await run({ ...setting, data })).toHaveLength(1);
+  const taken = data.utterances.length - 2;
+  expect(told).toEqual([
+    `some.jsonl: the alignment takes ${taken} clips; passed over: 1 whose line has no transcript, 1 with fewer frames than their transcript needs`,
+  ]);
+  const none = { name: "none.jsonl", utterances: utterances.slice(1, 2) };
+  await expect(run({ ...setting, data: none })).rejects.toThrow(
+    /^align: expected clips whose transcript is known, got 1 lines without one and 0 clips shorter/,
+  );
+  await expect(run({ ...setting, tune: ["lora"] })).rejects.toThrow(
+    "align: expected adaptor or encoder in what is tuned, got lora",
+  );
+  await expect(run({ options: { steps: 2, align: 3 } })).rejects.toThrow(
+    "align: expected at most the 2 steps in all, got 3",
+  );
+});

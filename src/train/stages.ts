@@ -1,0 +1,134 @@
+import type { Gpu } from "../gpu/device.js";
+import type { Tensor } from "../gpu/tensor.js";
+import { alignBatch, recordAlignment } from "./align-forward.js";
+import { canAlign } from "./alignment.js";
+import { BatchStream } from "./batches.js";
+import { type TrainClip, clipTokens } from "./corpus.js";
+import { TrainError } from "./errors.js";
+import { type TrainingBatch, recordGradients } from "./forward.js";
+import type { FunAsrNano } from "../model/fun-asr-nano.js";
+import type { TrainOptions } from "./options.js";
+import type { BatchRows } from "./plan.js";
+import type { Schedule } from "./schedule.js";
+
+/** A part of a run with a loss, an order of clips, a learning-rate curve and moments of its own. */
+export interface Stage {
+  readonly loss: "alignment" | "cross-entropy";
+  /** Steps of the run before it, and its own. */
+  readonly first: number;
+  readonly steps: number;
+  readonly schedule: Schedule;
+  readonly clips: readonly TrainClip[];
+  readonly stream: BatchStream;
+  /** What a clip takes of the batch budget, and of a step's count of tokens. */
+  readonly tokens: (clip: TrainClip) => number;
+  /** How many of a clip's rows its loss is a mean over. */
+  readonly terms: (clip: TrainClip) => number;
+  /** Rows that these clips have as one micro-batch. */
+  readonly rows: (clips: readonly TrainClip[]) => BatchRows;
+  /** Gets a micro-batch's gradients ready to be recorded inside a step. */
+  readonly pass: (gpu: Gpu, model: FunAsrNano, batch: TrainingBatch, of: PassOf) => Promise<Pass>;
+}
+
+export interface PassOf {
+  readonly members: readonly TrainClip[];
+  /** Terms of the whole optimiser step. */
+  readonly denominator: number;
+  /** Of dropout, u32. */
+  readonly seed: number;
+}
+
+/** One micro-batch's share of the loss, known already or as losses that the step reads. */
+export interface Pass {
+  readonly loss?: number;
+  /** Adds the gradients to the trainables'. @returns what is to be summed up and divided by the denominator, where `loss` is not known */
+  readonly record: () => readonly Tensor[];
+}
+
+/** Clips that can be aligned, and why the others cannot. */
+export interface Alignable {
+  readonly clips: readonly TrainClip[];
+  /** Lines that do not say what is spoken. */
+  readonly unknown: number;
+  /** Clips with fewer frames than their transcript needs. */
+  readonly short: number;
+}
+
+export function alignable(clips: readonly TrainClip[]): Alignable {
+  const known = clips.filter(({ transcript }) => transcript !== undefined);
+  const fit = known.filter(({ transcript, prompt }) => canAlign(prompt.audioLength, transcript!));
+  return { clips: fit, unknown: clips.length - known.length, short: known.length - fit.length };
+}
+
+/** The stages of a run in their order; each has at least one step. @throws TrainError  no clip can be aligned, one passes the batch budget */
+export function stagesOf(all: readonly TrainClip[], options: TrainOptions): Stage[] {
+  const { align, steps } = options;
+  const stages: Stage[] = [];
+  if (align > 0) stages.push(alignmentStage(alignable(all), options));
+  if (steps > align) stages.push(answerStage(all, options));
+  return stages;
+}
+
+const rise = 0.1; // share of the alignment's steps over which its rate rises
+
+function alignmentStage({ clips, unknown, short }: Alignable, options: TrainOptions): Stage {
+  if (clips.length === 0) {
+    throw new TrainError(
+      `align: expected clips whose transcript is known, got ${unknown} lines without one and ${short} clips shorter than theirs; add a transcript to the lines, or leave --align out`,
+    );
+  }
+  const tokens = ({ prompt }: TrainClip): number => prompt.audioLength;
+  const { align, alignRate, schedule: shape, floor, batchTokens: budget, seed } = options;
+  const warmup = Math.floor(rise * align);
+  return {
+    ...{ loss: "alignment", first: 0, steps: align, clips, tokens, terms: tokens },
+    schedule: { peak: alignRate, warmup, total: align, shape, floor },
+    stream: new BatchStream(clips.map(tokens), { budget, seed }),
+    rows: (members) => ({
+      frames: sum(members.map(({ frames }) => frames)),
+      ...{ tokens: 0, answerTokens: 0 },
+      contrasted: 1 + new Set(members.flatMap(({ transcript }) => transcript!)).size,
+    }),
+    pass: async (gpu, model, batch, { members, denominator }) => {
+      const spoken = { ...batch, transcripts: members.map(({ transcript }) => transcript!) };
+      const alignment = await alignBatch(gpu, model, spoken, denominator);
+      const record = (): readonly Tensor[] => {
+        recordAlignment(gpu, model, spoken, alignment);
+        return [];
+      };
+      return { loss: alignment.loss, record };
+    },
+  };
+}
+
+function answerStage(clips: readonly TrainClip[], options: TrainOptions): Stage {
+  const { align, steps, learningRate: peak, warmup, schedule: shape, floor, labelSmoothing } = options;
+  const { batchTokens: budget, seed } = options;
+  return {
+    ...{ loss: "cross-entropy", first: align, steps: steps - align, clips, tokens: clipTokens },
+    terms: ({ answer }) => answer.length,
+    schedule: { peak, warmup, total: steps - align, shape, floor },
+    stream: new BatchStream(clips.map(clipTokens), { budget, seed }),
+    rows: batchRows,
+    pass: (gpu, model, batch, { denominator, seed: draws }) =>
+      Promise.resolve({
+        record: () => [recordGradients(gpu, model, batch, { denominator, labelSmoothing, seed: draws })],
+      }),
+  };
+}
+
+/** Rows that these clips have as one micro-batch of the cross-entropy. */
+export function batchRows(clips: readonly TrainClip[]): BatchRows {
+  return {
+    frames: sum(clips.map(({ frames }) => frames)),
+    tokens: sum(clips.map(clipTokens)) - clips.length, // an answer's last token is only predicted
+    answerTokens: sum(clips.map(({ answer }) => answer.length)),
+  };
+}
+
+/** In order, in f64. */
+export function sum(values: ArrayLike<number>): number {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i];
+  return total;
+}
