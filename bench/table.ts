@@ -21,7 +21,7 @@ function faster(what: string, aim: number, all: Times, [ours, theirs]: readonly 
   if (!a || !b) return [];
   return [
     what,
-    `≥ ${aim} ×`,
+    aim === 0 ? "–" : `≥ ${aim} ×`,
     `${ratio(b.median / a.median)} ×`,
     `${times(a, 1e3, "ms")}; ${times(b, 1e3, "ms")}`,
   ];
@@ -81,7 +81,7 @@ function productRows({ gemm, gemv, ceilings }: PeerResults): string[][] {
   return rows;
 }
 
-function wholeRows({ fullSize, llama, batch, chain, start, growth }: PeerResults): string[][] {
+function wholeRows({ fullSize, layer, llama, batch, chain, start, growth }: PeerResults): string[][] {
   const rows: string[][] = [];
   for (const [format, whole, decode] of [
     ["bf16", 0.45, 0.6],
@@ -97,6 +97,16 @@ function wholeRows({ fullSize, llama, batch, chain, start, growth }: PeerResults
       `${ratio(a.median / b.median)} ×`,
       `${times(a, 1, "a second")}; ${times(b, 1, "a second")}`,
     ]);
+  }
+  if (layer) {
+    const what = "one Qwen3-0.6B layer, 128 rows";
+    const pair = (format: string, provider: string): readonly [string, string] => [
+      `funasr-webgpu ${format}`,
+      `onnxruntime ${provider}`,
+    ];
+    for (const format of ["f32", "bf16"])
+      rows.push(faster(`${what}, ${format} against onnxruntime's WebGPU`, 0, layer, pair(format, "webgpu")));
+    rows.push(faster(`${what}, bf16 against onnxruntime's CPU`, 0, layer, pair("bf16", "cpu")));
   }
   if (llama) {
     const of = (times: Times): readonly [Spread, Spread] => [times["funasr-webgpu"], times["llama.cpp"]];

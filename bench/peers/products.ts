@@ -37,7 +37,8 @@ export function onnxRuntime(): OnnxRuntime | undefined {
   return createRequire(import.meta.url)("onnxruntime-node") as OnnxRuntime;
 }
 
-function uniform(count: number, seed: number): Float32Array {
+/** Seeded values in [-1, 1). */
+export function uniform(count: number, seed: number): Float32Array {
   let state = seed;
   return Float32Array.from({ length: count }, () => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
@@ -61,7 +62,7 @@ function keepWeights(
 }
 
 /** Largest difference, in parts of the largest value. */
-function difference(got: Float32Array, want: Float32Array): number {
+export function difference(got: Float32Array, want: Float32Array): number {
   let [worst, most] = [0, 0];
   for (const [i, value] of want.entries()) {
     worst = Math.max(worst, Math.abs(got[i] - value));

@@ -32,5 +32,7 @@ export interface PeerResults {
   batch?: Readonly<Record<"1" | "8", Spread>>;
   growth?: { readonly encoder: Growth; readonly prefill: Growth; readonly decode: Growth };
   fullSize?: FullSizeResult;
+  /** One layer of the model's Qwen3 and the final norm, 128 rows. */
+  layer?: Readonly<Record<string, Spread>>;
   llama?: LlamaResult;
 }

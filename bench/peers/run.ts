@@ -1,7 +1,8 @@
 /**
  * This engine beside its peers, in one run: `npm run bench:peers -- --model DIR [--rounds N] [--only A,B] [--python PATH]`, after
  * `npm run bench:install` and with DIR as golden/full.py makes it. Contenders take turns. Writes bench/results/peers-<device>-<commit>.json,
- * of which `npm run bench:table` makes the README's table. --only takes products, chain, start, growth, batch, full. --gguf FILE adds the LLM
+ * of which `npm run bench:table` makes the README's table. --only takes products, chain, start, growth, batch, full, layer
+ * (whose Python needs onnx and onnxscript too). --gguf FILE adds the LLM
  * alone against llama.cpp, with --llama-python a Python that has llama-cpp-python.
  */
 import { execFileSync } from "node:child_process";
@@ -16,6 +17,7 @@ import { timeBatches, timeFullSize } from "./full-size.js";
 import { measureGrowth } from "./growth.js";
 import { deviceName, machine, rest, roundedSpread } from "./harness.js";
 import { timeProduct } from "./products.js";
+import { timeLayer } from "./layer.js";
 import { timeLlama } from "./llama.js";
 import type { PeerResults } from "./results.js";
 
@@ -24,7 +26,7 @@ const { values } = parseArgs({
   options: {
     model: { type: "string" },
     rounds: { type: "string", default: "10" },
-    only: { type: "string", default: "products,chain,start,growth,batch,full" },
+    only: { type: "string", default: "products,chain,start,growth,batch,full,layer" },
     python: { type: "string", default: join(root, "golden/.venv/bin/python") },
     gguf: { type: "string" },
     "llama-python": { type: "string", default: "python3" },
@@ -109,6 +111,10 @@ if (values.model !== undefined && wanted.has("full")) {
   note("full size");
   const options = { python: values.python, formats: ["bf16", "q4"] as const, seconds: 4, rounds };
   results.fullSize = await timeFullSize(gpu, values.model, options);
+}
+if (values.model !== undefined && wanted.has("layer")) {
+  note("one layer");
+  results.layer = await timeLayer(gpu, values.model, { python: values.python, rounds });
 }
 if (values.gguf !== undefined) {
   note("llama.cpp");
