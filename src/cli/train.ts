@@ -9,7 +9,7 @@ import { writeReport, writeTrained } from "../train/finish.js";
 import { train } from "../train/loop.js";
 import { checkOptions } from "../train/options.js";
 import { type DataFile, openSession, runFiles } from "../train/session.js";
-import { findModel, warnOfOtherEncoder } from "./model.js";
+import { findModel } from "./model.js";
 import { note, print, printJson, progressBar } from "./output.js";
 import { type TrainCliOptions, addTrainOptions, loraOptions, trainOptions } from "./train-options.js";
 import { printPlan } from "./train-plan.js";
@@ -47,7 +47,6 @@ async function run(model: string, out: string, options: TrainCliOptions): Promis
   const validation =
     options.validation === undefined ? undefined : await readData(options.validation, options);
   const path = await findModel(model);
-  await warnOfOtherEncoder(path);
   const { gpu, adapter } = await openDevice();
   note(`device: ${adapter.device} ${adapter.description}`);
   const bars = { loading: lazyBar("loading"), preparing: lazyBar("preparing clips") };

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
-import { encoderSha256 } from "../checkpoint/encoder-hash.js";
+import { encoderSha256, otherEncoder } from "../checkpoint/encoder-hash.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import { loadText } from "../decode/transcriber.js";
 import { parseFrontendConfig } from "../frontend/config.js";
@@ -17,6 +17,7 @@ import type { RunFiles, TrainRun } from "./loop.js";
 import { type LoraOptions, loraShape, withLora } from "./lora.js";
 import { makeOptimiser } from "./optimiser.js";
 import { type TrainOptions, checkOptions, identityOf } from "./options.js";
+import { HashedSource } from "./parameter-hash.js";
 import { type BatchRows, stepBuffers } from "./plan.js";
 import { PoolKeeper } from "./pool-keeper.js";
 import { type Alignable, alignable } from "./stages.js";
@@ -43,6 +44,7 @@ export interface SessionSetup {
   /** Storage of the frozen weights on the GPU. Default: as in the checkpoint. */
   readonly weights?: WeightFormat | undefined;
   readonly skipBad: boolean;
+  /** Called with what is told about the data, and with a warning where the encoder is not the one that the adaptor was made for. */
   readonly onBad: (message: string) => void;
   readonly onLoad?: (done: number, total: number) => void;
   readonly onPrepare?: (done: number, total: number) => void;
@@ -90,7 +92,10 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
   const { tokenizer, prompts, stopIds } = await loadText(checkpoint);
   const trained = tune.includes("encoder");
   const sha256 = await encoderSha256(checkpoint, createHash("sha256"));
-  const loaded = await loadFunAsrNano(gpu, config, checkpoint, {
+  const mismatch = otherEncoder(checkpoint, sha256);
+  if (mismatch !== undefined) setup.onBad(`warning: ${mismatch}`);
+  const source = new HashedSource(checkpoint);
+  const loaded = await loadFunAsrNano(gpu, config, source, {
     weights: setup.weights,
     tune: isTuned(tune),
     onProgress: (bytes) => setup.onLoad?.(bytes, checkpoint.totalBytes),
@@ -116,7 +121,7 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
       data: digest(clips, options.align > 0),
       validation: digest(validation, false),
       parameters: createHash("sha256")
-        .update(JSON.stringify([config.llm, config.adaptor]))
+        .update(JSON.stringify([config.llm, config.adaptor, source.digest()]))
         .digest("hex"),
     });
     const buffers = (batch: BatchRows): number[] => {

@@ -1,0 +1,68 @@
+import { closeSync, cpSync, openSync, readFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { useGpu } from "../../test/gpu.js";
+import { type TrainingDirectory, trainingDirectory } from "../../test/helpers/training.js";
+import { modelFiles } from "../node/model-files.js";
+import { train } from "./loop.js";
+import { type TrainOptions, defaultOptions } from "./options.js";
+import { type SessionSetup, openSession } from "./session.js";
+
+// What a session refuses beyond train.test.ts: a resumption with other bits of the frozen LLM.
+const gpu = useGpu();
+let directory: TrainingDirectory;
+beforeAll(async () => (directory = await trainingDirectory()));
+afterAll(() => directory.remove());
+
+interface Change extends Partial<Omit<SessionSetup, "options">> {
+  readonly options?: Partial<TrainOptions>;
+}
+
+function setup(name: string, { options, ...change }: Change = {}): SessionSetup {
+  return {
+    ...{ model: modelFiles(join(directory.path, "model")), data: directory.data, tune: ["adaptor"] },
+    ...{ out: join(directory.path, name), cache: join(directory.path, "cache"), skipBad: false },
+    onBad: () => undefined,
+    ...change,
+    options: { ...defaultOptions, ...{ steps: 1, batchTokens: 1000, decode: 0 }, ...options },
+  };
+}
+
+async function run(given: SessionSetup, resume = false): Promise<number> {
+  const session = await openSession(gpu(), given);
+  let steps = 0;
+  try {
+    await train(session.run, resume, { onStep: () => steps++ });
+    return steps;
+  } finally {
+    session.free();
+  }
+}
+
+/** Turns the lowest bit of the first value of a tensor in model.safetensors. */
+function turnBit(model: string, pattern: RegExp): void {
+  const path = join(model, "model.safetensors");
+  const bytes = readFileSync(path);
+  const length = Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.toString("utf8", 8, 8 + length)) as Record<
+    string,
+    { data_offsets: [number, number] }
+  >;
+  const name = Object.keys(header).find((key) => pattern.test(key))!;
+  const at = 8 + length + header[name].data_offsets[0];
+  const file = openSync(path, "r+");
+  writeSync(file, Buffer.from([bytes[at] ^ 1]), 0, 1, at);
+  closeSync(file);
+}
+
+test("a run goes on with the LLM it began with alone: one bit tells", async () => {
+  const first = setup("llm");
+  expect(await run(first)).toBe(1);
+  expect(await run(first, true)).toBe(0); // it is done
+  const other = join(directory.path, "other-model");
+  cpSync(join(directory.path, "model"), other, { recursive: true });
+  turnBit(other, /layers\.0\.mlp\.down_proj\.weight$/);
+  await expect(run({ ...first, model: modelFiles(other) }, true)).rejects.toThrow(
+    /last\.safetensors: parameters: expected "/,
+  );
+});
