@@ -7,6 +7,7 @@ import { badLines } from "../train/corpus.js";
 import { TrainError } from "../train/errors.js";
 import { writeReport, writeTrained } from "../train/finish.js";
 import { train } from "../train/loop.js";
+import { checkLora } from "../train/lora.js";
 import { checkOptions } from "../train/options.js";
 import { type DataFile, openSession, runFiles } from "../train/session.js";
 import { findModel } from "./model.js";
@@ -40,6 +41,7 @@ export function trainCommand(): Command {
 async function run(model: string, out: string, options: TrainCliOptions): Promise<void> {
   const settings = trainOptions(options);
   checkOptions(settings);
+  if (options.tune.includes("lora")) checkLora(loraOptions(options));
   const { last } = runFiles(out);
   if (existsSync(last) && !options.resume)
     throw new TrainError(`${out}: expected a new directory, got a run; --resume goes on with it`);
