@@ -122,7 +122,13 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
       parameters: sha256Of([config.llm, config.adaptor, source.digest()]),
     });
     const buffers = (batch: BatchRows): number[] => {
-      const plan = { tune, weights: setup.weights ?? "bf16", rank: setup.lora?.rank, batch };
+      const plan = {
+        tune,
+        weights: setup.weights ?? "bf16",
+        rank: setup.lora?.rank,
+        targets: setup.lora?.targets,
+        batch,
+      };
       const { activations, scores, working } = stepBuffers(config, plan);
       return [...activations, ...scores, ...working];
     };
