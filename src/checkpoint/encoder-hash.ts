@@ -30,9 +30,16 @@ export async function encoderSha256(
 
 /** What is wrong where the encoder is not the one that the adaptor was made for; undefined where it is, or the files do not say. */
 export async function encoderMismatch(checkpoint: Checkpoint, hash: Sha256): Promise<string | undefined> {
-  const expected = checkpoint.config.encoderSha256;
-  if (expected === undefined) return undefined;
-  const got = await encoderSha256(checkpoint, hash);
-  if (got === expected) return undefined;
-  return `${checkpoint.configFile}: encoder_sha256: the adaptor was made for encoder ${expected.slice(0, 12)}, this one is ${got.slice(0, 12)}; take the encoder it was made for, or migrate and train again`;
+  if (checkpoint.config.encoderSha256 === undefined) return undefined;
+  return otherEncoder(checkpoint, await encoderSha256(checkpoint, hash));
+}
+
+/** As encoderMismatch. @param got  the encoder's SHA-256, already computed */
+export function otherEncoder(
+  { config, configFile }: Pick<Checkpoint, "config" | "configFile">,
+  got: string,
+): string | undefined {
+  const expected = config.encoderSha256;
+  if (expected === undefined || got === expected) return undefined;
+  return `${configFile}: encoder_sha256: the adaptor was made for encoder ${expected.slice(0, 12)}, this one is ${got.slice(0, 12)}; take the encoder it was made for, or migrate and train again`;
 }

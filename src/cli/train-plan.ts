@@ -27,10 +27,11 @@ import type { TrainCliOptions } from "./train-options.js";
 
 /** Prints memory by part and the time of an hour of audio, for a model or for each Qwen3 size. Loads no weights. */
 export async function printPlan(options: TrainCliOptions): Promise<void> {
-  const { tune, weights = "bf16", loraRank: rank } = options;
+  const { tune, weights = "bf16", loraRank: rank, loraTargets: targets } = options;
   const plan: PlanOptions = {
     ...{ tune, weights, batch: typicalBatch(options.batchTokens) },
     ...(rank === undefined ? {} : { rank }),
+    ...(targets === undefined ? {} : { targets }),
   };
   const configs = await plannedConfigs(options.model);
   const { gpu, adapter } = await openDevice();
@@ -98,7 +99,7 @@ function planOf(
     devices.map((device) => ({ device: device.name, ...hourSeconds(work, device) }));
   return {
     llm,
-    trainedParameters: trainedParameters(config, plan.tune, plan.rank),
+    trainedParameters: trainedParameters(config, plan.tune, plan.rank, plan.targets),
     memory: trainingMemory(config, plan),
     seconds: secondsOf(hourWork(config, plan)),
     ...(plan.aligned ? { alignment: secondsOf(alignmentWork(config, plan)) } : {}),

@@ -7,9 +7,10 @@ import { badLines } from "../train/corpus.js";
 import { TrainError } from "../train/errors.js";
 import { writeReport, writeTrained } from "../train/finish.js";
 import { train } from "../train/loop.js";
+import { checkLora } from "../train/lora.js";
 import { checkOptions } from "../train/options.js";
 import { type DataFile, openSession, runFiles } from "../train/session.js";
-import { findModel, warnOfOtherEncoder } from "./model.js";
+import { findModel } from "./model.js";
 import { note, print, printJson, progressBar } from "./output.js";
 import { type TrainCliOptions, addTrainOptions, loraOptions, trainOptions } from "./train-options.js";
 import { printPlan } from "./train-plan.js";
@@ -40,6 +41,7 @@ export function trainCommand(): Command {
 async function run(model: string, out: string, options: TrainCliOptions): Promise<void> {
   const settings = trainOptions(options);
   checkOptions(settings);
+  if (options.tune.includes("lora")) checkLora(loraOptions(options));
   const { last } = runFiles(out);
   if (existsSync(last) && !options.resume)
     throw new TrainError(`${out}: expected a new directory, got a run; --resume goes on with it`);
@@ -47,7 +49,6 @@ async function run(model: string, out: string, options: TrainCliOptions): Promis
   const validation =
     options.validation === undefined ? undefined : await readData(options.validation, options);
   const path = await findModel(model);
-  await warnOfOtherEncoder(path);
   const { gpu, adapter } = await openDevice();
   note(`device: ${adapter.device} ${adapter.description}`);
   const bars = { loading: lazyBar("loading"), preparing: lazyBar("preparing clips") };

@@ -58,6 +58,8 @@ export interface PrepareOptions {
   readonly file: string;
   /** Leave lines out that cannot be used, instead of refusing them all at the end. */
   readonly skipBad: boolean;
+  /** Throws what is wrong with a clip whose line cannot be used for its length. */
+  readonly check?: (clip: TrainClip) => void;
   /** Called with each line that cannot be used: 20 of a file at most, then with how many more there are. */
   readonly onBad: (message: string) => void;
   readonly onProgress?: (done: number) => void;
@@ -119,7 +121,9 @@ export class Corpus {
     const told = badLines(options.file, options.onBad);
     for (const [i, utterance] of utterances.entries()) {
       try {
-        clips.push(await this.#clip(utterance));
+        const clip = await this.#clip(utterance);
+        options.check?.(clip);
+        clips.push(clip);
       } catch (error) {
         told.add(`${options.file}:${utterance.line}: ${reason(error)}`);
       }

@@ -60,19 +60,27 @@ export function loraShape({
   return { rank, alpha, dropout, targets, seed };
 }
 
+/** @throws TrainError  a rank that is no multiple of 4, an alpha that is not above 0, a dropout outside [0, 1), no target */
+export function checkLora(options?: LoraOptions): void {
+  const { rank, alpha, dropout, targets } = loraShape(options);
+  if (!(rank > 0 && rank % 4 === 0))
+    throw new TrainError(`LoRA: expected a rank that is a multiple of 4, got ${rank}`);
+  if (!(alpha > 0)) throw new TrainError(`LoRA: expected an alpha above 0, got ${alpha}`);
+  if (!(dropout >= 0 && dropout < 1))
+    throw new TrainError(`LoRA: expected a dropout from 0 up to 1, got ${dropout}`);
+  if (targets.length === 0) throw new TrainError("LoRA: expected at least 1 target, got none");
+}
+
 /**
  * The model with low-rank additions on the LLM's named projections, which join its trainables as NAME.lora_A.weight [rank, in]
  * and NAME.lora_B.weight [out, rank]. A is uniform within ±1 / √in, as torch.nn.Linear begins; B is zero. The weights
  * are shared with `model`; `free` of the result gives both back.
- * @throws TrainError  a rank that is no multiple of 4, a dropout outside [0, 1)
+ * @throws TrainError  as checkLora
  * @source peft LoraLayer
  */
 export function withLora(gpu: Gpu, model: FunAsrNano, options: LoraOptions = {}): FunAsrNano {
+  checkLora(options);
   const { rank, alpha, dropout, targets, seed } = loraShape(options);
-  if (!(rank > 0 && rank % 4 === 0))
-    throw new TrainError(`LoRA: expected a rank that is a multiple of 4, got ${rank}`);
-  if (!(dropout >= 0 && dropout < 1))
-    throw new TrainError(`LoRA: expected a dropout from 0 up to 1, got ${dropout}`);
   const scale = alpha / rank;
   const random = uniformNumbers(seed);
   const added: Trainable[] = [];

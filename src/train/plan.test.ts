@@ -11,6 +11,7 @@ import {
   trainingMemory,
   typicalBatch,
 } from "./plan.js";
+import type { LoraTarget } from "./lora.js";
 import { qwen3Sizes, sizeConfig } from "./plan-sizes.js";
 
 // Sizes as the tests' own; parameters and the FLOPs of the linears against a sum over every tensor of the checkpoint; memory by
@@ -90,4 +91,12 @@ test("the slower of arithmetic and memory decides", () => {
   const work = { flops: 1000, encoderFlops: 500, bytes: 100 };
   expect(hourSeconds(work, { name: "", flops: 10, bandwidth: 100 })).toEqual({ first: 150, later: 100 });
   expect(hourSeconds(work, { name: "", flops: 1e9, bandwidth: 10 })).toEqual({ first: 10, later: 10 });
+});
+
+test("a LoRA's targets count: rank · (inputs + outputs) a layer each", () => {
+  const config = sizeConfig("0.6B");
+  const { layers, hiddenSize: d, intermediateSize: f } = config.llm;
+  const of = (...targets: LoraTarget[]): number => trainedParameters(config, ["lora"], 8, targets);
+  expect(of("up_proj", "down_proj")).toBe(layers * 8 * 2 * (d + f));
+  expect(of("q_proj", "v_proj")).toBe(trainedParameters(config, ["lora"], 8));
 });

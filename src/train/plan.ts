@@ -3,6 +3,7 @@ import { type WeightFormat, rowBytes, rowScaleBytes } from "../gpu/matrix.js";
 import { scoreBudget } from "../kernels/cross-entropy/cross-entropy.js";
 import { type ModelConfig, countParameters } from "../model/config.js";
 import { adapters, efficiency } from "../presets.js";
+import { type LoraTarget, loraShape } from "./lora.js";
 import type { TunablePart } from "./tune.js";
 
 /** Rows of one micro-batch. */
@@ -19,8 +20,10 @@ export interface PlanOptions {
   readonly tune: readonly TunablePart[];
   /** Of the frozen weights. */
   readonly weights: WeightFormat;
-  /** Of a LoRA on the query and value projections. */
+  /** Of a LoRA. Default: 16. */
   readonly rank?: number | undefined;
+  /** What it sits on. Default: q_proj, v_proj. */
+  readonly targets?: readonly LoraTarget[] | undefined;
   readonly batch: BatchRows;
 }
 
@@ -39,15 +42,36 @@ export interface TrainingMemory {
 }
 
 /** Parameters of what is trained. */
-export function trainedParameters(config: ModelConfig, tune: readonly TunablePart[], rank = 16): number {
+export function trainedParameters(
+  config: ModelConfig,
+  tune: readonly TunablePart[],
+  rank?: number,
+  targets?: readonly LoraTarget[],
+): number {
   const counts = countParameters(config);
-  const { hiddenSize, layers, heads, kvHeads, headDim } = config.llm;
-  const lora = layers * rank * (2 * hiddenSize + (heads + kvHeads) * headDim); // q_proj and v_proj
   return (
     (tune.includes("adaptor") ? counts.adaptor : 0) +
     (tune.includes("encoder") ? counts.encoder : 0) +
-    (tune.includes("lora") ? lora : 0)
+    (tune.includes("lora") ? loraParameters(config, rank, targets) : 0)
   );
+}
+
+/** Of each layer's targets: rank · (inputs + outputs). */
+function loraParameters(
+  { llm: { hiddenSize: d, intermediateSize: f, layers, heads, kvHeads, headDim } }: ModelConfig,
+  ofRank?: number,
+  ofTargets?: readonly LoraTarget[],
+): number {
+  const { rank, targets } = loraShape({
+    ...(ofRank === undefined ? {} : { rank: ofRank }),
+    ...(ofTargets === undefined ? {} : { targets: ofTargets }),
+  });
+  const [q, kv] = [heads * headDim, kvHeads * headDim];
+  const sides = {
+    ...{ q_proj: d + q, k_proj: d + kv, v_proj: d + kv, o_proj: q + d },
+    ...{ gate_proj: d + f, up_proj: d + f, down_proj: f + d },
+  };
+  return layers * rank * sum(targets.map((target) => sides[target]));
 }
 
 /** Bytes of that many parameters in a storage format. */
@@ -85,7 +109,10 @@ export interface StepBuffers {
 }
 
 /** The buffers of a micro-batch, counted from what the ops put on the tape: see docs/numerics.md. */
-export function stepBuffers(config: ModelConfig, { tune, rank = 16, batch }: PlanOptions): StepBuffers {
+export function stepBuffers(
+  config: ModelConfig,
+  { tune, rank = 16, targets, batch }: PlanOptions,
+): StepBuffers {
   const { encoder: e, adaptor: a, llm: m } = config;
   const isTrained = (part: TunablePart): boolean => tune.includes(part);
   const [q, kv] = [m.heads * m.headDim, m.kvHeads * m.headDim];
@@ -112,7 +139,7 @@ export function stepBuffers(config: ModelConfig, { tune, rank = 16, batch }: Pla
   const onTape = pooled(batch.frames, [input, ...encoder, ...adaptor]);
   if (batch.contrasted !== undefined) return alignmentBuffers(config, batch, onTape);
   const decoder = [m.hiddenSize, m.hiddenSize, q, q, q, kv, kv, kv, m.intermediateSize, m.intermediateSize];
-  const low = isTrained("lora") ? [m.hiddenSize, rank, rank] : [];
+  const low = isTrained("lora") ? loraWidths(m, rank, targets) : [];
   const chunk = Math.min(batch.answerTokens, Math.max(1, Math.floor(scoreBudget / (4 * m.vocabSize))));
   return {
     activations: [
@@ -122,6 +149,21 @@ export function stepBuffers(config: ModelConfig, { tune, rank = 16, batch }: Pla
     scores: [...pooled(chunk, [m.vocabSize]), ...pooled(batch.answerTokens, [m.hiddenSize, m.hiddenSize])],
     working: pooled(batch.tokens, [...repeat(3, [m.intermediateSize]), ...repeat(4, [m.hiddenSize])]),
   };
+}
+
+/** Inputs that only the LoRA's gradients need (attention's output is kept as it is), and what its first factors make of them. */
+function loraWidths(
+  { hiddenSize, intermediateSize }: ModelConfig["llm"],
+  rank: number,
+  targets: readonly LoraTarget[] = loraShape().targets,
+): number[] {
+  const has = (...names: LoraTarget[]): boolean => names.some((name) => targets.includes(name));
+  return [
+    ...(has("q_proj", "k_proj", "v_proj") ? [hiddenSize] : []),
+    ...(has("gate_proj", "up_proj") ? [hiddenSize] : []),
+    ...(has("down_proj") ? [intermediateSize] : []),
+    ...targets.map(() => rank),
+  ];
 }
 
 /** Of an alignment: products and weights of frames and tokens, the tokens' embeddings, and gradients inside the adaptor. */
@@ -139,7 +181,7 @@ function alignmentBuffers(
 
 /** Memory of a training step: the formula of docs/numerics.md. */
 export function trainingMemory(config: ModelConfig, plan: PlanOptions): TrainingMemory {
-  const { tune, weights, rank } = plan;
+  const { tune, weights, rank, targets } = plan;
   const counts = countParameters(config);
   const frozen =
     (tune.includes("encoder") ? 0 : counts.encoder) +
@@ -149,7 +191,7 @@ export function trainingMemory(config: ModelConfig, plan: PlanOptions): Training
   const buffers = stepBuffers(config, plan);
   const parts = {
     frozenWeights: storedBytes(frozen, weights),
-    trained: 16 * trainedParameters(config, tune, rank),
+    trained: 16 * trainedParameters(config, tune, rank, targets),
     activations: sum(buffers.activations),
     scores: sum(buffers.scores),
     working: sum(buffers.working),
@@ -234,7 +276,7 @@ export function alignmentWork(config: ModelConfig, options: PlanOptions): HourWo
     encoderLayers * pairs(e.hiddenSize, trainsEncoder ? 14 + 4 : 4);
   const rows = { frames: batch.tokens, tokens: 0, answerTokens: 0, contrasted: batch.answerTokens };
   const activations = sum(stepBuffers(config, { ...options, batch: rows }).activations);
-  const trained = 16 * trainedParameters(config, tune, options.rank);
+  const trained = 16 * trainedParameters(config, tune, options.rank, options.targets);
   const bytes = (frames / batch.tokens) * (4 * activations + (28 / 16) * trained);
   const cached = trainsEncoder ? 0 : encoderFlops;
   return { flops: adaptorFlops + encoderFlops - cached, encoderFlops: cached, bytes };

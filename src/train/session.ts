@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
-import { encoderSha256 } from "../checkpoint/encoder-hash.js";
+import { encoderSha256, otherEncoder } from "../checkpoint/encoder-hash.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import { loadText } from "../decode/transcriber.js";
 import { parseFrontendConfig } from "../frontend/config.js";
@@ -10,13 +10,14 @@ import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import { type FunAsrNano, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
 import type { Utterance } from "../data/utterances.js";
-import { Corpus, type TrainClip } from "./corpus.js";
+import { Corpus, type TrainClip, clipTokens } from "./corpus.js";
 import { TrainError } from "./errors.js";
 import { type ClipRows, FeatureCache } from "./feature-cache.js";
 import type { RunFiles, TrainRun } from "./loop.js";
-import { type LoraOptions, loraShape, withLora } from "./lora.js";
+import { type LoraOptions, checkLora, loraShape, withLora } from "./lora.js";
 import { makeOptimiser } from "./optimiser.js";
 import { type TrainOptions, checkOptions, identityOf } from "./options.js";
+import { HashedSource } from "./parameter-hash.js";
 import { type BatchRows, stepBuffers } from "./plan.js";
 import { PoolKeeper } from "./pool-keeper.js";
 import { type Alignable, alignable } from "./stages.js";
@@ -43,6 +44,7 @@ export interface SessionSetup {
   /** Storage of the frozen weights on the GPU. Default: as in the checkpoint. */
   readonly weights?: WeightFormat | undefined;
   readonly skipBad: boolean;
+  /** Called with what is told about the data, and with a warning where the encoder is not the one that the adaptor was made for. */
   readonly onBad: (message: string) => void;
   readonly onLoad?: (done: number, total: number) => void;
   readonly onPrepare?: (done: number, total: number) => void;
@@ -70,6 +72,7 @@ export interface Session {
  */
 export async function openSession(gpu: Gpu, setup: SessionSetup): Promise<Session> {
   checkOptions(setup.options);
+  if (setup.tune.includes("lora")) checkLora(setup.lora);
   await mkdir(setup.out, { recursive: true });
   await removeUnfinished(setup.out);
   const checkpoint = await openCheckpoint(setup.model);
@@ -89,8 +92,9 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
   const frontend = parseFrontendConfig(json, file);
   const { tokenizer, prompts, stopIds } = await loadText(checkpoint);
   const trained = tune.includes("encoder");
-  const sha256 = await encoderSha256(checkpoint, createHash("sha256"));
-  const loaded = await loadFunAsrNano(gpu, config, checkpoint, {
+  const sha256 = await encoderOf(checkpoint, setup);
+  const source = new HashedSource(checkpoint);
+  const loaded = await loadFunAsrNano(gpu, config, source, {
     weights: setup.weights,
     tune: isTuned(tune),
     onProgress: (bytes) => setup.onLoad?.(bytes, checkpoint.totalBytes),
@@ -115,12 +119,16 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
       weights: setup.weights ?? "as stored",
       data: digest(clips, options.align > 0),
       validation: digest(validation, false),
-      parameters: createHash("sha256")
-        .update(JSON.stringify([config.llm, config.adaptor]))
-        .digest("hex"),
+      parameters: sha256Of([config.llm, config.adaptor, source.digest()]),
     });
     const buffers = (batch: BatchRows): number[] => {
-      const plan = { tune, weights: setup.weights ?? "bf16", rank: setup.lora?.rank, batch };
+      const plan = {
+        tune,
+        weights: setup.weights ?? "bf16",
+        rank: setup.lora?.rank,
+        targets: setup.lora?.targets,
+        batch,
+      };
       const { activations, scores, working } = stepBuffers(config, plan);
       return [...activations, ...scores, ...working];
     };
@@ -152,14 +160,35 @@ function tellLeftOut({ data, onBad }: SessionSetup, { clips, unknown, short }: A
 async function prepare(corpus: Corpus, setup: SessionSetup): Promise<[TrainClip[], TrainClip[]]> {
   const { data, validation, skipBad, onBad, onPrepare } = setup;
   const total = data.utterances.length + (validation?.utterances.length ?? 0);
-  const part = (file: DataFile, before: number): Promise<TrainClip[]> =>
+  const part = (file: DataFile, before: number, check?: (clip: TrainClip) => void): Promise<TrainClip[]> =>
     corpus.prepare(file.utterances, {
-      ...{ file: file.name, skipBad, onBad },
+      ...{ file: file.name, skipBad, onBad, ...(check ? { check } : {}) },
       onProgress: (done) => onPrepare?.(before + done, total),
     });
-  const clips = await part(data, 0);
+  const clips = await part(data, 0, (clip) => checkBudget(clip, setup.options));
   if (setup.options.align > 0) tellLeftOut(setup, alignable(clips));
   return [clips, validation ? await part(validation, data.utterances.length) : []];
+}
+
+/** SHA-256 of the encoder; warns where it is not the one that the adaptor was made for. */
+async function encoderOf(checkpoint: Checkpoint, { onBad }: SessionSetup): Promise<string> {
+  const sha256 = await encoderSha256(checkpoint, createHash("sha256"));
+  const mismatch = otherEncoder(checkpoint, sha256);
+  if (mismatch !== undefined) onBad(`warning: ${mismatch}`);
+  return sha256;
+}
+
+function sha256Of(value: unknown): string {
+  return createHash("sha256").update(JSON.stringify(value)).digest("hex");
+}
+
+/** @throws TrainError  a clip that no micro-batch has room for; where there is an alignment alone, audio counts alone */
+function checkBudget(clip: TrainClip, { batchTokens, steps, align }: TrainOptions): void {
+  const tokens = steps > align ? clipTokens(clip) : clip.prompt.audioLength;
+  if (tokens <= batchTokens) return;
+  throw new TrainError(
+    `tokens: expected at most ${batchTokens}, got ${tokens}; raise --batch-tokens, or cut the clip into parts`,
+  );
 }
 
 /** SHA-256 over what the clips are: rows, prompts and answers, for an alignment transcripts too, in their order. */

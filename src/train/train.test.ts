@@ -375,7 +375,7 @@ describe("refusals", () => {
       "steps: expected a whole number from 1 to 1000000000, got 0",
     );
     await expect(run({ options: { batchTokens: 20 } })).rejects.toThrow(
-      /expected at most 20; raise --batch-tokens/,
+      /^data\.jsonl: expected 8 lines that can be used, got 8 that cannot/,
     );
   });
 });

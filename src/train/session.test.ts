@@ -1,0 +1,99 @@
+import { closeSync, cpSync, openSync, readFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { useGpu } from "../../test/gpu.js";
+import { type TrainingDirectory, trainingDirectory } from "../../test/helpers/training.js";
+import { modelFiles } from "../node/model-files.js";
+import { clipTokens } from "./corpus.js";
+import { train } from "./loop.js";
+import { type TrainOptions, defaultOptions } from "./options.js";
+import { type SessionSetup, openSession } from "./session.js";
+
+// What a session refuses beyond train.test.ts: a resumption with other bits of the frozen LLM; clips longer than a micro-batch, by line;
+// a LoRA that cannot be, before anything is read.
+const gpu = useGpu();
+let directory: TrainingDirectory;
+beforeAll(async () => (directory = await trainingDirectory()));
+afterAll(() => directory.remove());
+
+interface Change extends Partial<Omit<SessionSetup, "options">> {
+  readonly options?: Partial<TrainOptions>;
+}
+
+function setup(name: string, { options, ...change }: Change = {}): SessionSetup {
+  return {
+    ...{ model: modelFiles(join(directory.path, "model")), data: directory.data, tune: ["adaptor"] },
+    ...{ out: join(directory.path, name), cache: join(directory.path, "cache"), skipBad: false },
+    onBad: () => undefined,
+    ...change,
+    options: { ...defaultOptions, ...{ steps: 1, batchTokens: 1000, decode: 0 }, ...options },
+  };
+}
+
+async function run(given: SessionSetup, resume = false): Promise<number> {
+  const session = await openSession(gpu(), given);
+  let steps = 0;
+  try {
+    await train(session.run, resume, { onStep: () => steps++ });
+    return steps;
+  } finally {
+    session.free();
+  }
+}
+
+/** Turns the lowest bit of the first value of a tensor in model.safetensors. */
+function turnBit(model: string, pattern: RegExp): void {
+  const path = join(model, "model.safetensors");
+  const bytes = readFileSync(path);
+  const length = Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.toString("utf8", 8, 8 + length)) as Record<
+    string,
+    { data_offsets: [number, number] }
+  >;
+  const name = Object.keys(header).find((key) => pattern.test(key))!;
+  const at = 8 + length + header[name].data_offsets[0];
+  const file = openSync(path, "r+");
+  writeSync(file, Buffer.from([bytes[at] ^ 1]), 0, 1, at);
+  closeSync(file);
+}
+
+test("a run goes on with the LLM it began with alone: one bit tells", async () => {
+  const first = setup("llm");
+  expect(await run(first)).toBe(1);
+  expect(await run(first, true)).toBe(0); // it is done
+  const other = join(directory.path, "other-model");
+  cpSync(join(directory.path, "model"), other, { recursive: true });
+  turnBit(other, /layers\.0\.mlp\.down_proj\.weight$/);
+  await expect(run({ ...first, model: modelFiles(other) }, true)).rejects.toThrow(
+    /last\.safetensors: parameters: expected "/,
+  );
+});
+
+test("clips longer than a micro-batch are told by line, and left out only where that is asked for", async () => {
+  const session = await openSession(gpu(), setup("sizes"));
+  const sizes = session.run.clips.map(clipTokens);
+  session.free();
+  const batchTokens = Math.max(...sizes) - 1;
+  const told: string[] = [];
+  const given = setup("long", { options: { batchTokens }, onBad: (message) => void told.push(message) });
+  await expect(openSession(gpu(), given)).rejects.toThrow("data.jsonl: expected 8 lines that can be used");
+  const { line } = directory.data.utterances[sizes.indexOf(batchTokens + 1)];
+  expect(told[0]).toBe(
+    `data.jsonl:${line}: tokens: expected at most ${batchTokens}, got ${batchTokens + 1}; raise --batch-tokens, or cut the clip into parts`,
+  );
+  const rest = await openSession(gpu(), { ...given, skipBad: true });
+  expect(rest.run.clips.map(clipTokens)).toEqual(sizes.filter((size) => size <= batchTokens));
+  rest.free();
+});
+
+test.each([
+  [{ rank: 6 }, "LoRA: expected a rank that is a multiple of 4, got 6"],
+  [{ alpha: 0 }, "LoRA: expected an alpha above 0, got 0"],
+  [{ dropout: 1 }, "LoRA: expected a dropout from 0 up to 1, got 1"],
+  [{ targets: [] }, "LoRA: expected at least 1 target, got none"],
+])("a LoRA of %j is refused before the model is read", async (lora, message) => {
+  let loaded = 0;
+  const given = setup("lora", { tune: ["lora"], lora });
+  await expect(openSession(gpu(), { ...given, onLoad: () => loaded++ })).rejects.toThrow(message);
+  expect(loaded).toBe(0);
+});
