@@ -72,7 +72,7 @@ export interface Session {
  */
 export async function openSession(gpu: Gpu, setup: SessionSetup): Promise<Session> {
   checkOptions(setup.options);
-  if (setup.tune.includes("lora")) checkLora(setup.lora);
+  checkTune(setup);
   await mkdir(setup.out, { recursive: true });
   await removeUnfinished(setup.out);
   const checkpoint = await openCheckpoint(setup.model);
@@ -83,10 +83,15 @@ export async function openSession(gpu: Gpu, setup: SessionSetup): Promise<Sessio
   }
 }
 
-async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Promise<Session> {
-  const { tune, options, out } = setup;
+/** @throws TrainError  a LoRA that cannot be, an alignment that nothing tuned takes part in */
+function checkTune({ tune, lora, options }: SessionSetup): void {
+  if (tune.includes("lora")) checkLora(lora);
   if (options.align > 0 && !tune.some((part) => part !== "lora"))
     throw new TrainError(`align: expected adaptor or encoder in what is tuned, got ${tune.join(", ")}`);
+}
+
+async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Promise<Session> {
+  const { tune, options, out } = setup;
   const { config } = checkpoint;
   const { json, file } = await checkpoint.assets.frontend();
   const frontend = parseFrontendConfig(json, file);
@@ -122,13 +127,8 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
       parameters: sha256Of([config.llm, config.adaptor, source.digest()]),
     });
     const buffers = (batch: BatchRows): number[] => {
-      const plan = {
-        tune,
-        weights: setup.weights ?? "bf16",
-        rank: setup.lora?.rank,
-        targets: setup.lora?.targets,
-        batch,
-      };
+      const { rank, targets } = setup.lora ?? {};
+      const plan = { tune, weights: setup.weights ?? "bf16", rank, targets, batch };
       const { activations, scores, working } = stepBuffers(config, plan);
       return [...activations, ...scores, ...working];
     };
