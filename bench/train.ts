@@ -1,7 +1,7 @@
 /**
  * Optimiser steps a second against PyTorch on the CPU: `npm run bench:train [-- --rounds N]`. The miniature: adaptor of two blocks
  * trained from cached encoder states, behind it a frozen LLM of 4 layers and width 256. In one run, in turn, one step each;
- * told are the medians and the ratio of PyTorch's time to ours. golden/.venv (golden/README.md) has the peer's PyTorch.
+ * told are the medians and the ratio of PyTorch's time to ours, and on what kernels another step's time goes, by timestamps. golden/.venv (golden/README.md) has the peer's PyTorch.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -13,6 +13,7 @@ import { expectedTensors } from "../src/checkpoint/expected-tensors.js";
 import { hfConfig } from "../src/checkpoint/hf-config.js";
 import { generateParameter } from "../src/checkpoint/weights.js";
 import type { Gpu } from "../src/gpu/device.js";
+import { Timing } from "../src/gpu/timing.js";
 import { type ModelConfig, parseModelConfig } from "../src/model/config.js";
 import { type FunAsrNano, loadFunAsrNano } from "../src/model/fun-asr-nano.js";
 import type { ParameterEntry, ParameterSource } from "../src/model/parameters.js";
@@ -122,11 +123,43 @@ function peer(config: ModelConfig, directory: string): { next: () => Promise<str
   return { next, child };
 }
 
+interface KernelTime {
+  readonly kernel: string;
+  readonly calls: number;
+  readonly milliseconds: number;
+  /** Of all kernels' time. */
+  readonly share: number;
+}
+
+/** What one more step's kernels take, the longest first; those of under a hundredth are left out. */
+async function profile(gpu: Gpu, step: () => Promise<unknown>): Promise<KernelTime[]> {
+  const timing = (gpu.timing = new Timing(gpu.device));
+  try {
+    await step();
+  } finally {
+    gpu.timing = undefined;
+  }
+  const times = new Map<string, number[]>();
+  for (const { kernel, begin, end } of (await timing.collect()).dispatches)
+    times.set(kernel.name, [...(times.get(kernel.name) ?? []), Number(end - begin) / 1e6]);
+  const sum = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
+  const all = sum([...times.values()].flat());
+  return [...times]
+    .map(([kernel, list]) => ({
+      kernel,
+      calls: list.length,
+      milliseconds: sum(list),
+      share: sum(list) / all,
+    }))
+    .filter(({ share }) => share > 0.01)
+    .sort((a, b) => b.share - a.share);
+}
+
 const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1];
 
 const directory = mkdtempSync(join(tmpdir(), "funasr-webgpu-"));
 const config = parseModelConfig(json);
-const { gpu, adapter } = await openDevice();
+const { gpu, adapter } = await openDevice({ timestamps: true });
 const { child, next } = peer(config, directory);
 try {
   const versions = JSON.parse(await next()) as { torch: string; threads: number };
@@ -154,6 +187,7 @@ try {
     secondsPerStep: { ours: median(rounds.map((r) => r.ours)), torch: median(rounds.map((r) => r.torch)) },
     stepsPerSecondRatio: { min: Math.min(...ratios), median: median(ratios), max: Math.max(...ratios) },
     dispatchesPerStep: Math.round(gpu.counts.dispatches / run.step),
+    profile: await profile(gpu, () => ourStep(gpu, model, batch, run)),
   };
   console.log(JSON.stringify(result, null, 1));
   mkdirSync("bench/results", { recursive: true });
