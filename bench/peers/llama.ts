@@ -1,4 +1,3 @@
-import { dirname } from "node:path";
 import { openLlm } from "../../src/checkpoint/open-llm.js";
 import { greedyPicker } from "../../src/decode/greedy.js";
 import { decode } from "../../src/decode/loop.js";
@@ -43,7 +42,7 @@ export async function timeLlama(
   { python, rounds }: { readonly python: string; readonly rounds: number },
 ): Promise<LlamaResult> {
   const peer = new PeerProcess(python, "llama_peer.py", [file, "--threads", "2"]);
-  const checkpoint = await openLlm(modelFiles(dirname(file)), file);
+  const checkpoint = await openLlm(modelFiles(file));
   const model = await loadLanguageModel(gpu, checkpoint.config.llm, checkpoint);
   try {
     const versions = await peer.ready();

@@ -71,7 +71,6 @@ function timeStart(): NonNullable<PeerResults["start"]> {
 }
 
 const { gpu, adapter } = await openDevice({ timestamps: true });
-const note = (text: string): void => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
 const ceilings = await measureCeilings(gpu);
 const results: PeerResults = {
   machine: machine(adapter),
@@ -84,6 +83,15 @@ const results: PeerResults = {
     readback: roundedSpread(ceilings.readback),
   },
 };
+const file = values.out ?? `bench/results/peers-${deviceName(adapter)}-${results.machine.commit}.json`;
+mkdirSync("bench/results", { recursive: true });
+
+/** Tells what comes next, and keeps what there is. */
+function note(text: string): void {
+  console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
+  writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
+}
+
 if (wanted.has("products")) {
   note("GEMM");
   results.gemm = await timeProduct(gpu, [128, 1024, 3072], ["f32", "bf16"], rounds);
@@ -120,8 +128,6 @@ if (values.gguf !== undefined) {
   note("llama.cpp");
   results.llama = await timeLlama(gpu, values.gguf, { python: values["llama-python"], rounds });
 }
-const file = values.out ?? `bench/results/peers-${deviceName(adapter)}-${results.machine.commit}.json`;
-mkdirSync("bench/results", { recursive: true });
-writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
+note("done");
 console.log(file);
 gpu.destroy();
