@@ -33,6 +33,7 @@ type Scope = Set<Allocation>;
 export class Gpu {
   /** Set while a training step records its forward pass. */
   tape?: Tape;
+  /** Sizes of kernels by class of shapes; a class that is not named has its usual ones. */
   tuning: NonNullable<GpuOptions["tuning"]>;
   readonly #cache: PipelineCache;
   readonly #params: GPUBuffer;

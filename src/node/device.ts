@@ -143,7 +143,8 @@ async function findTuning(info: GPUAdapterInfo, lanes: number | undefined): Prom
   try {
     return file === undefined ? undefined : await readTuning(file, key);
   } catch (error) {
-    if (!(error instanceof FunasrError)) throw error;
+    const ofSystem = error instanceof Error && "syscall" in error;
+    if (!(error instanceof FunasrError || ofSystem)) throw error;
     process.emitWarning(`${error.message}; the usual sizes are taken`, "TuningWarning");
     return undefined;
   }

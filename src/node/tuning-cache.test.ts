@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -143,6 +143,17 @@ describe("an opened device", () => {
     );
     expect(readFileSync(file, "utf8")).toBe("{");
     warning.mockRestore();
+  });
+
+  test("warns of one that the system does not open, here a link to itself", async () => {
+    const { file } = await here();
+    rmSync(file, { force: true });
+    symlinkSync(file, file);
+    const warning = vi.spyOn(process, "emitWarning").mockReturnValue();
+    expect(await opened()).toEqual({});
+    expect(String(warning.mock.calls[0][0])).toMatch(/; the usual sizes are taken$/);
+    warning.mockRestore();
+    rmSync(file);
   });
 });
 

@@ -77,6 +77,20 @@ test.each([[["adaptor"]], [["adaptor", "lora", "encoder"]]] as const)(
   },
 );
 
+test("a LoRA is as it was after an alignment, which does not pass it", async () => {
+  const options = { steps: 3, align: 3, batchTokens: 1000, decay: 1 };
+  const session = await openSession(gpu(), setup({ tune: ["adaptor", "lora"], options }));
+  const of = async (part: string): Promise<unknown> => {
+    const found = session.run.model.trainables.filter(({ name }) => name.includes(part));
+    return gpu().step(() => found.map(({ value }) => value));
+  };
+  const [lora, adaptor] = [await of(".lora_A"), await of("linear_1")];
+  await train(session.run, false);
+  expect(await of(".lora_A")).toEqual(lora);
+  expect(await of("linear_1")).not.toEqual(adaptor);
+  session.free();
+});
+
 test("a step in micro-batches is the step in one batch, where each has all the words", async () => {
   const [one] = directory.data.utterances;
   const utterances = directory.data.utterances.map((other, i) => ({ ...other, text: i < 2 ? "" : one.text }));

@@ -147,7 +147,7 @@ async function optimiserStep(run: TrainRun, stage: Stage, progress: Progress): P
       const losses = pass.record();
       if (!last) return losses;
       const adam = { learningRate: rate, step: within + 1, beta1, beta2, eps, decay };
-      const found = update(gpu, optimiser, options.clip, adam);
+      const found = update(gpu, optimiser, options.clip, adam, stage.trains);
       return [found.squares, found.clip, ...losses];
     });
     if (last) [squares, norm] = [results[0], results[1][0]];

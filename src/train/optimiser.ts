@@ -42,13 +42,20 @@ export async function clearMoments(gpu: Gpu, { entries }: Optimiser): Promise<vo
  * One update of every parameter from its gradient, within the running step; gradients are zero afterwards. Where the norm is
  * not finite nothing changes.
  * @param maxNorm  gradients are scaled down to this global norm; 0: never
+ * @param trains   whether a parameter takes part: the others do not decay either. Default: all
  */
-export function update(gpu: Gpu, { entries }: Optimiser, maxNorm: number, options: AdamWOptions): GradNorm {
+export function update(
+  gpu: Gpu,
+  { entries }: Optimiser,
+  maxNorm: number,
+  options: AdamWOptions,
+  trains: (name: string) => boolean = () => true,
+): GradNorm {
   const norm = gradNorm(
     gpu,
     entries.map(({ gradient }) => gradient),
     maxNorm,
   );
-  for (const entry of entries) adamw(gpu, entry, norm.clip, options);
+  for (const entry of entries) if (trains(entry.name)) adamw(gpu, entry, norm.clip, options);
   return norm;
 }

@@ -24,6 +24,8 @@ export interface Stage {
   readonly tokens: (clip: TrainClip) => number;
   /** How many of a clip's rows its loss is a mean over. */
   readonly terms: (clip: TrainClip) => number;
+  /** Whether a tuned parameter takes part. Default: all do. */
+  readonly trains?: (name: string) => boolean;
   /** Rows that these clips have as one micro-batch. */
   readonly rows: (clips: readonly TrainClip[]) => BatchRows;
   /** Gets a micro-batch's gradients ready to be recorded inside a step. */
@@ -82,6 +84,7 @@ function alignmentStage({ clips, unknown, short }: Alignable, options: TrainOpti
   const warmup = Math.floor(rise * align);
   return {
     ...{ loss: "alignment", first: 0, steps: align, clips, tokens, terms: tokens },
+    trains: (name) => !name.includes(".lora_"),
     schedule: { peak: alignRate, warmup, total: align, shape, floor },
     stream: new BatchStream(clips.map(tokens), { budget, seed }),
     rows: (members) => ({

@@ -15,14 +15,13 @@ const least = 64; // columns and width of a weight gradient: below, transposing 
  * @returns  [K, N rounded up to 8], bf16 or f16 as stored, else f32; undefined where no buffer or binding holds it
  */
 export function transposed(gpu: Gpu, w: Matrix): Matrix | undefined {
-  const half = w.format === "bf16" || w.format === "f16";
-  const format = half ? w.format : "f32";
+  const format = w.format === "bf16" || w.format === "f16" ? w.format : "f32";
   const columns = Math.ceil(w.rows / subgroupBlock) * subgroupBlock;
   const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
-  const bytes = w.columns * columns * (half ? 2 : 4);
+  const bytes = w.columns * columns * (format === "f32" ? 4 : 2);
   if (w.pieces.length > 1 || bytes > Math.min(maxStorageBufferBindingSize, maxBufferSize)) return undefined;
   const [{ tensor, scales }] = w.pieces;
-  const y = gpu.empty([w.columns, columns], half ? w.format : "f32");
+  const y = gpu.empty([w.columns, columns], format);
   gpu.run(kernel, {
     params: { rows: w.rows, k4: w.columns / 4 },
     tensors: { w: tensor, scales: scales ?? tensor, y },

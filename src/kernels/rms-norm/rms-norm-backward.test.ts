@@ -71,6 +71,7 @@ describe("against f64", () => {
     ...[1, 31, 32, 33, 1100].map((rows) => ({ rows, width: 36 })),
     { rows: 3, width: 128, heads: 16 },
     { rows: 13, width: 33, heads: 7 },
+    { rows: 13, width: 72 },
     { rows: 5, width: 1024, offset: 3 },
     { rows: 5, width: 1024, outlier: 1187 },
     { rows: 5, width: 128, eps: 0.5 },

@@ -38,6 +38,7 @@ describe("against f64", () => {
     ...[1, 31, 32, 33, 131, 512, 1024, 4096].map((width) => ({ rows: 5, width })),
     { rows: 3, width: 128, heads: 16 },
     { rows: 3, width: 33, heads: 7 },
+    { rows: 13, width: 72 },
     { rows: 5, width: 1024, offset: 1000 },
     { rows: 5, width: 1024, outlier: 1187 },
     { rows: 5, width: 128, eps: 0.5 },
