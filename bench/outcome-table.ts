@@ -101,13 +101,14 @@ function trainedTable(migration: Migration, costs: ReadonlyMap<string, OutcomeRo
 function sizesTable(costs: ReadonlyMap<string, OutcomeRow>): string {
   const head = [
     ...["LLM", "weights", "1 s of audio: first token / all (tokens)", "GPU memory / resident"],
+    "machine's load before",
     ...["expected: CER", "BLEU", "1 s of audio", "memory"],
   ];
   const order = ["bf16", "q8", "q4"];
   const rows = Object.entries(expected).flatMap(([name, guess]) =>
     [...(costs.get(name)?.formats ?? [])]
       .sort((a, b) => order.indexOf(a.format) - order.indexOf(b.format))
-      .map((one) => [`Qwen3-${name}`, one.format, ...cost(one), ...guess]),
+      .map((one) => [`Qwen3-${name}`, one.format, ...cost(one), `${one.load}`, ...guess]),
   );
   return lines([head, ...rows]);
 }
