@@ -26,7 +26,7 @@ export const alignRate = 2e-3;
 
 const alone = { data: "transcripts", align: 1200, steps: 0, rate: 0, options: [] } as const;
 const fresh = { blocks: 2, align: 0, steps: 300, rate: 1.2e-3, options: [] } as const;
-const onward = { blocks: 2, align: 0, steps: 300, rate: 8e-4, after: "aligned", options: [] } as const;
+const onward = { blocks: 2, align: 0, steps: 300, rate: 4e-4, after: "aligned", options: [] } as const;
 
 /** The variants of docs/migration.md in the order of their training; one that others go on from stands before them. */
 export const variants: readonly Variant[] = [
@@ -35,7 +35,7 @@ export const variants: readonly Variant[] = [
   { ...fresh, name: "mixed", title: "30 % speech translations", data: "mixed" },
   {
     ...{ ...onward, name: "aligned-answered", title: "alignment, then 30 % answers by the LLM" },
-    ...{ data: "answered", steps: 1200 },
+    ...{ data: "answered", steps: 600 },
   },
   { ...onward, name: "aligned-transcripts", title: "alignment, then transcripts", data: "transcripts" },
   {

@@ -3,8 +3,9 @@
     python text_llm.py --out DIR [--steps 2400] [--batch 64] [--rate 2e-3] [--threads 1] [--seed 1]
 
 It never sees audio. A request has the wording of one about speech, with the sentence where the audio will be; so that the
-sentence may later come as audio embeddings, two in three are given roughly: each token several times, pauses between
-(the audio token), wrong tokens among the copies, neighbours mixed, noise added. Sentences of the test split are never used.
+sentence may later come as audio embeddings, two in three are given roughly: each token several times, pauses between (the
+audio token; in half of them as many as the frames of speech), wrong tokens among the copies, neighbours mixed, noise added.
+Sentences of the test split are never used.
 Loss: mean cross-entropy on the answer and its closing <|im_end|>. What is saved is the running mean of the weights, in
 bf16, with the demo's tokenizer; it is measured as saved, greedily, on sentences of the test split.
 """
@@ -88,17 +89,35 @@ class Requests:
         return self.frames[text]
 
     def roughen(self, ids):
-        """Each token 1 to 5 times, one copy in thirty wrong, pauses between at the example's own rates."""
+        """As an adaptor may give a sentence: half the time densely, half the time along the frames of speech."""
+        return self.dense(ids) if self.rng.random() < 0.5 else self.spoken(ids)
+
+    def copies(self, token, count):
+        """A token several times over; of all but the last copy one in thirty is wrong."""
+        return [self.rng.choice(self.seen) if self.rng.random() < 1 / 30 else token for _ in range(count - 1)] + [token]
+
+    def dense(self, ids):
+        """Each token 1 to 5 times, pauses between at the example's own rate."""
         rng, out = self.rng, []
         most, pause = rng.randint(1, 5), rng.choice([0.0, 0.0, 0.3, 0.6])
         for token in ids:
-            copies = [token] * rng.randint(1, most)
-            if len(copies) > 1:
-                copies = [rng.choice(self.seen) if rng.random() < 1 / 30 else t for t in copies[:-1]] + copies[-1:]
-            out += copies
+            out += self.copies(token, rng.randint(1, most))
             while rng.random() < pause / 1.5:
                 out.append(self.audio)
         return out
+
+    def spoken(self, ids):
+        """Each token 1 to 3 times somewhere in the frames that it takes, the rest of them pauses; silence before and after."""
+        rng, out = self.rng, [self.audio] * self.rng.randint(0, 10)
+        most, going_on = rng.randint(1, 3), rng.uniform(0.4, 0.88)
+        for token in ids:
+            copies, frames = self.copies(token, rng.randint(1, most)), 1
+            while frames < 20 and rng.random() < going_on:
+                frames += 1
+            pauses = max(0, frames - len(copies))
+            lead = rng.randint(0, pauses)
+            out += [self.audio] * lead + copies + [self.audio] * (pauses - lead)
+        return out + [self.audio] * rng.randint(0, 14)
 
     def draw(self):
         """((ids before, sentence, ids after, answer), rough)."""

@@ -1,9 +1,9 @@
 """The same training in PyTorch: is the loss curve of `train` the one that PyTorch has?
 
     npx tsx bench/migration/batches.ts --work DIR --count 200 > DIR/batches.jsonl
-    python torch_curve.py --work DIR [--variant mixed] [--steps 200]
+    python torch_curve.py --work DIR [--variant mixed] [--model DIR/migrated-2] [--steps 200]
 
-Reads the checkpoint that a run of the miniature began with, its batches in its order, and the cached encoder states; trains the
+Reads the checkpoint that a run of the miniature began with (`--model`; of one that goes on from `aligned`, trained/aligned/checkpoint), its batches in its order, and the cached encoder states; trains the
 adaptor by torch's AdamW in f32 with the run's rates and clipping; compares the losses with those in the run's metrics.jsonl. Prints
 the largest and the mean relative difference, and the first of each tenth of the steps; writes DIR/torch-curve.json.
 """
@@ -57,6 +57,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--variant", default="mixed")
+    parser.add_argument("--model", type=Path)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--total", type=int, default=300, help="steps of the run's schedule")
     parser.add_argument("--lr", type=float, default=1.2e-3)
@@ -66,7 +67,7 @@ def main():
     torch.set_num_threads(args.threads)
     dtype = torch.float64 if args.double else torch.float32
 
-    model = FunAsrNanoForConditionalGeneration.from_pretrained(args.work / "migrated-2", dtype=dtype).train()
+    model = FunAsrNanoForConditionalGeneration.from_pretrained(args.model or args.work / "migrated-2", dtype=dtype).train()
     model.requires_grad_(False)
     parameters = [p.requires_grad_(True) for p in model.model.multi_modal_projector.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
