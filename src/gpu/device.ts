@@ -341,9 +341,8 @@ export class Gpu {
     const validated = reported.then((error) => {
       if (error) throw new GpuError(error.message);
     });
-    const checks = await Promise.allSettled([this.#cache.check(), validated, this.#memory.check()]);
-    const refused = checks.find((check) => check.status === "rejected");
-    await handOver(reads, this.#staging, failure ?? (refused && { error: refused.reason }), this.timing);
+    const checks = [this.#cache.check(), validated, this.#memory.check()];
+    await handOver(reads, this.#staging, { failure, checks }, this.timing);
   }
 
   #scope(): Scope {
