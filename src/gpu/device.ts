@@ -186,10 +186,11 @@ export class Gpu {
     }
     const pipeline = this.#cache.pipeline(kernel, dispatch.overrides ?? noOverrides);
     writeParams(kernel, dispatch.params, this.#paramsView, this.#paramsUsed);
-    const bind = (): GPUBindGroup => this.#cache.bindGroup(pipeline, dispatch.tensors);
+    const offset = this.#paramsUsed;
+    const bind = (): GPUBindGroup => this.#cache.bindGroup(pipeline, dispatch.tensors, offset);
     const group = this.timing ? this.timing.span("bind groups", bind) : bind();
     const [x, y] = foldGroups(dispatch.groups);
-    this.#encode({ pipeline: pipeline.pipeline, group, offset: this.#paramsUsed, x, y, kernel, dispatch });
+    this.#encode({ pipeline: pipeline.pipeline, group, x, y, kernel, dispatch });
     this.#paramsUsed += paramsWindow;
   }
 
