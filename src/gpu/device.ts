@@ -186,10 +186,11 @@ export class Gpu {
     }
     const pipeline = this.#cache.pipeline(kernel, dispatch.overrides ?? noOverrides);
     writeParams(kernel, dispatch.params, this.#paramsView, this.#paramsUsed);
-    const bind = (): GPUBindGroup => this.#cache.bindGroup(pipeline, dispatch.tensors);
+    const offset = this.#paramsUsed;
+    const bind = (): GPUBindGroup => this.#cache.bindGroup(pipeline, dispatch.tensors, offset);
     const group = this.timing ? this.timing.span("bind groups", bind) : bind();
     const [x, y] = foldGroups(dispatch.groups);
-    this.#encode({ pipeline: pipeline.pipeline, group, offset: this.#paramsUsed, x, y, kernel, dispatch });
+    this.#encode({ pipeline: pipeline.pipeline, group, x, y, kernel, dispatch });
     this.#paramsUsed += paramsWindow;
   }
 
@@ -341,9 +342,8 @@ export class Gpu {
     const validated = reported.then((error) => {
       if (error) throw new GpuError(error.message);
     });
-    const checks = await Promise.allSettled([this.#cache.check(), validated, this.#memory.check()]);
-    const refused = checks.find((check) => check.status === "rejected");
-    await handOver(reads, this.#staging, failure ?? (refused && { error: refused.reason }), this.timing);
+    const checks = [this.#cache.check(), validated, this.#memory.check()];
+    await handOver(reads, this.#staging, { failure, checks }, this.timing);
   }
 
   #scope(): Scope {

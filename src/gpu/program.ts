@@ -6,8 +6,6 @@ import type { Tensor } from "./tensor.js";
 export interface Command {
   readonly pipeline: GPUComputePipeline;
   readonly group: GPUBindGroup;
-  /** Of its parameters among those of the submit, bytes. */
-  readonly offset: number;
   readonly x: number;
   readonly y: number;
   /** What it was made from. */
@@ -34,8 +32,8 @@ export class Program {
 }
 
 /** Adds a dispatch to a pass. */
-export function encode(pass: GPUComputePassEncoder, { pipeline, group, offset, x, y }: Command): void {
+export function encode(pass: GPUComputePassEncoder, { pipeline, group, x, y }: Command): void {
   pass.setPipeline(pipeline);
-  pass.setBindGroup(0, group, [offset]);
+  pass.setBindGroup(0, group);
   pass.dispatchWorkgroups(x, y);
 }

@@ -13,19 +13,30 @@ export interface Readback {
   readonly reject: (error: unknown) => void;
 }
 
+interface StepOutcome {
+  readonly failure: { readonly error: unknown } | undefined;
+  /** What the device says of the step. */
+  readonly checks: readonly Promise<void>[];
+}
+
 /**
- * Waits for the copies of a submitted step and hands them over.
- * @param failure  of the step: every reader is told, and it is thrown
+ * Waits for the copies of a submitted step and hands them over. They are asked for beside the checks, not after them: each answer
+ * of the device that is waited for may cost a sleep.
+ * @param outcome  of the step: what failed on the host, else the first check that rejects, is told to every reader, and thrown
  */
 export async function handOver(
   reads: readonly Readback[],
   pool: Pool,
-  failure: { readonly error: unknown } | undefined,
+  { failure, checks }: StepOutcome,
   timing?: Timing,
 ): Promise<void> {
+  const mapped = Promise.all(reads.map(({ staging }) => staging.buffer.mapAsync(mapRead)));
+  mapped.catch(() => undefined); // a refusal is told first
   try {
+    const refused = (await Promise.allSettled(checks)).find((check) => check.status === "rejected");
     if (failure) throw failure.error as Error;
-    await Promise.all(reads.map(({ staging }) => staging.buffer.mapAsync(mapRead)));
+    if (refused) throw refused.reason as Error;
+    await mapped;
   } catch (error) {
     for (const { staging, reject } of reads) {
       reject(error);

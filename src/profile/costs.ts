@@ -77,7 +77,7 @@ const attention =
     return { flops: products * 2 * pairs * heads * 4 * head4, bytes: distinctBytes(rest) + read };
   };
 
-/** Chunks of keys that rows have; attention-row.wgsl writes and attention-join.wgsl reads so many parts. */
+/** Chunks of keys that rows have; attention-row.wgsl or its subgroup kernel writes and attention-join.wgsl reads so many parts. */
 function partBytes(ranges: Uint32Array, heads: number, head4: number): number {
   let chunks = 0;
   for (let i = 0; i < ranges.length; i += 2) chunks += Math.ceil((ranges[i + 1] - ranges[i]) / 128);
@@ -113,6 +113,7 @@ const counts: Readonly<Record<string, Count>> = {
   "attention/attention": attention(2),
   "attention/attention-subgroup": attention(2),
   "attention/attention-row": attentionRow,
+  "attention/attention-row-subgroup": attentionRow,
   "attention/attention-join": attentionJoin,
   "attention/attention-backward-stats": attention(1),
   "attention/attention-backward-query": attention(3),

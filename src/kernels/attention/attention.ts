@@ -9,11 +9,11 @@ import { attentionBackward } from "./attention-backward.js";
 
 const tiled = loadKernel("attention/attention");
 const perRow = loadKernel("attention/attention-row");
-const bySubgroup = new Map<string, Kernel>(); // attention-subgroup.wgsl by lanes and keys of a lane
+const bySubgroup = new Map<string, Kernel>(); // by file, lanes and sizes
 const join = loadKernel("attention/attention-join");
 const sliceWidth = 128; // columns of a head that a workgroup makes
-const chunkKeys = 128; // of attention-row.wgsl
-const rowHeads = 2; // query heads of a workgroup of attention-row.wgsl
+const chunkKeys = 128; // of the kernels of one row
+const rowHeads = 2; // query heads of their workgroups
 const joinThreads = 32;
 const maxHeadDim = 512;
 const fewGroups = 64; // workgroups that leave a device idle: long ranges are split among more
@@ -75,13 +75,10 @@ export function attention(gpu: Gpu, q: Tensor, k: Tensor, v: Tensor, options: At
   return y;
 }
 
-function subgroupKernel(lanes: number, keys: { readonly TN: number }): Kernel {
-  const id = `${lanes} ${keys.TN}`;
+function subgroupKernel(file: string, constants: Readonly<Record<string, number>>): Kernel {
+  const id = file + JSON.stringify(constants);
   let kernel = bySubgroup.get(id);
-  if (!kernel) {
-    kernel = loadKernel("attention/attention-subgroup", { SG: lanes, ...keys });
-    bySubgroup.set(id, kernel);
-  }
+  if (!kernel) bySubgroup.set(id, (kernel = loadKernel(file, constants)));
   return kernel;
 }
 
@@ -114,7 +111,8 @@ function attentionTiles(
     const slices = Math.ceil((4 * head4) / sliceWidth);
     gpu.run(tiled, { params: { ...sizes, tiles: count, slices }, tensors, groups: count * heads * slices });
   } else {
-    const kernel = subgroupKernel(gpu.subgroupSize, tuned(gpu.tuning, attentionClass, { TN: 2 }));
+    const built = { SG: gpu.subgroupSize, ...tuned(gpu.tuning, attentionClass, { TN: 2 }) };
+    const kernel = subgroupKernel("attention/attention-subgroup", built);
     gpu.run(kernel, { params: { ...sizes, tiles: count }, tensors, groups: count * heads });
   }
   return y;
@@ -135,7 +133,10 @@ function attentionRows(
   const chunks = split ? Math.ceil(longest / chunkKeys) : 1;
   const y = gpu.empty(q.shape);
   const parts = split ? gpu.empty([rows, heads, chunks, 4 * (head4 + 1)]) : y;
-  gpu.run(perRow, {
+  const lanes = gpu.subgroupSize;
+  const kernel =
+    lanes === undefined ? perRow : subgroupKernel("attention/attention-row-subgroup", { SG: lanes });
+  gpu.run(kernel, {
     params: { ...sizes, rows, slices, chunks },
     tensors: { q, k, v, ranges, tiles: tiles.table, y: parts },
     groups: groups * chunks,
