@@ -1,44 +1,25 @@
 import { closeSync, cpSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
-import { type TrainingDirectory, trainingDirectory } from "../../test/helpers/training.js";
+import { type Change, useTraining } from "../../test/helpers/training-runs.js";
 import { modelFiles } from "../node/model-files.js";
 import { clipTokens } from "./corpus.js";
-import { train } from "./loop.js";
-import { type TrainOptions, defaultOptions } from "./options.js";
 import { type SessionSetup, openSession } from "./session.js";
 
 // What a session refuses beyond train.test.ts: a resumption with other bits of the frozen LLM; clips longer than a micro-batch, by line;
 // a LoRA that cannot be, before anything is read.
 const gpu = useGpu();
-let directory: TrainingDirectory;
-beforeAll(async () => (directory = await trainingDirectory()));
-afterAll(() => directory.remove());
-
-interface Change extends Partial<Omit<SessionSetup, "options">> {
-  readonly options?: Partial<TrainOptions>;
-}
+const training = useTraining(gpu);
+const { directory } = training;
 
 function setup(name: string, { options, ...change }: Change = {}): SessionSetup {
-  return {
-    ...{ model: modelFiles(join(directory.path, "model")), data: directory.data, tune: ["adaptor"] },
-    ...{ out: join(directory.path, name), cache: join(directory.path, "cache"), skipBad: false },
-    onBad: () => undefined,
-    ...change,
-    options: { ...defaultOptions, ...{ steps: 1, batchTokens: 1000, decode: 0 }, ...options },
-  };
+  const out = join(directory().path, name);
+  return training.setup({ out, ...change, options: { steps: 1, batchTokens: 1000, ...options } });
 }
 
 async function run(given: SessionSetup, resume = false): Promise<number> {
-  const session = await openSession(gpu(), given);
-  let steps = 0;
-  try {
-    await train(session.run, resume, { onStep: () => steps++ });
-    return steps;
-  } finally {
-    session.free();
-  }
+  return (await training.run(given, { resume })).steps.length;
 }
 
 /** Turns the lowest bit of the first value of a tensor in model.safetensors. */
@@ -61,8 +42,8 @@ test("a run goes on with the LLM it began with alone: one bit tells", async () =
   const first = setup("llm");
   expect(await run(first)).toBe(1);
   expect(await run(first, true)).toBe(0); // it is done
-  const other = join(directory.path, "other-model");
-  cpSync(join(directory.path, "model"), other, { recursive: true });
+  const other = join(directory().path, "other-model");
+  cpSync(join(directory().path, "model"), other, { recursive: true });
   turnBit(other, /layers\.0\.mlp\.down_proj\.weight$/);
   await expect(run({ ...first, model: modelFiles(other) }, true)).rejects.toThrow(
     /last\.safetensors: parameters: expected "/,
@@ -77,7 +58,7 @@ test("clips longer than a micro-batch are told by line, and left out only where 
   const told: string[] = [];
   const given = setup("long", { options: { batchTokens }, onBad: (message) => void told.push(message) });
   await expect(openSession(gpu(), given)).rejects.toThrow("data.jsonl: expected 8 lines that can be used");
-  const { line } = directory.data.utterances[sizes.indexOf(batchTokens + 1)];
+  const { line } = directory().data.utterances[sizes.indexOf(batchTokens + 1)];
   expect(told[0]).toBe(
     `data.jsonl:${line}: tokens: expected at most ${batchTokens}, got ${batchTokens + 1}; raise --batch-tokens, or cut the clip into parts`,
   );
