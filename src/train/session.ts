@@ -20,7 +20,7 @@ import { type TrainOptions, checkOptions, identityOf } from "./options.js";
 import { HashedSource } from "./parameter-hash.js";
 import { type BatchRows, stepBuffers } from "./plan.js";
 import { PoolKeeper } from "./pool-keeper.js";
-import { type Alignable, alignable } from "./stages.js";
+import { type Alignable, alignable, isAlignable } from "./stages.js";
 import { type TunablePart, isTuned } from "./tune.js";
 
 /** A data file's utterances. */
@@ -182,9 +182,13 @@ function sha256Of(value: unknown): string {
   return createHash("sha256").update(JSON.stringify(value)).digest("hex");
 }
 
-/** @throws TrainError  a clip that no micro-batch has room for; where there is an alignment alone, audio counts alone */
+/**
+ * @throws TrainError  a clip that no micro-batch has room for; where there is an alignment alone, audio counts alone, and what it
+ *                     passes over needs no room
+ */
 function checkBudget(clip: TrainClip, { batchTokens, steps, align }: TrainOptions): void {
-  const tokens = steps > align ? clipTokens(clip) : clip.prompt.audioLength;
+  const aligned = isAlignable(clip) ? clip.prompt.audioLength : 0;
+  const tokens = steps > align ? clipTokens(clip) : aligned;
   if (tokens <= batchTokens) return;
   throw new TrainError(
     `tokens: expected at most ${batchTokens}, got ${tokens}; raise --batch-tokens, or cut the clip into parts`,
