@@ -124,3 +124,46 @@ test("alignment: lines without a transcript and clips that are too short are pas
     "align: expected at most the 2 steps in all, got 3",
   );
 });
+
+test("alone, an alignment asks for room for the clips that it takes, and not for those that it passes over", async () => {
+  const { utterances } = directory().data;
+  const [short, long] = [utterances[0], utterances[7]];
+  const told: string[] = [];
+  const frames = async (steps: number): Promise<number> => {
+    const translated = { ...long, prompt: "语音翻译成英文：" };
+    const data = { name: "mixed.jsonl", utterances: [short, translated] };
+    const onBad = (message: string): void => void told.push(message);
+    const [step] = await stepsOf({ data, onBad, options: { steps, align: 1, batchTokens: 12 } });
+    return step.answerTokens;
+  };
+  const room = await frames(1);
+  expect(room).toBeLessThanOrEqual(12);
+  expect(told).toEqual([
+    "mixed.jsonl: the alignment takes 1 clips; passed over: 1 whose line has no transcript, 0 with fewer frames than their transcript needs",
+  ]);
+  await expect(frames(2)).rejects.toThrow("expected 2 lines that can be used"); // the cross-entropy takes it
+  const data = { name: "long.jsonl", utterances: [short, long] };
+  await expect(run({ data, options: { steps: 1, align: 1, batchTokens: 12 } })).rejects.toThrow(
+    "long.jsonl: expected 2 lines that can be used, got 1 that cannot",
+  );
+});
+
+test.each([
+  [["adaptor"], "adaptor.projector"],
+  [["adaptor", "encoder"], "encoder.stem"],
+] as const)("%j: what is not finite in an alignment is named, with its own rate", async (tune, stage) => {
+  const options = { steps: 2, align: 2, batchTokens: 1000 };
+  const session = await openSession(gpu(), setup({ tune, options }));
+  const { corpus } = session.run;
+  const rows = corpus.rows.bind(corpus);
+  let steps = 0;
+  corpus.rows = async (clip) => {
+    const found = await rows(clip);
+    if (steps === 1) found.data[0] = NaN;
+    return found;
+  };
+  await expect(train(session.run, false, { onStep: () => steps++ })).rejects.toThrow(
+    `step 2: expected finite numbers, got some that are not in ${stage}; lower --align-lr or --clip, or check the data`,
+  );
+  session.free();
+});
