@@ -110,6 +110,7 @@ describe("train", () => {
       ["--tune", "llm"],
       ["--steps", "many"],
       ["--schedule", "linear"],
+      ["--steps", "2", "--epochs", "1"],
     ])
       expect((await cli([...base, "--out", "z", ...option])).code).toBe(2);
     expectRefusal(await cli(["train", "--report", join(directory.path, "none")]));

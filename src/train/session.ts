@@ -16,7 +16,7 @@ import { type ClipRows, FeatureCache } from "./feature-cache.js";
 import type { RunFiles, TrainRun } from "./loop.js";
 import { type LoraOptions, checkLora, loraShape, withLora } from "./lora.js";
 import { makeOptimiser } from "./optimiser.js";
-import { type TrainOptions, checkOptions, identityOf } from "./options.js";
+import { type AskedOptions, checkOptions, identityOf, settle } from "./options.js";
 import { HashedSource } from "./parameter-hash.js";
 import { type BatchRows, stepBuffers } from "./plan.js";
 import { PoolKeeper } from "./pool-keeper.js";
@@ -34,7 +34,7 @@ export interface SessionSetup {
   readonly data: DataFile;
   readonly validation?: DataFile | undefined;
   readonly tune: readonly TunablePart[];
-  readonly options: TrainOptions;
+  readonly options: AskedOptions;
   /** Of the LoRA, where `tune` has it. */
   readonly lora?: LoraOptions | undefined;
   /** Directory of the run. */
@@ -91,7 +91,7 @@ function checkTune({ tune, lora, options }: SessionSetup): void {
 }
 
 async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Promise<Session> {
-  const { tune, options, out } = setup;
+  const { tune, out } = setup;
   const { config } = checkpoint;
   const { json, file } = await checkpoint.assets.frontend();
   const frontend = parseFrontendConfig(json, file);
@@ -116,6 +116,7 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
       ...(trained ? {} : { encode: (features) => encodeClip(gpu, model, features) }),
     });
     const [clips, validation] = await prepare(corpus, setup);
+    const options = settle(setup.options, clips.map(clipTokens));
     const optimiser = makeOptimiser(gpu, model.trainables);
     const identity = identityOf(options, {
       encoder: sha256,
@@ -186,9 +187,9 @@ function sha256Of(value: unknown): string {
  * @throws TrainError  a clip that no micro-batch has room for; where there is an alignment alone, audio counts alone, and what it
  *                     passes over needs no room
  */
-function checkBudget(clip: TrainClip, { batchTokens, steps, align }: TrainOptions): void {
+function checkBudget(clip: TrainClip, { batchTokens, steps, epochs, align }: AskedOptions): void {
   const aligned = isAlignable(clip) ? clip.prompt.audioLength : 0;
-  const tokens = steps > align ? clipTokens(clip) : aligned;
+  const tokens = epochs !== undefined || steps > align ? clipTokens(clip) : aligned;
   if (tokens <= batchTokens) return;
   throw new TrainError(
     `tokens: expected at most ${batchTokens}, got ${tokens}; raise --batch-tokens, or cut the clip into parts`,

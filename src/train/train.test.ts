@@ -73,6 +73,21 @@ describe("learning", () => {
     expect(Math.abs(got.cosine)).toBeLessThanOrEqual(1);
   });
 
+  test("epochs are as many steps, behind the alignment's, as take every clip so often", async () => {
+    const out = join(directory().path, "epochs");
+    const [count, accumulate, align] = [await batchCount(160), 2, 1];
+    expect(count % 2).toBe(1); // so that the last step takes more than the first epoch has
+    const options = { batchTokens: 160, accumulate, align };
+    const whole = { ...options, epochs: 1, steps: 1_000_000 };
+    const { steps } = await run({ out, options: whole });
+    expect(steps).toHaveLength(align + (count + 1) / 2);
+    const epochs = steps.slice(align).map(({ epoch }) => epoch);
+    expect(epochs).toEqual([...epochs.slice(1).map(() => 0), 1]);
+    const again = await run({ out, options: { ...options, steps: steps.length } }, { resume: true });
+    expect(again.steps).toEqual([]); // it is the same run, and done
+    await expect(run({ options: { epochs: 0 } })).rejects.toThrow("epochs: expected a whole number from 1");
+  });
+
   async function batchCount(budget: number): Promise<number> {
     const session = await openSession(gpu(), setup());
     const sizes = session.run.clips.map(clipTokens);

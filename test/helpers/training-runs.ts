@@ -4,13 +4,13 @@ import type { Gpu } from "../../src/gpu/device.js";
 import { modelFiles } from "../../src/node/model-files.js";
 import { train } from "../../src/train/loop.js";
 import type { StepMetrics, ValidationMetrics } from "../../src/train/metrics.js";
-import { type TrainOptions, defaultOptions } from "../../src/train/options.js";
+import { type AskedOptions, defaultOptions } from "../../src/train/options.js";
 import { type SessionSetup, openSession } from "../../src/train/session.js";
 import { type TrainingDirectory, trainingDirectory } from "./training.js";
 
 /** What a run has that others have not. */
 export interface Change extends Partial<Omit<SessionSetup, "options">> {
-  readonly options?: Partial<TrainOptions>;
+  readonly options?: Partial<AskedOptions>;
 }
 
 /** What a run did. */
