@@ -1,13 +1,14 @@
-import { closeSync, cpSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, cpSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
 import { type Change, useTraining } from "../../test/helpers/training-runs.js";
 import { modelFiles } from "../node/model-files.js";
 import { clipTokens } from "./corpus.js";
-import { type SessionSetup, openSession } from "./session.js";
+import { type SessionSetup, openSession, runFiles } from "./session.js";
+import { readValues } from "./state.js";
 
-// What a session refuses beyond train.test.ts: a resumption with other bits of the frozen LLM; clips longer than a micro-batch, by line;
+// What a session refuses beyond train.test.ts: a resumption with other bits of the frozen LLM, or in another format; clips longer than a micro-batch, by line;
 // a LoRA that cannot be, before anything is read.
 const gpu = useGpu();
 const training = useTraining(gpu);
@@ -48,6 +49,23 @@ test("a run goes on with the LLM it began with alone: one bit tells", async () =
   await expect(run({ ...first, model: modelFiles(other) }, true)).rejects.toThrow(
     /last\.safetensors: parameters: expected "/,
   );
+});
+
+test("a run saved in the format before is refused by name, and its parameters can still be had", async () => {
+  const given = setup("before");
+  await run(given);
+  const { last } = runFiles(given.out);
+  const bytes = readFileSync(last);
+  const at = bytes.indexOf(`"format":"2"`);
+  bytes.write(`"format":"1"`, at);
+  writeFileSync(last, bytes);
+  await expect(run(given, true)).rejects.toThrow(
+    `${last}: format: expected "2", got "1"; it was saved by an earlier version: begin a new run in another --out`,
+  );
+  expect((await readValues(last)).progress.step).toBe(1);
+  bytes.write(`"format":"3"`, at);
+  writeFileSync(last, bytes);
+  await expect(readValues(last)).rejects.toThrow(`${last}: format: expected "2", got "3"`);
 });
 
 test("clips longer than a micro-batch are told by line, and left out only where that is asked for", async () => {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
-import { encoderSha256, otherEncoder } from "../checkpoint/encoder-hash.js";
+import { encoderSha256, isOfEncoder, otherEncoder } from "../checkpoint/encoder-hash.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import { loadText } from "../decode/transcriber.js";
 import { parseFrontendConfig } from "../frontend/config.js";
@@ -98,7 +98,7 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
   const { tokenizer, prompts, stopIds } = await loadText(checkpoint);
   const trained = tune.includes("encoder");
   const sha256 = await encoderOf(checkpoint, setup);
-  const source = new HashedSource(checkpoint);
+  const source = new HashedSource(checkpoint, isOfEncoder);
   const loaded = await loadFunAsrNano(gpu, config, source, {
     weights: setup.weights,
     tune: isTuned(tune),
