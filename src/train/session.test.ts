@@ -4,7 +4,13 @@ import { expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
 import { type Change, useTraining } from "../../test/helpers/training-runs.js";
 import { modelFiles } from "../node/model-files.js";
+import { openCheckpoint } from "../checkpoint/checkpoint.js";
+import { Gpu } from "../gpu/device.js";
+import type { WeightFormat } from "../gpu/matrix.js";
+import { OutOfMemoryError } from "../model/memory.js";
 import { clipTokens } from "./corpus.js";
+import { trainingMemory, typicalBatch } from "./plan.js";
+import { transposeLimit } from "./plan-weights.js";
 import { type SessionSetup, openSession, runFiles } from "./session.js";
 import { readValues } from "./state.js";
 
@@ -66,6 +72,35 @@ test("a run saved in the format before is refused by name, and its parameters ca
   bytes.write(`"format":"3"`, at);
   writeFileSync(last, bytes);
   await expect(readValues(last)).rejects.toThrow(`${last}: format: expected "2", got "3"`);
+});
+
+test("a device without room for the training refuses it before anything is read, by the plan's figures", async () => {
+  const checkpoint = await openCheckpoint(modelFiles(join(directory().path, "model")));
+  await checkpoint.close();
+  const plan = { tune: ["adaptor"] as const, transposeLimit: transposeLimit(gpu()) };
+  const need = (weights: WeightFormat, batchTokens: number): number =>
+    trainingMemory(checkpoint.config, { ...plan, weights, batch: typicalBatch(batchTokens) }).total;
+  const { device, subgroupSize } = gpu();
+  const empty = new Gpu(device, { subgroupSize }).bytes.reserved;
+  const open = async (room: number, change: Change = {}): Promise<number> => {
+    const limited = new Gpu(device, { subgroupSize, memoryLimit: empty + room });
+    let loaded = 0;
+    try {
+      (await openSession(limited, { ...setup("room", change), onLoad: () => loaded++ })).free();
+    } catch (error) {
+      expect(error).toBeInstanceOf(OutOfMemoryError);
+      expect(loaded).toBe(0);
+      throw error;
+    }
+    return loaded;
+  };
+  expect(await open(need("bf16", 1000))).toBeGreaterThan(0);
+  await expect(open(need("bf16", 1000) - 1)).rejects.toThrow(
+    /: out of device memory: as stored the model needs [\d.]+ MB \([\d.]+ kB of weights, [\d.]+ MB to train adaptor on 1000 tokens a micro-batch\), [\d.]+ MB are left; these --weights would fit: q8 /,
+  );
+  const few = { options: { batchTokens: 500 } };
+  expect(await open(need("bf16", 1000) - 1, few)).toBeGreaterThan(0);
+  await expect(open(1000, { weights: "q4" })).rejects.toThrow(/take a smaller model, a lower --batch-tokens/);
 });
 
 test("clips longer than a micro-batch are told by line, and left out only where that is asked for", async () => {

@@ -9,6 +9,7 @@ import { parseFrontendConfig } from "../frontend/config.js";
 import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import { type FunAsrNano, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
+import type { ModelConfig } from "../model/config.js";
 import type { Utterance } from "../data/utterances.js";
 import { Corpus, type TrainClip, clipTokens } from "./corpus.js";
 import { TrainError } from "./errors.js";
@@ -18,7 +19,9 @@ import { type LoraOptions, checkLora, loraShape, withLora } from "./lora.js";
 import { makeOptimiser } from "./optimiser.js";
 import { type AskedOptions, checkOptions, identityOf, settle } from "./options.js";
 import { HashedSource } from "./parameter-hash.js";
-import { type BatchRows, stepBuffers } from "./plan.js";
+import { type PlanOptions, stepBuffers } from "./plan.js";
+import { type PlannedTraining, storedFormat, trainingUse } from "./plan-memory.js";
+import { transposeLimit } from "./plan-weights.js";
 import { PoolKeeper } from "./pool-keeper.js";
 import { type Alignable, alignable, isAlignable } from "./stages.js";
 import { type TunablePart, isTuned } from "./tune.js";
@@ -68,6 +71,7 @@ export interface Session {
 /**
  * Loads the model and prepares the data: rows that the cache lacks are computed.
  * @throws TrainError  options out of range, lines that cannot be used, nothing to tune
+ * @throws OutOfMemoryError  before anything is read: the device has no room for the training
  * @throws CheckpointError, ConfigError, TokenizerError  a model file is missing, damaged, or does not fit the others
  */
 export async function openSession(gpu: Gpu, setup: SessionSetup): Promise<Session> {
@@ -99,9 +103,12 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
   const trained = tune.includes("encoder");
   const sha256 = await encoderOf(checkpoint, setup);
   const source = new HashedSource(checkpoint, isOfEncoder);
+  const planned = plannedTraining(gpu, checkpoint, setup);
+  const { weights = planned.stored } = setup;
   const loaded = await loadFunAsrNano(gpu, config, source, {
     weights: setup.weights,
     tune: isTuned(tune),
+    use: trainingUse(config, planned),
     onProgress: (bytes) => setup.onLoad?.(bytes, checkpoint.totalBytes),
   });
   let model = loaded;
@@ -127,14 +134,8 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
       validation: digest(validation, false),
       parameters: sha256Of([config.llm, config.adaptor, source.digest()]),
     });
-    const buffers = (batch: BatchRows): number[] => {
-      const { rank, targets } = setup.lora ?? {};
-      const plan = { tune, weights: setup.weights ?? "bf16", rank, targets, batch };
-      const { activations, scores, working } = stepBuffers(config, plan);
-      return [...activations, ...scores, ...working];
-    };
     const run: TrainRun = {
-      pools: new PoolKeeper(gpu, buffers),
+      pools: new PoolKeeper(gpu, (batch) => poolBuffers(config, { ...planned, weights, batch })),
       ...{ gpu, model, optimiser, corpus, clips, options, identity, files: runFiles(out) },
       validation: { clips: validation, tokenizer, stopIds },
     };
@@ -148,6 +149,24 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
     model.free();
     throw error;
   }
+}
+
+/** Bytes of each buffer that a micro-batch takes of the pools. */
+function poolBuffers(config: ModelConfig, plan: PlanOptions): number[] {
+  const { activations, scores, working, transposed } = stepBuffers(config, plan);
+  return [...activations, ...scores, ...working, ...transposed];
+}
+
+function plannedTraining(
+  gpu: Gpu,
+  checkpoint: Checkpoint,
+  { tune, lora, options }: SessionSetup,
+): PlannedTraining {
+  const { rank, targets } = lora ?? {};
+  return {
+    ...{ tune, rank, targets, transposeLimit: transposeLimit(gpu) },
+    ...{ batchTokens: options.batchTokens, stored: storedFormat(checkpoint) },
+  };
 }
 
 /** Says how many clips the alignment has to pass over. */

@@ -164,6 +164,25 @@ describe("memory", () => {
     },
   );
 
+  test.each(["q8", "bf16"] as const)(
+    "one short clip, %s: transposed weights are planned",
+    async (weights) => {
+      gpu().trim();
+      const before = gpu().bytes.reserved;
+      const data = { ...directory().data, utterances: directory().data.utterances.slice(0, 1) };
+      const session = await openSession(gpu(), setup({ data, weights, options: { steps: 2 } }));
+      const { clips, model } = session.run;
+      let used = 0;
+      await train(session.run, false, { onStep: ({ gpuBytes }) => (used = gpuBytes - before) });
+      session.free();
+      const batch = batchRows(clips);
+      const plan = trainingMemory(model.config, { tune: ["adaptor"], weights, batch });
+      expect(plan.transposed).toBeGreaterThan(plan.total / 10);
+      expect(used).toBeLessThan(1.05 * plan.total);
+      expect(used).toBeGreaterThan(plan.total / 1.05);
+    },
+  );
+
   test("flat over 500 steps: bytes, bind groups, pipelines, keys of the cache", async () => {
     const data = { ...directory().data, utterances: directory().data.utterances.slice(0, 1) };
     const session = await openSession(
