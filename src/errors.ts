@@ -1,3 +1,5 @@
+import { show } from "./json.js";
+
 /** Base class of every error this package throws on purpose; its message is one line meant for the user. */
 export class FunasrError extends Error {
   constructor(message: string, options?: ErrorOptions) {
@@ -38,4 +40,17 @@ export abstract class FileError extends FunasrError {
 /** Control characters and line separators escaped, so that a name from a file cannot break the line. */
 export function oneLine(text: string): string {
   return text.replace(/[\p{Cc}\u2028\u2029]/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+/** A name that a stranger chose, bare where it is harmless, else quoted, so that it cannot break the line. */
+export function quoted(name: string): string {
+  return /^[\w./@+-]{1,120}$/.test(name) ? name : show(name);
+}
+
+/** The system's code of an error or of what caused it, such as ECONNREFUSED. */
+export function errorCode(error: unknown): string | undefined {
+  for (let e = error, depth = 0; e instanceof Error && depth < 4; e = e.cause, depth++) {
+    if ("code" in e && typeof e.code === "string") return e.code;
+  }
+  return undefined;
 }

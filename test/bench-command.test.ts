@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { adapters, efficiency } from "../src/presets.js";
 import { qwen3Sizes, sizeConfig } from "../src/train/plan-sizes.js";
 import { evenShares, predict } from "../src/profile/predict.js";
-import { shapeClasses } from "../src/kernels/linear/shape-classes.js";
+import { shapeClasses } from "../src/kernels/shape-classes.js";
 import { type Run, cli, errorLines, jsonLines } from "./helpers/cli.js";
 
 const work = mkdtempSync(join(tmpdir(), "bench-"));

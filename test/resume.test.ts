@@ -1,9 +1,10 @@
-import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { uniformNumbers } from "../src/decode/random.js";
 import { isValidation, readMetrics } from "../src/train/metrics.js";
 import { defaultOptions } from "../src/train/options.js";
+import { lockFile } from "../src/train/run-lock.js";
 import {
   type TrainChildSettings,
   type TrainingDirectory,
@@ -75,12 +76,15 @@ test("ten kills and resumptions change no bit", { timeout: 300_000 }, async () =
   const killed = settings("killed");
   const random = uniformNumbers(5);
   let unfinished = 0;
+  let locked = 0;
   for (let i = 0; i < kills; i++) {
     const run = await trainChild(killed.file, 1 + Math.floor((random() * ticks) / 6));
     expect(run.signal).toBe("SIGKILL");
+    locked += Number(existsSync(lockFile(killed.out)));
     unfinished += readdirSync(killed.out).filter((name) => name.endsWith(".part")).length;
   }
   expect(unfinished).toBeGreaterThan(0); // some kills were inside a write
+  expect(locked).toBe(kills); // and each left its lock, which the next one took over
   expect((await trainChild(killed.file)).code).toBe(0);
 
   expect(await exact(killed.out)).toEqual(await exact(whole.out));

@@ -1,12 +1,13 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { utteranceLine } from "../src/data/utterances.js";
+import { lockFile, withRunLock } from "../src/train/run-lock.js";
 import { cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { type TrainingDirectory, trainingDirectory } from "./helpers/training.js";
 
 // The command on a tiny checkpoint: trains, validates, writes checkpoint, LoRA and report; goes on only with --resume; refuses bad
-// lines and wrong usage; --report, --export and --plan alone.
+// lines, wrong usage and a directory that another trains in; --report, --export and --plan alone.
 let directory: TrainingDirectory;
 let base: string[] = [];
 beforeAll(async () => {
@@ -87,12 +88,29 @@ describe("train", () => {
     expect(existsSync(join(out, "checkpoint", "model.safetensors"))).toBe(true);
   });
 
+  test("a directory that another process trains in is refused, and stays as it is", async () => {
+    const out = join(directory.path, "busy");
+    const args = [...base, ...quick, "--out", out];
+    const line = await withRunLock(out, async () => {
+      writeFileSync(join(out, "last.safetensors.0123456789ab.part"), "being written");
+      const lines = [await cli(args), await cli([...args, "--resume"])].map(expectRefusal);
+      expect(lines[1]).toBe(lines[0]);
+      return lines[0];
+    });
+    const other = `process ${process.pid}`;
+    expect(line).toBe(
+      `error: ${out}: expected no other training in this directory, got that of ${other}; wait for its end or stop it, or name another --out; if ${other} is no training, remove ${lockFile(out)}`,
+    );
+    expect(readdirSync(out)).toEqual(["last.safetensors.0123456789ab.part"]);
+  });
+
   test("wrong usage", async () => {
     expect(await cli(["train", "--model", "x", "--data", "y"])).toMatchObject({ code: 2, stdout: "" });
     for (const option of [
       ["--tune", "llm"],
       ["--steps", "many"],
       ["--schedule", "linear"],
+      ["--steps", "2", "--epochs", "1"],
     ])
       expect((await cli([...base, "--out", "z", ...option])).code).toBe(2);
     expectRefusal(await cli(["train", "--report", join(directory.path, "none")]));

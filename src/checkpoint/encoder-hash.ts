@@ -9,6 +9,11 @@ export interface Sha256 {
 
 const ENCODER = "model.audio_tower.";
 
+/** Whether a tensor, by its canonical name, is the encoder's: what encoderSha256 covers. */
+export function isOfEncoder(name: string): boolean {
+  return name.startsWith(ENCODER);
+}
+
 /**
  * What identifies an encoder: SHA-256, in hex, over its tensors in the order of their canonical names, each as a line
  * "NAME DTYPE [SHAPE]\n" in UTF-8 and then its bytes. The same in every layout and sharding that keeps the dtypes.
@@ -17,7 +22,7 @@ export async function encoderSha256(
   checkpoint: Pick<Checkpoint, "tensors" | "read">,
   hash: Sha256,
 ): Promise<string> {
-  const names = [...checkpoint.tensors.keys()].filter((name) => name.startsWith(ENCODER)).sort();
+  const names = [...checkpoint.tensors.keys()].filter(isOfEncoder).sort();
   const utf8 = new TextEncoder();
   for (const name of names) {
     const entry = checkpoint.tensors.get(name)!;

@@ -173,12 +173,11 @@ describe("a pickle", () => {
       concat(new Uint8Array(400_000).fill(0x5d), new Uint8Array(399_999).fill(0x61), [0x2e]),
       /^$/,
     ],
-  ])("a bomb of %s ends, in bounded memory", async (_, bytes, message) => {
-    const before = process.memoryUsage().rss;
+    // The counts are what bounds the memory: it is not measured here, where it is the whole process's.
+  ])("a bomb of %s ends, by count", async (_, bytes, message) => {
     // 400,000 levels are one value: nothing recurses into it
     if (message.source === "^$") expect(Array.isArray(read(bytes))).toBe(true);
     else expect((await refusal(() => read(bytes))).message).toMatch(message);
-    expect(process.memoryUsage().rss - before).toBeLessThan(400 << 20);
   });
 });
 

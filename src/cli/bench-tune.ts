@@ -1,7 +1,7 @@
 import { FunasrError } from "../errors.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import type { Sizes, Tuning } from "../gpu/tuning.js";
-import { type ShapeClass, shapeClasses } from "../kernels/linear/shape-classes.js";
+import { type ShapeClass, shapeClasses } from "../kernels/shape-classes.js";
 import { adapterNames, openDevice } from "../node/device.js";
 import { type TuningKey, readTuning, tuningFile, tuningKey, writeTuning } from "../node/tuning-cache.js";
 import { digits } from "../profile/text.js";

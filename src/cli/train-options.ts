@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { WeightFormat } from "../gpu/matrix.js";
 import { weightBlocks } from "../gpu/matrix.js";
 import { type LoraOptions, loraTargets, parseLoraTargets } from "../train/lora.js";
-import { type TrainOptions, defaultOptions } from "../train/options.js";
+import { type AskedOptions, type TrainOptions, defaultOptions } from "../train/options.js";
 import { type TunablePart, parseTune } from "../train/tune.js";
 import { modelForms } from "./model.js";
 
@@ -15,6 +15,7 @@ export interface TrainCliOptions {
   readonly cache?: string;
   readonly tune: TunablePart[];
   readonly steps: number;
+  readonly epochs?: number;
   readonly align: number;
   readonly alignLr: number;
   readonly lr: number;
@@ -91,15 +92,24 @@ function addFiles(command: Command): Command {
 function addRunOptions(command: Command): Command {
   return command
     .option("--steps <count>", "optimiser steps", number, d.steps)
+    .addOption(
+      new Option("--epochs <count>", "instead of --steps: passes over the data, after the steps of --align")
+        .argParser(number)
+        .conflicts("steps"),
+    )
     .option(
       "--align <steps>",
-      "the first of them: without the LLM, pull the adaptor's outputs to the token embeddings of the transcripts",
+      "the first of the steps: without the LLM, pull the adaptor's outputs to the token embeddings of the transcripts",
       number,
       d.align,
     )
     .option("--align-lr <rate>", "highest learning rate of these", number, d.alignRate)
     .option("--lr <rate>", "highest learning rate of the others", number, d.learningRate)
-    .option("--warmup <steps>", "steps over which it rises; default: a tenth of them", number)
+    .option(
+      "--warmup <steps>",
+      "steps over which --lr is reached, counted after those of --align, whose own rate is reached in a tenth of them; default: a tenth of the others",
+      number,
+    )
     .addOption(
       new Option("--schedule <shape>", "learning rate after the warm-up")
         .choices(["cosine", "constant"])
@@ -163,11 +173,13 @@ function addOtherOptions(command: Command): Command {
     .option("--json", "one JSON object");
 }
 
-/** The run's options. Steps of warm-up: a tenth of those behind the alignment by default. */
-export function trainOptions(cli: TrainCliOptions): TrainOptions {
+/** The run's options. */
+export function trainOptions(cli: TrainCliOptions): AskedOptions {
   const {
     steps,
+    epochs,
     align,
+    warmup,
     schedule,
     floor,
     clip,
@@ -179,11 +191,11 @@ export function trainOptions(cli: TrainCliOptions): TrainOptions {
     every,
     decode,
   } = cli;
-  const warmup = cli.warmup ?? Math.floor(Math.max(0, steps - align) / 10);
   return {
     ...defaultOptions,
     ...{
       steps,
+      epochs,
       align,
       alignRate: cli.alignLr,
       learningRate: cli.lr,

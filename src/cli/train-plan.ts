@@ -1,6 +1,6 @@
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import type { Gpu } from "../gpu/device.js";
-import { keepMatrix, freeMatrix } from "../gpu/matrix.js";
+import { type WeightFormat, keepMatrix, freeMatrix } from "../gpu/matrix.js";
 import { add } from "../kernels/add/add.js";
 import { linear } from "../kernels/linear/linear.js";
 import type { ModelConfig } from "../model/config.js";
@@ -20,21 +20,23 @@ import {
   trainingMemory,
   typicalBatch,
 } from "../train/plan.js";
+import { storedFormat } from "../train/plan-memory.js";
 import { qwen3Sizes, sizeConfig } from "../train/plan-sizes.js";
+import { transposeLimit } from "../train/plan-weights.js";
 import { findModel } from "./model.js";
 import { bytes, count, note, print, printJson, table } from "./output.js";
 import type { TrainCliOptions } from "./train-options.js";
 
 /** Prints memory by part and the time of an hour of audio, for a model or for each Qwen3 size. Loads no weights. */
 export async function printPlan(options: TrainCliOptions): Promise<void> {
-  const { tune, weights = "bf16", loraRank: rank, loraTargets: targets } = options;
-  const plan: PlanOptions = {
-    ...{ tune, weights, batch: typicalBatch(options.batchTokens) },
-    ...(rank === undefined ? {} : { rank }),
-    ...(targets === undefined ? {} : { targets }),
-  };
-  const configs = await plannedConfigs(options.model);
+  const { tune, loraRank: rank, loraTargets: targets } = options;
+  const { configs, stored } = await plannedModels(options.model);
+  const { weights = stored } = options;
   const { gpu, adapter } = await openDevice();
+  const plan: PlanOptions = {
+    ...{ tune, weights, rank, targets, transposeLimit: transposeLimit(gpu) },
+    batch: typicalBatch(options.batchTokens),
+  };
   let devices: readonly DeviceSpeed[];
   try {
     devices = [{ name: adapter.description || adapter.device, ...(await measure(gpu)) }, ...presets];
@@ -71,11 +73,18 @@ export async function printPlan(options: TrainCliOptions): Promise<void> {
   );
 }
 
-async function plannedConfigs(model: string | undefined): Promise<[string, ModelConfig][]> {
-  if (model === undefined) return qwen3Sizes.map((size) => [`Qwen3-${size}`, sizeConfig(size)]);
+interface PlannedModels {
+  readonly configs: readonly [name: string, config: ModelConfig][];
+  /** How frozen weights are stored. */
+  readonly stored: WeightFormat;
+}
+
+async function plannedModels(model: string | undefined): Promise<PlannedModels> {
+  if (model === undefined)
+    return { configs: qwen3Sizes.map((size) => [`Qwen3-${size}`, sizeConfig(size)]), stored: "bf16" };
   const checkpoint = await openCheckpoint(modelFiles(await findModel(model)));
   await checkpoint.close();
-  return [[model, checkpoint.config]];
+  return { configs: [[model, checkpoint.config]], stored: storedFormat(checkpoint) };
 }
 
 type Seconds = readonly { readonly device: string; readonly first: number; readonly later: number }[];
@@ -115,14 +124,15 @@ function memoryTable(results: readonly PlanResult[]): string {
     "activations",
     "scores",
     "working",
+    "transposed",
     "total",
   ];
   const rows = results.map(({ llm, trainedParameters: trained, memory: m }) => [
     llm,
     count(trained),
-    ...[m.frozenWeights, m.trained, m.activations, m.scores, m.working, m.total].map(bytes),
+    ...[m.frozenWeights, m.trained, m.activations, m.scores, m.working, m.transposed, m.total].map(bytes),
   ]);
-  return table([head, ...rows], [1, 2, 3, 4, 5, 6, 7]);
+  return table([head, ...rows], [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
 function timeTable(

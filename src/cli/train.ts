@@ -9,6 +9,7 @@ import { writeReport, writeTrained } from "../train/finish.js";
 import { train } from "../train/loop.js";
 import { checkLora } from "../train/lora.js";
 import { checkOptions } from "../train/options.js";
+import { withRunLock } from "../train/run-lock.js";
 import { type DataFile, openSession, runFiles } from "../train/session.js";
 import { findModel } from "./model.js";
 import { note, print, printJson, progressBar } from "./output.js";
@@ -33,15 +34,19 @@ export function trainCommand(): Command {
       if (missing) command.error(`error: required option '--${missing}' not specified`, { exitCode: 2 });
       const { model = "", out = "" } = options;
       if (options.export) await finish(model, out, options);
-      else await run(model, out, options);
+      else await start(model, out, options);
     }
   });
 }
 
+async function start(model: string, out: string, options: TrainCliOptions): Promise<void> {
+  checkOptions(trainOptions(options));
+  if (options.tune.includes("lora")) checkLora(loraOptions(options));
+  await withRunLock(out, () => run(model, out, options));
+}
+
 async function run(model: string, out: string, options: TrainCliOptions): Promise<void> {
   const settings = trainOptions(options);
-  checkOptions(settings);
-  if (options.tune.includes("lora")) checkLora(loraOptions(options));
   const { last } = runFiles(out);
   if (existsSync(last) && !options.resume)
     throw new TrainError(`${out}: expected a new directory, got a run; --resume goes on with it`);

@@ -4,8 +4,9 @@ import { dirname, join, relative } from "node:path";
 
 import { parseJsonObject } from "../checkpoint/json.js";
 import { isPlainName } from "../checkpoint/source.js";
+import { errorCode, quoted } from "../errors.js";
 import { writeFileAtomic } from "../node/files.js";
-import { HubError, errorCode, quoted } from "./errors.js";
+import { HubError } from "./errors.js";
 import { isCommit } from "./name.js";
 
 /** One file of a repository at a commit, as the hub lists it. */

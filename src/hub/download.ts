@@ -1,9 +1,10 @@
 import { mkdir, rename, statfs } from "node:fs/promises";
 import { join } from "node:path";
+import { errorCode, quoted } from "../errors.js";
+import { type LockHolder, holderName, withLock } from "../node/lock.js";
 import { type HubFile, type HubTree, RepoCache, sizeOf } from "./cache.js";
-import { HubError, HubUnreachableError, errorCode, quoted, size } from "./errors.js";
+import { HubError, HubUnreachableError, size } from "./errors.js";
 import { fetchCommit, fetchTree } from "./listing.js";
-import { withLock } from "./lock.js";
 import { type HubName, isCommit } from "./name.js";
 import { type Patience, type Purpose, label, patience as usual } from "./requests.js";
 import { type Environment, hubSettings } from "./settings.js";
@@ -88,8 +89,8 @@ async function currentSnapshot(job: Job): Promise<string> {
   const tree = kept ?? (await fetchTree(purpose, commit, brief));
   const wanted = pick(tree, select([...tree.keys()], label(name)), purpose);
   if ((await missing(cache, commit, wanted)).length > 0) {
-    const onWait = (holder: string): void =>
-      job.options.onNote?.(`${label(name)}: ${holder} is downloading it; waiting`);
+    const onWait = (holder: LockHolder): void =>
+      job.options.onNote?.(`${label(name)}: ${holderName(holder)} is downloading it; waiting`);
     await withLock(cache.lockFile, () => fetchMissing(job, commit, wanted), { onWait });
   }
   if (!kept) await cache.writeTree(commit, tree);

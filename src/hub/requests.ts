@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { HubError, HubUnreachableError, errorCode } from "./errors.js";
+import { errorCode } from "../errors.js";
+import { HubError, HubUnreachableError } from "./errors.js";
 import { type HubName, hubNameText } from "./name.js";
 import type { HubSettings } from "./settings.js";
 

@@ -1,4 +1,5 @@
-import { HubError, quoted } from "./errors.js";
+import { quoted } from "../errors.js";
+import { HubError } from "./errors.js";
 
 const INDEX = "model.safetensors.index.json";
 

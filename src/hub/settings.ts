@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { HubError, errorCode } from "./errors.js";
+import { errorCode } from "../errors.js";
+import { HubError } from "./errors.js";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

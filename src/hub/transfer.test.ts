@@ -102,8 +102,9 @@ describe("interrupted", () => {
 
   test("a server that hangs is given up after the wait, and told so", async () => {
     bench().server.faults.set("model.safetensors", { hangs: true });
-    expect(await bench().refused(repo, { patience: { ...quick, stallMs: 60 } })).toBe(
-      "owner/tiny-model: model.safetensors: HOST cannot be reached (no byte for 0.06 s); run the command again: the download goes on where it stopped",
+    // long enough for a busy machine to bring each try's request to the server before it is given up
+    expect(await bench().refused(repo, { patience: { ...quick, stallMs: 1000 } })).toBe(
+      "owner/tiny-model: model.safetensors: HOST cannot be reached (no byte for 1 s); run the command again: the download goes on where it stopped",
     );
     expect(bench().server.downloads("model.safetensors").length).toBe(3);
   });
@@ -116,7 +117,7 @@ describe("interrupted", () => {
     });
     const start = performance.now();
     expectWhole(await bench().get());
-    expect(performance.now() - start).toBeGreaterThan(190);
+    expect(performance.now() - start).toBeGreaterThan(190); // a busy machine takes longer, never less
   });
 });
 

@@ -30,7 +30,7 @@ export function footprint(config: ModelParts, format: WeightFormat, tokens: numb
 }
 
 /** As ParameterLoader keeps a tensor. */
-function tensorFootprint(shape: readonly number[], format: WeightFormat): number {
+export function tensorFootprint(shape: readonly number[], format: WeightFormat): number {
   const [rows, columns] = shape;
   if (shape.length !== 2) return 4 * shape.reduce((a, b) => a * b, 1);
   const stored = weightFormat("F32", columns, format)!;

@@ -9,8 +9,18 @@ import { weightFormat } from "./weight-pieces.js";
 /** Bytes that a model takes on the GPU. */
 export interface MemoryNeed {
   readonly weights: number;
-  /** KV cache and activations for a prompt of 30 s of audio and its answer. */
+  /** All else: to transcribe, the KV cache and activations for a prompt of 30 s of audio and its answer. */
   readonly working: number;
+}
+
+/** What a model is loaded for. */
+export interface MemoryUse {
+  /** What it takes with the weights in a format. @param weights  as LoadOptions.weights */
+  need(weights: WeightFormat | undefined): MemoryNeed;
+  /** What the working space is for, as a message has it: "to work on 30 s of audio". */
+  readonly work: string;
+  /** What makes it smaller, next to a format or a model: "lower --batch-tokens". */
+  readonly lower?: string;
 }
 
 /** Seconds of audio that the working space is told for. */
@@ -76,15 +86,20 @@ export async function loadWeights<T extends object>(
 
 /** A model's load on a device whose memory may be too small for it. */
 class ModelMemory {
+  readonly #use: MemoryUse;
   readonly #need: MemoryNeed;
 
   constructor(
     private readonly gpu: Gpu,
     private readonly source: ParameterSource,
-    private readonly config: ModelParts,
+    config: ModelParts,
     private readonly options: LoadOptions,
   ) {
-    this.#need = memoryNeed(source, config, options.weights);
+    this.#use = options.use ?? {
+      need: (weights) => memoryNeed(source, config, weights),
+      work: `to work on ${seconds} s of audio`,
+    };
+    this.#need = this.#use.need(options.weights);
   }
 
   /** Before anything is read. @throws GpuError  the device's limit has no room for the weights and their working space */
@@ -104,10 +119,10 @@ class ModelMemory {
   #refusal(room: number, reason: string, options?: ErrorOptions): OutOfMemoryError {
     const { weights, working } = this.#need;
     const format = this.options.weights ?? "stored";
-    const advice = fitting(this.source, this.config, this.options.weights, room);
+    const advice = fitting(this.#use, this.options.weights, room);
     return new OutOfMemoryError(
       `${this.source.name}: out of device memory: ${format === "stored" ? "as stored" : `as ${format}`} the model needs ` +
-        `${size(weights + working)} (${size(weights)} of weights, ${size(working)} to work on ${seconds} s of audio), ${reason}; ${advice}`,
+        `${size(weights + working)} (${size(weights)} of weights, ${size(working)} ${this.#use.work}), ${reason}; ${advice}`,
       options,
     );
   }
@@ -117,16 +132,12 @@ class ModelMemory {
 export class OutOfMemoryError extends GpuError {}
 
 /** The formats of fewer bytes, and which of them have room. */
-function fitting(
-  source: ParameterSource,
-  config: ModelParts,
-  weights: WeightFormat | undefined,
-  room: number,
-): string {
+function fitting(use: MemoryUse, weights: WeightFormat | undefined, room: number): string {
   const total = (format?: WeightFormat): number => {
-    const need = memoryNeed(source, config, format);
+    const need = use.need(format);
     return need.weights + need.working;
   };
+  const lower = use.lower === undefined ? "" : `, ${use.lower}`;
   const formats = (Object.keys(weightBlocks) as WeightFormat[])
     .map((format) => ({ format, bytes: total(format) }))
     .filter(({ bytes }) => bytes < total(weights))
@@ -135,8 +146,8 @@ function fitting(
   const told = (list: typeof formats): string =>
     list.map(({ format, bytes }) => `${format} (${size(bytes)})`).join(", ");
   if (fits.length > 0) return `these --weights would fit: ${told(fits)}`;
-  if (formats.length === 0) return "no --weights are smaller; take a smaller model";
-  return `no --weights fit, the smallest being ${told(formats.slice(-1))}; take a smaller model or a device with more memory`;
+  if (formats.length === 0) return `no --weights are smaller; take a smaller model${lower}`;
+  return `no --weights fit, the smallest being ${told(formats.slice(-1))}; take a smaller model${lower} or a device with more memory`;
 }
 
 function size(bytes: number): string {

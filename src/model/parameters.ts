@@ -14,6 +14,7 @@ import {
 } from "../gpu/matrix.js";
 import type { Trainable } from "../gpu/tape.js";
 import { type Tensor, elementCount } from "../gpu/tensor.js";
+import type { MemoryUse } from "./memory.js";
 import { convertPiece, storedToFloat32, valuesPerUnit, weightFormat } from "./weight-pieces.js";
 
 export type { WeightFormat } from "../gpu/matrix.js";
@@ -45,6 +46,8 @@ export interface LoadOptions {
   readonly weights?: WeightFormat;
   /** Parameters that will be trained: f32 whatever `weights` says, each with a gradient. */
   readonly tune?: (name: string) => boolean;
+  /** What the model will do, where it is more than to transcribe: memory for that is checked before anything is read. */
+  readonly use?: MemoryUse | undefined;
   /** Called after each piece with the bytes of the files read so far. */
   readonly onProgress?: (bytesRead: number) => void;
 }

@@ -56,7 +56,7 @@ describe("the file", () => {
     [
       "a class",
       text({ sizes: { "linear bf15 1": {} } }),
-      /^f: sizes\.linear bf15 1: expected the name of a shape class/,
+      /^f: sizes\.linear bf15 1: expected the name of a shape class, got "linear bf15 1"; run/,
     ],
     [
       "__proto__",

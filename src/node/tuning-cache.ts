@@ -9,7 +9,7 @@ import { parseJsonObject } from "../checkpoint/json.js";
 import { readUtf8 } from "../checkpoint/source.js";
 import type { Sizes, Tuning } from "../gpu/tuning.js";
 import { isObject, show } from "../json.js";
-import { sameSizes, shapeClasses, tunedKernels } from "../kernels/linear/shape-classes.js";
+import { sameSizes, shapeClasses, tunedKernels } from "../kernels/shape-classes.js";
 import { openFile, writeFileAtomic } from "./files.js";
 
 /** What tells adapters apart. */
@@ -94,7 +94,7 @@ export function parseTuning(text: string, file: string, key: TuningKey): Tuning 
   if (lanes !== key.lanes || keyFields.some((name) => rest[name] !== key[name])) return undefined;
   const checked: Record<string, Sizes> = {};
   for (const [name, value] of Object.entries(sizes)) {
-    const known = shapeClasses.get(name) ?? refuse(`sizes.${name}`, "the name of a shape class", "another");
+    const known = shapeClasses.get(name) ?? refuse(`sizes.${name}`, "the name of a shape class", name);
     const chosen = isObject(value)
       ? known.candidates.find((sizes) => sameSizes(sizes, value as Sizes))
       : undefined;

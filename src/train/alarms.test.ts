@@ -30,13 +30,19 @@ test("alike, opposite, zero, single, NaN", () => {
 });
 
 test("the collapse alarm speaks above 0.98", () => {
-  expect(collapseAlarm(0.98)).toBeUndefined();
-  expect(collapseAlarm(0.9801)).toMatch(/^adaptor outputs have a mean pairwise cosine of 0\.9801/);
+  expect(collapseAlarm(0.98, "--lr")).toBeUndefined();
+  expect(collapseAlarm(0.9801, "--lr")).toMatch(
+    /^adaptor outputs have a mean pairwise cosine of 0\.9801: they have collapsed; lower --lr, or/,
+  );
+  expect(collapseAlarm(1, "--align-lr")).toMatch(/; lower --align-lr, or/);
 });
 
 test("the norm alarm speaks above 20 times the median, once there are enough steps", () => {
   const norms = Array.from({ length: normWindow }, (_, i) => 1 + (i % 3));
-  expect(normAlarm(norms, 40)).toBeUndefined();
-  expect(normAlarm(norms, 41)).toMatch(/^gradient norm 41\.0 is 21 times the median of the last 50 steps/);
-  expect(normAlarm(norms.slice(0, normWindow / 2 - 1), 1e9)).toBeUndefined();
+  expect(normAlarm(norms, 40, "--lr")).toBeUndefined();
+  expect(normAlarm(norms, 41, "--lr")).toMatch(
+    /^gradient norm 41\.0 is 21 times the median of the last 50 steps; lower --lr or --clip$/,
+  );
+  expect(normAlarm(norms, 41, "--align-lr")).toMatch(/; lower --align-lr or --clip$/);
+  expect(normAlarm(norms.slice(0, normWindow / 2 - 1), 1e9, "--lr")).toBeUndefined();
 });

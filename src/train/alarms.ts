@@ -3,18 +3,25 @@ export const normWindow = 50;
 const normFactor = 20;
 const cosineLimit = 0.98;
 
+/** The option that sets the learning rate of the steps that an alarm is about. */
+type RateOption = "--align-lr" | "--lr";
+
 /** A gradient norm far above the median of the latest ones; undefined where it is not, or while there are too few. */
-export function normAlarm(norms: readonly number[], norm: number): string | undefined {
+export function normAlarm(
+  norms: readonly number[],
+  norm: number,
+  rateOption: RateOption,
+): string | undefined {
   if (norms.length < normWindow / 2) return undefined;
   const median = [...norms].sort((a, b) => a - b)[norms.length >> 1];
   if (norm <= normFactor * median) return undefined;
-  return `gradient norm ${norm.toPrecision(3)} is ${(norm / median).toFixed(0)} times the median of the last ${norms.length} steps; lower --lr or --clip`;
+  return `gradient norm ${norm.toPrecision(3)} is ${(norm / median).toFixed(0)} times the median of the last ${norms.length} steps; lower ${rateOption} or --clip`;
 }
 
 /** Adaptor outputs that are nearly all one direction: the LLM cannot tell the audio apart. */
-export function collapseAlarm(cosine: number): string | undefined {
+export function collapseAlarm(cosine: number, rateOption: RateOption): string | undefined {
   if (!(cosine > cosineLimit)) return undefined;
-  return `adaptor outputs have a mean pairwise cosine of ${cosine.toFixed(4)}: they have collapsed; lower --lr, or begin again with another --seed`;
+  return `adaptor outputs have a mean pairwise cosine of ${cosine.toFixed(4)}: they have collapsed; lower ${rateOption}, or begin again with another --seed`;
 }
 
 /**

@@ -10,6 +10,7 @@ import { linear } from "../kernels/linear/linear.js";
 import { scale } from "../kernels/scale/scale.js";
 import { type FunAsrNano, adapt } from "../model/fun-asr-nano.js";
 import { embedTokens } from "../model/qwen3.js";
+import type { Tap } from "../model/taps.js";
 import { type Alignment, align, alignmentDefaults } from "./alignment.js";
 import { type TrainingBatch, encoderStates } from "./forward.js";
 
@@ -30,8 +31,17 @@ function embeddingMatrix(gpu: Gpu, { llm }: FunAsrNano, tokens: readonly number[
   return { rows, columns: tensor.shape[1], format: "f32", pieces: [{ first: 0, rows, tensor }] };
 }
 
-function audioRows(gpu: Gpu, model: FunAsrNano, batch: AlignmentBatch): Tensor {
-  return adapt(gpu, model, encoderStates(gpu, model, batch), batch.frames);
+function audioRows(gpu: Gpu, model: FunAsrNano, batch: AlignmentBatch, tap?: Tap): Tensor {
+  return adapt(gpu, model, encoderStates(gpu, model, batch, tap), batch.frames, tap);
+}
+
+/** The forward pass inside a step, each stage seen by the tap; the products of frames and tokens come last. */
+export function tapAlignment(gpu: Gpu, model: FunAsrNano, batch: AlignmentBatch, tap: Tap): void {
+  gpu.scope(() => {
+    const audio = audioRows(gpu, model, batch, tap);
+    const embeddings = embeddingMatrix(gpu, model, contrasted(model, batch));
+    tap("the products of frames and tokens", linear(gpu, audio, embeddings));
+  });
 }
 
 /**

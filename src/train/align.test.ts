@@ -1,75 +1,25 @@
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { type TrainingDirectory, trainingDirectory } from "../../test/helpers/training.js";
+import { expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
-import { modelFiles } from "../node/model-files.js";
+import { useTraining } from "../../test/helpers/training-runs.js";
 import { train } from "./loop.js";
 import { type StepMetrics, isValidation, readMetrics } from "./metrics.js";
-import { type TrainOptions, defaultOptions } from "./options.js";
 import { trainingMemory } from "./plan.js";
-import { type SessionSetup, openSession, runFiles } from "./session.js";
+import { openSession, runFiles } from "./session.js";
 import { stagesOf } from "./stages.js";
 
 // Runs that begin with an alignment, on a tiny checkpoint: its loss falls, and the cross-entropy follows as if it began there; a run
 // that was stopped on either side of the boundary goes on to the same bits; accumulation, memory, what is left out, refusals.
 const gpu = useGpu();
-let directory: TrainingDirectory;
-let runs = 0;
-beforeAll(async () => (directory = await trainingDirectory()));
-afterAll(() => directory.remove());
+const { directory, setup, run } = useTraining(gpu);
 
-interface Change extends Partial<Omit<SessionSetup, "options">> {
-  readonly options?: Partial<TrainOptions>;
-}
-
-function setup({ options, ...change }: Change = {}): SessionSetup {
-  return {
-    model: modelFiles(join(directory.path, "model")),
-    data: directory.data,
-    tune: ["adaptor"],
-    out: join(directory.path, `run-${++runs}`),
-    cache: join(directory.path, "cache"),
-    skipBad: false,
-    onBad: () => undefined,
-    ...change,
-    options: {
-      ...defaultOptions,
-      ...{
-        steps: 4,
-        warmup: 0,
-        learningRate: 3e-3,
-        schedule: "constant",
-        batchTokens: 400,
-        every: 100,
-        decode: 0,
-      },
-      ...options,
-    },
-  };
-}
-
-/** The steps of a run; it stops behind the step `stop`. */
-async function run(change: Change = {}, resume = false, stop = Infinity): Promise<StepMetrics[]> {
-  const session = await openSession(gpu(), setup(change));
-  const steps: StepMetrics[] = [];
-  const onStep = (metrics: StepMetrics): void => {
-    if (steps.push(metrics) === stop) throw new Error("stopped");
-  };
-  try {
-    await train(session.run, resume, { onStep });
-  } catch (error) {
-    if (!(error instanceof Error && error.message === "stopped")) throw error;
-  } finally {
-    session.free();
-  }
-  return steps;
-}
+const stepsOf = async (...how: Parameters<typeof run>): Promise<StepMetrics[]> => (await run(...how)).steps;
 
 test.each([[["adaptor"]], [["adaptor", "lora", "encoder"]]] as const)(
   "%j: alignment, without the LLM, lowers its own loss; then comes the cross-entropy with moments of its own",
   async (tune) => {
     const options = { steps: 14, align: 12, alignRate: 3e-3, batchTokens: 1000 };
-    const steps = await run({ tune, options });
+    const steps = await stepsOf({ tune, options });
     expect(steps.map(({ aligned }) => aligned === true)).toEqual(steps.map(({ step }) => step <= 12));
     expect(steps[11].loss).toBeLessThan(0.8 * steps[0].loss);
     expect(steps[12].answerTokens).not.toBe(steps[11].answerTokens);
@@ -92,13 +42,16 @@ test("a LoRA is as it was after an alignment, which does not pass it", async () 
 });
 
 test("a step in micro-batches is the step in one batch, where each has all the words", async () => {
-  const [one] = directory.data.utterances;
-  const utterances = directory.data.utterances.map((other, i) => ({ ...other, text: i < 2 ? "" : one.text }));
+  const [one] = directory().data.utterances;
+  const utterances = directory().data.utterances.map((other, i) => ({
+    ...other,
+    text: i < 2 ? "" : one.text,
+  }));
   const data = { name: "same.jsonl", utterances: utterances.slice(2, 6) };
   const options = { steps: 2, align: 2, schedule: "constant" as const };
-  const whole = await run({ data, options: { ...options, batchTokens: 1000 } });
+  const whole = await stepsOf({ data, options: { ...options, batchTokens: 1000 } });
   const frames = whole[0].answerTokens;
-  const parts = await run({
+  const parts = await stepsOf({
     data,
     options: { ...options, batchTokens: Math.ceil(frames / 2) + 4, accumulate: 2 },
   });
@@ -117,13 +70,13 @@ test("stopped before, at and behind the boundary, a run goes on to the same bits
       .map(({ step, aligned, epoch, loss, gradientNorm, learningRate }) => [
         ...[step, aligned, epoch, loss, gradientNorm, learningRate],
       ]);
-  const whole = join(directory.path, "whole");
+  const whole = join(directory().path, "whole");
   await run({ out: whole, options });
-  const stopped = join(directory.path, "stopped");
-  for (const stop of [2, 1, 2, 2]) await run({ out: stopped, options }, true, stop);
-  await run({ out: stopped, options }, true);
+  const stopped = join(directory().path, "stopped");
+  for (const stop of [2, 1, 2, 2]) await run({ out: stopped, options }, { resume: true, stop });
+  await run({ out: stopped, options }, { resume: true });
   expect(await exact(stopped)).toEqual(await exact(whole));
-  await expect(run({ out: stopped, options: { ...options, align: 2 } }, true)).rejects.toThrow(
+  await expect(run({ out: stopped, options: { ...options, align: 2 } }, { resume: true })).rejects.toThrow(
     /last\.safetensors: align: expected 3 as in the run, got 2/,
   );
 });
@@ -144,7 +97,7 @@ test("of an alignment: flat, and within 1.2 of the plan", async () => {
 });
 
 test("alignment: lines without a transcript and clips that are too short are passed over, and counted", async () => {
-  const [one, ...others] = directory.data.utterances;
+  const [one, ...others] = directory().data.utterances;
   const long =
     "one two three four five six seven eight nine ten and so on and on and on to the end of it all";
   const prompt = "语音翻译成英文：";
@@ -155,7 +108,7 @@ test("alignment: lines without a transcript and clips that are too short are pas
     options: { steps: 1, align: 1, batchTokens: 1000 },
   };
   const data = { name: "some.jsonl", utterances: [...utterances, { ...one, text: long }, ...others] };
-  expect(await run({ ...setting, data })).toHaveLength(1);
+  expect(await stepsOf({ ...setting, data })).toHaveLength(1);
   const taken = data.utterances.length - 2;
   expect(told).toEqual([
     `some.jsonl: the alignment takes ${taken} clips; passed over: 1 whose line has no transcript, 1 with fewer frames than their transcript needs`,
@@ -170,4 +123,47 @@ test("alignment: lines without a transcript and clips that are too short are pas
   await expect(run({ options: { steps: 2, align: 3 } })).rejects.toThrow(
     "align: expected at most the 2 steps in all, got 3",
   );
+});
+
+test("alone, an alignment asks for room for the clips that it takes, and not for those that it passes over", async () => {
+  const { utterances } = directory().data;
+  const [short, long] = [utterances[0], utterances[7]];
+  const told: string[] = [];
+  const frames = async (steps: number): Promise<number> => {
+    const translated = { ...long, prompt: "语音翻译成英文：" };
+    const data = { name: "mixed.jsonl", utterances: [short, translated] };
+    const onBad = (message: string): void => void told.push(message);
+    const [step] = await stepsOf({ data, onBad, options: { steps, align: 1, batchTokens: 12 } });
+    return step.answerTokens;
+  };
+  const room = await frames(1);
+  expect(room).toBeLessThanOrEqual(12);
+  expect(told).toEqual([
+    "mixed.jsonl: the alignment takes 1 clips; passed over: 1 whose line has no transcript, 0 with fewer frames than their transcript needs",
+  ]);
+  await expect(frames(2)).rejects.toThrow("expected 2 lines that can be used"); // the cross-entropy takes it
+  const data = { name: "long.jsonl", utterances: [short, long] };
+  await expect(run({ data, options: { steps: 1, align: 1, batchTokens: 12 } })).rejects.toThrow(
+    "long.jsonl: expected 2 lines that can be used, got 1 that cannot",
+  );
+});
+
+test.each([
+  [["adaptor"], "adaptor.projector"],
+  [["adaptor", "encoder"], "encoder.stem"],
+] as const)("%j: what is not finite in an alignment is named, with its own rate", async (tune, stage) => {
+  const options = { steps: 2, align: 2, batchTokens: 1000 };
+  const session = await openSession(gpu(), setup({ tune, options }));
+  const { corpus } = session.run;
+  const rows = corpus.rows.bind(corpus);
+  let steps = 0;
+  corpus.rows = async (clip) => {
+    const found = await rows(clip);
+    if (steps === 1) found.data[0] = NaN;
+    return found;
+  };
+  await expect(train(session.run, false, { onStep: () => steps++ })).rejects.toThrow(
+    `step 2: expected finite numbers, got some that are not in ${stage}; lower --align-lr or --clip, or check the data`,
+  );
+  session.free();
 });

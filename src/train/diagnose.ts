@@ -2,9 +2,10 @@ import type { Gpu, TensorData } from "../gpu/device.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { gradNorm } from "../kernels/grad-norm/grad-norm.js";
 import type { FunAsrNano } from "../model/fun-asr-nano.js";
+import type { Tap } from "../model/taps.js";
 import { TrainError } from "./errors.js";
-import { type TrainingBatch, answerLosses } from "./forward.js";
 import type { Optimiser } from "./optimiser.js";
+import type { MicroBatch, Stage } from "./stages.js";
 
 interface Parts {
   readonly gpu: Gpu;
@@ -12,24 +13,24 @@ interface Parts {
   readonly optimiser: Optimiser;
 }
 
-const advice = "lower --lr or --clip, or check the data; the saved state is the last good one";
-
 /**
- * Names the first tensor that is not finite: the forward pass is run again, stage by stage, with the weights as they were (an
+ * Names the first tensor that is not finite: the stage's forward pass is run again, stage by stage, with the weights as they were (an
  * update from such gradients changes nothing); where all stages are finite, it is a gradient.
  * @param squares  each gradient's sum of squares
  */
 export async function explainNonFinite(
   { gpu, model, optimiser }: Parts,
+  stage: Pick<Stage, "tapped" | "rateOption">,
   step: number,
-  batches: readonly TrainingBatch[],
+  batches: readonly MicroBatch[],
   squares: ArrayLike<number>,
 ): Promise<TrainError> {
+  const advice = `lower ${stage.rateOption} or --clip, or check the data; the saved state is the last good one`;
   for (const batch of batches) {
-    const stage = await firstNonFinite(gpu, model, batch);
-    if (stage !== undefined)
+    const place = await firstNonFinite(gpu, (tap) => stage.tapped(gpu, model, batch, tap));
+    if (place !== undefined)
       return new TrainError(
-        `step ${step}: expected finite numbers, got some that are not in ${stage}; ${advice}`,
+        `step ${step}: expected finite numbers, got some that are not in ${place}; ${advice}`,
       );
   }
   const name = optimiser.entries.find((_, i) => !Number.isFinite(squares[i]))?.name ?? "all together";
@@ -38,11 +39,7 @@ export async function explainNonFinite(
   );
 }
 
-async function firstNonFinite(
-  gpu: Gpu,
-  model: FunAsrNano,
-  batch: TrainingBatch,
-): Promise<string | undefined> {
+async function firstNonFinite(gpu: Gpu, forward: (tap: Tap) => void): Promise<string | undefined> {
   const stages: string[] = [];
   const reads: Promise<TensorData>[] = [];
   const tap = (stage: string, tensor: Tensor): void => {
@@ -50,7 +47,7 @@ async function firstNonFinite(
     reads.push(gpu.read(gradNorm(gpu, [tensor], 0).squares));
   };
   await gpu.step(() => {
-    tap("the losses", answerLosses(gpu, model, batch, { tap }));
+    forward(tap);
     return [];
   });
   const sums = await Promise.all(reads);

@@ -8,13 +8,12 @@ import { makeBatch } from "./batch.js";
 import type { Corpus, TrainClip } from "./corpus.js";
 import { explainNonFinite } from "./diagnose.js";
 import { TrainError } from "./errors.js";
-import type { TrainingBatch } from "./forward.js";
 import { MetricsFile, type StepMetrics, type ValidationMetrics } from "./metrics.js";
 import { type Optimiser, clearMoments, update } from "./optimiser.js";
 import type { TrainOptions } from "./options.js";
 import type { PoolKeeper } from "./pool-keeper.js";
 import { learningRate } from "./schedule.js";
-import { type Stage, stagesOf, sum } from "./stages.js";
+import { type MicroBatch, type Stage, stagesOf, sum } from "./stages.js";
 import { type Identity, type Progress, loadState, saveState } from "./state.js";
 import { type ValidationSet, validate } from "./validate.js";
 
@@ -70,7 +69,7 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
       const step = await optimiserStep(run, stage, progress);
       await metrics.append(step);
       events.onStep?.(step);
-      alarm(events, step, normAlarm(progress.norms, step.gradientNorm));
+      alarm(events, step, normAlarm(progress.norms, step.gradientNorm, stage.rateOption));
       progress.norms = [...progress.norms, step.gradientNorm].slice(-normWindow);
       progress.position += options.accumulate;
       progress.step = step.step;
@@ -78,10 +77,10 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
       run.pools.trim();
       const validation = await validate(run, progress.step);
       run.pools.trim();
-      checkFinite(validation);
+      checkFinite(validation, stage);
       await metrics.append(validation);
       events.onValidation?.(validation);
-      alarm(events, step, collapseAlarm(validation.validation.cosine));
+      alarm(events, step, collapseAlarm(validation.validation.cosine, stage.rateOption));
       await save(run, progress, validation);
     }
   } finally {
@@ -91,12 +90,12 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
 }
 
 /** @throws TrainError  a NaN would be the best validation for ever, and is no JSON */
-function checkFinite({ step, validation }: ValidationMetrics): void {
+function checkFinite({ step, validation }: ValidationMetrics, { rateOption }: Stage): void {
   for (const name of ["loss", "cosine"] as const) {
     const value = validation[name];
     if (value === undefined || Number.isFinite(value)) continue;
     throw new TrainError(
-      `step ${step}: validation: expected a finite ${name}, got ${value}; check the validation data, or lower --lr`,
+      `step ${step}: validation: expected a finite ${name}, got ${value}; check the validation data, or lower ${rateOption}`,
     );
   }
 }
@@ -132,13 +131,13 @@ async function optimiserStep(run: TrainRun, stage: Stage, progress: Progress): P
   const denominator = sum(clips.flat().map(stage.terms));
   const rate = learningRate(stage.schedule, within);
   const { beta1, beta2, eps, decay } = options;
-  const batches: TrainingBatch[] = [];
+  const batches: MicroBatch[] = [];
   let total = 0;
   let squares: ArrayLike<number> = [];
   let norm = NaN;
   for (const [i, members] of clips.entries()) {
     const batch = await makeBatch(corpus, members);
-    batches.push(batch);
+    batches.push({ batch, members });
     run.pools.before(stage.rows(members));
     const seed = lowbias32(lowbias32(options.seed) + progress.position + i);
     const pass = await stage.pass(gpu, model, batch, { members, denominator, seed });
@@ -155,7 +154,7 @@ async function optimiserStep(run: TrainRun, stage: Stage, progress: Progress): P
   }
   const step = progress.step + 1;
   if (!Number.isFinite(total) || !Number.isFinite(norm))
-    throw await explainNonFinite(run, step, batches, squares);
+    throw await explainNonFinite(run, stage, step, batches, squares);
   return {
     step,
     ...(stage.loss === "alignment" ? { aligned: true } : {}),

@@ -1,3 +1,4 @@
+import { BatchStream } from "./batches.js";
 import { TrainError } from "./errors.js";
 import type { Identity } from "./state.js";
 import type { Schedule } from "./schedule.js";
@@ -35,6 +36,14 @@ export interface TrainOptions {
   readonly decode: number;
 }
 
+/** Options as they are asked for: what depends on the data is told by `settle`. */
+export interface AskedOptions extends Omit<TrainOptions, "warmup"> {
+  /** Default: a tenth of the steps behind the alignment. */
+  readonly warmup?: number | undefined;
+  /** Passes over the data behind the alignment, instead of `steps`. */
+  readonly epochs?: number | undefined;
+}
+
 export const defaultOptions: TrainOptions = {
   steps: 1000,
   align: 0,
@@ -58,8 +67,9 @@ export const defaultOptions: TrainOptions = {
 
 type Bound = readonly [low: number, high: number, whole: boolean];
 
-const bounds: Readonly<Record<Exclude<keyof TrainOptions, "schedule">, Bound>> = {
+const bounds: Readonly<Record<Exclude<keyof AskedOptions, "schedule">, Bound>> = {
   steps: [1, 1e9, true],
+  epochs: [1, 1e6, true],
   align: [0, 1e9, true],
   alignRate: [0, 10, false],
   learningRate: [0, 10, false],
@@ -79,16 +89,29 @@ const bounds: Readonly<Record<Exclude<keyof TrainOptions, "schedule">, Bound>> =
 };
 
 /** @throws TrainError  an option out of its range */
-export function checkOptions(options: TrainOptions): void {
+export function checkOptions(options: AskedOptions): void {
   for (const [name, [low, high, whole]] of Object.entries(bounds)) {
     const value = options[name as keyof typeof bounds];
-    if (value >= low && value <= high && (!whole || Number.isInteger(value))) continue;
+    if (value === undefined || (value >= low && value <= high && (!whole || Number.isInteger(value))))
+      continue;
     throw new TrainError(
       `${name}: expected a ${whole ? "whole " : ""}number from ${low} to ${high}, got ${value}`,
     );
   }
-  if (options.align > options.steps)
+  if (options.epochs === undefined && options.align > options.steps)
     throw new TrainError(`align: expected at most the ${options.steps} steps in all, got ${options.align}`);
+}
+
+/**
+ * The options of a run over these clips. So many epochs are as many steps as take them whole: the last may go on into the next.
+ * @param sizes  tokens of each clip
+ */
+export function settle({ epochs, ...asked }: AskedOptions, sizes: readonly number[]): TrainOptions {
+  const { align, batchTokens: budget, seed, accumulate } = asked;
+  const micro = (count: number): number => new BatchStream(sizes, { budget, seed }).count(count);
+  const steps = epochs === undefined ? asked.steps : align + Math.ceil(micro(epochs) / accumulate);
+  const { warmup = Math.floor((steps - align) / 10) } = asked;
+  return { ...asked, steps, warmup };
 }
 
 /** What a resumed run must have in common with the one it continues. */

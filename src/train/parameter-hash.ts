@@ -1,14 +1,19 @@
-import { createHash } from "node:crypto";
+import { type Hash, createHash } from "node:crypto";
 import type { ParameterEntry, ParameterSource } from "../model/parameters.js";
+import { TrainError } from "./errors.js";
 
 /**
- * A source that hashes what passes through it: SHA-256 of every piece while a model is loaded, so that telling two models
- * apart by all their bits costs no second pass over the files.
+ * A source that hashes what passes through it while a model is loaded, so that telling two models apart by all their bits costs
+ * no second pass over the files. A tensor's pieces may come in any cuts and any order: the digest is the same.
  */
 export class HashedSource implements ParameterSource {
-  readonly #pieces = new Map<string, string>();
+  readonly #tensors = new Map<string, TensorHash>();
 
-  constructor(private readonly source: ParameterSource) {}
+  /** @param known  tensors that something else tells apart: they are not hashed again */
+  constructor(
+    private readonly source: ParameterSource,
+    private readonly known: (name: string) => boolean = () => false,
+  ) {}
 
   get name(): string {
     return this.source.name;
@@ -25,17 +30,64 @@ export class HashedSource implements ParameterSource {
     into?: Uint8Array<ArrayBuffer>,
   ): Promise<Uint8Array> {
     const bytes = await this.source.read(entry, byteOffset, byteLength, into);
-    const { name, dtype, shape } = entry;
-    const piece = JSON.stringify([name, dtype, shape, byteOffset, byteLength]);
-    this.#pieces.set(piece, createHash("sha256").update(bytes).digest("hex"));
+    if (this.known(entry.name)) return bytes;
+    let hash = this.#tensors.get(entry.name);
+    if (!hash) this.#tensors.set(entry.name, (hash = new TensorHash(entry)));
+    hash.add(byteOffset, bytes);
     return bytes;
   }
 
-  /** SHA-256, in hex, over names, types, shapes and bytes of all that was read: the order of the reads does not matter, their cuts do. */
+  /**
+   * SHA-256, in hex, over names, types, shapes and bytes of all tensors that were read.
+   * @throws TrainError  one was read in part
+   */
   digest(): string {
     const hash = createHash("sha256");
-    for (const [piece, sha256] of [...this.#pieces].sort(([a], [b]) => (a < b ? -1 : 1)))
-      hash.update(`${piece} ${sha256}\n`);
+    for (const [, tensor] of [...this.#tensors].sort(([a], [b]) => (a < b ? -1 : 1)))
+      hash.update(`${tensor.digest()}\n`);
     return hash.digest("hex");
+  }
+}
+
+/** SHA-256 of a tensor's bytes in their order; what comes early waits. Readers that work side by side are few pieces apart. */
+class TensorHash {
+  readonly #hash: Hash = createHash("sha256");
+  readonly #early = new Map<number, Uint8Array>();
+  #done = 0;
+
+  constructor(private readonly entry: ParameterEntry) {}
+
+  add(offset: number, bytes: Uint8Array): void {
+    if (offset > this.#done) {
+      const before = this.#early.get(offset);
+      if (!before || before.length < bytes.length) this.#early.set(offset, bytes.slice()); // the reader's buffer is used again
+      return;
+    }
+    this.#take(offset, bytes);
+    for (let found = this.#next(); found !== undefined; found = this.#next()) {
+      const piece = this.#early.get(found)!;
+      this.#early.delete(found);
+      this.#take(found, piece);
+    }
+  }
+
+  /** Offset of a piece that waits no longer. */
+  #next(): number | undefined {
+    for (const offset of this.#early.keys()) if (offset <= this.#done) return offset;
+    return undefined;
+  }
+
+  /** Hashes what is new of a piece that leaves no gap. */
+  #take(offset: number, bytes: Uint8Array): void {
+    const fresh = bytes.subarray(this.#done - offset);
+    this.#hash.update(fresh);
+    this.#done += fresh.length;
+  }
+
+  digest(): string {
+    const { name, dtype, shape, byteLength } = this.entry;
+    if (this.#done !== byteLength)
+      throw new TrainError(`${name}: expected all its ${byteLength} bytes to be read, got ${this.#done}`);
+    return JSON.stringify([name, dtype, shape, this.#hash.copy().digest("hex")]);
   }
 }

@@ -1,9 +1,9 @@
 import { bucketBytes } from "../gpu/arena.js";
-import { type WeightFormat, rowBytes, rowScaleBytes } from "../gpu/matrix.js";
 import { scoreBudget } from "../kernels/cross-entropy/cross-entropy.js";
 import { type ModelConfig, countParameters } from "../model/config.js";
 import { adapters, efficiency } from "../presets.js";
 import { type LoraTarget, loraShape } from "./lora.js";
+import { type WeightPlan, frozenBytes, transposedBuffers } from "./plan-weights.js";
 import type { TunablePart } from "./tune.js";
 
 /** Rows of one micro-batch. */
@@ -16,10 +16,7 @@ export interface BatchRows {
   readonly contrasted?: number;
 }
 
-export interface PlanOptions {
-  readonly tune: readonly TunablePart[];
-  /** Of the frozen weights. */
-  readonly weights: WeightFormat;
+export interface PlanOptions extends WeightPlan {
   /** Of a LoRA. Default: 16. */
   readonly rank?: number | undefined;
   /** What it sits on. Default: q_proj, v_proj. */
@@ -38,6 +35,8 @@ export interface TrainingMemory {
   readonly scores: number;
   /** Gradients on their way through one layer. */
   readonly working: number;
+  /** Transposed weights. */
+  readonly transposed: number;
   readonly total: number;
 }
 
@@ -74,11 +73,6 @@ function loraParameters(
   return layers * rank * sum(targets.map((target) => sides[target]));
 }
 
-/** Bytes of that many parameters in a storage format. */
-function storedBytes(parameters: number, format: WeightFormat): number {
-  return (parameters * (rowBytes(256, format) + rowScaleBytes(256, format))) / 256;
-}
-
 /** Bytes of each tensor [rows, width] f32 in the pool, whose buffers grow by quarters of a power of two. */
 function pooled(rows: number, widths: readonly number[]): number[] {
   return widths.map((width) => bucketBytes(4 * rows * width));
@@ -106,13 +100,12 @@ export interface StepBuffers {
   readonly activations: readonly number[];
   readonly scores: readonly number[];
   readonly working: readonly number[];
+  readonly transposed: readonly number[];
 }
 
 /** The buffers of a micro-batch, counted from what the ops put on the tape: see docs/numerics.md. */
-export function stepBuffers(
-  config: ModelConfig,
-  { tune, rank = 16, targets, batch }: PlanOptions,
-): StepBuffers {
+export function stepBuffers(config: ModelConfig, options: PlanOptions): StepBuffers {
+  const { tune, rank = 16, targets, batch } = options;
   const { encoder: e, adaptor: a, llm: m } = config;
   const isTrained = (part: TunablePart): boolean => tune.includes(part);
   const [q, kv] = [m.heads * m.headDim, m.kvHeads * m.headDim];
@@ -137,7 +130,8 @@ export function stepBuffers(
       : [];
   const input = isTrained("encoder") ? e.inputSize : e.hiddenSize;
   const onTape = pooled(batch.frames, [input, ...encoder, ...adaptor]);
-  if (batch.contrasted !== undefined) return alignmentBuffers(config, batch, onTape);
+  const transposed = transposedBuffers(config, options, batch.contrasted !== undefined);
+  if (batch.contrasted !== undefined) return { ...alignmentBuffers(config, batch, onTape), transposed };
   const decoder = [m.hiddenSize, m.hiddenSize, q, q, q, kv, kv, kv, m.intermediateSize, m.intermediateSize];
   const low = isTrained("lora") ? loraWidths(m, rank, targets) : [];
   const chunk = Math.min(batch.answerTokens, Math.max(1, Math.floor(scoreBudget / (4 * m.vocabSize))));
@@ -148,6 +142,7 @@ export function stepBuffers(
     ],
     scores: [...pooled(chunk, [m.vocabSize]), ...pooled(batch.answerTokens, [m.hiddenSize, m.hiddenSize])],
     working: pooled(batch.tokens, [...repeat(3, [m.intermediateSize]), ...repeat(4, [m.hiddenSize])]),
+    transposed,
   };
 }
 
@@ -171,7 +166,7 @@ function alignmentBuffers(
   { adaptor: { hiddenSize, intermediateSize } }: ModelConfig,
   { frames, contrasted = 0 }: BatchRows,
   activations: readonly number[],
-): StepBuffers {
+): Omit<StepBuffers, "transposed"> {
   return {
     activations,
     scores: [...pooled(frames, [contrasted, contrasted]), ...pooled(contrasted, [hiddenSize])],
@@ -181,20 +176,15 @@ function alignmentBuffers(
 
 /** Memory of a training step: the formula of docs/numerics.md. */
 export function trainingMemory(config: ModelConfig, plan: PlanOptions): TrainingMemory {
-  const { tune, weights, rank, targets } = plan;
-  const counts = countParameters(config);
-  const frozen =
-    (tune.includes("encoder") ? 0 : counts.encoder) +
-    (tune.includes("adaptor") ? 0 : counts.adaptor) +
-    counts.llm +
-    counts.head;
+  const { tune, rank, targets } = plan;
   const buffers = stepBuffers(config, plan);
   const parts = {
-    frozenWeights: storedBytes(frozen, weights),
+    frozenWeights: frozenBytes(config, plan),
     trained: 16 * trainedParameters(config, tune, rank, targets),
     activations: sum(buffers.activations),
     scores: sum(buffers.scores),
     working: sum(buffers.working),
+    transposed: sum(buffers.transposed),
   };
   return { ...parts, total: sum(Object.values(parts)) };
 }

@@ -1,44 +1,32 @@
-import { closeSync, cpSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, cpSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
-import { type TrainingDirectory, trainingDirectory } from "../../test/helpers/training.js";
+import { type Change, useTraining } from "../../test/helpers/training-runs.js";
 import { modelFiles } from "../node/model-files.js";
+import { openCheckpoint } from "../checkpoint/checkpoint.js";
+import { Gpu } from "../gpu/device.js";
+import type { WeightFormat } from "../gpu/matrix.js";
+import { OutOfMemoryError } from "../model/memory.js";
 import { clipTokens } from "./corpus.js";
-import { train } from "./loop.js";
-import { type TrainOptions, defaultOptions } from "./options.js";
-import { type SessionSetup, openSession } from "./session.js";
+import { trainingMemory, typicalBatch } from "./plan.js";
+import { transposeLimit } from "./plan-weights.js";
+import { type SessionSetup, openSession, runFiles } from "./session.js";
+import { readValues } from "./state.js";
 
-// What a session refuses beyond train.test.ts: a resumption with other bits of the frozen LLM; clips longer than a micro-batch, by line;
+// What a session refuses beyond train.test.ts: a resumption with other bits of the frozen LLM, or in another format; clips longer than a micro-batch, by line;
 // a LoRA that cannot be, before anything is read.
 const gpu = useGpu();
-let directory: TrainingDirectory;
-beforeAll(async () => (directory = await trainingDirectory()));
-afterAll(() => directory.remove());
-
-interface Change extends Partial<Omit<SessionSetup, "options">> {
-  readonly options?: Partial<TrainOptions>;
-}
+const training = useTraining(gpu);
+const { directory } = training;
 
 function setup(name: string, { options, ...change }: Change = {}): SessionSetup {
-  return {
-    ...{ model: modelFiles(join(directory.path, "model")), data: directory.data, tune: ["adaptor"] },
-    ...{ out: join(directory.path, name), cache: join(directory.path, "cache"), skipBad: false },
-    onBad: () => undefined,
-    ...change,
-    options: { ...defaultOptions, ...{ steps: 1, batchTokens: 1000, decode: 0 }, ...options },
-  };
+  const out = join(directory().path, name);
+  return training.setup({ out, ...change, options: { steps: 1, batchTokens: 1000, ...options } });
 }
 
 async function run(given: SessionSetup, resume = false): Promise<number> {
-  const session = await openSession(gpu(), given);
-  let steps = 0;
-  try {
-    await train(session.run, resume, { onStep: () => steps++ });
-    return steps;
-  } finally {
-    session.free();
-  }
+  return (await training.run(given, { resume })).steps.length;
 }
 
 /** Turns the lowest bit of the first value of a tensor in model.safetensors. */
@@ -61,12 +49,58 @@ test("a run goes on with the LLM it began with alone: one bit tells", async () =
   const first = setup("llm");
   expect(await run(first)).toBe(1);
   expect(await run(first, true)).toBe(0); // it is done
-  const other = join(directory.path, "other-model");
-  cpSync(join(directory.path, "model"), other, { recursive: true });
+  const other = join(directory().path, "other-model");
+  cpSync(join(directory().path, "model"), other, { recursive: true });
   turnBit(other, /layers\.0\.mlp\.down_proj\.weight$/);
   await expect(run({ ...first, model: modelFiles(other) }, true)).rejects.toThrow(
     /last\.safetensors: parameters: expected "/,
   );
+});
+
+test("a run saved in the format before is refused by name, and its parameters can still be had", async () => {
+  const given = setup("before");
+  await run(given);
+  const { last } = runFiles(given.out);
+  const bytes = readFileSync(last);
+  const at = bytes.indexOf(`"format":"2"`);
+  bytes.write(`"format":"1"`, at);
+  writeFileSync(last, bytes);
+  await expect(run(given, true)).rejects.toThrow(
+    `${last}: format: expected "2", got "1"; it was saved by an earlier version: begin a new run in another --out`,
+  );
+  expect((await readValues(last)).progress.step).toBe(1);
+  bytes.write(`"format":"3"`, at);
+  writeFileSync(last, bytes);
+  await expect(readValues(last)).rejects.toThrow(`${last}: format: expected "2", got "3"`);
+});
+
+test("a device without room for the training refuses it before anything is read, by the plan's figures", async () => {
+  const checkpoint = await openCheckpoint(modelFiles(join(directory().path, "model")));
+  await checkpoint.close();
+  const plan = { tune: ["adaptor"] as const, transposeLimit: transposeLimit(gpu()) };
+  const need = (weights: WeightFormat, batchTokens: number): number =>
+    trainingMemory(checkpoint.config, { ...plan, weights, batch: typicalBatch(batchTokens) }).total;
+  const { device, subgroupSize } = gpu();
+  const empty = new Gpu(device, { subgroupSize }).bytes.reserved;
+  const open = async (room: number, change: Change = {}): Promise<number> => {
+    const limited = new Gpu(device, { subgroupSize, memoryLimit: empty + room });
+    let loaded = 0;
+    try {
+      (await openSession(limited, { ...setup("room", change), onLoad: () => loaded++ })).free();
+    } catch (error) {
+      expect(error).toBeInstanceOf(OutOfMemoryError);
+      expect(loaded).toBe(0);
+      throw error;
+    }
+    return loaded;
+  };
+  expect(await open(need("bf16", 1000))).toBeGreaterThan(0);
+  await expect(open(need("bf16", 1000) - 1)).rejects.toThrow(
+    /: out of device memory: as stored the model needs [\d.]+ MB \([\d.]+ kB of weights, [\d.]+ MB to train adaptor on 1000 tokens a micro-batch\), [\d.]+ MB are left; these --weights would fit: q8 /,
+  );
+  const few = { options: { batchTokens: 500 } };
+  expect(await open(need("bf16", 1000) - 1, few)).toBeGreaterThan(0);
+  await expect(open(1000, { weights: "q4" })).rejects.toThrow(/take a smaller model, a lower --batch-tokens/);
 });
 
 test("clips longer than a micro-batch are told by line, and left out only where that is asked for", async () => {
@@ -77,7 +111,7 @@ test("clips longer than a micro-batch are told by line, and left out only where 
   const told: string[] = [];
   const given = setup("long", { options: { batchTokens }, onBad: (message) => void told.push(message) });
   await expect(openSession(gpu(), given)).rejects.toThrow("data.jsonl: expected 8 lines that can be used");
-  const { line } = directory.data.utterances[sizes.indexOf(batchTokens + 1)];
+  const { line } = directory().data.utterances[sizes.indexOf(batchTokens + 1)];
   expect(told[0]).toBe(
     `data.jsonl:${line}: tokens: expected at most ${batchTokens}, got ${batchTokens + 1}; raise --batch-tokens, or cut the clip into parts`,
   );

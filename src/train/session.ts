@@ -2,13 +2,14 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
-import { encoderSha256, otherEncoder } from "../checkpoint/encoder-hash.js";
+import { encoderSha256, isOfEncoder, otherEncoder } from "../checkpoint/encoder-hash.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import { loadText } from "../decode/transcriber.js";
 import { parseFrontendConfig } from "../frontend/config.js";
 import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import { type FunAsrNano, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
+import type { ModelConfig } from "../model/config.js";
 import type { Utterance } from "../data/utterances.js";
 import { Corpus, type TrainClip, clipTokens } from "./corpus.js";
 import { TrainError } from "./errors.js";
@@ -16,11 +17,13 @@ import { type ClipRows, FeatureCache } from "./feature-cache.js";
 import type { RunFiles, TrainRun } from "./loop.js";
 import { type LoraOptions, checkLora, loraShape, withLora } from "./lora.js";
 import { makeOptimiser } from "./optimiser.js";
-import { type TrainOptions, checkOptions, identityOf } from "./options.js";
+import { type AskedOptions, checkOptions, identityOf, settle } from "./options.js";
 import { HashedSource } from "./parameter-hash.js";
-import { type BatchRows, stepBuffers } from "./plan.js";
+import { type PlanOptions, stepBuffers } from "./plan.js";
+import { type PlannedTraining, storedFormat, trainingUse } from "./plan-memory.js";
+import { transposeLimit } from "./plan-weights.js";
 import { PoolKeeper } from "./pool-keeper.js";
-import { type Alignable, alignable } from "./stages.js";
+import { type Alignable, alignable, isAlignable } from "./stages.js";
 import { type TunablePart, isTuned } from "./tune.js";
 
 /** A data file's utterances. */
@@ -34,7 +37,7 @@ export interface SessionSetup {
   readonly data: DataFile;
   readonly validation?: DataFile | undefined;
   readonly tune: readonly TunablePart[];
-  readonly options: TrainOptions;
+  readonly options: AskedOptions;
   /** Of the LoRA, where `tune` has it. */
   readonly lora?: LoraOptions | undefined;
   /** Directory of the run. */
@@ -68,6 +71,7 @@ export interface Session {
 /**
  * Loads the model and prepares the data: rows that the cache lacks are computed.
  * @throws TrainError  options out of range, lines that cannot be used, nothing to tune
+ * @throws OutOfMemoryError  before anything is read: the device has no room for the training
  * @throws CheckpointError, ConfigError, TokenizerError  a model file is missing, damaged, or does not fit the others
  */
 export async function openSession(gpu: Gpu, setup: SessionSetup): Promise<Session> {
@@ -91,17 +95,20 @@ function checkTune({ tune, lora, options }: SessionSetup): void {
 }
 
 async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Promise<Session> {
-  const { tune, options, out } = setup;
+  const { tune, out } = setup;
   const { config } = checkpoint;
   const { json, file } = await checkpoint.assets.frontend();
   const frontend = parseFrontendConfig(json, file);
   const { tokenizer, prompts, stopIds } = await loadText(checkpoint);
   const trained = tune.includes("encoder");
   const sha256 = await encoderOf(checkpoint, setup);
-  const source = new HashedSource(checkpoint);
+  const source = new HashedSource(checkpoint, isOfEncoder);
+  const planned = plannedTraining(gpu, checkpoint, setup);
+  const { weights = planned.stored } = setup;
   const loaded = await loadFunAsrNano(gpu, config, source, {
     weights: setup.weights,
     tune: isTuned(tune),
+    use: trainingUse(config, planned),
     onProgress: (bytes) => setup.onLoad?.(bytes, checkpoint.totalBytes),
   });
   let model = loaded;
@@ -116,6 +123,7 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
       ...(trained ? {} : { encode: (features) => encodeClip(gpu, model, features) }),
     });
     const [clips, validation] = await prepare(corpus, setup);
+    const options = settle(setup.options, clips.map(clipTokens));
     const optimiser = makeOptimiser(gpu, model.trainables);
     const identity = identityOf(options, {
       encoder: sha256,
@@ -126,14 +134,8 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
       validation: digest(validation, false),
       parameters: sha256Of([config.llm, config.adaptor, source.digest()]),
     });
-    const buffers = (batch: BatchRows): number[] => {
-      const { rank, targets } = setup.lora ?? {};
-      const plan = { tune, weights: setup.weights ?? "bf16", rank, targets, batch };
-      const { activations, scores, working } = stepBuffers(config, plan);
-      return [...activations, ...scores, ...working];
-    };
     const run: TrainRun = {
-      pools: new PoolKeeper(gpu, buffers),
+      pools: new PoolKeeper(gpu, (batch) => poolBuffers(config, { ...planned, weights, batch })),
       ...{ gpu, model, optimiser, corpus, clips, options, identity, files: runFiles(out) },
       validation: { clips: validation, tokenizer, stopIds },
     };
@@ -147,6 +149,24 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
     model.free();
     throw error;
   }
+}
+
+/** Bytes of each buffer that a micro-batch takes of the pools. */
+function poolBuffers(config: ModelConfig, plan: PlanOptions): number[] {
+  const { activations, scores, working, transposed } = stepBuffers(config, plan);
+  return [...activations, ...scores, ...working, ...transposed];
+}
+
+function plannedTraining(
+  gpu: Gpu,
+  checkpoint: Checkpoint,
+  { tune, lora, options }: SessionSetup,
+): PlannedTraining {
+  const { rank, targets } = lora ?? {};
+  return {
+    ...{ tune, rank, targets, transposeLimit: transposeLimit(gpu) },
+    ...{ batchTokens: options.batchTokens, stored: storedFormat(checkpoint) },
+  };
 }
 
 /** Says how many clips the alignment has to pass over. */
@@ -182,9 +202,13 @@ function sha256Of(value: unknown): string {
   return createHash("sha256").update(JSON.stringify(value)).digest("hex");
 }
 
-/** @throws TrainError  a clip that no micro-batch has room for; where there is an alignment alone, audio counts alone */
-function checkBudget(clip: TrainClip, { batchTokens, steps, align }: TrainOptions): void {
-  const tokens = steps > align ? clipTokens(clip) : clip.prompt.audioLength;
+/**
+ * @throws TrainError  a clip that no micro-batch has room for; where there is an alignment alone, audio counts alone, and what it
+ *                     passes over needs no room
+ */
+function checkBudget(clip: TrainClip, { batchTokens, steps, epochs, align }: AskedOptions): void {
+  const aligned = isAlignable(clip) ? clip.prompt.audioLength : 0;
+  const tokens = epochs !== undefined || steps > align ? clipTokens(clip) : aligned;
   if (tokens <= batchTokens) return;
   throw new TrainError(
     `tokens: expected at most ${batchTokens}, got ${tokens}; raise --batch-tokens, or cut the clip into parts`,

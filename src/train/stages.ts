@@ -1,12 +1,13 @@
 import type { Gpu } from "../gpu/device.js";
 import type { Tensor } from "../gpu/tensor.js";
-import { alignBatch, recordAlignment } from "./align-forward.js";
+import { type AlignmentBatch, alignBatch, recordAlignment, tapAlignment } from "./align-forward.js";
 import { canAlign } from "./alignment.js";
 import { BatchStream } from "./batches.js";
 import { type TrainClip, clipTokens } from "./corpus.js";
 import { TrainError } from "./errors.js";
-import { type TrainingBatch, recordGradients } from "./forward.js";
+import { type TrainingBatch, answerLosses, recordGradients } from "./forward.js";
 import type { FunAsrNano } from "../model/fun-asr-nano.js";
+import type { Tap } from "../model/taps.js";
 import type { TrainOptions } from "./options.js";
 import type { BatchRows } from "./plan.js";
 import type { Schedule } from "./schedule.js";
@@ -18,6 +19,8 @@ export interface Stage {
   readonly first: number;
   readonly steps: number;
   readonly schedule: Schedule;
+  /** The option that sets its learning rate, for what is told about it. */
+  readonly rateOption: "--align-lr" | "--lr";
   readonly clips: readonly TrainClip[];
   readonly stream: BatchStream;
   /** What a clip takes of the batch budget, and of a step's count of tokens. */
@@ -30,6 +33,14 @@ export interface Stage {
   readonly rows: (clips: readonly TrainClip[]) => BatchRows;
   /** Gets a micro-batch's gradients ready to be recorded inside a step. */
   readonly pass: (gpu: Gpu, model: FunAsrNano, batch: TrainingBatch, of: PassOf) => Promise<Pass>;
+  /** The loss's forward pass inside a step, each stage seen by the tap up to the losses. */
+  readonly tapped: (gpu: Gpu, model: FunAsrNano, micro: MicroBatch, tap: Tap) => void;
+}
+
+/** A packed batch and the clips that it is of. */
+export interface MicroBatch {
+  readonly batch: TrainingBatch;
+  readonly members: readonly TrainClip[];
 }
 
 export interface PassOf {
@@ -58,8 +69,13 @@ export interface Alignable {
 
 export function alignable(clips: readonly TrainClip[]): Alignable {
   const known = clips.filter(({ transcript }) => transcript !== undefined);
-  const fit = known.filter(({ transcript, prompt }) => canAlign(prompt.audioLength, transcript!));
+  const fit = known.filter(isAlignable);
   return { clips: fit, unknown: clips.length - known.length, short: known.length - fit.length };
+}
+
+/** Whether a clip's transcript is known and no longer than its frames allow. */
+export function isAlignable({ transcript, prompt }: TrainClip): boolean {
+  return transcript !== undefined && canAlign(prompt.audioLength, transcript);
 }
 
 /** The stages of a run in their order; each has at least one step. @throws TrainError  no clip can be aligned, one passes the batch budget */
@@ -73,6 +89,10 @@ export function stagesOf(all: readonly TrainClip[], options: TrainOptions): Stag
 
 const rise = 0.1; // share of the alignment's steps over which its rate rises
 
+function spokenIn({ batch, members }: MicroBatch): AlignmentBatch {
+  return { ...batch, transcripts: members.map(({ transcript }) => transcript!) };
+}
+
 function alignmentStage({ clips, unknown, short }: Alignable, options: TrainOptions): Stage {
   if (clips.length === 0) {
     throw new TrainError(
@@ -84,6 +104,7 @@ function alignmentStage({ clips, unknown, short }: Alignable, options: TrainOpti
   const warmup = Math.floor(rise * align);
   return {
     ...{ loss: "alignment", first: 0, steps: align, clips, tokens, terms: tokens },
+    rateOption: "--align-lr",
     trains: (name) => !name.includes(".lora_"),
     schedule: { peak: alignRate, warmup, total: align, shape, floor },
     stream: new BatchStream(clips.map(tokens), { budget, seed }),
@@ -93,7 +114,7 @@ function alignmentStage({ clips, unknown, short }: Alignable, options: TrainOpti
       contrasted: 1 + new Set(members.flatMap(({ transcript }) => transcript!)).size,
     }),
     pass: async (gpu, model, batch, { members, denominator }) => {
-      const spoken = { ...batch, transcripts: members.map(({ transcript }) => transcript!) };
+      const spoken = spokenIn({ batch, members });
       const alignment = await alignBatch(gpu, model, spoken, denominator);
       const record = (): readonly Tensor[] => {
         recordAlignment(gpu, model, spoken, alignment);
@@ -101,6 +122,7 @@ function alignmentStage({ clips, unknown, short }: Alignable, options: TrainOpti
       };
       return { loss: alignment.loss, record };
     },
+    tapped: (gpu, model, micro, tap) => tapAlignment(gpu, model, spokenIn(micro), tap),
   };
 }
 
@@ -110,6 +132,7 @@ function answerStage(clips: readonly TrainClip[], options: TrainOptions): Stage 
   return {
     ...{ loss: "cross-entropy", first: align, steps: steps - align, clips, tokens: clipTokens },
     terms: ({ answer }) => answer.length,
+    rateOption: "--lr",
     schedule: { peak, warmup, total: steps - align, shape, floor },
     stream: new BatchStream(clips.map(clipTokens), { budget, seed }),
     rows: batchRows,
@@ -117,6 +140,7 @@ function answerStage(clips: readonly TrainClip[], options: TrainOptions): Stage 
       Promise.resolve({
         record: () => [recordGradients(gpu, model, batch, { denominator, labelSmoothing, seed: draws })],
       }),
+    tapped: (gpu, model, { batch }, tap) => tap("the losses", answerLosses(gpu, model, batch, { tap })),
   };
 }
 

@@ -22,7 +22,9 @@ export interface Progress {
 /** What must be equal for a run to go on: options and data. */
 export type Identity = Readonly<Record<string, string | number | boolean>>;
 
-const format = "1";
+/** Format 1 has another digest of the model in its identity: its parameters can be used, its run cannot go on. */
+const format = "2";
+const readable: readonly (string | undefined)[] = ["1", format];
 
 /**
  * Writes parameters, moments and progress, streamed from the GPU: beside `path`, flushed, then renamed, so that a kill at any
@@ -68,6 +70,10 @@ export async function loadState(
   const source = await openFile(path);
   try {
     const file = await openSafetensors(source);
+    if (file.metadata.get("format") === "1") {
+      const advice = "it was saved by an earlier version: begin a new run in another --out";
+      throw new TrainFileError({ file: path, field: "format", expected: show(format), got: `"1"`, advice });
+    }
     const progress = readProgress(path, file);
     checkIdentity(path, file, identity);
     for (const entry of entries) {
@@ -134,9 +140,9 @@ function checkIdentity(path: string, { metadata }: SafetensorsFile, identity: Id
 }
 
 function readProgress(path: string, { metadata }: SafetensorsFile): Progress {
-  if (metadata.get("format") !== format) {
+  if (!readable.includes(metadata.get("format"))) {
     const got = show(metadata.get("format"));
-    throw new TrainFileError({ file: path, field: "format", expected: `"${format}"`, got });
+    throw new TrainFileError({ file: path, field: "format", expected: show(format), got });
   }
   const progress = parseObject(path, "progress", metadata.get("progress"));
   const { step, position, norms } = progress;

@@ -8,82 +8,25 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type TrainingDirectory, trainingDirectory } from "../../test/helpers/training.js";
+import { describe, expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
-import { modelFiles } from "../node/model-files.js";
+import { type Outcome, useTraining } from "../../test/helpers/training-runs.js";
 import { BatchStream, epochBatches } from "./batches.js";
 import { clipTokens } from "./corpus.js";
 import { train } from "./loop.js";
-import { type StepMetrics, type ValidationMetrics, readMetrics } from "./metrics.js";
-import { type TrainOptions, defaultOptions } from "./options.js";
+import { readMetrics } from "./metrics.js";
+import { defaultOptions } from "./options.js";
 import { trainingMemory } from "./plan.js";
 import { batchRows } from "./stages.js";
 import { loadState } from "./state.js";
-import { type SessionSetup, openSession, runFiles } from "./session.js";
+import { openSession, runFiles } from "./session.js";
 
 // Runs on a tiny checkpoint: the loss falls for every part that can be tuned; a step in micro-batches is the step in one batch;
 // two runs have equal bits; the cache spares the encoder and mends itself; memory is flat and as planned; what is not finite
 // stops the run, named, with weights and saved state as they were; what does not fit a saved run, and lines that cannot be used,
 // are refused.
 const gpu = useGpu();
-let directory: TrainingDirectory;
-let runs = 0;
-beforeAll(async () => (directory = await trainingDirectory()));
-afterAll(() => directory.remove());
-
-interface Change extends Partial<Omit<SessionSetup, "options">> {
-  readonly options?: Partial<TrainOptions>;
-}
-
-function setup({ options, ...change }: Change = {}): SessionSetup {
-  return {
-    model: modelFiles(join(directory.path, "model")),
-    data: directory.data,
-    tune: ["adaptor"],
-    out: join(directory.path, `run-${++runs}`),
-    cache: join(directory.path, "cache"),
-    skipBad: false,
-    onBad: () => undefined,
-    ...change,
-    options: {
-      ...defaultOptions,
-      ...{
-        steps: 4,
-        warmup: 0,
-        learningRate: 3e-3,
-        schedule: "constant",
-        batchTokens: 400,
-        every: 100,
-        decode: 0,
-      },
-      ...options,
-    },
-  };
-}
-
-interface Outcome {
-  readonly steps: StepMetrics[];
-  readonly validations: ValidationMetrics[];
-  readonly alarms: string[];
-  /** Rows that the cache did not have. */
-  readonly computed: number;
-}
-
-async function run(change: Change = {}, resume = false): Promise<Outcome> {
-  const session = await openSession(gpu(), setup(change));
-  const outcome: Outcome = { steps: [], validations: [], alarms: [], computed: session.run.corpus.computed };
-  try {
-    await train(session.run, resume, {
-      onStep: (step) => outcome.steps.push(step),
-      onValidation: (validation) => outcome.validations.push(validation),
-      onAlarm: (message) => outcome.alarms.push(message),
-    });
-    return outcome;
-  } finally {
-    session.free();
-  }
-}
+const { directory, setup, run } = useTraining(gpu);
 
 const exact = ({ steps }: Outcome): unknown[] =>
   steps.map(({ loss, gradientNorm, learningRate }) => [loss, gradientNorm, learningRate]);
@@ -117,7 +60,7 @@ describe("learning", () => {
   });
 
   test("validation: its loss is that of the training clips, its decoding is scored", async () => {
-    const validation = directory.data;
+    const validation = directory().data;
     const { steps, validations } = await run({
       validation,
       options: { steps: 1, batchTokens: 1000, learningRate: 0, every: 1, decode: 3 },
@@ -130,6 +73,21 @@ describe("learning", () => {
     expect(Math.abs(got.cosine)).toBeLessThanOrEqual(1);
   });
 
+  test("epochs are as many steps, behind the alignment's, as take every clip so often", async () => {
+    const out = join(directory().path, "epochs");
+    const [count, accumulate, align] = [await batchCount(160), 2, 1];
+    expect(count % 2).toBe(1); // so that the last step takes more than the first epoch has
+    const options = { batchTokens: 160, accumulate, align };
+    const whole = { ...options, epochs: 1, steps: 1_000_000 };
+    const { steps } = await run({ out, options: whole });
+    expect(steps).toHaveLength(align + (count + 1) / 2);
+    const epochs = steps.slice(align).map(({ epoch }) => epoch);
+    expect(epochs).toEqual([...epochs.slice(1).map(() => 0), 1]);
+    const again = await run({ out, options: { ...options, steps: steps.length } }, { resume: true });
+    expect(again.steps).toEqual([]); // it is the same run, and done
+    await expect(run({ options: { epochs: 0 } })).rejects.toThrow("epochs: expected a whole number from 1");
+  });
+
   async function batchCount(budget: number): Promise<number> {
     const session = await openSession(gpu(), setup());
     const sizes = session.run.clips.map(clipTokens);
@@ -140,9 +98,9 @@ describe("learning", () => {
 
 describe("cache", () => {
   test("later runs do not run the encoder; a damaged entry is made again, and the losses stay", async () => {
-    const cache = join(directory.path, "own-cache");
+    const cache = join(directory().path, "own-cache");
     const first = await run({ cache });
-    expect(first.computed).toBe(directory.data.utterances.length);
+    expect(first.computed).toBe(directory().data.utterances.length);
     const session = await openSession(gpu(), setup({ cache }));
     const [clip] = session.run.clips;
     expect(session.run.corpus.computed).toBe(0);
@@ -159,25 +117,28 @@ describe("cache", () => {
 
 describe("cache of another kind", () => {
   test("other storage of the frozen encoder has rows of its own", async () => {
-    const cache = join(directory.path, "formats-cache");
-    const all = directory.data.utterances.length;
+    const cache = join(directory().path, "formats-cache");
+    const all = directory().data.utterances.length;
     expect((await run({ cache, options: { steps: 1 } })).computed).toBe(all);
     expect((await run({ cache, weights: "q8", options: { steps: 1 } })).computed).toBe(all);
     expect((await run({ cache, weights: "q8", options: { steps: 1 } })).computed).toBe(0);
   });
 
   test("an audio file that changed during the run is refused where its rows are made again", async () => {
-    const audio = join(directory.path, "changing.wav");
-    copyFileSync(directory.data.utterances[0].audio, audio);
+    const audio = join(directory().path, "changing.wav");
+    copyFileSync(directory().data.utterances[0].audio, audio);
     const data = {
       name: "changing.jsonl",
-      utterances: [{ audio, text: "now", line: 1 }, directory.data.utterances[2]],
+      utterances: [{ audio, text: "now", line: 1 }, directory().data.utterances[2]],
     };
-    const session = await openSession(gpu(), setup({ data, cache: join(directory.path, "changing-cache") }));
+    const session = await openSession(
+      gpu(),
+      setup({ data, cache: join(directory().path, "changing-cache") }),
+    );
     const { corpus, clips } = session.run;
     session.free();
-    rmSync(join(directory.path, "changing-cache"), { recursive: true });
-    copyFileSync(directory.data.utterances[1].audio, audio);
+    rmSync(join(directory().path, "changing-cache"), { recursive: true });
+    copyFileSync(directory().data.utterances[1].audio, audio);
     await expect(corpus.rows(clips[0])).rejects.toThrow(
       `${audio}: expected the file as it was when the run began, got another`,
     );
@@ -203,8 +164,27 @@ describe("memory", () => {
     },
   );
 
+  test.each(["q8", "bf16"] as const)(
+    "one short clip, %s: transposed weights are planned",
+    async (weights) => {
+      gpu().trim();
+      const before = gpu().bytes.reserved;
+      const data = { ...directory().data, utterances: directory().data.utterances.slice(0, 1) };
+      const session = await openSession(gpu(), setup({ data, weights, options: { steps: 2 } }));
+      const { clips, model } = session.run;
+      let used = 0;
+      await train(session.run, false, { onStep: ({ gpuBytes }) => (used = gpuBytes - before) });
+      session.free();
+      const batch = batchRows(clips);
+      const plan = trainingMemory(model.config, { tune: ["adaptor"], weights, batch });
+      expect(plan.transposed).toBeGreaterThan(plan.total / 10);
+      expect(used).toBeLessThan(1.05 * plan.total);
+      expect(used).toBeGreaterThan(plan.total / 1.05);
+    },
+  );
+
   test("flat over 500 steps: bytes, bind groups, pipelines, keys of the cache", async () => {
-    const data = { ...directory.data, utterances: directory.data.utterances.slice(0, 1) };
+    const data = { ...directory().data, utterances: directory().data.utterances.slice(0, 1) };
     const session = await openSession(
       gpu(),
       setup({ data, options: { steps: 500, every: 1000, learningRate: 0 } }),
@@ -241,7 +221,7 @@ describe("memory", () => {
 
 describe("what is not finite", () => {
   test("stops the run: step and tensor are named, weights and saved state stay", async () => {
-    const out = join(directory.path, "poisoned");
+    const out = join(directory().path, "poisoned");
     const options = { steps: 4, every: 1, batchTokens: 1000 };
     const session = await openSession(gpu(), setup({ out, options }));
     const { corpus, optimiser, files } = session.run;
@@ -282,7 +262,7 @@ describe("what is not finite", () => {
 describe("validation that is not finite", () => {
   test("stops the run before it is written down", async () => {
     const options = { steps: 1, every: 1, batchTokens: 1000 };
-    const session = await openSession(gpu(), setup({ validation: directory.data, options }));
+    const session = await openSession(gpu(), setup({ validation: directory().data, options }));
     const { corpus, files } = session.run;
     const rows = corpus.rows.bind(corpus);
     let trained = false;
@@ -301,7 +281,7 @@ describe("validation that is not finite", () => {
 });
 
 test("a run that begins takes away the best state of one that was killed before its first saved state", async () => {
-  const out = join(directory.path, "stale");
+  const out = join(directory().path, "stale");
   mkdirSync(out);
   const { best, last } = runFiles(out);
   writeFileSync(best, "of another run");
@@ -311,29 +291,31 @@ test("a run that begins takes away the best state of one that was killed before 
 
 describe("refusals", () => {
   test("a saved run goes on with its own options and data alone", async () => {
-    const out = join(directory.path, "resumed");
+    const out = join(directory().path, "resumed");
     const options = { steps: 2, every: 1 };
     await run({ out, options });
-    await expect(run({ out, options: { ...options, clip: 2 } }, true)).rejects.toThrow(
+    await expect(run({ out, options: { ...options, clip: 2 } }, { resume: true })).rejects.toThrow(
       /last\.safetensors: clip: expected 1 as in the run, got 2; name another --out/,
     );
-    const data = { ...directory.data, utterances: directory.data.utterances.slice(1) };
-    await expect(run({ out, options, data }, true)).rejects.toThrow(/last\.safetensors: data: expected "/);
-    await expect(run({ out, options, tune: ["adaptor", "lora"] }, true)).rejects.toThrow(
+    const data = { ...directory().data, utterances: directory().data.utterances.slice(1) };
+    await expect(run({ out, options, data }, { resume: true })).rejects.toThrow(
+      /last\.safetensors: data: expected "/,
+    );
+    await expect(run({ out, options, tune: ["adaptor", "lora"] }, { resume: true })).rejects.toThrow(
       /last\.safetensors: tune: expected "adaptor" as in the run, got "adaptor,lora"/,
     );
     const path = join(out, "last.safetensors");
     const whole = readFileSync(path);
     truncateSync(path, whole.length - 8);
-    await expect(run({ out, options }, true)).rejects.toThrow(/last\.safetensors/);
+    await expect(run({ out, options }, { resume: true })).rejects.toThrow(/last\.safetensors/);
     writeFileSync(path, whole);
-    expect((await run({ out, options }, true)).steps).toEqual([]); // it is done
+    expect((await run({ out, options }, { resume: true })).steps).toEqual([]); // it is done
   });
 
   test("lines that cannot be used are told with their numbers, and left out only where that is asked for", async () => {
-    const [one] = directory.data.utterances;
+    const [one] = directory().data.utterances;
     const bad = [
-      { ...one, audio: join(directory.path, "none.wav"), line: 7 },
+      { ...one, audio: join(directory().path, "none.wav"), line: 7 },
       { ...one, text: "stop <|im_end|>", line: 8 },
       { ...one, start: 90, end: 91, line: 9 },
     ];
@@ -356,7 +338,7 @@ describe("refusals", () => {
   });
 
   test("of many lines that cannot be used 20 are told one by one", async () => {
-    const [one] = directory.data.utterances;
+    const [one] = directory().data.utterances;
     const many = Array.from({ length: 23 }, (_, i) => ({ ...one, text: "a<|im_end|>", line: i + 1 }));
     const told: string[] = [];
     await expect(

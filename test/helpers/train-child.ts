@@ -32,16 +32,19 @@ syncBuiltinESMExports(); // so that modules that import the function by name get
 
 const { openSession } = await import("../../src/train/session.js");
 const { train } = await import("../../src/train/loop.js");
+const { withRunLock } = await import("../../src/train/run-lock.js");
 const { openDevice } = await import("../../src/node/device.js");
 const { modelFiles } = await import("../../src/node/model-files.js");
 const { gpu } = await openDevice();
 count(gpu, "step");
-const session = await openSession(gpu, {
-  ...settings,
-  model: modelFiles(settings.model),
-  skipBad: false,
-  onBad: (message) => process.stderr.write(`${message}\n`),
+await withRunLock(settings.out, async () => {
+  const session = await openSession(gpu, {
+    ...settings,
+    model: modelFiles(settings.model),
+    skipBad: false,
+    onBad: (message) => process.stderr.write(`${message}\n`),
+  });
+  await train(session.run, true);
 });
-await train(session.run, true);
 process.stdout.write(`${ticks}\n`);
 gpu.destroy();

@@ -4,7 +4,7 @@ import { type Kernel, loadKernel } from "../../gpu/kernel.js";
 import type { Tiles } from "../../gpu/segments.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { tuned } from "../../gpu/tuning.js";
-import { attentionClass } from "../linear/shape-classes.js";
+import { attentionClass } from "../shape-classes.js";
 import { attentionBackward } from "./attention-backward.js";
 
 const tiled = loadKernel("attention/attention");

@@ -1,0 +1,30 @@
+import { join } from "node:path";
+import { type LockOptions, holderName, withLock } from "../node/lock.js";
+import { TrainError } from "./errors.js";
+
+/** The file that is there while a process trains in a directory. */
+export function lockFile(out: string): string {
+  return join(out, "run.lock");
+}
+
+/**
+ * Runs `body` as the only training in a directory. The lock of a process that is no more, killed or after a restart of the machine,
+ * is taken over.
+ * @throws TrainError  another process trains there
+ */
+export async function withRunLock<T>(
+  out: string,
+  body: () => Promise<T>,
+  options: Pick<LockOptions, "clock" | "staleMs"> = {},
+): Promise<T> {
+  const file = lockFile(out);
+  return withLock(file, body, {
+    ...options,
+    refuse: (holder) => {
+      const name = holderName(holder);
+      return new TrainError(
+        `${out}: expected no other training in this directory, got that of ${name}; wait for its end or stop it, or name another --out; if ${name} is no training, remove ${file}`,
+      );
+    },
+  });
+}
