@@ -74,12 +74,14 @@ interface LinearCall {
   readonly x: Tensor;
   readonly w: Matrix;
   readonly bias?: Tensor;
+  /** Added within the product; only without an activation. */
+  readonly residual?: Tensor;
   readonly y: Tensor;
   readonly activation: "none" | "relu" | "silu";
 }
 
 /** Puts a linear on the tape, if there is one. x is kept only where the weight is trained. @throws ShapeError  SiLU */
-export function recordLinear(gpu: Gpu, { x, w, bias, y, activation }: LinearCall): void {
+export function recordLinear(gpu: Gpu, { x, w, bias, residual, y, activation }: LinearCall): void {
   const { tape } = gpu;
   if (!tape) return;
   if (activation === "silu") throw new ShapeError("linear: silu has no gradient, use relu or none");
@@ -87,9 +89,10 @@ export function recordLinear(gpu: Gpu, { x, w, bias, y, activation }: LinearCall
   const trained = tape.wants(weight);
   tape.record({
     output: y,
-    inputs: bias ? [x, weight, bias] : [x, weight],
+    inputs: [x, weight, bias, residual].filter((input) => input !== undefined),
     saved: [...(trained ? [x] : []), ...(activation === "relu" ? [y] : [])],
     backward: (dy) => {
+      if (residual) tape.add(residual, dy);
       const dz = activation === "relu" ? reluBackward(gpu, dy, y) : dy;
       if (tape.wants(x)) tape.add(x, linearInputGrad(gpu, dz, w));
       if (trained) tape.add(weight, linearWeightGrad(gpu, dz, x));

@@ -43,9 +43,12 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
   if (w.lora && activation !== "none") {
     throw new ShapeError(`linear: a matrix with a low-rank addition takes no activation, got ${activation}`);
   }
-  const apart = residual !== undefined && (gpu.tape !== undefined || w.lora !== undefined);
-  const y = product(gpu, x, w, { norm, bias, residual: apart ? undefined : residual, activation });
-  recordLinear(gpu, { x, w, bias, y, activation });
+  // The gradient of an activation needs its output before the residual.
+  const apart =
+    residual !== undefined && (w.lora !== undefined || (gpu.tape !== undefined && activation !== "none"));
+  const within = apart ? undefined : residual;
+  const y = product(gpu, x, w, { norm, bias, residual: within, activation });
+  recordLinear(gpu, { x, w, bias, residual: within, y, activation });
   const sum = w.lora ? add(gpu, y, lowRank(gpu, x, w.lora)) : y;
   return apart ? add(gpu, residual, sum) : sum;
 }
