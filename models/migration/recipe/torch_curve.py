@@ -1,10 +1,11 @@
 """The same training in PyTorch: is the loss curve of `train` the one that PyTorch has?
 
     npx tsx bench/migration/batches.ts --work DIR --count 200 > DIR/batches.jsonl
-    python torch_curve.py --work DIR [--variant mixed] [--model DIR/migrated-2] [--steps 200]
+    python torch_curve.py --work DIR [--variant mixed] [--steps 200] [--lr 1.2e-3]
+    python torch_curve.py --work DIR --variant aligned-transcripts --model DIR/trained/aligned/checkpoint --steps 300 --lr 2e-4
 
-Reads the checkpoint that a run of the miniature began with (`--model`; of one that goes on from `aligned`, trained/aligned/checkpoint), its batches in its order, and the cached encoder states; trains the
-adaptor by torch's AdamW in f32 with the run's rates and clipping; compares the losses with those in the run's metrics.jsonl. Prints
+Reads the checkpoint that a run of the miniature began with (`--model`, or DIR/migrated-2), its batches in its order, and the cached
+encoder states; trains the adaptor by torch's AdamW in f32 with the run's rates and clipping; compares the losses with those in the run's metrics.jsonl. Prints
 the largest and the mean relative difference, and the first of each tenth of the steps; writes DIR/torch-curve.json.
 """
 
