@@ -6,7 +6,7 @@ import { type Kernel, type Overrides, foldGroups, writeParams } from "./kernel.j
 import { DeviceMemory } from "./memory.js";
 import type { Dispatch, GpuCounts, GpuOptions } from "./options.js";
 import { Pins } from "./pins.js";
-import { PipelineCache, paramsWindow } from "./pipelines.js";
+import { PipelineCache, paramsBytes, paramsWindow } from "./pipelines.js";
 import type { Command, Program } from "./program.js";
 import { type Readback, type TensorData, beginMapping, copyOut, handOver } from "./readback.js";
 import { Recorder } from "./recorder.js";
@@ -17,7 +17,6 @@ import type { Timing } from "./timing.js";
 export type { Dispatch, GpuCounts, GpuOptions } from "./options.js";
 export type { TensorData } from "./readback.js";
 
-const paramsBytes = 4096 * paramsWindow; // dispatches of one submit
 const storage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.copyDst;
 const writesPerSubmit = 64 << 20; // bytes
 const noOverrides: Overrides = {};
@@ -68,7 +67,7 @@ export class Gpu {
     this.tuning = options.tuning ?? {};
     this.#memory = new DeviceMemory(device, options.memoryLimit);
     this.#params = this.#memory.create(paramsBytes, bufferUsage.uniform | bufferUsage.copyDst).buffer;
-    this.#cache = new PipelineCache(device, this.#params);
+    this.#cache = new PipelineCache(device, this.#params, options.bindGroups);
     const destroy = (allocation: Allocation): void => this.#destroy(allocation);
     this.#activations = new Pool((bytes) => this.#memory.create(bytes, storage), destroy);
     this.#uploads = new Pool((bytes) => this.#memory.create(bytes, storage), destroy);
