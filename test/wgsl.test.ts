@@ -4,10 +4,12 @@ import { loadKernel } from "../src/gpu/kernel.js";
 import { useGpu } from "./gpu.js";
 
 // Every .wgsl file below src/kernels: beside it are its wrapper, reference and test; it reads as docs and style ask; it
-// compiles without a message for every value of its overrides.
+// compiles without a message for every value of its overrides, and is valid WGSL for every size of subgroups.
 const gpu = useGpu();
 const root = new URL("../src/kernels/", import.meta.url);
-const folders = readdirSync(root);
+const folders = readdirSync(root, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map(({ name }) => name);
 const kernels = folders.flatMap((folder) =>
   readdirSync(new URL(folder, root))
     .filter((file) => file.endsWith(".wgsl"))
@@ -21,6 +23,8 @@ const domains: Readonly<Record<string, readonly number[]>> = {
   WG: [32, 64],
   LANES: [1, 2, 32],
 };
+
+const subgroupSizes = [4, 8, 16, 32, 64]; // lanes; a device has one of them, so the others are only translated here
 
 /** Every combination of one value for each name. */
 function combinations(choices: readonly (readonly [string, readonly number[]])[]): Record<string, number>[] {
@@ -83,3 +87,18 @@ describe.each(kernels)("%s", (name) => {
     }
   });
 });
+
+test.each(kernels.filter((name) => /^const SG = /m.test(loadKernel(name).source)))(
+  "%s is valid for every size of subgroups",
+  async (name) => {
+    const { device } = gpu();
+    for (const SG of subgroupSizes) {
+      const { source: code } = loadKernel(name, { SG });
+      const { messages } = await device.createShaderModule({ code }).getCompilationInfo();
+      expect(
+        messages.map(({ message }) => message),
+        `${SG} lanes`,
+      ).toEqual([]);
+    }
+  },
+);

@@ -349,6 +349,29 @@ describe("other devices", () => {
     own.destroy();
   });
 
+  test("results stay right where few bind groups are kept", async () => {
+    const adapter = (await webgpu().requestAdapter())!;
+    const own = new Gpu(await adapter.requestDevice(), { bindGroups: 4 });
+    const most = { bindGroups: 0, keys: 0 };
+    for (const count of [3, 10, 10, 9]) {
+      const [y] = await own.step(() => {
+        const step = own.upload(one, [1]);
+        let y = own.upload(Float32Array.of(0), [1]);
+        for (let i = 0; i < count; i++) {
+          y = own.scope(() => add(own, y, step));
+          most.bindGroups = Math.max(most.bindGroups, own.cached.bindGroups);
+          most.keys = Math.max(most.keys, own.cached.keys);
+        }
+        return [y];
+      });
+      expect([...y]).toEqual([count]);
+    }
+    expect(most).toEqual({ bindGroups: 4, keys: 12 }); // two summands and the sum each
+    own.trim();
+    expect(own.cached).toEqual({ bindGroups: 0, keys: 0 });
+    own.destroy();
+  });
+
   test("a destroyed device says so", async () => {
     const own = (await openDevice()).gpu;
     own.destroy();

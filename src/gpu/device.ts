@@ -6,9 +6,9 @@ import { type Kernel, type Overrides, foldGroups, writeParams } from "./kernel.j
 import { DeviceMemory } from "./memory.js";
 import type { Dispatch, GpuCounts, GpuOptions } from "./options.js";
 import { Pins } from "./pins.js";
-import { PipelineCache, paramsWindow } from "./pipelines.js";
+import { PipelineCache, paramsBytes, paramsWindow } from "./pipelines.js";
 import type { Command, Program } from "./program.js";
-import { type Readback, type TensorData, handOver } from "./readback.js";
+import { type Readback, type TensorData, beginMapping, copyOut, handOver } from "./readback.js";
 import { Recorder } from "./recorder.js";
 import type { Tape } from "./tape.js";
 import { type Allocation, type DType, type Tensor, byteCount, tensorsIn } from "./tensor.js";
@@ -17,7 +17,6 @@ import type { Timing } from "./timing.js";
 export type { Dispatch, GpuCounts, GpuOptions } from "./options.js";
 export type { TensorData } from "./readback.js";
 
-const paramsBytes = 4096 * paramsWindow; // dispatches of one submit
 const storage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.copyDst;
 const writesPerSubmit = 64 << 20; // bytes
 const noOverrides: Overrides = {};
@@ -68,7 +67,7 @@ export class Gpu {
     this.tuning = options.tuning ?? {};
     this.#memory = new DeviceMemory(device, options.memoryLimit);
     this.#params = this.#memory.create(paramsBytes, bufferUsage.uniform | bufferUsage.copyDst).buffer;
-    this.#cache = new PipelineCache(device, this.#params);
+    this.#cache = new PipelineCache(device, this.#params, options.bindGroups);
     const destroy = (allocation: Allocation): void => this.#destroy(allocation);
     this.#activations = new Pool((bytes) => this.#memory.create(bytes, storage), destroy);
     this.#uploads = new Pool((bytes) => this.#memory.create(bytes, storage), destroy);
@@ -264,15 +263,7 @@ export class Gpu {
   read(tensor: Tensor): Promise<TensorData> {
     this.#scope();
     this.#refuseInProgram("read: return the tensors");
-    const staging = this.#staging.take(tensor.bytes);
-    this.#recorder
-      .commands()
-      .copyBufferToBuffer(tensor.allocation.buffer, 0, staging.buffer, 0, tensor.bytes);
-    const promise = new Promise<TensorData>((resolve, reject) => {
-      this.#reads.push({ tensor, staging, resolve, reject });
-    });
-    promise.catch(() => undefined); // step() reports the failure too
-    return promise;
+    return copyOut(tensor, this.#staging, this.#recorder.commands(), this.#reads);
   }
 
   /**
@@ -310,7 +301,8 @@ export class Gpu {
       for (const allocation of this.#uploaded) this.#uploads.give(allocation);
       this.#uploaded = [];
     }
-    const settled = this.#wait(this.#settle(reads, this.device.popErrorScope(), failure));
+    const mapped = beginMapping(reads);
+    const settled = this.#wait(this.#settle(reads, mapped, this.device.popErrorScope(), failure));
     await (timing ? timing.waiting(settled) : settled);
     return Promise.all(results);
   }
@@ -336,6 +328,7 @@ export class Gpu {
   /** Hands a step's reads over, or throws what its body or the device said of it; nothing is left for the next step. */
   async #settle(
     reads: readonly Readback[],
+    mapped: Promise<unknown>,
     reported: Promise<GPUError | null>,
     failure: { readonly error: unknown } | undefined,
   ): Promise<void> {
@@ -343,7 +336,7 @@ export class Gpu {
       if (error) throw new GpuError(error.message);
     });
     const checks = [this.#cache.check(), validated, this.#memory.check()];
-    await handOver(reads, this.#staging, { failure, checks }, this.timing);
+    await handOver(reads, this.#staging, { failure, checks, mapped }, this.timing);
   }
 
   #scope(): Scope {

@@ -20,6 +20,8 @@ export interface GpuOptions {
   readonly subgroupSize?: number;
   /** Sizes of kernels that were measured on this adapter. Default: the usual ones. */
   readonly tuning?: Tuning;
+  /** Bind groups kept at most, at least 1. Default: 16,384. */
+  readonly bindGroups?: number;
 }
 
 /** Counts since the device was opened. */

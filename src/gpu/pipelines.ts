@@ -17,11 +17,13 @@ interface Group {
   readonly buffers: readonly number[];
 }
 
-/** Bind groups kept at most; past that all are made anew as they are asked for. A 0.6B model makes 1,500 a clip length. */
-const mostGroups = 16_384;
+const usualGroups = 16_384; // a 0.6B model makes 1,500 a clip length
 
 /** Bytes of the uniform window that a dispatch sees. */
 export const paramsWindow = 256;
+
+/** Bytes of the uniform buffer: the windows of one submit's dispatches. */
+export const paramsBytes = 4096 * paramsWindow;
 
 /** Compiled pipelines and bind groups of one device, made once and found again by key. */
 export class PipelineCache {
@@ -33,9 +35,11 @@ export class PipelineCache {
   /** Pipelines and bind groups made since the device was opened. */
   readonly made = { pipelines: 0, bindGroups: 0 };
 
+  /** @param mostGroups  bind groups kept at most; past that all are made anew as they are asked for */
   constructor(
     private readonly device: GPUDevice,
     private readonly params: GPUBuffer,
+    private readonly mostGroups = usualGroups,
   ) {}
 
   pipeline(kernel: Kernel, overrides: Overrides): Pipeline {
@@ -50,8 +54,9 @@ export class PipelineCache {
 
   /**
    * The key is the buffers and where Params stand: a tensor is bound with its whole buffer, since every kernel takes its sizes from
-   * Params. So clips of other lengths that land in the same buffers share their bind groups. Params at a dynamic offset would need
-   * fewer groups, but lavapipe copies the whole group in each dispatch that has one (12 µs of 40).
+   * Params. So clips of other lengths that land in the same buffers share their bind groups, for as long as they take as many
+   * dispatches: one more or less moves the Params of all behind it, whose groups are then made anew. Params at a dynamic offset would
+   * need fewer groups, but lavapipe copies the whole group in each dispatch that has one (12 µs of 40).
    * @param offset  of Params, bytes
    */
   bindGroup(pipeline: Pipeline, tensors: Readonly<Record<string, Tensor>>, offset: number): GPUBindGroup {
@@ -106,7 +111,7 @@ export class PipelineCache {
     offset: number,
   ): Group {
     const { kernel } = pipeline;
-    if (this.#groups.size >= mostGroups) {
+    if (this.#groups.size >= this.mostGroups) {
       this.#groups.clear();
       this.#groupsOfBuffer.clear();
     }

@@ -13,25 +13,52 @@ export interface Readback {
   readonly reject: (error: unknown) => void;
 }
 
+/** What became of a submitted step. */
 interface StepOutcome {
   readonly failure: { readonly error: unknown } | undefined;
   /** What the device says of the step. */
   readonly checks: readonly Promise<void>[];
+  /** Of `beginMapping`. */
+  readonly mapped: Promise<unknown>;
+}
+
+/** Records the copy of a tensor, as it is at this point of the step, and puts it on the list. @returns  what the step hands over */
+export function copyOut(
+  tensor: Tensor,
+  pool: Pool,
+  commands: GPUCommandEncoder,
+  reads: Readback[],
+): Promise<TensorData> {
+  const staging = pool.take(tensor.bytes);
+  commands.copyBufferToBuffer(tensor.allocation.buffer, 0, staging.buffer, 0, tensor.bytes);
+  const data = new Promise<TensorData>((resolve, reject) => {
+    reads.push({ tensor, staging, resolve, reject });
+  });
+  data.catch(() => undefined); // the step reports the failure too
+  return data;
 }
 
 /**
- * Waits for the copies of a submitted step and hands them over. They are asked for beside the checks, not after them: each answer
- * of the device that is waited for may cost a sleep.
- * @param outcome  of the step: what failed on the host, else the first check that rejects, is told to every reader, and thrown
+ * Asks for the copies of a submitted step, within its error scope: what is wrong with the asking belongs to the step as well. They are
+ * asked for beside the checks, not after them: each answer of the device that is waited for may cost a sleep.
+ */
+export function beginMapping(reads: readonly Readback[]): Promise<unknown> {
+  const mapped = Promise.all(reads.map(async ({ staging }) => staging.buffer.mapAsync(mapRead)));
+  mapped.catch(() => undefined); // `handOver` tells it, unless there is a refusal to tell first
+  return mapped;
+}
+
+/**
+ * Waits for the copies of a submitted step and hands them over.
+ * @param outcome  of the step: what failed on the host, else the first check that rejects, else a mapping that does, is told to every
+ *                 reader, and thrown
  */
 export async function handOver(
   reads: readonly Readback[],
   pool: Pool,
-  { failure, checks }: StepOutcome,
+  { failure, checks, mapped }: StepOutcome,
   timing?: Timing,
 ): Promise<void> {
-  const mapped = Promise.all(reads.map(({ staging }) => staging.buffer.mapAsync(mapRead)));
-  mapped.catch(() => undefined); // a refusal is told first
   try {
     const refused = (await Promise.allSettled(checks)).find((check) => check.status === "rejected");
     if (failure) throw failure.error as Error;

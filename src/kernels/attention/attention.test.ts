@@ -10,8 +10,9 @@ import { attentionRef } from "./attention.ref.js";
 
 // The context against f64: every head width from 4 to 512, runs around a tile of 16 query rows, a run of 32 keys and a chunk
 // of 128, clips packed, causal with 1, 2, 3 and 4 query heads to a key head, over a cache, past 65,535 workgroups, scores of
-// ±100. Then bits: a clip in a batch against the clip alone, a token through the cache against the prefill, tiles of 1 and
-// 16, a range that is split among workgroups against one that is not, and every case with subgroups against without.
+// ±100, an offset and NaN in tiles and row by row. Then bits: a clip in a batch against the clip alone, a token through the cache
+// against the prefill, tiles of 1 and 16, a range that is split among workgroups against one that is not, and every case with
+// subgroups against without.
 const gpu = useGpu();
 const portable = useGpu({ subgroups: false });
 const bound = 2.5e-7; // scores off by 1e-7 each, exp by 4.5e-8, and sums in blocks of 32: 1.8e-7 over 517 keys
@@ -116,6 +117,30 @@ test("the reference agrees with mathjs", () => {
   expect([...attentionRef([1, 1, 1, 1], [1, 1], [5, 6], [[0, 1]], { heads: 4, kvHeads: 2, headDim: 1 })]).toEqual([5, 5, 6, 6]); // prettier-ignore
 });
 
+type Way = "in tiles" | "row by row" | "row by row, split";
+const ways: readonly Way[] = ["in tiles", "row by row", "row by row, split"];
+const fewRows = 20; // so few that longer ranges than these are split among workgroups
+
+/** A case and its inputs as they run one way; row by row it is the last rows alone. */
+function arrange(way: Way, c: Case, data: Inputs): [Case, Inputs] {
+  if (way === "in tiles") return [c, data];
+  const one = { ...c, ranges: c.ranges.slice(-fewRows), lengths: Array<number>(fewRows).fill(1) };
+  const q = data.q.slice(-fewRows * c.heads * c.headDim);
+  return [
+    { ...one, longest: way === "row by row" ? 512 : 513 },
+    { ...data, q },
+  ];
+}
+
+/** Runs a case with subgroups and without: the same bits. */
+async function runBoth(way: Way, c: Case, data: Inputs): Promise<Float32Array> {
+  const before = gpu().counts.dispatches;
+  const got = await run(c, data);
+  expect(gpu().counts.dispatches - before).toBe(way === "row by row, split" ? 2 : 1);
+  expect(await run(c, data, portable())).toEqual(got);
+  return got;
+}
+
 describe("against f64", () => {
   test.each<[string, Case]>([
     ...[4, 36, 64, 124, 128, 132, 256, 320, 512].map((headDim): [string, Case] => [
@@ -154,21 +179,34 @@ describe("against f64", () => {
     expect(await run(c, data, portable())).toEqual(got);
   });
 
-  // Errors of the scores, relative to 100 now, become relative errors of the weights: 8.4e-7 measured.
-  test.each([[4], [128]])("scores of ±100, heads of %i", async (headDim) => {
-    const c: Case = { heads: 2, headDim, ...clips([70]) };
-    const data = inputs(c, 100 / largestScore(c, inputs(c)));
-    expectClose(await run(c, data), reference(c, data), 1.5e-6);
-  });
+  describe.each(ways)("%s", (way) => {
+    // Errors of the scores, relative to 100 now, become relative errors of the weights: 8.4e-7 measured.
+    test.each([[4], [128]])("scores of ±100, heads of %i", async (headDim) => {
+      const whole: Case = { heads: 2, headDim, ...clips([70]) };
+      const [c, data] = arrange(way, whole, inputs(whole));
+      const scale = 100 / largestScore(c, data);
+      data.q = data.q.map((value) => value * scale);
+      expectClose(await runBoth(way, c, data), reference(c, data), 1.5e-6);
+    });
 
-  test("equal keys give the mean of the values, an offset of 1000", async () => {
-    const c: Case = { heads: 1, headDim: 64, ...clips([131]) };
-    const data = {
-      q: values(131 * 64, 1),
-      k: new Float32Array(131 * 64).fill(0.5),
-      v: values(131 * 64, 3, 1000),
-    };
-    expectClose(await run(c, data), reference(c, data), bound);
+    test("equal keys give the mean of the values, an offset of 1000", async () => {
+      const whole: Case = { heads: 1, headDim: 64, ...clips([131]) };
+      const [c, data] = arrange(way, whole, {
+        q: values(131 * 64, 1),
+        k: new Float32Array(131 * 64).fill(0.5),
+        v: values(131 * 64, 3, 1000),
+      });
+      expectClose(await runBoth(way, c, data), reference(c, data), bound);
+    });
+
+    test("a NaN in a key spoils the rows that see it and no other", async () => {
+      const whole: Case = { heads: 1, headDim: 4, ...cached(300, [[0, 300]]) };
+      const [c, data] = arrange(way, whole, inputs(whole));
+      data.k[290 * 4] = NaN;
+      const got = await runBoth(way, c, data);
+      const spoiled = Array.from(got, Number.isNaN);
+      expect(spoiled).toEqual(c.ranges.flatMap(([, end]) => Array<boolean>(4).fill(end > 290)));
+    });
   });
 });
 
@@ -223,16 +261,6 @@ describe("bit for bit", () => {
     const data = inputs(c);
     expect(await run({ ...c, lengths: Array<number>(70).fill(1) }, data)).toEqual(await run(c, data));
   });
-});
-
-test("a NaN in a key spoils the rows that see it and no other", async () => {
-  const c: Case = { heads: 1, headDim: 4, ...cached(40, [[0, 40]]) };
-  const data = inputs(c);
-  data.k[35 * 4] = NaN;
-  const got = await run(c, data);
-  const spoiled = Array.from({ length: 40 }, (_, row) => Number.isNaN(got[row * 4]));
-  expect(spoiled.indexOf(true)).toBe(35);
-  expect(spoiled.slice(35)).toEqual(Array(5).fill(true));
 });
 
 test("refusals", async () => {

@@ -8,7 +8,7 @@ import { Tape } from "../../gpu/tape.js";
 import { openDevice } from "../../node/device.js";
 import { addInto } from "../add/add-into.js";
 import { add } from "../add/add.js";
-import { linearInputGrad, linearWeightGrad } from "./linear-backward.js";
+import { linearInputGrad, linearWeightGrad, recordLinear } from "./linear-backward.js";
 import { linear } from "./linear.js";
 import { linearBackwardRef, linearRef } from "./linear.ref.js";
 
@@ -147,43 +147,40 @@ test("a NaN spoils its row of dx and its row of dw", async () => {
   freeMatrix(gpu(), w);
 });
 
-test.each(["none", "relu"] as const)(
-  "a residual takes the gradient whole, activation %s",
-  async (activation) => {
-    const [dy, x, weights, residual] = [
-      values(6 * 5, 1),
-      values(6 * 8, 2),
-      values(5 * 8, 3),
-      values(6 * 5, 4),
-    ];
-    const w = keepWeights(gpu(), weights, [5, 8], "f32");
-    const trained = [w.pieces[0].tensor, gpu().keep([6, 5], "f32")];
-    gpu().write(trained[1], residual as Float32Array<ArrayBuffer>);
-    const gradients = trained.map(({ shape }) => gpu().keep(shape, "f32"));
-    const [sum, dw, dr] = await gpu().step(() => {
-      const trainables = trained.map((value, i) => ({ name: `${i}`, value, gradient: gradients[i] }));
-      const tape = new Tape(gpu(), trainables, { add, addInto });
-      gpu().tape = tape;
-      const y = linear(gpu(), gpu().upload(x, [6, 8]), w, { residual: trained[1], activation });
-      gpu().tape = undefined;
-      tape.add(y, gpu().upload(dy, [6, 5]));
-      tape.backward();
-      return [y, ...gradients];
-    });
-    const y = linearRef(x, weights, 8, undefined, activation);
-    const through = Float64Array.from(dy, (d, i) => (activation === "none" || y[i] > 0 ? d : 0));
-    expectClose(
-      sum,
-      y.map((value, i) => value + residual[i]),
-      bound,
-    );
-    expectClose(dw, linearBackwardRef(through, x, weights, 8).dw, bound);
-    expect(dr).toEqual(dy);
-    expect(gpu().bytes.live).toBe(0);
-    for (const tensor of [trained[1], ...gradients]) gpu().free(tensor);
-    freeMatrix(gpu(), w);
-  },
-);
+test.each([
+  ["none", 1],
+  ["relu", 2], // the sum apart
+] as const)("a residual takes the gradient whole, activation %s", async (activation, dispatches) => {
+  const [dy, x, weights, residual] = [values(6 * 5, 1), values(6 * 8, 2), values(5 * 8, 3), values(6 * 5, 4)];
+  const w = keepWeights(gpu(), weights, [5, 8], "f32");
+  const trained = [w.pieces[0].tensor, gpu().keep([6, 5], "f32")];
+  gpu().write(trained[1], residual as Float32Array<ArrayBuffer>);
+  const gradients = trained.map(({ shape }) => gpu().keep(shape, "f32"));
+  const [sum, dw, dr] = await gpu().step(() => {
+    const trainables = trained.map((value, i) => ({ name: `${i}`, value, gradient: gradients[i] }));
+    const tape = new Tape(gpu(), trainables, { add, addInto });
+    gpu().tape = tape;
+    const before = gpu().counts.dispatches;
+    const y = linear(gpu(), gpu().upload(x, [6, 8]), w, { residual: trained[1], activation });
+    expect(gpu().counts.dispatches - before).toBe(dispatches);
+    gpu().tape = undefined;
+    tape.add(y, gpu().upload(dy, [6, 5]));
+    tape.backward();
+    return [y, ...gradients];
+  });
+  const y = linearRef(x, weights, 8, undefined, activation);
+  const through = Float64Array.from(dy, (d, i) => (activation === "none" || y[i] > 0 ? d : 0));
+  expectClose(
+    sum,
+    y.map((value, i) => value + residual[i]),
+    bound,
+  );
+  expectClose(dw, linearBackwardRef(through, x, weights, 8).dw, bound);
+  expect(dr).toEqual(dy);
+  expect(gpu().bytes.live).toBe(0);
+  for (const tensor of [trained[1], ...gradients]) gpu().free(tensor);
+  freeMatrix(gpu(), w);
+});
 
 test("refusals", async () => {
   const w = keepMatrix(gpu(), 5, 8, "f32");
@@ -211,6 +208,10 @@ test("refusals", async () => {
     () => linear(gpu(), empty(2, 8), w, { activation: "silu" }),
     "linear: silu has no gradient, use relu or none",
   );
+  await refused(() => {
+    const [x, residual, y] = [empty(2, 8), empty(2, 5), empty(2, 5)];
+    recordLinear(gpu(), { x, w, residual, y, activation: "relu" });
+  }, "linear: a residual is recorded apart from the activation relu, got both in one");
   gpu().tape = undefined;
   gpu().free(gradient);
   for (const matrix of [w, odd]) freeMatrix(gpu(), matrix);

@@ -7,10 +7,11 @@ import { type Matrix, type WeightFormat, freeMatrix } from "../../gpu/matrix.js"
 import { openDevice } from "../../node/device.js";
 import { add } from "../add/add.js";
 import { rmsNorm } from "../rms-norm/rms-norm.js";
+import { scale } from "../scale/scale.js";
 import { swiglu } from "../swiglu/swiglu.js";
 import { linear, linearSwiglu } from "./linear.js";
 
-// What linear does besides the product has the bits of the ops apart, in both kernel families: the residual against `add`;
+// What linear does besides the product has the bits of the ops apart, in both kernel families: residual and LoRA against `add`;
 // gate and up as one matrix against two and `swiglu`; the input's norm against `rmsNorm`, whether or not it takes a dispatch of
 // its own; every format, one row and several, columns around a subgroup, pieces.
 const formats: WeightFormat[] = ["f32", "bf16", "f16", "q8", "q4"];
@@ -22,6 +23,30 @@ function keep(gpu: Gpu, data: Float32Array, shape: readonly [number, number], fo
 
 describe.each([[true], [false]])("subgroups %s", (subgroups) => {
   const gpu = useGpu({ subgroups });
+
+  test("a low-rank addition and a residual take no sum of their own", async () => {
+    const [rows, columns, width, rank] = [5, 37, 64, 8];
+    const w = keep(gpu(), values(columns * width, 1), [columns, width], "f32");
+    const a = keep(gpu(), values(rank * width, 2), [rank, width], "f32");
+    const b = keep(gpu(), values(columns * rank, 3), [columns, rank], "f32");
+    const [x, r] = [values(rows * width, 4), values(rows * columns, 5)];
+    const call = (fused: boolean): Promise<Float32Array> =>
+      runOp(gpu(), () => {
+        const input = gpu().upload(x, [rows, width]);
+        const residual = gpu().upload(r, [rows, columns]);
+        if (fused) {
+          const lora = { a, b, scale: 0.5, dropout: 0, stream: 0 };
+          return linear(gpu(), input, { ...w, lora }, { residual });
+        }
+        const low = linear(gpu(), scale(gpu(), linear(gpu(), input, a), 0.5), b);
+        return add(gpu(), add(gpu(), linear(gpu(), input, w), residual), low);
+      });
+    const before = gpu().counts.dispatches;
+    const got = await call(true);
+    expect(gpu().counts.dispatches - before).toBe(4); // three products and the scale
+    expect(got).toEqual(await call(false));
+    for (const matrix of [w, a, b]) freeMatrix(gpu(), matrix);
+  });
 
   test.each(formats)("a residual, %s", async (format) => {
     const [columns, width] = [37, 256];

@@ -44,12 +44,11 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
     throw new ShapeError(`linear: a matrix with a low-rank addition takes no activation, got ${activation}`);
   }
   // The gradient of an activation needs its output before the residual.
-  const apart =
-    residual !== undefined && (w.lora !== undefined || (gpu.tape !== undefined && activation !== "none"));
+  const apart = residual !== undefined && gpu.tape !== undefined && activation !== "none";
   const within = apart ? undefined : residual;
   const y = product(gpu, x, w, { norm, bias, residual: within, activation });
   recordLinear(gpu, { x, w, bias, residual: within, y, activation });
-  const sum = w.lora ? add(gpu, y, lowRank(gpu, x, w.lora)) : y;
+  const sum = w.lora ? lowRank(gpu, x, w.lora, y) : y;
   return apart ? add(gpu, residual, sum) : sum;
 }
 
@@ -75,13 +74,14 @@ export function linearSwiglu(gpu: Gpu, x: Tensor, gateUp: Matrix, norm?: InputNo
   return gpu.scope(() => swigluJoined(gpu, product(gpu, x, gateUp, { norm, activation: "none" })));
 }
 
-/** scale · dropout(x) · aᵀ · bᵀ; x [M, K] → [M, N]. @source peft LoraLayer */
+/** scale · dropout(x) · aᵀ · bᵀ + y; x [M, K], y [M, N] → [M, N]. @source peft LoraLayer */
 function lowRank(
   gpu: Gpu,
   x: Tensor,
   { a, b, scale: factor, dropout: probability, stream }: LowRank,
+  y: Tensor,
 ): Tensor {
   const { tape } = gpu;
   const input = tape && probability > 0 ? dropout(gpu, x, probability, tape.seed + stream) : x;
-  return linear(gpu, scale(gpu, linear(gpu, input, a), factor), b);
+  return linear(gpu, scale(gpu, linear(gpu, input, a), factor), b, { residual: y });
 }
