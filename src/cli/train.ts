@@ -8,7 +8,7 @@ import { TrainError } from "../train/errors.js";
 import { writeReport, writeTrained } from "../train/finish.js";
 import { train } from "../train/loop.js";
 import { checkLora } from "../train/lora.js";
-import { checkOptions } from "../train/options.js";
+import { type TrainOptions, checkOptions } from "../train/options.js";
 import { withRunLock } from "../train/run-lock.js";
 import { type DataFile, openSession, runFiles } from "../train/session.js";
 import { findModel } from "./model.js";
@@ -33,27 +33,36 @@ export function trainCommand(): Command {
       const missing = needed.find((name) => options[name] === undefined);
       if (missing) command.error(`error: required option '--${missing}' not specified`, { exitCode: 2 });
       const { model = "", out = "" } = options;
-      if (options.export) await finish(model, out, options);
+      if (options.export) await withRunLock(out, () => finish(model, out, options));
       else await start(model, out, options);
     }
   });
 }
 
 async function start(model: string, out: string, options: TrainCliOptions): Promise<void> {
-  checkOptions(trainOptions(options));
-  if (options.tune.includes("lora")) checkLora(loraOptions(options));
-  await withRunLock(out, () => run(model, out, options));
-}
-
-async function run(model: string, out: string, options: TrainCliOptions): Promise<void> {
   const settings = trainOptions(options);
-  const { last } = runFiles(out);
-  if (existsSync(last) && !options.resume)
-    throw new TrainError(`${out}: expected a new directory, got a run; --resume goes on with it`);
+  checkOptions(settings);
+  if (options.tune.includes("lora")) checkLora(loraOptions(options));
   const data = await readData(options.data!, options);
   const validation =
     options.validation === undefined ? undefined : await readData(options.validation, options);
   const path = await findModel(model);
+  await withRunLock(out, () => run({ path, data, validation, out, settings }, options));
+}
+
+interface Run {
+  /** Of the checkpoint. */
+  readonly path: string;
+  readonly data: DataFile;
+  readonly validation: DataFile | undefined;
+  readonly out: string;
+  readonly settings: TrainOptions;
+}
+
+async function run({ path, data, validation, out, settings }: Run, options: TrainCliOptions): Promise<void> {
+  const { last } = runFiles(out);
+  if (existsSync(last) && !options.resume)
+    throw new TrainError(`${out}: expected a new directory, got a run; --resume goes on with it`);
   const { gpu, adapter } = await openDevice();
   note(`device: ${adapter.device} ${adapter.description}`);
   const bars = { loading: lazyBar("loading"), preparing: lazyBar("preparing clips") };

@@ -1,7 +1,16 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname, tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type LockClock, type LockHolder, holderName, withLock } from "./lock.js";
@@ -57,14 +66,30 @@ test("a body that fails lets go, and its error comes through", async () => {
   expect(existsSync(path)).toBe(false);
 });
 
-test.each([[undefined], [refuse]])(
-  "the process that held it is dead: taken over at once",
-  async (refusal) => {
-    await leave({ id: "x", pid: dead, host: hostname() });
-    const still = clock(() => expect.unreachable("nothing is waited for"));
-    expect(await withLock(path, pass, { clock: still, ...(refusal && { refuse: refusal }) })).toBe(7);
-  },
-);
+test("several at once take over the lock of a dead process: never two inside, and nothing is left", async () => {
+  let most = 0;
+  for (let round = 0; round < 20; round++) {
+    await leave({ id: `${round}`, pid: dead, host: hostname() });
+    let inside = 0;
+    const body = async (): Promise<void> => {
+      most = Math.max(most, ++inside);
+      await sleep(2);
+      inside--;
+    };
+    await Promise.all(Array.from({ length: 6 }, () => withLock(path, body, { pollMs: 1 })));
+    expect(readdirSync(dirname(path))).toEqual([]);
+  }
+  expect(most).toBe(1);
+});
+
+test.each([
+  ["waiting", {}],
+  ["refusing", { refuse }],
+])("%s, the process that held it is dead: taken over at once", async (_, refusal) => {
+  await leave({ id: "x", pid: dead, host: hostname() });
+  const still = clock(() => expect.unreachable("nothing is waited for"));
+  expect(await withLock(path, pass, { clock: still, ...refusal })).toBe(7);
+});
 
 test.each([
   ["a holder elsewhere", { id: "x", pid: 1, host: "elsewhere" }],

@@ -1,5 +1,5 @@
-import { randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { createHash, randomUUID } from "node:crypto";
+import { mkdir, open, readFile, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -44,7 +44,7 @@ export function holderName({ pid, host }: LockHolder): string {
 
 /**
  * Runs `body` while this process alone holds the lock file. Node has no flock(2): the file exists while it is held, its holder
- * touches it, and the lock of a process that is dead is taken over. Two that take over at once may both go on in theory.
+ * touches it, and the lock of a process that is dead is taken over.
  * @throws what `refuse` makes
  */
 export async function withLock<T>(
@@ -70,23 +70,22 @@ export async function withLock<T>(
   }
 }
 
-async function acquire(
-  path: string,
-  holder: LockHolder,
-  { onWait, refuse, staleMs, pollMs = 100, clock = processClock }: LockOptions & { staleMs: number },
-): Promise<void> {
+type Waiting = LockOptions & { readonly staleMs: number };
+
+async function acquire(path: string, holder: LockHolder, options: Waiting): Promise<void> {
+  const { onWait, refuse, staleMs, pollMs = 100, clock = processClock } = options;
   let told = false;
   let seen: { mark: string; at: number } | undefined;
   while (!(await create(path, holder))) {
     const other = await readHolder(path);
-    const mark = `${other?.id} ${await touched(path)}`;
+    const mark = await markOf(path);
     const alive = other && (await isAlive(other));
     const changed = mark !== seen?.mark;
     if (other && refuse && (alive ?? (seen !== undefined && changed))) throw refuse(other);
     if (changed || !seen) seen = { mark, at: clock.now() };
     const silent = clock.now() - seen.at > staleMs;
     if (silent || alive === false) {
-      await remove(path, other);
+      await remove(path, mark, holder, { staleMs, pollMs, clock });
       seen = undefined;
       continue;
     }
@@ -114,16 +113,23 @@ async function create(path: string, holder: LockHolder): Promise<boolean> {
   }
 }
 
-/** Removes the lock file if it is still that holder's. */
-async function remove(path: string, other: LockHolder | undefined): Promise<void> {
-  const aside = `${path}.${randomUUID()}`;
+/**
+ * Removes a lock file that is still as it was seen. Those who would pass one at a time, by a lock that is named by what they saw, so
+ * that none takes away what another has put in its place.
+ */
+async function remove(path: string, mark: string, holder: LockHolder, options: Waiting): Promise<void> {
+  const claim = `${path}.${createHash("sha256").update(mark).digest("hex").slice(0, 12)}`;
+  await acquire(claim, holder, options);
   try {
-    await rename(path, aside); // of two that try, one succeeds
-    if ((await readHolder(aside))?.id === other?.id) await rm(aside, { force: true });
-    else await rename(aside, path);
-  } catch (error) {
-    if (errorCode(error) !== "ENOENT") throw error;
+    if ((await markOf(path)) === mark) await rm(path, { force: true });
+  } finally {
+    await rm(claim, { force: true });
   }
+}
+
+/** What tells one state of a lock file from another: its holder, and when it was touched, which an empty one has too. */
+async function markOf(path: string): Promise<string> {
+  return `${(await readHolder(path))?.id} ${await touched(path)}`;
 }
 
 async function readHolder(path: string): Promise<LockHolder | undefined> {
