@@ -168,16 +168,16 @@ describe("a pickle", () => {
       Uint8Array.from({ length: 3_000_001 }, (_, i) => (i === 0 ? 0x4e : 0x94)),
       /expected a memo of at most 1000000, got more/,
     ],
-    [
-      "lists in lists",
-      concat(new Uint8Array(400_000).fill(0x5d), new Uint8Array(399_999).fill(0x61), [0x2e]),
-      /^$/,
-    ],
     // The counts are what bounds the memory: it is not measured here, where it is the whole process's.
   ])("a bomb of %s ends, by count", async (_, bytes, message) => {
-    // 400,000 levels are one value: nothing recurses into it
-    if (message.source === "^$") expect(Array.isArray(read(bytes))).toBe(true);
-    else expect((await refusal(() => read(bytes))).message).toMatch(message);
+    expect((await refusal(() => read(bytes))).message).toMatch(message);
+  });
+
+  test("lists in lists are read without recursion, 400,000 levels of them", () => {
+    const bytes = concat(new Uint8Array(400_000).fill(0x5d), new Uint8Array(399_999).fill(0x61), [0x2e]);
+    let levels = 0;
+    for (let value = read(bytes); Array.isArray(value); value = value[0]) levels++;
+    expect(levels).toBe(400_000);
   });
 });
 

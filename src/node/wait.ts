@@ -2,13 +2,13 @@ const cell = new Int32Array(new SharedArrayBuffer(4));
 const pauses = { least: 0.05, most: 0.2 }; // ms
 let waiting = 0;
 let pumping = false;
-let since = 0;
+let latest = 0; // when the latest wait began
 
-/** Sleeps a little in each turn of the event loop for as long as anyone waits, up to a tenth of the time since a wait began. */
+/** Sleeps in each turn of the event loop for as long as anyone waits: a tenth of the time since the latest wait began, 0.05 to 0.2 ms. */
 function pump(): void {
   pumping = waiting > 0;
   if (!pumping) return;
-  const tenth = (performance.now() - since) / 10;
+  const tenth = (performance.now() - latest) / 10;
   Atomics.wait(cell, 0, 0, Math.min(Math.max(tenth, pauses.least), pauses.most));
   setImmediate(pump);
 }
@@ -20,7 +20,7 @@ function pump(): void {
  */
 export async function restfulWait<T>(promise: Promise<T>): Promise<T> {
   waiting++;
-  since = performance.now();
+  latest = performance.now();
   if (!pumping) {
     pumping = true;
     setImmediate(pump);

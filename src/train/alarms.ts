@@ -4,7 +4,7 @@ const normFactor = 20;
 const cosineLimit = 0.98;
 
 /** The option that sets the learning rate of the steps that an alarm is about. */
-type RateOption = "--align-lr" | "--lr";
+export type RateOption = "--align-lr" | "--lr";
 
 /** A gradient norm far above the median of the latest ones; undefined where it is not, or while there are too few. */
 export function normAlarm(

@@ -5,7 +5,7 @@ import type { FunAsrNano } from "../model/fun-asr-nano.js";
 import type { Tap } from "../model/taps.js";
 import { TrainError } from "./errors.js";
 import type { Optimiser } from "./optimiser.js";
-import type { MicroBatch, Stage } from "./stages.js";
+import { type MicroBatch, type Stage, sum } from "./stages.js";
 
 interface Parts {
   readonly gpu: Gpu;
@@ -15,24 +15,26 @@ interface Parts {
 
 /**
  * Names the first tensor that is not finite: the stage's forward pass is run again, stage by stage, with the weights as they were (an
- * update from such gradients changes nothing); where all stages are finite, it is a gradient.
+ * update from such gradients changes nothing); where all stages are finite, it is a gradient; where those are too, what the CPU made
+ * of the stage's outputs: its loss.
  * @param squares  each gradient's sum of squares
  */
 export async function explainNonFinite(
   { gpu, model, optimiser }: Parts,
-  stage: Pick<Stage, "tapped" | "rateOption">,
+  stage: Pick<Stage, "tapped" | "rateOption" | "loss">,
   step: number,
   batches: readonly MicroBatch[],
   squares: ArrayLike<number>,
 ): Promise<TrainError> {
   const advice = `lower ${stage.rateOption} or --clip, or check the data; the saved state is the last good one`;
+  const found = (place: string): TrainError =>
+    new TrainError(`step ${step}: expected finite numbers, got some that are not in ${place}; ${advice}`);
   for (const batch of batches) {
     const place = await firstNonFinite(gpu, (tap) => stage.tapped(gpu, model, batch, tap));
-    if (place !== undefined)
-      return new TrainError(
-        `step ${step}: expected finite numbers, got some that are not in ${place}; ${advice}`,
-      );
+    if (place !== undefined) return found(place);
   }
+  // The norm of finite gradients may pass f32.
+  if (Number.isFinite(Math.fround(sum(squares)))) return found(`the ${stage.loss}'s loss`);
   const name = optimiser.entries.find((_, i) => !Number.isFinite(squares[i]))?.name ?? "all together";
   return new TrainError(
     `step ${step}: expected finite gradients, got some that are not in that of ${name}; ${advice}`,

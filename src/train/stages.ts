@@ -1,5 +1,6 @@
 import type { Gpu } from "../gpu/device.js";
 import type { Tensor } from "../gpu/tensor.js";
+import type { RateOption } from "./alarms.js";
 import { type AlignmentBatch, alignBatch, recordAlignment, tapAlignment } from "./align-forward.js";
 import { canAlign } from "./alignment.js";
 import { BatchStream } from "./batches.js";
@@ -19,8 +20,8 @@ export interface Stage {
   readonly first: number;
   readonly steps: number;
   readonly schedule: Schedule;
-  /** The option that sets its learning rate, for what is told about it. */
-  readonly rateOption: "--align-lr" | "--lr";
+  /** For what is told about it. */
+  readonly rateOption: RateOption;
   readonly clips: readonly TrainClip[];
   readonly stream: BatchStream;
   /** What a clip takes of the batch budget, and of a step's count of tokens. */
