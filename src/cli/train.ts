@@ -8,7 +8,7 @@ import { TrainError } from "../train/errors.js";
 import { writeReport, writeTrained } from "../train/finish.js";
 import { train } from "../train/loop.js";
 import { checkLora } from "../train/lora.js";
-import { type TrainOptions, checkOptions } from "../train/options.js";
+import { type AskedOptions, checkOptions } from "../train/options.js";
 import { withRunLock } from "../train/run-lock.js";
 import { type DataFile, openSession, runFiles } from "../train/session.js";
 import { findModel } from "./model.js";
@@ -56,7 +56,7 @@ interface Run {
   readonly data: DataFile;
   readonly validation: DataFile | undefined;
   readonly out: string;
-  readonly settings: TrainOptions;
+  readonly settings: AskedOptions;
 }
 
 async function run({ path, data, validation, out, settings }: Run, options: TrainCliOptions): Promise<void> {
