@@ -133,11 +133,19 @@ test("a lock is touched four times in the silence that is allowed", async () => 
   );
 });
 
-test("a lock that was taken over is not removed by who lost it", async () => {
-  await withLock(path, () => {
-    writeFileSync(path, JSON.stringify({ id: "other", pid: process.pid, host: hostname() }));
-    return Promise.resolve();
-  });
+test("a lock that was taken over is neither touched nor removed by who lost it", async () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  await withLock(
+    path,
+    async () => {
+      writeFileSync(path, JSON.stringify({ id: "other", pid: process.pid, host: hostname() }));
+      utimesSync(path, 1, 1);
+      vi.advanceTimersByTime(250);
+      await sleep(50);
+      expect(statSync(path).mtimeMs).toBe(1000);
+    },
+    { staleMs: 1000 },
+  );
   expect(readFileSync(path, "utf8")).toContain("other");
 });
 

@@ -59,8 +59,7 @@ export async function withLock<T>(
   const holder: LockHolder = { id: randomUUID(), pid, host: hostname(), started };
   await acquire(path, holder, { ...options, staleMs });
   const touch = setInterval(() => {
-    const now = new Date();
-    utimes(path, now, now).catch(() => undefined);
+    keep(path, holder).catch(() => undefined);
   }, staleMs / 4).unref();
   try {
     return await body();
@@ -68,6 +67,13 @@ export async function withLock<T>(
     clearInterval(touch);
     if ((await readHolder(path))?.id === holder.id) await rm(path, { force: true });
   }
+}
+
+/** Touches the lock file, unless another has taken it over meanwhile: a dead one's must not be kept alive. */
+async function keep(path: string, holder: LockHolder): Promise<void> {
+  if ((await readHolder(path))?.id !== holder.id) return;
+  const now = new Date();
+  await utimes(path, now, now);
 }
 
 type Waiting = LockOptions & { readonly staleMs: number };
