@@ -1,6 +1,7 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Results } from "../src/cli/evaluate-out.js";
 import { demoModel } from "../src/node/demo.js";
 import { type Run, cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { tinyFiles, writeDirectory } from "./helpers/tiny-model.js";
@@ -210,6 +211,20 @@ describe("--out", () => {
     const run = await evaluate("--data", at("two.jsonl"), "--out", at("run"), "--batch", "2");
     expect(expectRefusal(run)).toMatch(
       /run\.json: batch: expected 2, got 1; these are another run's results/,
+    );
+  });
+
+  it("refuses utterances that nothing says whose they are", async () => {
+    mkdirSync(at("nobody"));
+    writeFileSync(at("nobody/utterances-stored.jsonl"), readFileSync(at("run/utterances-stored.jsonl")));
+    const run = await evaluate("--data", at("two.jsonl"), "--out", at("nobody"));
+    expect(expectRefusal(run)).toMatch(/utterances-stored\.jsonl: expected run\.json beside it, got none/);
+  });
+
+  it("says whose the results are before the first of them", async () => {
+    await Results.open(at("early"), { model: "a" });
+    await expect(Results.open(at("early"), { model: "b" })).rejects.toThrow(
+      /run\.json: model: expected "b", got "a"/,
     );
   });
 

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { appendFileSync, existsSync, mkdirSync, readFileSync, truncateSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { EvaluateError } from "../evaluate/metrics/edits.js";
 import { type UtteranceRecord, isFailed, parseRecords } from "../evaluate/record.js";
@@ -9,6 +9,8 @@ import { writeFileAtomic } from "../node/files.js";
 
 /** What a directory of results belongs to: results of another run are not mixed with it. */
 export type Identity = Readonly<Record<string, string | number | boolean | null>>;
+
+const runFile = "run.json";
 
 interface RunFile {
   readonly identity: Identity;
@@ -27,13 +29,19 @@ export class Results {
     private readonly identity: Identity,
   ) {}
 
-  /** @throws EvaluateError  the directory holds another run's results */
-  static open(directory: string | undefined, identity: Identity): Results {
+  /** Whose results these are is written before the first of them. @throws EvaluateError  the directory holds another run's, or nobody's */
+  static async open(directory: string | undefined, identity: Identity): Promise<Results> {
     const results = new Results(directory, identity);
     if (directory === undefined) return results;
     mkdirSync(directory, { recursive: true });
-    const file = join(directory, "run.json");
+    const file = join(directory, runFile);
+    const found = readdirSync(directory).find((name) => /^utterances-.*\.jsonl$/.test(name));
     if (existsSync(file)) results.#resume(file);
+    else if (found === undefined) await results.#writeRun();
+    else
+      throw new EvaluateError(
+        `${join(directory, found)}: expected ${runFile} beside it, got none: whose results these are is not known; name another --out, or remove it`,
+      );
     return results;
   }
 
@@ -60,7 +68,7 @@ export class Results {
 
   async measure(weights: string, measured: Measured): Promise<void> {
     this.#measured.set(weights, measured);
-    await this.write("run.json", `${JSON.stringify(this.#runFile(), null, 1)}\n`);
+    await this.#writeRun();
   }
 
   /** Writes a file of the directory. @returns its path; undefined where there is no directory */
@@ -75,8 +83,9 @@ export class Results {
     return this.directory === undefined ? undefined : join(this.directory, `utterances-${weights}.jsonl`);
   }
 
-  #runFile(): RunFile {
-    return { identity: this.identity, measured: Object.fromEntries(this.#measured) };
+  async #writeRun(): Promise<void> {
+    const run: RunFile = { identity: this.identity, measured: Object.fromEntries(this.#measured) };
+    await this.write(runFile, `${JSON.stringify(run, null, 1)}\n`);
   }
 
   #resume(file: string): void {

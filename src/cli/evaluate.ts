@@ -125,7 +125,7 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
   const model = await findModel(options.model);
   await warnOfOtherEncoder(model);
   const settings = settingsOf(options);
-  const results = Results.open(options.out, {
+  const results = await Results.open(options.out, {
     model: options.model,
     data: options.data === undefined ? null : resolve(options.data),
     dataSha256: options.data?.endsWith(".jsonl") ? fileSha256(options.data) : null,

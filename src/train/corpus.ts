@@ -8,7 +8,7 @@ import { type PromptRenderer, promptIds } from "../tokenizer/prompt.js";
 import { INSTRUCTION } from "../tokenizer/prompts.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { AudioReader } from "./audio.js";
-import { TrainError } from "./errors.js";
+import { CacheError, TrainError } from "./errors.js";
 import { type ClipRows, type FeatureCache, cacheKey } from "./feature-cache.js";
 
 /** An utterance as the model sees it. */
@@ -115,7 +115,10 @@ export class Corpus {
     this.#endId = id;
   }
 
-  /** @throws TrainError  a line cannot be used and `skipBad` is off, or none can */
+  /**
+   * @throws TrainError  a line cannot be used and `skipBad` is off, or none can
+   * @throws CacheError  the cache cannot be written
+   */
   async prepare(utterances: readonly Utterance[], options: PrepareOptions): Promise<TrainClip[]> {
     const clips: TrainClip[] = [];
     const told = badLines(options.file, options.onBad);
@@ -125,6 +128,7 @@ export class Corpus {
         options.check?.(clip);
         clips.push(clip);
       } catch (error) {
+        if (error instanceof CacheError) throw error;
         told.add(`${options.file}:${utterance.line}: ${reason(error)}`);
       }
       options.onProgress?.(i + 1);
@@ -176,7 +180,13 @@ export class Corpus {
     const { frontend, cache, encode } = this.parts;
     const features = extractFeatures(await this.#reader.waveform(utterance), frontend, utterance.audio);
     const rows = encode ? await encode(features) : features;
-    await cache.write(key, rows);
+    try {
+      await cache.write(key, rows);
+    } catch (error) {
+      throw new CacheError(
+        `${cache.path(key)}: expected a cache that can be written, got ${reason(error)}; make room, or name another --cache`,
+      );
+    }
     this.computed++;
     return rows;
   }

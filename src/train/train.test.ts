@@ -113,6 +113,14 @@ describe("cache", () => {
     expect(exact(again)).toEqual(exact(first));
     expect(readFileSync(path).equals(whole)).toBe(true);
   });
+
+  test("one that cannot be written ends the run, and no line is left out for it", async () => {
+    const cache = join(directory().path, "no-directory");
+    writeFileSync(cache, "");
+    await expect(run({ cache, skipBad: true })).rejects.toThrow(
+      /no-directory.*: expected a cache that can be written, got .*name another --cache/,
+    );
+  });
 });
 
 describe("cache of another kind", () => {
