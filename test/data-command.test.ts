@@ -70,7 +70,7 @@ describe("data", () => {
     writeFileSync(bad, '{"audio":"corpus/a.wav","text":"a"}\n{"audio":1}\n');
     const line = expectRefusal(await cli(["data", "jsonl", bad, "--out", out]));
     expect(line).toBe(
-      `error: ${bad}:2: audio: expected a path, got 1; mend the line, or leave it out with --skip-bad`,
+      `error: ${bad}:2: audio: expected a path, got 1; mend the line, or leave it out (data and train: --skip-bad)`,
     );
     expect(existsSync(out)).toBe(false);
     const run = await cli(["data", "jsonl", bad, "--out", out, "--skip-bad"]);

@@ -77,7 +77,10 @@ describe("both forms", () => {
 describe("bad lines", () => {
   test.each([
     ["{", /: line: expected JSON, got /],
-    ["[1]", /: line: expected an object, got \[1\]; mend the line, or leave it out with --skip-bad$/],
+    [
+      "[1]",
+      /: line: expected an object, got \[1\]; mend the line, or leave it out \(data and train: --skip-bad\)$/,
+    ],
     ['{"text":"a"}', /: audio: expected a path, got nothing/],
     ['{"audio":"","text":"a"}', /: audio: expected a path, got ""/],
     ['{"audio":"a"}', /: text: expected a text, got nothing/],
@@ -123,14 +126,17 @@ describe("bad lines", () => {
     const bad: BadLine[] = [];
     expect((await all(file("bytes.jsonl", bytes), bad)).map((u) => u.line)).toEqual([1, 4]);
     expect(bad.map(({ line, message }) => [line, message.slice(at("bytes.jsonl").length)])).toEqual([
-      [2, ":2: line: expected UTF-8, got other bytes; mend the line, or leave it out with --skip-bad"],
+      [
+        2,
+        ":2: line: expected UTF-8, got other bytes; mend the line, or leave it out (data and train: --skip-bad)",
+      ],
       [
         3,
-        ":3: line: expected at most 1048576 bytes, got a longer one; mend the line, or leave it out with --skip-bad",
+        ":3: line: expected at most 1048576 bytes, got a longer one; mend the line, or leave it out (data and train: --skip-bad)",
       ],
       [
         5,
-        ":5: line: expected at most 1048576 bytes, got a longer one; mend the line, or leave it out with --skip-bad",
+        ":5: line: expected at most 1048576 bytes, got a longer one; mend the line, or leave it out (data and train: --skip-bad)",
       ],
     ]);
   });

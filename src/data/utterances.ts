@@ -146,6 +146,6 @@ function conversation({ messages }: JsonObject, refuse: Refuse): Parts {
 }
 
 function refusal(file: string, line: number, field: string, expected: string, got: string): DataError {
-  const advice = "mend the line, or leave it out with --skip-bad";
+  const advice = "mend the line, or leave it out (data and train: --skip-bad)";
   return new DataError({ file: `${file}:${line}`, field, expected, got, advice });
 }

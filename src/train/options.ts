@@ -69,7 +69,7 @@ type Bound = readonly [low: number, high: number, whole: boolean];
 
 const bounds: Readonly<Record<Exclude<keyof AskedOptions, "schedule">, Bound>> = {
   steps: [1, 1e9, true],
-  epochs: [1, 1e6, true],
+  epochs: [1, 10_000, true],
   align: [0, 1e9, true],
   alignRate: [0, 10, false],
   learningRate: [0, 10, false],
