@@ -186,14 +186,15 @@ test("a process number that was given again is no holder", async ({ skip }) => {
 
 test("a process that has ended, and whose parent has not asked how, is no holder", async ({ skip }) => {
   skip(!tells, "this system does not tell");
-  const parent = spawn("sh", ["-c", "true & echo $!; exec sleep 60"], {
+  const parent = spawn("sh", ["-c", "sleep 1 & echo $!; exec sleep 60"], {
     stdio: ["ignore", "pipe", "ignore"],
   });
   try {
     const pid = await new Promise<number>((resolve) => {
       parent.stdout.setEncoding("utf8").once("data", (text: string) => resolve(Number(text)));
     });
-    await vi.waitFor(() => expect(readFileSync(`/proc/${pid}/stat`, "utf8")).toMatch(/\) Z /));
+    // The shell, which asks how its children end, has become a sleep, which does not.
+    await vi.waitFor(() => expect(readFileSync(`/proc/${pid}/stat`, "utf8")).toMatch(/\) Z /), 10_000);
     await leave({ id: "x", pid, host: hostname() });
     const still = clock(() => expect.unreachable("nothing is waited for"));
     expect(await withLock(path, pass, { clock: still, refuse })).toBe(7);
