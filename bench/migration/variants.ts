@@ -24,9 +24,9 @@ export const alignFrames = 600;
 /** Highest learning rate of an alignment. */
 export const alignRate = 2e-3;
 
-const alone = { data: "transcripts", align: 1200, steps: 0, rate: 0, options: [] } as const;
+const alone = { data: "transcripts", align: 2000, steps: 0, rate: 0, options: [] } as const;
 const fresh = { blocks: 2, align: 0, steps: 300, rate: 1.2e-3, options: [] } as const;
-const onward = { blocks: 2, align: 0, steps: 300, rate: 4e-4, after: "aligned", options: [] } as const;
+const onward = { blocks: 2, align: 0, steps: 300, rate: 2e-4, after: "aligned", options: [] } as const;
 
 /** The variants of docs/migration.md in the order of their training; one that others go on from stands before them. */
 export const variants: readonly Variant[] = [
@@ -35,7 +35,7 @@ export const variants: readonly Variant[] = [
   { ...fresh, name: "mixed", title: "30 % speech translations", data: "mixed" },
   {
     ...{ ...onward, name: "aligned-answered", title: "alignment, then 30 % answers by the LLM" },
-    ...{ data: "answered", steps: 600 },
+    ...{ data: "answered", steps: 400 },
   },
   { ...onward, name: "aligned-transcripts", title: "alignment, then transcripts", data: "transcripts" },
   {
@@ -45,7 +45,7 @@ export const variants: readonly Variant[] = [
   { ...alone, name: "aligned-4", title: "alignment alone, 4 blocks", blocks: 4, align: 800 },
   {
     ...{ ...onward, name: "blocks-4", title: "alignment, then 30 % answers, 4 blocks", data: "answered" },
-    ...{ blocks: 4, after: "aligned-4" },
+    ...{ blocks: 4, steps: 200, after: "aligned-4" },
   },
 ];
 

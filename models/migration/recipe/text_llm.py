@@ -1,10 +1,11 @@
 """Train the miniature's wider Qwen3 on text alone: to repeat a sentence of the demo's domain, and to translate it.
 
-    python text_llm.py --out DIR [--steps 2400] [--batch 64] [--rate 2e-3] [--threads 1] [--seed 1]
+    python text_llm.py --out DIR [--steps 2800] [--batch 64] [--rate 2e-3] [--threads 1] [--seed 1]
 
 It never sees audio. A request has the wording of one about speech, with the sentence where the audio will be; so that the
 sentence may later come as audio embeddings, two in three are given roughly: each token several times, pauses between (the
-audio token; in half of them as many as the frames of speech), wrong tokens among the copies, neighbours mixed, noise added.
+audio token; in half of them as many as the frames of speech, and one at least between two equal tokens), copies that are words
+of no sentence around, neighbours mixed, noise added.
 Sentences of the test split are never used.
 Loss: mean cross-entropy on the answer and its closing <|im_end|>. What is saved is the running mean of the weights, in
 bf16, with the demo's tokenizer; it is measured as saved, greedily, on sentences of the test split.
@@ -74,6 +75,7 @@ class Requests:
         self.template = chat_template()
         self.audio = tokenizer.token_to_id(AUDIO_TOKEN)
         self.stop = tokenizer.token_to_id("<|im_end|>")
+        self.plain = tokenizer.get_vocab_size(with_added_tokens=False)
         self.frames = {}
 
     def encode(self, text):
@@ -93,15 +95,22 @@ class Requests:
         return self.dense(ids) if self.rng.random() < 0.5 else self.spoken(ids)
 
     def copies(self, token, count):
-        """A token several times over; of all but the last copy one in thirty is wrong."""
-        return [self.rng.choice(self.seen) if self.rng.random() < 1 / 30 else token for _ in range(count - 1)] + [token]
+        """A token several times over; of all but the last copy one in forty is a token that the sentence has not."""
+        return [self.foreign() if self.rng.random() < 1 / 40 else token for _ in range(count - 1)] + [token]
+
+    def foreign(self):
+        """Any token of text that is not in the sentence: a word of it between two copies of another is to be read, as in 6 1 6."""
+        while True:
+            token = self.rng.randrange(self.plain)
+            if token not in self.seen:
+                return token
 
     def dense(self, ids):
         """Each token 1 to 5 times, pauses between at the example's own rate."""
         rng, out = self.rng, []
         most, pause = rng.randint(1, 5), rng.choice([0.0, 0.0, 0.3, 0.6])
-        for token in ids:
-            out += self.copies(token, rng.randint(1, most))
+        for before, token in zip([None, *ids], ids):
+            out += [self.audio] * (before == token) + self.copies(token, rng.randint(1, most))
             while rng.random() < pause / 1.5:
                 out.append(self.audio)
         return out
@@ -110,13 +119,15 @@ class Requests:
         """Each token 1 to 3 times somewhere in the frames that it takes, the rest of them pauses; silence before and after."""
         rng, out = self.rng, [self.audio] * self.rng.randint(0, 10)
         most, going_on = rng.randint(1, 3), rng.uniform(0.4, 0.88)
-        for token in ids:
+        for before, token in zip([None, *ids], ids):
             copies, frames = self.copies(token, rng.randint(1, most)), 1
             while frames < 20 and rng.random() < going_on:
                 frames += 1
             pauses = max(0, frames - len(copies))
             lead = rng.randint(0, pauses)
-            out += [self.audio] * lead + copies + [self.audio] * (pauses - lead)
+            if before == token and out[-1] != self.audio:
+                lead = max(1, lead)
+            out += [self.audio] * lead + copies + [self.audio] * max(0, pauses - lead)
         return out + [self.audio] * rng.randint(0, 14)
 
     def draw(self):
@@ -259,7 +270,7 @@ def train(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=2800)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=1)
