@@ -3,7 +3,6 @@ import type { Gpu, TensorData } from "../gpu/device.js";
 import { Program } from "../gpu/program.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { notANumber } from "../kernels/argmax/argmax.js";
-import { takeRows } from "../kernels/copy-rows/copy-rows.js";
 import { embedding } from "../kernels/embedding/embedding.js";
 import { KvCache } from "../model/kv-cache.js";
 import { type Qwen3, lmHead, qwen3 } from "../model/qwen3.js";
@@ -135,7 +134,7 @@ export async function decode(
   let next: Promise<TensorData[]> | undefined;
   try {
     step = submit(() =>
-      takeRows(gpu, qwen3(gpu, llm, embed(), cache.append(lengths), cache), lastRows(lengths)),
+      qwen3(gpu, llm, embed(), cache.append(lengths), cache, { only: lastRows(lengths) }),
     );
     for (let first = true; step; first = false) {
       if (picker.onDevice) next = submitNext();

@@ -106,7 +106,7 @@ async function lastStates(
     await gpu.step(() => {
       const ids = sequences.flatMap((sequence) => [...sequence.ids]);
       const embeds = embed ? embed() : embedTokens(gpu, llm, ids);
-      hidden = gpu.hold(takeRows(gpu, qwen3(gpu, llm, embeds, cache.append(lengths), cache, tap), rows));
+      hidden = gpu.hold(qwen3(gpu, llm, embeds, cache.append(lengths), cache, { only: rows, tap }));
       return [];
     });
     await gpu.finish();

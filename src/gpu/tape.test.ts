@@ -5,24 +5,26 @@ import { add } from "../kernels/add/add.js";
 import { scale } from "../kernels/scale/scale.js";
 import { crossEntropy } from "../kernels/cross-entropy/cross-entropy.js";
 import { embedding } from "../kernels/embedding/embedding.js";
-import { linearSwiglu } from "../kernels/linear/linear.js";
+import { layerNorm } from "../kernels/layer-norm/layer-norm.js";
+import { linear, linearSwiglu } from "../kernels/linear/linear.js";
 import { positions } from "../kernels/positions/positions.js";
+import { rmsNorm } from "../kernels/rms-norm/rms-norm.js";
 import { qkNormRope } from "../kernels/qk-norm-rope/qk-norm-rope.js";
 import { swiglu, swigluJoined } from "../kernels/swiglu/swiglu.js";
 import { ShapeError } from "./errors.js";
 import type { Matrix } from "./matrix.js";
 import { makeSegments } from "./segments.js";
-import { Tape, type Trainable } from "./tape.js";
+import { type GradientSums, Tape, type Trainable } from "./tape.js";
 import type { Tensor } from "./tensor.js";
 
 // What the tape records, what it does not and what it refuses; gradients of a tensor that is used twice, or that two sums share; saved tensors
 // outlive their scopes and come back; memory after a pass, after one that throws, after one that never ran backwards.
 const gpu = useGpu();
 
-function trainable(size: number): Trainable {
-  const value = gpu().keep([size], "f32");
-  gpu().write(value, values(size, 1) as Float32Array<ArrayBuffer>);
-  return { name: "x", value, gradient: gpu().keep([size], "f32") };
+function trainable(...shape: number[]): Trainable {
+  const value = gpu().keep(shape, "f32");
+  gpu().write(value, values(value.bytes / 4, 1) as Float32Array<ArrayBuffer>);
+  return { name: "x", value, gradient: gpu().keep(shape, "f32") };
 }
 
 function drop({ value, gradient }: Trainable): void {
@@ -41,14 +43,17 @@ function frozen(shape: readonly number[]): Matrix {
 }
 
 /** Records `body` over a trained tensor, sets the gradient of its result to ones, runs backwards; the gradient. */
-async function pass(body: (x: Tensor, tape: Tape) => Tensor, size = 100): Promise<Float32Array> {
-  const x = trainable(size);
+async function pass(
+  body: (x: Tensor, tape: Tape) => Tensor,
+  { shape = [100], sums = { add, addInto } }: { shape?: number[]; sums?: GradientSums } = {},
+): Promise<Float32Array> {
+  const x = trainable(...shape);
   const [gradient] = await gpu().step(() => {
-    const tape = new Tape(gpu(), [x], { add, addInto });
+    const tape = new Tape(gpu(), [x], sums);
     gpu().tape = tape;
     const y = body(x.value, tape);
     gpu().tape = undefined;
-    tape.add(y, gpu().upload(new Float32Array(size).fill(1), [size]));
+    tape.add(y, gpu().upload(new Float32Array(y.bytes / 4).fill(1), y.shape));
     tape.backward();
     return [x.gradient];
   });
@@ -87,6 +92,30 @@ describe("gradients", () => {
     });
     expect(cleared[3]).toBe(2);
     drop(x);
+  });
+
+  const weights = (...shape: number[]): Tensor => gpu().upload(values(shape[0] * (shape[1] ?? 1), 9), shape);
+  test.each<[string, (x: Tensor) => Tensor]>([
+    ["linear", (x) => linear(gpu(), x, matrixOf(weights(8, 8)))],
+    ["linear whose weight is not transposed", (x) => linear(gpu(), x, matrixOf(weights(12, 8)))],
+    ["rmsNorm", (x) => rmsNorm(gpu(), x, weights(8))],
+    ["layerNorm", (x) => layerNorm(gpu(), x, weights(8), weights(8))],
+  ])("%s adds an earlier one to its own: the bits of the sum", async (_, op) => {
+    const alone = await pass((x) => op(scale(gpu(), x, 1)), { shape: [6, 8] });
+    let added = 0;
+    const counted = (...args: Parameters<typeof add>): Tensor => (added++, add(...args));
+    const both = await pass(
+      (x, tape) => {
+        const h = scale(gpu(), x, 1);
+        const y = op(h);
+        tape.add(h, gpu().upload(values(48, 5), [6, 8]));
+        return y;
+      },
+      { shape: [6, 8], sums: { add: counted, addInto } },
+    );
+    const earlier = values(48, 5);
+    expect(both).toEqual(alone.map((value, i) => Math.fround(value + earlier[i])));
+    expect(added).toBe(0);
   });
 
   test("an op whose result nothing used has none to pass on", async () => {

@@ -80,23 +80,35 @@ export class Tape {
   }
 
   /**
+   * Adds to the gradient of a tensor, by an op that adds what was there before to its own in the same dispatch; a tensor that no
+   * gradient flows to is passed over. @throws ShapeError  as `add`
+   * @param make  the op's gradient, plus the earlier one where it is given; makes a new tensor
+   */
+  accumulate(tensor: Tensor, make: (earlier?: Tensor) => Tensor): void {
+    if (!this.wants(tensor)) return;
+    if (this.#parameters.has(tensor)) this.add(tensor, make());
+    else this.#replace(tensor, make(this.#gradients.get(tensor)));
+  }
+
+  /**
    * Adds to the gradient of a tensor; a tensor that no gradient flows to is passed over. A loss adds the gradient of its input
    * as it is computed; an op's backward those of its inputs. @throws ShapeError  the gradient has another size
    */
   add(tensor: Tensor, gradient: Tensor | undefined): void {
     if (!gradient || !this.wants(tensor)) return;
-    if (gradient.dtype !== "f32" || gradient.bytes !== tensor.bytes) {
-      throw new ShapeError(
-        `tape: the gradient of [${tensor.shape.join(", ")}] must have its shape, got [${gradient.shape.join(", ")}] ${gradient.dtype}`,
-      );
-    }
+    expectGradient(tensor, gradient);
     const kept = this.#parameters.get(tensor);
     if (kept) {
       this.sums.addInto(this.gpu, kept, gradient);
       return;
     }
     const before = this.#gradients.get(tensor);
-    const sum = before ? this.sums.add(this.gpu, before, gradient) : gradient;
+    this.#replace(tensor, before ? this.sums.add(this.gpu, before, gradient) : gradient);
+  }
+
+  #replace(tensor: Tensor, sum: Tensor): void {
+    expectGradient(tensor, sum);
+    const before = this.#gradients.get(tensor);
     this.gpu.pin(sum);
     this.#gradients.set(tensor, sum);
     if (before) this.gpu.unpin(before);
@@ -127,4 +139,11 @@ export class Tape {
     }
     for (const tensor of saved) this.gpu.unpin(tensor);
   }
+}
+
+function expectGradient(tensor: Tensor, gradient: Tensor): void {
+  if (gradient.dtype === "f32" && gradient.bytes === tensor.bytes) return;
+  throw new ShapeError(
+    `tape: the gradient of [${tensor.shape.join(", ")}] must have its shape, got [${gradient.shape.join(", ")}] ${gradient.dtype}`,
+  );
 }

@@ -3,7 +3,7 @@ import { ShapeError } from "../gpu/errors.js";
 import type { Matrix } from "../gpu/matrix.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { attention } from "../kernels/attention/attention.js";
-import { copyRows } from "../kernels/copy-rows/copy-rows.js";
+import { copyRows, takeRows } from "../kernels/copy-rows/copy-rows.js";
 import { embedding } from "../kernels/embedding/embedding.js";
 import { linear, linearSwiglu } from "../kernels/linear/linear.js";
 import { qkNormRope } from "../kernels/qk-norm-rope/qk-norm-rope.js";
@@ -151,17 +151,30 @@ function gated(gpu: Gpu, w: Qwen3Layer, x: Tensor, eps: number): Tensor {
   return swiglu(gpu, linear(gpu, h, gate), linear(gpu, h, up));
 }
 
-/** x [S, D] → [S, D] f32 */
-function decoderLayer(gpu: Gpu, w: Qwen3Layer, x: Tensor, rows: LlmRows, cache: Cache): Tensor {
+/** x [S, D] → [S, D] f32; where `only` is given, these rows of it: what follows the attention goes row by row. */
+function decoderLayer(
+  gpu: Gpu,
+  w: Qwen3Layer,
+  x: Tensor,
+  { rows, cache, only }: { rows: LlmRows; cache: Cache; only?: readonly number[] },
+): Tensor {
   const eps = cache.config.rmsNormEps;
-  const r = linear(gpu, selfAttention(gpu, w, x, rows, cache), w.oProj, { residual: x });
+  const wanted = (all: Tensor): Tensor => (only ? takeRows(gpu, all, only) : all);
+  const attended = wanted(selfAttention(gpu, w, x, rows, cache));
+  const r = linear(gpu, attended, w.oProj, { residual: wanted(x) });
   return linear(gpu, gated(gpu, w, r, eps), w.downProj, { residual: r });
+}
+
+export interface Qwen3Options {
+  /** Rows whose final hidden states are asked for, in this order; the last layer makes no others. Default: all. */
+  readonly only?: readonly number[];
+  readonly tap?: Tap;
 }
 
 /**
  * Embeddings of the step's rows → final hidden states; keys and values go into the cache.
  * @param embeds  [S, D] f32, the rows that `cache.append` placed, or those of `wholeSequences` where there is no cache
- * @returns       [S, D] f32, after the final norm
+ * @returns       [S, D] f32, or as many rows as `only` has, after the final norm
  * @source transformers Qwen3Model
  */
 export function qwen3(
@@ -170,12 +183,13 @@ export function qwen3(
   embeds: Tensor,
   rows: LlmRows,
   cache: KvCache | undefined,
-  tap: Tap = noTap,
+  { only, tap = noTap }: Qwen3Options = {},
 ): Tensor {
   tap("llm.inputs_embeds", embeds);
   const x = gpu.chain(embeds, w.layers, (input, layer, i) => {
     const part = { config: w.config, keys: cache?.keys[i], values: cache?.values[i] };
-    const output = decoderLayer(gpu, layer, input, rows, part);
+    const last = i === w.layers.length - 1;
+    const output = decoderLayer(gpu, layer, input, { rows, cache: part, only: last ? only : undefined });
     tap(`llm.layers.${i}`, output);
     return output;
   });

@@ -63,8 +63,8 @@ const dispatchesOf = {
   severalRows: 3,
   /** Of a token's step beside its layers, in one piece each: the head; embedding, norm, choice. */
   token: { products: 1, elements: 3 },
-  /** More of a prompt: the audio's rows put in, the last row taken out. */
-  prompt: 2,
+  /** More of a prompt: the audio's rows put in, the last row of the last attention and of its input taken out; less the norm and SwiGLU of that row. */
+  prompt: 3 - 2,
   /** Of an encoder layer: the rest is two norms, the memory, and a sum that the first layer lacks. */
   encoderLayer: { products: 6, attention: 1, elements: 4 },
   /** Of an adaptor block. */
@@ -87,11 +87,12 @@ function stored(parameters: number, format: WeightFormat): number {
   return (parameters * (rowBytes(256, format) + rowScaleBytes(256, format))) / 256;
 }
 
-/** Weights of the decoder layers, and of the head. */
-function decoderWeights(llm: LlmConfig): { layers: number; head: number } {
+/** Weights of the decoder layers, of what follows the attention in one of them, and of the head. */
+function decoderWeights(llm: LlmConfig): { layers: number; perRow: number; head: number } {
   const { hiddenSize: d, intermediateSize: f, heads, kvHeads, headDim } = llm;
-  const layer = d * (2 * heads + 2 * kvHeads) * headDim + 3 * d * f;
-  return { layers: llm.layers * layer, head: llm.vocabSize * d };
+  const perRow = d * heads * headDim + 3 * d * f;
+  const layer = d * (heads + 2 * kvHeads) * headDim + perRow;
+  return { layers: llm.layers * layer, perRow, head: llm.vocabSize * d };
 }
 
 /** Pieces that a matrix of these bytes is bound in, 128 MiB each at most, as on a device with WebGPU's least limits. */
@@ -123,13 +124,13 @@ export function tokenWork(llm: LlmConfig, format: WeightFormat, cached: number):
 
 /** Reading a prompt of so many tokens, and its first token. */
 export function promptWork(llm: LlmConfig, format: WeightFormat, tokens: number): Work {
-  const { layers, head } = decoderWeights(llm);
+  const { layers, perRow, head } = decoderWeights(llm);
   const one = tokenWork(llm, format, tokens);
   const pairs = (tiled(tokens) * (tokens + 1)) / 2;
   const projected = (llm.heads + 2 * llm.kvHeads) * llm.headDim;
   return {
     bytes: one.bytes,
-    flops: 2 * (layers * tiled(tokens) + head),
+    flops: 2 * ((layers - perRow) * tiled(tokens) + perRow + head), // of the last layer's rows the last alone goes past the attention
     attention: 4 * llm.layers * pairs * llm.heads * llm.headDim,
     cache: one.cache,
     elements: 4 * llm.layers * tokens * (4 * llm.hiddenSize + 3 * llm.intermediateSize + 2 * projected),

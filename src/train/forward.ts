@@ -4,7 +4,6 @@ import { Tape } from "../gpu/tape.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { addInto } from "../kernels/add/add-into.js";
 import { add } from "../kernels/add/add.js";
-import { takeRows } from "../kernels/copy-rows/copy-rows.js";
 import { crossEntropy } from "../kernels/cross-entropy/cross-entropy.js";
 import {
   type FunAsrNano,
@@ -96,8 +95,9 @@ export function answerLosses(
     const audio = adapt(gpu, model, states, batch.frames, tap);
     const embeds = promptEmbeddings(gpu, model, packed, audio);
     const lengths = packed.map(({ ids }) => ids.length);
-    const hidden = qwen3(gpu, llm, embeds, wholeSequences(gpu, llm.config, lengths), undefined, tap);
-    return crossEntropy(gpu, takeRows(gpu, hidden, rows), llm.lmHead, labels, {
+    const placed = wholeSequences(gpu, llm.config, lengths);
+    const hidden = qwen3(gpu, llm, embeds, placed, undefined, { only: rows, tap });
+    return crossEntropy(gpu, hidden, llm.lmHead, labels, {
       denominator: options.denominator,
       labelSmoothing: options.labelSmoothing,
       budgetBytes: options.scoreBytes,

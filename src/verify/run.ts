@@ -238,7 +238,7 @@ async function runRows(
     );
     const tap = recorder.place(rows, total);
     await gpu.step(() => {
-      const hidden = qwen3(gpu, llm, embed(rows), cache.append(counts), cache, tap);
+      const hidden = qwen3(gpu, llm, embed(rows), cache.append(counts), cache, { tap });
       lmHead(gpu, llm, hidden, tap);
       return [];
     });

@@ -1,6 +1,7 @@
 import type { Gpu } from "../../gpu/device.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import type { NormBackwardOptions } from "../rms-norm/rms-norm-backward.js";
 import { rowLanes } from "../rms-norm/row-lanes.js";
 import { columnSum, columnSumNormed } from "../column-sum/column-sum.js";
 
@@ -28,18 +29,18 @@ export function layerNormBackward(
   x: Tensor,
   gamma: Tensor,
   eps = 1e-5,
-  { weightGrad = false }: { readonly weightGrad?: boolean } = {},
+  { weightGrad = false, earlier }: NormBackwardOptions = {},
 ): LayerNormGradients {
   const [rows, width] = expectMatrix("layerNormBackward", { x });
-  expectShape("layerNormBackward", { dy }, x.shape);
+  expectShape("layerNormBackward", { dy, earlier }, x.shape);
   expectShape("layerNormBackward", { gamma }, [width]);
   expectDType("layerNormBackward", { dy, x, gamma }, "f32");
   return gpu.scope(() => {
     const dx = gpu.empty(x.shape);
     const stats = gpu.empty([rows, 4]);
     gpu.run(kernel, {
-      params: { rows, width, eps },
-      tensors: { dy, x, gamma, dx, stats },
+      params: { rows, width, has_earlier: earlier ? 1 : 0, eps },
+      tensors: { dy, x, gamma, earlier: earlier ?? x, dx, stats },
       ...rowLanes(rows, width),
     });
     if (!weightGrad) return { dx };

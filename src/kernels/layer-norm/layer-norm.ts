@@ -26,10 +26,14 @@ export function layerNorm(gpu: Gpu, x: Tensor, gamma: Tensor, beta: Tensor, eps 
     saved: [x],
     backward: (dy) => {
       const weightGrad = tape.wants(gamma) || tape.wants(beta);
-      const { dx, dWeight, dBias } = layerNormBackward(gpu, dy, x, gamma, eps, { weightGrad });
-      tape.add(x, dx);
-      tape.add(gamma, dWeight);
-      tape.add(beta, dBias);
+      const make = (earlier?: Tensor): Tensor => {
+        const { dx, dWeight, dBias } = layerNormBackward(gpu, dy, x, gamma, eps, { weightGrad, earlier });
+        tape.add(gamma, dWeight);
+        tape.add(beta, dBias);
+        return dx;
+      };
+      if (tape.wants(x)) tape.accumulate(x, make);
+      else make();
     },
   });
   return y;

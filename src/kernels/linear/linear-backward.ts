@@ -3,6 +3,7 @@ import { ShapeError } from "../../gpu/errors.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Matrix, weightCode } from "../../gpu/matrix.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { add } from "../add/add.js";
 import { columnSum } from "../column-sum/column-sum.js";
 import { reluBackward } from "../relu-backward/relu-backward.js";
 import { inputGradBySubgroup, weightGradBySubgroup } from "./linear-grad-subgroup.js";
@@ -14,21 +15,29 @@ const tile = 4; // TM and TN of the kernels
 const threads = 32;
 
 /**
- * dx = dy · w: the gradient of linear's input.
- * @param dy  [M, N] f32
- * @param w   [N, K] in any storage format, in one piece or several; K a multiple of 4
- * @returns   [M, K] f32
- * @throws ShapeError  N differs, or K is no multiple of 4
+ * dx = dy · w + earlier: the gradient of linear's input.
+ * @param dy       [M, N] f32
+ * @param w        [N, K] in any storage format, in one piece or several; K a multiple of 4
+ * @param earlier  [M, K] f32, added last
+ * @returns        [M, K] f32
+ * @throws ShapeError  N differs, K is no multiple of 4, or `earlier` is not [M, K]
  */
-export function linearInputGrad(gpu: Gpu, dy: Tensor, w: Matrix): Tensor {
+export function linearInputGrad(gpu: Gpu, dy: Tensor, w: Matrix, earlier?: Tensor): Tensor {
   const [rows, columns] = expectMatrix("linearInputGrad", { dy });
   expectDType("linearInputGrad", { dy }, "f32");
   if (columns !== w.rows) throw new ShapeError(`linearInputGrad: w must have ${columns} rows, got ${w.rows}`);
   if (w.columns % 4 !== 0) {
     throw new ShapeError(`linearInputGrad: w must have a multiple of 4 columns, got ${w.columns}`);
   }
-  const fast = inputGradByTranspose(gpu, dy, w) ?? inputGradBySubgroup(gpu, dy, w);
+  expectShape("linearInputGrad", { earlier }, [rows, w.columns]);
+  const fast = inputGradByTranspose(gpu, dy, w, earlier);
   if (fast) return fast;
+  const dx = inputGradBySubgroup(gpu, dy, w) ?? inputGradByTiles(gpu, dy, w);
+  return earlier ? add(gpu, earlier, dx) : dx;
+}
+
+function inputGradByTiles(gpu: Gpu, dy: Tensor, w: Matrix): Tensor {
+  const rows = dy.shape[0];
   const dx = gpu.empty([rows, w.columns]);
   const k4 = w.columns / 4;
   for (const { first, rows: pieceRows, tensor, scales } of w.pieces) {
@@ -102,7 +111,7 @@ export function recordLinear(gpu: Gpu, { x, w, bias, residual, y, activation }: 
     backward: (dy) => {
       if (residual) tape.add(residual, dy);
       const dz = activation === "relu" ? reluBackward(gpu, dy, y) : dy;
-      if (tape.wants(x)) tape.add(x, linearInputGrad(gpu, dz, w));
+      tape.accumulate(x, (earlier) => linearInputGrad(gpu, dz, w, earlier));
       if (trained) tape.add(weight, linearWeightGrad(gpu, dz, x));
       if (bias && tape.wants(bias)) tape.add(bias, columnSum(gpu, dz));
     },

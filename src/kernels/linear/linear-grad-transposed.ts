@@ -38,17 +38,18 @@ function matrixOf(tensor: Tensor): Matrix {
 }
 
 /**
- * dx = dy · w as the product of dy's rows with those of wᵀ; arguments are checked by the caller.
- * @param dy  [M, N] f32
- * @param w   [N, K] in any storage format; K a multiple of 4
- * @returns   [M, K] f32; undefined where the device has no subgroups of one size, w comes in pieces, N is no multiple of 8, or wᵀ
- *            fits no binding: whatever M is, so that a row's sum order does not depend on how many there are
+ * dx = dy · w + earlier as the product of dy's rows with those of wᵀ; arguments are checked by the caller.
+ * @param dy       [M, N] f32
+ * @param w        [N, K] in any storage format; K a multiple of 4
+ * @param earlier  [M, K] f32
+ * @returns        [M, K] f32; undefined where the device has no subgroups of one size, w comes in pieces, N is no multiple of 8, or wᵀ
+ *                 fits no binding: whatever M is, so that a row's sum order does not depend on how many there are
  */
-export function inputGradByTranspose(gpu: Gpu, dy: Tensor, w: Matrix): Tensor | undefined {
+export function inputGradByTranspose(gpu: Gpu, dy: Tensor, w: Matrix, earlier?: Tensor): Tensor | undefined {
   if (gpu.subgroupSize === undefined || w.rows % subgroupBlock !== 0) return undefined;
   return gpu.scope(() => {
     const columns = transposed(gpu, w);
-    return columns && product(gpu, dy, columns, { activation: "none" });
+    return columns && product(gpu, dy, columns, { residual: earlier, activation: "none" });
   });
 }
 

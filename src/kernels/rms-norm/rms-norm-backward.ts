@@ -7,6 +7,13 @@ import { columnSumNormed } from "../column-sum/column-sum.js";
 
 const kernel = loadKernel("rms-norm/rms-norm-backward");
 
+export interface NormBackwardOptions {
+  /** Whether the gradients of the parameters are wanted. */
+  readonly weightGrad?: boolean;
+  /** Shape of x, f32: another gradient of x, added to dx. */
+  readonly earlier?: Tensor;
+}
+
 export interface RmsNormGradients {
   /** [rows, heads · width] f32 */
   readonly dx: Tensor;
@@ -28,11 +35,12 @@ export function rmsNormBackward(
   x: Tensor,
   gamma: Tensor,
   eps = 1e-6,
-  { weightGrad = false }: { readonly weightGrad?: boolean } = {},
+  { weightGrad = false, earlier }: NormBackwardOptions = {},
 ): RmsNormGradients {
   const [, columns] = expectMatrix("rmsNormBackward", { x });
   expectShape("rmsNormBackward", { dy }, x.shape);
   expectDType("rmsNormBackward", { dy, x, gamma }, "f32");
+  expectShape("rmsNormBackward", { earlier }, x.shape);
   const width = elementCount(gamma.shape);
   if (columns % width !== 0) {
     throw new ShapeError(`rmsNormBackward: gamma must have a length that divides ${columns}, got ${width}`);
@@ -42,8 +50,8 @@ export function rmsNormBackward(
     const dx = gpu.empty(x.shape);
     const stats = gpu.empty([rows, 4]);
     gpu.run(kernel, {
-      params: { rows, width, eps },
-      tensors: { dy, x, gamma, dx, stats },
+      params: { rows, width, has_earlier: earlier ? 1 : 0, eps },
+      tensors: { dy, x, gamma, earlier: earlier ?? x, dx, stats },
       ...rowLanes(rows, width),
     });
     return weightGrad ? { dx, dWeight: columnSumNormed(gpu, dy, x, stats) } : { dx };

@@ -31,9 +31,14 @@ export function rmsNorm(gpu: Gpu, x: Tensor, gamma: Tensor, eps = 1e-6): Tensor 
     inputs: [x, gamma],
     saved: [x],
     backward: (dy) => {
-      const { dx, dWeight } = rmsNormBackward(gpu, dy, x, gamma, eps, { weightGrad: tape.wants(gamma) });
-      tape.add(x, dx);
-      tape.add(gamma, dWeight);
+      const weightGrad = tape.wants(gamma);
+      const make = (earlier?: Tensor): Tensor => {
+        const { dx, dWeight } = rmsNormBackward(gpu, dy, x, gamma, eps, { weightGrad, earlier });
+        tape.add(gamma, dWeight);
+        return dx;
+      };
+      if (tape.wants(x)) tape.accumulate(x, make);
+      else make();
     },
   });
   return y;

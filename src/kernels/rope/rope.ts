@@ -48,7 +48,7 @@ function turn(gpu: Gpu, op: string, x: Tensor, angles: Tensor, inverse: boolean)
   gpu.run(kernel, {
     params: { rows, heads, half },
     tensors: { x, angles, y },
-    groups: Math.ceil((rows * heads * half) / threads),
+    groups: Math.ceil((rows * half) / threads),
     overrides: { WG: threads, INVERSE: inverse },
   });
   return y;

@@ -29,9 +29,16 @@ fn accurate_exp(x: f32) -> f32 {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
   let first = (group.y * groups.x + group.x) * (WG * EACH) + lane;
+  var column = first % p.width; // one division a thread: on lavapipe two an element take most of the kernel's time
+  var at = (first / p.width) * p.stride + column;
   for (var i = first; i < min(first + WG * EACH, p.count); i += WG) {
-    let at = (i / p.width) * p.stride + i % p.width;
     let g = gate[at];
     y[i] = g / (1.0 + accurate_exp(-g)) * up[p.up + at];
+    column += WG;
+    at += WG;
+    while (column >= p.width) {
+      column -= p.width;
+      at += p.stride - p.width;
+    }
   }
 }
