@@ -4,9 +4,10 @@
 
 It never sees audio. A request has the wording of one about speech, with the sentence where the audio will be; so that the
 sentence may later come as audio embeddings, two in three are given roughly: each token several times, pauses between (the
-audio token; in half of them as many as the frames of speech, and one at least between two equal tokens), copies that are words
-of no sentence around, neighbours mixed, noise added.
-Sentences of the test split are never used.
+audio token; in half of them as many as the frames of speech, and at least one between equal tokens), copies that are tokens
+the sentence has not, neighbours mixed, noise added.
+A quarter of the sentences are numbers of two to four different digits: the hardest to repeat, as their place alone tells equal
+digits apart. Sentences of the test split are never used.
 Loss: mean cross-entropy on the answer and its closing <|im_end|>. What is saved is the running mean of the weights, in
 bf16, with the demo's tokenizer; it is measured as saved, greedily, on sentences of the test split.
 """
@@ -28,7 +29,7 @@ HERE = Path(__file__).parent
 DEMO = HERE.parent.parent / "demo"
 sys.path.insert(0, str(DEMO / "recipe"))
 
-from domain import draw_pair  # noqa: E402
+from domain import digit_pair, draw_pair, split_of  # noqa: E402
 from evaluate import canonical, edit_distance  # noqa: E402
 from fast_linear import use_rounded_products  # noqa: E402
 from model import load_tokenizer  # noqa: E402
@@ -40,6 +41,7 @@ LANGUAGES = ("en", "zh")
 WIDTH = 384
 ROUGH_SHARE = 2 / 3
 REPEAT_SHARE = 0.4  # of the requests; the others translate, half of them into English
+NUMBER_SHARE = 0.25  # beside those of the domain's own sentences
 EMPTY_SHARE = 0.02  # pauses alone, with the empty answer
 MEAN_DECAY = 0.995
 POOL = 20  # batches drawn and sorted by length together
@@ -130,6 +132,14 @@ class Requests:
             out += [self.audio] * lead + copies + [self.audio] * max(0, pauses - lead)
         return out + [self.audio] * rng.randint(0, 14)
 
+    def number(self):
+        """A number digit by digit as a pair of the split, with two to four different digits."""
+        while True:
+            digits = self.rng.sample(range(10), self.rng.randint(2, 4))
+            pair = tuple(digit_pair(self.rng.choices(digits, k=self.rng.randint(3, 8))))
+            if split_of(pair[0]) == self.split:
+                return pair
+
     def draw(self):
         """((ids before, sentence, ids after, answer), rough)."""
         rng = self.rng
@@ -139,7 +149,7 @@ class Requests:
         before, after = self.frame(content, itn)
         if rng.random() < EMPTY_SHARE:
             return (before, [self.audio] * rng.randint(1, 40), after, [self.stop]), True
-        pair = dict(zip(LANGUAGES, draw_pair(rng, self.split)))
+        pair = dict(zip(LANGUAGES, self.number() if rng.random() < NUMBER_SHARE else draw_pair(rng, self.split)))
         sentence = self.encode(pair[source])
         self.seen = sentence
         answer = sentence if repeat else self.encode(pair["zh" if source == "en" else "en"])
