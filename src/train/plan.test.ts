@@ -53,9 +53,13 @@ describe.each(qwen3Sizes)("%s", (size) => {
     const matrices = (choose: (name: string) => boolean): number =>
       elements(size, (name, rank) => rank === 2 && choose(name));
     const head = config.llm.vocabSize * config.llm.hiddenSize;
+    const last = new RegExp(
+      String.raw`language_model.layers.${config.llm.layers - 1}.(self_attn.o_proj|mlp)`,
+    );
     const linears =
       6 * frames * matrices((name) => name.startsWith(adaptor)) +
-      4 * tokens * matrices((name) => name.includes("language_model.layers")) +
+      4 * tokens * matrices((name) => name.includes("language_model.layers") && !last.test(name)) +
+      4 * answers * matrices((name) => last.test(name)) +
       4 * answers * head;
     const { flops, encoderFlops } = hourWork(config, plan);
     expect(flops / linears).toBeGreaterThan(1);

@@ -132,13 +132,16 @@ export function stepBuffers(config: ModelConfig, options: PlanOptions): StepBuff
   const onTape = pooled(batch.frames, [input, ...encoder, ...adaptor]);
   const transposed = transposedBuffers(config, options, batch.contrasted !== undefined);
   if (batch.contrasted !== undefined) return { ...alignmentBuffers(config, batch, onTape), transposed };
-  const decoder = [m.hiddenSize, m.hiddenSize, q, q, q, kv, kv, kv, m.intermediateSize, m.intermediateSize];
+  const attention = [m.hiddenSize, q, q, q, kv, kv, kv];
+  const after = [m.hiddenSize, m.intermediateSize, m.intermediateSize]; // in the last layer of answers alone
   const low = isTrained("lora") ? loraWidths(m, rank, targets) : [];
   const chunk = Math.min(batch.answerTokens, Math.max(1, Math.floor(scoreBudget / (4 * m.vocabSize))));
   return {
     activations: [
       ...onTape,
-      ...pooled(batch.tokens, [...repeat(m.layers, [...decoder, ...low]), m.hiddenSize]),
+      ...pooled(batch.tokens, repeat(m.layers, [...attention, ...low])),
+      ...pooled(batch.tokens, repeat(m.layers - 1, after)),
+      ...pooled(batch.answerTokens, [...after, m.hiddenSize]),
     ],
     scores: [...pooled(chunk, [m.vocabSize]), ...pooled(batch.answerTokens, [m.hiddenSize, m.hiddenSize])],
     working: pooled(batch.tokens, [...repeat(3, [m.intermediateSize]), ...repeat(4, [m.hiddenSize])]),
@@ -234,8 +237,9 @@ export function hourWork(config: ModelConfig, options: PlanOptions): HourWork {
   const adaptorFlops =
     frames * counts.adaptor * times("adaptor") +
     a.layers * attention(frames, clipFrames, a.hiddenSize, before);
+  const afterAttention = m.hiddenSize * (m.heads * m.headDim + 3 * m.intermediateSize); // in the last layer of answers alone
   const llmFlops =
-    tokens * layers * 4 +
+    (tokens * layers - (tokens - clips * answer) * afterAttention) * 4 +
     m.layers * attention(tokens, clipTokens / 2, m.heads * m.headDim, true) +
     clips * answer * table * 4;
   const memory = trainingMemory(config, options);
