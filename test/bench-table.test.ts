@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { benchTable, withOutcome, withTable } from "../bench/table.js";
+import { variants } from "../bench/migration/variants.js";
 import { exponent } from "../bench/peers/harness.js";
 import type { PeerResults } from "../bench/peers/results.js";
 
@@ -16,6 +17,18 @@ test.each(["README.md", "docs/migration.md"])(
   (name) => {
     const text = readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
     expect(withOutcome(text)).toBe(text);
+  },
+);
+
+test.each(variants.map((variant) => [variant.name, variant] as const))(
+  "docs/migration.md tells the steps and the rate of %s",
+  (name, { align, after, steps, rate }) => {
+    const text = readFileSync(new URL("../docs/migration.md", import.meta.url), "utf8");
+    const row = text.split("\n").find((line) => line.startsWith(`| \`${name}\` `))!;
+    const told = row.split("|").slice(2, 4);
+    expect(told[0]).toContain(align > 0 ? align.toLocaleString("en") : after ? `\`${after}\`` : "–");
+    expect(told[1]).toContain(steps > 0 ? `${steps}` : "–");
+    if (steps > 0) expect(told[1]).toContain(rate.toExponential());
   },
 );
 
