@@ -104,6 +104,11 @@ const convolution =
   (perTap: number, rest: number): Count =>
   ({ rows, width, taps }) => ({ flops: rows * width * (perTap * taps + rest) });
 
+const qkNormRope: Count = ({ rows, heads, kv_heads }, { tensors: { qkv, q_gamma, angles, slots } }) => ({
+  flops: rows * (heads + kv_heads) * (q_gamma.bytes / 4) * 7,
+  bytes: 2 * qkv.bytes + angles.bytes + slots.bytes, // what is read is written: queries, and rows of the cache
+});
+
 /** By the kernel's path below src/kernels. */
 const counts: Readonly<Record<string, Count>> = {
   "adamw/adamw": perElement(14),
@@ -149,13 +154,13 @@ const counts: Readonly<Record<string, Count>> = {
   "linear/linear-transpose": () => ({ flops: 0 }),
   "mul-add/mul-add": ({ rounds, count }) => ({ flops: 128 * rounds * count }),
   "positions/positions": perElement(2),
-  "qk-norm-rope/qk-norm-rope": ({ rows, heads, kv_heads, half }, { tensors: { qkv, angles, slots } }) => ({
-    flops: rows * (heads + kv_heads) * 2 * half * 7,
-    bytes: 2 * qkv.bytes + angles.bytes + slots.bytes, // what is read is written: queries, and rows of the cache
-  }),
+  "qk-norm-rope/qk-norm-rope": qkNormRope,
+  "qk-norm-rope/qk-norm-rope-subgroup": qkNormRope,
   "relu-backward/relu-backward": perElement(1),
   "rms-norm/rms-norm": perElement(4),
+  "rms-norm/rms-norm-subgroup": perElement(4),
   "rms-norm/rms-norm-backward": perElement(10),
+  "rms-norm/rms-norm-backward-subgroup": perElement(10),
   "rope/rope": ({ rows, heads, half }) => ({ flops: rows * heads * half * 6 }),
   "scale/scale": perElement(1),
   "swiglu/swiglu": perElement(5),

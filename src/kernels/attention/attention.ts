@@ -1,15 +1,15 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { type Kernel, loadKernel } from "../../gpu/kernel.js";
+import { loadKernel } from "../../gpu/kernel.js";
 import type { Tiles } from "../../gpu/segments.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { tuned } from "../../gpu/tuning.js";
 import { attentionClass } from "../shape-classes.js";
+import { subgroupKernel } from "../subgroup-kernel.js";
 import { attentionBackward } from "./attention-backward.js";
 
 const tiled = loadKernel("attention/attention");
 const perRow = loadKernel("attention/attention-row");
-const bySubgroup = new Map<string, Kernel>(); // by file, lanes and sizes
 const join = loadKernel("attention/attention-join");
 const sliceWidth = 128; // columns of a head that a workgroup makes
 const chunkKeys = 128; // of the kernels of one row
@@ -73,13 +73,6 @@ export function attention(gpu: Gpu, q: Tensor, k: Tensor, v: Tensor, options: At
     },
   });
   return y;
-}
-
-function subgroupKernel(file: string, constants: Readonly<Record<string, number>>): Kernel {
-  const id = file + JSON.stringify(constants);
-  let kernel = bySubgroup.get(id);
-  if (!kernel) bySubgroup.set(id, (kernel = loadKernel(file, constants)));
-  return kernel;
 }
 
 /** Params that the kernels share. */

@@ -12,6 +12,7 @@ import { qkNormRopeRef } from "./qk-norm-rope.ref.js";
 // models and odd ones, pairs around a workgroup, rows in any order of cache rows, other cache rows untouched; past 65,535
 // workgroups; then the refusals.
 const gpu = useGpu();
+const portable = useGpu({ subgroups: false });
 const bound = 1.5e-7; // as rms-norm and rope, one after the other
 
 interface Case {
@@ -39,10 +40,9 @@ function inputs({ heads, kvHeads, headDim, rows }: Case) {
 type Result = readonly [q: Float32Array, keys: Float32Array, values: Float32Array];
 
 /** Runs the op, or the ops that it stands in for, over a cache of sevens. */
-async function run(c: Case, fused: boolean): Promise<Result> {
+async function run(c: Case, fused: boolean, g = gpu()): Promise<Result> {
   const { heads, kvHeads, headDim, rows } = c;
   const { qkv, gammas, positions, slots, cacheRows } = inputs(c);
-  const g = gpu();
   const [q, k, v] = await g.step(() => {
     const cache = (): Tensor =>
       g.upload(new Float32Array(cacheRows * kvHeads * headDim).fill(7), [cacheRows, kvHeads * headDim]);
@@ -94,12 +94,13 @@ describe.each(cases)("$rows rows, $heads heads of $headDim on $kvHeads", (c) => 
     }
   });
 
-  test("the bits of norm, rotation and copies", async () => {
-    const [fused, apart] = [await run(c, true), await run(c, false)];
-    for (const [i, got] of fused.entries()) {
-      expect(got.length).toBe(apart[i].length);
-      expect(got.findIndex((value, at) => value !== apart[i][at])).toBe(-1);
-    }
+  test("the bits of norm, rotation and copies, with subgroups and without", async () => {
+    const apart = await run(c, false);
+    for (const fused of [await run(c, true), await run(c, true, portable())])
+      for (const [i, got] of fused.entries()) {
+        expect(got.length).toBe(apart[i].length);
+        expect(got.findIndex((value, at) => value !== apart[i][at])).toBe(-1);
+      }
   });
 });
 

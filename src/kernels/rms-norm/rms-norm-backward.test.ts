@@ -7,8 +7,9 @@ import { rmsNormBackwardRef, rmsNormRef } from "./rms-norm.ref.js";
 
 // The reference against central differences; then both gradients against it: widths around the workgroup of 32, a prime and
 // the real ones, each head of a row, rows around the blocks of 32 of the weight's sum, past 65,535 rows, an offset, one
-// column of 1187; then NaN and the refusals.
+// column of 1187, with subgroups and without; then NaN and the refusals.
 const gpu = useGpu();
+const portable = useGpu({ subgroups: false });
 const bound = 3e-7; // the division, the root and four products, 3e-8 each, and sums of up to 128 terms
 
 interface Case {
@@ -37,8 +38,8 @@ async function run(
   { dy, x, gamma }: Inputs,
   heads = 1,
   eps?: number,
+  g = gpu(),
 ): Promise<{ dx: Float32Array; dWeight: Float32Array }> {
-  const g = gpu();
   const shape = [x.length / gamma.length / heads, gamma.length * heads];
   const [dx, dWeight] = await g.step(() => {
     const weight = g.upload(gamma, [gamma.length]);
@@ -78,10 +79,12 @@ describe("against f64", () => {
     { rows: 65_537, width: 8 },
   ])("$rows rows of $heads x $width, offset $offset, outlier $outlier", async (c) => {
     const data = inputs(c);
-    const got = await run(data, c.heads, c.eps);
     const want = rmsNormBackwardRef(data.dy, data.x, data.gamma, c.eps ?? 1e-6);
-    expectClose(got.dx, want.dx, bound);
-    expectClose(got.dWeight, want.dWeight, bound);
+    for (const g of [gpu(), portable()]) {
+      const got = await run(data, c.heads, c.eps, g);
+      expectClose(got.dx, want.dx, bound);
+      expectClose(got.dWeight, want.dWeight, bound);
+    }
   });
 });
 

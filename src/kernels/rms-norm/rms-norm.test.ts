@@ -6,8 +6,9 @@ import { rmsNorm } from "./rms-norm.js";
 import { rmsNormRef } from "./rms-norm.ref.js";
 
 // Rows against f64: widths around the workgroup of 32, a prime and the real ones; each head of a row; past 65,535 rows; an
-// offset of 1000, rows of equal values, one column of 1187; then NaN and the refusals.
+// offset of 1000, rows of equal values, one column of 1187; then NaN and the refusals. Each run with subgroups and without: the same bits.
 const gpu = useGpu();
+const portable = useGpu({ subgroups: false });
 const bound = 1.5e-7; // the division, the root and two products, 3e-8 each, and sums of up to 128 terms
 
 interface Case {
@@ -21,9 +22,15 @@ interface Case {
 
 async function run(x: Float32Array, gamma: Float32Array, heads = 1, eps?: number): Promise<Float32Array> {
   const columns = gamma.length * heads;
-  return runOp(gpu(), () =>
-    rmsNorm(gpu(), gpu().upload(x, [x.length / columns, columns]), gpu().upload(gamma, [gamma.length]), eps),
+  const [got, plain] = await Promise.all(
+    [gpu(), portable()].map((g) =>
+      runOp(g, () =>
+        rmsNorm(g, g.upload(x, [x.length / columns, columns]), g.upload(gamma, [gamma.length]), eps),
+      ),
+    ),
   );
+  expect(got.findIndex((value, i) => !Object.is(value, plain[i]))).toBe(-1);
+  return got;
 }
 
 test("the reference agrees with mathjs", () => {

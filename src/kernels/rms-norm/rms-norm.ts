@@ -2,7 +2,8 @@ import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix } from "../../gpu/tensor.js";
-import { rowLanes } from "./row-lanes.js";
+import { subgroupKernel } from "../subgroup-kernel.js";
+import { rowLanes, rowSubgroups } from "./row-lanes.js";
 import { rmsNormBackward } from "./rms-norm-backward.js";
 
 const kernel = loadKernel("rms-norm/rms-norm");
@@ -24,7 +25,15 @@ export function rmsNorm(gpu: Gpu, x: Tensor, gamma: Tensor, eps = 1e-6): Tensor 
   }
   const rows = elementCount(x.shape) / width;
   const y = gpu.empty(x.shape);
-  gpu.run(kernel, { params: { rows, width, eps }, tensors: { x, gamma, y }, ...rowLanes(rows, width) });
+  const tensors = { x, gamma, y };
+  const lanes = gpu.subgroupSize;
+  if (lanes === undefined || width % 4 !== 0) {
+    gpu.run(kernel, { params: { rows, width, eps }, tensors, ...rowLanes(rows, width) });
+  } else {
+    const bySubgroup = subgroupKernel("rms-norm/rms-norm-subgroup", { SG: lanes });
+    const params = { rows, width4: width / 4, eps };
+    gpu.run(bySubgroup, { params, tensors, groups: rowSubgroups(rows, lanes) });
+  }
   const { tape } = gpu;
   tape?.record({
     output: y,

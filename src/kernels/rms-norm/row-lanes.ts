@@ -9,3 +9,10 @@ export function rowLanes(rows: number, width: number): Pick<Dispatch, "groups" |
   const lanes = 2 ** Math.floor(Math.log2(wanted));
   return { groups: Math.ceil((rows * lanes) / threads), overrides: { LANES: lanes } };
 }
+
+const subgroupLanes = 8; // of a row: LANES of the kernels of the subgroup family, which have fewer where a subgroup has
+
+/** Workgroups of a kernel of the subgroup family that goes over rows of whole vec4. */
+export function rowSubgroups(rows: number, lanes: number): number {
+  return Math.ceil(rows / Math.max(1, lanes / subgroupLanes));
+}
