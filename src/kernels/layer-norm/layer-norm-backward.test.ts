@@ -7,8 +7,9 @@ import { layerNormBackwardRef, layerNormRef } from "./layer-norm.ref.js";
 
 // The reference against central differences; then the three gradients against it: widths around the workgroup of 32, a
 // prime and the real ones, rows around the blocks of 32 of the sums over rows, past 65,535 rows, an offset of 1000, one
-// column of 1187; a gradient that is the same in every column; then NaN and the refusals.
+// column of 1187, with subgroups and without; a gradient that is the same in every column; then NaN and the refusals.
 const gpu = useGpu();
+const portable = useGpu({ subgroups: false });
 const bound = 3e-7; // the division, the root and four products, 3e-8 each, and sums of up to 128 terms
 
 interface Case {
@@ -34,8 +35,8 @@ function inputs({ rows, width, offset, outlier }: Case): Inputs {
 async function run(
   { dy, x, gamma }: Inputs,
   eps?: number,
+  g = gpu(),
 ): Promise<{ dx: Float32Array; dWeight: Float32Array; dBias: Float32Array }> {
-  const g = gpu();
   const shape = [x.length / gamma.length, gamma.length];
   const [dx, dWeight, dBias] = (await g.step(() => {
     const weight = g.upload(gamma, [gamma.length]);
@@ -72,19 +73,23 @@ describe("against f64", () => {
     { rows: 65_537, width: 8 },
   ])("$rows rows of $width, offset $offset, outlier $outlier", async (c) => {
     const data = inputs(c);
-    const got = await run(data, c.eps);
     const want = layerNormBackwardRef(data.dy, data.x, data.gamma, c.eps ?? 1e-5);
-    expectClose(got.dx, want.dx, bound);
-    expectClose(got.dWeight, want.dWeight, bound);
-    expectClose(got.dBias, want.dBias, bound);
+    for (const g of [gpu(), portable()]) {
+      const got = await run(data, c.eps, g);
+      expectClose(got.dx, want.dx, bound);
+      expectClose(got.dWeight, want.dWeight, bound);
+      expectClose(got.dBias, want.dBias, bound);
+    }
   });
 });
 
 test("a gradient that is the same in every column has no effect on x, whatever the rows' level", async () => {
   const dy = new Float32Array(3 * 560).fill(7);
   const x = values(3 * 560, 1, 1000);
-  const { dx } = await run({ dy, x, gamma: new Float32Array(560).fill(1) });
-  expect(relativeRms(dx.map((value) => value + 7), dy)).toBeLessThan(1e-6); // prettier-ignore
+  for (const g of [gpu(), portable()]) {
+    const { dx } = await run({ dy, x, gamma: new Float32Array(560).fill(1) }, undefined, g);
+    expect(relativeRms(dx.map((value) => value + 7), dy)).toBeLessThan(1e-6); // prettier-ignore
+  }
 });
 
 test("a NaN spoils its own row and the sums that it joins, and no other row", async () => {

@@ -6,8 +6,9 @@ import { layerNorm } from "./layer-norm.js";
 import { layerNormRef } from "./layer-norm.ref.js";
 
 // Rows against f64: widths around the workgroup of 32, a prime and the real ones; past 65,535 rows; an offset of 1000, an
-// all-equal row, one column of 1187; then NaN and the refusals.
+// all-equal row, one column of 1187, with subgroups and without; then NaN and the refusals.
 const gpu = useGpu();
+const portable = useGpu({ subgroups: false });
 const bound = 1.5e-7; // the division, the root, two products and a sum, 3e-8 each, and sums of up to 16 terms
 
 interface Case {
@@ -29,14 +30,15 @@ async function run(
   gamma: Float32Array,
   beta: Float32Array,
   eps?: number,
+  g = gpu(),
 ): Promise<Float32Array> {
   const width = gamma.length;
-  return runOp(gpu(), () =>
+  return runOp(g, () =>
     layerNorm(
-      gpu(),
-      gpu().upload(x, [x.length / width, width]),
-      gpu().upload(gamma, [width]),
-      gpu().upload(beta, [width]),
+      g,
+      g.upload(x, [x.length / width, width]),
+      g.upload(gamma, [width]),
+      g.upload(beta, [width]),
       eps,
     ),
   );
@@ -61,14 +63,17 @@ describe("against f64", () => {
   ])("$rows rows of $width, offset $offset, outlier $outlier", async (c) => {
     const x = rowsOf(c);
     const [gamma, beta] = [values(c.width, 2, 1), values(c.width, 3)];
-    expectClose(await run(x, gamma, beta, c.eps), layerNormRef(x, gamma, beta, c.eps ?? 1e-5), bound);
+    const want = layerNormRef(x, gamma, beta, c.eps ?? 1e-5);
+    for (const g of [gpu(), portable()]) expectClose(await run(x, gamma, beta, c.eps, g), want, bound);
   });
 });
 
 test.each([[0], [1000.1], [-3e4]])("a row of equal values %f becomes beta", async (value) => {
   const beta = values(560, 3);
-  const got = await run(new Float32Array(560).fill(value), values(560, 2, 1), beta);
-  expectClose(got, beta, bound);
+  for (const g of [gpu(), portable()]) {
+    const got = await run(new Float32Array(560).fill(value), values(560, 2, 1), beta, undefined, g);
+    expectClose(got, beta, bound);
+  }
 });
 
 test("a NaN spoils its own row and no other", async () => {

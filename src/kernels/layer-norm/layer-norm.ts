@@ -1,6 +1,8 @@
 import type { Gpu } from "../../gpu/device.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { rowSubgroups } from "../rms-norm/row-lanes.js";
+import { subgroupKernel } from "../subgroup-kernel.js";
 import { layerNormBackward } from "./layer-norm-backward.js";
 
 const kernel = loadKernel("layer-norm/layer-norm");
@@ -18,7 +20,15 @@ export function layerNorm(gpu: Gpu, x: Tensor, gamma: Tensor, beta: Tensor, eps 
   expectDType("layerNorm", { x, gamma, beta }, "f32");
   expectShape("layerNorm", { gamma, beta }, [width]);
   const y = gpu.empty(x.shape);
-  gpu.run(kernel, { params: { rows, width, eps }, tensors: { x, gamma, beta, y }, groups: rows });
+  const tensors = { x, gamma, beta, y };
+  const lanes = gpu.subgroupSize;
+  if (lanes === undefined || width % 4 !== 0) {
+    gpu.run(kernel, { params: { rows, width, eps }, tensors, groups: rows });
+  } else {
+    const bySubgroup = subgroupKernel("layer-norm/layer-norm-subgroup", { SG: lanes });
+    const params = { rows, width4: width / 4, eps };
+    gpu.run(bySubgroup, { params, tensors, groups: rowSubgroups(rows, lanes) });
+  }
   const { tape } = gpu;
   tape?.record({
     output: y,

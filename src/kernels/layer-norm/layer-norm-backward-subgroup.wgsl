@@ -1,0 +1,57 @@
+// dx = (a - mean(a) - n * mean(a * n)) * s + earlier, a = dy * gamma, n = (x - mean) * s, s = 1 / sqrt(var + eps), per row.
+// torch.autograd of torch.nn.LayerNorm. layer-norm-backward.wgsl for devices whose subgroups have one known size SG, and rows of whole
+// vec4, with the lanes and sums of layer-norm-subgroup.wgsl. Mean, rest and s are kept for the gradient of gamma (column-sum-normed.wgsl).
+enable subgroups;
+const SG = 8u;               // @set lanes of a subgroup
+const LANES = min(8u, SG);   // of a row
+struct Params { rows: u32, width4: u32, has_earlier: u32, eps: f32 }
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> dy: array<vec4f>;           // [rows, width4]
+@group(0) @binding(2) var<storage, read> x: array<vec4f>;            // [rows, width4]
+@group(0) @binding(3) var<storage, read> gamma: array<vec4f>;        // [width4]
+@group(0) @binding(4) var<storage, read> earlier: array<vec4f>;      // [rows, width4] a gradient of x from elsewhere; any array if has_earlier is 0
+@group(0) @binding(5) var<storage, read_write> dx: array<vec4f>;     // [rows, width4]
+@group(0) @binding(6) var<storage, read_write> stats: array<vec4f>;  // [rows] mean, rest, s, 0
+
+fn fold(v: vec4f) -> f32 { return (v.x + v.y) + (v.z + v.w); }
+
+@compute @workgroup_size(SG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(subgroup_invocation_id) lane: u32) {
+  let row = (group.y * groups.x + group.x) * (SG / LANES) + lane / LANES;
+  let own = lane % LANES;
+  let width4 = select(0u, p.width4, row < p.rows); // a row past the end has nothing
+  let start = row * p.width4;
+  let n = f32(4u * p.width4);
+  var of_x = vec4f();
+  var of_a = vec4f();
+  for (var i = own; i < width4; i += LANES) {
+    of_x += x[start + i];
+    of_a += dy[start + i] * gamma[i];
+  }
+  var means = vec2f(fold(of_x), fold(of_a)); // of x and of a
+  for (var other = 1u; other < LANES; other *= 2u) { means += subgroupShuffleXor(means, other); }
+  means /= n;
+  var part = array<vec4f, 4>(vec4f(), vec4f(), vec4f(), vec4f()); // sums of d, d * d, e, e * d
+  for (var i = own; i < width4; i += LANES) {
+    let d = x[start + i] - means.x;
+    let e = fma(dy[start + i], gamma[i], vec4f(-means.y));
+    part[0] += d;
+    part[1] += d * d;
+    part[2] += e;
+    part[3] += e * d;
+  }
+  var sums = vec4f(fold(part[0]), fold(part[1]), fold(part[2]), fold(part[3]));
+  for (var other = 1u; other < LANES; other *= 2u) { sums += subgroupShuffleXor(sums, other); }
+  sums /= n;
+  let rest = sums.x;
+  let scale = 1.0 / sqrt(sums.y - rest * rest + p.eps);
+  let slope = (sums.w - sums.z * rest) * scale * scale;
+  for (var i = own; i < width4; i += LANES) {
+    let e = fma(dy[start + i], gamma[i], vec4f(-means.y)) - sums.z;
+    var value = fma(-((x[start + i] - means.x) - rest), vec4f(slope), e) * scale;
+    if (p.has_earlier != 0u) { value += earlier[start + i]; }
+    dx[start + i] = value;
+  }
+  if (own == 0u && row < p.rows) { stats[row] = vec4f(means.x, rest, scale, 0.0); }
+}
