@@ -47,7 +47,7 @@ async function start(model: string, out: string, options: TrainCliOptions): Prom
   const validation =
     options.validation === undefined ? undefined : await readData(options.validation, options);
   const path = await findModel(model);
-  await withRunLock(out, () => run({ path, data, validation, out, settings }, options));
+  await withRunLock(out, (check) => run({ path, data, validation, out, settings, check }, options));
 }
 
 interface Run {
@@ -57,9 +57,14 @@ interface Run {
   readonly validation: DataFile | undefined;
   readonly out: string;
   readonly settings: AskedOptions;
+  /** Throws where another training has taken the directory. */
+  readonly check: () => void;
 }
 
-async function run({ path, data, validation, out, settings }: Run, options: TrainCliOptions): Promise<void> {
+async function run(
+  { path, data, validation, out, settings, check }: Run,
+  options: TrainCliOptions,
+): Promise<void> {
   const { last } = runFiles(out);
   if (existsSync(last) && !options.resume)
     throw new TrainError(`${out}: expected a new directory, got a run; --resume goes on with it`);
@@ -79,7 +84,10 @@ async function run({ path, data, validation, out, settings }: Run, options: Trai
     for (const bar of Object.values(bars)) bar.stop();
     await train(session.run, options.resume === true, {
       onStart: (done, total) => display.start(done, total),
-      onStep: (metrics) => display.step(metrics),
+      onStep: (metrics) => {
+        check();
+        display.step(metrics);
+      },
       onValidation: (metrics) => display.validation(metrics),
       onAlarm: (message) => display.alarm(message),
     });

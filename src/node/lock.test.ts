@@ -137,11 +137,15 @@ test("a lock that was taken over is neither touched nor removed by who lost it",
   vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
   await withLock(
     path,
-    async () => {
+    async (held) => {
+      vi.advanceTimersByTime(250);
+      await sleep(50);
+      expect(held()).toBe(true);
       writeFileSync(path, JSON.stringify({ id: "other", pid: process.pid, host: hostname() }));
       utimesSync(path, 1, 1);
       vi.advanceTimersByTime(250);
-      await sleep(50);
+      for (let polls = 0; polls < 1000 && held(); polls++) await sleep(5);
+      expect(held()).toBe(false);
       expect(statSync(path).mtimeMs).toBe(1000);
     },
     { staleMs: 1000 },
@@ -171,6 +175,19 @@ test("refused: a holder of another machine that touches its lock", async () => {
 });
 
 const tells = existsSync("/proc/self/stat");
+
+test("a container of the same name, whose process numbers say nothing here, is judged by its silence", async ({
+  skip,
+}) => {
+  skip(!tells, "this system does not tell its containers apart");
+  const holder = { id: "x", pid: 2 ** 22 + 1, host: hostname(), system: "another pid:[1]" }; // no such number here
+  await leave(holder);
+  const touching = clock((now) => utimesSync(path, now, now));
+  await expect(withLock(path, pass, { clock: touching, refuse })).rejects.toThrow("held by process");
+  let polls = 0; // the lock is still there
+  expect(await withLock(path, pass, { clock: clock(() => polls++), refuse, staleMs: 1000 })).toBe(7);
+  expect(polls).toBeGreaterThan(1);
+});
 
 test("a process number that was given again is no holder", async ({ skip }) => {
   skip(!tells, "this system does not tell when a process began");

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rm, stat, utimes } from "node:fs/promises";
+import { mkdir, open, readFile, readlink, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,6 +10,8 @@ export interface LockHolder {
   readonly id: string;
   readonly pid: number;
   readonly host: string;
+  /** What tells machines and containers of one name apart, where the system tells: its boot, and whose process numbers these are. */
+  readonly system?: string | undefined;
   /** When the process began, in the system's own words, where it tells: a number that is given again is then another process. */
   readonly started?: string | undefined;
 }
@@ -19,7 +21,7 @@ export interface LockOptions {
   readonly onWait?: (holder: LockHolder) => void;
   /**
    * What to throw where another process holds the lock, instead of waiting. One of this machine holds it for as long as it lives,
-   * stopped or not; one of another machine, if it touches the file while it is watched.
+   * stopped or not; one of another machine or container, if it touches the file while it is watched.
    */
   readonly refuse?: (holder: LockHolder) => Error;
   /** A holder that shows no sign of life for so long is taken for dead. */
@@ -44,36 +46,42 @@ export function holderName({ pid, host }: LockHolder): string {
 
 /**
  * Runs `body` while this process alone holds the lock file. Node has no flock(2): the file exists while it is held, its holder
- * touches it, and the lock of a process that is dead is taken over.
+ * touches it, and the lock of a process that is dead is taken over. `body` is given what tells whether the lock is still its own:
+ * a process that was stopped for longer than the silence that is allowed may have lost it.
  * @throws what `refuse` makes
  */
 export async function withLock<T>(
   path: string,
-  body: () => Promise<T>,
+  body: (held: () => boolean) => Promise<T>,
   options: LockOptions = {},
 ): Promise<T> {
   const { staleMs = 10_000 } = options;
   await mkdir(dirname(path), { recursive: true });
   const { pid } = process;
   const { started } = (await processState(pid)) ?? {};
-  const holder: LockHolder = { id: randomUUID(), pid, host: hostname(), started };
+  const holder: LockHolder = { id: randomUUID(), pid, host: hostname(), system: await systemName(), started };
   await acquire(path, holder, { ...options, staleMs });
+  let held = true;
   const touch = setInterval(() => {
-    keep(path, holder).catch(() => undefined);
+    keep(path, holder).then(
+      (kept) => (held = kept),
+      () => undefined,
+    );
   }, staleMs / 4).unref();
   try {
-    return await body();
+    return await body(() => held);
   } finally {
     clearInterval(touch);
     if ((await readHolder(path))?.id === holder.id) await rm(path, { force: true });
   }
 }
 
-/** Touches the lock file, unless another has taken it over meanwhile: a dead one's must not be kept alive. */
-async function keep(path: string, holder: LockHolder): Promise<void> {
-  if ((await readHolder(path))?.id !== holder.id) return;
+/** Touches the lock file; false where another has taken it over meanwhile: a dead one's must not be kept alive. */
+async function keep(path: string, holder: LockHolder): Promise<boolean> {
+  if ((await readHolder(path))?.id !== holder.id) return false;
   const now = new Date();
   await utimes(path, now, now);
+  return true;
 }
 
 type Waiting = LockOptions & { readonly staleMs: number };
@@ -140,9 +148,10 @@ async function markOf(path: string): Promise<string> {
 
 async function readHolder(path: string): Promise<LockHolder | undefined> {
   try {
-    const { id, pid, host, started } = JSON.parse(await readFile(path, "utf8")) as Partial<LockHolder>;
+    const { id, pid, host, ...rest } = JSON.parse(await readFile(path, "utf8")) as Partial<LockHolder>;
+    const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
     return typeof id === "string" && Number.isInteger(pid) && typeof host === "string"
-      ? { id, pid: pid!, host, started: typeof started === "string" ? started : undefined }
+      ? { id, pid: pid!, host, system: text(rest.system), started: text(rest.started) }
       : undefined;
   } catch {
     return undefined; // gone, or not yet written
@@ -156,9 +165,10 @@ async function touched(path: string): Promise<number> {
   );
 }
 
-/** Whether the process that took the lock is still there; undefined for one of another machine. */
+/** Whether the process that took the lock is still there; undefined for one of another machine or container, whose numbers say nothing here. */
 async function isAlive(holder: LockHolder): Promise<boolean | undefined> {
   if (holder.host !== hostname()) return undefined;
+  if (holder.system !== undefined && holder.system !== (await systemName())) return undefined;
   try {
     process.kill(holder.pid, 0);
   } catch (error) {
@@ -167,6 +177,19 @@ async function isAlive(holder: LockHolder): Promise<boolean | undefined> {
   const state = await processState(holder.pid);
   if (!state) return true; // no such files on this system: the number must do
   return !state.ended && (holder.started === undefined || holder.started === state.started);
+}
+
+/**
+ * This boot of the machine and the namespace of its process numbers; undefined where the system does not tell.
+ * @source proc(5): /proc/sys/kernel/random/boot_id; pid_namespaces(7): /proc/PID/ns/pid
+ */
+async function systemName(): Promise<string | undefined> {
+  try {
+    const boot = await readFile("/proc/sys/kernel/random/boot_id", "utf8");
+    return `${boot.trim()} ${await readlink("/proc/self/ns/pid")}`;
+  } catch {
+    return undefined;
+  }
 }
 
 /**

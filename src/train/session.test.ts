@@ -14,8 +14,8 @@ import { transposeLimit } from "./plan-weights.js";
 import { type SessionSetup, openSession, runFiles } from "./session.js";
 import { readValues } from "./state.js";
 
-// What a session refuses beyond train.test.ts: a resumption with other bits of the frozen LLM, or in another format; clips longer than a micro-batch, by line;
-// a LoRA that cannot be, before anything is read.
+// What a session refuses beyond train.test.ts: a resumption with other bits of the frozen LLM, or in another format; a training that the device
+// has no memory for, by the plan; clips longer than a micro-batch, by line; a LoRA that cannot be, before anything is read.
 const gpu = useGpu();
 const training = useTraining(gpu);
 const { directory } = training;
@@ -101,6 +101,9 @@ test("a device without room for the training refuses it before anything is read,
   const few = { options: { batchTokens: 500 } };
   expect(await open(need("bf16", 1000) - 1, few)).toBeGreaterThan(0);
   await expect(open(1000, { weights: "q4" })).rejects.toThrow(/take a smaller model, a lower --batch-tokens/);
+  const aligned = { options: { align: 1 } }; // of one step: no cross-entropy
+  expect(await open(need("bf16", 1000) - 1, aligned)).toBeGreaterThan(0);
+  await expect(open(1000, aligned)).rejects.toThrow("to align adaptor on 1000 frames a micro-batch");
 });
 
 test("clips longer than a micro-batch are told by line, and left out only where that is asked for", async () => {

@@ -166,6 +166,7 @@ function plannedTraining(
   return {
     ...{ tune, rank, targets, transposeLimit: transposeLimit(gpu) },
     ...{ batchTokens: options.batchTokens, stored: storedFormat(checkpoint) },
+    alignedOnly: options.epochs === undefined && options.steps <= options.align,
   };
 }
 
