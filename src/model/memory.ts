@@ -19,7 +19,7 @@ export interface MemoryUse {
   need(weights: WeightFormat | undefined): MemoryNeed;
   /** What the working space is for, as a message has it: "to work on 30 s of audio". */
   readonly work: string;
-  /** What makes it smaller, next to a format or a model: "lower --batch-tokens". */
+  /** What makes it smaller, next to a format or a model: "a lower --batch-tokens". */
   readonly lower?: string;
 }
 
@@ -137,7 +137,7 @@ function fitting(use: MemoryUse, weights: WeightFormat | undefined, room: number
     const need = use.need(format);
     return need.weights + need.working;
   };
-  const lower = use.lower === undefined ? "" : `, ${use.lower}`;
+  const { lower } = use;
   const formats = (Object.keys(weightBlocks) as WeightFormat[])
     .map((format) => ({ format, bytes: total(format) }))
     .filter(({ bytes }) => bytes < total(weights))
@@ -145,9 +145,12 @@ function fitting(use: MemoryUse, weights: WeightFormat | undefined, room: number
   const fits = formats.filter(({ bytes }) => bytes <= room);
   const told = (list: typeof formats): string =>
     list.map(({ format, bytes }) => `${format} (${size(bytes)})`).join(", ");
-  if (fits.length > 0) return `these --weights would fit: ${told(fits)}`;
-  if (formats.length === 0) return `no --weights are smaller; take a smaller model${lower}`;
-  return `no --weights fit, the smallest being ${told(formats.slice(-1))}; take a smaller model${lower} or a device with more memory`;
+  if (fits.length > 0)
+    return `these --weights would fit: ${told(fits)}${lower === undefined ? "" : `; so may ${lower}`}`;
+  const others = ["a smaller model", ...(lower === undefined ? [] : [lower])];
+  const advice = `take ${others.join(", ")} or a device with more memory`;
+  if (formats.length === 0) return `no --weights are smaller; ${advice}`;
+  return `no --weights fit, the smallest being ${told(formats.slice(-1))}; ${advice}`;
 }
 
 function size(bytes: number): string {
