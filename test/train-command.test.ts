@@ -111,8 +111,17 @@ describe("train", () => {
       ["--steps", "many"],
       ["--schedule", "linear"],
       ["--steps", "2", "--epochs", "1"],
-    ])
-      expect((await cli([...base, "--out", "z", ...option])).code).toBe(2);
+      ["--lr", "-1"],
+      ["--lora-rank", "8"], // no LoRA is trained
+      ["--lora-dropout", "1", "--tune", "lora"],
+      ["--align", "99", "--steps", "2"],
+      ["--export", "best"], // takes no --data
+      ["--resume", "--plan"],
+    ]) {
+      const { code, stdout, stderr } = await cli([...base, "--out", "z", ...option]);
+      expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+      expect(stderr).toMatch(new RegExp(`^error: .*${option[0]}`, "m"));
+    }
     expectRefusal(await cli(["train", "--report", join(directory.path, "none")]));
   });
 

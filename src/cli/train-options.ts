@@ -1,10 +1,19 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { WeightFormat } from "../gpu/matrix.js";
 import { weightBlocks } from "../gpu/matrix.js";
-import { type LoraOptions, loraTargets, parseLoraTargets } from "../train/lora.js";
-import { type AskedOptions, type TrainOptions, defaultOptions } from "../train/options.js";
+import { type LoraOptions, checkLora, loraTargets, parseLoraTargets } from "../train/lora.js";
+import {
+  type AskedOptions,
+  type TrainOptions,
+  boundName,
+  bounds,
+  defaultOptions,
+  isWithin,
+} from "../train/options.js";
 import { type TunablePart, parseTune } from "../train/tune.js";
 import { modelForms } from "./model.js";
+import { exitCode } from "./output.js";
+import { refuseIdle } from "./usage.js";
 
 /** `train`'s options as commander gives them. */
 export interface TrainCliOptions {
@@ -52,6 +61,16 @@ function number(text: string): number {
   return value;
 }
 
+/** A parser of a number that the option of this name may be. */
+function bounded(name: keyof typeof bounds): (text: string) => number {
+  return (text) => {
+    const value = number(text);
+    if (!isWithin(value, bounds[name]))
+      throw new InvalidArgumentError(`Expected ${boundName(bounds[name])}.`);
+    return value;
+  };
+}
+
 /** A parser whose refusals are wrong usage. */
 function parsed<T>(parse: (text: string) => T): (text: string) => T {
   return (text) => {
@@ -61,6 +80,15 @@ function parsed<T>(parse: (text: string) => T): (text: string) => T {
       throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
     }
   };
+}
+
+/** A parser of one of the LoRA's numbers. */
+function lora(name: "rank" | "alpha" | "dropout"): (text: string) => number {
+  return parsed((text) => {
+    const value = number(text);
+    checkLora({ [name]: value });
+    return value;
+  });
 }
 
 const d = defaultOptions;
@@ -91,57 +119,71 @@ function addFiles(command: Command): Command {
 /** How the run goes. */
 function addRunOptions(command: Command): Command {
   return command
-    .option("--steps <count>", "optimiser steps", number, d.steps)
+    .option("--steps <count>", "optimiser steps", bounded("steps"), d.steps)
     .addOption(
       new Option("--epochs <count>", "instead of --steps: passes over the data, after the steps of --align")
-        .argParser(number)
+        .argParser(bounded("epochs"))
         .conflicts("steps"),
     )
     .option(
       "--align <steps>",
       "the first of the steps: without the LLM, pull the adaptor's outputs to the token embeddings of the transcripts",
-      number,
+      bounded("align"),
       d.align,
     )
-    .option("--align-lr <rate>", "highest learning rate of these", number, d.alignRate)
-    .option("--lr <rate>", "highest learning rate of the others", number, d.learningRate)
+    .option("--align-lr <rate>", "highest learning rate of these", bounded("alignRate"), d.alignRate)
+    .option("--lr <rate>", "highest learning rate of the others", bounded("learningRate"), d.learningRate)
     .option(
       "--warmup <steps>",
       "steps over which --lr is reached, counted after those of --align, whose own rate is reached in a tenth of them; default: a tenth of the others",
-      number,
+      bounded("warmup"),
     )
     .addOption(
       new Option("--schedule <shape>", "learning rate after the warm-up")
         .choices(["cosine", "constant"])
         .default(d.schedule),
     )
-    .option("--floor <share>", "share of the learning rate that the cosine ends at", number, d.floor)
-    .option("--clip <norm>", "gradients are scaled down to this norm; 0: never", number, d.clip)
-    .option("--decay <rate>", "decoupled weight decay", number, d.decay)
-    .option("--batch-tokens <count>", "tokens of a micro-batch at most", number, d.batchTokens)
-    .option("--accumulate <count>", "micro-batches of an optimiser step", number, d.accumulate)
-    .option("--label-smoothing <share>", "spread over the vocabulary", number, d.labelSmoothing)
+    .option("--floor <share>", "share of the rate that the cosine ends at", bounded("floor"), d.floor)
+    .option("--clip <norm>", "gradients are scaled down to this norm; 0: never", bounded("clip"), d.clip)
+    .option("--decay <rate>", "decoupled weight decay", bounded("decay"), d.decay)
+    .option(
+      "--batch-tokens <count>",
+      "tokens of a micro-batch at most",
+      bounded("batchTokens"),
+      d.batchTokens,
+    )
+    .option("--accumulate <count>", "micro-batches of an optimiser step", bounded("accumulate"), d.accumulate)
+    .option(
+      "--label-smoothing <share>",
+      "spread over the vocabulary",
+      bounded("labelSmoothing"),
+      d.labelSmoothing,
+    )
     .option(
       "--seed <number>",
       "of the order of the data, of dropout and of a LoRA's beginning",
-      number,
+      bounded("seed"),
       d.seed,
     )
     .option(
       "--every <steps>",
       "steps between two validations, each followed by a saved state",
-      number,
+      bounded("every"),
       d.every,
     )
-    .option("--decode <clips>", "validation clips that are decoded", number, d.decode);
+    .option("--decode <clips>", "validation clips that are decoded", bounded("decode"), d.decode);
 }
 
 /** LoRA, storage, and what to do but training. */
 function addOtherOptions(command: Command): Command {
   return command
-    .option("--lora-rank <rank>", "default: 16", number)
-    .option("--lora-alpha <alpha>", "the LoRA is scaled by alpha / rank; default: twice the rank", number)
-    .option("--lora-dropout <share>", "default: 0", number)
+    .option("--lora-rank <rank>", "a multiple of 4; default: 16", lora("rank"))
+    .option(
+      "--lora-alpha <alpha>",
+      "the LoRA is scaled by alpha / rank; default: twice the rank",
+      lora("alpha"),
+    )
+    .option("--lora-dropout <share>", "default: 0", lora("dropout"))
     .option(
       "--lora-targets <names>",
       `of ${loraTargets.join(", ")}; default: q_proj,v_proj`,
@@ -220,4 +262,42 @@ export function loraOptions(cli: TrainCliOptions): LoraOptions {
     ...(cli.loraTargets === undefined ? {} : { targets: cli.loraTargets }),
     seed: cli.seed,
   };
+}
+
+/** Ends with wrong usage where an option was given that would have no effect. */
+export function checkUsage(command: Command, cli: TrainCliOptions): void {
+  const given = command.options
+    .map((option) => option.attributeName())
+    .filter((name) => command.getOptionValueSource(name) === "cli");
+  const others = (...used: string[]): string[] => given.filter((name) => !used.includes(name));
+  const shared = ["json", "debug"];
+  const running = "a training that runs";
+  refuseIdle(command, [
+    {
+      options: others("report", ...shared),
+      met: cli.report === undefined,
+      needs: `${running}, not --report`,
+    },
+    {
+      options: others("export", "model", "out", "dtype", "merge", ...shared),
+      met: cli.export === undefined,
+      needs: `${running}, not --export`,
+    },
+    { options: ["resume", "merge", "dtype"], met: !cli.plan, needs: `${running}, not --plan` },
+    {
+      options: ["loraRank", "loraAlpha", "loraDropout", "loraTargets"],
+      met: cli.tune.includes("lora"),
+      needs: "--tune lora",
+    },
+    {
+      options: ["merge"],
+      met: cli.tune.includes("lora") || cli.export !== undefined,
+      needs: "--tune lora or --export",
+    },
+    { options: ["alignLr"], met: cli.align > 0, needs: "--align" },
+  ]);
+  if (cli.epochs === undefined && cli.align > cli.steps)
+    command.error(`error: option '--align' is at most the ${cli.steps} of --steps, got ${cli.align}`, {
+      exitCode: exitCode.wrongUsage,
+    });
 }

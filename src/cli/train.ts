@@ -13,7 +13,13 @@ import { withRunLock } from "../train/run-lock.js";
 import { type DataFile, openSession, runFiles } from "../train/session.js";
 import { findModel } from "./model.js";
 import { note, print, printJson, progressBar } from "./output.js";
-import { type TrainCliOptions, addTrainOptions, loraOptions, trainOptions } from "./train-options.js";
+import {
+  type TrainCliOptions,
+  addTrainOptions,
+  loraOptions,
+  trainOptions,
+  checkUsage,
+} from "./train-options.js";
 import { printPlan } from "./train-plan.js";
 import { trainDisplay } from "./train-progress.js";
 
@@ -22,6 +28,7 @@ export function trainCommand(): Command {
     "train a checkpoint's adaptor, a LoRA on its LLM, or its encoder",
   );
   return addTrainOptions(command).action(async (options: TrainCliOptions) => {
+    checkUsage(command, options);
     if (options.report !== undefined) {
       const report = await writeReport(options.report);
       if (options.json) printJson({ report });

@@ -67,7 +67,8 @@ export const defaultOptions: TrainOptions = {
 
 type Bound = readonly [low: number, high: number, whole: boolean];
 
-const bounds: Readonly<Record<Exclude<keyof AskedOptions, "schedule">, Bound>> = {
+/** Numbers that an option may be. */
+export const bounds: Readonly<Record<Exclude<keyof AskedOptions, "schedule">, Bound>> = {
   steps: [1, 1e9, true],
   epochs: [1, 10_000, true],
   align: [0, 1e9, true],
@@ -88,15 +89,21 @@ const bounds: Readonly<Record<Exclude<keyof AskedOptions, "schedule">, Bound>> =
   decode: [0, 1e9, true],
 };
 
+export function isWithin(value: number, [low, high, whole]: Bound): boolean {
+  return value >= low && value <= high && (!whole || Number.isInteger(value));
+}
+
+/** "a whole number from 1 to 10" */
+export function boundName([low, high, whole]: Bound): string {
+  return `a ${whole ? "whole " : ""}number from ${low} to ${high}`;
+}
+
 /** @throws TrainError  an option out of its range */
 export function checkOptions(options: AskedOptions): void {
   for (const [name, [low, high, whole]] of Object.entries(bounds)) {
     const value = options[name as keyof typeof bounds];
-    if (value === undefined || (value >= low && value <= high && (!whole || Number.isInteger(value))))
-      continue;
-    throw new TrainError(
-      `${name}: expected a ${whole ? "whole " : ""}number from ${low} to ${high}, got ${value}`,
-    );
+    if (value === undefined || isWithin(value, [low, high, whole])) continue;
+    throw new TrainError(`${name}: expected ${boundName([low, high, whole])}, got ${value}`);
   }
   if (options.epochs === undefined && options.align > options.steps)
     throw new TrainError(`align: expected at most the ${options.steps} steps in all, got ${options.align}`);
