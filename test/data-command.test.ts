@@ -119,6 +119,11 @@ describe("data", () => {
     [["jsonl", "x"], "required option '--out <file>' not specified"],
     [["jsonl", "x", "--out", "y", "--answers", "z"], "--answers and --model go together"],
     [["jsonl", "x", "--out", "y", "--limit", "0"], "Expected a whole number from 1."],
+    [
+      ["jsonl", "x", "--out", "y", "--split", "dev"],
+      "option '--split' has an effect only with a corpus that",
+    ],
+    [["kaldi", "x", "--out", "y", "--skip-bad"], "option '--skip-bad' has an effect only with jsonl"],
   ])("%j is wrong usage", async (args, complaint) => {
     const run = await cli(["data", ...args]);
     expect(run.code).toBe(2);

@@ -169,6 +169,8 @@ describe("bad input", () => {
     [["--compare", "x"], /--compare takes two files/],
     [["--data", "x", "--weights", "q8,q2"], /Expected f32, bf16, f16, q8, q4, each once/],
     [["--data", "x", "--weights", "q8,q8"], /each once/],
+    [["--data", "x", "--tokenizer", "zh"], /option '--tokenizer' has an effect only with --task st/],
+    [["--compare", "x", "y", "--data", "z"], /option '--data' has an effect only with a model that runs/],
   ])("%j is wrong usage", async (args, message) => {
     const run = await cli(["evaluate", ...args]);
     expect(run).toMatchObject({ code: 2, stdout: "" });

@@ -14,6 +14,7 @@ import { qwen3Sizes, sizeConfig } from "../train/plan-sizes.js";
 import { modelForms } from "./model.js";
 import { exitCode, note, print, printJson, table } from "./output.js";
 import { positive } from "./transcribe.js";
+import { refuseIdle } from "./usage.js";
 
 interface BenchCliOptions {
   readonly ceiling?: boolean;
@@ -76,13 +77,15 @@ export function benchCommand(): Command {
     .option("--seconds <seconds>", "of the clip that is predicted", above0, 10)
     .option("--tokens <count>", "of its answer", positive, 50)
     .option("--json", "one JSON object a result")
-    .action(async (options: BenchCliOptions) => {
+    .action(async (options: BenchCliOptions, command: Command) => {
       const wrong = wrongUsage(options);
       if (wrong !== undefined) {
         note(`error: bench: ${wrong}`);
         process.exitCode = exitCode.wrongUsage;
         return;
       }
+      const predicting = { options: ["seconds", "tokens", "model", "check"], met: options.predict === true };
+      refuseIdle(command, [{ ...predicting, needs: "--predict" }]);
       const run = options.tune ? tuneAdapter : options.check ? checkPredictions : bench;
       await run(options);
     });

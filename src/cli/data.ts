@@ -13,6 +13,7 @@ import { writeFileAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { findModel, modelForms } from "./model.js";
 import { count, note, print, printJson, status } from "./output.js";
+import { refuseIdle } from "./usage.js";
 
 interface DataOptions extends CorpusOptions {
   readonly out: string;
@@ -92,6 +93,16 @@ export function dataCommand(): Command {
 async function makeData(layout: string, path: string, options: DataOptions, command: Command): Promise<void> {
   if ((options.answers === undefined) !== (options.model === undefined))
     command.error("error: --answers and --model go together", { exitCode: 2 });
+  refuseIdle(command, [
+    {
+      options: ["split"],
+      met: ![JSONL, "kaldi", "aishell2"].includes(layout),
+      needs: "a corpus that has parts",
+    },
+    { options: ["audio", "task"], met: layout === "covost2", needs: "covost2" },
+    { options: ["skipBad"], met: layout === JSONL, needs: JSONL },
+    { options: ["weights", "maxTokens"], met: options.answers !== undefined, needs: "--answers" },
+  ]);
   const tally: Tally = { utterances: 0, seconds: 0, unknown: 0, skipped: 0 };
   const task = options.task ?? (options.answers === undefined ? "translate" : "transcribe");
   const found =

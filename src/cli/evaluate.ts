@@ -16,6 +16,7 @@ import { type FormatRun, playable, runFormats } from "./evaluate-run.js";
 import { findModel, modelForms, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson } from "./output.js";
 import { positive } from "./transcribe.js";
+import { refuseIdle } from "./usage.js";
 
 interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens"> {
   readonly model: string;
@@ -90,10 +91,21 @@ export function evaluateCommand(): Command {
     .option("--json", "one JSON object per weight format, or the comparison")
     .action(async (_: unknown, command: Command) => {
       const options = command.optsWithGlobals<EvaluateCliOptions>();
-      const wrong = wrongUsage(options);
-      if (wrong !== undefined) command.error(`error: ${wrong}`, { exitCode: 2 });
+      checkUsage(command, options);
       await (options.compare ? compare(options.compare, options) : evaluate(options));
     });
+}
+
+/** Ends with wrong usage where options do not fit together, or one would have no effect. */
+function checkUsage(command: Command, options: EvaluateCliOptions): void {
+  const wrong = wrongUsage(options);
+  if (wrong !== undefined) command.error(`error: ${wrong}`, { exitCode: 2 });
+  const { compare: files, task } = options;
+  const running = ["data", "out", "weights", "batch", "limit", "forced", "language"];
+  refuseIdle(command, [
+    { options: running, met: !files, needs: "a model that runs, not --compare" },
+    { options: ["tokenizer"], met: task === "st" || files !== undefined, needs: "--task st or --compare" },
+  ]);
 }
 
 function wrongUsage(options: EvaluateCliOptions): string | undefined {
