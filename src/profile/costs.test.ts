@@ -6,7 +6,11 @@ import { GpuError } from "../gpu/errors.js";
 import { makeSegments } from "../gpu/segments.js";
 import { Timing } from "../gpu/timing.js";
 import { attention } from "../kernels/attention/attention.js";
+import { layerNorm } from "../kernels/layer-norm/layer-norm.js";
 import { linear } from "../kernels/linear/linear.js";
+import { rmsNormBackward } from "../kernels/rms-norm/rms-norm-backward.js";
+import { rmsNorm } from "../kernels/rms-norm/rms-norm.js";
+import type { Tensor } from "../gpu/tensor.js";
 import { costOf, countedKernels } from "./costs.js";
 
 // The table holds every kernel and no other. Products and attention, as the engine runs them, against counts made by hand.
@@ -58,6 +62,28 @@ describe("linear", () => {
     expect(got.bytes).toBe(4 * (2 * 64 + 8 * 64 + 2 * 8 + 8));
     freeMatrix(gpu(), w);
   });
+});
+
+test.each([
+  [32, "rows of whole vec4"],
+  [33, "others"],
+])("norms of width %i, %s", async (width) => {
+  const part = (...shape: number[]): Tensor => gpu().empty(shape);
+  const [x, gamma] = [() => part(5, width), () => part(width)];
+  const rms = await counted(() => void rmsNorm(gpu(), x(), gamma()));
+  expect(rms).toEqual({ flops: 4 * 5 * width, bytes: 4 * (2 * 5 * width + width) });
+  const layer = await counted(() => void layerNorm(gpu(), x(), gamma(), part(width)));
+  expect(layer).toEqual({ flops: 8 * 5 * width, bytes: 4 * (2 * 5 * width + 2 * width) });
+  const stats = 16 * 5;
+  const back = await counted(() => void rmsNormBackward(gpu(), x(), x(), gamma()));
+  expect(back).toEqual({ flops: 10 * 5 * width, bytes: 4 * (3 * 5 * width + width) + stats });
+});
+
+test("Params that a cost is not counted by are refused", () => {
+  const dispatch = { params: { rows: 2 }, tensors: {}, groups: 1 };
+  expect(() => costOf("rms-norm/rms-norm", dispatch)).toThrow(
+    new GpuError('profile: rms-norm/rms-norm: expected Params that its cost is counted by, got {"rows":2}'),
+  );
 });
 
 test("attention counts the pairs of its ranges, and the keys that are seen", async () => {

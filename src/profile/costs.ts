@@ -28,7 +28,7 @@ function distinctBytes(tensors: Tensors): number {
 /** So many FLOPs for each of `count`, or of rows · width, elements; every tensor read or written as a whole. */
 const perElement =
   (flops: number): Count =>
-  ({ count, rows, width }) => ({ flops: flops * (count ?? rows * width) });
+  ({ count, rows, width, width4 }) => ({ flops: flops * (count ?? rows * (width ?? 4 * width4)) });
 
 /** Bytes of a tensor that none of the others stands in for. */
 function own(tensor: Tensor | undefined, others: readonly (Tensor | undefined)[], bytes: number): number {
@@ -172,10 +172,14 @@ const counts: Readonly<Record<string, Count>> = {
 /** Kernels whose work is counted. */
 export const countedKernels: readonly string[] = Object.keys(counts);
 
-/** Work of one dispatch. @throws GpuError  a kernel that the table does not hold; ranges that are not known */
+/** Work of one dispatch. @throws GpuError  a kernel that the table does not hold, or has for other Params; ranges that are not known */
 export function costOf(kernel: string, dispatch: Dispatch, contents: Contents = {}): Cost {
   const count = Object.hasOwn(counts, kernel) ? counts[kernel] : undefined;
   if (!count) throw new GpuError(`profile: ${kernel}: expected a kernel of the table of costs, got another`);
   const { flops, bytes = distinctBytes(dispatch.tensors) } = count(dispatch.params, dispatch, contents);
+  if (Number.isNaN(flops) || Number.isNaN(bytes))
+    throw new GpuError(
+      `profile: ${kernel}: expected Params that its cost is counted by, got ${JSON.stringify(dispatch.params)}`,
+    );
   return { flops, bytes };
 }
