@@ -133,9 +133,7 @@ export async function decode(
   let step: Promise<TensorData[]> | undefined;
   let next: Promise<TensorData[]> | undefined;
   try {
-    step = submit(() =>
-      qwen3(gpu, llm, embed(), cache.append(lengths), cache, { only: lastRows(lengths) }),
-    );
+    step = submit(() => qwen3(gpu, llm, embed(), cache.append(lengths), cache, { only: lastRows(lengths) }));
     for (let first = true; step; first = false) {
       if (picker.onDevice) next = submitNext();
       const [seen] = await step;

@@ -99,7 +99,11 @@ describe("out of device memory", () => {
       () => 1000,
       /; no --weights fit, the smallest being q4 \(.*\); take a smaller model or a device with more memory$/,
     ],
-    ["q4", () => need("q4") - 1, /; no --weights are smaller; take a smaller model or a device with more memory$/],
+    [
+      "q4",
+      () => need("q4") - 1,
+      /; no --weights are smaller; take a smaller model or a device with more memory$/,
+    ],
   ])("%s over its limit", async (weights, room, advice) => {
     const { device } = gpu();
     const limited = new Gpu(device, { memoryLimit: empty() + room() });
