@@ -157,9 +157,11 @@ export interface Curve {
 
 /** Lines over optimiser steps as an SVG file. */
 export function writeCurves(file: string, label: string, curves: readonly Curve[], log = false): void {
+  const legendRows = Math.ceil(curves.reduce((sum, { name }) => sum + name.length + 6, 0) / 100);
+  const top = 28 + 22 * legendRows;
   const figure = chart(
     {
-      grid: { left: 60, right: 20, top: 50, bottom: 40 },
+      grid: { left: 60, right: 20, top, bottom: 40 },
       legend: { top: 0 },
       xAxis: { type: "value", name: "step", nameLocation: "middle", nameGap: 24, min: 0, max: "dataMax" },
       yAxis: { type: log ? "log" : "value", name: label },
@@ -171,7 +173,7 @@ export function writeCurves(file: string, label: string, curves: readonly Curve[
         lineStyle: { width: 1.5 },
       })),
     },
-    { width: 800, height: 320 },
+    { width: 800, height: 270 + top },
   );
   writeFileSync(file, figure.replace(/^<figure>/, "").replace(/<\/figure>$/, "\n"));
 }
