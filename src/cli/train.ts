@@ -16,9 +16,9 @@ import { note, print, printJson, progressBar } from "./output.js";
 import {
   type TrainCliOptions,
   addTrainOptions,
+  checkUsage,
   loraOptions,
   trainOptions,
-  checkUsage,
 } from "./train-options.js";
 import { printPlan } from "./train-plan.js";
 import { trainDisplay } from "./train-progress.js";

@@ -1,8 +1,7 @@
 import type { Gpu } from "../../gpu/device.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
-import { rowSubgroups } from "../rms-norm/row-lanes.js";
-import { subgroupKernel } from "../subgroup-kernel.js";
+import { runRows } from "../rms-norm/row-lanes.js";
 import { layerNormBackward } from "./layer-norm-backward.js";
 
 const kernel = loadKernel("layer-norm/layer-norm");
@@ -21,14 +20,7 @@ export function layerNorm(gpu: Gpu, x: Tensor, gamma: Tensor, beta: Tensor, eps 
   expectShape("layerNorm", { gamma, beta }, [width]);
   const y = gpu.empty(x.shape);
   const tensors = { x, gamma, beta, y };
-  const lanes = gpu.subgroupSize;
-  if (lanes === undefined || width % 4 !== 0) {
-    gpu.run(kernel, { params: { rows, width, eps }, tensors, groups: rows });
-  } else {
-    const bySubgroup = subgroupKernel("layer-norm/layer-norm-subgroup", { SG: lanes });
-    const params = { rows, width4: width / 4, eps };
-    gpu.run(bySubgroup, { params, tensors, groups: rowSubgroups(rows, lanes) });
-  }
+  runRows(gpu, kernel, { rows, width, params: { eps }, tensors, portable: { groups: rows } });
   const { tape } = gpu;
   tape?.record({
     output: y,

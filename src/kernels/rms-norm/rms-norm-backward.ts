@@ -2,8 +2,7 @@ import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
-import { rowLanes, rowSubgroups } from "./row-lanes.js";
-import { subgroupKernel } from "../subgroup-kernel.js";
+import { runRows } from "./row-lanes.js";
 import { columnSumNormed } from "../column-sum/column-sum.js";
 
 const kernel = loadKernel("rms-norm/rms-norm-backward");
@@ -51,15 +50,7 @@ export function rmsNormBackward(
     const dx = gpu.empty(x.shape);
     const stats = gpu.empty([rows, 4]);
     const tensors = { dy, x, gamma, earlier: earlier ?? x, dx, stats };
-    const params = { rows, has_earlier: earlier ? 1 : 0, eps };
-    const lanes = gpu.subgroupSize;
-    if (lanes === undefined || width % 4 !== 0) {
-      gpu.run(kernel, { params: { ...params, width }, tensors, ...rowLanes(rows, width) });
-    } else {
-      const bySubgroup = subgroupKernel("rms-norm/rms-norm-backward-subgroup", { SG: lanes });
-      const groups = rowSubgroups(rows, lanes);
-      gpu.run(bySubgroup, { params: { ...params, width4: width / 4 }, tensors, groups });
-    }
+    runRows(gpu, kernel, { rows, width, params: { has_earlier: earlier ? 1 : 0, eps }, tensors });
     return weightGrad ? { dx, dWeight: columnSumNormed(gpu, dy, x, stats) } : { dx };
   });
 }

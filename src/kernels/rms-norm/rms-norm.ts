@@ -2,8 +2,7 @@ import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix } from "../../gpu/tensor.js";
-import { subgroupKernel } from "../subgroup-kernel.js";
-import { rowLanes, rowSubgroups } from "./row-lanes.js";
+import { runRows } from "./row-lanes.js";
 import { rmsNormBackward } from "./rms-norm-backward.js";
 
 const kernel = loadKernel("rms-norm/rms-norm");
@@ -25,15 +24,7 @@ export function rmsNorm(gpu: Gpu, x: Tensor, gamma: Tensor, eps = 1e-6): Tensor 
   }
   const rows = elementCount(x.shape) / width;
   const y = gpu.empty(x.shape);
-  const tensors = { x, gamma, y };
-  const lanes = gpu.subgroupSize;
-  if (lanes === undefined || width % 4 !== 0) {
-    gpu.run(kernel, { params: { rows, width, eps }, tensors, ...rowLanes(rows, width) });
-  } else {
-    const bySubgroup = subgroupKernel("rms-norm/rms-norm-subgroup", { SG: lanes });
-    const params = { rows, width4: width / 4, eps };
-    gpu.run(bySubgroup, { params, tensors, groups: rowSubgroups(rows, lanes) });
-  }
+  runRows(gpu, kernel, { rows, width, params: { eps }, tensors: { x, gamma, y } });
   const { tape } = gpu;
   tape?.record({
     output: y,
