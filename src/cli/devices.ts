@@ -31,7 +31,7 @@ async function findDevices(): Promise<DeviceReport[]> {
     { forceFallbackAdapter: true },
   ];
   for (const wish of wishes) {
-    const adapter = await requestAdapter(wish);
+    const adapter = await requestAdapter(wish, { quiet: true });
     if (!adapter) continue;
     const { vendor, architecture, device, description } = adapter.info;
     reports.set([vendor, architecture, device, description].join("|"), {

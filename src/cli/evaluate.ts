@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { openDevice } from "./device.js";
 import { type ReadData, readData } from "./evaluate-data.js";
 import { Results, fileSha256 } from "./evaluate-out.js";
 import { comparisonText, reportText } from "./evaluate-tables.js";
@@ -11,7 +12,7 @@ import type { EvaluationReport } from "../evaluate/report.js";
 import type { RunSettings } from "../evaluate/run.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
-import { type OpenedDevice, openDevice } from "../node/device.js";
+import { type OpenedDevice } from "../node/device.js";
 import { type FormatRun, playable, runFormats } from "./evaluate-run.js";
 import { findModel, modelForms, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson } from "./output.js";

@@ -4,7 +4,6 @@ import { type WeightFormat, keepMatrix, freeMatrix } from "../gpu/matrix.js";
 import { add } from "../kernels/add/add.js";
 import { linear } from "../kernels/linear/linear.js";
 import type { ModelConfig } from "../model/config.js";
-import { openDevice } from "../node/device.js";
 import { modelFiles } from "../node/model-files.js";
 import { efficiency } from "../presets.js";
 import {
@@ -23,6 +22,7 @@ import {
 import { storedFormat } from "../train/plan-memory.js";
 import { qwen3Sizes, sizeConfig } from "../train/plan-sizes.js";
 import { transposeLimit } from "../train/plan-weights.js";
+import { openDevice } from "./device.js";
 import { findModel } from "./model.js";
 import { bytes, count, note, print, printJson, table } from "./output.js";
 import type { TrainCliOptions } from "./train-options.js";

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { Command } from "commander";
 import { type Utterance, readUtterances } from "../data/utterances.js";
-import { openDevice } from "../node/device.js";
 import { modelFiles } from "../node/model-files.js";
 import { badLines } from "../train/corpus.js";
 import { TrainError } from "../train/errors.js";
@@ -11,6 +10,7 @@ import { checkLora } from "../train/lora.js";
 import { type AskedOptions, checkOptions } from "../train/options.js";
 import { withRunLock } from "../train/run-lock.js";
 import { type DataFile, openSession, runFiles } from "../train/session.js";
+import { openDevice } from "./device.js";
 import { findModel } from "./model.js";
 import { note, print, printJson, progressBar } from "./output.js";
 import {

@@ -9,12 +9,12 @@ import {
 import { type TargetLanguage, translate, translationPrompt } from "../decode/translator.js";
 import { decodeAudio } from "../frontend/decode.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
-import { openDevice } from "../node/device.js";
 import { demoModel } from "../node/demo.js";
 import { modelFiles } from "../node/model-files.js";
 import { PromptError } from "../tokenizer/errors.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import { readClip } from "./clip.js";
+import { openDevice } from "./device.js";
 import { timeLoading } from "./loaded.js";
 import { findModel, modelForms, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson, progressBar, report, shown, status } from "./output.js";

@@ -4,7 +4,6 @@ import { Command, Option } from "commander";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { FunasrError } from "../errors.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
-import { openDevice } from "../node/device.js";
 import { openFile } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { openBundle } from "../verify/bundle.js";
@@ -18,6 +17,7 @@ import {
 } from "../verify/compare.js";
 import { type Listed, checkListed, parseManifest } from "../verify/manifest.js";
 import { verifyBundle } from "../verify/verify.js";
+import { openDevice } from "./device.js";
 import { findModel } from "./model.js";
 import { exitCode, note, print, printJson, progressBar, report, shown, table } from "./output.js";
 

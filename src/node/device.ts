@@ -6,6 +6,7 @@ import { GpuError } from "../gpu/errors.js";
 import type { Tuning } from "../gpu/tuning.js";
 import { FunasrError } from "../errors.js";
 import { type AdapterNames, readTuning, tuningFile, tuningKey } from "./tuning-cache.js";
+import { withoutLimitWarnings } from "./driver-lines.js";
 import { restfulWait } from "./wait.js";
 
 export interface DeviceOptions {
@@ -19,6 +20,8 @@ export interface DeviceOptions {
   readonly subgroups?: boolean;
   /** Whether kernels take the sizes that `bench --tune` chose on this adapter. Default: true, or as FUNASR_WEBGPU_TUNING says. */
   readonly tuning?: boolean;
+  /** Whether Dawn's warnings about dynamic buffers are dropped from stderr; for programs that open no file meanwhile. Default: false. */
+  readonly quiet?: boolean;
   /** Whether kernels can be timed: asks for the feature timestamp-query, and for times that are not rounded. Default: false. */
   readonly timestamps?: boolean;
 }
@@ -97,19 +100,28 @@ export function webgpu(): GPU {
   return entryPoint().gpu;
 }
 
+/** How `requestAdapter` asks. */
+interface AdapterOptions {
+  /** A part of the adapter's name. Default: FUNASR_WEBGPU_ADAPTER, else any. */
+  readonly name?: string | undefined;
+  /** Of Dawn, for the process's first call. */
+  readonly flags?: readonly string[];
+  /** As in DeviceOptions. */
+  readonly quiet?: boolean | undefined;
+}
+
 /**
  * An adapter that WebGPU offers for a wish; null where it has none.
- * @param name  a part of the adapter's name; default: FUNASR_WEBGPU_ADAPTER, else any
  * @throws GpuError  no adapter is called so
  */
 export async function requestAdapter(
   wish: GPURequestAdapterOptions,
-  name?: string,
-  flags?: readonly string[],
+  { name, flags, quiet }: AdapterOptions = {},
 ): Promise<GPUAdapter | null> {
   const { gpu, adapter, byVariable } = entryPoint(name, flags);
+  const request = (): Promise<GPUAdapter | null> => gpu.requestAdapter(wish); // prints before it returns
   try {
-    return await gpu.requestAdapter(wish);
+    return await (quiet ? withoutLimitWarnings(request) : request());
   } catch (cause) {
     const offered = Array.from(String(cause).matchAll(/name: '([^']*)'/g), (match) => match[1]);
     if (adapter === "" || offered.length === 0) throw new GpuError(noAdapter(), { cause });
@@ -160,7 +172,10 @@ const exactTimes = ["disable-dawn-features=timestamp_quantization"];
 /** Opens the default adapter's device. @throws GpuError  no adapter, or it refuses the limits or the timestamps */
 export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDevice> {
   const flags = options.timestamps ? exactTimes : [];
-  const adapter = await requestAdapter({ powerPreference: "high-performance" }, options.adapter, flags);
+  const adapter = await requestAdapter(
+    { powerPreference: "high-performance" },
+    { name: options.adapter, flags, quiet: options.quiet },
+  );
   if (!adapter) throw new GpuError(noAdapter());
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
   const requiredLimits = { maxStorageBufferBindingSize, maxBufferSize, ...options.limits };
