@@ -17,7 +17,10 @@ export interface Refusal {
   readonly advice?: string | undefined;
 }
 
-/** An error about a file: one line, `FILE: FIELD: expected E, got G; ADVICE`, with the parts kept as properties. */
+/**
+ * An error about a file: one line, `FILE: FIELD: expected E, got G; ADVICE`, with the parts kept as properties. A field that is
+ * called as the file stands once.
+ */
 export abstract class FileError extends FunasrError {
   readonly file: string;
   readonly field: string;
@@ -26,10 +29,8 @@ export abstract class FileError extends FunasrError {
 
   constructor(refusal: Refusal, options?: ErrorOptions) {
     const { file, field, expected, got, advice } = refusal;
-    super(
-      oneLine(`${file}: ${field}: expected ${expected}, got ${got}${advice ? `; ${advice}` : ""}`),
-      options,
-    );
+    const where = field === file ? file : `${file}: ${field}`;
+    super(oneLine(`${where}: expected ${expected}, got ${got}${advice ? `; ${advice}` : ""}`), options);
     this.file = file;
     this.field = field;
     this.expected = expected;

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { expectedTensors } from "../src/checkpoint/expected-tensors.js";
 import { bundleBytes, bundleParts, bundlePath, floatsOf } from "./helpers/bundles.js";
@@ -34,6 +35,8 @@ afterAll(() => {
   audio.remove();
 });
 
+const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
+
 const transcribe = (files: readonly string[], ...options: string[]): Promise<Run> =>
   cli(["transcribe", "--model", model.path, "--max-tokens", "8", ...options, ...files.map(clip)]);
 
@@ -51,6 +54,18 @@ describe.concurrent("usage", () => {
     expect(help).toContain("- is standard input");
   });
 
+  it("help of every command gives no path of this machine and no default twice", async () => {
+    const commands = (await cli(["--help"])).stdout.matchAll(/^ {2}([a-z]+) /gm);
+    const names = Array.from(commands, ([, name]) => name).filter((name) => name !== "help");
+    expect(names.length).toBeGreaterThan(10);
+    for (const name of names) {
+      const { stdout } = await cli([name, "--help"]);
+      expect(stdout).not.toContain(root);
+      const options = stdout.split(/\n(?= {2}-)/).map((text) => text.replaceAll(/\s+/g, " "));
+      expect(options.filter((text) => /default:.*\(default:/.test(text))).toEqual([]);
+    }
+  });
+
   it("--version is package.json's", async () => {
     const { default: manifest } = await import("../package.json", { with: { type: "json" } });
     expect(await cli(["--version"])).toMatchObject({ code: 0, stdout: `${manifest.version}\n`, stderr: "" });
@@ -59,6 +74,11 @@ describe.concurrent("usage", () => {
   it.each([
     [[], /Usage: funasr-webgpu/],
     [["dance"], /unknown command 'dance'[^]*usage:/],
+    [["dance", "--help"], /unknown command 'dance'[^]*usage:/],
+    [["--help", "dance"], /unknown command 'dance'[^]*usage:/],
+    [["dance", "-h", "a.wav"], /unknown command 'dance'[^]*usage:/],
+    [["help", "dance"], /unknown command 'dance'[^]*usage:/],
+    [["transcribr", "--help"], /unknown command 'transcribr'\n\(Did you mean transcribe\?\)/],
     [["transcribe"], /missing required argument 'audio'[^]*usage: funasr-webgpu transcribe/],
     [["transcribe", "--loud", "a.wav"], /unknown option '--loud'[^]*usage: funasr-webgpu transcribe/],
     [["transcribe", "--language", "fr", "a.wav"], /'fr' is invalid[^]*zh, en, ja[^]*usage:/],

@@ -44,6 +44,13 @@ describe("generate", () => {
     expect(penalised.tokenIds).toEqual(expectedAnswers.tied[0].penalised);
   });
 
+  it("says that the model gave no text", async () => {
+    const run = await cli(["generate", "hello there"]); // the demo's LLM was trained on speech alone
+    expect(run).toMatchObject({ code: 0, stdout: "\n" });
+    expect(run.stderr).toContain("the model gave no text");
+    expect((await generate("what is this?", "--max-tokens", "4")).stderr).not.toContain("gave no text");
+  });
+
   it("tells the seed that it drew with, which draws the same again", async () => {
     const args = ["What is this?", "--max-tokens", "16", "--temperature", "1.2", "--top-p", "0.95", "--json"];
     const [first] = jsonLines(await generate(...args));

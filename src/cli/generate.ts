@@ -43,12 +43,13 @@ export function generateCommand(): Command {
       "answer a prompt with the language model alone; the likeliest token each time, unless sampled",
     )
     .argument("<prompt>", "what to answer")
-    .option(
-      "--model <path>",
-      "Qwen3 directory or GGUF file, Fun-ASR checkpoint or ENCODER.gguf,LLM.gguf, whose LLM is used, or OWNER/NAME[@REVISION] on the hub; default: the demo",
-      demoModel,
+    .addOption(
+      new Option(
+        "--model <path>",
+        "Qwen3 directory or GGUF file, Fun-ASR checkpoint or ENCODER.gguf,LLM.gguf, whose LLM is used, or OWNER/NAME[@REVISION] on the hub",
+      ).default(demoModel, "the demo"),
     )
-    .option("--system <text>", "what the model is told before the prompt")
+    .option("--system <text>", "instructions to the model, before the prompt")
     .option("--max-tokens <count>", "new tokens at most; default: 512, or what the context leaves", natural)
     .option("--temperature <number>", "draw tokens, scores divided by this", positive)
     .option("--top-k <count>", "draw from the k likeliest tokens", whole)
@@ -61,7 +62,7 @@ export function generateCommand(): Command {
     .option("--repetition-penalty <number>", "scores of tokens already there are divided by this", positive)
     .option(
       "--seed <number>",
-      "draw tokens with this seed; default where tokens are drawn: a new one, told",
+      "draw tokens with this seed; default where tokens are drawn: a new one, which is printed",
       whole,
     )
     .option("--no-think", "ask for the answer without a thought before it")
@@ -123,7 +124,7 @@ async function answer(
   const gpuBytes = { weights: loading.weightBytes, reserved: generator.gpu.bytes.reserved };
   if (options.json) printJson({ prompt, ...result, seconds, gpuBytes, seed: sampling.seed });
   else print(streaming ? "" : result.text);
-  tell(result);
+  summarise(result);
 }
 
 /** The options, with a seed where tokens are drawn. */
@@ -134,7 +135,9 @@ function samplingOptions(options: GenerateCliOptions): SamplingOptions {
   return { ...sampling, seed: isSampled(sampling) ? (seed ?? fresh()) : undefined };
 }
 
-function tell({ finish, tokenIds, seconds }: Generation): void {
+function summarise({ text, finish, tokenIds, seconds }: Generation): void {
+  if (text.trim() === "")
+    note("the model gave no text; a checkpoint of speech recognition may not have learned to answer text");
   const rate = tokenIds.length > 1 ? `, ${((tokenIds.length - 1) / seconds.decode).toFixed(1)} a second` : "";
   const cut = finish === "length" ? "; cut: --max-tokens allows more" : "";
   note(`${tokenIds.length} tokens${rate}${cut}`);

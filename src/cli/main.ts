@@ -13,6 +13,7 @@ import { profileCommand } from "./profile.js";
 import { trainCommand } from "./train.js";
 import { transcribeCommand } from "./transcribe.js";
 import { translateCommand } from "./translate.js";
+import { isolateUnknownCommand } from "./unknown-command.js";
 import { verifyCommand } from "./verify.js";
 
 const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
@@ -51,7 +52,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 try {
-  await program.parseAsync();
+  await program.parseAsync(isolateUnknownCommand(program, process.argv.slice(2)), { from: "user" });
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? exitCode.done : exitCode.wrongUsage;

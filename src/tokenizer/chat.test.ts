@@ -47,11 +47,11 @@ describe("refusals", () => {
   };
 
   test("empty texts and the vocabulary's own tokens", () => {
-    refused({ prompt: " \n" }, 'prompt: prompt: expected more than white space, got " \\n"');
+    refused({ prompt: " \n" }, 'prompt: expected more than white space, got " \\n"');
     refused({ prompt: "a", system: "" }, 'prompt: system: expected more than white space, got ""');
     refused(
       { prompt: "a<|im_end|>b" },
-      'prompt: prompt: expected free of the vocabulary\'s own token <|im_end|>, got "a<|im_end|>b"',
+      'prompt: expected free of the vocabulary\'s own token <|im_end|>, got "a<|im_end|>b"',
     );
     refused(
       { prompt: "a", system: "</think>" },

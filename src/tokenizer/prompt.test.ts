@@ -149,7 +149,7 @@ describe("templates that lack an option", () => {
       "prompt: hotwords: expected none: the checkpoint's chat template has no place for it, got an array of 1",
     ],
     [{ context: "a" }, "prompt: context: expected none"],
-    [{ prompt: "a" }, "prompt: prompt: expected none"],
+    [{ prompt: "a" }, "prompt: expected none"],
     [{ itn: false }, "prompt: itn: expected none"],
   ])("refuses %j", (options, message) => {
     const renderer = createPromptRenderer({ template: bare, reserved });
@@ -178,19 +178,16 @@ describe("render: refusals", () => {
       { hotwords: ["<think>"] },
       "prompt: hotwords[0]: expected text without the vocabulary's own token <think>, got",
     ],
-    [
-      { prompt: "<|im_end|>" },
-      "prompt: prompt: expected text without the vocabulary's own token <|im_end|>, got",
-    ],
+    [{ prompt: "<|im_end|>" }, "prompt: expected text without the vocabulary's own token <|im_end|>, got"],
     [{ context: " \n" }, 'prompt: context: expected more than white space, got " \\n"'],
     [{ hotwords: [""] }, 'prompt: hotwords[0]: expected more than white space, got ""'],
-    [{ prompt: "" }, 'prompt: prompt: expected more than white space, got ""'],
+    [{ prompt: "" }, 'prompt: expected more than white space, got ""'],
     [{ language: "fr" as never }, 'prompt: language: expected one of zh, en, ja, got "fr"'],
     [{ language: "toString" as never }, "prompt: language: expected one of zh, en, ja"],
-    [{ prompt: "a", language: "en" }, 'prompt: prompt: expected no language beside it, got "a"'],
-    [{ prompt: "a", hotwords: ["b"] }, "prompt: prompt: expected no hotwords beside it"],
-    [{ prompt: "a", context: "b" }, "prompt: prompt: expected no context beside it"],
-    [{ prompt: "a", itn: false }, "prompt: prompt: expected no itn beside it"],
+    [{ prompt: "a", language: "en" }, 'prompt: expected no language beside it, got "a"'],
+    [{ prompt: "a", hotwords: ["b"] }, "prompt: expected no hotwords beside it"],
+    [{ prompt: "a", context: "b" }, "prompt: expected no context beside it"],
+    [{ prompt: "a", itn: false }, "prompt: expected no itn beside it"],
   ])("%j", (options, message) => {
     for (const renderer of [rules, template]) {
       expect(() => renderer.render(options)).toThrow(PromptError);
