@@ -1,5 +1,6 @@
 /// <reference types="@webgpu/types" preserve="true" />
 /** The engine without Node: give it a GPUDevice and the bytes of a checkpoint. */
+export { ArgumentError } from "./arguments.js";
 export { FileError, FunasrError } from "./errors.js";
 export { Gpu, type GpuCounts, type GpuOptions, type TensorData } from "./gpu/device.js";
 export { GpuError, ShapeError } from "./gpu/errors.js";

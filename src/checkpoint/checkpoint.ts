@@ -8,7 +8,7 @@ import { HEAD, checkTensors } from "./expected-tensors.js";
 import { canonicalNames } from "./key-maps.js";
 import type { Assets, OpenedLayout } from "./layout.js";
 import { openLayout } from "./open-layout.js";
-import type { ModelFiles } from "./source.js";
+import { type ModelFiles, expectModelFiles } from "./source.js";
 
 /** One tensor of a checkpoint. */
 export interface TensorEntry {
@@ -69,6 +69,7 @@ export interface Checkpoint<Config extends ModelParts = ModelConfig> {
  * @throws CheckpointError  a missing or damaged file, weights in two forms, tensors that do not match the config
  */
 export async function openCheckpoint(files: ModelFiles): Promise<Checkpoint> {
+  expectModelFiles("openCheckpoint", files);
   return assemble(await openLayout(files));
 }
 

@@ -1,3 +1,4 @@
+import { expectArgument, hasMethods } from "../arguments.js";
 import { show } from "../json.js";
 import { CheckpointError } from "./errors.js";
 
@@ -28,6 +29,16 @@ export interface ModelFiles {
   readText(file: string, maxBytes: number): Promise<string>;
   /** A directory in this one, whether it is there or not. @throws CheckpointError for a name that leaves this directory */
   directory(name: string): ModelFiles;
+}
+
+/** Refuses what is no ModelFiles, such as a path. @throws ArgumentError */
+export function expectModelFiles(where: string, files: ModelFiles): void {
+  expectArgument(
+    `${where}: files`,
+    hasMethods(files, "list", "open"),
+    "ModelFiles, as modelDirectory(PATH) or memoryFiles(NAME, FILES) gives",
+    files,
+  );
 }
 
 /** @throws CheckpointError unless [offset, offset + length) lies inside the source. */

@@ -1,6 +1,7 @@
 import { type LlmCheckpoint, openLlm } from "../checkpoint/open-llm.js";
-import type { ModelFiles } from "../checkpoint/source.js";
+import { type ModelFiles, expectModelFiles } from "../checkpoint/source.js";
 import type { Gpu } from "../gpu/device.js";
+import { expectGpu } from "../gpu/expect.js";
 import type { LlmConfig } from "../model/config.js";
 import type { WeightFormat } from "../model/parameters.js";
 import { type LanguageModel, embedTokens, loadLanguageModel } from "../model/qwen3.js";
@@ -19,6 +20,8 @@ export interface GeneratorOptions {
   readonly gguf?: string;
   /** Called while weights are read, with bytes done and bytes in all. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** Ends the loading before its next read, with the signal's reason; what was loaded is freed. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface GenerateOptions extends ChatOptions {
@@ -28,6 +31,8 @@ export interface GenerateOptions extends ChatOptions {
   readonly sampling?: SamplingOptions;
   /** Called with each piece of text as it comes; the pieces joined are the result's text. */
   readonly onText?: (text: string) => void;
+  /** Ends the answer before its next token, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface Generation {
@@ -55,12 +60,15 @@ export class Generator {
 
   /** @throws CheckpointError, ConfigError, TokenizerError  a file is missing, damaged, or does not fit the others */
   static async load(gpu: Gpu, files: ModelFiles, options: GeneratorOptions = {}): Promise<Generator> {
+    expectGpu("Generator.load", gpu);
+    expectModelFiles("Generator.load", files);
     const checkpoint = await openLlm(files, options.gguf);
     try {
       const { llm } = checkpoint.config;
       const { tokenizer, chat, stop } = await readText(checkpoint);
       const model = await loadLanguageModel(gpu, llm, checkpoint, {
         weights: options.weights,
+        signal: options.signal,
         onProgress: (bytes) => options.onProgress?.(bytes, checkpoint.totalBytes),
       });
       return new Generator(gpu, llm, tokenizer, chat, model, new Set(stop));
@@ -96,6 +104,7 @@ export class Generator {
         stopIds: this.stopIds,
         maxNewTokens: [limit],
         guardLoops: false,
+        signal: options.signal,
         onPrefill: () => (prefilled = performance.now()),
         onToken: (_, id) => {
           const text = onText && stream.push(id);

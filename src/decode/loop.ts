@@ -30,6 +30,8 @@ export interface DecodeOptions {
   readonly onToken?: (sequence: number, id: number) => void;
   /** Called once the prompt has been read and the first token is there. */
   readonly onPrefill?: () => void;
+  /** Ends the decoding before its next step, with the signal's reason; steps that were submitted run to their end. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What decoding starts from: packed prompts as the LLM sees them. */
@@ -135,6 +137,7 @@ export async function decode(
   try {
     step = submit(() => qwen3(gpu, llm, embed(), cache.append(lengths), cache, { only: lastRows(lengths) }));
     for (let first = true; step; first = false) {
+      options.signal?.throwIfAborted();
       if (picker.onDevice) next = submitNext();
       const [seen] = await step;
       if (first) options.onPrefill?.();

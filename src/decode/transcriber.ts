@@ -1,11 +1,13 @@
+import { expectArgument } from "../arguments.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { ConfigError } from "../checkpoint/errors.js";
-import type { ModelFiles } from "../checkpoint/source.js";
+import { type ModelFiles, expectModelFiles } from "../checkpoint/source.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { type FrontendConfig, parseFrontendConfig } from "../frontend/config.js";
 import { AudioError } from "../frontend/errors.js";
 import { extractFeatures, toWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
+import { expectGpu } from "../gpu/expect.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { audioTokens } from "../model/config.js";
 import { type FunAsrNano, type PromptTokens, adapt, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
@@ -60,6 +62,8 @@ export interface TranscribeOptions extends PromptOptions {
    * result's text; where a loop is cut, they begin with it, the repeats having come already.
    */
   readonly onText?: (clip: number, text: string) => void;
+  /** Ends the call before its next step, with the signal's reason; what it held on the GPU is given back. */
+  readonly signal?: AbortSignal | undefined;
   /** Called when a stage begins. */
   readonly onStage?: (stage: "encoder" | "adaptor" | "prefill" | "decode") => void;
 }
@@ -69,6 +73,8 @@ export interface TranscriberOptions {
   readonly weights?: WeightFormat;
   /** Called while weights are read, with bytes done and bytes in all. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** Ends the loading before its next read, with the signal's reason; what was loaded is freed. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const answerSpare = 32; // tokens that an answer may have whatever the clip's length
@@ -119,6 +125,8 @@ export class Transcriber {
    * @throws CheckpointError, ConfigError, TokenizerError  a file is missing, damaged, or does not fit the others
    */
   static async load(gpu: Gpu, files: ModelFiles, options: TranscriberOptions = {}): Promise<Transcriber> {
+    expectGpu("Transcriber.load", gpu);
+    expectModelFiles("Transcriber.load", files);
     const checkpoint = await openCheckpoint(files);
     try {
       return await Transcriber.#load(gpu, checkpoint, options);
@@ -130,7 +138,7 @@ export class Transcriber {
   static async #load(
     gpu: Gpu,
     checkpoint: Checkpoint,
-    { weights, onProgress }: TranscriberOptions,
+    { weights, onProgress, signal }: TranscriberOptions,
   ): Promise<Transcriber> {
     const { assets, config, configFile } = checkpoint;
     const { json, file } = await assets.frontend();
@@ -139,6 +147,7 @@ export class Transcriber {
     const text = await loadText(checkpoint);
     const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
       weights,
+      signal,
       onProgress: (bytes) => onProgress?.(bytes, checkpoint.totalBytes),
     });
     return new Transcriber(gpu, model, frontend, text);
@@ -175,6 +184,12 @@ export class Transcriber {
 
   /** Decoded audio → features. @throws AudioError  shorter than 25 ms, NaN samples */
   prepare(audio: DecodedAudio, name: string): PreparedClip {
+    expectArgument(
+      "prepare: audio",
+      Array.isArray((audio as Partial<DecodedAudio> | undefined)?.channels),
+      "decoded audio, as await decodeAudio(BYTES, NAME) gives",
+      audio,
+    );
     const start = performance.now();
     const waveform = toWaveform(audio, this.frontend.samplingRate, name);
     const { data, frames } = extractFeatures(waveform, this.frontend, name);
@@ -196,18 +211,21 @@ export class Transcriber {
     clips: readonly PreparedClip[],
     options: TranscribeOptions = {},
   ): Promise<Transcription[]> {
+    const prepared = Array.isArray(clips) && (clips as readonly unknown[]).every(isPrepared);
+    expectArgument("transcribe: clips", prepared, "an array of clips, as prepare(AUDIO, NAME) gives", clips);
     if (clips.length === 0) return [];
     const { gpu, model } = this;
+    const { signal } = options;
     const frames = clips.map((clip) => clip.frames);
     const prompts = this.promptTokens(clips, options); // first: an option or a clip may be refused
     const maxNewTokens = this.#limits(clips, prompts, options);
     const clock = new Stopwatch();
     options.onStage?.("encoder");
     const features = concatenate(clips);
-    const states = await this.#hold(() => encode(gpu, model, { features, frames }));
+    const states = await this.#hold(() => encode(gpu, model, { features, frames }), signal);
     const encoder = clock.lap();
     options.onStage?.("adaptor");
-    const audio = await this.#hold(() => adapt(gpu, model, states, frames)).finally(() =>
+    const audio = await this.#hold(() => adapt(gpu, model, states, frames), signal).finally(() =>
       gpu.release(states),
     );
     const adaptor = clock.lap();
@@ -217,6 +235,7 @@ export class Transcriber {
     const decoded = await greedy(gpu, model, prompts, audio, {
       stopIds: this.stopIds,
       maxNewTokens,
+      signal,
       onPrefill: () => {
         prefill = clock.lap();
         options.onStage?.("decode");
@@ -275,10 +294,11 @@ export class Transcriber {
   }
 
   /** Runs a step that makes one tensor, which lives until it is released. */
-  async #hold(make: () => Tensor): Promise<Tensor> {
+  async #hold(make: () => Tensor, signal: AbortSignal | undefined): Promise<Tensor> {
     let made: Tensor | undefined;
     try {
       await this.gpu.step(() => {
+        signal?.throwIfAborted();
         made = this.gpu.hold(make());
         return [];
       });
@@ -289,6 +309,10 @@ export class Transcriber {
       throw error;
     }
   }
+}
+
+function isPrepared(clip: unknown): boolean {
+  return (clip as Partial<PreparedClip> | null | undefined)?.features instanceof Float32Array;
 }
 
 /** Seconds between laps. */

@@ -7,7 +7,10 @@ import type { PreparedClip, TranscribeOptions, Transcriber, Transcription } from
 
 export type { TargetLanguage } from "../tokenizer/translation.js";
 
-export interface TranslateOptions extends Pick<TranscribeOptions, "maxNewTokens" | "onText" | "onStage"> {
+export interface TranslateOptions extends Pick<
+  TranscribeOptions,
+  "maxNewTokens" | "onText" | "onStage" | "signal"
+> {
   /** Language of the answer. */
   readonly to: TargetLanguage;
   /** Transcribe first, then have the same LLM translate the text. Default: translate the speech itself. */
@@ -64,7 +67,7 @@ async function translateTexts(
   transcriber: Transcriber,
   heard: readonly Transcription[],
   to: TargetLanguage,
-  { maxNewTokens, onText }: Pick<TranslateOptions, "maxNewTokens" | "onText">,
+  { maxNewTokens, onText, signal }: Pick<TranslateOptions, "maxNewTokens" | "onText" | "signal">,
 ): Promise<Translation[]> {
   const { gpu, model, tokenizer, stopIds } = transcriber;
   const words = heard.map(({ text }) => withoutTokens(text, tokenizer.addedTokens));
@@ -82,6 +85,7 @@ async function translateTexts(
   const answers = await decode(gpu, model.llm, { lengths, embed }, greedyPicker(gpu), {
     stopIds,
     maxNewTokens: limits,
+    signal,
     onPrefill: () => (prefilled = performance.now()),
     onToken: (i, id) => {
       const text = onText && streams[i].push(id);

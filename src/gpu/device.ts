@@ -1,8 +1,10 @@
 /// <reference types="@webgpu/types" preserve="true" />
 import { Pool } from "./arena.js";
 import { GpuError } from "./errors.js";
+import { expectDevice } from "./expect.js";
 import { bufferUsage } from "./flags.js";
 import { type Kernel, type Overrides, foldGroups, writeParams } from "./kernel.js";
+import { DeviceLoss } from "./loss.js";
 import { DeviceMemory } from "./memory.js";
 import type { Dispatch, GpuCounts, GpuOptions } from "./options.js";
 import { Pins } from "./pins.js";
@@ -50,17 +52,18 @@ export class Gpu {
   #uploaded: Allocation[] = [];
   #reads: Readback[] = [];
   readonly #recorder: Recorder;
+  readonly #loss: DeviceLoss;
   #recorded: Command[] | undefined; // of a program's first run
   #age = 0;
   #paramsUsed = 0;
   #kept = 0;
   #written = 0;
-  #lost: string | undefined;
 
   constructor(
     readonly device: GPUDevice,
     options: GpuOptions = {},
   ) {
+    expectDevice(device);
     this.#recorder = new Recorder(device);
     this.#wait = options.wait ?? ((promise) => promise);
     this.subgroupSize = options.subgroupSize;
@@ -73,7 +76,7 @@ export class Gpu {
     this.#uploads = new Pool((bytes) => this.#memory.create(bytes, storage), destroy);
     const read = bufferUsage.mapRead | bufferUsage.copyDst;
     this.#staging = new Pool((bytes) => this.#memory.create(bytes, read), destroy);
-    void device.lost.then((info) => (this.#lost = info.message));
+    this.#loss = new DeviceLoss(device);
   }
 
   /** Bytes of GPU buffers: those of model and session, those that a running step holds, and all that is reserved. */
@@ -146,7 +149,7 @@ export class Gpu {
 
   /** Settles when the device has granted the memory of every buffer so far. @throws DeviceMemoryError */
   async granted(): Promise<void> {
-    await this.#wait(this.#memory.check());
+    await this.#loss.explain(this.#wait(this.#memory.check()));
   }
 
   /** A step tensor with undefined contents. */
@@ -272,7 +275,7 @@ export class Gpu {
    * @throws GpuError  what the device reported about this step, with the kernel's name
    */
   async step(body: () => readonly Tensor[], program?: Program): Promise<TensorData[]> {
-    if (this.#lost !== undefined) throw new GpuError(`the device is lost: ${this.#lost}`);
+    this.#loss.check();
     if (this.#scopes.length > 0) throw new GpuError("a step cannot be opened inside a step");
     const scope: Scope = new Set();
     this.#scopes.push(scope);
@@ -301,7 +304,7 @@ export class Gpu {
       for (const allocation of this.#uploaded) this.#uploads.give(allocation);
       this.#uploaded = [];
     }
-    const mapped = beginMapping(reads);
+    const mapped = beginMapping(reads, this.#loss);
     const settled = this.#wait(this.#settle(reads, mapped, this.device.popErrorScope(), failure));
     await (timing ? timing.waiting(settled) : settled);
     return Promise.all(results);
@@ -309,9 +312,10 @@ export class Gpu {
 
   /** Waits for all submitted work; rejects with what the device reported about compiling or memory. */
   async finish(): Promise<void> {
-    await this.#wait(this.device.queue.onSubmittedWorkDone());
-    await this.#cache.check();
-    await this.#memory.check();
+    await this.#loss.explain(this.#wait(this.device.queue.onSubmittedWorkDone()));
+    await this.#loss.explain(this.#cache.check());
+    await this.#loss.explain(this.#memory.check());
+    this.#loss.check();
   }
 
   /** Destroys the free buffers of the pools. */
@@ -335,7 +339,9 @@ export class Gpu {
     const validated = reported.then((error) => {
       if (error) throw new GpuError(error.message);
     });
-    const checks = [this.#cache.check(), validated, this.#memory.check()];
+    const checks = [this.#cache.check(), validated, this.#memory.check()].map((check) =>
+      this.#loss.explain(check),
+    );
     await handOver(reads, this.#staging, { failure, checks, mapped }, this.timing);
   }
 

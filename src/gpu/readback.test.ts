@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
 import { Pool } from "./arena.js";
 import { GpuError } from "./errors.js";
+import { DeviceLoss } from "./loss.js";
 import { bufferUsage } from "./flags.js";
 import { type Readback, type TensorData, beginMapping, copyOut, handOver } from "./readback.js";
 import type { Tensor } from "./tensor.js";
@@ -35,12 +36,13 @@ const thrown = (): never => {
   throw new Error("not mapped");
 };
 const fine = Promise.resolve();
+const working = new DeviceLoss({ lost: new Promise(() => undefined) } as unknown as GPUDevice); // never lost
 
 describe("readers are told", () => {
   test.each<[string, { map?: () => Promise<undefined>; refusal?: string; failure?: string; told?: string }]>([
     ["the data", {}],
-    ["a mapping that rejects", { map: rejected, told: "not mapped" }],
-    ["a mapping that throws at once", { map: thrown, told: "not mapped" }],
+    ["a mapping that rejects", { map: rejected, told: "the device failed: not mapped" }],
+    ["a mapping that throws at once", { map: thrown, told: "the device failed: not mapped" }],
     ["a refusal", { refusal: "refused", told: "refused" }],
     ["a refusal before the mapping that it spoils", { map: rejected, refusal: "refused", told: "refused" }],
     ["the same before one that throws", { map: thrown, refusal: "refused", told: "refused" }],
@@ -55,7 +57,7 @@ describe("readers are told", () => {
     const outcome = {
       failure: failure === undefined ? undefined : { error: new GpuError(failure) },
       checks: [fine, check],
-      mapped: beginMapping(reads),
+      mapped: beginMapping(reads, working),
     };
     const handed = handOver(reads, pool, outcome);
     if (told === undefined) {

@@ -1,5 +1,6 @@
 import type { Pool } from "./arena.js";
 import { mapRead } from "./flags.js";
+import type { DeviceLoss } from "./loss.js";
 import type { Allocation, Tensor } from "./tensor.js";
 import type { Timing } from "./timing.js";
 
@@ -42,8 +43,9 @@ export function copyOut(
  * Asks for the copies of a submitted step, within its error scope: what is wrong with the asking belongs to the step as well. They are
  * asked for beside the checks, not after them: each answer of the device that is waited for may cost a sleep.
  */
-export function beginMapping(reads: readonly Readback[]): Promise<unknown> {
-  const mapped = Promise.all(reads.map(async ({ staging }) => staging.buffer.mapAsync(mapRead)));
+export function beginMapping(reads: readonly Readback[], loss: DeviceLoss): Promise<unknown> {
+  const copies = Promise.all(reads.map(async ({ staging }) => staging.buffer.mapAsync(mapRead)));
+  const mapped = loss.explain(copies);
   mapped.catch(() => undefined); // `handOver` tells it, unless there is a refusal to tell first
   return mapped;
 }

@@ -18,6 +18,8 @@ export interface HubOptions {
   /** One line for the person who waits. */
   readonly onNote?: (text: string) => void;
   readonly patience?: Partial<Patience>;
+  /** Ends the download, with the signal's reason; the bytes that are there stay for the next call. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Which files of a repository are wanted. @throws HubError  what is needed is not there */
@@ -33,6 +35,7 @@ export async function downloadFiles(
   select: Select,
   options: HubOptions = {},
 ): Promise<string> {
+  options.signal?.throwIfAborted();
   const { HUB_URL } = await import("@huggingface/hub");
   const settings = await hubSettings(options.env ?? process.env, HUB_URL);
   const job: Job = {
@@ -123,7 +126,7 @@ async function fetchMissing(job: Job, commit: string, wanted: readonly HubFile[]
 }
 
 async function fetchBlob(
-  { cache, purpose, patience }: Job,
+  { cache, purpose, patience, options }: Job,
   commit: string,
   file: HubFile,
   onBytes: (done: number) => void,
@@ -132,7 +135,16 @@ async function fetchBlob(
   const part = `${blob}.incomplete`;
   const path = file.path.split("/").map(encodeURIComponent).join("/");
   const url = `${purpose.settings.endpoint}/${purpose.name.repo}/resolve/${commit}/${path}`;
-  await downloadPart({ purpose: { ...purpose, path: file.path }, file, url, part, patience, onBytes });
+  const { signal } = options;
+  await downloadPart({
+    purpose: { ...purpose, path: file.path },
+    file,
+    url,
+    part,
+    patience,
+    onBytes,
+    signal,
+  });
   await rename(part, blob);
 }
 

@@ -62,6 +62,7 @@ export async function persist<T>(
   { tries, retryMs }: Patience,
   attempt: () => Promise<T>,
   moved: () => boolean = () => false,
+  signal?: AbortSignal,
 ): Promise<T> {
   for (let failed = 0; ;) {
     try {
@@ -71,7 +72,8 @@ export async function persist<T>(
       failed = moved() ? 1 : failed + 1;
       if (failed >= tries) throw error;
       const asked = error.cause instanceof RetryAfter ? error.cause.ms : 0;
-      await sleep(Math.max(asked, Math.min(retryMs * 2 ** (failed - 1), LONGEST_WAIT)));
+      const pause = Math.max(asked, Math.min(retryMs * 2 ** (failed - 1), LONGEST_WAIT));
+      await sleep(pause, undefined, { signal }).catch(() => signal?.throwIfAborted());
     }
   }
 }

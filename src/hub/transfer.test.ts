@@ -80,6 +80,29 @@ describe("interrupted", () => {
     ).toEqual([`bytes=${kept}-`]);
   });
 
+  test.each(["in mid-file", "while the server hangs"])(
+    "an abort %s ends with its reason; the bytes stay",
+    async (when) => {
+      const hangs = when !== "in mid-file";
+      bench().server.faults.set("model.safetensors", hangs ? { hangs } : { pace: { bytes: 20_000, ms: 30 } });
+      const control = new AbortController();
+      const reason = new Error("the user has seen enough");
+      const download = bench().get(repo, { signal: control.signal });
+      await until(() =>
+        hangs
+          ? bench().server.downloads("model.safetensors").length > 0
+          : existsSync(bench().part) && statSync(bench().part).size > 40_000,
+      );
+      control.abort(reason);
+      await expect(download).rejects.toBe(reason);
+      const kept = statSync(bench().part).size;
+      expect(kept).toBeLessThan(weights.length);
+      bench().server.faults.clear();
+      expectWhole(await bench().get());
+      expect(bench().server.downloads("model.safetensors").length).toBe(2);
+    },
+  );
+
   test("a server without ranges: begun again, once", async () => {
     mkdirSync(join(bench().storage, "blobs"), { recursive: true });
     writeFileSync(bench().part, weights.subarray(0, 1000));

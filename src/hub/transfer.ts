@@ -13,6 +13,8 @@ export interface Transfer {
   readonly patience: Patience;
   /** Bytes of the file that are there now; falls where the part has to be begun again. */
   readonly onBytes: (done: number) => void;
+  /** Ends the transfer, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const PIECE = 1 << 20;
@@ -37,6 +39,7 @@ export async function downloadPart(transfer: Transfer): Promise<void> {
         before = state.done;
         return moved;
       },
+      transfer.signal,
     );
     const got = state.hash.digest("hex");
     if (got !== (file.sha256 ?? file.oid)) throw new DamagedError(wrongHash(transfer, got));
@@ -111,22 +114,29 @@ class Part {
   }
 }
 
-async function fetchRest(part: Part, { purpose, file, url, patience }: Transfer): Promise<void> {
+async function fetchRest(part: Part, { purpose, file, url, patience, signal }: Transfer): Promise<void> {
   if (part.done === file.size) return;
+  signal?.throwIfAborted();
   const control = new AbortController();
+  signal?.addEventListener("abort", () => control.abort(), { signal: control.signal });
   const stall = setTimeout(() => control.abort(), patience.stallMs);
   try {
     const headers: Record<string, string> = part.done > 0 ? { range: `bytes=${part.done}-` } : {};
-    const response = await get(purpose, url, { headers, signal: control.signal });
+    const response = await get(purpose, url, { headers, signal: control.signal }).catch((error: unknown) => {
+      signal?.throwIfAborted();
+      throw error;
+    });
     if (response.status !== 206 && part.done > 0) await part.restart(); // the server does not know ranges
     checkOffer(response, part.done, purpose, file);
     try {
       for await (const chunk of body(response)) {
         stall.refresh();
+        signal?.throwIfAborted();
         if (part.done + chunk.length > file.size) throw new DamagedError(wrongSize(purpose, file, "more"));
         await part.append(chunk);
       }
     } catch (cause) {
+      signal?.throwIfAborted();
       if (!isBroken(cause)) throw cause;
       throw unreachable(
         purpose,

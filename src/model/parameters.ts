@@ -50,6 +50,8 @@ export interface LoadOptions {
   readonly use?: MemoryUse | undefined;
   /** Called after each piece with the bytes of the files read so far. */
   readonly onProgress?: (bytesRead: number) => void;
+  /** Ends the loading before its next read, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** An object of promises → one of what they become; all run at once. */
@@ -221,6 +223,7 @@ export class ParameterLoader {
     await this.#buffers.use(async (buffer) => {
       await (this.#granted ??= this.gpu.granted());
       if (this.#freed) return;
+      this.options.signal?.throwIfAborted();
       const bytes = await this.source.read(entry, at, length, buffer);
       if (this.#freed) return;
       upload(bytes);

@@ -1,3 +1,4 @@
+import { expectArgument, hasMethods } from "../arguments.js";
 import { CheckpointError } from "../checkpoint/errors.js";
 import { expectedTensors } from "../checkpoint/expected-tensors.js";
 import { parseJsonObject } from "../checkpoint/json.js";
@@ -75,6 +76,13 @@ function isInput(name: string, start: Start): boolean {
 
 /** @throws CheckpointError  no safetensors file, no known start, or nothing to compare */
 export async function openBundle(source: ByteSource): Promise<Bundle> {
+  const readable = hasMethods(source, "read", "close");
+  expectArgument(
+    "openBundle: source",
+    readable,
+    "a ByteSource, as await openFile(PATH) or bytesSource(NAME, BYTES) gives",
+    source,
+  );
   const file = await openSafetensors(source);
   const start = file.metadata.get("start");
   const known = starts.find((stage) => stage === start);

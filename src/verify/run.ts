@@ -48,6 +48,8 @@ export interface RunOptions {
   readonly weights?: WeightFormat;
   /** Called when the parameters of a whole model are on the GPU, with the bytes that they take there. */
   readonly onLoaded?: (bytes: number) => void;
+  /** Ends the run before its next read of parameters, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Records tapped stages; rows of a sequence that was run in several steps are put together by `place`. */
@@ -94,6 +96,7 @@ class Recorder {
 
 /** Runs a bundle from its first stage to its last. */
 export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = {}): Promise<Computed> {
+  options.signal?.throwIfAborted();
   const recorder = new Recorder(gpu);
   if (bundle.start === "input.source" || bundle.start === "input.waveform") {
     await runFrontend(bundle, recorder.computed);
@@ -106,7 +109,7 @@ export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = 
     await runTrain(gpu, bundle, config, parameters, recorder.computed.floats, options.weights);
     return recorder.computed;
   }
-  const load = new ParameterLoader(gpu, parameters, { weights: options.weights });
+  const load = new ParameterLoader(gpu, parameters, { weights: options.weights, signal: options.signal });
   try {
     switch (kind) {
       case "encoder":

@@ -1,6 +1,8 @@
+import { expectArgument } from "../arguments.js";
 import { isGgmlType } from "../checkpoint/container.js";
 import { type SafetensorsFile, findTensor, readFloat32, readTensor } from "../checkpoint/safetensors.js";
 import type { Gpu } from "../gpu/device.js";
+import { expectGpu } from "../gpu/expect.js";
 import { type Bundle, readIds } from "./bundle.js";
 import { type StageResult, compareIds, compareStage, difference, failedStage, unjudged } from "./compare.js";
 import { type Computed, type RunOptions, runBundle } from "./run.js";
@@ -40,6 +42,13 @@ export async function verifyBundle(
   bundle: Bundle,
   options: RunOptions = {},
 ): Promise<StageResult[]> {
+  expectGpu("verifyBundle", gpu);
+  expectArgument(
+    "verifyBundle: bundle",
+    "stages" in Object(bundle),
+    "a bundle, as openBundle(SOURCE) gives",
+    bundle,
+  );
   const computed = await runBundle(gpu, bundle, options);
   const stages = [...bundle.stages].sort((a, b) => place(a) - place(b));
   const rounded = isRounded(options);
