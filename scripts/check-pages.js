@@ -1,5 +1,5 @@
 // `npm run check:pages`: makes the pages of profile, evaluate and train from the demo, opens each in headless Chromium and fails where the
-// console has a line or nothing is drawn. `-- DIR` keeps the pages and a picture of each there. CHROMIUM names the program.
+// console has a line or nothing is drawn. `-- DIR` keeps the pages and pictures of each there: broad, dark, and at a phone's width. CHROMIUM names the program.
 import { execFile, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -57,8 +57,18 @@ function makePages() {
   };
 }
 
+/** A page that shows another at a phone's width. */
+function atPhoneWidth(file) {
+  const frame = join(scratch, "phone.html");
+  writeFileSync(
+    frame,
+    `<body style="margin:0"><iframe src="file://${file}" width="390" height="2380"></iframe>`,
+  );
+  return frame;
+}
+
 /** What Chromium said of a page: its console's lines, and its document when it was drawn. */
-function open(chromium, file, picture) {
+function open(chromium, file, picture, dark = false) {
   const profile = join(scratch, `chromium-${Math.random()}`);
   const args = [
     "--headless",
@@ -67,6 +77,7 @@ function open(chromium, file, picture) {
     `--user-data-dir=${profile}`,
     "--enable-logging=stderr",
     "--v=0",
+    ...(dark ? ["--force-dark-mode"] : []),
   ];
   const shot = picture ? ["--window-size=1200,2400", `--screenshot=${picture}`] : ["--dump-dom"];
   return new Promise((resolve, reject) => {
@@ -91,8 +102,12 @@ try {
     throw new Error("a page with an error was opened, and the console did not tell");
   for (const [name, file] of Object.entries(makePages())) {
     const { document, lines: said } = await open(chromium, file);
-    if (kept) await open(chromium, file, join(kept, `${name}.png`));
-    const drawn = document.match(/<svg /g)?.length ?? 0;
+    if (kept) {
+      await open(chromium, file, join(kept, `${name}.png`));
+      await open(chromium, file, join(kept, `${name}-dark.png`), true);
+      await open(chromium, atPhoneWidth(file), join(kept, `${name}-phone.png`));
+    }
+    const drawn = document.match(/<figure/g)?.length ?? 0;
     console.log(
       `${name}: ${drawn} charts, ${document.match(/<table/g)?.length ?? 0} tables, ${said.length} lines in the console`,
     );

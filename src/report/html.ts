@@ -7,7 +7,7 @@ export function escapeHtml(text: string): string {
 export type Cell = string | number | { readonly html: string };
 
 const style = `
-:root { color-scheme: light; --ink: #1c2733; --soft: #5b6b7b; --line: #dfe5ec; --accent: #2867b2 }
+:root { color-scheme: light dark; --ink: #1c2733; --soft: #5b6b7b; --line: #dfe5ec; --accent: #2867b2; --gone: #fde2e0; --new: #dff3e1 }
 * { box-sizing: border-box }
 body { font: 15px/1.5 system-ui, "Segoe UI", "Noto Sans", "Noto Sans CJK SC", sans-serif; color: var(--ink); margin: 0 auto;
   max-width: 1080px; padding: 24px }
@@ -16,8 +16,15 @@ h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 19px; margin: 36px 0 10p
 table { border-collapse: collapse; width: 100%; font-size: 14px } .wide { overflow-x: auto }
 th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
 th { color: var(--soft); font-weight: 600; white-space: nowrap } .right { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
-figure { margin: 8px 0 } figure svg { max-width: 100%; height: auto } audio { height: 32px; width: 220px }
-del { background: #fde2e0; text-decoration: line-through } ins { background: #dff3e1; text-decoration: none }
+figure { margin: 8px 0 } figure svg { max-width: 100%; height: auto } audio { height: 32px; width: 220px; max-width: 100% }
+del { background: var(--gone); text-decoration: line-through } ins { background: var(--new); text-decoration: none }
+.narrow { display: none }
+@media (max-width: 640px) { body { padding: 14px } .broad { display: none } .narrow { display: block } }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e9ee; --soft: #a3b1be; --line: #36414c; --accent: #7fb4f0; --gone: #6b2a26; --new: #1f5130 }
+  body { background: #12181e }
+  figure svg { filter: invert(1) hue-rotate(180deg) }
+}
 `;
 
 /** A whole HTML page that needs no other file and no script. @param body  HTML */

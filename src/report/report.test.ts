@@ -20,7 +20,27 @@ it("draws a chart", () => {
     },
     { width: 400, height: 200 },
   );
-  expect(svg).toMatch(/^<figure><svg [^]*<\/svg>[^]*<\/figure>$/);
+  expect(svg.match(/<svg /g)).toHaveLength(2);
+  expect(svg).toMatch(/^<figure><div class="broad"><svg [^]*<div class="narrow"><svg [^]*<\/figure>$/);
   for (const text of ["short", "long", 'width="400"', 'height="200"']) expect(svg).toContain(text);
   expect(page({ title: "t", body: svg })).not.toMatch(/(src|href)="(?!data:|#)|<script/);
+});
+
+it("draws the chart for a phone at its width, with room for a legend of several rows", () => {
+  const names = ["linear-broadcast", "attention-subgroup", "rms-norm", "qk-norm-rope", "embedding"];
+  const series = names.map((name) => ({ name, type: "bar" as const, data: [1] }));
+  const axes = { xAxis: { type: "value" as const }, yAxis: { type: "category" as const, data: ["a"] } };
+  const heights = (legend: object): string[] =>
+    Array.from(
+      chart({ ...axes, ...legend, series }).matchAll(/<svg width="(\d+)" height="(\d+)"/g),
+      ([, w, h]) => `${w}x${h}`,
+    );
+  expect(heights({})).toEqual(["1000x320", "400x320"]);
+  expect(heights({ legend: {} })).toEqual(["1000x320", "400x332"]); // two rows and one to spare, above the usual 60 pixels
+});
+
+it("the page fits a phone and the dark", () => {
+  const html = page({ title: "t", body: "" });
+  for (const rule of ["color-scheme: light dark", "max-width: 640px", "prefers-color-scheme: dark"])
+    expect(html).toContain(rule);
 });
