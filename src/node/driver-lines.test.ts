@@ -23,10 +23,11 @@ function printed(text: string, redirection: string, after = ""): string {
   writeFileSync(
     script,
     `import { writeSync } from "node:fs";
+    process.stderr.write("first on stderr\\n"); // Node's stream holds the descriptor before and after
     const { withoutLimitWarnings } = await import(${JSON.stringify(module.href)});
     try { withoutLimitWarnings(() => { writeSync(2, ${JSON.stringify(text)}); ${after} }); }
     catch (error) { writeSync(2, error.message + "\\n"); }
-    writeSync(2, "last on stderr\\n");
+    process.stderr.write("last on stderr\\n");
     writeSync(1, "last on stdout\\n");`,
   );
   const command = `"${process.execPath}" --import tsx "${script}" ${redirection}`;
@@ -37,18 +38,18 @@ describe.skipIf(process.platform === "win32")(
   "withoutLimitWarnings (descriptor 2 has no second name on Windows)",
   () => {
     it("drops the two lines from a pipe", () => {
-      expect(printed(warning, "2>&1 >/dev/null | cat")).toBe("last on stderr\n");
+      expect(printed(warning, "2>&1 >/dev/null | cat")).toBe("first on stderr\nlast on stderr\n");
     });
 
     it("keeps every other line, in order", () => {
       const text = `Error: first\n${warning}Warning: maxOther reduced\nno end of line`;
       const rest = "Error: first\nWarning: maxOther reduced\nno end of line";
-      expect(printed(text, "2>&1 >/dev/null | cat")).toBe(`${rest}last on stderr\n`);
+      expect(printed(text, "2>&1 >/dev/null | cat")).toBe(`first on stderr\n${rest}last on stderr\n`);
     });
 
     it("restores stderr where the call throws", () => {
       expect(printed("", "2>&1 >/dev/null | cat", 'throw new Error("refused")')).toBe(
-        "refused\nlast on stderr\n",
+        "first on stderr\nrefused\nlast on stderr\n",
       );
     });
 
@@ -56,7 +57,7 @@ describe.skipIf(process.platform === "win32")(
       const log = join(directory, "append.log");
       writeFileSync(log, "before\n");
       printed(warning, `>>"${log}" 2>&1`);
-      expect(readFileSync(log, "utf8")).toBe("before\nlast on stderr\nlast on stdout\n");
+      expect(readFileSync(log, "utf8")).toBe("before\nfirst on stderr\nlast on stderr\nlast on stdout\n");
     });
 
     it.skipIf(process.platform === "darwin")(
@@ -64,7 +65,7 @@ describe.skipIf(process.platform === "win32")(
       () => {
         const log = join(directory, "shared.log");
         printed(warning, `>"${log}" 2>&1`);
-        expect(readFileSync(log, "utf8")).toBe(`${warning}last on stderr\nlast on stdout\n`);
+        expect(readFileSync(log, "utf8")).toBe(`first on stderr\n${warning}last on stderr\nlast on stdout\n`);
       },
     );
   },
