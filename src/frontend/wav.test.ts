@@ -146,41 +146,75 @@ describe("parseWav: streamed files", () => {
   });
 });
 
+// Plan: whatever the size fields say, samples that are there are read; only a file that lost samples is reported as damaged.
+describe("parseWav: sizes are advice", () => {
+  const odd = new Uint8Array([...latin1("LIST"), ...u32(3), 1, 2, 3]);
+  const longer = new Uint8Array([...latin1("LIST"), ...u32(900), 1, 2, 3, 4]);
+  const cases: [string, Wav][] = [
+    ["arecord", { riffSize: 0x80000024, dataSize: 0x80000000 }],
+    ["31 bits", { riffSize: 0x80000023, dataSize: 0x7fffffff }],
+    ["RIFF 0", { riffSize: 0, dataSize: 0x80000000 }],
+    ["just below 2^32", { riffSize: 0xffffffff, dataSize: 0xffffffdb }],
+    ...[50, 6, 38, 34, 26, 0xffffffff].map((size): [string, Wav] => [`RIFF ${size}`, { riffSize: size }]),
+    ["data doubled", { riffSize: 42, dataSize: 12 }],
+    ["data 0, RIFF true", { riffSize: 42, dataSize: 0 }],
+    ["odd size", { dataSize: 7, riffSize: 43 }],
+    ["odd byte", { data: new Uint8Array([0, 0, 1, 0, 255, 255, 9]) }],
+    ["chunk without its pad byte", { before: odd }],
+    ["chunk with a wrong size", { before: longer }],
+    ["fmt with a wrong size", { fmtSize: 16 }],
+  ];
+  it.each(cases)("%s", (_, w) => {
+    expect(parseWav(wav(w), "x.wav")).toEqual(parseWav(wav(), "whole"));
+  });
+
+  it("takes blockAlign from channels and bits where it is 0", () => {
+    expect(parseWav(wav({ blockAlign: 0 }), "x.wav")).toEqual(parseWav(wav(), "whole"));
+  });
+
+  it.each([8, 1000, 16000])("a file that lost %i bytes", (lost) => {
+    const whole = wav({ data: new Uint8Array(32000) });
+    const { channels, damage } = parseWav(whole.subarray(0, whole.length - lost), "x.wav");
+    expect(channels[0].length).toBe(16000 - lost / 2);
+    expect(damage).toBe(`${(1 - lost / 32000).toFixed(2)} s could be read of the 1.00 s in the header`);
+  });
+});
+
+// Plan: values of G.711's tables at their ends and next to zero; RF64 and BW64 take the data size from ds64.
+describe("parseWav: other kinds", () => {
+  it.each([
+    ["A-law", 6, [0xd5, 0x55, 0xaa, 0x2a], [8, -8, 32256, -32256]],
+    ["mu-law", 7, [0xff, 0x7f, 0x80, 0x00], [0, -0, 32124, -32124]],
+  ])("%s", (_, tag, data, want) => {
+    const { channels } = parseWav(wav({ tag, bits: 8, data: new Uint8Array(data) }), "x.wav");
+    expect(Array.from(channels[0], (v) => v * 32768)).toEqual(want);
+  });
+
+  it.each(["RF64", "BW64"])("%s", (riff) => {
+    const plain = wav({ riff, riffSize: 0xffffffff, dataSize: 0xffffffff });
+    const ds64 = [
+      ...latin1("ds64"),
+      ...u32(28),
+      ...u32(84),
+      ...u32(0),
+      ...u32(6),
+      ...new Array<number>(16).fill(0),
+    ];
+    const bytes = new Uint8Array([...plain.subarray(0, 12), ...ds64, ...plain.subarray(12), 9, 9]);
+    expect(parseWav(bytes, "x.wav")).toEqual(parseWav(wav(), "whole"));
+  });
+});
+
 // Plan: each way a file can be wrong is refused by a line that names the file, the field, what was expected and what was there.
 describe("parseWav: refusals", () => {
   const cases: [string, Uint8Array, string][] = [
     ["nothing", new Uint8Array(), "x.wav: file size: expected at least 12 bytes for a RIFF header, got 0"],
-    ["not RIFF", wav({ riff: "RF64" }), 'x.wav: RIFF id: expected "RIFF", got "RF64"'],
+    ["not RIFF", wav({ riff: "RF99" }), 'x.wav: RIFF id: expected "RIFF", got "RF99"'],
     ["not WAVE", wav({ form: "AVI " }), 'x.wav: RIFF form: expected "WAVE", got "AVI "'],
-    [
-      "truncated",
-      wav().subarray(0, 47),
-      "x.wav: RIFF.size: expected at most 39, the bytes after it (is the file cut short?), got 42",
-    ],
-    [
-      "data past the end",
-      wav({ dataSize: 8 }),
-      "x.wav: data.size: expected at most 6, the bytes left in the file (is it cut short?), got 8",
-    ],
-    [
-      "fmt past the end",
-      wav({ fmtSize: 999 }),
-      "x.wav: fmt.size: expected at most 30, the bytes left in the file (is it cut short?), got 999",
-    ],
-    [
-      "RIFF shorter than its data",
-      wav({ riffSize: 30 }),
-      "x.wav: RIFF.size: expected at least 42, the end of its data chunk, got 30",
-    ],
     [
       "no samples",
       wav({ data: new Uint8Array() }),
       "x.wav: data.size: expected at least one frame of 2 bytes, got 0",
-    ],
-    [
-      "half a frame",
-      wav({ data: new Uint8Array(3) }),
-      "x.wav: data.size: expected a multiple of the 2 bytes of a frame, got 3",
     ],
     ["short fmt", wav({ fmtSize: 14 }), "x.wav: fmt.size: expected at least 16, got 14"],
     [
@@ -205,14 +239,9 @@ describe("parseWav: refusals", () => {
     ["float of 16 bits", wav({ tag: 3 }), "x.wav: fmt.bitsPerSample: expected 32, 64 for float, got 16"],
     ["block align", wav({ blockAlign: 3 }), "x.wav: fmt.blockAlign: expected 2 for 1 x 16 bits, got 3"],
     [
-      "mu-law",
-      wav({ tag: 7, bits: 8 }),
-      "x.wav: fmt.tag: expected 1 (PCM), 3 (float) or 65534 (extensible), got 7 (mu-law)",
-    ],
-    [
       "unknown tag",
       wav({ tag: 0x1234 }),
-      "x.wav: fmt.tag: expected 1 (PCM), 3 (float) or 65534 (extensible), got 4660",
+      "x.wav: fmt.tag: expected 1 (PCM), 3 (float), 6 (A-law), 7 (mu-law) or 65534 (extensible), got 4660",
     ],
     [
       "more valid bits than bits",

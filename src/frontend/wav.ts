@@ -1,23 +1,39 @@
 import { checkFinite, checkSampleRate, type DecodedAudio } from "./audio.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
+import { fromALaw, fromMuLaw } from "./g711.js";
 
 const PCM = 1;
 const FLOAT = 3;
+const A_LAW = 6;
+const MU_LAW = 7;
 const EXTENSIBLE = 0xfffe;
 const MAX_CHANNELS = 64;
+const RIFF_IDS = ["RIFF", "RIFX", "RF64", "BW64"];
 const TAG_NAMES: Readonly<Record<number, string>> = {
   2: "Microsoft ADPCM",
-  6: "A-law",
-  7: "mu-law",
   0x11: "IMA ADPCM",
   0x31: "GSM 6.10",
   0x50: "MPEG",
   0x55: "MP3",
 };
+const WIDTHS: Readonly<Record<number, readonly number[] | undefined>> = {
+  [PCM]: [8, 16, 24, 32],
+  [FLOAT]: [32, 64],
+  [A_LAW]: [8],
+  [MU_LAW]: [8],
+};
+const TAGS_READ: Readonly<Record<number, string>> = {
+  [PCM]: "PCM",
+  [FLOAT]: "float",
+  [A_LAW]: "A-law",
+  [MU_LAW]: "mu-law",
+};
 /** Bytes 2..15 of every KSDATAFORMAT_SUBTYPE GUID whose first two bytes are a format tag. */
 const SUBTYPE_TAIL = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
-/** What writers that cannot seek put into a size field: ffmpeg the last, sox the ones of 31 bits. */
-const STREAM_SIZES: ReadonlySet<number> = new Set([0x7ffff000, 0x7ffff024, 0x7fffffff, 0xffffffff]);
+/** What writers that cannot seek leave is near 2^31 (arecord, sox, mplayer) or just below 2^32 (ffmpeg). */
+function isStreamSize(size: number): boolean {
+  return (size >= 0x7fff0000 && size <= 0x80010000) || size >= 0xffff0000;
+}
 
 interface Format {
   readonly tag: number;
@@ -25,131 +41,138 @@ interface Format {
   readonly rate: number;
   readonly bits: number;
   readonly blockAlign: number;
+  /** Whether numbers have their lowest byte first: all but RIFX. */
+  readonly little: boolean;
 }
 
-/** Whether the bytes begin as a RIFF/WAVE file does (also RIFX and RF64, which `parseWav` refuses by name). */
+/** Whether the bytes begin as a RIFF/WAVE file does (also RIFX, RF64 and BW64). */
 export function isWav(bytes: Uint8Array): boolean {
-  return bytes.length >= 4 && ["RIFF", "RIFX", "RF64"].includes(ascii(bytes, 0));
+  return bytes.length >= 4 && RIFF_IDS.includes(ascii(bytes, 0));
 }
 
 /**
- * Samples of a WAV file: PCM of 8, 16, 24 or 32 bits, IEEE float of 32 or 64, plain or WAVE_FORMAT_EXTENSIBLE,
- * 1 to 64 channels, 4,000 to 768,000 Hz. Integers are divided by 2^(bits-1), unsigned bytes are centred first.
- * A data size of 0xFFFFFFFF (a writer that could not seek), or of 0 under a RIFF size that does not match the
- * file either, means "to the end of the file".
+ * Samples of a WAV file: PCM of 8, 16, 24 or 32 bits, IEEE float of 32 or 64, A-law and mu-law; plain or
+ * WAVE_FORMAT_EXTENSIBLE; RIFF, RIFX, RF64 or BW64; 1 to 64 channels, 4,000 to 768,000 Hz. Integers are divided by
+ * 2^(bits-1), unsigned bytes are centred first. Size fields are advice: a data chunk that says more than there is goes to
+ * the end of the file. It is reported as `damage` where no sign says that its writer could not seek.
  * @param bytes  the whole file; at most four times its size is allocated
  * @param name   the file's name, for errors
  * @throws AudioError  anything else, NaN or infinite samples, no samples; one line naming file, field, expected, got
- * @source Microsoft Multimedia Programming Interface 1.0 (RIFF, WAVE), mmreg.h (WAVEFORMATEXTENSIBLE)
+ * @source Microsoft Multimedia Programming Interface 1.0 (RIFF, WAVE), mmreg.h (WAVEFORMATEXTENSIBLE), EBU Tech 3306
+ *         (RF64), ITU-R BS.2088 (BW64), ITU-T G.711
  */
 export function parseWav(bytes: Uint8Array, name: string): DecodedAudio {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const riffSize = parseRiffHeader(bytes, view, name);
-  const { format, data, dataField } = findChunks(bytes, view, name, riffSize);
-  const partial = data.length % format.blockAlign;
-  if (partial !== 0 && !dataField.open) {
-    throw new AudioError(
-      name,
-      "data.size",
-      `a multiple of the ${format.blockAlign} bytes of a frame`,
-      data.length,
-      fetchAgain,
-    );
+  checkRiffHeader(bytes, name);
+  const { format, data, promised } = findChunks(bytes, name);
+  const frames = Math.floor(data.length / format.blockAlign);
+  if (frames === 0) {
+    const expected = `at least one frame of ${format.blockAlign} bytes`;
+    throw new AudioError(name, "data.size", expected, data.length, fetchAgain);
   }
-  const frames = (data.length - partial) / format.blockAlign;
-  if (frames === 0)
-    throw new AudioError(
-      name,
-      "data.size",
-      `at least one frame of ${format.blockAlign} bytes`,
-      data.length,
-      fetchAgain,
-    );
   const channels = readSamples(data, frames, format);
   if (format.tag === FLOAT) checkFinite(name, channels);
-  return { channels, sampleRate: format.rate };
+  const seconds = (count: number): string => (count / format.rate).toFixed(2);
+  const damage =
+    promised > data.length
+      ? `${seconds(frames)} s could be read of the ${seconds(promised / format.blockAlign)} s in the header`
+      : undefined;
+  return { channels, sampleRate: format.rate, ...(damage !== undefined && { damage }) };
 }
 
-/** @returns the RIFF size field, checked against the file unless it is one that a streaming writer leaves */
-function parseRiffHeader(bytes: Uint8Array, view: DataView, name: string): number {
+function checkRiffHeader(bytes: Uint8Array, name: string): void {
   if (bytes.length < 12)
     throw new AudioError(name, "file size", "at least 12 bytes for a RIFF header", bytes.length, fetchAgain);
   const id = ascii(bytes, 0);
-  if (id !== "RIFF") throw new AudioError(name, "RIFF id", '"RIFF"', quote(id), convertIt);
+  if (!RIFF_IDS.includes(id)) throw new AudioError(name, "RIFF id", '"RIFF"', quote(id), convertIt);
   const form = ascii(bytes, 8);
   if (form !== "WAVE") throw new AudioError(name, "RIFF form", '"WAVE"', quote(form), convertIt);
-  const size = view.getUint32(4, true);
-  // One byte more than there is: the pad byte after an odd last chunk, which many writers count but leave out.
-  if (size > bytes.length - 7 && !STREAM_SIZES.has(size)) {
-    throw new AudioError(
-      name,
-      "RIFF.size",
-      `at most ${bytes.length - 8}, the bytes after it (is the file cut short?)`,
-      size,
-      fetchAgain,
-    );
-  }
-  return size;
 }
 
-function findChunks(bytes: Uint8Array, view: DataView, name: string, riffSize: number) {
-  const streaming = riffSize === 0 || STREAM_SIZES.has(riffSize);
+/** What was found in front of the samples, the samples' bytes, and how many of these the header promises. */
+interface Found {
+  readonly format: Format;
+  readonly data: Uint8Array;
+  readonly promised: number;
+}
+
+function findChunks(bytes: Uint8Array, name: string): Found {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const little = ascii(bytes, 0) !== "RIFX";
   let format: Format | undefined;
-  for (let at = 12; at + 8 <= bytes.length;) {
+  let longSize: number | undefined; // of the data chunk, from ds64
+  for (let at = 12; at >= 0 && at + 8 <= bytes.length;) {
     const id = ascii(bytes, at);
-    const size = view.getUint32(at + 4, true);
-    const left = bytes.length - at - 8;
+    const size = view.getUint32(at + 4, little);
+    const chunk = bytes.subarray(at + 8, Math.min(bytes.length, at + 8 + size));
     if (id === "data") {
       if (!format) throw new AudioError(name, "fmt chunk", "one before the data chunk", "none", convertIt);
-      const empty = size === 0 && (streaming || riffSize !== bytes.length - 8);
-      const open = size > left ? STREAM_SIZES.has(size) : empty;
-      checkChunkSize(name, id, open ? left : size, left);
-      if (!streaming && !open && riffSize < at + size) {
-        throw new AudioError(
-          name,
-          "RIFF.size",
-          `at least ${at + size}, the end of its data chunk`,
-          riffSize,
-          convertIt,
-        );
-      }
-      const end = at + 8 + (open ? left : size);
-      return { format, data: bytes.subarray(at + 8, end), dataField: { open } };
+      const dataSize = longSize !== undefined && size === 0xffffffff ? longSize : size;
+      return { format, ...dataBytes(bytes, at + 8, dataSize, little) };
     }
-    checkChunkSize(name, id, size, left);
-    if (id === "fmt " && !format) format = parseFormat(bytes.subarray(at + 8, at + 8 + size), name);
-    at += 8 + size + (size & 1);
+    if (id === "ds64" && chunk.length >= 16) longSize = Number(view.getBigUint64(at + 16, true));
+    if (id === "fmt " && !format) format = parseFormat(chunk, name, little);
+    at = nextChunk(bytes, at + 8, size, format ? "data" : "fmt ");
   }
   throw new AudioError(name, format ? "data chunk" : "fmt chunk", "one in the file", "none", fetchAgain);
 }
 
-function checkChunkSize(name: string, id: string, size: number, left: number): void {
-  if (size > left) {
-    throw new AudioError(
-      name,
-      `${id.trim()}.size`,
-      `at most ${left}, the bytes left in the file (is it cut short?)`,
-      size,
-      fetchAgain,
-    );
-  }
+/**
+ * A size of 0 means "to the end" unless chunks follow. A size past the end is of a cut file unless a streaming writer leaves
+ * it or the RIFF size fits the file as it is (a wrong data size alone).
+ */
+function dataBytes(bytes: Uint8Array, start: number, size: number, little: boolean): Omit<Found, "format"> {
+  const left = bytes.length - start;
+  const open = size === 0 ? !chunksFollow(bytes, start, little) : size > left;
+  const data = bytes.subarray(start, open ? bytes.length : start + size);
+  const riffSize = new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, little);
+  const excess = riffSize - (bytes.length - 8);
+  const riffFits = excess >= -start && excess <= 8 && size - left !== excess;
+  const cut = open && size > left + 1 && !isStreamSize(size) && !riffFits;
+  return { data, promised: cut ? size : data.length };
 }
 
-function parseFormat(chunk: Uint8Array, name: string): Format {
+/** Whether whole chunks fill the file from `at` to its end. */
+function chunksFollow(bytes: Uint8Array, at: number, little: boolean): boolean {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  while (at + 8 <= bytes.length && isChunkId(bytes, at)) {
+    const size = view.getUint32(at + 4, little);
+    at += 8 + size + (size & 1);
+  }
+  return at === bytes.length || at === bytes.length + 1;
+}
+
+/** Where the chunk after one of `size` bytes at `start` begins; -1: nowhere. Where no chunk is, `wanted` is looked for. */
+function nextChunk(bytes: Uint8Array, start: number, size: number, wanted: string): number {
+  const end = start + size;
+  for (const at of size & 1 ? [end + 1, end] : [end]) {
+    if (at + 8 <= bytes.length && isChunkId(bytes, at)) return at;
+  }
+  for (let at = start; at + 8 <= bytes.length; at++) {
+    if (bytes[at] === wanted.charCodeAt(0) && ascii(bytes, at) === wanted) return at;
+  }
+  return -1;
+}
+
+function isChunkId(bytes: Uint8Array, at: number): boolean {
+  return bytes.subarray(at, at + 4).every((byte) => byte >= 32 && byte < 127);
+}
+
+function parseFormat(chunk: Uint8Array, name: string, little: boolean): Format {
   if (chunk.length < 16) throw new AudioError(name, "fmt.size", "at least 16", chunk.length, convertIt);
   const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  let tag = view.getUint16(0, true);
-  const channels = view.getUint16(2, true);
-  const rate = view.getUint32(4, true);
-  const blockAlign = view.getUint16(12, true);
-  const bits = view.getUint16(14, true);
-  if (tag === EXTENSIBLE) tag = parseExtension(chunk, view, name, bits);
-  if (tag !== PCM && tag !== FLOAT) {
+  let tag = view.getUint16(0, little);
+  const channels = view.getUint16(2, little);
+  const rate = view.getUint32(4, little);
+  const blockAlign = view.getUint16(12, little);
+  const bits = view.getUint16(14, little);
+  if (tag === EXTENSIBLE) tag = parseExtension(chunk, name, little);
+  const allowed = WIDTHS[tag];
+  if (!allowed) {
     const known = TAG_NAMES[tag] ? ` (${TAG_NAMES[tag]})` : "";
     throw new AudioError(
       name,
       "fmt.tag",
-      "1 (PCM), 3 (float) or 65534 (extensible)",
+      "1 (PCM), 3 (float), 6 (A-law), 7 (mu-law) or 65534 (extensible)",
       `${tag}${known}`,
       convertIt,
     );
@@ -157,18 +180,17 @@ function parseFormat(chunk: Uint8Array, name: string): Format {
   if (channels < 1 || channels > MAX_CHANNELS)
     throw new AudioError(name, "fmt.channels", `1..${MAX_CHANNELS}`, channels, convertIt);
   checkSampleRate(name, "fmt.sampleRate", rate);
-  const allowed = tag === PCM ? [8, 16, 24, 32] : [32, 64];
   if (!allowed.includes(bits)) {
     throw new AudioError(
       name,
       "fmt.bitsPerSample",
-      `${allowed.join(", ")} for ${tag === PCM ? "PCM" : "float"}`,
+      `${allowed.join(", ")} for ${TAGS_READ[tag]}`,
       bits,
       convertIt,
     );
   }
   const frame = (channels * bits) / 8;
-  if (blockAlign !== frame)
+  if (blockAlign > frame)
     throw new AudioError(
       name,
       "fmt.blockAlign",
@@ -176,21 +198,23 @@ function parseFormat(chunk: Uint8Array, name: string): Format {
       blockAlign,
       convertIt,
     );
-  return { tag, channels, rate, bits, blockAlign };
+  return { tag, channels, rate, bits, blockAlign: frame, little };
 }
 
 /** @returns the format tag inside a WAVEFORMATEXTENSIBLE */
-function parseExtension(chunk: Uint8Array, view: DataView, name: string, bits: number): number {
+function parseExtension(chunk: Uint8Array, name: string, little: boolean): number {
+  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  const bits = view.getUint16(14, little);
   if (chunk.length < 40)
     throw new AudioError(name, "fmt.size", "at least 40 for an extensible format", chunk.length, convertIt);
-  const valid = view.getUint16(18, true);
+  const valid = view.getUint16(18, little);
   if (valid > bits) throw new AudioError(name, "fmt.validBitsPerSample", `at most ${bits}`, valid, convertIt);
   const guid = Array.from(chunk.subarray(24, 40));
   if (SUBTYPE_TAIL.some((byte, i) => guid[i + 2] !== byte)) {
     const hex = guid.map((byte) => byte.toString(16).padStart(2, "0")).join("");
     throw new AudioError(name, "fmt.subFormat", "a KSDATAFORMAT_SUBTYPE of PCM or float", hex, convertIt);
   }
-  return view.getUint16(24, true);
+  return view.getUint16(24, little);
 }
 
 function readSamples(data: Uint8Array, frames: number, format: Format): Float32Array[] {
@@ -205,18 +229,22 @@ function readSamples(data: Uint8Array, frames: number, format: Format): Float32A
   });
 }
 
-function sampleReader(view: DataView, { tag, bits }: Format): (at: number) => number {
+function sampleReader(view: DataView, { tag, bits, little }: Format): (at: number) => number {
+  if (tag === A_LAW) return (at) => fromALaw(view.getUint8(at));
+  if (tag === MU_LAW) return (at) => fromMuLaw(view.getUint8(at));
   if (tag === FLOAT)
-    return bits === 32 ? (at) => view.getFloat32(at, true) : (at) => view.getFloat64(at, true);
+    return bits === 32 ? (at) => view.getFloat32(at, little) : (at) => view.getFloat64(at, little);
   switch (bits) {
     case 8:
       return (at) => (view.getUint8(at) - 128) / 2 ** 7;
     case 16:
-      return (at) => view.getInt16(at, true) / 2 ** 15;
+      return (at) => view.getInt16(at, little) / 2 ** 15;
     case 24:
-      return (at) => (view.getUint16(at, true) + view.getInt8(at + 2) * 2 ** 16) / 2 ** 23;
+      return little
+        ? (at) => (view.getUint16(at, true) + view.getInt8(at + 2) * 2 ** 16) / 2 ** 23
+        : (at) => (view.getInt8(at) * 2 ** 16 + view.getUint16(at + 1)) / 2 ** 23;
     default:
-      return (at) => view.getInt32(at, true) / 2 ** 31;
+      return (at) => view.getInt32(at, little) / 2 ** 31;
   }
 }
 
