@@ -124,7 +124,7 @@ describe("transcribe: files and streams", () => {
     const run = await transcribe(["part.m4a"]);
     expect(run).toMatchObject({ code: 0, signal: null });
     expect(run.stderr).toMatch(
-      /part\.m4a: 0\.\d+ s could be decoded of the 0\.50 s in the header; is the file damaged\?$/m,
+      /^warning: .*part\.m4a: 0\.\d+ s could be decoded of the 0\.50 s in the header$/m,
     );
   });
 

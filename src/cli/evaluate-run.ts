@@ -7,13 +7,13 @@ import { uniformNumbers } from "../decode/random.js";
 import type { Utterance } from "../data/utterances.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { cutAudio } from "../frontend/cut.js";
-import { decodeAudio } from "../frontend/decode.js";
+import { type DecodeOptions, decodeAudio } from "../frontend/decode.js";
 import { toWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import { readClip } from "./clip.js";
 import type { Results } from "./evaluate-out.js";
-import { describe, exitCode, note, report, status } from "./output.js";
+import { describe, exitCode, note, report, shown, status } from "./output.js";
 import { wavDataUri } from "../report/wav.js";
 import { loadTranscriber } from "./transcribe.js";
 
@@ -24,6 +24,7 @@ export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed"> {
   readonly utterances: readonly Utterance[];
   /** Rounds over one second of audio. */
   readonly second: number;
+  readonly strict?: boolean;
   readonly debug?: boolean;
 }
 
@@ -108,7 +109,7 @@ async function runFormat(
 
 async function runLeft(
   transcriber: Transcriber,
-  { utterances, settings, debug }: Plan,
+  { utterances, settings, strict, debug }: Plan,
   records: Map<number, UtteranceRecord>,
   { label, results, memory }: { label: string; results: Results; memory: MemoryPeak },
 ): Promise<void> {
@@ -118,7 +119,11 @@ async function runLeft(
     utterances,
     settings,
     {
-      read: readAudio,
+      read: async (utterance) => {
+        const audio = await readAudio(utterance, { strict });
+        if (audio.damage !== undefined) note(`warning: ${shown(utterance.audio)}: ${audio.damage}`);
+        return audio;
+      },
       describe: (error, { audio }) => {
         report(error, debug === true, audio);
         return describe(error, audio);
@@ -134,8 +139,11 @@ async function runLeft(
 }
 
 /** The whole file of an utterance. */
-export async function readAudio({ audio }: Pick<Utterance, "audio">): Promise<DecodedAudio> {
-  return decodeAudio(await readClip(audio), audio);
+export async function readAudio(
+  { audio }: Pick<Utterance, "audio">,
+  options: DecodeOptions = {},
+): Promise<DecodedAudio> {
+  return decodeAudio(await readClip(audio), audio, options);
 }
 
 const playedSeconds = 20;

@@ -16,7 +16,7 @@ import { type OpenedDevice } from "../node/device.js";
 import { type FormatRun, playable, runFormats } from "./evaluate-run.js";
 import { findModel, modelForms, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson } from "./output.js";
-import { positive } from "./transcribe.js";
+import { positive, strictOption } from "./transcribe.js";
 import { refuseIdle } from "./usage.js";
 
 interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens"> {
@@ -30,6 +30,7 @@ interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens"> {
   readonly out?: string;
   readonly second: number;
   readonly seed: number;
+  readonly strict?: boolean;
   readonly json?: boolean;
   readonly debug?: boolean;
 }
@@ -89,6 +90,7 @@ export function evaluateCommand(): Command {
     .option("--seed <number>", "of the bootstrap's resamples", whole, 12_345)
     .option("--out <dir>", "results of each utterance, report.json, report.html; a run that was cut goes on")
     .option("--compare <files...>", "two utterances-*.jsonl of --out: difference, interval, p; runs no model")
+    .addOption(strictOption())
     .option("--json", "one JSON object per weight format, or the comparison")
     .action(async (_: unknown, command: Command) => {
       const options = command.optsWithGlobals<EvaluateCliOptions>();
@@ -102,7 +104,7 @@ function checkUsage(command: Command, options: EvaluateCliOptions): void {
   const wrong = wrongUsage(options);
   if (wrong !== undefined) command.error(`error: ${wrong}`, { exitCode: 2 });
   const { compare: files, task } = options;
-  const running = ["data", "out", "weights", "batch", "limit", "forced", "language"];
+  const running = ["data", "out", "weights", "batch", "limit", "forced", "language", "strict"];
   refuseIdle(command, [
     { options: running, met: !files, needs: "a model that runs, not --compare" },
     { options: ["tokenizer"], met: task === "st" || files !== undefined, needs: "--task st or --compare" },

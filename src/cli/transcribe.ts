@@ -31,8 +31,14 @@ export interface TranscribeCliOptions {
   readonly weights?: WeightFormat;
   readonly batch: number;
   readonly maxTokens?: number;
+  readonly strict?: boolean;
   readonly json?: boolean;
   readonly debug?: boolean;
+}
+
+/** What every command that decodes audio does with files that lost some. */
+export function strictOption(): Option {
+  return new Option("--strict", "refuse audio that is cut short or damaged, instead of a warning");
 }
 
 /** A whole number from 1, for commander. */
@@ -81,6 +87,7 @@ export function transcribeCommand(): Command {
       "new tokens a clip at most; default: 32 and one per 60 ms of audio",
       positive,
     )
+    .addOption(strictOption())
     .option("--json", "one JSON object per clip")
     .action(async (files: string[], _: unknown, command: Command) => {
       await transcribeFiles(files, command.optsWithGlobals<TranscribeCliOptions>());
@@ -147,6 +154,8 @@ interface Place {
 
 interface ReadyClip extends PreparedClip {
   readonly file: string;
+  /** What is wrong with the audio; its words may be incomplete. */
+  readonly warnings: readonly string[];
 }
 
 async function transcribeBatch(
@@ -159,9 +168,11 @@ async function transcribeBatch(
   for (const [i, file] of files.entries()) {
     try {
       status(`${place(first + i, 1, total)}reading ${file}`);
-      const audio = await decodeAudio(await readClip(file), file);
-      if (audio.damage) note(`${shown(file)}: ${audio.damage}; is the file damaged?`);
-      clips.push({ ...transcriber.prepare(audio, file), file });
+      const audio = await decodeAudio(await readClip(file), file, { strict: options.strict });
+      const warnings: string[] = [];
+      if (audio.damage !== undefined) warnings.push(audio.damage);
+      for (const warning of warnings) note(`warning: ${shown(file)}: ${warning}`);
+      clips.push({ ...transcriber.prepare(audio, file), file, warnings });
     } catch (error) {
       report(error, options.debug === true, file);
     }
@@ -224,12 +235,12 @@ function promptOptions(options: TranscribeCliOptions): PromptOptions {
 }
 
 function show(
-  { file, ...clip }: ReadyClip,
+  { file, warnings, ...clip }: ReadyClip,
   result: Transcription,
   { json, to, maxTokens = defaultMaxNewTokens(clip) }: TranscribeCliOptions,
   { named, streaming }: { readonly named: boolean; readonly streaming: boolean },
 ): void {
-  if (json) printJson({ file, ...result });
+  if (json) printJson({ file, ...result, ...(warnings.length > 0 && { warnings }) });
   else if (!streaming) print(named ? `${file}: ${result.text}`.trimEnd() : result.text);
   if (result.text === "") note(`${shown(file)}: ${to === undefined ? "no speech was found" : "no answer"}`);
   if (result.finish === "length") {

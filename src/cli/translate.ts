@@ -2,7 +2,7 @@ import { Command, Option } from "commander";
 import { weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
 import { modelForms } from "./model.js";
-import { type TranscribeCliOptions, positive, transcribeFiles } from "./transcribe.js";
+import { type TranscribeCliOptions, positive, strictOption, transcribeFiles } from "./transcribe.js";
 
 export function translateCommand(): Command {
   return new Command("translate")
@@ -35,6 +35,7 @@ export function translateCommand(): Command {
       "new tokens a clip at most; default: 32 and one per 60 ms of audio, of a cascade's text 32 and three per token",
       positive,
     )
+    .addOption(strictOption())
     .option("--json", "one JSON object per clip")
     .action(async (files: string[], _: unknown, command: Command) => {
       const options = command.optsWithGlobals<TranscribeCliOptions>();

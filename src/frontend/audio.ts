@@ -8,7 +8,7 @@ export const MAX_SAMPLE_RATE = 768_000;
 export interface DecodedAudio {
   readonly channels: Float32Array[];
   readonly sampleRate: number;
-  /** What the decoder left out of a damaged file, where it can be told. */
+  /** What a damaged file lost: it was cut short, or frames were skipped. Absent: nothing that can be detected. */
   readonly damage?: string;
 }
 

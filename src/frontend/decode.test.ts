@@ -64,17 +64,20 @@ describe("decodeAudio: containers", () => {
   });
 });
 
-// Plan: a file that decodes in part says so, a whole one does not.
+// Plan: a file that decodes in part says so and is refused where `strict` is set, a whole one neither.
 describe("decodeAudio: damage", () => {
   it.each([
     ["speech.m4a", 0.4, "0.45 s could be decoded of the 0.50 s in the header"],
     ["speech.opus", 0.6, "1 damaged frame was skipped"],
   ])("%s", async (name, share, said) => {
     const bytes = file(name);
-    expect((await decodeAudio(bytes, name)).damage).toBeUndefined();
+    expect((await decodeAudio(bytes, name, { strict: true })).damage).toBeUndefined();
     const at = Math.floor(bytes.length * share);
     for (let i = 0; i < 60; i++) bytes[at + i] = (i * 37 + 11) & 255;
     expect((await decodeAudio(bytes, name)).damage).toBe(said);
+    await expect(decodeAudio(bytes, name, { strict: true })).rejects.toThrow(
+      `${name}: audio: expected a whole file (--strict), got ${said}; copy or download it again`,
+    );
   });
 });
 

@@ -5,13 +5,29 @@ import { isWav, parseWav } from "./wav.js";
 
 const SUPPORTED = "WAV, MP3, FLAC, Ogg (Vorbis, Opus) or M4A";
 
+export interface DecodeOptions {
+  /** Refuses a file that lost audio, which is otherwise decoded as far as it goes, with `damage` set. Default: false. */
+  readonly strict?: boolean | undefined;
+}
+
 /**
  * Samples of an audio file of any supported container: WAV by `parseWav`, the others by `decodePackage`.
  * @param file  the whole file
  * @param name  its name, for errors
- * @throws AudioError  unknown container, damaged file, no samples, NaN or infinite samples, rate outside 4,000..768,000 Hz
+ * @throws AudioError  unknown container, a file that lost audio where `strict` is set, no samples, NaN or infinite samples, rate outside 4,000..768,000 Hz
  */
-export async function decodeAudio(file: Uint8Array, name: string): Promise<DecodedAudio> {
+export async function decodeAudio(
+  file: Uint8Array,
+  name: string,
+  options: DecodeOptions = {},
+): Promise<DecodedAudio> {
+  const audio = await decodeContainer(file, name);
+  if (options.strict && audio.damage !== undefined)
+    throw new AudioError(name, "audio", "a whole file (--strict)", audio.damage, fetchAgain);
+  return audio;
+}
+
+async function decodeContainer(file: Uint8Array, name: string): Promise<DecodedAudio> {
   const bytes = withoutTag(file);
   if (bytes.length === 0) throw new AudioError(name, "file size", "more than 0 bytes", 0, fetchAgain);
   if (isWav(bytes)) return parseWav(bytes, name);
