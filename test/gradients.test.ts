@@ -6,7 +6,8 @@ import { type FunAsrNano, loadFunAsrNano } from "../src/model/fun-asr-nano.js";
 import type { WeightFormat } from "../src/model/parameters.js";
 import { openFile } from "../src/node/files.js";
 import { type TrainingBatch, answerLosses, recordGradients } from "../src/train/forward.js";
-import { type LoraOptions, mergedWeight, withLora } from "../src/train/lora.js";
+import { mergedRows } from "../src/checkpoint/lora/merge.js";
+import { type LoraOptions, withLora } from "../src/train/lora.js";
 import { type TunablePart, isTuned } from "../src/train/tune.js";
 import { type Bundle, bundleConfig, generatedParameters, openBundle } from "../src/verify/bundle.js";
 import { readBatch } from "../src/verify/train.js";
@@ -232,7 +233,7 @@ describe("LoRA", () => {
         const of = (matrix: typeof w): (typeof w.pieces)[0]["tensor"] => matrix.pieces[0].tensor;
         const [values, a, b] = await gpu().step(() => [of(w), of(w.lora!.a), of(w.lora!.b)]);
         const factors = { a: a as Float32Array, b: b as Float32Array, rank: 8, scale: 0.5 };
-        gpu().write(of(w), mergedWeight(values as Float32Array, factors));
+        gpu().write(of(w), mergedRows(values as Float32Array, 0, factors));
       }
     }
     const plain = (matrix: Matrix): Matrix => ({ ...matrix, lora: undefined });
@@ -276,8 +277,8 @@ describe("LoRA", () => {
   });
 
   test.each<[LoraOptions, string]>([
-    [{ rank: 6 }, "LoRA: expected a rank that is a multiple of 4, got 6"],
-    [{ rank: 0 }, "LoRA: expected a rank that is a multiple of 4, got 0"],
+    [{ rank: 2.5 }, "LoRA: expected a rank that is a whole number from 1, got 2.5"],
+    [{ rank: 0 }, "LoRA: expected a rank that is a whole number from 1, got 0"],
     [{ dropout: 1 }, "LoRA: expected a dropout from 0 up to 1, got 1"],
   ])("%j is refused", async (options, message) => {
     const base = await load([]);

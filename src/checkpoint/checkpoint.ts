@@ -5,8 +5,9 @@ import type { Container, GgmlType, Layout, StoredTensor } from "./container.js";
 import type { Dtype } from "./dtypes.js";
 import { CheckpointError, tensorField } from "./errors.js";
 import { HEAD, checkTensors } from "./expected-tensors.js";
-import { canonicalNames } from "./key-maps.js";
+import { alternatives, canonicalNames } from "./key-maps.js";
 import type { Assets, OpenedLayout } from "./layout.js";
+import { applyLora, applyLoras } from "./lora/apply.js";
 import { openLayout } from "./open-layout.js";
 import { type ModelFiles, expectModelFiles } from "./source.js";
 
@@ -65,12 +66,16 @@ export interface Checkpoint<Config extends ModelParts = ModelConfig> {
 
 /**
  * Opens a checkpoint in any published layout, told by the files that the directory has.
+ * @param loras  directories with a LoRA each, merged into the weights in this order as they are read
  * @throws ConfigError      a config that this engine cannot run (see parseModelConfig)
  * @throws CheckpointError  a missing or damaged file, weights in two forms, tensors that do not match the config
  */
-export async function openCheckpoint(files: ModelFiles): Promise<Checkpoint> {
+export async function openCheckpoint(
+  files: ModelFiles,
+  loras: readonly ModelFiles[] = [],
+): Promise<Checkpoint> {
   expectModelFiles("openCheckpoint", files);
-  return assemble(await openLayout(files));
+  return applyLoras(await assemble(await openLayout(files)), loras);
 }
 
 /** Compares a layout's tensors with its config. @throws CheckpointError  they do not match; the files are closed */
@@ -78,7 +83,8 @@ export async function assemble<Config extends ModelParts>(
   opened: OpenedLayout<Config>,
 ): Promise<Checkpoint<Config>> {
   try {
-    return makeCheckpoint(opened);
+    const checkpoint = makeCheckpoint(opened);
+    return opened.lora ? await applyLora(checkpoint, opened.lora) : checkpoint;
   } catch (error) {
     await opened.container.close();
     throw error;
@@ -150,12 +156,6 @@ function tapsShape(pattern: string, shape: readonly number[]): readonly number[]
   if (!pattern.endsWith(".fsmn.conv.weight")) return shape;
   const axes = shape.length === 3 && shape[1] !== 1 && shape[2] === 1 ? shape.slice(0, 2) : shape;
   return axes.length === 2 ? [axes[0], 1, axes[1]] : axes;
-}
-
-/** "a.{q,k,v}.b" → its three names. */
-function alternatives(pattern: string): string[] {
-  const match = /^(.*)\{([a-z,]+)\}(.*)$/.exec(pattern);
-  return match ? match[2].split(",").map((part) => match[1] + part + match[3]) : [pattern];
 }
 
 function twice(file: string, entry: TensorEntry, other: TensorEntry): CheckpointError {

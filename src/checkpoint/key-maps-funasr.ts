@@ -42,6 +42,8 @@ export const FUNASR_KEY_MAP: KeyMap = {
   ctc: /^(module\.)?ctc(_decoder)?\./,
   rules: [
     { from: /^module\./, to: "" },
+    { from: /^llm\.base_model\.model\./, to: "llm." }, // an LLM that peft has wrapped
+    { from: /^(llm\..*)\.base_layer\./, to: "$1." },
     ...modules("audio_encoder", "audio_adaptor", "llm.model", "llm.lm_head"),
     { from: new RegExp(`${BLOCK}self_attn\\.linear_q_k_v\\.`), to: "$1self_attn.{q,k,v}_proj." },
     { from: new RegExp(`${BLOCK}self_attn\\.linear_([qkv])\\.`), to: "$1self_attn.$2_proj." },

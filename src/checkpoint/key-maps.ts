@@ -102,12 +102,10 @@ export function canonicalNames(
   maps: readonly KeyMap[] = KEY_MAPS,
 ): Map<string, string> {
   const all = [...names];
-  const rules = spelling(all, file, maps).rules;
-  const { layers, tpLayers } = config.encoder ?? { layers: 0, tpLayers: 0 };
-  const counts = { transcription: 1 + layers, total: 1 + layers + tpLayers };
+  const map = spelling(all, file, maps);
   const result = new Map<string, string>();
   for (const name of all) {
-    const canonical = rules.reduce((n, rule) => rewrite(n, rule, counts), name);
+    const canonical = canonicalName(name, map, config);
     const other = result.get(canonical);
     if (other !== undefined) {
       const got = `${show(other)} and ${show(name)}`;
@@ -121,6 +119,23 @@ export function canonicalNames(
     result.set(canonical, name);
   }
   return result;
+}
+
+/** One name of a spelling → the canonical one, with alternatives in braces where it stands for several. */
+export function canonicalName(
+  name: string,
+  { rules }: KeyMap,
+  config: { readonly encoder?: EncoderLayers },
+): string {
+  const { layers, tpLayers } = config.encoder ?? { layers: 0, tpLayers: 0 };
+  const counts = { transcription: 1 + layers, total: 1 + layers + tpLayers };
+  return rules.reduce((n, rule) => rewrite(n, rule, counts), name);
+}
+
+/** "a.{q,k,v}.b" → its three names. */
+export function alternatives(pattern: string): string[] {
+  const match = /^(.*)\{([a-z,]+)\}(.*)$/.exec(pattern);
+  return match ? match[2].split(",").map((part) => match[1] + part + match[3]) : [pattern];
 }
 
 function rewrite(name: string, { from, to }: Rule, counts: LayerCounts): string {

@@ -3,6 +3,7 @@ import type { ModelConfig, ModelParts } from "../model/config.js";
 import type { Container } from "./container.js";
 
 import type { KeyMap } from "./key-maps.js";
+import type { Lora } from "./lora/tensors.js";
 import type { ModelFiles } from "./source.js";
 
 /** A JSON object with the name that errors call its file by. */
@@ -50,4 +51,6 @@ export interface OpenedLayout<Config extends ModelParts = ModelConfig> {
   readonly assets: Assets;
   /** What the files do not say and was taken for granted, one sentence each. */
   readonly notes: readonly string[];
+  /** A LoRA in the weights' own file, whose tensors the container leaves out. */
+  readonly lora?: Lora;
 }

@@ -1,4 +1,5 @@
 import { type LlmConfig, parseLlmConfig } from "../model/config.js";
+import { applyLoras } from "./lora/apply.js";
 import { directoryAssets, readJson } from "./assets.js";
 import { type Checkpoint, type TensorEntry, assemble, openCheckpoint } from "./checkpoint.js";
 import { openGgufLlm } from "./containers/gguf.js";
@@ -15,15 +16,20 @@ export type LlmCheckpoint = Checkpoint<{ readonly llm: LlmConfig }>;
 
 /**
  * Opens the language model of a directory: a Qwen3 of transformers, a Qwen3 in one GGUF file, or the LLM of a Fun-ASR checkpoint.
- * @param gguf  a GGUF file of the directory; default: the only one, where there is no other model
+ * @param gguf   a GGUF file of the directory; default: the only one, where there is no other model
+ * @param loras  as openCheckpoint
  * @throws ConfigError, CheckpointError  as openCheckpoint
  */
-export async function openLlm(files: ModelFiles, gguf?: string): Promise<LlmCheckpoint> {
+export async function openLlm(
+  files: ModelFiles,
+  gguf?: string,
+  loras: readonly ModelFiles[] = [],
+): Promise<LlmCheckpoint> {
   const file = gguf ?? onlyGguf(await files.list());
-  if (file !== undefined) return openGguf(files, file);
-  if (await isQwen3(files)) return openQwen3(files);
+  if (file !== undefined) return applyLoras(await openGguf(files, file), loras);
+  if (await isQwen3(files)) return applyLoras(await openQwen3(files), loras);
   await refuseOtherLlm(files);
-  return languageModel(await openCheckpoint(files));
+  return languageModel(await openCheckpoint(files, loras));
 }
 
 /** True for a directory that holds a Qwen3 and nothing around it. */

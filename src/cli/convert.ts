@@ -5,12 +5,13 @@ import type { WriteDtype } from "../checkpoint/output-files.js";
 import { writeDirectoryAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
-import { findModel, modelForms } from "./model.js";
+import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
 import { bytes, note, print, printJson, progressBar } from "./output.js";
 
 const dtypes = { bf16: "BF16", f16: "F16", f32: "F32" } as const satisfies Record<string, WriteDtype>;
 
 interface ConvertCommandOptions {
+  readonly lora?: readonly string[];
   readonly dtype?: keyof typeof dtypes;
   readonly json?: boolean;
 }
@@ -22,6 +23,7 @@ export function convertCommand(): Command {
     )
     .argument("<model>", modelForms)
     .argument("<out>", "directory to make; an existing one must be empty")
+    .addOption(loraOption())
     .addOption(
       new Option("--dtype <type>", "type of every tensor; default: as stored, blocks of GGUF as f32").choices(
         Object.keys(dtypes),
@@ -32,7 +34,7 @@ export function convertCommand(): Command {
 }
 
 async function convert(model: string, out: string, options: ConvertCommandOptions): Promise<void> {
-  const checkpoint = await openCheckpoint(modelFiles(await findModel(model)));
+  const checkpoint = await openCheckpoint(modelFiles(await findModel(model)), loraFiles(options.lora));
   let bar: ReturnType<typeof progressBar> | undefined;
   try {
     const files = await transformersFiles(checkpoint, {

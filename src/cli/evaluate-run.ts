@@ -20,6 +20,7 @@ import { loadTranscriber } from "./transcribe.js";
 /** What is run with each weight format. */
 export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed"> {
   readonly model: string;
+  readonly lora?: readonly string[];
   readonly settings: RunSettings;
   readonly utterances: readonly Utterance[];
   /** Rounds over one second of audio. */
@@ -80,7 +81,7 @@ async function runFormat(
   const memory = new MemoryPeak(gpu, () => process.memoryUsage.rss());
   const kept = gpu.bytes.kept;
   const start = performance.now();
-  const transcriber = await loadTranscriber(gpu, plan.model, { weights });
+  const transcriber = await loadTranscriber(gpu, plan.model, { weights, lora: plan.lora });
   try {
     const loadSeconds = (performance.now() - start) / 1000;
     const weightBytes = gpu.bytes.kept - kept;

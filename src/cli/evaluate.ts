@@ -14,13 +14,14 @@ import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
 import { type OpenedDevice } from "../node/device.js";
 import { type FormatRun, playable, runFormats } from "./evaluate-run.js";
-import { findModel, modelForms, warnOfOtherEncoder } from "./model.js";
+import { findModel, loraOption, modelForms, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson } from "./output.js";
 import { positive, strictOption } from "./transcribe.js";
 import { refuseIdle } from "./usage.js";
 
 interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens"> {
   readonly model: string;
+  readonly lora?: readonly string[];
   readonly data?: string;
   readonly compare?: readonly string[];
   readonly tokenizer?: BleuTokenizer;
@@ -53,6 +54,7 @@ export function evaluateCommand(): Command {
   return new Command("evaluate")
     .description("error rates or translation scores, latency and memory of a checkpoint over utterances")
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
+    .addOption(loraOption())
     .option(
       "--data <path>",
       "JSONL of {audio, text, prompt?, start?, end?} or of FunASR's conversations, or a directory with wav.scp and text",
@@ -104,7 +106,7 @@ function checkUsage(command: Command, options: EvaluateCliOptions): void {
   const wrong = wrongUsage(options);
   if (wrong !== undefined) command.error(`error: ${wrong}`, { exitCode: 2 });
   const { compare: files, task } = options;
-  const running = ["data", "out", "weights", "batch", "limit", "forced", "language", "strict"];
+  const running = ["data", "out", "weights", "batch", "limit", "forced", "language", "strict", "lora"];
   refuseIdle(command, [
     { options: running, met: !files, needs: "a model that runs, not --compare" },
     { options: ["tokenizer"], met: task === "st" || files !== undefined, needs: "--task st or --compare" },
@@ -138,10 +140,11 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
     process.exitCode = exitCode.inputFailed;
   }
   const model = await findModel(options.model);
-  await warnOfOtherEncoder(model);
+  await warnOfOtherEncoder(model, options.lora);
   const settings = settingsOf(options);
   const results = await Results.open(options.out, {
     model: options.model,
+    ...(options.lora ? { lora: options.lora.join() } : {}),
     data: options.data === undefined ? null : resolve(options.data),
     dataSha256: options.data?.endsWith(".jsonl") ? fileSha256(options.data) : null,
     ...Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, value ?? null])),
@@ -170,7 +173,7 @@ async function tell(
   { device, badLines }: { readonly device: OpenedDevice; readonly badLines: number },
 ): Promise<void> {
   const whole: EvaluationReport = {
-    model: options.model,
+    model: [options.model, ...(options.lora ?? [])].join(" with "),
     data: options.data ?? null,
     device: `${device.adapter.device} ${device.adapter.description}`.trim(),
     settings: { ...settingsOf(options), tokenizer: options.tokenizer },

@@ -11,11 +11,12 @@ import { modelDirectory } from "../node/files.js";
 import { ggufPaths, modelFiles } from "../node/model-files.js";
 import { openDevice } from "./device.js";
 import { type Loading, timeLoading } from "./loaded.js";
-import { findModel } from "./model.js";
+import { findModel, loraFiles, loraOption } from "./model.js";
 import { note, print, printJson, progressBar } from "./output.js";
 
 interface GenerateCliOptions extends SamplingOptions {
   readonly model: string;
+  readonly lora?: readonly string[];
   readonly system?: string;
   readonly maxTokens?: number;
   readonly think: boolean;
@@ -49,6 +50,7 @@ export function generateCommand(): Command {
         "Qwen3 directory or GGUF file, Fun-ASR checkpoint or ENCODER.gguf,LLM.gguf, whose LLM is used, or OWNER/NAME[@REVISION] on the hub",
       ).default(demoModel, "the demo"),
     )
+    .addOption(loraOption())
     .option("--system <text>", "instructions to the model, before the prompt")
     .option("--max-tokens <count>", "new tokens at most; default: 512, or what the context leaves", natural)
     .option("--temperature <number>", "draw tokens, scores divided by this", positive)
@@ -86,7 +88,11 @@ export function generateCommand(): Command {
     });
 }
 
-async function loadGenerator(gpu: Gpu, path: string, { weights }: GenerateCliOptions): Promise<Generator> {
+async function loadGenerator(
+  gpu: Gpu,
+  path: string,
+  { weights, lora }: GenerateCliOptions,
+): Promise<Generator> {
   const gguf =
     ggufPaths(path)?.length === 1 && !GGUF_ENCODER.test(basename(path)) ? basename(path) : undefined;
   const files = gguf === undefined ? modelFiles(path) : modelDirectory(dirname(path));
@@ -95,6 +101,7 @@ async function loadGenerator(gpu: Gpu, path: string, { weights }: GenerateCliOpt
     return await Generator.load(gpu, files, {
       weights,
       gguf,
+      lora: loraFiles(lora),
       onProgress: (done, total) => (bar ??= progressBar("loading", total)).update(done),
     });
   } finally {

@@ -7,7 +7,7 @@ import { modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
 import { loadTokenizer } from "../tokenizer/tokenizer.js";
 import { printReuse, reuseReport } from "./inspect-reuse.js";
-import { findModel, modelForms } from "./model.js";
+import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
 import { bytes, count, print, printJson, table } from "./output.js";
 
 interface Part {
@@ -96,6 +96,7 @@ async function readSpecialTokens({ assets }: Inspected): Promise<TokenIds> {
 }
 
 interface InspectOptions {
+  readonly lora?: readonly string[];
   readonly tensors?: boolean;
   readonly against?: string;
   readonly json?: boolean;
@@ -105,6 +106,7 @@ export function inspectCommand(): Command {
   return new Command("inspect")
     .description("show a checkpoint's components, shapes, parameters and bytes, counted from its files")
     .addArgument(new Argument("[model]", modelForms).default(demoModel, "the demo"))
+    .addOption(loraOption())
     .option("--tensors", "list every tensor")
     .option(
       "--against <llm>",
@@ -113,7 +115,9 @@ export function inspectCommand(): Command {
     .option("--json", "one JSON object")
     .action(async (model: string, options: InspectOptions) => {
       const files = modelFiles(await findModel(model));
-      const checkpoint = await ((await isLlmAlone(files)) ? openLlm(files) : openCheckpoint(files));
+      const checkpoint = await ((await isLlmAlone(files))
+        ? openLlm(files, undefined, loraFiles(options.lora))
+        : openCheckpoint(files, loraFiles(options.lora)));
       try {
         const tokens = await readSpecialTokens(checkpoint);
         const reuse = isCheckpoint(checkpoint) ? await reuseReport(checkpoint, options.against) : undefined;

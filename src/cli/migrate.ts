@@ -9,12 +9,13 @@ import { writeDirectoryAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
-import { findModel, modelForms } from "./model.js";
+import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
 import { bytes, count, note, print, printJson, progressBar, table } from "./output.js";
 
 interface MigrateCommandOptions {
   readonly encoder: string;
   readonly llm: string;
+  readonly lora?: readonly string[];
   readonly out: string;
   readonly blocks?: number;
   readonly seed: number;
@@ -41,6 +42,7 @@ export function migrateCommand(): Command {
       "--llm <model>",
       "Qwen3 to put behind it: a directory, or OWNER/NAME[@REVISION] on the hub",
     )
+    .addOption(loraOption("LoRA to merge into the LLM: a directory of peft; may be repeated"))
     .requiredOption("--out <dir>", "directory to make; an existing one must be empty")
     .option("--blocks <count>", "blocks of the new adaptor; default: as many as the old", whole(0, 16))
     .option("--seed <number>", "of the new adaptor's values", whole(0, 2 ** 32 - 1), 0)
@@ -64,7 +66,8 @@ async function migrate({ encoder, llm: llmName, out, ...options }: MigrateComman
   try {
     const mismatch = await encoderMismatch(source, createHash("sha256"));
     if (mismatch !== undefined) note(`warning: ${mismatch}`);
-    const llm = await openLlm(modelFiles(await findModel(llmName)));
+    const loras = loraFiles(options.lora);
+    const llm = await openLlm(modelFiles(await findModel(llmName)), undefined, loras);
     try {
       const migration = await planMigration(source, llm, {
         ...options,
@@ -75,7 +78,7 @@ async function migrate({ encoder, llm: llmName, out, ...options }: MigrateComman
       bar = progressBar("migrating", weightBytes(migration));
       await writeDirectoryAtomic(out, migration.files);
       bar.stop();
-      tell(migration, out, options);
+      tell(migration, out, { ...options, merged: loras.length > 0 });
     } finally {
       await llm.close();
     }
@@ -93,7 +96,11 @@ function parameters(tensors: readonly AdaptorTensor[]): number {
   return tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
 }
 
-function tell(migration: Migration, out: string, { seed, json }: { seed: number; json?: boolean }): void {
+function tell(
+  migration: Migration,
+  out: string,
+  { seed, json, merged }: { seed: number; json?: boolean; merged: boolean },
+): void {
   const { config, adaptor, encoderSha256, emptyThought, files } = migration;
   const counts = countParameters(config);
   const kept = parameters(adaptor.filter((t) => t.kept));
@@ -117,7 +124,7 @@ function tell(migration: Migration, out: string, { seed, json }: { seed: number;
           count(counts.adaptor),
           `new at ${hiddenSize}, ${layers} blocks, ${heads} heads of ${hiddenSize / heads}, seed ${seed}; ${count(kept)} kept`,
         ],
-        ["LLM", count(llm), "bit for bit the LLM's"],
+        ["LLM", count(llm), merged ? "the LLM's with the LoRA" : "bit for bit the LLM's"],
       ],
       [1],
     ),

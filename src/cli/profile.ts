@@ -14,13 +14,14 @@ import { causeRows, groupRows, hostRows, remarks } from "../profile/text.js";
 import { type Trace, traceEvents } from "../profile/trace.js";
 import { readClip } from "./clip.js";
 import { openDevice } from "./device.js";
-import { findModel, modelForms } from "./model.js";
+import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
 import { exitCode, note, print, printJson, report, status, table } from "./output.js";
 import { loadTranscriber, positive } from "./transcribe.js";
 
 interface ProfileCliOptions {
   readonly prompt?: string;
   readonly model: string;
+  readonly lora?: readonly string[];
   readonly weights?: WeightFormat;
   readonly maxTokens: number;
   readonly trace?: string;
@@ -38,6 +39,7 @@ export function profileCommand(): Command {
     .argument("[audio]", "clip to transcribe")
     .option("--prompt <text>", "text to answer with the language model alone, instead of a clip")
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
+    .addOption(loraOption())
     .addOption(
       new Option(
         "--weights <format>",
@@ -84,17 +86,17 @@ function describeAdapter({ vendor, architecture, device, description }: GPUAdapt
 
 /** Loads the model and what it is to work on. */
 async function prepare(gpu: Gpu, audio: string | undefined, options: ProfileCliOptions): Promise<Work> {
-  const { maxTokens: maxNewTokens, weights } = options;
+  const { maxTokens: maxNewTokens, weights, lora } = options;
   const path = await findModel(options.model);
   if (audio === undefined) {
     const files = ggufPaths(path) ? modelFiles(path) : modelDirectory(path);
-    const generator = await Generator.load(gpu, files, { weights });
+    const generator = await Generator.load(gpu, files, { weights, lora: loraFiles(lora) });
     return (onStage) => {
       onStage("prefill");
       return generator.generate({ prompt: options.prompt!, maxNewTokens });
     };
   }
-  const transcriber = await loadTranscriber(gpu, path, { weights });
+  const transcriber = await loadTranscriber(gpu, path, { weights, lora });
   const clip = transcriber.prepare(await decodeAudio(await readClip(audio), audio), audio);
   return (onStage) => transcriber.transcribe([clip], { maxNewTokens, onStage });
 }

@@ -11,13 +11,14 @@ import {
   isWithin,
 } from "../train/options.js";
 import { type TunablePart, parseTune } from "../train/tune.js";
-import { modelForms } from "./model.js";
+import { loraOption, modelForms } from "./model.js";
 import { exitCode } from "./output.js";
 import { refuseIdle } from "./usage.js";
 
 /** `train`'s options as commander gives them. */
 export interface TrainCliOptions {
   readonly model?: string;
+  readonly lora?: readonly string[];
   readonly data?: string;
   readonly validation?: string;
   readonly out?: string;
@@ -102,6 +103,9 @@ export function addTrainOptions(command: Command): Command {
 function addFiles(command: Command): Command {
   return command
     .option("--model <model>", `the model to train: ${modelForms}`)
+    .addOption(
+      loraOption("LoRA to merge into the model before it is trained: as for transcribe; may be repeated"),
+    )
     .option("--data <file>", "utterances to learn, JSONL")
     .option("--validation <file>", "utterances to validate on, JSONL")
     .option("--out <directory>", "directory of the run")
@@ -177,7 +181,7 @@ function addRunOptions(command: Command): Command {
 /** LoRA, storage, and what to do but training. */
 function addOtherOptions(command: Command): Command {
   return command
-    .option("--lora-rank <rank>", "a multiple of 4; default: 16", lora("rank"))
+    .option("--lora-rank <rank>", "a whole number from 1; default: 16", lora("rank"))
     .option(
       "--lora-alpha <alpha>",
       "the LoRA is scaled by alpha / rank; default: twice the rank",
@@ -189,7 +193,10 @@ function addOtherOptions(command: Command): Command {
       `of ${loraTargets.join(", ")}; default: q_proj,v_proj`,
       parsed(parseLoraTargets),
     )
-    .option("--merge", "merge the LoRA into the weights of the checkpoint that is written")
+    .option(
+      "--merge",
+      "write a whole checkpoint with the LoRA merged into its weights; else the LoRA is written alone",
+    )
     .addOption(
       new Option("--dtype <type>", "type of the trained tensors in it; default: as in the model").choices([
         "bf16",
@@ -279,11 +286,11 @@ export function checkUsage(command: Command, cli: TrainCliOptions): void {
       needs: `${running}, not --report`,
     },
     {
-      options: others("export", "model", "out", "dtype", "merge", ...shared),
+      options: others("export", "model", "lora", "out", "dtype", "merge", ...shared),
       met: cli.export === undefined,
       needs: `${running}, not --export`,
     },
-    { options: ["resume", "merge", "dtype"], met: !cli.plan, needs: `${running}, not --plan` },
+    { options: ["resume", "merge", "dtype", "lora"], met: !cli.plan, needs: `${running}, not --plan` },
     {
       options: ["loraRank", "loraAlpha", "loraDropout", "loraTargets"],
       met: cli.tune.includes("lora"),

@@ -11,7 +11,7 @@ import { type AskedOptions, checkOptions } from "../train/options.js";
 import { withRunLock } from "../train/run-lock.js";
 import { type DataFile, openSession, runFiles } from "../train/session.js";
 import { openDevice } from "./device.js";
-import { findModel } from "./model.js";
+import { findModel, loraFiles } from "./model.js";
 import { note, print, printJson, progressBar } from "./output.js";
 import {
   type TrainCliOptions,
@@ -82,6 +82,7 @@ async function run(
   try {
     const session = await openSession(gpu, {
       ...{ model: modelFiles(path), data, validation, out, options: settings },
+      begunWith: loraFiles(options.lora),
       ...{ tune: options.tune, lora: loraOptions(options), cache: options.cache, weights: options.weights },
       skipBad: options.skipBad === true,
       onBad: (message) => note(message),
@@ -115,6 +116,7 @@ async function finish(model: string, out: string, options: TrainCliOptions): Pro
   try {
     const finished = await writeTrained(modelFiles(await findModel(model)), out, {
       ...{ which: options.export, dtype, merge: options.merge === true },
+      begunWith: loraFiles(options.lora),
       onProgress: bar.update,
     });
     bar.stop();
@@ -122,13 +124,25 @@ async function finish(model: string, out: string, options: TrainCliOptions): Pro
     const result = { ...finished, report };
     if (options.json) printJson(result);
     else {
-      print(`${finished.checkpoint}: the model of step ${finished.step}`);
-      if (finished.lora !== undefined) print(`${finished.lora}: its LoRA; --merge puts it into the weights`);
+      if (finished.checkpoint !== undefined)
+        print(`${finished.checkpoint}: the model of step ${finished.step}`);
+      if (finished.lora !== undefined) print(loraLine(finished.lora, finished.step, model, options));
       print(`${report}: the curves of the run`);
     }
   } finally {
     bar.stop();
   }
+}
+
+/** How to use a LoRA that was not merged. */
+function loraLine(
+  lora: string,
+  step: number,
+  model: string,
+  { lora: begunWith = [] }: TrainCliOptions,
+): string {
+  const use = [...begunWith, lora].map((path) => `--lora ${path}`).join(" ");
+  return `${lora}: the LoRA of step ${step}; use it with --model ${model} ${use}, or write a whole checkpoint with --export best --merge`;
 }
 
 /** A data file's utterances; lines that are none are told, and refused unless they may be left out. */

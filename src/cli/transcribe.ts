@@ -16,11 +16,12 @@ import type { PromptOptions } from "../tokenizer/prompt.js";
 import { readClip } from "./clip.js";
 import { openDevice } from "./device.js";
 import { timeLoading } from "./loaded.js";
-import { findModel, modelForms, warnOfOtherEncoder } from "./model.js";
+import { findModel, loraFiles, loraOption, modelForms, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson, progressBar, report, shown, status } from "./output.js";
 
 export interface TranscribeCliOptions {
   readonly model: string;
+  readonly lora?: readonly string[];
   /** Language to translate into; absent: the words as spoken. */
   readonly to?: TargetLanguage;
   readonly cascade?: boolean;
@@ -66,6 +67,7 @@ export function transcribeCommand(): Command {
       "clips: wav, mp3, flac, ogg, opus or m4a, any rate and channels; - is standard input",
     )
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
+    .addOption(loraOption())
     .addOption(
       new Option(
         "--language <code>",
@@ -104,7 +106,7 @@ export async function transcribeFiles(
   note(`device: ${adapter.device} ${adapter.description}`);
   try {
     const { model: transcriber } = await timeLoading(gpu, () => loadTranscriber(gpu, model, options));
-    await warnOfOtherEncoder(model);
+    await warnOfOtherEncoder(model, options.lora);
     if (transcriber.promptFallback !== undefined) note(`prompt: FunASR's own; ${transcriber.promptFallback}`);
     if (!acceptsOptions(transcriber, options)) return;
     for (let i = 0; i < files.length; i += options.batch) {
@@ -133,12 +135,13 @@ function acceptsOptions(transcriber: Transcriber, options: TranscribeCliOptions)
 export async function loadTranscriber(
   gpu: Transcriber["gpu"],
   model: string,
-  options: Pick<TranscribeCliOptions, "weights">,
+  options: Pick<TranscribeCliOptions, "weights" | "lora">,
 ): Promise<Transcriber> {
   let bar: ReturnType<typeof progressBar> | undefined;
   try {
     return await Transcriber.load(gpu, modelFiles(model), {
       weights: options.weights,
+      lora: loraFiles(options.lora),
       onProgress: (done, total) => (bar ??= progressBar("loading", total)).update(done),
     });
   } finally {

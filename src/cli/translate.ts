@@ -1,7 +1,7 @@
 import { Command, Option } from "commander";
 import { weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
-import { modelForms } from "./model.js";
+import { loraOption, modelForms } from "./model.js";
 import { type TranscribeCliOptions, positive, strictOption, transcribeFiles } from "./transcribe.js";
 
 export function translateCommand(): Command {
@@ -16,6 +16,7 @@ export function translateCommand(): Command {
     )
     .option("--cascade", "transcribe first, then have the same language model translate the text")
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
+    .addOption(loraOption())
     .addOption(
       new Option("--language <code>", "language that is spoken, for a cascade's transcript").choices([
         "zh",

@@ -18,11 +18,13 @@ import {
 import { type Listed, checkListed, parseManifest } from "../verify/manifest.js";
 import { verifyBundle } from "../verify/verify.js";
 import { openDevice } from "./device.js";
-import { findModel } from "./model.js";
+import { findModel, loraFiles, loraOption } from "./model.js";
 import { exitCode, note, print, printJson, progressBar, report, shown, table } from "./output.js";
+import { refuseIdle } from "./usage.js";
 
 interface VerifyOptions {
   readonly model?: string;
+  readonly lora?: readonly string[];
   readonly weights?: WeightFormat;
   readonly stages?: boolean;
   readonly subgroups: boolean;
@@ -63,6 +65,7 @@ export function verifyCommand(): Command {
     .description("compare every stage with golden PyTorch tensors; without bundles: all that are committed")
     .argument("[bundles...]", "golden bundles (.safetensors)")
     .option("--model <model>", "take the parameters from this checkpoint instead of the bundle")
+    .addOption(loraOption())
     .addOption(
       new Option(
         "--weights <format>",
@@ -74,6 +77,7 @@ export function verifyCommand(): Command {
     .option("--json", "one JSON object per stage")
     .action(async (bundles: string[], _: unknown, command: Command) => {
       const options = command.optsWithGlobals<VerifyOptions>();
+      refuseIdle(command, [{ options: ["lora"], met: options.model !== undefined, needs: "--model" }]);
       const named = [...new Set(bundles)].map((path): Target => ({ path }));
       const results = await verifyAll(named.length > 0 ? named : await committedBundles(), options);
       if (options.json) for (const result of results) printJson(result);
@@ -91,7 +95,8 @@ async function verifyAll(targets: readonly Target[], options: VerifyOptions): Pr
   const results: FileResult[] = [];
   const bar = progressBar("verifying", targets.length);
   try {
-    checkpoint = model === undefined ? undefined : await openCheckpoint(modelFiles(model));
+    checkpoint =
+      model === undefined ? undefined : await openCheckpoint(modelFiles(model), loraFiles(options.lora));
     for (const [i, { path, listed }] of targets.entries()) {
       bar.update(i);
       try {

@@ -18,6 +18,8 @@ export interface GeneratorOptions {
   readonly weights?: WeightFormat;
   /** A GGUF file of the directory. Default: see openLlm. */
   readonly gguf?: string;
+  /** As of TranscriberOptions. */
+  readonly lora?: readonly ModelFiles[];
   /** Called while weights are read, with bytes done and bytes in all. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Ends the loading before its next read, with the signal's reason; what was loaded is freed. */
@@ -62,7 +64,7 @@ export class Generator {
   static async load(gpu: Gpu, files: ModelFiles, options: GeneratorOptions = {}): Promise<Generator> {
     expectGpu("Generator.load", gpu);
     expectModelFiles("Generator.load", files);
-    const checkpoint = await openLlm(files, options.gguf);
+    const checkpoint = await openLlm(files, options.gguf, options.lora);
     try {
       const { llm } = checkpoint.config;
       const { tokenizer, chat, stop } = await readText(checkpoint);

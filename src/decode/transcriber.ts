@@ -71,6 +71,8 @@ export interface TranscribeOptions extends PromptOptions {
 export interface TranscriberOptions {
   /** Storage of the weights on the GPU. Default: as in the checkpoint. */
   readonly weights?: WeightFormat;
+  /** Directories with a LoRA each, merged into the weights in this order as they are read. */
+  readonly lora?: readonly ModelFiles[];
   /** Called while weights are read, with bytes done and bytes in all. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Ends the loading before its next read, with the signal's reason; what was loaded is freed. */
@@ -127,7 +129,7 @@ export class Transcriber {
   static async load(gpu: Gpu, files: ModelFiles, options: TranscriberOptions = {}): Promise<Transcriber> {
     expectGpu("Transcriber.load", gpu);
     expectModelFiles("Transcriber.load", files);
-    const checkpoint = await openCheckpoint(files);
+    const checkpoint = await openCheckpoint(files, options.lora);
     try {
       return await Transcriber.#load(gpu, checkpoint, options);
     } finally {

@@ -6,18 +6,19 @@ import { tinyFiles, writeDirectory } from "../../test/helpers/tiny-model.js";
 import { useGpu, values } from "../../test/gpu.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { fromFloat32, toFloat32 } from "../checkpoint/dtypes.js";
+import { baseSha256 } from "../checkpoint/lora/base-hash.js";
 import { openSafetensors, readTensor } from "../checkpoint/safetensors.js";
-import { writeDirectoryAtomic, openFile } from "../node/files.js";
+import { modelDirectory, openFile, writeDirectoryAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { loadFunAsrNano } from "../model/fun-asr-nano.js";
 import { elementCount } from "../shape.js";
-import { type TrainedValues, adapterFiles, trainedFiles } from "./export.js";
+import { type TrainedValues, adaptedWeights, adapterFiles, trainedFiles } from "./export.js";
 import { answerLosses } from "./forward.js";
 import { type LoraShape } from "./export.js";
 import { withLora } from "./lora.js";
 
 // The written checkpoint opens; what was not trained keeps its bits, what was is rounded once, in either type; a merged LoRA gives
-// the losses of the one that is not; the adapter file has peft's names; a parameter of another model is refused.
+// the losses of the one that is not, and the bits of the adapter that is merged as it is read; the adapter file has peft's names; a parameter of another model is refused.
 const gpu = useGpu();
 let out = "";
 let model: { path: string; remove: () => void };
@@ -79,15 +80,22 @@ describe.each([undefined, "BF16", "F32"] as const)("trained tensors as %s", (dty
 
 /** Each projection by itself. */
 const apart = { tune: () => false };
-const lora: LoraShape = { rank: 4, alpha: 12, dropout: 0, targets: ["q_proj", "v_proj"] };
+const lora: LoraShape = { rank: 3, alpha: 12, dropout: 0, targets: ["q_proj", "v_proj"] };
 
-/** Values of a LoRA on the tiny model, none of them zero. */
-async function loraValues(): Promise<Map<string, TrainedValues>> {
+/** Values of a LoRA on the tiny model, none of them zero but those that fill the rank up. */
+async function loraValues(shape = lora): Promise<Map<string, TrainedValues>> {
   return withCheckpoint(model.path, async (checkpoint) => {
     const loaded = await loadFunAsrNano(gpu(), checkpoint.config, checkpoint, apart);
-    const changed = withLora(gpu(), loaded, lora as Parameters<typeof withLora>[2]);
+    const changed = withLora(gpu(), loaded, shape as Parameters<typeof withLora>[2]);
     const trained = trainedValues(new Map(changed.trainables.map(({ name, value }) => [name, value.shape])));
     changed.free();
+    for (const [name, { shape: sides, values }] of trained) {
+      const floats = new Float32Array(values.buffer as ArrayBuffer);
+      const columns = sides[1];
+      const unused = (i: number): boolean =>
+        (name.includes("lora_A") ? Math.floor(i / columns) : i % columns) >= shape.rank;
+      for (const i of floats.keys()) if (unused(i)) floats[i] = 0;
+    }
     return trained;
   });
 }
@@ -127,16 +135,57 @@ test("a merged LoRA gives the losses of the one beside the weights", async () =>
   });
 });
 
+describe.each([1, 3, 4, 5])("a LoRA of rank %i", (rank) => {
+  test.each([undefined, "BF16", "F32"] as const)(
+    "gives the same bits merged (%s) and beside",
+    async (dtype) => {
+      const shape = { ...lora, rank };
+      const trained = await loraValues(shape);
+      const bias = "model.multi_modal_projector.linear_1.bias";
+      trained.set(bias, trainedValues(new Map([[bias, [40]]])).get(bias)!);
+      await withCheckpoint(model.path, async (checkpoint) => {
+        await writeDirectoryAtomic(
+          join(out, "merged"),
+          await trainedFiles(checkpoint, trained, { dtype, merge: shape }),
+        );
+        const bases = adaptedWeights(trained.keys()).map((name) => checkpoint.tensors.get(name)!);
+        const sha256 = await baseSha256(checkpoint, bases);
+        const about = { base: "base", baseSha256: sha256, dtype };
+        await writeDirectoryAtomic(join(out, "lora"), adapterFiles(trained, shape, about));
+      });
+      const beside = await openCheckpoint(modelFiles(model.path), [modelDirectory(join(out, "lora"))]);
+      await withCheckpoint(join(out, "merged"), async (merged) => {
+        for (const name of merged.tensors.keys()) {
+          expect(merged.tensors.get(name)!.dtype).toBe(beside.tensors.get(name)!.dtype);
+          expect(Buffer.from(await bytesOf(merged, name)).equals(await bytesOf(beside, name)), name).toBe(
+            true,
+          );
+        }
+      });
+      await beside.close();
+      const other = writeDirectory(await tinyFiles({ seed: 2 }));
+      await expect(
+        openCheckpoint(modelFiles(other.path), [modelDirectory(join(out, "lora"))]),
+      ).rejects.toThrow(
+        /lora: base_sha256: expected the weights that it was trained on, \w{12}, got \w{12}; was it trained on another model\?$/,
+      );
+      other.remove();
+    },
+  );
+});
+
 test("the adapter has peft's names and config", async () => {
   const trained = await loraValues();
   const target = join(out, "lora");
-  await writeDirectoryAtomic(target, adapterFiles(trained, lora, "base"));
+  await writeDirectoryAtomic(target, adapterFiles(trained, lora, { base: "base" }));
   const source = await openFile(join(target, "adapter_model.safetensors"));
   const file = await openSafetensors(source);
   expect(file.tensors.size).toBe(2 * 2 * 3); // A and B, two targets, three layers
   const name = "model.language_model.layers.1.self_attn.v_proj.lora_B.weight";
   const bytes = await readTensor(file, `base_model.model.${name}`);
-  expect(Buffer.from(bytes).equals(trained.get(name)!.values)).toBe(true);
+  const padded = new Float32Array(trained.get(name)!.values.buffer as ArrayBuffer); // [48, 4]
+  expect(file.tensors.get(`base_model.model.${name}`)!.shape).toEqual([48, 3]);
+  expect([...new Float32Array(bytes.slice().buffer)]).toEqual([...padded.filter((_, i) => i % 4 < 3)]);
   await source.close();
 });
 

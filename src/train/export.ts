@@ -1,14 +1,15 @@
 import type { Checkpoint, TensorEntry } from "../checkpoint/checkpoint.js";
 import { isGgmlType } from "../checkpoint/container.js";
 import { transformersFiles } from "../checkpoint/convert.js";
-import { DTYPE_BITS, type Dtype, fromFloat32, toFloat32 } from "../checkpoint/dtypes.js";
+import { DTYPE_BITS, fromFloat32, toFloat32 } from "../checkpoint/dtypes.js";
+import { mergedRows } from "../checkpoint/lora/merge.js";
 import { type OutputFile, json } from "../checkpoint/output-files.js";
 import { type WriteTensor, writeSafetensors } from "../checkpoint/safetensors-write.js";
 import { storedToFloat32 } from "../model/weight-pieces.js";
 import { elementCount } from "../shape.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { TrainError } from "./errors.js";
-import { mergedWeight } from "./lora.js";
+import { paddedRank } from "./lora.js";
 
 /** A trained parameter's values, little-endian f32. */
 export interface TrainedValues {
@@ -32,8 +33,18 @@ export interface ExportOptions {
   readonly onProgress?: (bytesWritten: number) => void;
 }
 
+function asBytes(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/** Canonical names of the weights that a LoRA was trained on. */
+export function adaptedWeights(trained: Iterable<string>): string[] {
+  const modules = [...trained].flatMap((name) => loraName.exec(name)?.[1] ?? []);
+  return [...new Set(modules)].map((module) => `${module}.weight`);
+}
+
 type Trained = ReadonlyMap<string, TrainedValues>;
-const loraName = /^(.*)\.lora_[AB]\.weight$/;
+const loraName = /^(.*)\.lora_([AB])\.weight$/;
 
 /**
  * The files of the complete checkpoint in the -hf layout: the tensors that were not trained keep their bits, trained ones are
@@ -101,35 +112,73 @@ async function mergeInto(
 ): Promise<Float32Array> {
   const bytes = await checkpoint.read(entry, 0, entry.byteLength);
   const weight = storedToFloat32(bytes, entry.dtype, checkpoint.name);
+  const padded = paddedRank(rank);
   const factor = (which: "A" | "B", shape: readonly number[]): Float32Array => {
     const name = entry.name.replace(/weight$/, `lora_${which}.weight`);
     const found = trained.get(name);
-    if (found?.shape.join() === shape.join()) return toFloat32(found.values, "F32");
+    if (found?.shape.join() === shape.join()) return unpadded(toFloat32(found.values, "F32"), which, rank);
     const got = found ? `[${found.shape.join(", ")}]` : "none";
     throw new TrainError(
       `${checkpoint.name}: expected ${name} of [${shape.join(", ")}], got ${got}; was it trained on another model?`,
     );
   };
   const [rows, columns] = entry.shape;
-  return mergedWeight(weight, {
-    a: factor("A", [rank, columns]),
-    b: factor("B", [rows, rank]),
-    rank,
-    scale: alpha / rank,
-  });
+  const [a, b] = [factor("A", [padded, columns]), factor("B", [rows, padded])];
+  return mergedRows(weight, 0, { a, b, rank, scale: alpha / rank });
 }
 
+/** A trained factor without the zeros that fill its rank up: [padded, columns] → [rank, columns], or [rows, padded] → [rows, rank]. */
+function unpadded(values: Float32Array, which: string, rank: number): Float32Array {
+  const padded = paddedRank(rank);
+  if (padded === rank) return values;
+  if (which === "A") return values.subarray(0, (values.length / padded) * rank);
+  const rows = values.length / padded;
+  const factor = new Float32Array(rows * rank);
+  for (let row = 0; row < rows; row++)
+    factor.set(values.subarray(row * padded, row * padded + rank), row * rank);
+  return factor;
+}
+
+/** What an adapter's files record beside the tensors. */
+export interface AdapterOptions {
+  /** What the adapter's config calls the model that it is for. */
+  readonly base: string;
+  /** Of that model, see baseSha256. */
+  readonly baseSha256?: string | undefined;
+  /** Type of the changed tensors where the LoRA is merged. Default: as the model stores them. */
+  readonly dtype?: ExportOptions["dtype"];
+}
+
+/** Modules that are trained whole, as peft's modules_to_save calls them, and what their tensors' names begin with. */
+const wholeModules = {
+  multi_modal_projector: "model.multi_modal_projector.",
+  audio_tower: "model.audio_tower.",
+};
+
 /**
- * The LoRA alone, as peft reads it: adapter_model.safetensors and adapter_config.json.
- * @param base  what the adapter's config calls the model it is for
+ * The LoRA, with what else was trained beside it, as peft reads it: adapter_model.safetensors and adapter_config.json.
  * @source peft LoraConfig, PeftModel.save_pretrained
  */
-export function adapterFiles(trained: Trained, lora: LoraShape, base: string): OutputFile[] {
-  const tensors = [...trained]
-    .filter(([name]) => loraName.test(name))
-    .map(([name, { shape, values }]): WriteTensor => ({
-      ...{ name: `base_model.model.${name}`, dtype: "F32" satisfies Dtype, shape, data: values },
-    }));
+export function adapterFiles(
+  trained: Trained,
+  lora: LoraShape,
+  { base, baseSha256, dtype }: AdapterOptions,
+): OutputFile[] {
+  const { rank } = lora;
+  const tensors = [...trained].map(([name, { shape, values }]): WriteTensor => {
+    const which = loraName.exec(name)?.[2];
+    const data = which === undefined ? values : asBytes(unpadded(toFloat32(values, "F32"), which, rank));
+    const whole = which === undefined ? shape : which === "A" ? [rank, shape[1]] : [shape[0], rank];
+    return { name: `base_model.model.${name}`, dtype: "F32", shape: whole, data };
+  });
+  const saved = Object.entries(wholeModules)
+    .filter(([, prefix]) => [...trained.keys()].some((name) => name.startsWith(prefix)))
+    .map(([module]) => module);
+  const metadata = new Map([
+    ["format", "pt"],
+    ...(baseSha256 === undefined ? [] : [["base_sha256", baseSha256] as const]),
+    ...(dtype === undefined ? [] : [["merged_dtype", dtype] as const]),
+  ]);
   const config = {
     peft_type: "LORA",
     base_model_name_or_path: base,
@@ -137,6 +186,7 @@ export function adapterFiles(trained: Trained, lora: LoraShape, base: string): O
     lora_alpha: lora.alpha,
     lora_dropout: lora.dropout,
     target_modules: `model\\.language_model\\.layers\\.\\d+\\.(self_attn|mlp)\\.(${lora.targets.join("|")})`,
+    modules_to_save: saved.length > 0 ? saved : null,
     bias: "none",
     inference_mode: true,
   };
@@ -145,7 +195,7 @@ export function adapterFiles(trained: Trained, lora: LoraShape, base: string): O
     {
       name: "adapter_model.safetensors",
       weightBytes: tensors.reduce((sum, t) => sum + elementCount(t.shape) * 4, 0),
-      pieces: () => writeSafetensors(tensors, new Map([["format", "pt"]])),
+      pieces: () => writeSafetensors(tensors, metadata),
     },
   ];
 }

@@ -1,11 +1,12 @@
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
+import { baseSha256 } from "../checkpoint/lora/base-hash.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import { isObject, show } from "../json.js";
 import { replaceDirectoryAtomic, writeFileAtomic } from "../node/files.js";
 import { TrainError, TrainFileError } from "./errors.js";
-import { type LoraShape, adapterFiles, trainedFiles } from "./export.js";
+import { type LoraShape, adaptedWeights, adapterFiles, trainedFiles } from "./export.js";
 import { readMetrics } from "./metrics.js";
 import { trainingReport } from "./report.js";
 import { runFiles } from "./session.js";
@@ -15,22 +16,25 @@ export interface FinishOptions {
   /** Which of the saved states. Default: the best one, or the last where nothing was validated. */
   readonly which?: "best" | "last" | undefined;
   readonly dtype?: "F32" | "BF16" | undefined;
-  /** Merges the LoRA into the weights; else it is written beside them. */
+  /** Merges the LoRA into the weights; else it is written alone. */
   readonly merge: boolean;
+  /** Directories of the LoRAs that the run began with. */
+  readonly begunWith?: readonly ModelFiles[];
   readonly onProgress?: (bytesWritten: number, total: number) => void;
 }
 
 /** What was written of a run. */
 export interface Finished {
   readonly step: number;
-  /** Directory of the complete checkpoint. */
-  readonly checkpoint: string;
-  /** Directory of the LoRA, where one was trained and not merged. */
+  /** Directory of the complete checkpoint, unless a LoRA was trained and not merged. */
+  readonly checkpoint?: string;
+  /** Directory of the LoRA, and of what else was trained beside it, where it was not merged. */
   readonly lora?: string;
 }
 
 /**
- * Writes the checkpoint of a run: OUT/checkpoint, and OUT/lora for a LoRA that is not merged. Earlier ones are replaced.
+ * Writes the checkpoint of a run, OUT/checkpoint, or OUT/lora for a LoRA that is not merged, with what else was trained: weights without
+ * their LoRA are no model of the run. An earlier one is replaced.
  * @param model  the checkpoint that the run began with
  * @throws TrainError  the run has no saved state
  */
@@ -45,9 +49,17 @@ export async function writeTrained(
     throw new TrainError(`${out}: expected a saved state, ${basename(files[which])}, got none; train first`);
   const { progress, identity, values } = await readValues(files[which]);
   const lora = parseLora(files[which], identity.lora);
-  const checkpoint = await openCheckpoint(model);
+  const checkpoint = await openCheckpoint(model, options.begunWith);
   try {
     const merge = lora && options.merge ? lora : undefined;
+    if (lora && !merge) {
+      const directory = join(out, "lora");
+      const bases = adaptedWeights(values.keys()).flatMap((name) => checkpoint.tensors.get(name) ?? []);
+      const sha256 = await baseSha256(checkpoint, bases);
+      const about = { base: checkpoint.name, baseSha256: sha256, dtype: options.dtype };
+      await replaceDirectoryAtomic(directory, adapterFiles(values, lora, about));
+      return { step: progress.step, lora: directory };
+    }
     const target = join(out, "checkpoint");
     const outputs = await trainedFiles(checkpoint, values, {
       dtype: options.dtype,
@@ -56,11 +68,7 @@ export async function writeTrained(
     });
     const total = outputs.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
     await replaceDirectoryAtomic(target, outputs);
-    const finished = { step: progress.step, checkpoint: target };
-    if (!lora || merge) return finished;
-    const directory = join(out, "lora");
-    await replaceDirectoryAtomic(directory, adapterFiles(values, lora, checkpoint.name));
-    return { ...finished, lora: directory };
+    return { step: progress.step, checkpoint: target };
   } finally {
     await checkpoint.close();
   }

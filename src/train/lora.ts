@@ -20,7 +20,7 @@ export type LoraTarget = keyof typeof projections;
 export const loraTargets = Object.keys(projections) as LoraTarget[];
 
 export interface LoraOptions {
-  /** A multiple of 4. Default: 16. */
+  /** A whole number from 1. Default: 16. */
   readonly rank?: number;
   /** The addition is scaled by alpha / rank. Default: 2 · rank. */
   readonly alpha?: number;
@@ -60,20 +60,25 @@ export function loraShape({
   return { rank, alpha, dropout, targets, seed };
 }
 
-/** @throws TrainError  a rank that is no multiple of 4, an alpha that is not above 0, a dropout outside [0, 1), no target */
+/** @throws TrainError  a rank that is no whole number from 1, an alpha that is not above 0, a dropout outside [0, 1), no target */
 export function checkLora(options?: LoraOptions): void {
   const { rank, alpha, dropout, targets } = loraShape(options);
-  if (!(rank > 0 && rank % 4 === 0))
-    throw new TrainError(`LoRA: expected a rank that is a multiple of 4, got ${rank}`);
+  if (!(Number.isSafeInteger(rank) && rank > 0))
+    throw new TrainError(`LoRA: expected a rank that is a whole number from 1, got ${rank}`);
   if (!(alpha > 0)) throw new TrainError(`LoRA: expected an alpha above 0, got ${alpha}`);
   if (!(dropout >= 0 && dropout < 1))
     throw new TrainError(`LoRA: expected a dropout from 0 up to 1, got ${dropout}`);
   if (targets.length === 0) throw new TrainError("LoRA: expected at least 1 target, got none");
 }
 
+/** Rank that a LoRA's factors have on the GPU: kernels read rows of whole vec4. What is past the rank is zero and stays so. */
+export function paddedRank(rank: number): number {
+  return Math.ceil(rank / 4) * 4;
+}
+
 /**
- * The model with low-rank additions on the LLM's named projections, which join its trainables as NAME.lora_A.weight [rank, in]
- * and NAME.lora_B.weight [out, rank]. A is uniform within ±1 / √in, as torch.nn.Linear begins; B is zero. The weights
+ * The model with low-rank additions on the LLM's named projections, which join its trainables as NAME.lora_A.weight [padded, in]
+ * and NAME.lora_B.weight [out, padded], with padded = paddedRank(rank). A is uniform within ±1 / √in, as torch.nn.Linear begins; B is zero. The weights
  * are shared with `model`; `free` of the result gives both back.
  * @throws TrainError  as checkLora
  * @source peft LoraLayer
@@ -84,13 +89,14 @@ export function withLora(gpu: Gpu, model: FunAsrNano, options: LoraOptions = {})
   const scale = alpha / rank;
   const random = uniformNumbers(seed);
   const added: Trainable[] = [];
+  const padded = paddedRank(rank);
   const factor = (name: string, rows: number, columns: number, bound: number): Matrix => {
     const matrix = keepMatrix(gpu, rows, columns, "f32");
     const value = matrix.pieces[0].tensor;
     if (bound > 0)
       gpu.write(
         value,
-        Float32Array.from({ length: rows * columns }, () => bound * (2 * random() - 1)),
+        Float32Array.from({ length: rank * columns }, () => bound * (2 * random() - 1)),
       );
     added.push({ name: `${name}.weight`, value, gradient: gpu.keep(value.shape, "f32") });
     return matrix;
@@ -98,8 +104,8 @@ export function withLora(gpu: Gpu, model: FunAsrNano, options: LoraOptions = {})
   const layers = model.llm.layers.map((layer, i) => {
     const add = (matrix: Matrix, target: LoraTarget): Matrix => {
       const name = projectionName(i, target);
-      const a = factor(`${name}.lora_A`, rank, matrix.columns, matrix.columns ** -0.5);
-      const b = factor(`${name}.lora_B`, matrix.rows, rank, 0);
+      const a = factor(`${name}.lora_A`, padded, matrix.columns, matrix.columns ** -0.5);
+      const b = factor(`${name}.lora_B`, matrix.rows, padded, 0);
       const lora: LowRank = { a, b, scale, dropout, stream: added.length };
       return { ...matrix, lora };
     };
@@ -143,30 +149,4 @@ function changeProjection(
     );
   }
   return { ...layer, [key]: parts.map((matrix, i) => (i === at ? change(matrix, target) : matrix)) };
-}
-
-/**
- * A weight with its low-rank addition merged in: w + scale · b · a, summed in double precision and rounded once.
- * @param weight  [rows, columns] f32
- * @param a       [rank, columns] f32
- * @param b       [rows, rank] f32
- * @returns       [rows, columns] f32
- */
-export function mergedWeight(
-  weight: Float32Array,
-  { a, b, rank, scale }: { a: Float32Array; b: Float32Array; rank: number; scale: number },
-): Float32Array<ArrayBuffer> {
-  const rows = b.length / rank;
-  const columns = a.length / rank;
-  const merged = new Float32Array(weight.length);
-  const sum = new Float64Array(columns);
-  for (let row = 0; row < rows; row++) {
-    sum.fill(0);
-    for (let r = 0; r < rank; r++) {
-      const factor = b[row * rank + r];
-      for (let k = 0; k < columns; k++) sum[k] += factor * a[r * columns + k];
-    }
-    for (let k = 0; k < columns; k++) merged[row * columns + k] = weight[row * columns + k] + scale * sum[k];
-  }
-  return merged;
 }

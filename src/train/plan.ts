@@ -2,7 +2,7 @@ import { bucketBytes } from "../gpu/arena.js";
 import { scoreBudget } from "../kernels/cross-entropy/cross-entropy.js";
 import { type ModelConfig, countParameters } from "../model/config.js";
 import { adapters, efficiency } from "../presets.js";
-import { type LoraTarget, loraShape } from "./lora.js";
+import { type LoraTarget, loraShape, paddedRank } from "./lora.js";
 import { type WeightPlan, frozenBytes, transposedBuffers } from "./plan-weights.js";
 import type { TunablePart } from "./tune.js";
 
@@ -105,7 +105,8 @@ export interface StepBuffers {
 
 /** The buffers of a micro-batch, counted from what the ops put on the tape: see docs/numerics.md. */
 export function stepBuffers(config: ModelConfig, options: PlanOptions): StepBuffers {
-  const { tune, rank = 16, targets, batch } = options;
+  const { tune, targets, batch } = options;
+  const rank = paddedRank(options.rank ?? loraShape().rank);
   const { encoder: e, adaptor: a, llm: m } = config;
   const isTrained = (part: TunablePart): boolean => tune.includes(part);
   const [q, kv] = [m.heads * m.headDim, m.kvHeads * m.headDim];
@@ -179,7 +180,8 @@ function alignmentBuffers(
 
 /** Memory of a training step: the formula of docs/numerics.md. */
 export function trainingMemory(config: ModelConfig, plan: PlanOptions): TrainingMemory {
-  const { tune, rank, targets } = plan;
+  const { tune, targets } = plan;
+  const rank = paddedRank(plan.rank ?? loraShape().rank);
   const buffers = stepBuffers(config, plan);
   const parts = {
     frozenWeights: frozenBytes(config, plan),

@@ -124,7 +124,7 @@ test("clips longer than a micro-batch are told by line, and left out only where 
 });
 
 test.each([
-  [{ rank: 6 }, "LoRA: expected a rank that is a multiple of 4, got 6"],
+  [{ rank: 2.5 }, "LoRA: expected a rank that is a whole number from 1, got 2.5"],
   [{ alpha: 0 }, "LoRA: expected an alpha above 0, got 0"],
   [{ dropout: 1 }, "LoRA: expected a dropout from 0 up to 1, got 1"],
   [{ targets: [] }, "LoRA: expected at least 1 target, got none"],

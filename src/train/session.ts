@@ -34,6 +34,8 @@ export interface DataFile {
 
 export interface SessionSetup {
   readonly model: ModelFiles;
+  /** Directories of LoRAs that are merged into the model before it is trained. */
+  readonly begunWith?: readonly ModelFiles[];
   readonly data: DataFile;
   readonly validation?: DataFile | undefined;
   readonly tune: readonly TunablePart[];
@@ -79,7 +81,7 @@ export async function openSession(gpu: Gpu, setup: SessionSetup): Promise<Sessio
   checkTune(setup);
   await mkdir(setup.out, { recursive: true });
   await removeUnfinished(setup.out);
-  const checkpoint = await openCheckpoint(setup.model);
+  const checkpoint = await openCheckpoint(setup.model, setup.begunWith);
   try {
     return await open(gpu, checkpoint, setup);
   } finally {

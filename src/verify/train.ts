@@ -7,7 +7,7 @@ import type { ModelConfig } from "../model/config.js";
 import { type FunAsrNano, type PromptTokens, loadFunAsrNano } from "../model/fun-asr-nano.js";
 import type { ParameterSource, WeightFormat } from "../model/parameters.js";
 import { type TrainingBatch, recordGradients } from "../train/forward.js";
-import { parseLoraTargets, withLora } from "../train/lora.js";
+import { paddedRank, parseLoraTargets, withLora } from "../train/lora.js";
 import { makeOptimiser, update } from "../train/optimiser.js";
 import { isTuned, parseTune } from "../train/tune.js";
 import { type Bundle, metadata, metadataCount, readIds, readLengths, refuse } from "./bundle.js";
@@ -70,6 +70,7 @@ async function loadTuned(
   if (!bundle.file.metadata.has("lora")) return model;
   const lora = object(bundle, "lora");
   const rank = numberIn(bundle, lora, "lora", "rank");
+  if (rank !== paddedRank(rank)) refuse(bundle.file, "metadata lora.rank", "a multiple of 4", String(rank));
   const alpha = numberIn(bundle, lora, "lora", "alpha");
   const targets = parseLoraTargets(list(bundle, lora.targets, "lora.targets").join(","));
   const adapted = withLora(gpu, model, { rank, alpha, targets });

@@ -9,6 +9,7 @@ import type { Container } from "../container.js";
 import { FUNASR_KEY_MAP } from "../key-maps-funasr.js";
 
 import type { OpenedLayout } from "../layout.js";
+import { splitLora } from "../lora/funasr.js";
 import { isPlainName, missingFile } from "../source.js";
 import type { ModelFiles } from "../source.js";
 import { readRange } from "../safetensors.js";
@@ -43,8 +44,9 @@ export async function openFunasr(files: ModelFiles): Promise<OpenedLayout> {
     emptyThought: !dataset.flag("do_think", true),
     systemTurn: dataset.flag("sys_prompt", true),
   };
+  const opened = await openContainer(files);
   return {
-    container: await openContainer(files),
+    ...(await splitOrClose(opened, yaml)),
     ...{ config, configFile },
     keyMaps: [FUNASR_KEY_MAP],
     assets: {
@@ -71,6 +73,15 @@ async function openContainer(files: ModelFiles): Promise<Container> {
     };
   } catch (error) {
     await source.close();
+    throw error;
+  }
+}
+
+async function splitOrClose(container: Container, yaml: ConfigReader): Promise<ReturnType<typeof splitLora>> {
+  try {
+    return splitLora(container, yaml);
+  } catch (error) {
+    await container.close();
     throw error;
   }
 }

@@ -1,0 +1,141 @@
+import { isObject, show } from "../../json.js";
+import { ConfigReader } from "../config-reader.js";
+import type { StoredTensor } from "../container.js";
+import { CheckpointError } from "../errors.js";
+import { parseJsonObject } from "../json.js";
+import { openSafetensors, readRange } from "../safetensors.js";
+import type { ModelFiles } from "../source.js";
+import { openTorchFile } from "../torch-file.js";
+import { layerPattern } from "./pattern.js";
+import { type Lora, collectLora } from "./tensors.js";
+
+export const PEFT_CONFIG = "adapter_config.json";
+const SAFETENSORS = "adapter_model.safetensors";
+const TORCH = "adapter_model.bin";
+const MAX_CONFIG = 4_000_000;
+
+/** Fields that change what a LoRA computes and that nothing here implements, where they are neither absent, null, false nor empty. */
+const UNKNOWN = [
+  "lora_bias",
+  "layer_replication",
+  "trainable_token_indices",
+  "target_parameters",
+  "alora_invocation_tokens",
+  "use_qalora",
+  "use_bdlora",
+  "arrow_config",
+  "kasa_config",
+  "monteclora_config",
+  "velora_config",
+];
+/** Beginnings that leave the base's weights as they are. */
+const PLAIN_BEGINNINGS = [true, false, "gaussian", "orthogonal", "eva"];
+
+/**
+ * Opens a directory that peft's save_pretrained wrote: adapter_config.json beside adapter_model.safetensors or adapter_model.bin.
+ * @throws ConfigError      an adapter of another kind, or a variant of LoRA that is not implemented
+ * @throws CheckpointError  a missing or damaged file, tensors that are no LoRA
+ * @source peft 0.21 `LoraConfig`, `get_peft_model_state_dict`
+ */
+export async function openPeft(files: ModelFiles): Promise<Lora> {
+  const configFile = `${files.name}/${PEFT_CONFIG}`;
+  const text = await files.readText(PEFT_CONFIG, MAX_CONFIG);
+  const scaleOf = readConfig(ConfigReader.of(parseJsonObject(text, configFile, "JSON"), configFile));
+  const name = (await files.has(SAFETENSORS)) || !(await files.has(TORCH)) ? SAFETENSORS : TORCH;
+  const source = await files.open(name);
+  try {
+    const opened = name === SAFETENSORS ? await openSafetensors(source) : undefined;
+    const infos = opened?.tensors ?? (await openTorchFile(source));
+    const stored = [...infos.values()].map((info): StoredTensor => ({ ...info, file: name }));
+    const read = ({ name, byteLength }: StoredTensor): Promise<Uint8Array> =>
+      readRange(source, infos.get(name)!, 0, byteLength);
+    return {
+      name: files.name,
+      ...collectLora(source.name, stored, read, scaleOf),
+      ...ownMetadata(opened?.metadata ?? new Map()),
+      close: () => source.close(),
+    };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+/** What this package's own training records beside the tensors. */
+function ownMetadata(metadata: ReadonlyMap<string, string>): Pick<Lora, "dtype" | "baseSha256"> {
+  const dtype = metadata.get("merged_dtype");
+  const sha256 = metadata.get("base_sha256");
+  return {
+    ...(dtype === "F32" || dtype === "BF16" ? { dtype } : {}),
+    ...(sha256 === undefined ? {} : { baseSha256: sha256 }),
+  };
+}
+
+/** Checks the config. @returns the scale of a layer's addition of some rank */
+function readConfig(config: ConfigReader): (module: string, rank: number) => number {
+  const known = ["LORA"] as const;
+  config.oneOf("peft_type", known, "LORA");
+  config.oneOf("bias", ["none", "all", "lora_only"], "none");
+  for (const field of UNKNOWN) {
+    const value = config.value(field) ?? false;
+    const idle = value === false || (Array.isArray(value) && value.length === 0);
+    if (!idle) throw config.refusal(field, "none", value, "this variant of LoRA is not implemented");
+  }
+  const beginning = config.value("init_lora_weights") ?? true;
+  if (!PLAIN_BEGINNINGS.some((plain) => plain === beginning)) {
+    const advice = "it changes the base's weights too: save it with peft as a plain LoRA, or merge it there";
+    throw config.refusal("init_lora_weights", "one that leaves the base as it is", beginning, advice);
+  }
+  const rank = config.integerOr("r", 8);
+  const alpha = config.isNull("lora_alpha") ? 8 : config.positive("lora_alpha");
+  const stabilised = config.flag("use_rslora", false);
+  const ranks = patterns(config, "rank_pattern");
+  const alphas = patterns(config, "alpha_pattern");
+  return (module, got) => {
+    const expected = find(ranks, module) ?? rank;
+    if (got !== expected)
+      throw config.refusal(
+        "r",
+        `${got}, the rank of ${show(module)}`,
+        expected,
+        "do the two files belong together?",
+      );
+    return (find(alphas, module) ?? alpha) / (stabilised ? Math.sqrt(got) : got);
+  };
+}
+
+type Patterns = readonly (readonly [RegExp, number])[];
+
+function find(patterns: Patterns, module: string): number | undefined {
+  return patterns.find(([pattern]) => pattern.test(module))?.[1];
+}
+
+const MAX_PATTERNS = 2000;
+
+function patterns(config: ConfigReader, field: string): Patterns {
+  if (config.isNull(field)) return [];
+  const value = config.value(field);
+  if (!isObject(value)) throw config.refusal(field, "an object", value);
+  const entries = Object.entries(value);
+  if (entries.length > MAX_PATTERNS)
+    throw config.refusal(field, `at most ${MAX_PATTERNS} entries`, entries.length);
+  return entries.map(([key, number]) => {
+    const pattern = layerPattern(key);
+    if (!pattern)
+      throw config.refusal(field, String.raw`names of layers, with \d+, .* or (a|b) at most`, key);
+    if (typeof number !== "number" || !Number.isFinite(number) || number <= 0)
+      throw config.refusal(`${field}.${key}`, "a positive number", number);
+    return [pattern, number] as const;
+  });
+}
+
+/** The error for a directory without a LoRA. */
+export function noLora(files: ModelFiles, names: readonly string[]): CheckpointError {
+  const inside = names.includes("lora") ? `; name ${files.name}/lora` : "";
+  return new CheckpointError({
+    file: files.name,
+    field: "directory",
+    expected: `a LoRA: ${PEFT_CONFIG} with ${SAFETENSORS}, or FunASR's config.yaml with model.pt`,
+    got: names.length === 0 ? "an empty directory" : `neither${inside}`,
+  });
+}
