@@ -1,9 +1,14 @@
-import { checkFinite, checkSampleRate, type DecodedAudio } from "./audio.js";
+import { checkFinite, checkSampleRate, type DecodedAudio, toMono } from "./audio.js";
+import { type Decoded, bySize, byFlacFrames, checkSamples, decodeChunks } from "./decoders.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
+import { notRead, unreadFormat } from "./formats.js";
+import { mp3RunBytes, scanMp3 } from "./mp3-frames.js";
 import { checkMp4Tables, mp4Seconds } from "./mp4-guard.js";
+import { type OggLink, oggCodec, oggLinks } from "./ogg-pages.js";
+import { resample } from "./resample.js";
 import { isWav, parseWav } from "./wav.js";
 
-const SUPPORTED = "WAV, MP3, FLAC, Ogg (Vorbis, Opus) or M4A";
+const SUPPORTED = "WAV, MP3, FLAC, Ogg (Vorbis, Opus, FLAC), M4A, AAC or WebM";
 
 export interface DecodeOptions {
   /** Refuses a file that lost audio, which is otherwise decoded as far as it goes, with `damage` set. Default: false. */
@@ -11,7 +16,7 @@ export interface DecodeOptions {
 }
 
 /**
- * Samples of an audio file of any supported container: WAV by `parseWav`, the others by `decodePackage`.
+ * Samples of an audio file of any supported container: WAV by `parseWav`, the others by a decoder of @audio.
  * @param file  the whole file
  * @param name  its name, for errors
  * @throws AudioError  unknown container, a file that lost audio where `strict` is set, no samples, NaN or infinite samples, rate outside 4,000..768,000 Hz
@@ -32,80 +37,19 @@ async function decodeContainer(file: Uint8Array, name: string): Promise<DecodedA
   if (bytes.length === 0) throw new AudioError(name, "file size", "more than 0 bytes", 0, fetchAgain);
   if (isWav(bytes)) return parseWav(bytes, name);
   const container = sniff(bytes);
-  if (!container) throw new AudioError(name, "container", SUPPORTED, firstBytes(bytes), convertIt);
-  if (container === "M4A") checkMp4Tables(bytes, name);
-  const { channelData, sampleRate, errors = [] } = await decodePackage(bytes, name, container);
-  if (channelData.length === 0 || channelData[0].length === 0) {
-    throw new AudioError(
-      name,
-      `${container} data`,
-      "decodable audio (is the file damaged?)",
-      "no samples",
-      fetchAgain,
-    );
+  if (!container) {
+    const format = unreadFormat(bytes);
+    if (format !== undefined) throw notRead(name, format, SUPPORTED);
+    throw new AudioError(name, "container", SUPPORTED, firstBytes(bytes), convertIt);
   }
-  checkSampleRate(name, "sample rate", sampleRate);
-  checkFinite(name, channelData);
-  if (container === "FLAC") restoreIntegers(channelData, bytes, name);
-  const lost = damage(container, bytes, channelData[0].length / sampleRate, errors.length);
-  return { channels: channelData, sampleRate, ...(lost && { damage: lost }) };
-}
-
-/**
- * In place: the package divides FLAC's integers by 2^(bits-1) - 1, every other path here by 2^(bits-1), as soundfile and
- * torchaudio do. Bits and length come from STREAMINFO, which is always the first block.
- * @throws AudioError  fewer samples than STREAMINFO promises
- * @source RFC 9639, section 8.2
- */
-function restoreIntegers(channels: Float32Array[], bytes: Uint8Array, name: string): void {
-  const scale = 2 ** (((bytes[20] & 1) << 4) | (bytes[21] >> 4));
-  const total = (bytes[21] & 15) * 2 ** 32 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(22); // 0: unknown
-  if (channels[0].length < total) {
-    throw new AudioError(
-      name,
-      "FLAC data",
-      `${total} samples long (is the file cut short?)`,
-      channels[0].length,
-      fetchAgain,
-    );
-  }
-  for (const samples of channels) {
-    for (let i = 0; i < samples.length; i++) samples[i] = Math.round(samples[i] * (scale - 1)) / scale;
-  }
-}
-
-/** What the decoders of @audio give: whole files in, all that could be decoded out. */
-interface Decoded {
-  readonly channelData: Float32Array[];
-  readonly sampleRate: number;
-  /** Samples that are valid, where the arrays may be longer. */
-  readonly samplesDecoded?: number;
-  /** One for each frame that could not be decoded, where the decoder tells. */
-  readonly errors?: readonly unknown[] | undefined;
-}
-
-/** The decoder of each container, loaded when first needed. An Ogg stream's codec is in the first packet of its first page. */
-const DECODERS: Readonly<Record<string, (bytes: Uint8Array) => Promise<Decoded>>> = {
-  MP3: async (bytes) => (await import("@audio/decode-mp3")).default(bytes),
-  FLAC: async (bytes) => (await import("@audio/decode-flac")).default(bytes),
-  M4A: async (bytes) => (await import("@audio/decode-mp4")).default(bytes),
-  Ogg: async (bytes) => {
-    const packet = text(bytes, 28, 8);
-    if (packet === "OpusHead") return (await import("@audio/decode-opus")).default(bytes);
-    if (packet.startsWith("\x7fFLAC")) return (await import("@audio/decode-flac")).default(bytes);
-    return (await import("@audio/decode-vorbis")).default(bytes);
-  },
-};
-
-/** Samples by the container's package of @audio, of which only the one in question is loaded. */
-async function decodePackage(bytes: Uint8Array, name: string, container: string): Promise<Decoded> {
   try {
-    const { channelData, sampleRate, samplesDecoded, errors } = await DECODERS[container](bytes);
-    const valid = channelData.map((samples) => samples.subarray(0, samplesDecoded));
-    // these two make two equal channels of one
-    const twice = ["MP3", "M4A"].includes(container) && valid.length === 2 && equal(valid[0], valid[1]);
-    return { channelData: twice ? [valid[0]] : valid, sampleRate, errors };
+    const { channels, sampleRate, damage } = await READERS[container](bytes, name);
+    if (channels.length === 0 || channels[0].length === 0) throw noSamples(name, container);
+    checkSampleRate(name, "sample rate", sampleRate);
+    checkFinite(name, channels);
+    return { channels, sampleRate, ...(damage !== undefined && { damage }) };
   } catch (cause) {
+    if (cause instanceof AudioError) throw cause;
     const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
     throw new AudioError(name, `${container} data`, "decodable audio", `"${reason}"`, {
       cause,
@@ -114,18 +58,181 @@ async function decodePackage(bytes: Uint8Array, name: string, container: string)
   }
 }
 
+function noSamples(name: string, container: string): AudioError {
+  const expected = "decodable audio (is the file damaged?)";
+  return new AudioError(name, `${container} data`, expected, "no samples", fetchAgain);
+}
+
+type Reader = (bytes: Uint8Array, name: string) => Promise<DecodedAudio>;
+
+const READERS = {
+  MP3: readMp3,
+  FLAC: async (bytes, name) => readFlac(bytes, bytes, 8, name),
+  M4A: readMp4,
+  Ogg: readOgg,
+  AAC: async (bytes, name) => {
+    const { channels, sampleRate, errors } = await decodeChunks("AAC", bySize(bytes, 4096), name);
+    return { channels: once(channels), sampleRate, damage: skipped(errors) };
+  },
+  WebM: readWebm,
+} satisfies Record<string, Reader>;
+
+type Container = keyof typeof READERS;
+
+async function readMp3(bytes: Uint8Array, name: string): Promise<DecodedAudio> {
+  const { runs, damage } = scanMp3(bytes);
+  checkSamples(
+    name,
+    runs.reduce((sum, { samples }) => sum + samples, 0),
+    1,
+  );
+  const streams = runs.length === 0 ? [bytes] : runs.map((run) => mp3RunBytes(bytes, run));
+  const parts: Decoded[] = [];
+  for (const stream of streams) {
+    const part = await decodeChunks("MP3", bySize(stream, 65_536), name);
+    parts.push({ ...part, channels: once(part.channels) });
+  }
+  return joinParts(parts, damage);
+}
+
+/**
+ * FLAC, native or taken out of a container.
+ * @param info  the bytes that hold STREAMINFO, at `at`
+ * @source RFC 9639, section 8.2
+ */
+async function readFlac(
+  stream: Uint8Array,
+  info: Uint8Array,
+  at: number,
+  name: string,
+): Promise<DecodedAudio> {
+  const { total, bits, channels: count } = streamInfo(info, at);
+  checkSamples(name, total, count);
+  const { channels, sampleRate, errors } = await decodeChunks("FLAC", byFlacFrames(stream), name);
+  restoreIntegers(channels, bits);
+  const length = channels[0]?.length ?? 0;
+  const cut = length > 0 && length < total ? `${length} of its ${total} samples could be decoded` : undefined;
+  return { channels, sampleRate, damage: cut ?? skipped(errors) };
+}
+
+function streamInfo(bytes: Uint8Array, at: number): { total: number; bits: number; channels: number } {
+  const byte = (i: number): number => bytes[at + i] ?? 0;
+  const low = byte(14) * 2 ** 24 + ((byte(15) << 16) | (byte(16) << 8) | byte(17));
+  return {
+    total: (byte(13) & 15) * 2 ** 32 + low, // 0: unknown
+    bits: (((byte(12) & 1) << 4) | (byte(13) >> 4)) + 1,
+    channels: ((byte(12) >> 1) & 7) + 1,
+  };
+}
+
+/** In place: the package divides FLAC's integers by 2^(bits-1) - 1, every other path here by 2^(bits-1), as soundfile and torchaudio do. */
+function restoreIntegers(channels: readonly Float32Array[], bits: number): void {
+  const scale = 2 ** (bits - 1);
+  for (const samples of channels)
+    for (let i = 0; i < samples.length; i++) samples[i] = Math.round(samples[i] * (scale - 1)) / scale;
+}
+
+async function readOgg(bytes: Uint8Array, name: string): Promise<DecodedAudio> {
+  const { links, cut } = oggLinks(bytes);
+  const parts: Decoded[] = [];
+  let damage = cut ? "cut short: its last page ends early" : undefined;
+  for (const link of links) {
+    const codec = oggCodec(link.mark);
+    if (codec === "Speex") throw notRead(name, "Speex in Ogg", SUPPORTED);
+    if (codec === undefined) throw notRead(name, "Ogg without Vorbis, Opus or FLAC", SUPPORTED);
+    if (!link.ended) damage ??= "cut short: its last page has no end-of-stream mark";
+    const part = await readLink(link, codec as "Opus" | "Vorbis" | "FLAC", name);
+    damage ??= part.damage;
+    parts.push({ ...part, errors: 0 });
+  }
+  return joinParts(parts, damage);
+}
+
+async function readLink(
+  { pages, granule }: OggLink,
+  codec: "Opus" | "Vorbis" | "FLAC",
+  name: string,
+): Promise<DecodedAudio> {
+  const head = pages[0];
+  const packet = 27 + head[26];
+  const count = head[packet + (codec === "Opus" ? 9 : 11)];
+  if (codec === "FLAC") {
+    const { total, bits, channels: wide } = streamInfo(head, packet + 17);
+    checkSamples(name, Math.max(total, granule), wide);
+    const { channels, sampleRate, errors } = await decodeChunks("FLAC", pages, name);
+    restoreIntegers(channels, bits);
+    return { channels, sampleRate, damage: skipped(errors) };
+  }
+  if (count > 8) throw new AudioError(name, "channels", "1..8", count, convertIt);
+  checkSamples(name, granule, Math.max(count, 1));
+  const { channels, sampleRate, errors } = await decodeChunks(codec, pages, name);
+  return { channels, sampleRate, damage: skipped(errors) };
+}
+
+async function readMp4(bytes: Uint8Array, name: string): Promise<DecodedAudio> {
+  const cut = checkMp4Tables(bytes, name);
+  const { channels, sampleRate, errors } = await decodeChunks("M4A", [bytes], name);
+  const flac = indexOf(bytes, "dfLa");
+  if (flac >= 0) restoreIntegers(channels, streamInfo(bytes, flac + 12).bits);
+  const seconds = (channels[0]?.length ?? 0) / sampleRate;
+  const promised = mp4Seconds(bytes);
+  const short = `${seconds.toFixed(2)} s could be decoded of the ${promised.toFixed(2)} s in the header`;
+  const damage = promised - seconds > shortest ? short : (skipped(errors) ?? cut);
+  return { channels: once(channels), sampleRate, damage };
+}
+
+async function readWebm(bytes: Uint8Array, name: string): Promise<DecodedAudio> {
+  const { channels, sampleRate, errors } = await decodeChunks("WebM", bySize(bytes, 4096), name);
+  const flac = indexOf(bytes.subarray(0, 65_536), "A_FLAC") < 0 ? -1 : indexOf(bytes, "fLaC");
+  if (flac >= 0) restoreIntegers(channels, streamInfo(bytes, flac + 8).bits);
+  return { channels, sampleRate, damage: skipped(errors) };
+}
+
 const shortest = 0.025; // seconds that may lack without a word: less than any codec's frame but Opus's shortest
 
-/** What a decoder skipped: the frames that it reports, or what lacks of the length in an MP4's header. */
-function damage(container: string, bytes: Uint8Array, seconds: number, frames: number): string | undefined {
-  if (frames > 0) return `${frames} damaged ${frames === 1 ? "frame was" : "frames were"} skipped`;
-  const promised = container === "M4A" ? mp4Seconds(bytes) : 0;
-  if (promised - seconds <= shortest) return undefined;
-  return `${seconds.toFixed(2)} s could be decoded of the ${promised.toFixed(2)} s in the header`;
+function skipped(frames: number): string | undefined {
+  if (frames === 0) return undefined;
+  return `${frames} damaged ${frames === 1 ? "frame was" : "frames were"} skipped`;
+}
+
+/** Streams one after another: at the highest of their rates, and as mono where their channel counts differ. */
+function joinParts(all: readonly Decoded[], damage: string | undefined): DecodedAudio {
+  const parts = all.filter(({ channels }) => channels.length > 0 && channels[0].length > 0);
+  const said = damage ?? skipped(all.reduce((sum, { errors }) => sum + errors, 0));
+  if (parts.length === 0) return { channels: [], sampleRate: 0, damage: said };
+  if (parts.length === 1)
+    return { channels: parts[0].channels, sampleRate: parts[0].sampleRate, damage: said };
+  const sampleRate = Math.max(...parts.map((part) => part.sampleRate));
+  const alike = parts.every(({ channels }) => channels.length === parts[0].channels.length);
+  const ready = parts.map((part) =>
+    (alike ? part.channels : [toMono(part.channels)]).map((c) => resample(c, part.sampleRate, sampleRate)),
+  );
+  const channels = ready[0].map((_, c) => {
+    const joined = new Float32Array(ready.reduce((sum, part) => sum + part[c].length, 0));
+    let at = 0;
+    for (const part of ready) {
+      joined.set(part[c], at);
+      at += part[c].length;
+    }
+    return joined;
+  });
+  return { channels, sampleRate, damage: said };
+}
+
+/** One channel where a decoder made two equal ones of it. */
+function once(channels: Float32Array[]): Float32Array[] {
+  return channels.length === 2 && equal(channels[0], channels[1]) ? [channels[0]] : channels;
 }
 
 function equal(a: Float32Array, b: Float32Array): boolean {
   return a.length === b.length && a.every((sample, i) => sample === b[i]);
+}
+
+function indexOf(bytes: Uint8Array, mark: string): number {
+  const codes = Array.from(mark, (c) => c.charCodeAt(0));
+  for (let at = bytes.indexOf(codes[0]); at >= 0; at = bytes.indexOf(codes[0], at + 1))
+    if (codes.every((code, i) => bytes[at + i] === code)) return at;
+  return -1;
 }
 
 function text(bytes: Uint8Array, at: number, length: number): string {
@@ -140,10 +247,12 @@ function withoutTag(bytes: Uint8Array): Uint8Array {
 }
 
 /** @returns the container's name by its first bytes, or undefined */
-function sniff(bytes: Uint8Array): string | undefined {
+function sniff(bytes: Uint8Array): Container | undefined {
   if (text(bytes, 0, 4) === "fLaC") return "FLAC";
   if (text(bytes, 0, 4) === "OggS") return "Ogg";
   if (text(bytes, 4, 4) === "ftyp") return "M4A";
+  if (text(bytes, 0, 4) === "\x1a\x45\xdf\xa3") return "WebM";
+  if (bytes.length > 6 && bytes[0] === 0xff && (bytes[1] & 0xf6) === 0xf0) return "AAC";
   if (text(bytes, 0, 3) === "ID3" || isMpegFrame(bytes)) return "MP3";
   return undefined;
 }

@@ -20,20 +20,27 @@ const TABLES: Readonly<Record<string, Table>> = {
 };
 
 /**
- * Refuses an MP4 that was cut short, which would decode to less than it should without a word, and one whose sample tables
+ * Refuses an MP4 that was cut short before its index, and one whose sample tables
  * claim more entries than their bytes can hold: the decoder allocates what they claim, and one flipped bit ends the process.
  * @param bytes  the whole file; `ftyp` at byte 4
+ * @returns what a file lost that was cut within its audio; else undefined
  * @throws AudioError  naming the box or table, the size or entries that fit and those claimed
  * @source ISO/IEC 14496-12, sections 8.6.1, 8.6.6, 8.7.3 to 8.7.5, 8.8.8
  */
-export function checkMp4Tables(bytes: Uint8Array, name: string): void {
+export function checkMp4Tables(bytes: Uint8Array, name: string): string | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let [indexed, cut] = [false, false];
   for (let at = 0; at + 8 <= bytes.length;) {
+    indexed ||= id(bytes, at + 4) === "moov";
     let size = view.getUint32(at);
     const isData = id(bytes, at + 4) === "mdat";
     if (size === 1 && at + 16 <= bytes.length) size = view.getUint32(at + 12);
     if (size < 8) size = bytes.length - at; // 0 is "to the end of the file"
     const left = bytes.length - at;
+    if (size > left && isData && indexed) {
+      size = left;
+      cut = true;
+    }
     if (size > left) {
       throw new AudioError(
         name,
@@ -47,23 +54,70 @@ export function checkMp4Tables(bytes: Uint8Array, name: string): void {
     if (!isData) checkTablesIn(bytes, view, at, end, name);
     at = end;
   }
+  return cut ? "cut short: its last box ends early" : undefined;
 }
 
 /**
- * Seconds that an MP4 lasts by its movie header; 0 where it does not say, as in a fragmented file.
+ * Seconds that the first audio track of an MP4 lasts by its header; 0 where it does not say, as in a fragmented file.
  * @param bytes  the whole file
- * @source ISO/IEC 14496-12, section 8.2.2
+ * @source ISO/IEC 14496-12, sections 8.2.2, 8.3.2, 8.4.2, 8.4.3
  */
 export function mp4Seconds(bytes: Uint8Array): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 0; at + 36 <= bytes.length; at++) {
-    if (id(bytes, at) !== "mvhd") continue;
-    const wide = bytes[at + 4] === 1; // times of 64 bits
-    const duration = wide ? Number(view.getBigUint64(at + 28)) : view.getUint32(at + 20);
-    const seconds = duration / view.getUint32(at + (wide ? 24 : 16));
+  const moov = boxes(bytes, view, [0, bytes.length]).find((box) => box.id === "moov");
+  if (!moov) return 0;
+  const inside = boxes(bytes, view, moov.body);
+  const movie = inside.find((box) => box.id === "mvhd");
+  for (const track of inside.filter((box) => box.id === "trak")) {
+    const parts = boxes(bytes, view, track.body);
+    const media = parts.find((box) => box.id === "mdia");
+    const described = media ? boxes(bytes, view, media.body) : [];
+    const handler = described.find((box) => box.id === "hdlr");
+    if (!handler || id(bytes, handler.body[0] + 8) !== "soun") continue;
+    const scale = movie ? timeOf(view, movie.body, 12).first : 0;
+    const header = parts.find((box) => box.id === "tkhd");
+    const length = described.find((box) => box.id === "mdhd");
+    if (!header || !length) return 0;
+    const { first: own, second: duration } = timeOf(view, length.body, 12);
+    const seconds = Math.min(timeOf(view, header.body, 16).second / scale, duration / own);
     return Number.isFinite(seconds) ? seconds : 0;
   }
   return 0;
+}
+
+/** The word at `at` of a box of version 0, and the next (a track's header has a word between); wider in version 1. */
+function timeOf(view: DataView, [begin, end]: readonly [number, number], at: number): Times {
+  const wide = begin < end && view.getUint8(begin) === 1;
+  const first = begin + (wide ? 8 : 0) + at;
+  const second = first + 4;
+  if (second + 8 > end) return { first: 0, second: 0 };
+  return {
+    first: view.getUint32(first),
+    second: wide ? Number(view.getBigUint64(second)) : view.getUint32(second),
+  };
+}
+
+interface Times {
+  readonly first: number;
+  readonly second: number;
+}
+
+interface Box {
+  readonly id: string;
+  readonly body: readonly [number, number];
+}
+
+function boxes(bytes: Uint8Array, view: DataView, [begin, end]: readonly [number, number]): Box[] {
+  const found: Box[] = [];
+  for (let at = begin; at + 8 <= end;) {
+    const short = view.getUint32(at);
+    const wide = short === 1 && at + 16 <= end;
+    const size = wide ? Number(view.getBigUint64(at + 8)) : short;
+    const stop = size < 8 ? end : Math.min(end, at + size);
+    found.push({ id: id(bytes, at + 4), body: [at + (wide ? 16 : 8), stop] });
+    at = stop;
+  }
+  return found;
 }
 
 /** Every place that carries a table's id is taken for that table, so no path through damaged boxes can miss one. */

@@ -1,0 +1,128 @@
+import { AudioError } from "./errors.js";
+
+/** What a decoder of @audio gives for a piece of a file. */
+interface Piece {
+  readonly channelData: readonly Float32Array[];
+  readonly sampleRate: number;
+  /** Samples that are valid, where the arrays may be longer. */
+  readonly samplesDecoded?: number;
+  /** One for each frame that could not be decoded, where the decoder reports them. */
+  readonly errors?: readonly unknown[];
+}
+
+interface Decoder {
+  decode(chunk: Uint8Array): Piece | Promise<Piece>;
+  flush?(): Piece | Promise<Piece>;
+  free(): void;
+}
+
+export type Codec = "MP3" | "AAC" | "FLAC" | "Opus" | "Vorbis" | "M4A" | "WebM";
+
+/** The decoder of each codec or container, loaded when first needed. */
+const LOADERS: Readonly<Record<Codec, () => Promise<Decoder>>> = {
+  MP3: async () => (await import("@audio/decode-mp3")).decoder(),
+  AAC: async () => (await import("@audio/decode-aac")).decoder(),
+  FLAC: async () => (await import("@audio/decode-flac")).decoder(),
+  Opus: async () => (await import("@audio/decode-opus")).decoder(),
+  Vorbis: async () => (await import("@audio/decode-vorbis")).decoder(),
+  M4A: async () => (await import("@audio/decode-mp4")).decoder(),
+  WebM: async () => (await import("@audio/decode-webm")).decoder(),
+};
+
+/** Samples that a file may hold over all its channels: 2 GiB of f32, nine hours of mono at 16 kHz. */
+export const maxSamples = 2 ** 29;
+
+/** Samples of one stream. */
+export interface Decoded {
+  readonly channels: Float32Array[];
+  readonly sampleRate: number;
+  /** Frames that could not be decoded. */
+  readonly errors: number;
+}
+
+/** @throws AudioError  more samples than `maxSamples` over all channels */
+export function checkSamples(name: string, samples: number, channels: number): void {
+  if (samples * channels <= maxSamples) return;
+  const got = channels === 1 ? `${samples}` : `${samples} in each of ${channels} channels`;
+  throw new AudioError(name, "samples", `at most ${maxSamples} over all channels`, got, {
+    advice: "cut the clip into parts",
+  });
+}
+
+/**
+ * Decodes a stream piece by piece, so that memory is bounded by what is kept: decoding ends where `maxSamples` is passed.
+ * @param chunks  the stream's bytes in order, in pieces that decode to a few MB each
+ * @throws AudioError  too long; whatever else the decoder throws
+ */
+export async function decodeChunks(
+  codec: Codec,
+  chunks: Iterable<Uint8Array>,
+  name: string,
+): Promise<Decoded> {
+  const decoder = await quietly(LOADERS[codec]);
+  const kept: Float32Array[][] = [];
+  let [samples, sampleRate, errors] = [0, 0, 0];
+  const keep = (piece: Piece): void => {
+    errors += piece.errors?.length ?? 0;
+    const [first] = piece.channelData;
+    if (first === undefined || first.length === 0) return;
+    const parts = piece.channelData.map((channel) => channel.subarray(0, piece.samplesDecoded));
+    kept.push(parts);
+    sampleRate = piece.sampleRate;
+    samples += parts[0].length;
+    checkSamples(name, samples, parts.length);
+  };
+  try {
+    for (const chunk of chunks) keep(await quietly(() => decoder.decode(chunk)));
+    if (decoder.flush) keep(await quietly(() => decoder.flush!()));
+  } finally {
+    decoder.free();
+  }
+  const channels = (kept[0] ?? []).map((_, c) => joined(kept, c, samples));
+  return { channels, sampleRate, errors };
+}
+
+function joined(kept: readonly Float32Array[][], channel: number, samples: number): Float32Array {
+  if (kept.length === 1) return kept[0][channel];
+  const all = new Float32Array(samples);
+  let at = 0;
+  for (const parts of kept) {
+    all.set(parts[channel] ?? parts[0], at);
+    at += parts[0].length;
+  }
+  return all;
+}
+
+/** Runs a decoder without its own lines on the console: what it reports is in its result. */
+async function quietly<T>(run: () => T | Promise<T>): Promise<T> {
+  const { error, warn } = console;
+  console.error = console.warn = () => undefined;
+  try {
+    const result = run();
+    console.error = error;
+    console.warn = warn;
+    return await result;
+  } finally {
+    console.error = error;
+    console.warn = warn;
+  }
+}
+
+/** Pieces of `size` bytes. */
+export function* bySize(bytes: Uint8Array, size: number): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+}
+
+const flacFrames = 8; // of 2 MB at most each: 65,535 samples in 8 channels
+
+/** Pieces of FLAC that hold few frames, by the sync code that each frame begins with. @source RFC 9639, section 9.1 */
+export function* byFlacFrames(bytes: Uint8Array): Generator<Uint8Array> {
+  let [begin, frames] = [0, 0];
+  for (let at = bytes.indexOf(0xff); at >= 0; at = bytes.indexOf(0xff, at + 1)) {
+    if ((bytes[at + 1] & 0xfe) === 0xf8) frames++;
+    if (frames <= flacFrames && at - begin < 65_536) continue;
+    yield bytes.subarray(begin, at);
+    [begin, frames] = [at, 1];
+  }
+  yield bytes.subarray(begin);
+}

@@ -1,0 +1,45 @@
+import { AudioError } from "./errors.js";
+
+/** First bytes of formats that are known and not read. */
+const MARKS: readonly (readonly [name: string, at: number, mark: string])[] = [
+  ["AMR", 0, "#!AMR"],
+  ["WMA (ASF)", 0, "\x30\x26\xb2\x75\x8e\x66\xcf\x11"],
+  ["MIDI, which holds no sound", 0, "MThd"],
+  ["AC-3", 0, "\x0b\x77"],
+  ["Monkey's Audio", 0, "MAC "],
+  ["CAF", 0, "caff"],
+  ["WavPack", 0, "wvpk"],
+  ["True Audio", 0, "TTA1"],
+  ["Musepack", 0, "MPCK"],
+  ["Musepack", 0, "MP+"],
+  ["DSF", 0, "DSD "],
+  ["DSDIFF", 0, "FRM8"],
+  ["DTS", 0, "\x7f\xfe\x80\x01"],
+  ["OptimFROG", 0, "OFR "],
+  ["RealMedia", 0, ".RMF"],
+  ["Sun audio", 0, ".snd"],
+  ["Flash video", 0, "FLV"],
+  ["MPEG program stream", 0, "\x00\x00\x01\xba"],
+];
+
+/** @returns the name of a format that is known and not read, by its first bytes */
+export function unreadFormat(bytes: Uint8Array): string | undefined {
+  const head = String.fromCharCode(...bytes.subarray(0, 16));
+  const found = MARKS.find(([, at, mark]) => head.startsWith(mark, at));
+  if (found) return found[0];
+  if (bytes[0] === 0xff && (bytes[1] & 0xe0) === 0xe0) {
+    const layer = (bytes[1] >> 1) & 3;
+    if (layer === 2) return "MPEG audio layer II";
+    if (layer === 3) return "MPEG audio layer I";
+  }
+  if (bytes.length > 376 && bytes[0] === 0x47 && bytes[188] === 0x47 && bytes[376] === 0x47)
+    return "MPEG transport stream";
+  return undefined;
+}
+
+/** A refusal of a format by its name. */
+export function notRead(file: string, format: string, supported: string): AudioError {
+  return new AudioError(file, "format", supported, `${format}, which is not supported`, {
+    advice: "convert it with ffmpeg -i IN -ac 1 -ar 16000 out.wav",
+  });
+}
