@@ -25,7 +25,7 @@ export { extractFeatures, toWaveform } from "./frontend/features.js";
 export { PromptError, TokenizerError } from "./tokenizer/errors.js";
 export type { ChatOptions } from "./tokenizer/chat.js";
 export type { PromptOptions } from "./tokenizer/prompt.js";
-export type { Language } from "./tokenizer/prompts.js";
+export type { Language } from "./tokenizer/languages.js";
 export { DecodeError, type Finish } from "./decode/loop.js";
 export {
   type GenerateOptions,

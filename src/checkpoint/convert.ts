@@ -1,3 +1,4 @@
+import type { ModelConfig } from "../model/config.js";
 import type { Checkpoint, TensorEntry } from "./checkpoint.js";
 import { GGML_BLOCKS, isGgmlType } from "./container.js";
 import { DTYPE_BITS, fromFloat32, toFloat32 } from "./dtypes.js";
@@ -24,7 +25,12 @@ export interface ConvertOptions {
   /** Above it the weights are sharded. Default 5 GB. */
   readonly maxShardBytes?: number;
   /** The chat template for checkpoints that have none. */
-  readonly template: (prompt: { readonly emptyThought: boolean; readonly systemTurn: boolean }) => string;
+  readonly template: (prompt: {
+    readonly emptyThought: boolean;
+    readonly systemTurn: boolean;
+    /** Of FunASR's config.yaml alone: its default tells the two published checkpoints apart. */
+    readonly audioTokenRule?: ModelConfig["audioTokenRule"] | undefined;
+  }) => string;
   /** Called after each piece with the bytes of weights written so far. */
   readonly onProgress?: (bytesWritten: number) => void;
 }
@@ -51,7 +57,15 @@ export async function transformersFiles(
     json("config.json", hfConfig(config, configDetails(checkpoint, processor, tensors))),
     json("processor_config.json", processor),
     json("generation_config.json", await generationConfig(checkpoint.assets)),
-    textFile("chat_template.jinja", prompt.template ?? options.template({ emptyThought, systemTurn })),
+    textFile(
+      "chat_template.jinja",
+      prompt.template ??
+        options.template({
+          emptyThought,
+          systemTurn,
+          audioTokenRule: checkpoint.layout === "funasr" ? checkpoint.config.audioTokenRule : undefined,
+        }),
+    ),
     ...(await tokenizerOutput(checkpoint.assets)),
     ...weightFiles(checkpoint, tensors, options),
   ];

@@ -33,7 +33,12 @@ export interface MigrateOptions {
   /** Prompts end with an empty thought. Default: where the source's do, or the LLM's chat template can switch thinking off. */
   readonly emptyThought?: boolean;
   /** The chat template for a source that has none. */
-  readonly template: (prompt: { readonly emptyThought: boolean; readonly systemTurn: boolean }) => string;
+  readonly template: (prompt: {
+    readonly emptyThought: boolean;
+    readonly systemTurn: boolean;
+    /** Of FunASR's config.yaml alone: its default tells the two published checkpoints apart. */
+    readonly audioTokenRule?: ModelConfig["audioTokenRule"] | undefined;
+  }) => string;
   /** A new SHA-256. */
   readonly sha256: () => Sha256;
   /** Called after each piece with the bytes of weights written so far. */
@@ -201,7 +206,14 @@ async function prompts(
   const thinks = (await thinkingTemplate(llm)).includes("enable_thinking");
   const emptyThought = options.emptyThought ?? (stated || thinks);
   if (template === undefined)
-    return { emptyThought, template: options.template({ emptyThought, systemTurn }) };
+    return {
+      emptyThought,
+      template: options.template({
+        emptyThought,
+        systemTurn,
+        audioTokenRule: source.layout === "funasr" ? source.config.audioTokenRule : undefined,
+      }),
+    };
   const ready = emptyThought && !stated && !template.includes("<think>");
   return { emptyThought, template: ready ? template + EMPTY_THOUGHT : template };
 }

@@ -14,6 +14,7 @@ import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
 import { type OpenedDevice } from "../node/device.js";
 import { type FormatRun, playable, runFormats } from "./evaluate-run.js";
+import { languageOption } from "./language.js";
 import { findModel, loraOption, modelForms, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson } from "./output.js";
 import { positive, strictOption } from "./transcribe.js";
@@ -64,13 +65,7 @@ export function evaluateCommand(): Command {
     )
     .addOption(new Option("--to <code>", "st: language of the answers").choices(["en", "zh"]))
     .option("--cascade", "st: transcribe, then have the same language model translate the text")
-    .addOption(
-      new Option("--language <code>", "language that is spoken; a line's own prompt wins").choices([
-        "zh",
-        "en",
-        "ja",
-      ]),
-    )
+    .addOption(languageOption("language that is spoken; a line's own prompt wins"))
     .option(
       "--weights <formats>",
       "storage of the weights on the GPU, several after one another: bf16,q8,q4; default: as in the checkpoint",

@@ -6,15 +6,18 @@ import {
   type Transcription,
   defaultMaxNewTokens,
 } from "../decode/transcriber.js";
+import { languageWarning, scriptWarning } from "../decode/language-warnings.js";
 import { type TargetLanguage, translate, translationPrompt } from "../decode/translator.js";
 import { decodeAudio } from "../frontend/decode.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
 import { modelFiles } from "../node/model-files.js";
 import { PromptError } from "../tokenizer/errors.js";
+import type { Language } from "../tokenizer/languages.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import { readClip } from "./clip.js";
 import { openDevice } from "./device.js";
+import { languageOption } from "./language.js";
 import { timeLoading } from "./loaded.js";
 import { findModel, loraFiles, loraOption, modelForms, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson, progressBar, report, shown, status } from "./output.js";
@@ -25,7 +28,7 @@ export interface TranscribeCliOptions {
   /** Language to translate into; absent: the words as spoken. */
   readonly to?: TargetLanguage;
   readonly cascade?: boolean;
-  readonly language?: "zh" | "en" | "ja";
+  readonly language?: Language;
   readonly hotwords?: string[];
   readonly context?: string;
   readonly itn: boolean;
@@ -68,12 +71,7 @@ export function transcribeCommand(): Command {
     )
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
     .addOption(loraOption())
-    .addOption(
-      new Option(
-        "--language <code>",
-        "language that is spoken; default: the model finds out, naming it is surer",
-      ).choices(["zh", "en", "ja"]),
-    )
+    .addOption(languageOption("language that is spoken; default: the model finds out, naming it is surer"))
     .option("--hotwords <words>", "words to expect, separated by commas", list)
     .option("--context <text>", "what the clip is about")
     .option("--no-itn", "write numbers as spoken (no inverse text normalisation)")
@@ -109,6 +107,8 @@ export async function transcribeFiles(
     await warnOfOtherEncoder(model, options.lora);
     if (transcriber.promptFallback !== undefined) note(`prompt: FunASR's own; ${transcriber.promptFallback}`);
     if (!acceptsOptions(transcriber, options)) return;
+    const unknown = languageWarning(options.language, transcriber.languages);
+    if (unknown !== undefined) note(`warning: ${unknown}`);
     for (let i = 0; i < files.length; i += options.batch) {
       const batch = files.slice(i, i + options.batch);
       await transcribeBatch(transcriber, batch, options, { first: i + 1, total: files.length });
@@ -240,10 +240,13 @@ function promptOptions(options: TranscribeCliOptions): PromptOptions {
 function show(
   { file, warnings, ...clip }: ReadyClip,
   result: Transcription,
-  { json, to, maxTokens = defaultMaxNewTokens(clip) }: TranscribeCliOptions,
+  { json, to, language, maxTokens = defaultMaxNewTokens(clip) }: TranscribeCliOptions,
   { named, streaming }: { readonly named: boolean; readonly streaming: boolean },
 ): void {
-  if (json) printJson({ file, ...result, ...(warnings.length > 0 && { warnings }) });
+  const strange = scriptWarning(result.text, to ?? language);
+  if (strange !== undefined) note(`warning: ${shown(file)}: ${strange}`);
+  const all = strange === undefined ? warnings : [...warnings, strange];
+  if (json) printJson({ file, ...result, ...(all.length > 0 && { warnings: all }) });
   else if (!streaming) print(named ? `${file}: ${result.text}`.trimEnd() : result.text);
   if (result.text === "") note(`${shown(file)}: ${to === undefined ? "no speech was found" : "no answer"}`);
   if (result.finish === "length") {

@@ -1,6 +1,7 @@
 import { Command, Option } from "commander";
 import { weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
+import { languageOption } from "./language.js";
 import { loraOption, modelForms } from "./model.js";
 import { type TranscribeCliOptions, positive, strictOption, transcribeFiles } from "./transcribe.js";
 
@@ -17,13 +18,7 @@ export function translateCommand(): Command {
     .option("--cascade", "transcribe first, then have the same language model translate the text")
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
     .addOption(loraOption())
-    .addOption(
-      new Option("--language <code>", "language that is spoken, for a cascade's transcript").choices([
-        "zh",
-        "en",
-        "ja",
-      ]),
-    )
+    .addOption(languageOption("language that is spoken, for a cascade's transcript"))
     .addOption(
       new Option(
         "--weights <format>",

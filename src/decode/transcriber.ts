@@ -18,6 +18,7 @@ import {
   createPromptRenderer,
   promptIds,
 } from "../tokenizer/prompt.js";
+import { type LanguageCode, knownLanguages } from "../tokenizer/languages.js";
 import { checkSpecialTokens } from "../tokenizer/special-tokens.js";
 import { type ChatRenderer, createChatRenderer } from "../tokenizer/chat.js";
 import { type Tokenizer, loadTokenizer } from "../tokenizer/tokenizer.js";
@@ -91,6 +92,8 @@ export interface TextParts {
   readonly prompts: PromptRenderer;
   readonly chat: ChatRenderer;
   readonly stopIds: ReadonlySet<number>;
+  /** Languages that the checkpoint knows; undefined where nothing says it. */
+  readonly languages?: readonly LanguageCode[];
 }
 
 /** Tokenizer, prompts and stop ids of a checkpoint, checked against each other and against its config. */
@@ -110,7 +113,12 @@ export async function loadText(checkpoint: Checkpoint): Promise<TextParts> {
   const reserved = tokenizer.addedTokens;
   const prompts = createPromptRenderer({ ...prompt, audioToken: special.audioToken, reserved });
   const chat = createChatRenderer({ template: prompt.template, reserved });
-  return { tokenizer, prompts, chat, stopIds: new Set(special.stop) };
+  const template = prompts.source === "template" ? prompt.template : undefined;
+  const languages = knownLanguages(
+    template,
+    checkpoint.layout === "funasr" ? config.audioTokenRule : undefined,
+  );
+  return { tokenizer, prompts, chat, stopIds: new Set(special.stop), languages };
 }
 
 /** A checkpoint that turns audio into text. */
@@ -177,6 +185,11 @@ export class Transcriber {
   /** Why the checkpoint's chat template is not used; undefined where it is, or where there is none. */
   get promptFallback(): string | undefined {
     return this.text.prompts.fallback;
+  }
+
+  /** Languages that the checkpoint knows, by its chat template or its config; undefined where nothing says it. */
+  get languages(): readonly LanguageCode[] | undefined {
+    return this.text.languages;
   }
 
   /** Checks options before there is a clip. @throws PromptError  as `transcribe` would */

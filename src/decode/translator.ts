@@ -1,5 +1,5 @@
 import { embedTokens } from "../model/qwen3.js";
-import type { Language } from "../tokenizer/prompts.js";
+import type { Language } from "../tokenizer/languages.js";
 import { TRANSLATION, type TargetLanguage } from "../tokenizer/translation.js";
 import { greedyPicker } from "./greedy.js";
 import { decode } from "./loop.js";

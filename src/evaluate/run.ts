@@ -5,7 +5,7 @@ import type { DecodedAudio } from "../frontend/audio.js";
 import { cutAudio } from "../frontend/cut.js";
 import type { Gpu } from "../gpu/device.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
-import type { Language } from "../tokenizer/prompts.js";
+import type { Language } from "../tokenizer/languages.js";
 import { forceClips } from "./forced-clips.js";
 import type { Failed, Heard, Task, UtteranceRecord } from "./record.js";
 import { type Spread, spread } from "./statistics.js";

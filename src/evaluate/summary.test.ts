@@ -114,6 +114,9 @@ describe("summarize", () => {
     ["привет", "spaced"],
     ["打开 the lamp", "unspaced"],
     ["テレビ", "unspaced"],
+    ["สวัสดี", "unspaced"],
+    ["불을 켜", "spaced"],
+    ["नमस्ते", "spaced"],
     ["", "spaced"],
   ])("script of %s: %s", (text, script) => expect(scriptOf(text)).toBe(script));
 });

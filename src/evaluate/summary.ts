@@ -3,6 +3,7 @@ import { type BleuTokenizer } from "./metrics/bleu-tokenizers.js";
 import { bleu } from "./metrics/bleu.js";
 import { type BootstrapOptions, type Interval, bootstrap } from "./metrics/bootstrap.js";
 import { type ErrorUnit, type Rate, errorRate, textEdits } from "./metrics/cer.js";
+import { unspaced } from "./metrics/canonical.js";
 import { chrf } from "./metrics/chrf.js";
 import type { Edits } from "./metrics/edits.js";
 import { type Metric, type Segment, corpusStatistics } from "./metrics/metric.js";
@@ -79,9 +80,7 @@ export interface SummaryOptions extends BootstrapOptions {
   readonly tokenizer?: BleuTokenizer;
 }
 
-const unspaced = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u;
-
-/** Script of a text: unspaced where any of its characters is Chinese or Japanese. */
+/** Script of a text: unspaced where any of its characters is of a script without spaces between words. */
 export function scriptOf(text: string): Script {
   return unspaced.test(text) ? "unspaced" : "spaced";
 }

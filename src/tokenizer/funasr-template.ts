@@ -1,14 +1,13 @@
-import { CHATML, DEFAULT_AUDIO_TOKEN, INSTRUCTION, LANGUAGE_NAMES } from "./prompts.js";
+import { type LanguageCode, englishName, knownLanguages, languageName } from "./languages.js";
+import { CHATML, DEFAULT_AUDIO_TOKEN, INSTRUCTION } from "./prompts.js";
 
 /** A string of Jinja. */
 function text(value: string): string {
   return `'${value.replaceAll("\\", "\\\\").replaceAll("'", "\\'").replaceAll("\n", "\\n")}'`;
 }
 
-const LANGUAGE_ALIASES = { zh: "Chinese", en: "English", ja: "Japanese" } as const;
-
 /** Gathers the items of one message in `request`. */
-const READ_ITEMS = [
+const readItems = (languages: readonly LanguageCode[]): string[] => [
   `{%- set request = namespace(audio=0, context='', keywords='', language='') -%}`,
   `{%- for item in message.content -%}`,
   `{%- if item.type == 'audio' -%}{%- set request.audio = request.audio + 1 -%}`,
@@ -17,10 +16,10 @@ const READ_ITEMS = [
   `{%- elif item.type == 'language' -%}{%- set request.language = item.language -%}`,
   `{%- endif -%}`,
   `{%- endfor -%}`,
-  ...(["zh", "en", "ja"] as const).map(
+  ...languages.map(
     (code) =>
-      `{%- if request.language in ['${code}', '${LANGUAGE_ALIASES[code]}'] -%}` +
-      `{%- set request.language = ${text(LANGUAGE_NAMES[code])} -%}{%- endif -%}`,
+      `{%- if request.language in ['${code}', '${englishName(code)}'] -%}` +
+      `{%- set request.language = ${text(languageName(code)!)} -%}{%- endif -%}`,
   ),
 ];
 
@@ -48,6 +47,8 @@ export interface FunasrTemplateOptions {
   readonly audioToken?: string;
   readonly emptyThought?: boolean;
   readonly systemTurn?: boolean;
+  /** Decides the languages that the template names: see knownLanguages. Default: Fun-ASR-Nano's rule. */
+  readonly audioTokenRule?: "all" | "low_frame_rate" | undefined;
 }
 
 /**
@@ -57,6 +58,7 @@ export interface FunasrTemplateOptions {
  */
 export function funasrTemplate(options: FunasrTemplateOptions): string {
   const { audioToken = DEFAULT_AUDIO_TOKEN, emptyThought = false, systemTurn = true } = options;
+  const languages = knownLanguages(undefined, options.audioTokenRule ?? "low_frame_rate") ?? [];
   const lines = [
     `{%- set itn = itn if itn is defined else true -%}`,
     ...(systemTurn ? SYSTEM_TURN : []),
@@ -65,7 +67,7 @@ export function funasrTemplate(options: FunasrTemplateOptions): string {
     `{%- if message.content is string -%}`,
     `{{- message.content -}}`,
     `{%- else -%}`,
-    ...READ_ITEMS,
+    ...readItems(languages),
     `{%- if request.audio == 0 -%}`,
     `{{- request.context -}}`,
     `{%- else -%}`,

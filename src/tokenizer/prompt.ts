@@ -1,6 +1,7 @@
 import { reason, show } from "../json.js";
 import { PromptError, TokenizerError } from "./errors.js";
-import { CHATML, DEFAULT_AUDIO_TOKEN, INSTRUCTION, LANGUAGE_NAMES, type Language } from "./prompts.js";
+import { LANGUAGE_CODES, type Language, languageName } from "./languages.js";
+import { CHATML, DEFAULT_AUDIO_TOKEN, INSTRUCTION } from "./prompts.js";
 import { type ChatTemplate, TemplateLimitError, parseTemplate } from "./template.js";
 import type { Tokenizer } from "./tokenizer.js";
 
@@ -137,7 +138,7 @@ function renderRules(
     context === undefined ? "" : INSTRUCTION.context(context),
     hotwords.length > 0 ? INSTRUCTION.hotwords(hotwords) : "",
     INSTRUCTION.transcribe,
-    language ? INSTRUCTION.into(LANGUAGE_NAMES[language]) : "",
+    language === undefined ? "" : INSTRUCTION.into(languageName(language)!),
     itn ? "" : INSTRUCTION.withoutItn,
     INSTRUCTION.end,
   ];
@@ -150,7 +151,7 @@ function renderTemplate(template: ChatTemplate, options: PromptOptions, audioTok
   const items: Content = [{ type: "audio" }];
   if (context !== undefined) items.push({ type: "text", text: context });
   if (hotwords.length > 0) items.push({ type: "keywords", keywords: [...hotwords] });
-  if (language) items.push({ type: "language", language: LANGUAGE_NAMES[language] });
+  if (language !== undefined) items.push({ type: "language", language: languageName(language)! });
   const content: Content = prompt === undefined ? items : prompt + audioToken;
   return template.render({ messages: [{ role: "user", content }], add_generation_prompt: true, itn });
 }
@@ -190,8 +191,8 @@ function isSet(options: PromptOptions, option: Exclude<keyof PromptOptions, "emp
 
 function checkOptions(options: PromptOptions, reserved: readonly string[]): void {
   const { language, hotwords = [], context, prompt } = options;
-  if (language !== undefined && !Object.hasOwn(LANGUAGE_NAMES, language)) {
-    throw new PromptError("language", `one of ${Object.keys(LANGUAGE_NAMES).join(", ")}`, show(language));
+  if (language !== undefined && (typeof language !== "string" || languageName(language) === undefined)) {
+    throw new PromptError("language", `one of ${LANGUAGE_CODES.join(", ")}, or a name`, show(language));
   }
   const texts: [string, string | undefined][] = [
     ["context", context],

@@ -3,12 +3,6 @@
  * @source FunASR models/fun_asr_nano/model.py get_prompt; the chat template of the transformers checkpoint
  */
 
-/** Language names as they stand in the instruction. */
-export const LANGUAGE_NAMES = { zh: "中文", en: "英文", ja: "日文" } as const;
-
-/** A language that the instruction can name. */
-export type Language = keyof typeof LANGUAGE_NAMES;
-
 /** Stands for the audio in the prompt's text unless the checkpoint names another. */
 export const DEFAULT_AUDIO_TOKEN = "<|object_ref_start|>";
 

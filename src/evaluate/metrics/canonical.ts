@@ -7,7 +7,8 @@ import { splitWords } from "./spaces.js";
 const dropped = /[^\p{L}\p{N}_\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/gu;
 
 /** Scripts that are written without spaces between words. */
-const unspaced = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\u30fc]/u;
+export const unspaced =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\u30fc\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
 
 /** Letters, numbers, underscores and white space, in upper case. @source FunASR fun_asr_nano `text_tn` */
 function spoken(text: string): string {
@@ -24,7 +25,7 @@ export function words(text: string): string[] {
   return splitWords(spoken(text));
 }
 
-/** Units of a text of mixed scripts: each Chinese or Japanese character, and each word of the other scripts. */
+/** Units of a text of mixed scripts: each character of a script without spaces, and each word of the other scripts. */
 export function mixedUnits(text: string): string[] {
   return words(text).flatMap((word) => {
     const units: string[] = [];

@@ -95,6 +95,10 @@ test.each([
   ["打开iPhone15吧", ["打", "开", "IPHONE15", "吧"]],
   ["コーヒー 커피 один", ["コ", "ー", "ヒ", "ー", "커피", "ОДИН"]],
   ["…", []],
+  ["เปิด tv", ["เ", "ป", "ด", "TV"]],
+  ["ເປດ ບ", ["ເ", "ປ", "ດ", "ບ"]],
+  ["ភាស", ["ភ", "ស"]],
+  ["불 켜", ["불", "켜"]],
 ])("units of mixed scripts: %s", (text, units) => expect(mixedUnits(text)).toEqual(units));
 
 // Plan: laws of the edit distance on random sequences: nothing for equal ones, the same both ways, the alignment gives both back.

@@ -1,0 +1,44 @@
+import { expect, it } from "vitest";
+import { LANGUAGE_CODES } from "../tokenizer/languages.js";
+import { languageWarning, scriptWarning } from "./language-warnings.js";
+
+// Plan: answers in the script asked for, with loanwords and digits, give no warning; other scripts and drifts into one do.
+it.each([
+  ["th", "เปิดไฟ WebGPU 3 ดวง", undefined],
+  ["th", "打开所有的灯", "Han"],
+  ["th", "เปิดไฟ 打开所有的灯", "Han"],
+  ["th", "turn on all of the lights", "Latin"],
+  ["泰语", "打开所有的灯", "Han"],
+  ["en", "turn on the lights", undefined],
+  ["en", "打开所有的灯", "Han"],
+  ["vi", "bật đèn lên", undefined],
+  ["zh", "打开 WebGPU", undefined],
+  ["zh", "電気をつけてください", "Hiragana"],
+  ["ja", "コーヒーをください", undefined],
+  ["ja", "東京都千代田区", undefined],
+  ["ja", "请把客厅里的灯都打开", "no kana"],
+  ["ko", "불을 켜 주세요", undefined],
+  ["ko", "请打开灯", "Han"],
+  ["hi", "बत्ती जलाओ", undefined],
+  ["ar", "افتح الضوء", undefined],
+  ["ar", "बत्ती जलाओ", "Devanagari"],
+  ["ru", "打开", undefined],
+  [undefined, "打开", undefined],
+  ["th", "82", undefined],
+  ["th", "", undefined],
+])("asked for %s: %s", (language, text, want) => {
+  const got = scriptWarning(text, language);
+  if (want === undefined) expect(got).toBeUndefined();
+  else expect(got).toContain(want);
+});
+
+// Plan: a language that the checkpoint does not know is reported with those that it knows; no claim where nothing is known.
+it("reports a language that the checkpoint does not know", () => {
+  const nano = ["zh", "en", "ja"] as const;
+  expect(languageWarning("th", nano)).toMatch(/^--language th: this checkpoint knows zh, en, ja, not Thai/);
+  expect(languageWarning("ja", nano)).toBeUndefined();
+  expect(languageWarning("th", LANGUAGE_CODES)).toBeUndefined();
+  expect(languageWarning("th", undefined)).toBeUndefined();
+  expect(languageWarning("四川话", nano)).toBeUndefined();
+  expect(languageWarning(undefined, nano)).toBeUndefined();
+});

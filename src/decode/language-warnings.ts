@@ -1,0 +1,60 @@
+import { type LanguageCode, englishName, languageCode, languageScripts } from "../tokenizer/languages.js";
+
+const SCRIPTS = ["Latin", "Han", "Hiragana", "Katakana", "Hangul", "Thai", "Arabic", "Devanagari"]
+  .concat(["Cyrillic", "Greek"])
+  .map((name) => ({ name, letters: new RegExp(`\\p{Script=${name}}`, "u") }));
+
+/** The share of an answer's letters in scripts of other languages that is reported. */
+const foreignShare = 0.25;
+/** Latin words that a language of another script may hold without a report: names and loanwords. */
+const latinWords = 3;
+/** Chinese characters from which a Japanese answer without any kana is reported. */
+const kanjiAlone = 10;
+
+/**
+ * Why the script of an answer does not fit the language asked for; undefined where it fits or nothing is known of the language.
+ * Digits, signs and marks count for nothing; a few Latin words fit everywhere.
+ */
+export function scriptWarning(text: string, language: string | undefined): string | undefined {
+  const scripts = language === undefined ? undefined : languageScripts(language);
+  if (scripts === undefined) return undefined;
+  const counts = countScripts(text);
+  const letters = Array.from(counts.values()).reduce((a, b) => a + b, 0);
+  const asked = `${language} was asked for`;
+  if (scripts.includes("Hiragana")) {
+    const kana = (counts.get("Hiragana") ?? 0) + (counts.get("Katakana") ?? 0);
+    if (kana === 0 && (counts.get("Han") ?? 0) >= kanjiAlone)
+      return `the answer has Chinese characters and no kana; ${asked}`;
+  }
+  const words = text.match(/\p{Script=Latin}+/gu)?.length ?? 0;
+  const foreign = Array.from(counts).filter(
+    ([name]) => !scripts.includes(name) && (name !== "Latin" || words > latinWords),
+  );
+  const strange = foreign.reduce((sum, [, count]) => sum + count, 0);
+  if (strange === 0 || strange < foreignShare * letters) return undefined;
+  const [[name]] = foreign.sort(([, a], [, b]) => b - a);
+  return `the answer is in another script (${name}); ${asked}`;
+}
+
+function countScripts(text: string): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const letter of text.match(/\p{L}/gu) ?? []) {
+    const name = SCRIPTS.find(({ letters }) => letters.test(letter))?.name;
+    // A long vowel mark and the like belong to several scripts.
+    if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + 1);
+    else if (!/\p{Script=Common}/u.test(letter)) counts.set("other", (counts.get("other") ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** Why a checkpoint may not know the language asked for; undefined where it does, or nothing is known. */
+export function languageWarning(
+  language: string | undefined,
+  known: readonly LanguageCode[] | undefined,
+): string | undefined {
+  if (language === undefined || known === undefined) return undefined;
+  const code = languageCode(language);
+  if (code === undefined || known.includes(code)) return undefined;
+  const advice = "its answers may be in another language; Fun-ASR-MLT-Nano-2512 knows 31 languages";
+  return `--language ${language}: this checkpoint knows ${known.join(", ")}, not ${englishName(code)}; ${advice}`;
+}
