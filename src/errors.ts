@@ -38,9 +38,18 @@ export abstract class FileError extends FunasrError {
   }
 }
 
-/** Control characters and line separators escaped, so that a name from a file cannot break the line. */
+/** Control characters, line separators and marks of direction escaped, so that a name from a file cannot break or reorder the line. */
 export function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return text.replace(/[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, escaped);
+}
+
+/** Control characters and overrides of direction escaped, except the ends of lines and tabs that a text of several lines has. */
+export function plainText(text: string): string {
+  return text.replace(/(?![\n\t])[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, escaped);
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 /** A name that a stranger chose, bare where it is harmless, else quoted, so that it cannot break the line. */

@@ -64,7 +64,7 @@ describe("the engine without Node", () => {
     expect(code).not.toMatch(/\bfrom\s*["'](node:|fs|path)/);
     expect(code).toContain("@group(0) @binding(1)"); // the kernels' text
     expect(code).toContain("class Transcriber");
-  }, 60_000);
+  });
 
   it("an import that nothing declares is warned of, so the check can tell", async () => {
     const folder = mkdtempSync(join(tmpdir(), "bundle-"));
@@ -72,12 +72,12 @@ describe("the engine without Node", () => {
     const { warnings } = await bundle(join(folder, "a.js"));
     rmSync(folder, { recursive: true });
     expect(warnings).toEqual([expect.stringMatching(/^UNRESOLVED_IMPORT: .*not-declared-anywhere/s)]);
-  }, 60_000);
+  });
 
   it("the Node entry needs Node, so the check can tell", async () => {
     const { outside } = await bundle(join(root, "dist/node/files.js"));
     expect(outside).toContain("node:fs/promises");
-  }, 60_000);
+  });
 
   it("takes a device of the user's own", async () => {
     const adapter = await webgpu().requestAdapter();
@@ -201,4 +201,4 @@ describe("import rules", () => {
     const cycles = (await lint(file, from, name)).filter((rule) => rule === "import-x/no-cycle");
     expect(cycles.length).toBeGreaterThan(0);
   });
-}, 60_000);
+});

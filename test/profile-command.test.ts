@@ -49,7 +49,7 @@ describe("profile of a clip", () => {
   beforeAll(async () => {
     run = await profile(clip, "--json", "--trace", at("trace.json"), "--html", at("page.html"));
     result = jsonLines(run)[0] as unknown as Result;
-  }, 120_000);
+  });
 
   it("succeeds, one object on stdout, the device named on stderr", () => {
     expect({ code: run.code, errors: errorLines(run), lines: jsonLines(run).length }).toEqual({
@@ -132,7 +132,7 @@ describe("profile of text", () => {
     expect(run.stdout).toMatch(/^encode +[\d.]+ +[\d.e-]+$/m);
     expect(run.stdout).toMatch(/^ceilings of this run: copies [\d.]+ GB\/s/m);
     expect(run.stdout).not.toMatch(/^encoder /m);
-  }, 120_000);
+  });
 });
 
 describe("profile refuses", () => {
@@ -161,12 +161,8 @@ describe("profile refuses", () => {
       /^error: "\S+none": expected a model directory or a hub name/,
     ],
     ["a place that is not there", () => ["--prompt", "hi", "--trace", at("no/t.json")], /no\/t\.json/],
-  ])(
-    "%s: 1, one line",
-    async (_, args, message) => {
-      expect(expectRefusal(await profile(...args()))).toMatch(message);
-      expect(existsSync(at("no"))).toBe(false);
-    },
-    120_000,
-  );
+  ])("%s: 1, one line", async (_, args, message) => {
+    expect(expectRefusal(await profile(...args()))).toMatch(message);
+    expect(existsSync(at("no"))).toBe(false);
+  });
 });

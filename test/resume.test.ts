@@ -66,7 +66,7 @@ async function exact(out: string): Promise<unknown[]> {
   );
 }
 
-test("ten kills and resumptions change no bit", { timeout: 300_000 }, async () => {
+test("ten kills and resumptions change no bit", async () => {
   const whole = settings("whole");
   const { code, stdout, stderr } = await trainChild(whole.file);
   expect({ code, stderr: stderr.match(/Error.*/)?.[0] }).toEqual({ code: 0 });

@@ -63,7 +63,7 @@ describe("200 transcriptions", () => {
     expect(late.held - early.held).toBeLessThan(1e6);
     expect(leaked).toBeGreaterThan(30e6); // twice what it wavers by
     expect(late.resident - early.resident).toBeLessThan(leaked);
-  }, 120_000);
+  });
 });
 
 const layerDispatches = 11; // 2 norms, q k v, attention, memory, o with its sum, the residual sum, fc1, fc2 with its sum

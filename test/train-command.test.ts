@@ -23,70 +23,58 @@ afterAll(() => directory.remove());
 const quick = ["--steps", "4", "--every", "2", "--batch-tokens", "400", "--lr", "1e-3"];
 
 describe("train", () => {
-  test(
-    "trains, then leaves a checkpoint that transcribes, a LoRA and a report",
-    { timeout: 120_000 },
-    async () => {
-      const out = join(directory.path, "out");
-      const tuned = ["--tune", "adaptor,lora", "--lora-rank", "3", "--align", "2", "--align-lr", "2e-3"];
-      const args = [...base, ...quick, "--out", out, ...tuned];
-      const run = await cli([
-        ...args,
-        "--validation",
-        join(directory.path, "data.jsonl"),
-        "--decode",
-        "2",
-        "--json",
-      ]);
-      expect({ code: run.code, errors: errorLines(run) }).toEqual({ code: 0, errors: [] });
-      const [result] = jsonLines(run);
-      expect(result).toMatchObject({ step: expect.any(Number) as number, lora: join(out, "lora") });
-      expect(result).not.toHaveProperty("checkpoint");
-      expect(existsSync(join(out, "checkpoint"))).toBe(false); // without its LoRA it would be no model of the run
-      expect(run.stderr).toMatch(
-        /^step 2: alignment loss \d+\.\d+, validation loss \d\.\d+, CER \d+\.\d %, cosine/m,
-      );
-      expect(run.stderr).toMatch(/^step 4: training loss \d\.\d+, validation loss/m);
-      const page = readFileSync(join(out, "report.html"), "utf8");
-      for (const text of ["<svg ", "Loss of the alignment", "Loss (nats a token)"])
-        expect(page).toContain(text);
-      const clip = directory.data.utterances[0].audio;
-      const beside = ["--model", join(directory.path, "model"), "--lora", join(out, "lora")];
-      const merged = ["--model", join(out, "checkpoint")];
-      const told = async (model: string[]): Promise<unknown> =>
-        jsonLines(await cli(["transcribe", ...model, clip, "--json"]))[0].tokenIds;
-      const ofLora = await told(beside);
-      expect(ofLora).not.toEqual(await told(["--model", join(directory.path, "model")]));
+  test("trains, then leaves a checkpoint that transcribes, a LoRA and a report", async () => {
+    const out = join(directory.path, "out");
+    const tuned = ["--tune", "adaptor,lora", "--lora-rank", "3", "--align", "2", "--align-lr", "2e-3"];
+    const args = [...base, ...quick, "--out", out, ...tuned];
+    const run = await cli([
+      ...args,
+      "--validation",
+      join(directory.path, "data.jsonl"),
+      "--decode",
+      "2",
+      "--json",
+    ]);
+    expect({ code: run.code, errors: errorLines(run) }).toEqual({ code: 0, errors: [] });
+    const [result] = jsonLines(run);
+    expect(result).toMatchObject({ step: expect.any(Number) as number, lora: join(out, "lora") });
+    expect(result).not.toHaveProperty("checkpoint");
+    expect(existsSync(join(out, "checkpoint"))).toBe(false); // without its LoRA it would be no model of the run
+    expect(run.stderr).toMatch(
+      /^step 2: alignment loss \d+\.\d+, validation loss \d\.\d+, CER \d+\.\d %, cosine/m,
+    );
+    expect(run.stderr).toMatch(/^step 4: training loss \d\.\d+, validation loss/m);
+    const page = readFileSync(join(out, "report.html"), "utf8");
+    for (const text of ["<svg ", "Loss of the alignment", "Loss (nats a token)"])
+      expect(page).toContain(text);
+    const clip = directory.data.utterances[0].audio;
+    const beside = ["--model", join(directory.path, "model"), "--lora", join(out, "lora")];
+    const merged = ["--model", join(out, "checkpoint")];
+    const told = async (model: string[]): Promise<unknown> =>
+      jsonLines(await cli(["transcribe", ...model, clip, "--json"]))[0].tokenIds;
+    const ofLora = await told(beside);
+    expect(ofLora).not.toEqual(await told(["--model", join(directory.path, "model")]));
 
-      expect(expectRefusal(await cli(args))).toMatch(
-        /expected a new directory, got a run; --resume goes on with it$/,
-      );
-      expect((await cli([...args, "--resume", "--lr", "2e-3"])).code).toBe(1);
+    expect(expectRefusal(await cli(args))).toMatch(
+      /expected a new directory, got a run; --resume goes on with it$/,
+    );
+    expect((await cli([...args, "--resume", "--lr", "2e-3"])).code).toBe(1);
 
-      const exported = await cli([
-        ...base.slice(0, 3),
-        "--out",
-        out,
-        "--export",
-        "best",
-        "--merge",
-        "--json",
-      ]);
-      expect(jsonLines(exported)[0]).toMatchObject({
-        step: result.step,
-        checkpoint: join(out, "checkpoint"),
-      });
-      expect(await told(merged)).toEqual(ofLora);
-      const weights = (path: string): Buffer => readFileSync(join(path, "model.safetensors"));
-      const converted = join(directory.path, "converted");
-      expect((await cli(["convert", beside[1], converted, ...beside.slice(2)])).code).toBe(0);
-      expect(weights(converted).equals(weights(join(out, "checkpoint")))).toBe(true);
-      const report = await cli(["train", "--report", out]);
-      expect(report.stdout).toBe(`${join(out, "report.html")}\n`);
-    },
-  );
+    const exported = await cli([...base.slice(0, 3), "--out", out, "--export", "best", "--merge", "--json"]);
+    expect(jsonLines(exported)[0]).toMatchObject({
+      step: result.step,
+      checkpoint: join(out, "checkpoint"),
+    });
+    expect(await told(merged)).toEqual(ofLora);
+    const weights = (path: string): Buffer => readFileSync(join(path, "model.safetensors"));
+    const converted = join(directory.path, "converted");
+    expect((await cli(["convert", beside[1], converted, ...beside.slice(2)])).code).toBe(0);
+    expect(weights(converted).equals(weights(join(out, "checkpoint")))).toBe(true);
+    const report = await cli(["train", "--report", out]);
+    expect(report.stdout).toBe(`${join(out, "report.html")}\n`);
+  });
 
-  test("bad lines are told and refused, or left out", { timeout: 60_000 }, async () => {
+  test("bad lines are told and refused, or left out", async () => {
     const out = join(directory.path, "bad");
     const args = [
       "train",

@@ -95,7 +95,7 @@ describe("--no-subgroups", () => {
     expect(usual.stderr).toMatch(/^device: .*, subgroups of \d+$/m);
     expect(without.stderr).toMatch(/^device: .*, no subgroups$/m);
     expect(without.stdout).not.toBe(usual.stdout);
-  }, 120_000);
+  });
 });
 
 // Plan: under q8 errors are far over the bound of unrounded weights: told, not judged, exit code 0; NaN is no rounding and fails.

@@ -193,4 +193,4 @@ test("the command", () => {
   const alone = run("inspect", fileURLToPath(new URL("../../test/fixtures/qwen3/untied", import.meta.url)));
   expect(alone).toContain("  audio    none: a language model alone\n");
   expect(alone).toMatch(/^all +25 +65,080 +130 kB$/m);
-}, 60_000);
+});

@@ -90,7 +90,7 @@ test(`files of torch.save, ${ROUNDS} mutations`, async () => {
   });
   expect(opened).toBeGreaterThan(ROUNDS / 100);
   expect(refused.size).toBeGreaterThan(25);
-}, 60_000); // 2 s of an idle processor
+});
 
 test(`pickles of torch.save, ${ROUNDS} mutations`, async () => {
   const pickles = await Promise.all(
@@ -103,4 +103,4 @@ test(`pickles of torch.save, ${ROUNDS} mutations`, async () => {
   const { opened, refused } = await fuzz(2, pickles, (bytes) => readPickle(bytes, "x", TORCH_GLOBALS));
   expect(opened).toBeGreaterThan(ROUNDS / 100);
   expect(refused.size).toBeGreaterThan(15);
-}, 60_000); // 2 s of an idle processor
+});

@@ -12,7 +12,7 @@ import { digits } from "../profile/text.js";
 import { qwen3Sizes, sizeConfig } from "../train/plan-sizes.js";
 import { openDevice } from "./device.js";
 import { modelForms } from "./model.js";
-import { exitCode, note, print, printJson, table } from "./output.js";
+import { exitCode, complain, note, print, printJson, table } from "./output.js";
 import { positive } from "./transcribe.js";
 import { refuseIdle } from "./usage.js";
 
@@ -80,7 +80,7 @@ export function benchCommand(): Command {
     .action(async (options: BenchCliOptions, command: Command) => {
       const wrong = wrongUsage(options);
       if (wrong !== undefined) {
-        note(`error: bench: ${wrong}`);
+        complain(`error: bench: ${wrong}`);
         process.exitCode = exitCode.wrongUsage;
         return;
       }

@@ -6,7 +6,7 @@ import { writeDirectoryAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
-import { bytes, note, print, printJson, progressBar } from "./output.js";
+import { bytes, note, print, printJson, progressBar, shown } from "./output.js";
 
 const dtypes = { bf16: "BF16", f16: "F16", f32: "F32" } as const satisfies Record<string, WriteDtype>;
 
@@ -57,7 +57,7 @@ async function convert(model: string, out: string, options: ConvertCommandOption
       return;
     }
     print(
-      `${out}: ${files.length} files, ${bytes(weightBytes)} of weights, from the ${checkpoint.layout} layout`,
+      `${shown(out)}: ${files.length} files, ${bytes(weightBytes)} of weights, from the ${checkpoint.layout} layout`,
     );
     if (checkpoint.ctc.length > 0)
       note(

@@ -12,7 +12,7 @@ import { writeFileAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { openDevice } from "./device.js";
 import { findModel, modelForms } from "./model.js";
-import { count, note, print, printJson, status } from "./output.js";
+import { count, note, print, printJson, shown, status } from "./output.js";
 import { refuseIdle } from "./usage.js";
 
 interface DataOptions extends CorpusOptions {
@@ -117,7 +117,7 @@ async function makeData(layout: string, path: string, options: DataOptions, comm
   else {
     const unknown = tally.unknown > 0 ? ` and ${count(tally.unknown)} of unknown length` : "";
     print(
-      `${options.out}: ${count(tally.utterances)} utterances, ${hours.toFixed(2)} h${unknown}; ${count(tally.skipped)} skipped`,
+      `${shown(options.out)}: ${count(tally.utterances)} utterances, ${hours.toFixed(2)} h${unknown}; ${count(tally.skipped)} skipped`,
     );
   }
 }

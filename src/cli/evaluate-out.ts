@@ -1,11 +1,14 @@
 import { createHash } from "node:crypto";
-import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, truncateSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, readdirSync, truncateSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { EvaluateError } from "../evaluate/metrics/edits.js";
 import { type UtteranceRecord, isFailed, parseRecords } from "../evaluate/record.js";
 import type { Measured } from "../evaluate/report.js";
 import { isObject } from "../json.js";
+import { withDirectoryLock } from "../node/directory-lock.js";
 import { writeFileAtomic } from "../node/files.js";
+import { naming, writeError } from "../node/write-error.js";
 
 /** What a directory of results belongs to: results of another run are not mixed with it. */
 export type Identity = Readonly<Record<string, string | number | boolean | null>>;
@@ -23,17 +26,35 @@ interface RunFile {
  */
 export class Results {
   readonly #measured = new Map<string, Measured>();
+  #check: () => void = () => undefined;
 
   private constructor(
     private readonly directory: string | undefined,
     private readonly identity: Identity,
   ) {}
 
+  /**
+   * Runs `body` on the results, as the only run in their directory.
+   * @throws EvaluateError  another run works there; the directory holds another run's results, or nobody's
+   */
+  static async use<T>(
+    directory: string | undefined,
+    identity: Identity,
+    body: (results: Results) => Promise<T>,
+  ): Promise<T> {
+    if (directory === undefined) return body(await Results.open(directory, identity));
+    return withDirectoryLock(directory, { work: "evaluation", error: EvaluateError }, async (check) => {
+      const results = await Results.open(directory, identity);
+      results.#check = check;
+      return body(results);
+    });
+  }
+
   /** Whose results these are is written before the first of them. @throws EvaluateError  the directory holds another run's, or nobody's */
   static async open(directory: string | undefined, identity: Identity): Promise<Results> {
     const results = new Results(directory, identity);
     if (directory === undefined) return results;
-    mkdirSync(directory, { recursive: true });
+    await naming(directory, () => mkdir(directory, { recursive: true }));
     const file = join(directory, runFile);
     const found = readdirSync(directory).find((name) => /^utterances-.*\.jsonl$/.test(name));
     if (existsSync(file)) results.#resume(file);
@@ -56,9 +77,16 @@ export class Results {
     return records;
   }
 
+  /** @throws WriteError  the system refused to write; EvaluateError  another run has taken the directory over */
   append(weights: string, record: UtteranceRecord): void {
     const file = this.#file(weights);
-    if (file !== undefined) appendFileSync(file, `${JSON.stringify(record)}\n`);
+    if (file === undefined) return;
+    this.#check();
+    try {
+      appendFileSync(file, `${JSON.stringify(record)}\n`);
+    } catch (error) {
+      throw writeError(file, error);
+    }
   }
 
   /** What was measured earlier with these weights. */
@@ -74,6 +102,7 @@ export class Results {
   /** Writes a file of the directory. @returns its path; undefined where there is no directory */
   async write(name: string, text: string): Promise<string | undefined> {
     if (this.directory === undefined) return undefined;
+    this.#check();
     const path = join(this.directory, name);
     await writeFileAtomic(path, [new TextEncoder().encode(text)]);
     return path;

@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { openDevice } from "./device.js";
 import { type ReadData, readData } from "./evaluate-data.js";
-import { Results, fileSha256 } from "./evaluate-out.js";
+import { type Identity, Results, fileSha256 } from "./evaluate-out.js";
 import { comparisonText, reportText } from "./evaluate-tables.js";
 import { compareRecords } from "../evaluate/compare.js";
 import type { BleuTokenizer } from "../evaluate/metrics/bleu-tokenizers.js";
@@ -16,7 +16,7 @@ import { type OpenedDevice } from "../node/device.js";
 import { type FormatRun, playable, runFormats } from "./evaluate-run.js";
 import { languageOption } from "./language.js";
 import { findModel, loraOption, modelForms, warnOfOtherEncoder } from "./model.js";
-import { exitCode, note, print, printJson } from "./output.js";
+import { complain, exitCode, note, print, printJson } from "./output.js";
 import { positive, strictOption } from "./transcribe.js";
 import { refuseIdle } from "./usage.js";
 
@@ -131,29 +131,31 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
   const data: ReadData | undefined =
     options.data === undefined ? undefined : await readData(options.data, options.limit);
   for (const line of data?.bad ?? []) {
-    note(`error: ${line}`);
+    complain(`error: ${line}`);
     process.exitCode = exitCode.inputFailed;
   }
   const model = await findModel(options.model);
   await warnOfOtherEncoder(model, options.lora);
   const settings = settingsOf(options);
-  const results = await Results.open(options.out, {
+  const identity: Identity = {
     model: options.model,
     ...(options.lora ? { lora: options.lora.join() } : {}),
     data: options.data === undefined ? null : resolve(options.data),
     dataSha256: options.data?.endsWith(".jsonl") ? fileSha256(options.data) : null,
     ...Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, value ?? null])),
+  };
+  await Results.use(options.out, identity, async (results) => {
+    const device = await openDevice();
+    note(`device: ${device.adapter.device} ${device.adapter.description}`);
+    try {
+      const weights: (WeightFormat | undefined)[] = [...(options.weights ?? [undefined])];
+      const plan = { ...options, settings, model, utterances: data?.utterances ?? [] };
+      const runs = await runFormats(device.gpu, weights, plan, results);
+      await tell(options, runs, results, { device, badLines: data?.bad.length ?? 0 });
+    } finally {
+      device.gpu.destroy();
+    }
   });
-  const device = await openDevice();
-  note(`device: ${device.adapter.device} ${device.adapter.description}`);
-  try {
-    const weights: (WeightFormat | undefined)[] = [...(options.weights ?? [undefined])];
-    const plan = { ...options, settings, model, utterances: data?.utterances ?? [] };
-    const runs = await runFormats(device.gpu, weights, plan, results);
-    await tell(options, runs, results, { device, badLines: data?.bad.length ?? 0 });
-  } finally {
-    device.gpu.destroy();
-  }
 }
 
 function settingsOf(options: EvaluateCliOptions): RunSettings {

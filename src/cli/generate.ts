@@ -12,7 +12,7 @@ import { ggufPaths, modelFiles } from "../node/model-files.js";
 import { openDevice } from "./device.js";
 import { type Loading, timeLoading } from "./loaded.js";
 import { findModel, loraFiles, loraOption } from "./model.js";
-import { note, print, printJson, progressBar } from "./output.js";
+import { note, print, printJson, printPart, progressBar } from "./output.js";
 
 interface GenerateCliOptions extends SamplingOptions {
   readonly model: string;
@@ -125,7 +125,7 @@ async function answer(
     ...(options.think ? {} : { thinking: false }),
     maxNewTokens: options.maxTokens,
     sampling,
-    onText: streaming ? (text) => process.stdout.write(text) : undefined,
+    onText: streaming ? (text) => printPart(text) : undefined,
   });
   const seconds = { load: loading.seconds, ...result.seconds };
   const gpuBytes = { weights: loading.weightBytes, reserved: generator.gpu.bytes.reserved };

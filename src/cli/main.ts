@@ -8,8 +8,10 @@ import { evaluateCommand } from "./evaluate.js";
 import { generateCommand } from "./generate.js";
 import { inspectCommand } from "./inspect.js";
 import { migrateCommand } from "./migrate.js";
-import { exitCode, report } from "./output.js";
+import { onLeftover } from "../node/unfinished.js";
+import { exitCode, note, report, setOutput } from "./output.js";
 import { profileCommand } from "./profile.js";
+import { handleSignals } from "./signals.js";
 import { trainCommand } from "./train.js";
 import { transcribeCommand } from "./transcribe.js";
 import { translateCommand } from "./translate.js";
@@ -24,8 +26,10 @@ const program = new Command("funasr-webgpu")
   .description("Fun-ASR-Nano speech recognition on WebGPU, proved layer by layer against PyTorch")
   .version(manifest.version)
   .option("--debug", "print stacks with errors")
+  .option("--quiet", "no notes and no bars on stderr; errors stay")
   .configureHelp({ showGlobalOptions: true })
   .exitOverride()
+  .hook("preAction", (_, command) => setOutput(command.optsWithGlobals()))
   .addCommand(transcribeCommand())
   .addCommand(translateCommand())
   .addCommand(evaluateCommand())
@@ -50,6 +54,9 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") report(error, program.opts<{ debug?: boolean }>().debug === true, "stdout");
   process.exit(process.exitCode ?? exitCode.done);
 });
+
+handleSignals();
+onLeftover(note);
 
 try {
   await program.parseAsync(isolateUnknownCommand(program, process.argv.slice(2)), { from: "user" });

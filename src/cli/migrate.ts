@@ -10,7 +10,7 @@ import { modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
-import { bytes, count, note, print, printJson, progressBar, table } from "./output.js";
+import { bytes, count, note, print, printJson, progressBar, shown, table } from "./output.js";
 
 interface MigrateCommandOptions {
   readonly encoder: string;
@@ -114,7 +114,7 @@ function tell(
   }
   const { hiddenSize, layers, heads } = config.adaptor;
   const llm = counts.llm + counts.head;
-  print(`${out}: ${files.length} files, ${bytes(weightBytes(migration))} of weights`);
+  print(`${shown(out)}: ${files.length} files, ${bytes(weightBytes(migration))} of weights`);
   print(
     table(
       [

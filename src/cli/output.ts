@@ -1,24 +1,51 @@
-import { SingleBar } from "cli-progress";
-import { FunasrError, oneLine } from "../errors.js";
+import { type Options, SingleBar } from "cli-progress";
+import { FileError, FunasrError, oneLine, plainText } from "../errors.js";
 
 /** Exit codes of every command. */
 export const exitCode = { done: 0, inputFailed: 1, wrongUsage: 2 } as const;
 
-/** One result on stdout. */
+/** How a run prints. */
+interface OutputMode {
+  /** No notes and no bars. */
+  quiet: boolean;
+  /** An object on stdout for each error. */
+  json: boolean;
+}
+
+const mode: OutputMode = { quiet: false, json: false };
+
+/** Sets how the rest of the run prints. */
+export function setOutput(options: { readonly quiet?: boolean; readonly json?: boolean }): void {
+  mode.quiet = options.quiet === true;
+  mode.json = options.json === true;
+}
+
+/** One result on stdout; control characters in it are escaped, ends of lines and tabs are not. */
 export function print(text: string): void {
+  printPart(`${text}\n`);
+}
+
+/** A piece of a result on stdout, as it comes. */
+export function printPart(text: string): void {
   status("");
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(plainText(text));
 }
 
 /** One JSON object on a line of stdout. */
 export function printJson(value: unknown): void {
-  print(JSON.stringify(value));
+  status("");
+  process.stdout.write(`${plainText(JSON.stringify(value))}\n`); // JSON leaves marks of direction as they are
 }
 
-/** One line for the person who runs the command, on stderr. */
+/** One line for the person who runs the command, on stderr; nothing with --quiet. */
 export function note(text: string): void {
+  if (!mode.quiet) complain(text);
+}
+
+/** One line on stderr, with --quiet too. */
+export function complain(text: string): void {
   status("");
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${plainText(text)}\n`);
 }
 
 const refusals: Readonly<Record<string, string>> = {
@@ -64,8 +91,21 @@ export function shown(file: string): string {
  */
 export function report(error: unknown, debug: boolean, file?: string): void {
   process.exitCode = exitCode.inputFailed;
-  note(`error: ${describe(error, file).replaceAll(/\s*[\r\n]\s*/g, " ")}`);
-  if (debug && error instanceof Error) note(error.stack ?? "");
+  const message = describe(error, file).replaceAll(/\s*[\r\n]\s*/g, " ");
+  complain(`error: ${message}`);
+  if (mode.json) printJson(errorObject(error, message, file));
+  if (debug && error instanceof Error) complain(error.stack ?? "");
+}
+
+/** What --json prints for an error; `file` is the input that failed, where one did. */
+function errorObject(error: unknown, message: string, file?: string): object {
+  const name = error instanceof Error ? error.name : "Error";
+  if (!(error instanceof FileError)) {
+    const { path, code } = error as NodeJS.ErrnoException;
+    return { file: file ?? path, error: { name, message, code } };
+  }
+  const { field, expected, got } = error;
+  return { file: file ?? error.file, error: { name, message, field, expected, got } };
 }
 
 /** Rows of cells as aligned lines; columns named in `right` are aligned to the right. */
@@ -99,9 +139,26 @@ let statusShown = false;
 /** A line on stderr that the next line of any kind replaces, where that is a terminal, else nothing; "" clears it. */
 export function status(text: string): void {
   const { isTTY, columns } = process.stderr;
-  if (!isTTY || (text === "" && !statusShown)) return;
+  if (!isTTY || mode.quiet || (text === "" && !statusShown)) return;
   process.stderr.write(`\r\x1b[K${oneLine(text).slice(0, (columns || 80) - 1)}`); // a terminal without a size has 0
   statusShown = text !== "";
+}
+
+const hidden = new Set<SingleBar>();
+
+/** A bar on stderr that hides the cursor while it is shown; undefined where stderr is no terminal, and with --quiet. */
+export function terminalBar(options: Options): SingleBar | undefined {
+  if (!process.stderr.isTTY || mode.quiet) return undefined;
+  const bar = new SingleBar({ clearOnComplete: true, hideCursor: true, stream: process.stderr, ...options });
+  bar.on("start", () => hidden.add(bar));
+  bar.on("stop", () => hidden.delete(bar));
+  return bar;
+}
+
+/** Takes away what stands in the way of a prompt on the terminal: bars, the status, a cursor that is hidden. */
+export function restoreTerminal(): void {
+  for (const bar of hidden) bar.stop();
+  status("");
 }
 
 /** A progress bar on stderr where that is a terminal, else nothing. */
@@ -109,13 +166,8 @@ export function progressBar(
   label: string,
   total: number,
 ): { update: (value: number) => void; stop: () => void } {
-  if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined };
-  const bar = new SingleBar({
-    format: `${label} {bar} {percentage}%`,
-    clearOnComplete: true,
-    hideCursor: true,
-    stream: process.stderr,
-  });
+  const bar = terminalBar({ format: `${label} {bar} {percentage}%` });
+  if (!bar) return { update: () => undefined, stop: () => undefined };
   bar.start(total, 0);
   return { update: (value) => bar.update(value), stop: () => bar.stop() };
 }

@@ -1,6 +1,5 @@
-import { SingleBar } from "cli-progress";
 import type { StepMetrics, ValidationMetrics } from "../train/metrics.js";
-import { note } from "./output.js";
+import { note, terminalBar } from "./output.js";
 
 /** How a run is shown on stderr: a bar on a terminal, else a line at each validation. */
 export interface TrainDisplay {
@@ -14,16 +13,10 @@ export interface TrainDisplay {
 const smoothed = 20; // steps that tokens a second are taken over
 
 export function trainDisplay(): TrainDisplay {
-  const terminal = process.stderr.isTTY;
-  const bar = terminal
-    ? new SingleBar({
-        format: "{stage} {bar} {value}/{total} · loss {loss} · {rate} tokens/s · {eta_formatted} left",
-        clearOnComplete: true,
-        hideCursor: true,
-        etaBuffer: smoothed,
-        stream: process.stderr,
-      })
-    : undefined;
+  const bar = terminalBar({
+    format: "{stage} {bar} {value}/{total} · loss {loss} · {rate} tokens/s · {eta_formatted} left",
+    etaBuffer: smoothed,
+  });
   const latest: StepMetrics[] = [];
   let shown = 0;
   let total = 0;

@@ -20,7 +20,7 @@ import { openDevice } from "./device.js";
 import { languageOption } from "./language.js";
 import { timeLoading } from "./loaded.js";
 import { findModel, loraFiles, loraOption, modelForms, warnOfOtherEncoder } from "./model.js";
-import { exitCode, note, print, printJson, progressBar, report, shown, status } from "./output.js";
+import { exitCode, note, print, printJson, printPart, progressBar, report, shown, status } from "./output.js";
 
 export interface TranscribeCliOptions {
   readonly model: string;
@@ -215,7 +215,7 @@ async function transcribeClips(
         if (streaming && stage === "decode") status("");
         else status(`${place(first, clips.length, total)}${stageNames[stage]} ${seconds} s`);
       },
-      onText: streaming ? (_, text) => process.stdout.write(text) : undefined,
+      onText: streaming ? (_, text) => printPart(text) : undefined,
     };
     const { to, cascade, language } = options;
     const results = await (to === undefined
@@ -247,12 +247,15 @@ function show(
   if (strange !== undefined) note(`warning: ${shown(file)}: ${strange}`);
   const all = strange === undefined ? warnings : [...warnings, strange];
   if (json) printJson({ file, ...result, ...(all.length > 0 && { warnings: all }) });
-  else if (!streaming) print(named ? `${file}: ${result.text}`.trimEnd() : result.text);
+  else if (!streaming) {
+    const text = result.text.replaceAll("\n", "\\u000a"); // a clip is a line
+    print(named ? `${shown(file)}: ${text}`.trimEnd() : text);
+  }
   if (result.text === "") note(`${shown(file)}: ${to === undefined ? "no speech was found" : "no answer"}`);
   if (result.finish === "length") {
     const { length } = result.tokenIds;
     const advice = length < maxTokens ? "the model's context is full" : "--max-tokens allows more";
-    note(`${file}: cut at ${length} tokens; ${advice}`);
+    note(`${shown(file)}: cut at ${length} tokens; ${advice}`);
   }
-  if (result.finish === "loop") note(`${file}: a repeating cycle was cut`);
+  if (result.finish === "loop") note(`${shown(file)}: a repeating cycle was cut`);
 }

@@ -96,14 +96,18 @@ async function runBatch(
   memory: MemoryPeak,
 ): Promise<void> {
   if (ready.length === 0) return;
+  let records: readonly UtteranceRecord[];
   try {
-    for (const record of await hear(transcriber, ready, settings, memory)) tools.onRecord(record);
+    records = await hear(transcriber, ready, settings, memory);
   } catch (error) {
+    if (ready.length > 1) {
+      for (const one of ready) await runBatch(transcriber, [one], settings, tools, memory);
+      return;
+    }
     const [{ utterance }] = ready;
-    if (ready.length === 1)
-      tools.onRecord(failed(utterance, settings.task, tools.describe(error, utterance)));
-    else for (const one of ready) await runBatch(transcriber, [one], settings, tools, memory);
+    records = [failed(utterance, settings.task, tools.describe(error, utterance))];
   }
+  for (const record of records) tools.onRecord(record); // a record that cannot be written is no fault of the clip
 }
 
 async function hear(

@@ -1,5 +1,6 @@
 import { type Hash, createHash } from "node:crypto";
 import { type FileHandle, constants, open, rm } from "node:fs/promises";
+import { naming } from "../node/write-error.js";
 import type { HubFile } from "./cache.js";
 import { HubError } from "./errors.js";
 import { type Patience, type Purpose, body, get, label, persist, unreachable } from "./requests.js";
@@ -26,7 +27,7 @@ const PIECE = 1 << 20;
  */
 export async function downloadPart(transfer: Transfer): Promise<void> {
   const { part, file } = transfer;
-  const handle = await open(part, constants.O_RDWR | constants.O_CREAT); // made if missing, never cut
+  const handle = await naming(part, () => open(part, constants.O_RDWR | constants.O_CREAT)); // made if missing, never cut
   try {
     const state = new Part(handle, transfer);
     await state.readKept();
@@ -89,11 +90,9 @@ class Part {
 
   async append(bytes: Uint8Array): Promise<void> {
     for (let written = 0; written < bytes.length;) {
-      const { bytesWritten } = await this.handle.write(
-        bytes,
-        written,
-        bytes.length - written,
-        this.done + written,
+      const left = bytes.length - written;
+      const { bytesWritten } = await naming(this.transfer.part, () =>
+        this.handle.write(bytes, written, left, this.done + written),
       );
       written += bytesWritten;
     }

@@ -1,12 +1,14 @@
-import { randomBytes } from "node:crypto";
 import { mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
+import { errorCode } from "../errors.js";
 import { CheckpointError } from "../checkpoint/errors.js";
 import { writeSafetensors } from "../checkpoint/safetensors-write.js";
 import type { WriteTensor } from "../checkpoint/safetensors-write.js";
 import { checkPlainName, checkRange, isPlainName, missingFile, readUtf8 } from "../checkpoint/source.js";
 import type { ByteSource, ModelFiles } from "../checkpoint/source.js";
+import { inWork, removeLeftovers, unfinishedName } from "./unfinished.js";
+import { naming, writeError } from "./write-error.js";
 
 /** Bytes asked of the system at once: Node refuses 2^31 and more. */
 const PIECE = 2 ** 30;
@@ -90,24 +92,38 @@ export async function openFile(path: string): Promise<ByteSource> {
 /**
  * Writes `pieces` beside `path` under a name of its own, flushes, then renames: a reader sees the old file or the whole new one.
  * On any failure the unfinished file is removed and the error passed on.
+ * @throws WriteError  the system refused to write
  */
 export async function writeFileAtomic(
   path: string,
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 ): Promise<void> {
-  const unfinished = `${path}.${randomBytes(6).toString("hex")}.part`;
+  await removeLeftovers(path);
+  await writeThenRename(path, pieces);
+}
+
+/** @param name  what errors call the file */
+async function writeThenRename(
+  path: string,
+  pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  name = path,
+): Promise<void> {
+  const unfinished = await unfinishedName(path);
+  const done = inWork(unfinished);
   try {
-    const handle = await open(unfinished, "wx");
+    const handle = await naming(name, () => open(unfinished, "wx"));
     try {
-      for await (const piece of pieces) await writeAll(handle, piece);
-      await handle.sync();
+      for await (const piece of pieces) await naming(name, () => writeAll(handle, piece));
+      await naming(name, () => handle.sync());
     } finally {
       await handle.close();
     }
-    await rename(unfinished, path);
+    await naming(name, () => rename(unfinished, path));
   } catch (error) {
     await rm(unfinished, { force: true });
     throw error;
+  } finally {
+    done();
   }
 }
 
@@ -121,7 +137,17 @@ export async function writeDirectoryAtomic(
   files: Iterable<{ readonly name: string; readonly pieces: () => AsyncIterable<Uint8Array> }>,
 ): Promise<void> {
   await refuseUsed(path);
-  await writeBeside(path, files, (unfinished) => rename(unfinished, path)); // over an empty directory, but not over one that was filled meanwhile
+  await writeBeside(path, files, (unfinished) => place(unfinished, path)); // over an empty directory, but not over one that was filled meanwhile
+}
+
+/** @throws CheckpointError  another process has filled the directory meanwhile */
+async function place(unfinished: string, path: string): Promise<void> {
+  try {
+    await rename(unfinished, path);
+  } catch (error) {
+    if (["ENOTEMPTY", "EEXIST", "ENOTDIR"].includes(errorCode(error) ?? "")) await refuseUsed(path);
+    throw writeError(path, error);
+  }
 }
 
 /** `writeDirectoryAtomic` in the place of a directory that may be there: it stays as it is until the new one is whole. */
@@ -130,22 +156,17 @@ export async function replaceDirectoryAtomic(
   files: Parameters<typeof writeDirectoryAtomic>[1],
 ): Promise<void> {
   await writeBeside(path, files, async (unfinished) => {
-    const old = besides(path);
+    const old = await unfinishedName(path);
     const replaced = await rename(path, old).then(
       () => true,
       (error: unknown) => {
         if (isMissing(error)) return false;
-        throw error;
+        throw writeError(path, error);
       },
     );
-    await rename(unfinished, path);
+    await naming(path, () => rename(unfinished, path));
     if (replaced) await rm(old, { recursive: true, force: true });
   });
-}
-
-/** A new name beside `path`. */
-function besides(path: string): string {
-  return `${path.replace(/[/\\]+$/, "")}.${randomBytes(6).toString("hex")}.part`;
 }
 
 /** Writes files into a directory beside `path`, which `place` puts there. */
@@ -154,17 +175,21 @@ async function writeBeside(
   files: Parameters<typeof writeDirectoryAtomic>[1],
   place: (unfinished: string) => Promise<void>,
 ): Promise<void> {
-  const unfinished = besides(path);
-  await mkdir(unfinished, { recursive: true });
+  await removeLeftovers(path.replace(/(?<=.)[/\\]+$/, ""));
+  const unfinished = await unfinishedName(path);
+  const done = inWork(unfinished);
   try {
+    await naming(path, () => mkdir(unfinished, { recursive: true }));
     for (const { name, pieces } of files) {
       checkPlainName(path, name);
-      await writeFileAtomic(join(unfinished, name), pieces());
+      await writeThenRename(join(unfinished, name), pieces(), join(path, name));
     }
     await place(unfinished);
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true });
     throw error;
+  } finally {
+    done();
   }
 }
 

@@ -1,19 +1,17 @@
 import { createHash, randomUUID } from "node:crypto";
-import { mkdir, open, readFile, readlink, rm, stat, utimes } from "node:fs/promises";
+import { readFileSync, rmSync } from "node:fs";
+import { mkdir, open, readFile, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorCode, quoted } from "../errors.js";
+import { type ProcessOwner, isAlive, thisProcess } from "./process-owner.js";
+import { onInterruption } from "./unfinished.js";
+import { naming, writeError } from "./write-error.js";
 
 /** Who holds a lock. */
-export interface LockHolder {
+export interface LockHolder extends ProcessOwner {
   readonly id: string;
-  readonly pid: number;
-  readonly host: string;
-  /** What tells machines and containers of one name apart, where the system tells: its boot, and whose process numbers these are. */
-  readonly system?: string | undefined;
-  /** When the process began, in the system's own words, where it tells: a number that is given again is then another process. */
-  readonly started?: string | undefined;
 }
 
 export interface LockOptions {
@@ -56,12 +54,13 @@ export async function withLock<T>(
   options: LockOptions = {},
 ): Promise<T> {
   const { staleMs = 10_000 } = options;
-  await mkdir(dirname(path), { recursive: true });
-  const { pid } = process;
-  const { started } = (await processState(pid)) ?? {};
-  const holder: LockHolder = { id: randomUUID(), pid, host: hostname(), system: await systemName(), started };
+  await naming(dirname(path), () => mkdir(dirname(path), { recursive: true }));
+  const holder: LockHolder = { id: randomUUID(), ...(await thisProcess()) };
   await acquire(path, holder, { ...options, staleMs });
   let held = true;
+  const forget = onInterruption(() => {
+    if (parseHolder(readFileSync(path, "utf8"))?.id === holder.id) rmSync(path, { force: true });
+  });
   const touch = setInterval(() => {
     keep(path, holder).then(
       (kept) => (held = kept),
@@ -72,6 +71,7 @@ export async function withLock<T>(
     return await body(() => held);
   } finally {
     clearInterval(touch);
+    forget();
     if ((await readHolder(path))?.id === holder.id) await rm(path, { force: true });
   }
 }
@@ -123,7 +123,7 @@ async function create(path: string, holder: LockHolder): Promise<boolean> {
     return true;
   } catch (error) {
     if (errorCode(error) === "EEXIST") return false;
-    throw error;
+    throw writeError(path, error);
   }
 }
 
@@ -147,14 +147,19 @@ async function markOf(path: string): Promise<string> {
 }
 
 async function readHolder(path: string): Promise<LockHolder | undefined> {
+  return readFile(path, "utf8").then(parseHolder, () => undefined); // gone
+}
+
+/** A lock file's holder; undefined where it is not yet written. */
+function parseHolder(content: string): LockHolder | undefined {
   try {
-    const { id, pid, host, ...rest } = JSON.parse(await readFile(path, "utf8")) as Partial<LockHolder>;
+    const { id, pid, host, ...rest } = JSON.parse(content) as Partial<LockHolder>;
     const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
     return typeof id === "string" && Number.isInteger(pid) && typeof host === "string"
       ? { id, pid: pid!, host, system: text(rest.system), started: text(rest.started) }
       : undefined;
   } catch {
-    return undefined; // gone, or not yet written
+    return undefined;
   }
 }
 
@@ -163,46 +168,4 @@ async function touched(path: string): Promise<number> {
     (s) => s.mtimeMs,
     () => 0,
   );
-}
-
-/** Whether the process that took the lock is still there; undefined for one of another machine or container, whose numbers say nothing here. */
-async function isAlive(holder: LockHolder): Promise<boolean | undefined> {
-  if (holder.host !== hostname()) return undefined;
-  if (holder.system !== undefined && holder.system !== (await systemName())) return undefined;
-  try {
-    process.kill(holder.pid, 0);
-  } catch (error) {
-    if (errorCode(error) === "ESRCH") return false; // EPERM: there is one, of another user
-  }
-  const state = await processState(holder.pid);
-  if (!state) return true; // no such files on this system: the number must do
-  return !state.ended && (holder.started === undefined || holder.started === state.started);
-}
-
-/**
- * This boot of the machine and the namespace of its process numbers; undefined where the system does not tell.
- * @source proc(5): /proc/sys/kernel/random/boot_id; pid_namespaces(7): /proc/PID/ns/pid
- */
-async function systemName(): Promise<string | undefined> {
-  try {
-    const boot = await readFile("/proc/sys/kernel/random/boot_id", "utf8");
-    return `${boot.trim()} ${await readlink("/proc/self/ns/pid")}`;
-  } catch {
-    return undefined;
-  }
-}
-
-/**
- * A process's beginning, and whether it has ended and only its parent has not asked how; undefined where the system does not tell.
- * @source proc(5): /proc/PID/stat, state (3) and starttime (22, ticks since the boot), behind a name that may hold spaces and brackets
- */
-async function processState(pid: number): Promise<{ started: string; ended: boolean } | undefined> {
-  try {
-    const text = await readFile(`/proc/${pid}/stat`, "utf8");
-    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-    const boot = await readFile("/proc/sys/kernel/random/boot_id", "utf8");
-    return { started: `${boot.trim()} ${fields[19]}`, ended: ["Z", "X"].includes(fields[0]) };
-  } catch {
-    return undefined;
-  }
 }

@@ -91,4 +91,4 @@ test("the demo: every stage has its times and is predicted from what was measure
   expect(stages.map(({ stage }) => stage)).toEqual(["audio", "prompt", "token"]);
   for (const { predicted, measured, ratio } of stages) expect(ratio).toBe(predicted / measured.median);
   expect(g.bytes.kept).toBe(kept);
-}, 120_000);
+});

@@ -181,4 +181,4 @@ test("tune: every class once, by name; memory and the device's tuning are as bef
   expect(g.tuning).toBe(before);
   expect(g.bytes.kept).toBe(kept);
   g.tuning = {};
-}, 300_000);
+});

@@ -2,6 +2,7 @@ import { open, readFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { isObject, show } from "../json.js";
 import { writeFileAtomic } from "../node/files.js";
+import { naming } from "../node/write-error.js";
 import { TrainFileError } from "./errors.js";
 
 /** One optimiser step, as metrics.jsonl has it. All but the last two are exact and the same in every run. */
@@ -44,7 +45,10 @@ export type Metrics = StepMetrics | ValidationMetrics;
 
 /** Appends to metrics.jsonl, a line a record. */
 export class MetricsFile {
-  private constructor(private readonly handle: FileHandle) {}
+  private constructor(
+    private readonly path: string,
+    private readonly handle: FileHandle,
+  ) {}
 
   /**
    * Opens the file of a run that stands at `step`: lines past it, and one that was cut short, are taken away.
@@ -54,11 +58,11 @@ export class MetricsFile {
     const kept = (await readMetrics(path)).filter((line) => line.step <= step);
     const text = kept.map((line) => `${JSON.stringify(line)}\n`).join("");
     await writeFileAtomic(path, [new TextEncoder().encode(text)]);
-    return new MetricsFile(await open(path, "a"));
+    return new MetricsFile(path, await naming(path, () => open(path, "a")));
   }
 
   async append(line: Metrics): Promise<void> {
-    await this.handle.appendFile(`${JSON.stringify(line)}\n`);
+    await naming(this.path, () => this.handle.appendFile(`${JSON.stringify(line)}\n`));
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,43 @@
+import { undoInterrupted } from "../node/unfinished.js";
+import { note, restoreTerminal } from "./output.js";
+
+/** Exit codes of a run that a signal ended: 128 and the signal's number. */
+const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+
+let gentle: AbortController | undefined;
+let stopped: keyof typeof codes | undefined;
+
+/** From here on a signal ends the run with its exit code; unfinished outputs and locks are removed and the terminal is restored. */
+export function handleSignals(): void {
+  process.on("exit", restoreTerminal);
+  for (const signal of Object.keys(codes) as (keyof typeof codes)[]) {
+    process.on(signal, () => {
+      if (gentle && !gentle.signal.aborted) {
+        stopped = signal;
+        process.exitCode = codes[signal];
+        note("stopping behind this step, to save the state; the same signal again ends the run at once");
+        gentle.abort();
+        return;
+      }
+      undoInterrupted();
+      process.exit(codes[signal]);
+    });
+  }
+}
+
+/**
+ * Runs what can end in order by itself: the first signal aborts its AbortSignal, a second one ends the process.
+ * @returns what `body` gave, and whether a signal came
+ */
+export async function stoppable<T>(
+  body: (signal: AbortSignal) => Promise<T>,
+): Promise<{ result: T; stopped: boolean }> {
+  const controller = new AbortController();
+  gentle = controller;
+  try {
+    return { result: await body(controller.signal), stopped: controller.signal.aborted };
+  } finally {
+    gentle = undefined;
+    if (stopped) process.exitCode = codes[stopped];
+  }
+}
