@@ -84,7 +84,7 @@ async function trainOnce({ name, data, blocks, after, ...run }: Variant): Promis
       ...["train", "--model", model, "--data", await trainingData(work, data), "--out", out],
       ...["--validation", join(work, "validation.jsonl"), "--cache", join(work, "cache")],
       ...Object.entries(numbers).flatMap(([option, value]) => [option, `${value}`]),
-      ...["--dtype", "f32", "--resume", ...run.options],
+      ...["--dtype", "f32", ...(existsSync(out) ? ["--resume"] : []), ...run.options],
     ],
     log(name),
   );

@@ -1,6 +1,9 @@
 import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { Command } from "commander";
 import { type Utterance, readUtterances } from "../data/utterances.js";
+import { align, countEdits } from "../evaluate/metrics/edits.js";
 import { modelFiles } from "../node/model-files.js";
 import { badLines } from "../train/corpus.js";
 import { TrainError } from "../train/errors.js";
@@ -12,7 +15,8 @@ import { withRunLock } from "../train/run-lock.js";
 import { type DataFile, openSession, runFiles } from "../train/session.js";
 import { openDevice } from "./device.js";
 import { findModel, loraFiles } from "./model.js";
-import { note, print, printJson, progressBar } from "./output.js";
+import { note, print, printJson, progressBar, shown } from "./output.js";
+import { stoppable } from "./signals.js";
 import {
   type TrainCliOptions,
   addTrainOptions,
@@ -46,7 +50,27 @@ export function trainCommand(): Command {
   });
 }
 
+/** @throws TrainError  there is no such directory; the nearest name beside it is given */
+async function checkResumable(out: string): Promise<void> {
+  if (existsSync(out)) return;
+  const parent = dirname(resolve(out));
+  const names = await readdir(parent).catch(() => []);
+  const apart = (name: string): number => {
+    const { substitutions, insertions, deletions } = countEdits(
+      align(Array.from(basename(out)), Array.from(name)),
+    );
+    return substitutions + insertions + deletions;
+  };
+  const [nearest] = names.filter((name) => apart(name) <= 3).sort((a, b) => apart(a) - apart(b));
+  const advice =
+    nearest === undefined
+      ? "check the path, or leave --resume out"
+      : `is ${join(dirname(out), nearest)} meant?`;
+  throw new TrainError(`${out}: expected the directory of a run to go on with, got none; ${advice}`);
+}
+
 async function start(model: string, out: string, options: TrainCliOptions): Promise<void> {
+  if (options.resume) await checkResumable(out);
   const settings = trainOptions(options);
   checkOptions(settings);
   if (options.tune.includes("lora")) checkLora(loraOptions(options));
@@ -90,17 +114,26 @@ async function run(
       onPrepare: bars.preparing.update,
     });
     for (const bar of Object.values(bars)) bar.stop();
-    await train(session.run, options.resume === true, {
-      onStart: (done, total) => display.start(done, total),
-      onStep: (metrics) => {
-        check();
-        display.step(metrics);
-      },
-      onValidation: (metrics) => display.validation(metrics),
-      onAlarm: (message) => display.alarm(message),
-    });
+    if (options.resume && !existsSync(last))
+      note(`${shown(out)}: no state was saved yet; the run begins anew`);
+    const { stopped } = await stoppable((signal) =>
+      train(session.run, options.resume === true, {
+        signal,
+        onStart: (done, total) => display.start(done, total),
+        onStep: (metrics) => {
+          check();
+          display.step(metrics);
+        },
+        onValidation: (metrics) => display.validation(metrics),
+        onAlarm: (message) => display.alarm(message),
+      }),
+    );
     display.stop();
     session.free();
+    if (stopped) {
+      note(`${shown(out)}: the state is saved; the same command with --resume goes on`);
+      return;
+    }
   } finally {
     for (const bar of Object.values(bars)) bar.stop();
     display.stop();

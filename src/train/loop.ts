@@ -39,6 +39,8 @@ export interface RunFiles {
 }
 
 export interface TrainEvents {
+  /** Ends the run behind the step that is under way, with its state saved. */
+  readonly signal?: AbortSignal;
   readonly onStart?: (done: number, total: number) => void;
   readonly onStep?: (metrics: StepMetrics) => void;
   readonly onValidation?: (metrics: ValidationMetrics) => void;
@@ -73,7 +75,11 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
       progress.norms = [...progress.norms, step.gradientNorm].slice(-normWindow);
       progress.position += options.accumulate;
       progress.step = step.step;
-      if (step.step % options.every !== 0 && step.step !== options.steps) continue;
+      if (step.step % options.every !== 0 && step.step !== options.steps) {
+        if (!events.signal?.aborted) continue;
+        await saveState(gpu, files.last, optimiser.entries, progress, identity);
+        break;
+      }
       run.pools.trim();
       const validation = await validate(run, progress.step);
       run.pools.trim();
@@ -82,6 +88,7 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
       events.onValidation?.(validation);
       alarm(events, step, collapseAlarm(validation.validation.cosine, stage.rateOption));
       await save(run, progress, validation);
+      if (events.signal?.aborted) break;
     }
   } finally {
     await metrics.close();

@@ -1,0 +1,57 @@
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { utteranceLine } from "../src/data/utterances.js";
+import { lockFile } from "../src/train/run-lock.js";
+import { binary, cli, expectRefusal } from "./helpers/cli.js";
+import { type TrainingDirectory, trainingDirectory } from "./helpers/training.js";
+
+// A training that a signal ends behind a step saves its state: resumed, it gives the bits of a run that was not stopped. A run that
+// is not there is not resumed.
+let directory: TrainingDirectory;
+let base: string[];
+beforeAll(async () => {
+  directory = await trainingDirectory();
+  const { path, data } = directory;
+  const lines = data.utterances.map((utterance) => `${utteranceLine(utterance, path)}\n`);
+  writeFileSync(join(path, "data.jsonl"), lines.join(""));
+  base = ["train", "--model", join(path, "model"), "--data", join(path, "data.jsonl"), "--lr", "1e-3"];
+  base.push("--steps", "12", "--every", "100", "--batch-tokens", "400");
+});
+afterAll(() => directory.remove());
+
+test.each([
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const)("%s: exit %d, and the same bits when it goes on", async (signal, code) => {
+  const out = (name: string): string => join(directory.path, `${signal}-${name}`);
+  const child = spawn(process.execPath, [binary, ...base, "--out", out("cut")], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const ended = new Promise((resolve) => child.on("close", resolve));
+  const metrics = join(out("cut"), "metrics.jsonl");
+  while (child.exitCode === null && !(existsSync(metrics) && readFileSync(metrics, "utf8").includes("\n")))
+    await sleep(1);
+  child.kill(signal);
+  expect(await ended).toBe(code);
+  expect(stderr).toContain(`${out("cut")}: the state is saved; the same command with --resume goes on`);
+  expect(existsSync(lockFile(out("cut")))).toBe(false);
+  expect(readFileSync(metrics, "utf8").trim().split("\n").length).toBeLessThan(12);
+
+  expect(await cli([...base, "--resume", "--out", out("cut")])).toMatchObject({ code: 0 });
+  expect(await cli([...base, "--out", out("whole")])).toMatchObject({ code: 0 });
+  const [cut, whole] = ["cut", "whole"].map((name) => readFileSync(join(out(name), "last.safetensors")));
+  expect(cut.equals(whole)).toBe(true);
+});
+
+test("--resume where no run is: refused, with the nearest name", async () => {
+  const out = join(directory.path, "SIGINT-cutt");
+  expect(expectRefusal(await cli([...base, "--resume", "--out", out]))).toBe(
+    `error: ${out}: expected the directory of a run to go on with, got none; is ${join(directory.path, "SIGINT-cut")} meant?`,
+  );
+  expect(existsSync(out)).toBe(false);
+});
