@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import { appendFileSync, existsSync, readFileSync, readdirSync, truncateSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { EvaluateError } from "../evaluate/metrics/edits.js";
 import { type UtteranceRecord, isFailed, parseRecords } from "../evaluate/record.js";
@@ -9,6 +8,7 @@ import { isObject } from "../json.js";
 import { withDirectoryLock } from "../node/directory-lock.js";
 import { writeFileAtomic } from "../node/files.js";
 import { naming, writeError } from "../node/write-error.js";
+import { makeDirectory } from "../node/make-directory.js";
 
 /** What a directory of results belongs to: results of another run are not mixed with it. */
 export type Identity = Readonly<Record<string, string | number | boolean | null>>;
@@ -54,7 +54,7 @@ export class Results {
   static async open(directory: string | undefined, identity: Identity): Promise<Results> {
     const results = new Results(directory, identity);
     if (directory === undefined) return results;
-    await naming(directory, () => mkdir(directory, { recursive: true }));
+    await naming(directory, () => makeDirectory(directory));
     const file = join(directory, runFile);
     const found = readdirSync(directory).find((name) => /^utterances-.*\.jsonl$/.test(name));
     if (existsSync(file)) results.#resume(file);

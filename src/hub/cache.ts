@@ -1,5 +1,5 @@
 import { isObject, show } from "../json.js";
-import { copyFile, link, mkdir, readFile, readdir, rename, rm, stat, symlink } from "node:fs/promises";
+import { copyFile, link, readFile, readdir, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 
 import { parseJsonObject } from "../checkpoint/json.js";
@@ -8,6 +8,7 @@ import { errorCode, quoted } from "../errors.js";
 import { writeFileAtomic } from "../node/files.js";
 import { HubError } from "./errors.js";
 import { isCommit } from "./name.js";
+import { makeDirectory } from "../node/make-directory.js";
 
 /** One file of a repository at a commit, as the hub lists it. */
 export interface HubFile {
@@ -55,7 +56,7 @@ export class RepoCache {
   async writeCommit(revision: string, commit: string): Promise<void> {
     if (revision === commit || (await this.commit(revision)) === commit) return;
     const path = join(this.directory, "refs", revision);
-    await mkdir(dirname(path), { recursive: true });
+    await makeDirectory(dirname(path));
     await writeFileAtomic(path, [new TextEncoder().encode(commit)]);
   }
 
@@ -86,7 +87,7 @@ export class RepoCache {
         { size, blob_id: oid, ...(sha256 && { lfs_sha256: sha256, lfs_size: size }) },
       ]),
     );
-    await mkdir(dirname(path), { recursive: true });
+    await makeDirectory(dirname(path));
     await writeFileAtomic(path, [
       new TextEncoder().encode(JSON.stringify({ format_version: 1, files }, undefined, 1)),
     ]);
@@ -112,7 +113,7 @@ export class RepoCache {
   async link(commit: string, file: HubFile, symbolic: boolean): Promise<void> {
     const path = join(this.snapshot(commit), file.path);
     const unfinished = `${path}.${process.pid}.part`;
-    await mkdir(dirname(path), { recursive: true });
+    await makeDirectory(dirname(path));
     await rm(unfinished, { force: true });
     const blob = this.blob(file);
     const hard = (): Promise<void> => link(blob, unfinished).catch(() => copyFile(blob, unfinished));

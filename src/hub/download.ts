@@ -1,4 +1,4 @@
-import { mkdir, rename, statfs } from "node:fs/promises";
+import { rename, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { errorCode, quoted } from "../errors.js";
 import { type LockHolder, holderName, withLock } from "../node/lock.js";
@@ -9,6 +9,7 @@ import { type HubName, isCommit } from "./name.js";
 import { type Patience, type Purpose, label, patience as usual } from "./requests.js";
 import { type Environment, hubSettings } from "./settings.js";
 import { downloadPart } from "./transfer.js";
+import { makeDirectory } from "../node/make-directory.js";
 
 export interface HubOptions {
   /** Default: process.env. */
@@ -111,7 +112,7 @@ async function fetchMissing(job: Job, commit: string, wanted: readonly HubFile[]
   }
   const total = [...blobs.values()].reduce((sum, file) => sum + file.size, 0);
   if (blobs.size > 0) {
-    await mkdir(join(cache.directory, "blobs"), { recursive: true });
+    await makeDirectory(join(cache.directory, "blobs"));
     await checkSpace(job, [...blobs.keys()], total);
     options.onNote?.(
       `downloading ${label(purpose.name)}: ${blobs.size} file${blobs.size === 1 ? "" : "s"}, ${size(total)}, into ${cache.directory}`,

@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { errorCode } from "../errors.js";
@@ -9,6 +9,7 @@ import { checkPlainName, checkRange, isPlainName, missingFile, readUtf8 } from "
 import type { ByteSource, ModelFiles } from "../checkpoint/source.js";
 import { inWork, removeLeftovers, unfinishedName } from "./unfinished.js";
 import { naming, writeError } from "./write-error.js";
+import { makeDirectory } from "./make-directory.js";
 
 /** Bytes asked of the system at once: Node refuses 2^31 and more. */
 const PIECE = 2 ** 30;
@@ -179,7 +180,7 @@ async function writeBeside(
   const unfinished = await unfinishedName(path);
   const done = inWork(unfinished);
   try {
-    await naming(path, () => mkdir(unfinished, { recursive: true }));
+    await naming(path, () => makeDirectory(unfinished));
     for (const { name, pieces } of files) {
       checkPlainName(path, name);
       await writeThenRename(join(unfinished, name), pieces(), join(path, name));

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readFileSync, rmSync } from "node:fs";
-import { mkdir, open, readFile, rm, stat, utimes } from "node:fs/promises";
+import { open, readFile, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,6 +8,7 @@ import { errorCode, quoted } from "../errors.js";
 import { type ProcessOwner, isAlive, thisProcess } from "./process-owner.js";
 import { onInterruption } from "./unfinished.js";
 import { naming, writeError } from "./write-error.js";
+import { makeDirectory } from "./make-directory.js";
 
 /** Who holds a lock. */
 export interface LockHolder extends ProcessOwner {
@@ -54,7 +55,7 @@ export async function withLock<T>(
   options: LockOptions = {},
 ): Promise<T> {
   const { staleMs = 10_000 } = options;
-  await naming(dirname(path), () => mkdir(dirname(path), { recursive: true }));
+  await naming(dirname(path), () => makeDirectory(dirname(path)));
   const holder: LockHolder = { id: randomUUID(), ...(await thisProcess()) };
   await acquire(path, holder, { ...options, staleMs });
   let held = true;

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { wgsl } from "#wgsl";
@@ -11,6 +10,7 @@ import type { Sizes, Tuning } from "../gpu/tuning.js";
 import { isObject, show } from "../json.js";
 import { sameSizes, shapeClasses, tunedKernels } from "../kernels/shape-classes.js";
 import { openFile, writeFileAtomic } from "./files.js";
+import { makeDirectory } from "./make-directory.js";
 
 /** What tells adapters apart. */
 export interface AdapterNames {
@@ -63,7 +63,7 @@ export function tuningFile(key: TuningKey, environment: NodeJS.ProcessEnv = proc
 
 /** Writes a tuning beside its place and renames it. */
 export async function writeTuning(file: string, key: TuningKey, sizes: Tuning): Promise<void> {
-  await mkdir(dirname(file), { recursive: true });
+  await makeDirectory(dirname(file));
   await writeFileAtomic(file, [Buffer.from(`${JSON.stringify({ ...key, sizes }, null, 1)}\n`)]);
 }
 

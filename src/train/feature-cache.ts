@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type SafetensorsFile, openSafetensors, readTensor } from "../checkpoint/safetensors.js";
 import { openFile, writeSafetensorsFile } from "../node/files.js";
+import { makeDirectory } from "../node/make-directory.js";
 import { naming } from "../node/write-error.js";
 
 /** Rows of one clip: encoder states, or the front-end's features where the encoder is trained. */
@@ -61,7 +61,7 @@ export class FeatureCache {
   /** Written beside and renamed: a reader never sees half an entry. */
   async write(key: string, { frames, data }: ClipRows): Promise<void> {
     const path = this.path(key);
-    await naming(path, () => mkdir(dirname(path), { recursive: true }));
+    await naming(path, () => makeDirectory(dirname(path)));
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const tensor = { name: tensorName, dtype: "F32", shape: [frames, this.width], data: bytes } as const;
     await writeSafetensorsFile(path, [tensor], new Map([["sha256", checksum(bytes)]]));

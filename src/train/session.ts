@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { encoderSha256, isOfEncoder, otherEncoder } from "../checkpoint/encoder-hash.js";
@@ -26,6 +26,7 @@ import { transposeLimit } from "./plan-weights.js";
 import { PoolKeeper } from "./pool-keeper.js";
 import { type Alignable, alignable, isAlignable } from "./stages.js";
 import { type TunablePart, isTuned } from "./tune.js";
+import { makeDirectory } from "../node/make-directory.js";
 
 /** A data file's utterances. */
 export interface DataFile {
@@ -80,7 +81,7 @@ export interface Session {
 export async function openSession(gpu: Gpu, setup: SessionSetup): Promise<Session> {
   checkOptions(setup.options);
   checkTune(setup);
-  await naming(setup.out, () => mkdir(setup.out, { recursive: true }));
+  await naming(setup.out, () => makeDirectory(setup.out));
   await removeUnfinished(setup.out);
   const checkpoint = await openCheckpoint(setup.model, setup.begunWith);
   try {
