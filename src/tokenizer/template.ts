@@ -1,34 +1,18 @@
+import { parse as untypedParse, tokenize as untypedTokenize } from "@huggingface/jinja";
 import {
-  Environment as UntypedEnvironment,
-  Interpreter as UntypedInterpreter,
-  parse as untypedParse,
-  tokenize as untypedTokenize,
-} from "@huggingface/jinja";
+  BoundedInterpreter,
+  LibraryEnvironment,
+  TemplateLimitError,
+  mostItems,
+} from "./bounded-interpreter.js";
 
-/** What is used of the package, whose own declarations do not resolve under nodenext (imports without ".js"). */
-interface Value {
-  readonly value: unknown;
-}
-interface Environment {
-  set(name: string, value: unknown): void;
-}
-interface Interpreter {
-  run(program: unknown): Value;
-  evaluate(node: unknown, environment: Environment): Value;
-}
-const LibraryEnvironment = UntypedEnvironment as unknown as new () => Environment;
-const LibraryInterpreter = UntypedInterpreter as unknown as new (environment: Environment) => Interpreter;
 const tokenize = untypedTokenize as unknown as (template: string, options: object) => unknown;
 const parse = untypedParse as unknown as (tokens: unknown) => unknown;
 
-/** A template comes from a stranger: Qwen3's has 4 KB and takes some 300 steps. */
-const mostCharacters = 65_536;
-const mostSteps = 200_000; // a second at most
-const mostText = 1 << 20;
-const mostItems = 10_000;
+export { TemplateLimitError } from "./bounded-interpreter.js";
 
-/** A template asks for more than a prompt can need. */
-export class TemplateLimitError extends Error {}
+/** A template comes from a stranger: Qwen3's has 4 KB. */
+const mostCharacters = 65_536;
 
 /** A parsed chat template. */
 export interface ChatTemplate {
@@ -40,7 +24,7 @@ export interface ChatTemplate {
 export function parseTemplate(text: string): ChatTemplate {
   if (text.length > mostCharacters)
     throw new TemplateLimitError(`${text.length} characters, at most ${mostCharacters} are taken`);
-  const program = parse(tokenize(text, { lstrip_blocks: true, trim_blocks: true }));
+  const program = parse(tokenize(source(text), { lstrip_blocks: true, trim_blocks: true }));
   return {
     render(variables) {
       const environment = new LibraryEnvironment();
@@ -48,6 +32,28 @@ export function parseTemplate(text: string): ChatTemplate {
       return new BoundedInterpreter(environment).run(program).value as string;
     },
   };
+}
+
+/** The tag of transformers for training, which tokenize removes with the white space around it. */
+const generationTag = /\{%-?\s*(?:end)?generation\s*-?%\}/;
+const mostSpaces = 4096;
+
+/** The text for tokenize, whose search for the tag takes the square of each run of white space: skipped where there is no tag. */
+function source(text: string): string {
+  if (!generationTag.test(text)) return new WithoutTag(text) as unknown as string;
+  const run = text.match(/\s+/g)?.find(({ length }) => length > mostSpaces);
+  if (run) throw new TemplateLimitError(`${run.length} spaces in a row, at most ${mostSpaces} are taken`);
+  return text;
+}
+
+class WithoutTag extends String {
+  override replace(pattern: unknown, by: unknown): string {
+    if (pattern instanceof RegExp && pattern.source.includes("generation")) return this.toString();
+    return new WithoutTag(super.replace(pattern as RegExp, by as string)) as unknown as string;
+  }
+  override slice(start?: number, end?: number): string {
+    return new WithoutTag(super.slice(start, end)) as unknown as string;
+  }
 }
 
 /** Jinja's names for a chat template; no clock, for a prompt that changes from day to day cannot be reproduced. */
@@ -65,23 +71,4 @@ function range(first: number, end?: number, step = 1): number[] {
   if (!(count <= mostItems))
     throw new TemplateLimitError(`range of ${count}, at most ${mostItems} are taken`);
   return Array.from({ length: count }, (_, i) => start + i * step);
-}
-
-/** Counts steps; a list costs its length, as a loop may run over it, and a text a 64th of it. */
-class BoundedInterpreter extends LibraryInterpreter {
-  #steps = 0;
-
-  override evaluate(node: unknown, environment: Environment): Value {
-    const result = super.evaluate(node, environment);
-    const { value } = result;
-    if (typeof value === "string") {
-      if (value.length > mostText)
-        throw new TemplateLimitError(`a text of ${value.length} characters, at most ${mostText} are taken`);
-      this.#steps += value.length / 64;
-    } else if (Array.isArray(value)) this.#steps += value.length;
-    else if (value instanceof Map) this.#steps += value.size;
-    if (++this.#steps > mostSteps)
-      throw new TemplateLimitError(`more than ${mostSteps} steps, no more are taken`);
-    return result;
-  }
 }

@@ -1,0 +1,128 @@
+import * as fc from "fast-check";
+import { expect, it } from "vitest";
+import { TemplateLimitError, parseTemplate } from "./template.js";
+
+// Plan: templates that would take for ever, or all memory, end with a TemplateLimitError (vitest's limit of time catches a hang); long white
+// space is taken; what a template of a published checkpoint does is left alone; random templates end.
+const doubled = `{%- set x = ["ab"] -%}${"{%- set x = [x,x] -%}".repeat(24)}`;
+const longText = `{%- set t = "aaaaaaaa" -%}${"{%- set t = t + t -%}".repeat(16)}`; // 524,288 characters
+const list = `{%- set x = range(9999) -%}`;
+const deep = `{%- set ns = namespace(x=[]) -%}{%- for i in range(500) -%}{%- set ns.x = [ns.x] -%}{%- endfor -%}`;
+
+it.each([
+  ["tojson of shared lists", `${doubled}{{ x | tojson }}`],
+  ["string of shared lists", `${doubled}{{ x | string }}`],
+  ["~ of shared lists", `${doubled}{{ x ~ "" }}`],
+  ["+ of shared lists", `${doubled}{{ "" + x }}`],
+  ["join of shared lists", `${doubled}{{ x | join(",") }}`],
+  ["== of shared lists", `${doubled}{{ x == "" }}`],
+  ["shared lists that are written out", `${doubled}{{ x }}`],
+  [
+    "shared dicts",
+    `{%- set x = {"a": 1} -%}${'{%- set x = {"a": x, "b": x} -%}'.repeat(24)}{{ x | tojson }}`,
+  ],
+  [
+    "lists shared by a namespace",
+    `{%- set n = namespace(x=[1]) -%}${"{%- set n.x = [n.x, n.x] -%}".repeat(24)}{{ n.x }}`,
+  ],
+  ["lists that are joined", `${list}${"{%- set x = x + x -%}".repeat(24)}{{ x }}`],
+  ["lists shared by a macro", `{%- macro m(x) -%}{{ x }}{%- endmacro -%}${doubled}{{ m(x) }}`],
+  ["a deep list", `${deep}{{ ns.x | tojson }}`],
+  ["an indent of JSON", `{{ [1, [2]] | tojson(indent=1000000000) }}`],
+  ["an indent of lines", `{{ "a\\nb" | indent(1000000000) }}`],
+  ["an indent by name", `{{ "a\\nb" | indent(width=1000000000) }}`],
+  ["a long separator", `${longText}${list}{{ x | join(t) }}`],
+  ["separators of JSON", `${longText}${list}{{ x | tojson(separators=[t, t]) }}`],
+  ["a text put for each character", `${longText}{{ t.replace("a", t) }}`],
+  ["the same by the filter", `${longText}{{ t | replace("a", t) }}`],
+  ["a long text sought", `${longText}{{ ("b" + t) in (t + t[:9]) }}`],
+  [
+    "nested loops",
+    `${list}{% for a in x %}{% for b in x %}{% for c in x %}{% endfor %}{% endfor %}{% endfor %}`,
+  ],
+  [
+    "calls that branch",
+    `{% macro m(n) %}{% if n %}{{ m(n-1) }}{{ m(n-1) }}{% endif %}{% endmacro %}{{ m(60) }}`,
+  ],
+])("bounds %s", (_, template) => {
+  expect(() => parseTemplate(template).render({})).toThrow(TemplateLimitError);
+});
+
+it.each([
+  ["spaces", " "],
+  ["line ends", "\n"],
+  ["tabs and line ends", "\t\n"],
+])("takes 60,000 %s", (_, space) => {
+  const spaces = space.repeat(30_000 / space.length);
+  const end = "{% if add_generation_prompt %}d{% endif %}";
+  expect(parseTemplate(`a${spaces}${spaces}{{- "b" }}c${end}`).render({})).toBe("abc");
+  expect(parseTemplate(`a{{ "b" }} ${spaces}${spaces}c${end}`).render({})).toBe(`ab ${spaces}${spaces}c`);
+});
+
+it("keeps the tag of transformers for training, but not within 60,000 spaces", () => {
+  expect(parseTemplate("a {% generation %}b{%- endgeneration -%} c").render({})).toBe("a bc");
+  expect(() => parseTemplate(`a {% generation %}b${" ".repeat(60_000)}{% endgeneration %}`)).toThrow(
+    TemplateLimitError,
+  );
+});
+
+it.each([
+  ['{{ "a-b-c".split("-")[-1] }}', "c"],
+  ['{{ [1, {"k": "v"}] | tojson(indent=2) }}', '[\n  1,\n  {\n    "k": "v"\n  }\n]'],
+  ['{{ ["a", "b"] | join(", ") }}', "a, b"],
+  ['{{ "x" in "axb" }} {{ 1 not in [2] }} {{ "k" in {"k": 1} }} {{ 1 in nothing }}', "true true true false"],
+  ['{{ "<think>a" | replace("<think>", "") | upper }}', "A"],
+])("%s gives %s", (template, text) => {
+  expect(parseTemplate(template).render({})).toBe(text);
+});
+
+it("takes a long text of the user's", () => {
+  const content = "word ".repeat(40_000);
+  const template = "{% for m in messages %}{{ messages[0].content[:4] }}{{ m.content }}{% endfor %}";
+  expect(parseTemplate(template).render({ messages: [{ content }] })).toBe(`word${content}`);
+});
+
+it("ends for random templates", () => {
+  const pieces = [
+    "{{ ",
+    " }}",
+    "{% ",
+    " %}",
+    "{%- ",
+    "-%}",
+    "x",
+    "[x,x]",
+    "set x = ",
+    "for i in x",
+    "endfor",
+    "|tojson",
+  ];
+  const more = [
+    "|join('ab')",
+    "~",
+    "+",
+    "in",
+    "range(9999)",
+    "if x",
+    "endif",
+    "macro m(x)",
+    "endmacro",
+    "m(x)",
+    "'a'",
+    "{",
+    "(",
+  ];
+  const template = fc.array(fc.constantFrom(...pieces, ...more, "{% set x = [x,x] %}", "{{ x }}"), {
+    maxLength: 40,
+  });
+  fc.assert(
+    fc.property(template, (parts) => {
+      try {
+        return typeof parseTemplate(parts.join(" ")).render({ x: "a" }) === "string";
+      } catch (error) {
+        return error instanceof Error;
+      }
+    }),
+    { numRuns: 10_000 },
+  );
+});
