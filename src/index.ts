@@ -20,6 +20,7 @@ export type { Tap } from "./model/taps.js";
 export { AudioError, FrontendConfigError } from "./frontend/errors.js";
 export type { DecodedAudio } from "./frontend/audio.js";
 export type { FrontendConfig } from "./frontend/config.js";
+export { pickChannel } from "./frontend/channel.js";
 export { decodeAudio } from "./frontend/decode.js";
 export { extractFeatures, toWaveform } from "./frontend/features.js";
 export { PromptError, TokenizerError } from "./tokenizer/errors.js";

@@ -6,6 +6,7 @@ import { type SummaryOptions, forcedAgreement, summarize } from "../evaluate/sum
 import { uniformNumbers } from "../decode/random.js";
 import type { Utterance } from "../data/utterances.js";
 import type { DecodedAudio } from "../frontend/audio.js";
+import { pickChannel } from "../frontend/channel.js";
 import { cutAudio } from "../frontend/cut.js";
 import { type DecodeOptions, decodeAudio } from "../frontend/decode.js";
 import { toWaveform } from "../frontend/features.js";
@@ -25,6 +26,8 @@ export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed"> {
   readonly utterances: readonly Utterance[];
   /** Rounds over one second of audio. */
   readonly second: number;
+  /** Counted from 1; absent: the mean of all channels. */
+  readonly channel?: number;
   readonly strict?: boolean;
   readonly debug?: boolean;
 }
@@ -110,7 +113,7 @@ async function runFormat(
 
 async function runLeft(
   transcriber: Transcriber,
-  { utterances, settings, strict, debug }: Plan,
+  { utterances, settings, channel, strict, debug }: Plan,
   records: Map<number, UtteranceRecord>,
   { label, results, memory }: { label: string; results: Results; memory: MemoryPeak },
 ): Promise<void> {
@@ -122,9 +125,10 @@ async function runLeft(
     {
       read: async (utterance) => {
         const audio = await readAudio(utterance, { strict });
-        if (audio.damage !== undefined) note(`warning: ${shown(utterance.audio)}: ${audio.damage}`);
-        return audio;
+        if (audio.damage !== undefined) warn(utterance, audio.damage);
+        return channel === undefined ? audio : pickChannel(audio, channel, utterance.audio);
       },
+      warn,
       describe: (error, { audio }) => {
         report(error, debug === true, audio);
         return describe(error, audio);
@@ -137,6 +141,10 @@ async function runLeft(
     },
     memory,
   );
+}
+
+function warn({ audio }: Utterance, warning: string): void {
+  note(`warning: ${shown(audio)}: ${warning}`);
 }
 
 /** The whole file of an utterance. */

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { oneChannelOption } from "./channel.js";
 import { openDevice } from "./device.js";
 import { type ReadData, readData } from "./evaluate-data.js";
 import { type Identity, Results, fileSha256 } from "./evaluate-out.js";
@@ -32,6 +33,7 @@ interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens"> {
   readonly out?: string;
   readonly second: number;
   readonly seed: number;
+  readonly channel?: number;
   readonly strict?: boolean;
   readonly json?: boolean;
   readonly debug?: boolean;
@@ -87,6 +89,7 @@ export function evaluateCommand(): Command {
     .option("--seed <number>", "of the bootstrap's resamples", whole, 12_345)
     .option("--out <dir>", "results of each utterance, report.json, report.html; a run that was cut goes on")
     .option("--compare <files...>", "two utterances-*.jsonl of --out: difference, interval, p; runs no model")
+    .addOption(oneChannelOption())
     .addOption(strictOption())
     .option("--json", "one JSON object per weight format, or the comparison")
     .action(async (_: unknown, command: Command) => {
@@ -101,7 +104,18 @@ function checkUsage(command: Command, options: EvaluateCliOptions): void {
   const wrong = wrongUsage(options);
   if (wrong !== undefined) command.error(`error: ${wrong}`, { exitCode: 2 });
   const { compare: files, task } = options;
-  const running = ["data", "out", "weights", "batch", "limit", "forced", "language", "strict", "lora"];
+  const running = [
+    "data",
+    "out",
+    "weights",
+    "batch",
+    "limit",
+    "forced",
+    "language",
+    "channel",
+    "strict",
+    "lora",
+  ];
   refuseIdle(command, [
     { options: running, met: !files, needs: "a model that runs, not --compare" },
     { options: ["tokenizer"], met: task === "st" || files !== undefined, needs: "--task st or --compare" },
@@ -140,6 +154,7 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
   const identity: Identity = {
     model: options.model,
     ...(options.lora ? { lora: options.lora.join() } : {}),
+    ...(options.channel ? { channel: options.channel } : {}),
     data: options.data === undefined ? null : resolve(options.data),
     dataSha256: options.data?.endsWith(".jsonl") ? fileSha256(options.data) : null,
     ...Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, value ?? null])),

@@ -15,6 +15,7 @@ import { modelFiles } from "../node/model-files.js";
 import { PromptError } from "../tokenizer/errors.js";
 import type { Language } from "../tokenizer/languages.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
+import { type ChannelChoice, channelOption, chosenChannels } from "./channel.js";
 import { readClip } from "./clip.js";
 import { openDevice } from "./device.js";
 import { languageOption } from "./language.js";
@@ -35,6 +36,7 @@ export interface TranscribeCliOptions {
   readonly weights?: WeightFormat;
   readonly batch: number;
   readonly maxTokens?: number;
+  readonly channel?: ChannelChoice;
   readonly strict?: boolean;
   readonly json?: boolean;
   readonly debug?: boolean;
@@ -87,6 +89,7 @@ export function transcribeCommand(): Command {
       "new tokens a clip at most; default: 32 and one per 60 ms of audio",
       positive,
     )
+    .addOption(channelOption())
     .addOption(strictOption())
     .option("--json", "one JSON object per clip")
     .action(async (files: string[], _: unknown, command: Command) => {
@@ -157,6 +160,10 @@ interface Place {
 
 interface ReadyClip extends PreparedClip {
   readonly file: string;
+  /** The channel that was asked for, counted from 1. */
+  readonly channel?: number;
+  /** The file as lines of text name it: with its channel where each has a line. */
+  readonly label: string;
   /** What is wrong with the audio; its words may be incomplete. */
   readonly warnings: readonly string[];
 }
@@ -171,16 +178,30 @@ async function transcribeBatch(
   for (const [i, file] of files.entries()) {
     try {
       status(`${place(first + i, 1, total)}reading ${file}`);
-      const audio = await decodeAudio(await readClip(file), file, { strict: options.strict });
-      const warnings: string[] = [];
-      if (audio.damage !== undefined) warnings.push(audio.damage);
-      for (const warning of warnings) note(`warning: ${shown(file)}: ${warning}`);
-      clips.push({ ...transcriber.prepare(audio, file), file, warnings });
+      clips.push(...(await readyClips(transcriber, file, options)));
     } catch (error) {
       report(error, options.debug === true, file);
     }
   }
-  await transcribeClips(transcriber, clips, options, { first, total });
+  for (let i = 0; i < clips.length; i += options.batch)
+    await transcribeClips(transcriber, clips.slice(i, i + options.batch), options, { first, total });
+}
+
+/** The clips of a file: one, or one of each channel. */
+async function readyClips(
+  transcriber: Transcriber,
+  file: string,
+  { channel, strict }: TranscribeCliOptions,
+): Promise<ReadyClip[]> {
+  const whole = await decodeAudio(await readClip(file), file, { strict });
+  const chosen = chosenChannels(whole, channel, file);
+  return chosen.map(({ audio, ...part }) => {
+    const label = channel === "each" ? `${shown(file)} [${part.label}]` : shown(file);
+    const { warning, ...clip } = transcriber.prepare(audio, file);
+    const warnings = [audio.damage, warning].filter((text) => text !== undefined);
+    for (const text of warnings) note(`warning: ${label}: ${text}`);
+    return { ...clip, file, ...part, label, warnings };
+  });
 }
 
 /** "3/10: ", or "3-5/10: " for several; nothing where one clip is all there is. */
@@ -204,7 +225,7 @@ async function transcribeClips(
   { first, total }: Place,
 ): Promise<void> {
   if (clips.length === 0) return;
-  const named = total > 1;
+  const named = total > 1 || options.channel === "each";
   const seconds = clips.reduce((sum, clip) => sum + clip.audioSeconds, 0).toFixed(1);
   const streaming = process.stdout.isTTY && clips.length === 1 && !named && !options.json;
   const { maxTokens: maxNewTokens } = options;
@@ -238,24 +259,24 @@ function promptOptions(options: TranscribeCliOptions): PromptOptions {
 }
 
 function show(
-  { file, warnings, ...clip }: ReadyClip,
+  { file, channel, label, warnings, ...clip }: ReadyClip,
   result: Transcription,
   { json, to, language, maxTokens = defaultMaxNewTokens(clip) }: TranscribeCliOptions,
   { named, streaming }: { readonly named: boolean; readonly streaming: boolean },
 ): void {
   const strange = scriptWarning(result.text, to ?? language);
-  if (strange !== undefined) note(`warning: ${shown(file)}: ${strange}`);
+  if (strange !== undefined) note(`warning: ${label}: ${strange}`);
   const all = strange === undefined ? warnings : [...warnings, strange];
-  if (json) printJson({ file, ...result, ...(all.length > 0 && { warnings: all }) });
+  if (json) printJson({ file, channel, ...result, ...(all.length > 0 && { warnings: all }) });
   else if (!streaming) {
     const text = result.text.replaceAll("\n", "\\u000a"); // a clip is a line
-    print(named ? `${shown(file)}: ${text}`.trimEnd() : text);
+    print(named ? `${label}: ${text}`.trimEnd() : text);
   }
-  if (result.text === "") note(`${shown(file)}: ${to === undefined ? "no speech was found" : "no answer"}`);
+  if (result.text === "") note(`${label}: ${to === undefined ? "no speech was found" : "no answer"}`);
   if (result.finish === "length") {
     const { length } = result.tokenIds;
     const advice = length < maxTokens ? "the model's context is full" : "--max-tokens allows more";
-    note(`${shown(file)}: cut at ${length} tokens; ${advice}`);
+    note(`${label}: cut at ${length} tokens; ${advice}`);
   }
-  if (result.finish === "loop") note(`${shown(file)}: a repeating cycle was cut`);
+  if (result.finish === "loop") note(`${label}: a repeating cycle was cut`);
 }

@@ -1,6 +1,7 @@
 import { Command, Option } from "commander";
 import { weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
+import { channelOption } from "./channel.js";
 import { languageOption } from "./language.js";
 import { loraOption, modelForms } from "./model.js";
 import { type TranscribeCliOptions, positive, strictOption, transcribeFiles } from "./transcribe.js";
@@ -31,6 +32,7 @@ export function translateCommand(): Command {
       "new tokens a clip at most; default: 32 and one per 60 ms of audio, of a cascade's text 32 and three per token",
       positive,
     )
+    .addOption(channelOption())
     .addOption(strictOption())
     .option("--json", "one JSON object per clip")
     .action(async (files: string[], _: unknown, command: Command) => {

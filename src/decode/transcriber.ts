@@ -5,7 +5,7 @@ import { type ModelFiles, expectModelFiles } from "../checkpoint/source.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { type FrontendConfig, parseFrontendConfig } from "../frontend/config.js";
 import { AudioError } from "../frontend/errors.js";
-import { extractFeatures, toWaveform } from "../frontend/features.js";
+import { extractFeatures, mixWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
 import { expectGpu } from "../gpu/expect.js";
 import type { Tensor } from "../gpu/tensor.js";
@@ -33,6 +33,8 @@ export interface PreparedClip {
   readonly frames: number;
   readonly audioSeconds: number;
   readonly frontendSeconds: number;
+  /** What was done to the audio that its owner may not expect: channels that cancel each other. */
+  readonly warning?: string;
 }
 
 /** Wall time by stage. In a batch each stage's time is that of the whole batch. */
@@ -206,14 +208,15 @@ export class Transcriber {
       audio,
     );
     const start = performance.now();
-    const waveform = toWaveform(audio, this.frontend.samplingRate, name);
-    const { data, frames } = extractFeatures(waveform, this.frontend, name);
+    const { samples, warning } = mixWaveform(audio, this.frontend.samplingRate, name);
+    const { data, frames } = extractFeatures(samples, this.frontend, name);
     return {
       name,
       features: data,
       frames,
       audioSeconds: audio.channels[0].length / audio.sampleRate,
       frontendSeconds: (performance.now() - start) / 1000,
+      ...(warning !== undefined && { warning }),
     };
   }
 

@@ -27,6 +27,8 @@ export interface RunSettings {
 
 export interface RunTools {
   readonly read: (utterance: Utterance) => Promise<DecodedAudio>;
+  /** Called with what was done to an utterance's audio that its owner may not expect. */
+  readonly warn: (utterance: Utterance, warning: string) => void;
   /** One line for the record of an utterance that failed. */
   readonly describe: (error: unknown, utterance: Utterance) => string;
   /** Called with each record as it is there, in the order of the utterances of a batch. */
@@ -67,7 +69,9 @@ export async function runUtterances(
     for (const utterance of batch) {
       try {
         const audio = cutAudio(await tools.read(utterance), utterance, utterance.audio);
-        ready.push({ utterance, clip: transcriber.prepare(audio, utterance.audio) });
+        const clip = transcriber.prepare(audio, utterance.audio);
+        if (clip.warning !== undefined) tools.warn(utterance, clip.warning);
+        ready.push({ utterance, clip });
       } catch (error) {
         tools.onRecord(failed(utterance, settings.task, tools.describe(error, utterance)));
       }

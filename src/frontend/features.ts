@@ -1,4 +1,4 @@
-import { checkSampleRate, toMono, type DecodedAudio } from "./audio.js";
+import { checkSampleRate, mixDown, type DecodedAudio, type Mix } from "./audio.js";
 import type { FrontendConfig } from "./config.js";
 import { fbank, type Features } from "./fbank.js";
 import { lowFrameRate } from "./lfr.js";
@@ -16,13 +16,20 @@ export function extractFeatures(samples: Float32Array, config: FrontendConfig, n
 }
 
 /**
- * One channel at the front-end's rate, from any channel count and rate.
+ * One channel at the front-end's rate, from any channel count and rate: the mean, or the loudest channel where the channels
+ * cancel each other (see `mixDown`).
  * @param audio  channels [C][n]
  * @param rate   wanted rate, Hz
  * @returns      [ceil(rate * n / audio.sampleRate)] f32
  * @throws AudioError  channels of different lengths, a rate that is no whole number in 4,000..768,000 Hz
  */
 export function toWaveform(audio: DecodedAudio, rate: number, name = "audio"): Float32Array {
+  return mixWaveform(audio, rate, name).samples;
+}
+
+/** `toWaveform`, with its warning where the channels cancel each other. */
+export function mixWaveform(audio: DecodedAudio, rate: number, name = "audio"): Mix {
   checkSampleRate(name, "sample rate", audio.sampleRate);
-  return resample(toMono(audio.channels, name), audio.sampleRate, rate);
+  const { samples, ...warning } = mixDown(audio.channels, name);
+  return { samples: resample(samples, audio.sampleRate, rate), ...warning };
 }

@@ -1,0 +1,47 @@
+import { InvalidArgumentError, Option } from "commander";
+import type { DecodedAudio } from "../frontend/audio.js";
+import { eachChannel, pickChannel } from "../frontend/channel.js";
+
+/** A channel counted from 1, or each of them for itself. */
+export type ChannelChoice = number | "each";
+
+/** The option --channel of commands that give a clip's words. */
+export function channelOption(): Option {
+  return new Option(
+    "--channel <which>",
+    "a channel by number from 1, left, right, or each (a result for every channel); default: their mean",
+  ).argParser((text): ChannelChoice => (text === "each" ? text : channelNumber(text, "left, right or each")));
+}
+
+/** The option --channel of commands with one reference a clip. */
+export function oneChannelOption(): Option {
+  return new Option(
+    "--channel <which>",
+    "a channel by number from 1, left or right; default: their mean",
+  ).argParser((text) => channelNumber(text, "left or right"));
+}
+
+function channelNumber(text: string, names: string): number {
+  if (text === "left") return 1;
+  if (text === "right") return 2;
+  if (/^[1-9]\d{0,2}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError(`Expected a whole number from 1, ${names}.`);
+}
+
+interface Chosen {
+  readonly audio: DecodedAudio;
+  /** Counted from 1; absent: the mean of all channels. */
+  readonly channel?: number;
+  readonly label?: string;
+}
+
+/** What is to be heard of a clip. @throws AudioError  it has no such channel */
+export function chosenChannels(
+  audio: DecodedAudio,
+  choice: ChannelChoice | undefined,
+  file: string,
+): readonly Chosen[] {
+  if (choice === undefined) return [{ audio }];
+  if (choice === "each") return eachChannel(audio);
+  return [{ audio: pickChannel(audio, choice, file), channel: choice }];
+}
