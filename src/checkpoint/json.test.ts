@@ -95,3 +95,9 @@ test("refusals: a name twice at any depth, another top than an object, text afte
   expect(await message("[1]")).toBe("f: text: expected a JSON object, got [1]");
   expect(await message("{} {}")).toMatch(/^f: text at character 3: expected the end, got "{"/);
 });
+
+test("more than 2,000,000 values are refused, however small", async () => {
+  const text = `{"a":[${"1,".repeat(2_000_000)}1]}`;
+  const { message } = await refusal(() => parseJsonObject(text, "f", "content"));
+  expect(message).toContain("at most 2000000 values");
+});

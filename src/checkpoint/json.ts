@@ -16,6 +16,8 @@ export function parseJsonObject(text: string, file: string, field: string): Json
 
 /** As serde_json, so that recursion is bounded. */
 const MAX_DEPTH = 128;
+/** Values that value() builds at most. Qwen3's tokenizer.json has 300,000, or 750,000 with its merges as pairs. */
+const MAX_VALUES = 2_000_000;
 /** Items that brief() keeps of an array: as many dimensions as a torch tensor can have. */
 const MAX_ITEMS = 64;
 
@@ -29,6 +31,7 @@ export class JsonCursor {
   readonly #field: string;
   #at = 0;
   #depth = 0;
+  #values = 0;
 
   constructor(text: string, file: string, field: string) {
     this.#text = text;
@@ -85,9 +88,10 @@ export class JsonCursor {
     }
   }
 
-  /** Any value, whole. @throws CheckpointError also for a name twice in one object */
+  /** Any value, whole. @throws CheckpointError also for a name twice in one object, or more than MAX_VALUES */
   value(): unknown {
     const c = this.peek();
+    if (++this.#values > MAX_VALUES) this.#refuse(`at most ${MAX_VALUES} values`);
     if (c === "{") {
       const members = new Map<string, unknown>();
       this.object((name) => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { fixtureBytes, rawSafetensors, refusal } from "../../test/helpers/checkpoint.js";
 import { toFloat32 } from "./dtypes.js";
 import {
+  MAX_ENTRIES,
   MAX_HEADER_BYTES,
   findTensor,
   openSafetensors,
@@ -338,3 +339,19 @@ function offsetsLine(got: string): string {
 function jsonLine(at: number, expected: string, got: string): string {
   return `header at character ${at}: expected ${expected}, got ${got}; this is not the JSON it should be`;
 }
+
+// A header of millions of entries is refused at the first that is too many.
+test.each<[string, (count: number) => object, string]>([
+  ["tensors", (n) => Object.fromEntries(names(n).map((name) => [name, empty])), "tensors"],
+  [
+    "metadata",
+    (n) => ({ __metadata__: Object.fromEntries(names(n).map((name) => [name, ""])) }),
+    "__metadata__",
+  ],
+])("at most 65,536 %s", async (_, header, field) => {
+  await open(rawSafetensors(header(MAX_ENTRIES), 0));
+  const { message } = await refusal(() => open(rawSafetensors(header(MAX_ENTRIES + 1), 0)));
+  expect(message).toBe(`x.safetensors: ${field}: expected at most 65536, got more`);
+});
+const empty = { dtype: "F32", shape: [0], data_offsets: [0, 0] };
+const names = (count: number): string[] => Array.from({ length: count }, (_, i) => `t${i}`);

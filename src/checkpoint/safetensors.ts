@@ -8,6 +8,8 @@ import type { ByteSource } from "./source.js";
 
 /** Longest header accepted, bytes. @source safetensors `tensor.rs`, MAX_HEADER_SIZE */
 export const MAX_HEADER_BYTES = 100_000_000;
+/** Tensors, and texts of the metadata, at most, as for GGUF: each costs some 500 bytes of memory. */
+export const MAX_ENTRIES = 65_536;
 
 /** One tensor of a safetensors file. */
 export interface TensorInfo {
@@ -124,11 +126,17 @@ function parseHeader(text: string, file: string, start: number): Omit<Safetensor
       metadata = parseMetadata(cursor, file);
     } else {
       cursor.unseen(tensors, name);
+      checkCount(file, "tensors", tensors);
       tensors.set(name, parseEntry(file, name, readFields(cursor), start));
     }
   });
   cursor.end();
   return { tensors, metadata: metadata ?? new Map() };
+}
+
+function checkCount(file: string, field: string, entries: ReadonlyMap<string, unknown>): void {
+  if (entries.size < MAX_ENTRIES) return;
+  throw new CheckpointError({ file, field, expected: `at most ${MAX_ENTRIES}`, got: "more" });
 }
 
 /** The fields of an entry that count, or what stands in its place. Other fields are read over, as the reference does. */
@@ -204,6 +212,7 @@ function parseMetadata(cursor: JsonCursor, file: string): ReadonlyMap<string, st
   }
   cursor.object((key) => {
     cursor.unseen(metadata, key);
+    checkCount(file, "__metadata__", metadata);
     const text = cursor.brief();
     if (typeof text !== "string") {
       throw new CheckpointError({

@@ -36,6 +36,29 @@ test.each([
   else expect(error.message).toMatch(message);
 });
 
+// Texts whose check by the library takes a minute; vitest's limit of time catches it.
+test.each([
+  ["equal keys", `k: {${"a,".repeat(90_000)}a}`, "Map keys must be unique"],
+  ["equal keys of a block", "a: 1\n".repeat(40_000), "Map keys must be unique"],
+  [
+    "an alias for each anchor",
+    Array.from({ length: 8_000 }, (_, i) => `a${i}: &b${i} 1\nc${i}: *b${i}`).join("\n"),
+    "more than 100 aliases",
+  ],
+  [
+    "aliases that share",
+    Array.from({ length: 30 }, (_, i) => `a${i}: &a${i} [${i ? `*a${i - 1}, *a${i - 1}` : 1}]`).join("\n"),
+    "Excessive alias count",
+  ],
+])("refused: %s", async (_, text, reason) => {
+  expect((await refusal(() => parseYamlObject(text, "x"))).message).toContain(reason);
+});
+
+test("30,000 different keys are read", () => {
+  const keys = Array.from({ length: 30_000 }, (_, i) => `k${i}`);
+  expect(Object.keys(parseYamlObject(`{${keys.join(",")}}`, "x"))).toEqual(keys);
+});
+
 test("10,000 mutations of a config.yaml", () => {
   const next = random(3);
   const pick = (below: number): number => Math.floor(((next() + 1) / 2) * below) % below;

@@ -1,5 +1,5 @@
 import { type JsonObject, isObject, show } from "../json.js";
-import { parseDocument } from "yaml";
+import { type Document, isScalar, parseDocument, visit } from "yaml";
 import { CheckpointError } from "./errors.js";
 
 /** Longest document accepted, characters: FunASR's config.yaml has 4,000. */
@@ -20,9 +20,10 @@ export function parseYamlObject(text: string, file: string): JsonObject {
   if (depth(text) > MAX_DEPTH) throw refuse(`at most ${MAX_DEPTH} levels`, "more");
   let value: unknown;
   try {
-    const document = parseDocument(text, { version: "1.1", uniqueKeys: true, logLevel: "error" });
+    const document = parseDocument(text, { version: "1.1", uniqueKeys: false, logLevel: "error" });
     const [problem] = [...document.errors, ...document.warnings];
     if (problem) throw problem;
+    checkNodes(document);
     value = document.toJS({ maxAliasCount: MAX_ALIASES });
   } catch (cause) {
     const [line] = (cause instanceof Error ? cause.message : String(cause)).split("\n");
@@ -30,6 +31,24 @@ export function parseYamlObject(text: string, file: string): JsonObject {
   }
   if (!isObject(value)) throw refuse("a mapping", show(value));
   return value;
+}
+
+/** Keys are unique and aliases few. The library's own checks take time quadratic in the keys of a mapping, and in the anchors. */
+function checkNodes(document: Document): void {
+  let aliases = 0;
+  visit(document, {
+    Alias() {
+      if (++aliases > MAX_ALIASES) throw new Error(`more than ${MAX_ALIASES} aliases`);
+    },
+    Map(_, { items }) {
+      const seen = new Set<unknown>();
+      for (const { key } of items) {
+        const name: unknown = isScalar(key) ? key.value : key;
+        if (seen.has(name)) throw new Error("Map keys must be unique");
+        seen.add(name);
+      }
+    },
+  });
 }
 
 /** An upper bound of the nesting: brackets open at once, or block levels by the deepest indentation. */

@@ -2,6 +2,7 @@ import { Tokenizer as Untyped } from "@huggingface/tokenizers";
 import { type JsonObject, isObject, reason, show } from "../json.js";
 import { byteOfCharacter } from "./byte-level.js";
 import { TokenizerError } from "./errors.js";
+import { checkPipeline } from "./pipeline-limits.js";
 import { type AddedToken, type LargestId, checkVocabulary } from "./vocabulary.js";
 
 /** What is used of the package's class, whose own declarations do not resolve under nodenext (imports without ".js"). */
@@ -49,7 +50,7 @@ export interface StreamDecoder {
  * @param tokenizerJson    parsed tokenizer.json
  * @param tokenizerConfig  parsed tokenizer_config.json, if there is one
  * @param file             the name of tokenizer.json, for errors
- * @throws TokenizerError  not a byte-level BPE tokenizer, a damaged vocabulary, or one that @huggingface/tokenizers cannot load
+ * @throws TokenizerError  not a byte-level BPE tokenizer, a pattern or steps that could take for ever, a damaged vocabulary, or one that @huggingface/tokenizers cannot load
  */
 export function loadTokenizer(
   tokenizerJson: unknown,
@@ -59,6 +60,7 @@ export function loadTokenizer(
   if (!isObject(tokenizerJson)) throw new TokenizerError(file, "top level", "an object", show(tokenizerJson));
   expectType(file, tokenizerJson, "model", "BPE");
   expectType(file, tokenizerJson, "decoder", "ByteLevel");
+  checkPipeline(file, tokenizerJson);
   const added = readAddedTokens(file, tokenizerJson.added_tokens);
   const largest = checkVocabulary(file, tokenizerJson.model as JsonObject, added);
   let library: Library;
