@@ -222,17 +222,6 @@ describe("a model directory with something wrong", () => {
     expect(await d.refused()).toContain(`m: tensor "${name}": expected F32, F16 or BF16, got ${dtype}`);
   });
 
-  test("a tied head stored as well is set aside", async () => {
-    const d = new Damaged("tiny");
-    await d.rewrite("model.safetensors", (t) => [...t, HEAD("lm_head.weight")]);
-    const c = await openDamaged(d);
-    expect(c.tensors.has("lm_head.weight")).toBe(false);
-    expect(c.tensors.size).toBe(149);
-    expect(c.ignored.map((t) => t.name)).toEqual(["lm_head.weight"]);
-    await c.close();
-    expect(d.open).toBe(0);
-  });
-
   test("an untied head is required", async () => {
     const d = new Damaged("tiny");
     d.editJson("config.json", (c) => ({ ...c, tie_word_embeddings: false }));

@@ -9,6 +9,7 @@ import { alternatives, canonicalNames } from "./key-maps.js";
 import type { Assets, OpenedLayout } from "./layout.js";
 import { applyLora, applyLoras } from "./lora/apply.js";
 import { openLayout } from "./open-layout.js";
+import { decideHead } from "./tied-head.js";
 import { type ModelFiles, expectModelFiles } from "./source.js";
 
 /** One tensor of a checkpoint. */
@@ -33,7 +34,7 @@ export interface Checkpoint<Config extends ModelParts = ModelConfig> {
   readonly config: Config;
   /** Where the config was read, for errors. */
   readonly configFile: string;
-  /** By canonical name. Without a head that the config ties: see `ignored`. */
+  /** By canonical name. Without a head that is the embedding once more: see `ignored`. */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   /** Tensors in the files that the model does not use: a tied head stored as well. */
   readonly ignored: readonly TensorEntry[];
@@ -41,6 +42,8 @@ export interface Checkpoint<Config extends ModelParts = ModelConfig> {
   readonly ctc: readonly StoredTensor[];
   /** What the files do not say and was taken for granted, one sentence each. */
   readonly notes: readonly string[];
+  /** Where the files contradict each other: what was done, one sentence each, for who runs the model. */
+  readonly warnings: readonly string[];
   /** Front-end, tokenizer, prompts. */
   readonly assets: Assets;
   /** `__metadata__` of the files together; of a key in several, the last file's. */
@@ -83,7 +86,7 @@ export async function assemble<Config extends ModelParts>(
   opened: OpenedLayout<Config>,
 ): Promise<Checkpoint<Config>> {
   try {
-    const checkpoint = makeCheckpoint(opened);
+    const checkpoint = await makeCheckpoint(opened);
     return opened.lora ? await applyLora(checkpoint, opened.lora) : checkpoint;
   } catch (error) {
     await opened.container.close();
@@ -91,24 +94,25 @@ export async function assemble<Config extends ModelParts>(
   }
 }
 
-function makeCheckpoint<Config extends ModelParts>({
+async function makeCheckpoint<Config extends ModelParts>({
   container,
-  config,
+  config: stated,
   keyMaps,
   ...rest
-}: OpenedLayout<Config>): Checkpoint<Config> {
+}: OpenedLayout<Config>): Promise<Checkpoint<Config>> {
   const { name, layout, metadata } = container;
   const isCtc = (source: string): boolean => keyMaps.some((map) => map.ctc?.test(source));
   const stored = [...container.tensors.values()];
   const model = stored.filter((t) => !isCtc(t.name));
   const names = model.map((t) => t.name);
   const all = new Map<string, TensorEntry>();
-  for (const [pattern, sourceName] of canonicalNames(names, config, name, keyMaps))
+  for (const [pattern, sourceName] of canonicalNames(names, stated, name, keyMaps))
     for (const entry of entries(pattern, container.tensors.get(sourceName)!, container)) {
       const other = all.get(entry.name);
       if (other) throw twice(name, entry, other);
       all.set(entry.name, entry);
     }
+  const { config, warning } = await decideHead(container, stated, all);
   checkTensors(config, all, name);
   const ignored = config.llm.tiedHead && all.has(HEAD) ? [all.get(HEAD)!] : [];
   for (const entry of ignored) all.delete(entry.name);
@@ -117,6 +121,7 @@ function makeCheckpoint<Config extends ModelParts>({
     ...{ name, layout, config, metadata, ignored },
     ...{ configFile: rest.configFile, notes: rest.notes, assets: rest.assets },
     tensors: all,
+    warnings: warning === undefined ? [] : [warning],
     ctc: stored.filter((t) => isCtc(t.name)),
     totalBytes: used.reduce((sum, t) => sum + t.byteLength, 0),
     parameterCount: used.reduce((sum, t) => sum + elementCount(t.shape), 0),

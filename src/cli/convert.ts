@@ -5,7 +5,7 @@ import type { WriteDtype } from "../checkpoint/output-files.js";
 import { writeDirectoryAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
-import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
+import { findModel, loraFiles, loraOption, modelForms, warnOf } from "./model.js";
 import { bytes, note, print, printJson, progressBar, shown } from "./output.js";
 
 const dtypes = { bf16: "BF16", f16: "F16", f32: "F32" } as const satisfies Record<string, WriteDtype>;
@@ -64,6 +64,7 @@ async function convert(model: string, out: string, options: ConvertCommandOption
         `note: the ${checkpoint.ctc.length} CTC tensors are left out: the transformers layout has no place for them`,
       );
     for (const line of checkpoint.notes) note(`note: ${line}`);
+    warnOf(checkpoint.warnings);
   } finally {
     bar?.stop();
     await checkpoint.close();

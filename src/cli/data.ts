@@ -11,7 +11,7 @@ import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { writeFileAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { openDevice } from "./device.js";
-import { findModel, modelForms } from "./model.js";
+import { findModel, modelForms, warnOf } from "./model.js";
 import { count, note, print, printJson, shown, status } from "./output.js";
 import { refuseIdle } from "./usage.js";
 
@@ -208,6 +208,7 @@ async function withAnswers(
   note(`device: ${adapter.device} ${adapter.description}`);
   try {
     const generator = await Generator.load(gpu, files, { weights });
+    warnOf(generator.warnings);
     const ask = async (prompt: string): Promise<Answer> => {
       const { text, finish } = await generator.generate({ prompt, thinking: false, maxNewTokens: maxTokens });
       return { text: text.trim(), complete: finish === "stop" };

@@ -17,6 +17,7 @@ import type { Results } from "./evaluate-out.js";
 import { describe, exitCode, note, report, shown, status } from "./output.js";
 import { wavDataUri } from "../report/wav.js";
 import { loadTranscriber } from "./transcribe.js";
+import { warnOf } from "./model.js";
 
 /** What is run with each weight format. */
 export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed"> {
@@ -85,6 +86,7 @@ async function runFormat(
   const kept = gpu.bytes.kept;
   const start = performance.now();
   const transcriber = await loadTranscriber(gpu, plan.model, { weights, lora: plan.lora });
+  warnOf(transcriber.warnings);
   try {
     const loadSeconds = (performance.now() - start) / 1000;
     const weightBytes = gpu.bytes.kept - kept;

@@ -11,7 +11,7 @@ import { modelDirectory } from "../node/files.js";
 import { ggufPaths, modelFiles } from "../node/model-files.js";
 import { openDevice } from "./device.js";
 import { type Loading, timeLoading } from "./loaded.js";
-import { findModel, loraFiles, loraOption } from "./model.js";
+import { findModel, loraFiles, loraOption, warnOf } from "./model.js";
 import { note, print, printJson, printPart, progressBar } from "./output.js";
 
 interface GenerateCliOptions extends SamplingOptions {
@@ -81,6 +81,7 @@ export function generateCommand(): Command {
       note(`device: ${adapter.device} ${adapter.description}`);
       try {
         const { model, ...loading } = await timeLoading(gpu, () => loadGenerator(gpu, path, options));
+        warnOf(model.warnings);
         await answer(model, prompt, options, loading);
       } finally {
         gpu.destroy();

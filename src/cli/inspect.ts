@@ -144,6 +144,7 @@ function inspection(checkpoint: Inspected, tensors: boolean): Record<string, unk
     ctc: { tensors: checkpoint.ctc.length },
     ignored: checkpoint.ignored.map(({ sourceName }) => sourceName),
     notes: checkpoint.notes,
+    warnings: checkpoint.warnings,
     tensors: tensors ? [...checkpoint.tensors.values()] : undefined,
   };
 }
@@ -186,6 +187,7 @@ function printInspection(checkpoint: Inspected, tokens: TokenIds, tensors: boole
   print(`  tokens   ${ids.length > 0 ? ids.join(", ") : "no tokenizer.json"}`);
   for (const { sourceName } of checkpoint.ignored) print(`  unused   ${sourceName}: the embedding once more`);
   for (const line of checkpoint.notes) print(`  note     ${line}`);
+  for (const line of checkpoint.warnings) print(`  warning  ${line}`);
   print("");
   const rows = reports.map((part) => [
     ...[part.name, count(part.tensors), count(part.parameters), bytes(part.bytes), part.dtypes.join(" ")],

@@ -9,7 +9,7 @@ import { writeDirectoryAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
-import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
+import { findModel, loraFiles, loraOption, modelForms, warnOf } from "./model.js";
 import { bytes, count, note, print, printJson, progressBar, shown, table } from "./output.js";
 
 interface MigrateCommandOptions {
@@ -69,6 +69,7 @@ async function migrate({ encoder, llm: llmName, out, ...options }: MigrateComman
     const loras = loraFiles(options.lora);
     const llm = await openLlm(modelFiles(await findModel(llmName)), undefined, loras);
     try {
+      warnOf(llm.warnings);
       const migration = await planMigration(source, llm, {
         ...options,
         template: funasrTemplate,

@@ -51,3 +51,8 @@ export async function warnOfOtherEncoder(model: string, lora?: readonly string[]
     await checkpoint.close();
   }
 }
+
+/** Prints what a checkpoint's files contradict each other in. */
+export function warnOf(warnings: readonly string[]): void {
+  for (const warning of warnings) note(`warning: ${warning}`);
+}

@@ -20,7 +20,7 @@ import { readClip } from "./clip.js";
 import { openDevice } from "./device.js";
 import { languageOption } from "./language.js";
 import { timeLoading } from "./loaded.js";
-import { findModel, loraFiles, loraOption, modelForms, warnOfOtherEncoder } from "./model.js";
+import { findModel, loraFiles, loraOption, modelForms, warnOf, warnOfOtherEncoder } from "./model.js";
 import { exitCode, note, print, printJson, printPart, progressBar, report, shown, status } from "./output.js";
 
 export interface TranscribeCliOptions {
@@ -107,6 +107,7 @@ export async function transcribeFiles(
   note(`device: ${adapter.device} ${adapter.description}`);
   try {
     const { model: transcriber } = await timeLoading(gpu, () => loadTranscriber(gpu, model, options));
+    warnOf(transcriber.warnings);
     await warnOfOtherEncoder(model, options.lora);
     if (transcriber.promptFallback !== undefined) note(`prompt: FunASR's own; ${transcriber.promptFallback}`);
     if (!acceptsOptions(transcriber, options)) return;

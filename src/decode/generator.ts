@@ -49,16 +49,30 @@ export interface Generation {
 
 const usualTokens = 512;
 
+interface GeneratorText {
+  readonly tokenizer: Tokenizer;
+  readonly chat: ChatRenderer;
+  readonly stopIds: ReadonlySet<number>;
+}
+
 /** A language model that answers text: Qwen3 alone, or the one inside a Fun-ASR checkpoint. */
 export class Generator {
   private constructor(
     readonly gpu: Gpu,
     readonly config: LlmConfig,
-    readonly tokenizer: Tokenizer,
-    readonly chat: ChatRenderer,
+    private readonly text: GeneratorText,
     private readonly model: LanguageModel,
-    private readonly stopIds: ReadonlySet<number>,
+    /** As Transcriber's. */
+    readonly warnings: readonly string[],
   ) {}
+
+  get tokenizer(): Tokenizer {
+    return this.text.tokenizer;
+  }
+
+  get chat(): ChatRenderer {
+    return this.text.chat;
+  }
 
   /** @throws CheckpointError, ConfigError, TokenizerError  a file is missing, damaged, or does not fit the others */
   static async load(gpu: Gpu, files: ModelFiles, options: GeneratorOptions = {}): Promise<Generator> {
@@ -67,13 +81,13 @@ export class Generator {
     const checkpoint = await openLlm(files, options.gguf, options.lora);
     try {
       const { llm } = checkpoint.config;
-      const { tokenizer, chat, stop } = await readText(checkpoint);
+      const text = await readText(checkpoint);
       const model = await loadLanguageModel(gpu, llm, checkpoint, {
         weights: options.weights,
         signal: options.signal,
         onProgress: (bytes) => options.onProgress?.(bytes, checkpoint.totalBytes),
       });
-      return new Generator(gpu, llm, tokenizer, chat, model, new Set(stop));
+      return new Generator(gpu, llm, text, model, checkpoint.warnings);
     } finally {
       await checkpoint.close();
     }
@@ -103,7 +117,7 @@ export class Generator {
       { lengths: [ids.length], embed },
       picker,
       {
-        stopIds: this.stopIds,
+        stopIds: this.text.stopIds,
         maxNewTokens: [limit],
         guardLoops: false,
         signal: options.signal,
@@ -137,10 +151,7 @@ export class Generator {
 }
 
 /** Tokenizer, chat template and stop tokens. */
-async function readText({
-  assets,
-  config,
-}: LlmCheckpoint): Promise<{ tokenizer: Tokenizer; chat: ChatRenderer; stop: number[] }> {
+async function readText({ assets, config }: LlmCheckpoint): Promise<GeneratorText> {
   const { file: tokenizerFile, json } = await assets.tokenizer();
   const { json: tokenizerConfig } = await assets.tokenizerConfig();
   const tokenizer = loadTokenizer(json, tokenizerConfig, tokenizerFile);
@@ -151,7 +162,7 @@ async function readText({
   const { template } = await assets.prompt();
   const variables = namedTokens(tokenizerConfig);
   const chat = createChatRenderer({ template, variables, reserved: tokenizer.addedTokens });
-  return { tokenizer, chat, stop };
+  return { tokenizer, chat, stopIds: new Set(stop) };
 }
 
 /** bos_token, eos_token and the like, which stand in tokenizer_config.json as text or as an object with it. */

@@ -130,6 +130,8 @@ export class Transcriber {
     readonly model: FunAsrNano,
     readonly frontend: FrontendConfig,
     private readonly text: TextParts,
+    /** Where the checkpoint's files contradict each other: what was done, one sentence each. */
+    readonly warnings: readonly string[],
   ) {}
 
   /**
@@ -162,7 +164,7 @@ export class Transcriber {
       signal,
       onProgress: (bytes) => onProgress?.(bytes, checkpoint.totalBytes),
     });
-    return new Transcriber(gpu, model, frontend, text);
+    return new Transcriber(gpu, model, frontend, text, checkpoint.warnings);
   }
 
   get tokenizer(): Tokenizer {

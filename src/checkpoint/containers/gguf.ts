@@ -48,7 +48,6 @@ export const GGUF_LLM = /^qwen3.*\.gguf$/i;
 /** What the files call themselves. */
 const ENCODER_ARCHITECTURE = "funasr-sensevoice-encoder";
 const LLM_ARCHITECTURE = "qwen3";
-const EMBEDDING = "token_embd.weight";
 const HEAD = "output.weight";
 const FSMN = /\.fsmn_block\.weight$/;
 
@@ -87,7 +86,7 @@ export async function openGgufPair(files: ModelFiles, pair?: GgufPair): Promise<
     const container = makeContainer(files.name, opened);
     const { metadata } = second.file;
     const config = readPairConfig(first.file, second.file, {
-      tiedHead: await isTied(container),
+      tiedHead: !container.tensors.has(HEAD),
       audioTokenId: holdsTokenizer(metadata)
         ? audioTokenId(metadata)
         : (await findAudioToken(files, embeddingRows(second.file))).id,
@@ -109,15 +108,15 @@ export async function openGgufPair(files: ModelFiles, pair?: GgufPair): Promise<
 
 /** Opens a Qwen3 of llama.cpp alone. @throws CheckpointError, ConfigError */
 export async function openGgufLlm(files: ModelFiles, name: string): Promise<GgufLlm> {
-  return withFiles(files, [name], async (opened) => {
+  return withFiles(files, [name], (opened) => {
     const [{ file }] = opened;
     checkArchitecture(file.metadata, LLM_ARCHITECTURE);
     const container = makeContainer(files.name, opened);
-    const config = readLlmConfig(file, await isTied(container));
+    const config = readLlmConfig(file, !container.tensors.has(HEAD));
     const key = "tokenizer.chat_template";
     const template = file.metadata.has(key) ? { template: file.metadata.string(key) } : {};
     const assets = makeAssets(files, file, { file: file.source.name, json: {} });
-    return { container, config, keyMaps: [GGUF_KEY_MAP], assets, ...template };
+    return Promise.resolve({ container, config, keyMaps: [GGUF_KEY_MAP], assets, ...template });
   });
 }
 
@@ -238,20 +237,4 @@ async function transposed({ source }: GgufFile, tensor: GgufTensor): Promise<Uin
     }
   }
   return out;
-}
-
-const COMPARE_BYTES = 4 << 20;
-
-/** No head of its own, or one with the embedding's bits: the official 0.6B Q8_0 stores both. */
-async function isTied(container: Container): Promise<boolean> {
-  const head = container.tensors.get(HEAD);
-  const embedding = container.tensors.get(EMBEDDING);
-  if (!head || !embedding) return !head;
-  if (head.dtype !== embedding.dtype || head.byteLength !== embedding.byteLength) return false;
-  for (let at = 0; at < head.byteLength; at += COMPARE_BYTES) {
-    const length = Math.min(COMPARE_BYTES, head.byteLength - at);
-    const [a, b] = await Promise.all([head, embedding].map((t) => container.read(t, at, length)));
-    for (let i = 0; i < length; i++) if (a[i] !== b[i]) return false;
-  }
-  return true;
 }

@@ -14,7 +14,6 @@ import type { ModelFiles } from "../source.js";
 
 const LLM_DIRECTORY = "Qwen3-0.6B";
 const MAPS = [MLX_KEY_MAP, FUNASR_KEY_MAP];
-const EMBEDDING = "model.language_model.embed_tokens.weight";
 
 /** True for tensor names of an MLX port: its own, or model.pt's kept as they were. */
 export function isMlx(names: Iterable<string>): boolean {
@@ -37,7 +36,7 @@ export async function mlxLayout(files: ModelFiles, container: Container): Promis
   const tokenizerFiles = (await files.has("tokenizer.json")) ? files : inner;
   const shapes = CanonicalShapes.of(container, MAPS);
   const notes: string[] = [];
-  const llm = await readLlm(inner, root, shapes, container, notes);
+  const llm = await readLlm(inner, root, shapes, notes);
   const { token: audioToken, id: audioTokenId } = await findAudioToken(tokenizerFiles, llm.vocabSize);
   const config = { ...readAudio(root, shapes, llm, notes), llm, audioTokenId, raw: given.json };
   const frontend = { file: given.file, json: readFrontend(root) };
@@ -97,7 +96,6 @@ async function readLlm(
   inner: ModelFiles,
   root: ConfigReader,
   shapes: CanonicalShapes,
-  container: Container,
   notes: string[],
 ): Promise<LlmConfig> {
   if (await inner.has("config.json")) {
@@ -115,29 +113,8 @@ async function readLlm(
     rmsNormEps: conf.has("rms_norm_eps") ? conf.epsilon("rms_norm_eps") : 1e-6,
     ropeTheta: conf.has("rope_theta") ? conf.positive("rope_theta") : 1e6,
     maxPositions: conf.integerOr("max_position_embeddings", 40_960),
-    tiedHead:
-      !shapes.has(HEAD) || (await sameBytes(container, shapes.source(EMBEDDING), shapes.source(HEAD))),
+    tiedHead: !shapes.has(HEAD), // no file says it: a stored head's bytes decide
   };
-}
-
-/** Whether two stored tensors hold the same bits: model.pt's tied head was written twice. Stops at the first difference. */
-async function sameBytes(container: Container, a: string, b: string): Promise<boolean> {
-  const [x, y] = [container.tensors.get(a)!, container.tensors.get(b)!];
-  if (x.dtype !== y.dtype || x.byteLength !== y.byteLength) return false;
-  const piece = 4 << 20;
-  for (let at = 0; at < x.byteLength; at += piece) {
-    const length = Math.min(piece, x.byteLength - at);
-    const [p, q] = await Promise.all([x, y].map((tensor) => container.read(tensor, at, length).then(words)));
-    for (let i = 0; i < p.length; i++) if (p[i] !== q[i]) return false;
-  }
-  return true;
-}
-
-/** Bytes by fours, four times as fast to compare; the last one filled up with zeros. */
-function words(bytes: Uint8Array): Uint32Array {
-  const padded = new Uint32Array(Math.ceil(bytes.byteLength / 4));
-  new Uint8Array(padded.buffer).set(bytes);
-  return padded;
 }
 
 /** As WavFrontend is configured in the release. */

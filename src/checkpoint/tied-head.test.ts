@@ -1,0 +1,102 @@
+// Plan: whether the head is the embedding is decided by the stored bytes, in every layout, whatever the config says. A head of its own
+// reaches the model and what convert and migrate write, and is reported.
+import { describe, expect, test } from "vitest";
+import { refusal } from "../../test/helpers/checkpoint.js";
+import { layoutFiles, readWhole } from "../../test/helpers/layouts.js";
+import { tinyFiles } from "../../test/helpers/tiny-model.js";
+import { funasrTemplate } from "../tokenizer/funasr-template.js";
+import { openCheckpoint } from "./checkpoint.js";
+import { transformersFiles } from "./convert.js";
+import { openLlm } from "./open-llm.js";
+import { openSafetensors, readTensor } from "./safetensors.js";
+import { safetensorsBytes } from "./safetensors-write.js";
+import { type ModelFiles, bytesSource, memoryFiles } from "./source.js";
+
+const HEAD = "lm_head.weight";
+const EMBEDDING = "model.language_model.embed_tokens.weight";
+const warning =
+  "lm_head.weight differs from the embedding: it is used as the head, though the config says tie_word_embeddings true";
+
+type Edit = (embedding: Uint8Array) => Uint8Array<ArrayBuffer> | undefined;
+const changed: Edit = (bytes) => {
+  const copy = new Uint8Array(bytes);
+  copy[copy.length - 2] ^= 1; // the last value's lowest bits alone
+  return copy;
+};
+const copied: Edit = (bytes) => new Uint8Array(bytes);
+const absent: Edit = () => undefined;
+
+/** Files of a directory whose model.safetensors has a head made from its embedding, or none. */
+async function withHead(files: Map<string, Uint8Array>, edit: Edit): Promise<Map<string, Uint8Array>> {
+  const file = await openSafetensors(bytesSource("m", files.get("model.safetensors")!));
+  const stored = [...file.tensors.values()].map(async ({ name, dtype, shape }) => {
+    const bytes = (await readTensor(file, name)).slice();
+    return { name, dtype, shape, data: bytes };
+  });
+  const tensors = (await Promise.all(stored)).filter(({ name }) => !name.endsWith("lm_head.weight"));
+  const embedding = tensors.find(({ name }) => name.endsWith("embed_tokens.weight"))!;
+  const data = edit(embedding.data);
+  const name = embedding.name.startsWith("llm.") ? "llm.lm_head.weight" : HEAD;
+  if (data) tensors.push({ ...embedding, name, data });
+  return new Map([...files, ["model.safetensors", await safetensorsBytes(tensors)]]);
+}
+
+const tiny = async (tied: boolean, edit: Edit): Promise<ModelFiles> =>
+  memoryFiles("tiny", await withHead(await tinyFiles({ seed: 3, tied }), edit));
+
+/** What a checkpoint says of its head. */
+async function headOf(
+  files: ModelFiles,
+): Promise<{ tied: boolean; ignored: string[]; warnings: readonly string[] }> {
+  const checkpoint = await openCheckpoint(files);
+  const { config, tensors, ignored, warnings } = checkpoint;
+  expect(tensors.has(HEAD)).toBe(!config.llm.tiedHead);
+  await checkpoint.close();
+  return { tied: config.llm.tiedHead, ignored: ignored.map(({ sourceName }) => sourceName), warnings };
+}
+
+describe("transformers", () => {
+  test.each([
+    ["tied, no head", true, absent, { tied: true, ignored: [], warnings: [] }],
+    ["tied, the embedding once more", true, copied, { tied: true, ignored: [HEAD], warnings: [] }],
+    ["tied, another head", true, changed, { tied: false, ignored: [], warnings: [warning] }],
+    ["untied, another head", false, changed, { tied: false, ignored: [], warnings: [] }],
+    ["untied, the embedding once more", false, copied, { tied: true, ignored: [HEAD], warnings: [] }],
+  ])("%s", async (_, tied, edit, expected) => {
+    expect(await headOf(await tiny(tied, edit))).toEqual(expected);
+  });
+
+  test("an untied config without a head is refused", async () => {
+    const { message } = await refusal(async () => openCheckpoint(await tiny(false, absent)));
+    expect(message).toContain('tensor "lm_head.weight": expected a tensor of that name, got none');
+  });
+});
+
+test("the MLX layout: the bytes decide where no file says it", async () => {
+  const at = async (edit: Edit): Promise<ModelFiles> =>
+    memoryFiles("mlx", await withHead(layoutFiles("mlx"), edit));
+  expect(await headOf(await at(absent))).toMatchObject({ tied: true, ignored: [] });
+  expect(await headOf(await at(copied))).toMatchObject({ tied: true, ignored: ["llm.lm_head.weight"] });
+  expect(await headOf(await at(changed))).toMatchObject({ tied: false, ignored: [] });
+});
+
+test("the LLM alone has the head, and its warning", async () => {
+  const llm = await openLlm(await tiny(true, changed));
+  expect([...llm.tensors.keys()]).toContain(HEAD);
+  expect(llm.config.llm.tiedHead).toBe(false);
+  expect(llm.warnings).toEqual([warning]);
+});
+
+test("what convert writes has the head, and a config that says so", async () => {
+  const source = await openCheckpoint(await tiny(true, changed));
+  const written = new Map<string, Uint8Array>();
+  for (const { name, pieces } of await transformersFiles(source, { template: funasrTemplate })) {
+    const parts: Uint8Array[] = [];
+    for await (const piece of pieces()) parts.push(piece.slice());
+    written.set(name, new Uint8Array(Buffer.concat(parts)));
+  }
+  expect(await headOf(memoryFiles("converted", written))).toEqual({ tied: false, ignored: [], warnings: [] });
+  const converted = await openCheckpoint(memoryFiles("converted", written));
+  expect(await readWhole(converted, HEAD)).toEqual(await readWhole(source, HEAD));
+  expect(await readWhole(converted, EMBEDDING)).toEqual(await readWhole(source, EMBEDDING));
+});
