@@ -106,4 +106,25 @@ describe("quantizeQ4", () => {
     const mixed = normals(256, 6).map((v, i) => (i < 32 ? v * 1e-3 : v));
     expect(Math.max(...unpackQ4(quantizeQ4(mixed)).subarray(0, 32).map(Math.abs))).toBeLessThan(0.05);
   });
+
+  // Plan: one large value makes the scale of its neighbours round to 0, or the weights are below f16's steps: no part is worse than zeros.
+  test.each([
+    ["one +100 in N(0, 0.02)", (v: number, i: number) => (i === 77 ? 100 : v * 0.02)],
+    ["one -100 in N(0, 0.02)", (v: number, i: number) => (i === 77 ? -100 : v * 0.02)],
+    ["one +100 beside negative ones", (v: number, i: number) => (i === 77 ? 100 : -Math.abs(v) * 0.02)],
+    ["weights near 1e-5", (v: number) => v * 1e-5],
+    ["weights near 3e-6", (v: number) => v * 3e-6],
+    ["weights near 1e-6", (v: number) => v * 1e-6],
+    ["weights near 1e-7", (v: number) => v * 1e-7],
+  ])("%s: no part's error is above that of zeros", (_, kind) => {
+    const values = normals(256 * 8, 7).map((v, i) => kind(v, i % 256));
+    const back = unpackQ4(quantizeQ4(values));
+    for (let p = 0; p < values.length; p += 32)
+      expect(relativeRms(back.subarray(p, p + 32), values.subarray(p, p + 32))).toBeLessThanOrEqual(1);
+  });
+
+  test("equal negative weights, whose scale is 0, keep their value", () => {
+    const values = new Float32Array(256).fill(-0.5);
+    expect(relativeRms(unpackQ4(quantizeQ4(values)), values)).toBeLessThan(1e-3);
+  });
 });

@@ -76,7 +76,8 @@ const partLength = 32;
 
 /**
  * Rounds weights to 4 bits in blocks of 256: eight parts of 32, each with a 6-bit scale and a 6-bit minimum in units of the
- * block's two f16 factors. value = d · scale · quant − dmin · minimum.
+ * block's two f16 factors. value = d · scale · quant − dmin · minimum. A part whose scale rounds to 0 has a minimum only where that is
+ * nearer to its values than 0.
  * @param values  [n] f32, n a multiple of 256
  * @returns       [n / 256 · 144] bytes
  * @source ggml Q4_K
@@ -105,7 +106,8 @@ export function quantizeQ4(values: Float32Array): Uint8Array<ArrayBuffer> {
     const dmin = half[dminBits];
     for (let p = 0; p < parts; p++) {
       const s = d === 0 ? 0 : Math.min(63, Math.floor(steps[p] / d + 0.5));
-      const m = dmin === 0 ? 0 : Math.min(63, Math.floor(lifts[p] / dmin + 0.5));
+      let m = dmin === 0 ? 0 : Math.min(63, Math.floor(lifts[p] / dmin + 0.5));
+      if (s === 0 && !nearerThanZero(values, b * q4Block + p * partLength, dmin * m)) m = 0;
       packScale(bytes, at, p, s, m);
       steps[p] = d * s;
       lifts[p] = dmin * m;
@@ -117,6 +119,13 @@ export function quantizeQ4(values: Float32Array): Uint8Array<ArrayBuffer> {
     }
   }
   return bytes;
+}
+
+/** Whether the constant −lift has a smaller squared error over 32 values than 0 has: a part whose scale is 0 decodes to one of them. */
+function nearerThanZero(values: Float32Array, start: number, lift: number): boolean {
+  let sum = 0;
+  for (let i = start; i < start + partLength; i++) sum += values[i];
+  return 2 * sum + partLength * lift < 0;
 }
 
 /** The least of 32 values and 0; NaN if there is a negative one. */

@@ -204,7 +204,7 @@ export class ParameterLoader {
     for (let at = 0; at < count; at += step) {
       const length = Math.min(step, count - at) * bytesPerValue;
       const upload = (bytes: Uint8Array): void => {
-        const { weights, scales } = convertPiece(bytes, dtype, format, this.source.name);
+        const { weights, scales } = convertPiece(bytes, dtype, format, this.source.name, entry.name);
         writeMatrix(this.gpu, matrix, weights, ((start + at) / block.columns) * block.bytes);
         if (scales) writeScales(this.gpu, matrix, scales, (start + at) / 16); // an f16 for each 32
       };

@@ -1,7 +1,8 @@
 import { GGML_BLOCKS, type GgmlType, isGgmlType } from "../checkpoint/container.js";
 import { type Dtype, fromFloat32, toFloat32 } from "../checkpoint/dtypes.js";
 import { dequantizeBlocks } from "../checkpoint/ggml-blocks.js";
-import { quantizeQ4, quantizeQ8 } from "../checkpoint/quantize.js";
+import { CheckpointError, tensorField } from "../checkpoint/errors.js";
+import { q4BlockBytes, quantizeQ4, quantizeQ8 } from "../checkpoint/quantize.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 
 /** Part of a matrix in its GPU format; lengths are multiples of 4 bytes. */
@@ -61,22 +62,50 @@ function toScratch(bytes: Uint8Array, dtype: Dtype | GgmlType, file: string): Fl
 
 /**
  * Stored bytes → the GPU's format. Bits stay where both are the same: F32, BF16, F16, Q8_0 in q8, Q4_K in q4.
- * @param bytes  a whole number of units (valuesPerUnit)
+ * @param bytes   a whole number of units (valuesPerUnit)
+ * @param file    what errors call the checkpoint
+ * @param tensor  and the tensor
+ * @throws CheckpointError  finite values whose f16, or f16 scale, would be infinite
  */
 export function convertPiece(
   bytes: Uint8Array,
   dtype: Dtype | GgmlType,
   format: WeightFormat,
   file = "bytes",
+  tensor = "",
 ): WeightPiece {
   if (dtype === "Q8_0" && format === "q8") return splitQ8(bytes);
   if (dtype === "Q4_K" && format === "q4") return { weights: wholeWords(bytes) };
   if (format !== "q8" && format !== "q4" && dtypeOf[format] === dtype) return { weights: wholeWords(bytes) };
   const values = toScratch(bytes, dtype, file);
+  const piece = encode(values, format);
+  if (format !== "f32" && format !== "bf16" && overflows(piece, format) && values.every(Number.isFinite))
+    throw overflow(values, format, file, tensor);
+  return piece;
+}
+
+function encode(values: Float32Array, format: WeightFormat): WeightPiece {
   if (format === "q4") return { weights: quantizeQ4(values) };
   if (format !== "q8") return { weights: wholeWords(fromFloat32(values, dtypeOf[format])) };
   const { quants, scales } = quantizeQ8(values);
   return { weights: new Uint8Array(quants.buffer), scales: wholeWords(new Uint8Array(scales.buffer)) };
+}
+
+/** Whether an f16 of the piece is infinite or no number: a value in f16, a scale in q8, d or dmin in q4. */
+function overflows({ weights, scales }: WeightPiece, format: "f16" | "q8" | "q4"): boolean {
+  const bytes = scales ?? weights;
+  const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
+  const isOver = (at: number): boolean => (halves[at] & 0x7c00) === 0x7c00;
+  if (format !== "q4") return halves.some((half) => (half & 0x7c00) === 0x7c00);
+  for (let at = 0; at < halves.length; at += q4BlockBytes / 2) if (isOver(at) || isOver(at + 1)) return true;
+  return false;
+}
+
+function overflow(values: Float32Array, format: string, file: string, tensor: string): CheckpointError {
+  const most = values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+  const expected = `values that ${format} can hold (${format === "f16" ? "at most 65504" : "an f16 scale of at most 65504"})`;
+  const advice = "use --weights bf16";
+  return new CheckpointError({ file, field: tensorField(tensor), expected, got: `${most}`, advice });
 }
 
 /** Q8_0 blocks, each an f16 scale before its 32 values, as all values and all scales: half-words, as blocks have 17 of them. */
