@@ -69,7 +69,7 @@ export function transcribeCommand(): Command {
     .description("print the words spoken in each clip")
     .argument(
       "<audio...>",
-      "clips: wav, mp3, flac, ogg, opus, m4a, aac or webm, any rate and channels; - is standard input",
+      "clips: wav, aiff, mp3, flac, ogg, opus, m4a, aac or webm, any rate and channels; - is standard input",
     )
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
     .addOption(loraOption())

@@ -11,7 +11,7 @@ export function translateCommand(): Command {
     .description("print what is said in each clip in another language; the checkpoint must have learned to")
     .argument(
       "<audio...>",
-      "clips: wav, mp3, flac, ogg, opus, m4a, aac or webm, any rate and channels; - is standard input",
+      "clips: wav, aiff, mp3, flac, ogg, opus, m4a, aac or webm, any rate and channels; - is standard input",
     )
     .addOption(
       new Option("--to <code>", "language of the answer").choices(["en", "zh"]).makeOptionMandatory(),

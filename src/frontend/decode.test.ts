@@ -214,7 +214,7 @@ describe("decodeAudio: refusals", () => {
     [
       "text",
       new TextEncoder().encode("hello, world"),
-      "x: container: expected WAV, MP3, FLAC, Ogg (Vorbis, Opus, FLAC), M4A, AAC or WebM, got a file that begins with 68 65 6c 6c 6f 2c 20 77",
+      "x: container: expected WAV, AIFF, Wave64, AU, MP3, FLAC, Ogg (Vorbis, Opus, FLAC), M4A, AAC or WebM, got a file that begins with 68 65 6c 6c 6f 2c 20 77",
     ],
     [
       "FLAC without frames",

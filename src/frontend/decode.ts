@@ -1,3 +1,5 @@
+import { isAiff, parseAiff } from "./aiff.js";
+import { isAu, parseAu } from "./au.js";
 import { checkFinite, checkSampleRate, type DecodedAudio, toMono } from "./audio.js";
 import { type Decoded, bySize, byFlacFrames, checkSamples, decodeChunks } from "./decoders.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
@@ -7,8 +9,9 @@ import { checkMp4Tables, mp4Seconds } from "./mp4-guard.js";
 import { type OggLink, oggCodec, oggLinks } from "./ogg-pages.js";
 import { resample } from "./resample.js";
 import { isWav, parseWav } from "./wav.js";
+import { isWave64, parseWave64 } from "./wave64.js";
 
-const SUPPORTED = "WAV, MP3, FLAC, Ogg (Vorbis, Opus, FLAC), M4A, AAC or WebM";
+const SUPPORTED = "WAV, AIFF, Wave64, AU, MP3, FLAC, Ogg (Vorbis, Opus, FLAC), M4A, AAC or WebM";
 
 export interface DecodeOptions {
   /** Refuses a file that lost audio, which is otherwise decoded as far as it goes, with `damage` set. Default: false. */
@@ -16,7 +19,7 @@ export interface DecodeOptions {
 }
 
 /**
- * Samples of an audio file of any supported container: WAV by `parseWav`, the others by a decoder of @audio.
+ * Samples of an audio file of any supported container: WAV, AIFF, Wave64 and AU by the readers here, the others by a decoder of @audio.
  * @param file  the whole file
  * @param name  its name, for errors
  * @throws AudioError  unknown container, a file that lost audio where `strict` is set, no samples, NaN or infinite samples, rate outside 4,000..768,000 Hz
@@ -36,6 +39,9 @@ async function decodeContainer(file: Uint8Array, name: string): Promise<DecodedA
   const bytes = withoutTag(file);
   if (bytes.length === 0) throw new AudioError(name, "file size", "more than 0 bytes", 0, fetchAgain);
   if (isWav(bytes)) return parseWav(bytes, name);
+  if (isAiff(bytes)) return parseAiff(bytes, name);
+  if (isWave64(bytes)) return parseWave64(bytes, name);
+  if (isAu(bytes)) return parseAu(bytes, name);
   const container = sniff(bytes);
   if (!container) {
     const format = unreadFormat(bytes);

@@ -17,7 +17,6 @@ const MARKS: readonly (readonly [name: string, at: number, mark: string])[] = [
   ["DTS", 0, "\x7f\xfe\x80\x01"],
   ["OptimFROG", 0, "OFR "],
   ["RealMedia", 0, ".RMF"],
-  ["Sun audio", 0, ".snd"],
   ["Flash video", 0, "FLV"],
   ["MPEG program stream", 0, "\x00\x00\x01\xba"],
 ];

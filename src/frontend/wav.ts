@@ -1,11 +1,7 @@
-import { checkFinite, checkSampleRate, type DecodedAudio } from "./audio.js";
+import { checkSampleRate, type DecodedAudio } from "./audio.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
-import { fromALaw, fromMuLaw } from "./g711.js";
+import { A_LAW, FLOAT, MU_LAW, PCM, type PcmFormat, pcmAudio } from "./pcm.js";
 
-const PCM = 1;
-const FLOAT = 3;
-const A_LAW = 6;
-const MU_LAW = 7;
 const EXTENSIBLE = 0xfffe;
 const MAX_CHANNELS = 64;
 const RIFF_IDS = ["RIFF", "RIFX", "RF64", "BW64"];
@@ -35,16 +31,6 @@ function isStreamSize(size: number): boolean {
   return (size >= 0x7fff0000 && size <= 0x80010000) || size >= 0xffff0000;
 }
 
-interface Format {
-  readonly tag: number;
-  readonly channels: number;
-  readonly rate: number;
-  readonly bits: number;
-  readonly blockAlign: number;
-  /** Whether numbers have their lowest byte first: all but RIFX. */
-  readonly little: boolean;
-}
-
 /** Whether the bytes begin as a RIFF/WAVE file does (also RIFX, RF64 and BW64). */
 export function isWav(bytes: Uint8Array): boolean {
   return bytes.length >= 4 && RIFF_IDS.includes(ascii(bytes, 0));
@@ -64,19 +50,7 @@ export function isWav(bytes: Uint8Array): boolean {
 export function parseWav(bytes: Uint8Array, name: string): DecodedAudio {
   checkRiffHeader(bytes, name);
   const { format, data, promised } = findChunks(bytes, name);
-  const frames = Math.floor(data.length / format.blockAlign);
-  if (frames === 0) {
-    const expected = `at least one frame of ${format.blockAlign} bytes`;
-    throw new AudioError(name, "data.size", expected, data.length, fetchAgain);
-  }
-  const channels = readSamples(data, frames, format);
-  if (format.tag === FLOAT) checkFinite(name, channels);
-  const seconds = (count: number): string => (count / format.rate).toFixed(2);
-  const damage =
-    promised > data.length
-      ? `${seconds(frames)} s could be read of the ${seconds(promised / format.blockAlign)} s in the header`
-      : undefined;
-  return { channels, sampleRate: format.rate, ...(damage !== undefined && { damage }) };
+  return pcmAudio(name, "data.size", format, { data, promised });
 }
 
 function checkRiffHeader(bytes: Uint8Array, name: string): void {
@@ -90,7 +64,7 @@ function checkRiffHeader(bytes: Uint8Array, name: string): void {
 
 /** What was found in front of the samples, the samples' bytes, and how many of these the header promises. */
 interface Found {
-  readonly format: Format;
+  readonly format: PcmFormat;
   readonly data: Uint8Array;
   readonly promised: number;
 }
@@ -98,7 +72,7 @@ interface Found {
 function findChunks(bytes: Uint8Array, name: string): Found {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const little = ascii(bytes, 0) !== "RIFX";
-  let format: Format | undefined;
+  let format: PcmFormat | undefined;
   let longSize: number | undefined; // of the data chunk, from ds64
   for (let at = 12; at >= 0 && at + 8 <= bytes.length;) {
     const id = ascii(bytes, at);
@@ -157,7 +131,8 @@ function isChunkId(bytes: Uint8Array, at: number): boolean {
   return bytes.subarray(at, at + 4).every((byte) => byte >= 32 && byte < 127);
 }
 
-function parseFormat(chunk: Uint8Array, name: string, little: boolean): Format {
+/** The fmt chunk of WAV and of Wave64. @throws AudioError  a format that is not read */
+export function parseFormat(chunk: Uint8Array, name: string, little: boolean): PcmFormat {
   if (chunk.length < 16) throw new AudioError(name, "fmt.size", "at least 16", chunk.length, convertIt);
   const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   let tag = view.getUint16(0, little);
@@ -215,37 +190,6 @@ function parseExtension(chunk: Uint8Array, name: string, little: boolean): numbe
     throw new AudioError(name, "fmt.subFormat", "a KSDATAFORMAT_SUBTYPE of PCM or float", hex, convertIt);
   }
   return view.getUint16(24, little);
-}
-
-function readSamples(data: Uint8Array, frames: number, format: Format): Float32Array[] {
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const width = format.bits / 8;
-  const read = sampleReader(view, format);
-  return Array.from({ length: format.channels }, (_, c) => {
-    const samples = new Float32Array(frames);
-    let at = c * width;
-    for (let i = 0; i < frames; i++, at += format.blockAlign) samples[i] = read(at);
-    return samples;
-  });
-}
-
-function sampleReader(view: DataView, { tag, bits, little }: Format): (at: number) => number {
-  if (tag === A_LAW) return (at) => fromALaw(view.getUint8(at));
-  if (tag === MU_LAW) return (at) => fromMuLaw(view.getUint8(at));
-  if (tag === FLOAT)
-    return bits === 32 ? (at) => view.getFloat32(at, little) : (at) => view.getFloat64(at, little);
-  switch (bits) {
-    case 8:
-      return (at) => (view.getUint8(at) - 128) / 2 ** 7;
-    case 16:
-      return (at) => view.getInt16(at, little) / 2 ** 15;
-    case 24:
-      return little
-        ? (at) => (view.getUint16(at, true) + view.getInt8(at + 2) * 2 ** 16) / 2 ** 23
-        : (at) => (view.getInt8(at) * 2 ** 16 + view.getUint16(at + 1)) / 2 ** 23;
-    default:
-      return (at) => view.getInt32(at, little) / 2 ** 31;
-  }
 }
 
 function ascii(bytes: Uint8Array, at: number): string {

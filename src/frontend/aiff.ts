@@ -1,0 +1,103 @@
+import { checkSampleRate, type DecodedAudio } from "./audio.js";
+import { AudioError, convertIt, fetchAgain } from "./errors.js";
+import { A_LAW, FLOAT, MU_LAW, PCM, type PcmFormat, pcmAudio } from "./pcm.js";
+
+const MAX_CHANNELS = 64;
+
+/** AIFF-C's compression types: tag, bits (0: as COMM says), and whether the lowest byte comes first. */
+const TYPES: Readonly<Record<string, readonly [tag: number, bits: number, little: boolean] | undefined>> = {
+  NONE: [PCM, 0, false],
+  twos: [PCM, 0, false],
+  sowt: [PCM, 0, true],
+  in24: [PCM, 24, false],
+  in32: [PCM, 32, false],
+  "42ni": [PCM, 24, true],
+  "23ni": [PCM, 32, true],
+  fl32: [FLOAT, 32, false],
+  FL32: [FLOAT, 32, false],
+  fl64: [FLOAT, 64, false],
+  FL64: [FLOAT, 64, false],
+  ulaw: [MU_LAW, 8, false],
+  ULAW: [MU_LAW, 8, false],
+  alaw: [A_LAW, 8, false],
+  ALAW: [A_LAW, 8, false],
+};
+
+/** Whether the bytes begin as AIFF or AIFF-C does. */
+export function isAiff(bytes: Uint8Array): boolean {
+  return bytes.length >= 12 && ascii(bytes, 0) === "FORM" && ["AIFF", "AIFC"].includes(ascii(bytes, 8));
+}
+
+/**
+ * Samples of AIFF, and of AIFF-C without compression, as floats, as A-law or as mu-law. Sizes are advice, as in WAV: what is
+ * there is read, and fewer frames than COMM counts are `damage` unless the writer could not seek.
+ * @throws AudioError  another compression, no COMM or SSND chunk, no samples
+ * @source Apple, Audio Interchange File Format 1.3; AIFF-C draft of 1991-08-26
+ */
+export function parseAiff(bytes: Uint8Array, name: string): DecodedAudio {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let common: { format: PcmFormat; frames: number } | undefined;
+  let sound: Uint8Array | undefined;
+  for (let at = 12; at + 8 <= bytes.length && !(common && sound);) {
+    const id = ascii(bytes, at);
+    const size = view.getUint32(at + 4);
+    const open = id === "SSND" && size <= 8; // of a writer that cannot seek
+    const end = open ? bytes.length : Math.min(bytes.length, at + 8 + size);
+    const chunk = bytes.subarray(at + 8, end);
+    if (id === "COMM") common ??= parseCommon(chunk, ascii(bytes, 8) === "AIFC", name);
+    if (id === "SSND" && chunk.length >= 8) sound ??= chunk.subarray(8 + view.getUint32(at + 8));
+    at = end + (size & 1);
+  }
+  if (!common) throw new AudioError(name, "COMM chunk", "one in the file", "none", fetchAgain);
+  if (!sound) throw new AudioError(name, "SSND chunk", "one in the file", "none", fetchAgain);
+  const { format, frames } = common;
+  const counted = frames * format.blockAlign;
+  const streamed = frames === 0 || view.getUint32(4) === 0 || view.getUint32(4) >= 0x7f000000;
+  const data = streamed ? sound : sound.subarray(0, counted);
+  return pcmAudio(name, "SSND.size", format, { data, promised: streamed ? data.length : counted });
+}
+
+function parseCommon(
+  chunk: Uint8Array,
+  compressed: boolean,
+  name: string,
+): { format: PcmFormat; frames: number } {
+  const least = compressed ? 22 : 18;
+  if (chunk.length < least)
+    throw new AudioError(name, "COMM.size", `at least ${least}`, chunk.length, convertIt);
+  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  const channels = view.getUint16(0);
+  if (channels < 1 || channels > MAX_CHANNELS)
+    throw new AudioError(name, "COMM.channels", `1..${MAX_CHANNELS}`, channels, convertIt);
+  const rate = extended(view, 8);
+  checkSampleRate(name, "COMM.sampleRate", rate);
+  const type = compressed ? ascii(chunk, 18) : "NONE";
+  const known = Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
+  if (!known)
+    throw new AudioError(
+      name,
+      "COMM.compressionType",
+      Object.keys(TYPES).join(", "),
+      JSON.stringify(type),
+      convertIt,
+    );
+  const [tag, fixed, little] = known;
+  const said = view.getUint16(6);
+  if (fixed === 0 && (said < 1 || said > 32))
+    throw new AudioError(name, "COMM.sampleSize", "1..32", said, convertIt);
+  const bits = fixed || 8 * Math.ceil(said / 8); // fewer bits stand at the top of whole bytes
+  const blockAlign = (channels * bits) / 8;
+  return {
+    format: { tag, channels, rate, bits, blockAlign, little, signedBytes: true },
+    frames: view.getUint32(2),
+  };
+}
+
+/** A number of 80 bits, IEEE 754 extended, without its last 32. */
+function extended(view: DataView, at: number): number {
+  return view.getUint32(at + 2) * 2 ** ((view.getUint16(at) & 0x7fff) - 16383 - 31);
+}
+
+function ascii(bytes: Uint8Array, at: number): string {
+  return String.fromCharCode(...bytes.subarray(at, at + 4));
+}

@@ -1,0 +1,81 @@
+import { checkFinite, type DecodedAudio } from "./audio.js";
+import { AudioError, fetchAgain } from "./errors.js";
+import { fromALaw, fromMuLaw } from "./g711.js";
+
+/** Format tags of mmreg.h, for every container of samples that stand one by one. */
+export const PCM = 1;
+export const FLOAT = 3;
+export const A_LAW = 6;
+export const MU_LAW = 7;
+
+export interface PcmFormat {
+  readonly tag: number;
+  readonly channels: number;
+  readonly rate: number;
+  /** Of a stored sample: a multiple of 8. */
+  readonly bits: number;
+  /** Bytes of a sample of every channel. */
+  readonly blockAlign: number;
+  /** Whether numbers have their lowest byte first. */
+  readonly little: boolean;
+  /** Whether bytes are signed, as in AIFF and AU. WAV's are not. */
+  readonly signedBytes?: boolean;
+}
+
+/**
+ * Samples of a container. Fewer bytes than promised are reported as `damage`.
+ * @param field  the field of the samples' size, for errors
+ * @param bytes  the samples that are there, and how many bytes the header promises
+ * @throws AudioError  no samples; floats that are NaN or infinite
+ */
+export function pcmAudio(
+  name: string,
+  field: string,
+  format: PcmFormat,
+  { data, promised }: { readonly data: Uint8Array; readonly promised: number },
+): DecodedAudio {
+  const frames = Math.floor(data.length / format.blockAlign);
+  if (frames === 0) {
+    const expected = `at least one frame of ${format.blockAlign} bytes`;
+    throw new AudioError(name, field, expected, data.length, fetchAgain);
+  }
+  const channels = readSamples(data, frames, format);
+  if (format.tag === FLOAT) checkFinite(name, channels);
+  const seconds = (count: number): string => (count / format.rate).toFixed(2);
+  const damage =
+    promised > data.length
+      ? `${seconds(frames)} s could be read of the ${seconds(promised / format.blockAlign)} s in the header`
+      : undefined;
+  return { channels, sampleRate: format.rate, ...(damage !== undefined && { damage }) };
+}
+
+function readSamples(data: Uint8Array, frames: number, format: PcmFormat): Float32Array[] {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const width = format.bits / 8;
+  const read = sampleReader(view, format);
+  return Array.from({ length: format.channels }, (_, c) => {
+    const samples = new Float32Array(frames);
+    let at = c * width;
+    for (let i = 0; i < frames; i++, at += format.blockAlign) samples[i] = read(at);
+    return samples;
+  });
+}
+
+function sampleReader(view: DataView, { tag, bits, little, signedBytes }: PcmFormat): (at: number) => number {
+  if (tag === A_LAW) return (at) => fromALaw(view.getUint8(at));
+  if (tag === MU_LAW) return (at) => fromMuLaw(view.getUint8(at));
+  if (tag === FLOAT)
+    return bits === 32 ? (at) => view.getFloat32(at, little) : (at) => view.getFloat64(at, little);
+  switch (bits) {
+    case 8:
+      return signedBytes ? (at) => view.getInt8(at) / 2 ** 7 : (at) => (view.getUint8(at) - 128) / 2 ** 7;
+    case 16:
+      return (at) => view.getInt16(at, little) / 2 ** 15;
+    case 24:
+      return little
+        ? (at) => (view.getUint16(at, true) + view.getInt8(at + 2) * 2 ** 16) / 2 ** 23
+        : (at) => (view.getInt8(at) * 2 ** 16 + view.getUint16(at + 1)) / 2 ** 23;
+    default:
+      return (at) => view.getInt32(at, little) / 2 ** 31;
+  }
+}
