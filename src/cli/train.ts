@@ -12,7 +12,7 @@ import { train } from "../train/loop.js";
 import { checkLora } from "../train/lora.js";
 import { type AskedOptions, checkOptions } from "../train/options.js";
 import { withRunLock } from "../train/run-lock.js";
-import { type DataFile, openSession, runFiles } from "../train/session.js";
+import { type DataFile, isBegun, openSession, runFiles } from "../train/session.js";
 import { openDevice } from "./device.js";
 import { findModel, loraFiles } from "./model.js";
 import { note, print, printJson, progressBar, shown } from "./output.js";
@@ -96,8 +96,8 @@ async function run(
   { path, data, validation, out, settings, check }: Run,
   options: TrainCliOptions,
 ): Promise<void> {
-  const { last } = runFiles(out);
-  if (existsSync(last) && !options.resume)
+  const begun = isBegun(runFiles(out));
+  if (begun && !options.resume)
     throw new TrainError(`${out}: expected a new directory, got a run; --resume goes on with it`);
   const { gpu, adapter } = await openDevice();
   note(`device: ${adapter.device} ${adapter.description}`);
@@ -114,8 +114,7 @@ async function run(
       onPrepare: bars.preparing.update,
     });
     for (const bar of Object.values(bars)) bar.stop();
-    if (options.resume && !existsSync(last))
-      note(`${shown(out)}: no state was saved yet; the run begins anew`);
+    if (options.resume && !begun) note(`${shown(out)}: no state was saved yet; the run begins anew`);
     const { stopped } = await stoppable((signal) =>
       train(session.run, options.resume === true, {
         signal,
@@ -126,6 +125,7 @@ async function run(
         },
         onValidation: (metrics) => display.validation(metrics),
         onAlarm: (message) => display.alarm(message),
+        onFallback: (message) => note(message),
       }),
     );
     display.stop();
@@ -151,6 +151,7 @@ async function finish(model: string, out: string, options: TrainCliOptions): Pro
       ...{ which: options.export, dtype, merge: options.merge === true },
       begunWith: loraFiles(options.lora),
       onProgress: bar.update,
+      onFallback: (message) => note(message),
     });
     bar.stop();
     const report = await writeReport(out);

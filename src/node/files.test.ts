@@ -6,6 +6,7 @@ import {
   readFileSync,
   readdirSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -171,6 +172,27 @@ describe("writing", () => {
     expect(file.metadata.get("k")).toBe("v");
     await source.close();
     expect(readdirSync(dir)).toEqual(["a.txt"]);
+  });
+
+  test("a pipe or a device is refused, and not replaced", async () => {
+    const pipe = join(dir, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    symlinkSync("/dev/full", join(dir, "device"));
+    for (const path of [pipe, join(dir, "device"), "/dev/full"]) {
+      await expect(writeFileAtomic(path, [])).rejects.toThrow(
+        `${path}: write: expected the name of a file, got a device or a pipe; name a file`,
+      );
+    }
+    expect(statSync(pipe).isFIFO()).toBe(true);
+    expect(readdirSync(dir).sort()).toEqual(["a.txt", "device", "pipe"]);
+  });
+
+  test("the file that is replaced is kept under another name, where there is one", async () => {
+    const [path, keep] = [join(dir, "a.txt"), join(dir, "before.txt")];
+    await writeFileAtomic(path, [Buffer.from("new")], { keep });
+    await writeFileAtomic(join(dir, "b.txt"), [Buffer.from("b")], { keep: join(dir, "none.txt") });
+    expect([path, keep].map((file) => readFileSync(file, "utf8"))).toEqual(["new", "0123456789"]);
+    expect(readdirSync(dir).sort()).toEqual(["a.txt", "b.txt", "before.txt"]);
   });
 
   test("until the last piece is there, the old file is", async () => {

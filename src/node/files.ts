@@ -1,4 +1,4 @@
-import { open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { link, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { errorCode } from "../errors.js";
@@ -8,7 +8,7 @@ import type { WriteTensor } from "../checkpoint/safetensors-write.js";
 import { checkPlainName, checkRange, isPlainName, missingFile, readUtf8 } from "../checkpoint/source.js";
 import type { ByteSource, ModelFiles } from "../checkpoint/source.js";
 import { inWork, removeLeftovers, unfinishedName } from "./unfinished.js";
-import { naming, writeError } from "./write-error.js";
+import { WriteError, naming, writeError } from "./write-error.js";
 import { makeDirectory } from "./make-directory.js";
 
 /** Bytes asked of the system at once: Node refuses 2^31 and more. */
@@ -93,21 +93,46 @@ export async function openFile(path: string): Promise<ByteSource> {
 /**
  * Writes `pieces` beside `path` under a name of its own, flushes, then renames: a reader sees the old file or the whole new one.
  * On any failure the unfinished file is removed and the error passed on.
- * @throws WriteError  the system refused to write
+ * @param options  keep: new name of the file that `path` replaces, if there is one
+ * @throws WriteError  the system refused to write, or `path` is a device or a pipe
  */
 export async function writeFileAtomic(
   path: string,
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  { keep }: { readonly keep?: string | undefined } = {},
 ): Promise<void> {
+  await refuseSpecial(path);
   await removeLeftovers(path);
-  await writeThenRename(path, pieces);
+  await writeThenRename(path, pieces, { keep });
 }
 
-/** @param name  what errors call the file */
+/** @throws WriteError  a device or a pipe, which a rename would replace */
+async function refuseSpecial(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found || found.isFile() || found.isDirectory()) return;
+  const [expected, got] = ["the name of a file", "a device or a pipe"];
+  throw new WriteError({ file: path, field: "write", expected, got, advice: "name a file" });
+}
+
+/** Gives the file at `path` the name `keep` too; instead of its own where the file system has no hard links. */
+async function keepAs(path: string, keep: string): Promise<void> {
+  const unfinished = await unfinishedName(keep);
+  try {
+    const linked = await link(path, unfinished).then(
+      () => true,
+      () => false,
+    );
+    await rename(linked ? unfinished : path, keep);
+  } catch (error) {
+    if (!isMissing(error)) throw writeError(keep, error);
+  }
+}
+
+/** @param options  name: what errors call the file; keep: as writeFileAtomic */
 async function writeThenRename(
   path: string,
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  name = path,
+  { name = path, keep }: { readonly name?: string; readonly keep?: string | undefined } = {},
 ): Promise<void> {
   const unfinished = await unfinishedName(path);
   const done = inWork(unfinished);
@@ -119,6 +144,7 @@ async function writeThenRename(
     } finally {
       await handle.close();
     }
+    if (keep !== undefined) await keepAs(path, keep);
     await naming(name, () => rename(unfinished, path));
   } catch (error) {
     await rm(unfinished, { force: true });
@@ -183,7 +209,7 @@ async function writeBeside(
     await naming(path, () => makeDirectory(unfinished));
     for (const { name, pieces } of files) {
       checkPlainName(path, name);
-      await writeThenRename(join(unfinished, name), pieces(), join(path, name));
+      await writeThenRename(join(unfinished, name), pieces(), { name: join(path, name) });
     }
     await place(unfinished);
   } catch (error) {

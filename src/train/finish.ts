@@ -10,7 +10,8 @@ import { type LoraShape, adaptedWeights, adapterFiles, trainedFiles } from "./ex
 import { readMetrics } from "./metrics.js";
 import { trainingReport } from "./report.js";
 import { runFiles } from "./session.js";
-import { readValues } from "./state.js";
+import { DamagedStateError, noneWhole, withAdvice } from "./state-file.js";
+import { type SavedValues, readValues } from "./state.js";
 
 export interface FinishOptions {
   /** Which of the saved states. Default: the best one, or the last where nothing was validated. */
@@ -21,6 +22,8 @@ export interface FinishOptions {
   /** Directories of the LoRAs that the run began with. */
   readonly begunWith?: readonly ModelFiles[];
   readonly onProgress?: (bytesWritten: number, total: number) => void;
+  /** Called with one line where a saved state is damaged and another one is used. */
+  readonly onFallback?: (message: string) => void;
 }
 
 /** What was written of a run. */
@@ -43,12 +46,9 @@ export async function writeTrained(
   out: string,
   options: FinishOptions,
 ): Promise<Finished> {
-  const files = runFiles(out);
-  const which = options.which ?? (existsSync(files.best) ? "best" : "last");
-  if (!existsSync(files[which]))
-    throw new TrainError(`${out}: expected a saved state, ${basename(files[which])}, got none; train first`);
-  const { progress, identity, values } = await readValues(files[which]);
-  const lora = parseLora(files[which], identity.lora);
+  const { file, state } = await savedValues(out, options);
+  const { progress, identity, values } = state;
+  const lora = parseLora(file, identity.lora);
   const checkpoint = await openCheckpoint(model, options.begunWith);
   try {
     const merge = lora && options.merge ? lora : undefined;
@@ -72,6 +72,39 @@ export async function writeTrained(
   } finally {
     await checkpoint.close();
   }
+}
+
+/**
+ * The saved state to write: the one that was asked for; where it is damaged, the next one that is whole. A best state that was
+ * asked for by name has no substitute.
+ * @throws TrainError  there is none  @throws DamagedStateError  none is whole
+ */
+async function savedValues(
+  out: string,
+  { which, onFallback }: FinishOptions,
+): Promise<{ file: string; state: SavedValues }> {
+  const files = runFiles(out);
+  const asked = which ?? (existsSync(files.best) ? "best" : "last");
+  const path = files[asked];
+  if (!existsSync(path) && !(asked === "last" && existsSync(files.previous))) {
+    const other = which === "best" && existsSync(files.last) ? "--export last" : "train first";
+    throw new TrainError(`${out}: expected a saved state, ${basename(path)}, got none; ${other}`);
+  }
+  const order = { best: which === "best" ? [path] : [path, files.last], last: [path, files.previous] }[asked];
+  let first: DamagedStateError | undefined;
+  for (const file of order) {
+    try {
+      const state = await readValues(file);
+      if (first) onFallback?.(`${first.message}; ${file}, of step ${state.progress.step}, is used instead`);
+      return { file, state };
+    } catch (error) {
+      if (!(error instanceof DamagedStateError)) throw error;
+      if (which === "best") throw withAdvice(error, "--export last writes the last state");
+      if (first) throw noneWhole(first, error);
+      first = error;
+    }
+  }
+  throw first!;
 }
 
 /** The LoRA of a saved state's identity, as openSession wrote it there. @throws TrainFileError  it is something else */

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import type { Gpu } from "../gpu/device.js";
 import { lowbias32 } from "../hash.js";
 import type { FunAsrNano } from "../model/fun-asr-nano.js";
@@ -14,6 +14,7 @@ import type { TrainOptions } from "./options.js";
 import type { PoolKeeper } from "./pool-keeper.js";
 import { learningRate } from "./schedule.js";
 import { type MicroBatch, type Stage, stagesOf, sum } from "./stages.js";
+import { DamagedStateError, noneWhole } from "./state-file.js";
 import { type Identity, type Progress, loadState, saveState } from "./state.js";
 import { type ValidationSet, validate } from "./validate.js";
 
@@ -34,6 +35,8 @@ export interface TrainRun {
 /** Where a run keeps what it makes. */
 export interface RunFiles {
   readonly last: string;
+  /** The state before the last one: a run goes back to it where the last one is damaged. */
+  readonly previous: string;
   readonly best: string;
   readonly metrics: string;
 }
@@ -45,6 +48,8 @@ export interface TrainEvents {
   readonly onStep?: (metrics: StepMetrics) => void;
   readonly onValidation?: (metrics: ValidationMetrics) => void;
   readonly onAlarm?: (message: string) => void;
+  /** Called with one line where the last state is damaged and the run goes back to the one before it. */
+  readonly onFallback?: (message: string) => void;
 }
 
 /**
@@ -53,12 +58,11 @@ export interface TrainEvents {
  * @throws TrainError  a loss (of training or validation) or a gradient that is not finite, named; the weights and the saved state are those before it
  */
 export async function train(run: TrainRun, resume: boolean, events: TrainEvents = {}): Promise<Progress> {
-  const { gpu, options, files, optimiser, identity } = run;
+  const { gpu, options, files, optimiser } = run;
   const stages = stagesOf(run.clips, options);
   let progress: Progress = { step: 0, position: 0, norms: [] };
-  if (resume && existsSync(files.last))
-    progress = await loadState(gpu, files.last, optimiser.entries, identity);
-  else await rm(files.best, { force: true }); // of a run that was killed before its first saved state
+  if (resume && (existsSync(files.last) || existsSync(files.previous))) progress = await goOn(run, events);
+  else for (const path of [files.best, files.previous]) await rm(path, { force: true }); // of a run that was killed before its first saved state
   const metrics = await MetricsFile.open(files.metrics, progress.step);
   events.onStart?.(progress.step, options.steps);
   try {
@@ -77,7 +81,7 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
       progress.step = step.step;
       if (step.step % options.every !== 0 && step.step !== options.steps) {
         if (!events.signal?.aborted) continue;
-        await saveState(gpu, files.last, optimiser.entries, progress, identity);
+        await saveLast(run, progress);
         break;
       }
       run.pools.trim();
@@ -94,6 +98,27 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
     await metrics.close();
   }
   return progress;
+}
+
+/**
+ * Loads the last state, or the one before it where the last one is damaged.
+ * @throws DamagedStateError  both are  @throws TrainFileError  the state is of another run
+ */
+async function goOn({ gpu, files, optimiser, identity }: TrainRun, events: TrainEvents): Promise<Progress> {
+  const load = (path: string): Promise<Progress> => loadState(gpu, path, optimiser.entries, identity);
+  try {
+    return await load(files.last);
+  } catch (error) {
+    if (!(error instanceof DamagedStateError)) throw error;
+    const progress = await load(files.previous).catch((other: unknown) => {
+      throw other instanceof DamagedStateError ? noneWhole(error, other) : other;
+    });
+    await rename(files.previous, files.last); // a damaged state is never kept as the previous one
+    events.onFallback?.(
+      `${error.message}; the run goes back to step ${progress.step}, the state saved before`,
+    );
+    return progress;
+  }
 }
 
 /** @throws TrainError  a NaN would be the best validation for ever, and is no JSON */
@@ -124,7 +149,12 @@ async function save(
     progress.best = { step, cer, loss };
     await saveState(gpu, files.best, optimiser.entries, progress, identity, { moments: false });
   }
-  await saveState(gpu, files.last, optimiser.entries, progress, identity);
+  await saveLast(run, progress);
+}
+
+async function saveLast({ gpu, files, optimiser, identity }: TrainRun, progress: Progress): Promise<void> {
+  const keep = files.previous;
+  await saveState(gpu, files.last, optimiser.entries, progress, identity, { keep });
 }
 
 /** Micro-batches forwards and backwards, then one update; each micro-batch's backward pass is one submit. */

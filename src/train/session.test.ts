@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { closeSync, cpSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -62,16 +63,22 @@ test("a run saved in the format before is refused by name, and its parameters ca
   await run(given);
   const { last } = runFiles(given.out);
   const bytes = readFileSync(last);
-  const at = bytes.indexOf(`"format":"2"`);
-  bytes.write(`"format":"1"`, at);
-  writeFileSync(last, bytes);
+  const at = bytes.indexOf(`"format":"3"`);
+  const change = (format: string): void => {
+    bytes.write(`"format":"${format}"`, at);
+    createHash("sha256")
+      .update(bytes.subarray(0, -32))
+      .digest()
+      .copy(bytes, bytes.length - 32);
+    writeFileSync(last, bytes);
+  };
+  change("1");
   await expect(run(given, true)).rejects.toThrow(
-    `${last}: format: expected "2", got "1"; it was saved by an earlier version: begin a new run in another --out`,
+    `${last}: format: expected "3", got "1"; it was saved by an earlier version: begin a new run in another --out`,
   );
   expect((await readValues(last)).progress.step).toBe(1);
-  bytes.write(`"format":"3"`, at);
-  writeFileSync(last, bytes);
-  await expect(readValues(last)).rejects.toThrow(`${last}: format: expected "2", got "3"`);
+  change("4");
+  await expect(readValues(last)).rejects.toThrow(`${last}: format: expected "3", got "4"`);
 });
 
 test("a device without room for the training refuses it before anything is read, by the plan's figures", async () => {

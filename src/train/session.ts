@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
@@ -61,9 +62,15 @@ export interface SessionSetup {
 export function runFiles(out: string): RunFiles {
   return {
     last: join(out, "last.safetensors"),
+    previous: join(out, "previous.safetensors"),
     best: join(out, "best.safetensors"),
     metrics: join(out, "metrics.jsonl"),
   };
+}
+
+/** Whether a run in this directory has saved its state. */
+export function isBegun({ last, previous }: RunFiles): boolean {
+  return existsSync(last) || existsSync(previous);
 }
 
 /** A loaded model, its data and its optimiser; `free` gives their GPU memory back. */

@@ -1,11 +1,12 @@
 import { isObject, show } from "../json.js";
 import type { Gpu } from "../gpu/device.js";
 import type { Tensor } from "../gpu/tensor.js";
-import { type SafetensorsFile, openSafetensors, readTensor } from "../checkpoint/safetensors.js";
+import { type SafetensorsFile, readTensor } from "../checkpoint/safetensors.js";
 import type { WriteTensor } from "../checkpoint/safetensors-write.js";
-import { openFile, writeSafetensorsFile } from "../node/files.js";
+import { writeFileAtomic } from "../node/files.js";
 import { TrainFileError } from "./errors.js";
 import type { OptimiserEntry } from "./optimiser.js";
+import { sealedPieces, withSealedFile } from "./state-file.js";
 
 /** Where a run stands. Batches, dropout and learning rates are functions of the options and of these counts. */
 export interface Progress {
@@ -23,13 +24,14 @@ export interface Progress {
 export type Identity = Readonly<Record<string, string | number | boolean>>;
 
 /** Format 1 has another digest of the model in its identity: its parameters can be used, its run cannot go on. */
-const format = "2";
-const readable: readonly (string | undefined)[] = ["1", format];
+const format = "3";
+const unsealed = ["1", "2"];
+const readable: readonly (string | undefined)[] = [...unsealed, format];
 
 /**
  * Writes parameters, moments and progress, streamed from the GPU: beside `path`, flushed, then renamed, so that a kill at any
- * moment leaves the old state or the new one.
- * @param options  moments false: the parameters alone, from which no run can go on
+ * moment leaves the old state or the new one. The file ends with a SHA-256 of all its bytes.
+ * @param options  moments false: the parameters alone, from which no run can go on; keep: new name of the state that `path` replaces
  */
 export async function saveState(
   gpu: Gpu,
@@ -37,7 +39,7 @@ export async function saveState(
   entries: readonly OptimiserEntry[],
   progress: Progress,
   identity: Identity,
-  { moments = true } = {},
+  { moments = true, keep }: { readonly moments?: boolean; readonly keep?: string } = {},
 ): Promise<void> {
   const tensors = entries.flatMap((entry) =>
     parts(entry, moments).map(([prefix, tensor]): WriteTensor => {
@@ -53,13 +55,13 @@ export async function saveState(
     ["progress", JSON.stringify(progress)],
     ["identity", JSON.stringify(identity)],
   ]);
-  await writeSafetensorsFile(path, tensors, metadata);
+  await writeFileAtomic(path, sealedPieces(tensors, metadata), { keep });
 }
 
 /**
- * Puts a saved state into parameters and moments.
- * @throws TrainFileError   it is of another run, or not whole
- * @throws CheckpointError  it is no safetensors file
+ * Puts a saved state into parameters and moments; nothing is put there before the whole file is checked.
+ * @throws DamagedStateError  it is missing, or not as it was written
+ * @throws TrainFileError     it is of another run
  */
 export async function loadState(
   gpu: Gpu,
@@ -67,9 +69,7 @@ export async function loadState(
   entries: readonly OptimiserEntry[],
   identity: Identity,
 ): Promise<Progress> {
-  const source = await openFile(path);
-  try {
-    const file = await openSafetensors(source);
+  return withSealedFile(path, unsealed, async (file) => {
     if (file.metadata.get("format") === "1") {
       const advice = "it was saved by an earlier version: begin a new run in another --out";
       throw new TrainFileError({ file: path, field: "format", expected: show(format), got: `"1"`, advice });
@@ -82,9 +82,7 @@ export async function loadState(
       }
     }
     return progress;
-  } finally {
-    await source.close();
-  }
+  });
 }
 
 /** What a saved state has for a checkpoint. */
@@ -95,11 +93,13 @@ export interface SavedValues {
   readonly values: ReadonlyMap<string, { readonly shape: readonly number[]; readonly values: Uint8Array }>;
 }
 
-/** The trained parameters of a saved state. @throws TrainFileError, CheckpointError  it is none */
+/**
+ * The trained parameters of a saved state.
+ * @throws DamagedStateError  it is missing, or not as it was written
+ * @throws TrainFileError     it is none
+ */
 export async function readValues(path: string): Promise<SavedValues> {
-  const source = await openFile(path);
-  try {
-    const file = await openSafetensors(source);
+  return withSealedFile(path, unsealed, async (file) => {
     const progress = readProgress(path, file);
     const identity = parseObject(path, "identity", file.metadata.get("identity"));
     const values = new Map<string, { shape: readonly number[]; values: Uint8Array }>();
@@ -108,9 +108,7 @@ export async function readValues(path: string): Promise<SavedValues> {
       values.set(name.slice("value.".length), { shape, values: await readTensor(file, name) });
     }
     return { progress, identity, values };
-  } finally {
-    await source.close();
-  }
+  });
 }
 
 function parts({ value, m, v }: OptimiserEntry, moments = true): [string, Tensor][] {

@@ -18,6 +18,8 @@ export interface Outcome {
   readonly steps: StepMetrics[];
   readonly validations: ValidationMetrics[];
   readonly alarms: string[];
+  /** Lines about saved states that were damaged. */
+  readonly fallbacks: string[];
   /** Rows that the cache did not have. */
   readonly computed: number;
 }
@@ -63,7 +65,7 @@ export function useTraining(gpu: () => Gpu): TrainingRuns {
   async function run(change: Change = {}, { resume = false, stop = Infinity } = {}): Promise<Outcome> {
     const session = await openSession(gpu(), setup(change));
     const { computed } = session.run.corpus;
-    const outcome: Outcome = { steps: [], validations: [], alarms: [], computed };
+    const outcome: Outcome = { steps: [], validations: [], alarms: [], fallbacks: [], computed };
     try {
       await train(session.run, resume, {
         onStep: (step) => {
@@ -71,6 +73,7 @@ export function useTraining(gpu: () => Gpu): TrainingRuns {
         },
         onValidation: (validation) => outcome.validations.push(validation),
         onAlarm: (message) => outcome.alarms.push(message),
+        onFallback: (message) => outcome.fallbacks.push(message),
       });
     } catch (error) {
       if (!(error instanceof Stopped)) throw error;
