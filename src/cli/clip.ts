@@ -1,5 +1,7 @@
 import { createReadStream, fstatSync, type Stats } from "node:fs";
-import { stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
+import type { DecodedAudio } from "../frontend/audio.js";
+import { type DecodeOptions, checkHead, decodeAudio, headBytes } from "../frontend/decode.js";
 import { AudioError } from "../frontend/errors.js";
 
 /** Bytes that a clip may have: 1 GiB, nine hours of 16-bit mono at 16 kHz. */
@@ -10,15 +12,31 @@ const openPipe = /^(\/dev|\/proc\/(self|\d+))\/fd\/\d+$/;
 const standardInput = new Set(["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"]);
 
 /**
+ * Samples of a clip. What its first bytes rule out is refused before the file is read whole.
+ * @param file  as readClip
+ * @throws AudioError  as readClip and decodeAudio
+ */
+export async function decodeClip(file: string, options: DecodeOptions = {}): Promise<DecodedAudio> {
+  const bytes = await readClip(file, maxClipBytes, (head, size) => checkHead(head, size, file, options));
+  return decodeAudio(bytes, file, options);
+}
+
+/**
  * The bytes of a clip: of a file, of a pipe that is open already, or of standard input.
  * @param file   path; "-" is standard input
+ * @param check  sees the first bytes of a larger file, and its size; what it throws ends the reading
  * @throws AudioError  a directory, a device, a named pipe (opening one waits for its writer), more than `limit` bytes
  */
-export async function readClip(file: string, limit = maxClipBytes): Promise<Uint8Array> {
+export async function readClip(
+  file: string,
+  limit = maxClipBytes,
+  check: (head: Uint8Array, size: number) => void = () => undefined,
+): Promise<Uint8Array> {
   const fromInput = standardInput.has(file);
   const found = fromInput ? fstatSync(0) : await stat(file);
   checkKind(file, found, fromInput || openPipe.test(file));
   if (found.isFile() && found.size > limit) throw tooLarge(file, limit, `${found.size}`);
+  if (!fromInput && found.isFile() && found.size > headBytes) return readFileOf(file, found.size, check);
   const stream: AsyncIterable<Uint8Array> = fromInput ? process.stdin : createReadStream(file);
   const pieces: Uint8Array[] = [];
   let size = 0;
@@ -28,6 +46,27 @@ export async function readClip(file: string, limit = maxClipBytes): Promise<Uint
     pieces.push(piece);
   }
   return Buffer.concat(pieces, size);
+}
+
+/** A file of known size, into one buffer. */
+async function readFileOf(
+  file: string,
+  size: number,
+  check: (head: Uint8Array, size: number) => void,
+): Promise<Uint8Array> {
+  const handle = await open(file);
+  try {
+    const head = new Uint8Array(headBytes);
+    const { bytesRead } = await handle.read(head, 0, headBytes, 0);
+    check(head.subarray(0, bytesRead), size);
+    const all = new Uint8Array(size);
+    let at = 0;
+    for (let read = -1; at < size && read !== 0; at += read)
+      ({ bytesRead: read } = await handle.read(all, at, Math.min(size - at, 2 ** 26), at));
+    return all.subarray(0, at);
+  } finally {
+    await handle.close();
+  }
 }
 
 function checkKind(file: string, found: Stats, open: boolean): void {

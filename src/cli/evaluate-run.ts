@@ -1,18 +1,25 @@
 import { Transcriber } from "../decode/transcriber.js";
 import { type UtteranceRecord, isFailed } from "../evaluate/record.js";
 import type { FormatResult, Measured } from "../evaluate/report.js";
-import { MemoryPeak, type RunSettings, runUtterances, timeSecond, warmUp } from "../evaluate/run.js";
+import {
+  MemoryPeak,
+  type RunSettings,
+  promptOf,
+  runUtterances,
+  timeSecond,
+  warmUp,
+} from "../evaluate/run.js";
 import { type SummaryOptions, forcedAgreement, summarize } from "../evaluate/summary.js";
 import { uniformNumbers } from "../decode/random.js";
 import type { Utterance } from "../data/utterances.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { pickChannel } from "../frontend/channel.js";
 import { cutAudio } from "../frontend/cut.js";
-import { type DecodeOptions, decodeAudio } from "../frontend/decode.js";
+import type { DecodeOptions } from "../frontend/decode.js";
 import { toWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
-import { readClip } from "./clip.js";
+import { decodeClip } from "./clip.js";
 import type { Results } from "./evaluate-out.js";
 import { describe, exitCode, note, report, shown, status } from "./output.js";
 import { wavDataUri } from "../report/wav.js";
@@ -126,7 +133,9 @@ async function runLeft(
     settings,
     {
       read: async (utterance) => {
-        const audio = await readAudio(utterance, { strict });
+        const piece = utterance.start !== undefined || utterance.end !== undefined;
+        const maxSeconds = piece ? undefined : transcriber.maxSeconds(promptOf(utterance, settings));
+        const audio = await readAudio(utterance, { strict, maxSeconds });
         if (audio.damage !== undefined) warn(utterance, audio.damage);
         return channel === undefined ? audio : pickChannel(audio, channel, utterance.audio);
       },
@@ -154,7 +163,7 @@ export async function readAudio(
   { audio }: Pick<Utterance, "audio">,
   options: DecodeOptions = {},
 ): Promise<DecodedAudio> {
-  return decodeAudio(await readClip(audio), audio, options);
+  return decodeClip(audio, options);
 }
 
 const playedSeconds = 20;

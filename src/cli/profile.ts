@@ -1,6 +1,5 @@
 import { Command, Option } from "commander";
 import { Generator } from "../decode/generator.js";
-import { decodeAudio } from "../frontend/decode.js";
 import type { Gpu } from "../gpu/device.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { Timing } from "../gpu/timing.js";
@@ -12,7 +11,7 @@ import { profilePage } from "../profile/page.js";
 import { type Profile, summarise } from "../profile/summary.js";
 import { causeRows, groupRows, hostRows, remarks } from "../profile/text.js";
 import { type Trace, traceEvents } from "../profile/trace.js";
-import { readClip } from "./clip.js";
+import { decodeClip } from "./clip.js";
 import { openDevice } from "./device.js";
 import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
 import { exitCode, note, print, printJson, report, status, table } from "./output.js";
@@ -97,7 +96,7 @@ async function prepare(gpu: Gpu, audio: string | undefined, options: ProfileCliO
     };
   }
   const transcriber = await loadTranscriber(gpu, path, { weights, lora });
-  const clip = transcriber.prepare(await decodeAudio(await readClip(audio), audio), audio);
+  const clip = transcriber.prepare(await decodeClip(audio, { maxSeconds: transcriber.maxSeconds() }), audio);
   return (onStage) => transcriber.transcribe([clip], { maxNewTokens, onStage });
 }
 

@@ -8,7 +8,6 @@ import {
 } from "../decode/transcriber.js";
 import { languageWarning, scriptWarning } from "../decode/language-warnings.js";
 import { type TargetLanguage, translate, translationPrompt } from "../decode/translator.js";
-import { decodeAudio } from "../frontend/decode.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
 import { modelFiles } from "../node/model-files.js";
@@ -16,7 +15,7 @@ import { PromptError } from "../tokenizer/errors.js";
 import type { Language } from "../tokenizer/languages.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import { type ChannelChoice, channelOption, chosenChannels } from "./channel.js";
-import { readClip } from "./clip.js";
+import { decodeClip } from "./clip.js";
 import { openDevice } from "./device.js";
 import { languageOption } from "./language.js";
 import { timeLoading } from "./loaded.js";
@@ -192,9 +191,11 @@ async function transcribeBatch(
 async function readyClips(
   transcriber: Transcriber,
   file: string,
-  { channel, strict }: TranscribeCliOptions,
+  options: TranscribeCliOptions,
 ): Promise<ReadyClip[]> {
-  const whole = await decodeAudio(await readClip(file), file, { strict });
+  const { channel, strict } = options;
+  const maxSeconds = transcriber.maxSeconds(promptOptions(options));
+  const whole = await decodeClip(file, { strict, maxSeconds });
   const chosen = chosenChannels(whole, channel, file);
   return chosen.map(({ audio, ...part }) => {
     const label = channel === "each" ? `${shown(file)} [${part.label}]` : shown(file);

@@ -9,7 +9,7 @@ import { extractFeatures, mixWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
 import { expectGpu } from "../gpu/expect.js";
 import type { Tensor } from "../gpu/tensor.js";
-import { audioTokens } from "../model/config.js";
+import { audioTokens, longestAudio } from "../model/config.js";
 import { type FunAsrNano, type PromptTokens, adapt, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
 import type { WeightFormat } from "../model/parameters.js";
 import {
@@ -199,6 +199,15 @@ export class Transcriber {
   /** Checks options before there is a clip. @throws PromptError  as `transcribe` would */
   checkPrompt(options: PromptOptions): void {
     this.text.prompts.render(options);
+  }
+
+  /** Seconds of audio that fit the model's positions: `maxSeconds` of decodeAudio. @throws PromptError  see PromptRenderer */
+  maxSeconds(options: PromptOptions = {}): number {
+    const { lfrStride, frameShift } = this.frontend;
+    const { config } = this.model;
+    const text = this.text.prompts.render(options);
+    const { ids } = promptIds(this.tokenizer, text, config.audioTokenId, 1);
+    return longestAudio(config, (lfrStride * frameShift) / 1000, ids.length - 1);
   }
 
   /** Decoded audio → features. @throws AudioError  shorter than 25 ms, NaN samples */

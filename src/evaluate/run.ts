@@ -145,7 +145,7 @@ async function hear(
 }
 
 /** The utterance's own words, else those of the task. */
-function promptOf({ prompt }: Utterance, { task, to, language }: RunSettings): PromptOptions {
+export function promptOf({ prompt }: Utterance, { task, to, language }: RunSettings): PromptOptions {
   if (prompt !== undefined) return { prompt };
   if (task === "st" && to !== undefined) return { prompt: translationPrompt(to) };
   return language === undefined ? {} : { language };

@@ -1,4 +1,5 @@
 import { checkSampleRate, type DecodedAudio } from "./audio.js";
+import { Budget } from "./budget.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import { A_LAW, FLOAT, MU_LAW, PCM, type PcmFormat, pcmAudio } from "./pcm.js";
 
@@ -34,7 +35,7 @@ export function isAiff(bytes: Uint8Array): boolean {
  * @throws AudioError  another compression, no COMM or SSND chunk, no samples
  * @source Apple, Audio Interchange File Format 1.3; AIFF-C draft of 1991-08-26
  */
-export function parseAiff(bytes: Uint8Array, name: string): DecodedAudio {
+export function parseAiff(bytes: Uint8Array, name: string, budget = new Budget(name)): DecodedAudio {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let common: { format: PcmFormat; frames: number } | undefined;
   let sound: Uint8Array | undefined;
@@ -54,7 +55,7 @@ export function parseAiff(bytes: Uint8Array, name: string): DecodedAudio {
   const counted = frames * format.blockAlign;
   const streamed = frames === 0 || view.getUint32(4) === 0 || view.getUint32(4) >= 0x7f000000;
   const data = streamed ? sound : sound.subarray(0, counted);
-  return pcmAudio(name, "SSND.size", format, { data, promised: streamed ? data.length : counted });
+  return pcmAudio(name, "SSND.size", format, { data, promised: streamed ? data.length : counted, budget });
 }
 
 function parseCommon(

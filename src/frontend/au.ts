@@ -1,4 +1,5 @@
 import { checkSampleRate, type DecodedAudio } from "./audio.js";
+import { Budget } from "./budget.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import { A_LAW, FLOAT, MU_LAW, PCM, pcmAudio } from "./pcm.js";
 
@@ -26,7 +27,7 @@ export function isAu(bytes: Uint8Array): boolean {
  * @throws AudioError  another encoding, no samples
  * @source Sun Microsystems, audio(7I) and the header of NeXT's .snd
  */
-export function parseAu(bytes: Uint8Array, name: string): DecodedAudio {
+export function parseAu(bytes: Uint8Array, name: string, budget = new Budget(name)): DecodedAudio {
   if (bytes.length < 24)
     throw new AudioError(name, "file size", "at least 24 bytes", bytes.length, fetchAgain);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -41,5 +42,5 @@ export function parseAu(bytes: Uint8Array, name: string): DecodedAudio {
   const left = bytes.subarray(Math.max(24, offset));
   const promised = size === 0xffffffff ? left.length : size;
   const format = { tag, channels, rate, bits, blockAlign, little: false, signedBytes: true };
-  return pcmAudio(name, "data size", format, { data: left.subarray(0, promised), promised });
+  return pcmAudio(name, "data size", format, { data: left.subarray(0, promised), promised, budget });
 }

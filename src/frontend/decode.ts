@@ -1,14 +1,15 @@
 import { isAiff, parseAiff } from "./aiff.js";
 import { isAu, parseAu } from "./au.js";
 import { checkFinite, checkSampleRate, type DecodedAudio, toMono } from "./audio.js";
-import { type Decoded, bySize, byFlacFrames, checkSamples, decodeChunks } from "./decoders.js";
+import { Budget } from "./budget.js";
+import { type Decoded, bySize, byFlacFrames, decodeChunks } from "./decoders.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import { notRead, unreadFormat } from "./formats.js";
 import { mp3RunBytes, scanMp3 } from "./mp3-frames.js";
 import { checkMp4Tables, mp4Seconds } from "./mp4-guard.js";
 import { type OggLink, oggCodec, oggLinks } from "./ogg-pages.js";
 import { resample } from "./resample.js";
-import { isWav, parseWav } from "./wav.js";
+import { isWav, parseWav, wavSeconds } from "./wav.js";
 import { isWave64, parseWave64 } from "./wave64.js";
 
 const SUPPORTED = "WAV, AIFF, Wave64, AU, MP3, FLAC, Ogg (Vorbis, Opus, FLAC), M4A, AAC or WebM";
@@ -16,46 +17,80 @@ const SUPPORTED = "WAV, AIFF, Wave64, AU, MP3, FLAC, Ogg (Vorbis, Opus, FLAC), M
 export interface DecodeOptions {
   /** Refuses a file that lost audio, which is otherwise decoded as far as it goes, with `damage` set. Default: false. */
   readonly strict?: boolean | undefined;
+  /** Refuses a longer clip: by its header where that says its length, else as soon as it has been decoded so far. Default: any length. */
+  readonly maxSeconds?: number | undefined;
+  /** Ends the decoding; its reason is thrown. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * Samples of an audio file of any supported container: WAV, AIFF, Wave64 and AU by the readers here, the others by a decoder of @audio.
  * @param file  the whole file
  * @param name  its name, for errors
- * @throws AudioError  unknown container, a file that lost audio where `strict` is set, no samples, NaN or infinite samples, rate outside 4,000..768,000 Hz
+ * @throws AudioError  unknown container, longer than `maxSeconds`, more than 2^29 samples, a file that lost audio where `strict` is set, no samples, NaN or infinite samples, rate outside 4,000..768,000 Hz
  */
 export async function decodeAudio(
   file: Uint8Array,
   name: string,
   options: DecodeOptions = {},
 ): Promise<DecodedAudio> {
-  const audio = await decodeContainer(file, name);
+  const { maxSeconds, signal } = options;
+  signal?.throwIfAborted();
+  const audio = await decodeContainer(file, new Budget(name, maxSeconds, signal), signal);
   if (options.strict && audio.damage !== undefined)
     throw new AudioError(name, "audio", "a whole file (--strict)", audio.damage, fetchAgain);
   return audio;
 }
 
-async function decodeContainer(file: Uint8Array, name: string): Promise<DecodedAudio> {
+/** First bytes of a file that `checkHead` needs. */
+export const headBytes = 65_536;
+
+/**
+ * Refuses a file by its first bytes, before it is read whole.
+ * @param head  its first `headBytes`
+ * @param size  bytes of the whole file
+ * @throws AudioError  an unknown container, a WAV longer than `maxSeconds`
+ */
+export function checkHead(
+  head: Uint8Array,
+  size: number,
+  name: string,
+  { maxSeconds }: Pick<DecodeOptions, "maxSeconds">,
+): void {
+  if (isWav(head)) new Budget(name, maxSeconds).lasts(wavSeconds(head, size, name) ?? 0);
+  else if (!isAiff(head) && !isWave64(head) && !isAu(head) && text(head, 0, 3) !== "ID3")
+    containerOf(head, name);
+}
+
+function containerOf(bytes: Uint8Array, name: string): Container {
+  const container = sniff(bytes);
+  if (container) return container;
+  const format = unreadFormat(bytes);
+  if (format !== undefined) throw notRead(name, format, SUPPORTED);
+  throw new AudioError(name, "container", SUPPORTED, firstBytes(bytes), convertIt);
+}
+
+async function decodeContainer(
+  file: Uint8Array,
+  budget: Budget,
+  signal: AbortSignal | undefined,
+): Promise<DecodedAudio> {
+  const { name } = budget;
   const bytes = withoutTag(file);
   if (bytes.length === 0) throw new AudioError(name, "file size", "more than 0 bytes", 0, fetchAgain);
-  if (isWav(bytes)) return parseWav(bytes, name);
-  if (isAiff(bytes)) return parseAiff(bytes, name);
-  if (isWave64(bytes)) return parseWave64(bytes, name);
-  if (isAu(bytes)) return parseAu(bytes, name);
-  const container = sniff(bytes);
-  if (!container) {
-    const format = unreadFormat(bytes);
-    if (format !== undefined) throw notRead(name, format, SUPPORTED);
-    throw new AudioError(name, "container", SUPPORTED, firstBytes(bytes), convertIt);
-  }
+  if (isWav(bytes)) return parseWav(bytes, name, budget);
+  if (isAiff(bytes)) return parseAiff(bytes, name, budget);
+  if (isWave64(bytes)) return parseWave64(bytes, name, budget);
+  if (isAu(bytes)) return parseAu(bytes, name, budget);
+  const container = containerOf(bytes, name);
   try {
-    const { channels, sampleRate, damage } = await READERS[container](bytes, name);
+    const { channels, sampleRate, damage } = await READERS[container](bytes, budget);
     if (channels.length === 0 || channels[0].length === 0) throw noSamples(name, container);
     checkSampleRate(name, "sample rate", sampleRate);
     checkFinite(name, channels);
     return { channels, sampleRate, ...(damage !== undefined && { damage }) };
   } catch (cause) {
-    if (cause instanceof AudioError) throw cause;
+    if (cause instanceof AudioError || signal?.aborted) throw cause;
     const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
     throw new AudioError(name, `${container} data`, "decodable audio", `"${reason}"`, {
       cause,
@@ -69,15 +104,15 @@ function noSamples(name: string, container: string): AudioError {
   return new AudioError(name, `${container} data`, expected, "no samples", fetchAgain);
 }
 
-type Reader = (bytes: Uint8Array, name: string) => Promise<DecodedAudio>;
+type Reader = (bytes: Uint8Array, budget: Budget) => Promise<DecodedAudio>;
 
 const READERS = {
   MP3: readMp3,
-  FLAC: async (bytes, name) => readFlac(bytes, bytes, 8, name),
+  FLAC: readFlac,
   M4A: readMp4,
   Ogg: readOgg,
-  AAC: async (bytes, name) => {
-    const { channels, sampleRate, errors } = await decodeChunks("AAC", bySize(bytes, 4096), name);
+  AAC: async (bytes, budget) => {
+    const { channels, sampleRate, errors } = await decodeChunks("AAC", bySize(bytes, 4096), budget);
     return { channels: once(channels), sampleRate, damage: skipped(errors) };
   },
   WebM: readWebm,
@@ -85,49 +120,52 @@ const READERS = {
 
 type Container = keyof typeof READERS;
 
-async function readMp3(bytes: Uint8Array, name: string): Promise<DecodedAudio> {
+async function readMp3(bytes: Uint8Array, budget: Budget): Promise<DecodedAudio> {
   const { runs, damage } = scanMp3(bytes);
-  checkSamples(
-    name,
-    runs.reduce((sum, { samples }) => sum + samples, 0),
-    1,
-  );
+  const total = runs.reduce((sum, { samples, rate }) => sum + samples / rate, 0);
+  const rate = runs[0]?.rate ?? 0;
+  budget.claim(total * rate, 1, rate);
   const streams = runs.length === 0 ? [bytes] : runs.map((run) => mp3RunBytes(bytes, run));
   const parts: Decoded[] = [];
   for (const stream of streams) {
-    const part = await decodeChunks("MP3", bySize(stream, 65_536), name);
+    const part = await decodeChunks("MP3", bySize(stream, 65_536), budget);
     parts.push({ ...part, channels: once(part.channels) });
   }
   return joinParts(parts, damage);
 }
 
-/**
- * FLAC, native or taken out of a container.
- * @param info  the bytes that hold STREAMINFO, at `at`
- * @source RFC 9639, section 8.2
- */
-async function readFlac(
-  stream: Uint8Array,
-  info: Uint8Array,
-  at: number,
-  name: string,
-): Promise<DecodedAudio> {
-  const { total, bits, channels: count } = streamInfo(info, at);
-  checkSamples(name, total, count);
-  const { channels, sampleRate, errors } = await decodeChunks("FLAC", byFlacFrames(stream), name);
+async function readFlac(stream: Uint8Array, budget: Budget): Promise<DecodedAudio> {
+  const { total, bits, channels: count, rate } = streamInfo(stream, 8);
+  budget.claim(total, count, rate);
+  const decoded = await decodeChunks("FLAC", byFlacFrames(stream), budget, total);
+  const { channels, sampleRate, errors } = decoded;
   restoreIntegers(channels, bits);
   const length = channels[0]?.length ?? 0;
   const cut = length > 0 && length < total ? `${length} of its ${total} samples could be decoded` : undefined;
-  return { channels, sampleRate, damage: cut ?? skipped(errors) };
+  return { channels, sampleRate, damage: cut ?? goesOn(decoded) ?? skipped(errors) };
 }
 
-function streamInfo(bytes: Uint8Array, at: number): { total: number; bits: number; channels: number } {
+function goesOn({ more }: Decoded): string | undefined {
+  return more ? "it goes on where its header says that it ends; the rest was left out" : undefined;
+}
+
+interface StreamInfo {
+  /** Samples of a channel; 0: unknown. */
+  readonly total: number;
+  readonly bits: number;
+  readonly channels: number;
+  readonly rate: number;
+}
+
+/** FLAC's STREAMINFO at `at`. @source RFC 9639, section 8.2 */
+function streamInfo(bytes: Uint8Array, at: number): StreamInfo {
   const byte = (i: number): number => bytes[at + i] ?? 0;
   const low = byte(14) * 2 ** 24 + ((byte(15) << 16) | (byte(16) << 8) | byte(17));
   return {
-    total: (byte(13) & 15) * 2 ** 32 + low, // 0: unknown
+    total: (byte(13) & 15) * 2 ** 32 + low,
     bits: (((byte(12) & 1) << 4) | (byte(13) >> 4)) + 1,
     channels: ((byte(12) >> 1) & 7) + 1,
+    rate: (byte(10) << 12) | (byte(11) << 4) | (byte(12) >> 4),
   };
 }
 
@@ -138,8 +176,9 @@ function restoreIntegers(channels: readonly Float32Array[], bits: number): void 
     for (let i = 0; i < samples.length; i++) samples[i] = Math.round(samples[i] * (scale - 1)) / scale;
 }
 
-async function readOgg(bytes: Uint8Array, name: string): Promise<DecodedAudio> {
+async function readOgg(bytes: Uint8Array, budget: Budget): Promise<DecodedAudio> {
   const { links, cut } = oggLinks(bytes);
+  const { name } = budget;
   const parts: Decoded[] = [];
   let damage = cut ? "cut short: its last page ends early" : undefined;
   for (const link of links) {
@@ -147,7 +186,7 @@ async function readOgg(bytes: Uint8Array, name: string): Promise<DecodedAudio> {
     if (codec === "Speex") throw notRead(name, "Speex in Ogg", SUPPORTED);
     if (codec === undefined) throw notRead(name, "Ogg without Vorbis, Opus or FLAC", SUPPORTED);
     if (!link.ended) damage ??= "cut short: its last page has no end-of-stream mark";
-    const part = await readLink(link, codec as "Opus" | "Vorbis" | "FLAC", name);
+    const part = await readLink(link, codec as "Opus" | "Vorbis" | "FLAC", budget);
     damage ??= part.damage;
     parts.push({ ...part, errors: 0 });
   }
@@ -155,40 +194,41 @@ async function readOgg(bytes: Uint8Array, name: string): Promise<DecodedAudio> {
 }
 
 async function readLink(
-  { pages, granule }: OggLink,
+  { pages, granule, begin }: OggLink,
   codec: "Opus" | "Vorbis" | "FLAC",
-  name: string,
+  budget: Budget,
 ): Promise<DecodedAudio> {
   const head = pages[0];
   const packet = 27 + head[26];
-  const count = head[packet + (codec === "Opus" ? 9 : 11)];
-  if (codec === "FLAC") {
-    const { total, bits, channels: wide } = streamInfo(head, packet + 17);
-    checkSamples(name, Math.max(total, granule), wide);
-    const { channels, sampleRate, errors } = await decodeChunks("FLAC", pages, name);
-    restoreIntegers(channels, bits);
-    return { channels, sampleRate, damage: skipped(errors) };
-  }
-  if (count > 8) throw new AudioError(name, "channels", "1..8", count, convertIt);
-  checkSamples(name, granule, Math.max(count, 1));
-  const { channels, sampleRate, errors } = await decodeChunks(codec, pages, name);
-  return { channels, sampleRate, damage: skipped(errors) };
+  const length = Math.max(0, granule - begin); // a recording of a live stream does not begin at 0
+  let [count, rate, bits] = [head[packet + (codec === "Opus" ? 9 : 11)], 48_000, 0];
+  if (codec === "FLAC") ({ channels: count, rate, bits } = streamInfo(head, packet + 17));
+  else if (codec === "Vorbis")
+    rate = head[packet + 12] | (head[packet + 13] << 8) | (head[packet + 14] << 16);
+  if (count > 8) throw new AudioError(budget.name, "channels", "1..8", count, convertIt);
+  const total = codec === "FLAC" ? streamInfo(head, packet + 17).total : 0;
+  budget.claim(Math.max(total, length), Math.max(count, 1), rate);
+  const decoded = await decodeChunks(codec, pages, budget, Math.max(total, granule));
+  if (bits > 0) restoreIntegers(decoded.channels, bits);
+  const { channels, sampleRate, errors } = decoded;
+  return { channels, sampleRate, damage: goesOn(decoded) ?? skipped(errors) };
 }
 
-async function readMp4(bytes: Uint8Array, name: string): Promise<DecodedAudio> {
-  const cut = checkMp4Tables(bytes, name);
-  const { channels, sampleRate, errors } = await decodeChunks("M4A", [bytes], name);
+async function readMp4(bytes: Uint8Array, budget: Budget): Promise<DecodedAudio> {
+  const cut = checkMp4Tables(bytes, budget.name);
+  const claimed = mp4Seconds(bytes);
+  budget.lasts(claimed);
+  const { channels, sampleRate, errors } = await decodeChunks("M4A", [bytes], budget);
   const flac = indexOf(bytes, "dfLa");
   if (flac >= 0) restoreIntegers(channels, streamInfo(bytes, flac + 12).bits);
   const seconds = (channels[0]?.length ?? 0) / sampleRate;
-  const promised = mp4Seconds(bytes);
-  const short = `${seconds.toFixed(2)} s could be decoded of the ${promised.toFixed(2)} s in the header`;
-  const damage = promised - seconds > shortest ? short : (skipped(errors) ?? cut);
+  const short = `${seconds.toFixed(2)} s could be decoded of the ${claimed.toFixed(2)} s in the header`;
+  const damage = claimed - seconds > shortest ? short : (skipped(errors) ?? cut);
   return { channels: once(channels), sampleRate, damage };
 }
 
-async function readWebm(bytes: Uint8Array, name: string): Promise<DecodedAudio> {
-  const { channels, sampleRate, errors } = await decodeChunks("WebM", bySize(bytes, 4096), name);
+async function readWebm(bytes: Uint8Array, budget: Budget): Promise<DecodedAudio> {
+  const { channels, sampleRate, errors } = await decodeChunks("WebM", bySize(bytes, 4096), budget);
   const flac = indexOf(bytes.subarray(0, 65_536), "A_FLAC") < 0 ? -1 : indexOf(bytes, "fLaC");
   if (flac >= 0) restoreIntegers(channels, streamInfo(bytes, flac + 8).bits);
   return { channels, sampleRate, damage: skipped(errors) };

@@ -1,4 +1,4 @@
-import { AudioError } from "./errors.js";
+import type { Budget } from "./budget.js";
 
 /** What a decoder of @audio gives for a piece of a file. */
 interface Piece {
@@ -29,35 +29,27 @@ const LOADERS: Readonly<Record<Codec, () => Promise<Decoder>>> = {
   WebM: async () => (await import("@audio/decode-webm")).decoder(),
 };
 
-/** Samples that a file may hold over all its channels: 2 GiB of f32, nine hours of mono at 16 kHz. */
-export const maxSamples = 2 ** 29;
-
 /** Samples of one stream. */
 export interface Decoded {
   readonly channels: Float32Array[];
   readonly sampleRate: number;
   /** Frames that could not be decoded. */
   readonly errors: number;
-}
-
-/** @throws AudioError  more samples than `maxSamples` over all channels */
-export function checkSamples(name: string, samples: number, channels: number): void {
-  if (samples * channels <= maxSamples) return;
-  const got = channels === 1 ? `${samples}` : `${samples} in each of ${channels} channels`;
-  throw new AudioError(name, "samples", `at most ${maxSamples} over all channels`, got, {
-    advice: "cut the clip into parts",
-  });
+  /** Whether the stream goes on where its header says that it ends; decoding stopped there. */
+  readonly more?: boolean;
 }
 
 /**
- * Decodes a stream piece by piece, so that memory is bounded by what is kept: decoding ends where `maxSamples` is passed.
- * @param chunks  the stream's bytes in order, in pieces that decode to a few MB each
- * @throws AudioError  too long; whatever else the decoder throws
+ * Decodes a stream piece by piece, so that memory is bounded by what is kept: decoding ends where the budget or the header's claim is passed.
+ * @param chunks   the stream's bytes in order, in pieces that decode to a few MB each
+ * @param claimed  samples of a channel by the header; 0: unknown
+ * @throws AudioError  too long; the signal's reason; whatever else the decoder throws
  */
 export async function decodeChunks(
   codec: Codec,
   chunks: Iterable<Uint8Array>,
-  name: string,
+  budget: Budget,
+  claimed = 0,
 ): Promise<Decoded> {
   const decoder = await quietly(LOADERS[codec]);
   const kept: Float32Array[][] = [];
@@ -70,16 +62,21 @@ export async function decodeChunks(
     kept.push(parts);
     sampleRate = piece.sampleRate;
     samples += parts[0].length;
-    checkSamples(name, samples, parts.length);
+    budget.take(parts[0].length, parts.length, sampleRate);
   };
   try {
-    for (const chunk of chunks) keep(await quietly(() => decoder.decode(chunk)));
+    for (const chunk of chunks) {
+      await budget.pause();
+      if (claimed > 0 && samples > claimed + sampleRate) break; // more than codecs add at the ends
+      keep(await quietly(() => decoder.decode(chunk)));
+    }
     if (decoder.flush) keep(await quietly(() => decoder.flush!()));
   } finally {
     decoder.free();
   }
   const channels = (kept[0] ?? []).map((_, c) => joined(kept, c, samples));
-  return { channels, sampleRate, errors };
+  const more = claimed > 0 && samples > claimed + sampleRate;
+  return { channels, sampleRate, errors, ...(more && { more }) };
 }
 
 function joined(kept: readonly Float32Array[][], channel: number, samples: number): Float32Array {

@@ -8,6 +8,8 @@ export interface OggLink {
   ended: boolean;
   /** Position of the last page that has one. */
   granule: number;
+  /** Position of the first page that has one. */
+  begin: number;
 }
 
 interface Page {
@@ -60,12 +62,15 @@ export function oggLinks(bytes: Uint8Array): { readonly links: OggLink[]; readon
     let stream = streams.get(page.serial);
     if (!stream && first) {
       const mark = String.fromCharCode(...page.bytes.subarray(page.packet, page.packet + 8));
-      streams.set(page.serial, (stream = { mark, pages: [], ended: false, granule: 0 }));
+      streams.set(page.serial, (stream = { mark, pages: [], ended: false, granule: 0, begin: 0 }));
     }
     if (stream) {
       stream.pages.push(page.bytes);
       stream.ended = (page.flags & 4) !== 0;
-      if (page.granule > 0) stream.granule = page.granule;
+      if (page.granule > 0) {
+        if (stream.granule === 0) stream.begin = page.granule;
+        stream.granule = page.granule;
+      }
     }
     if (cut) break;
     at += page.bytes.length;

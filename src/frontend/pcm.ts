@@ -1,4 +1,5 @@
 import { checkFinite, type DecodedAudio } from "./audio.js";
+import type { Budget } from "./budget.js";
 import { AudioError, fetchAgain } from "./errors.js";
 import { fromALaw, fromMuLaw } from "./g711.js";
 
@@ -22,23 +23,30 @@ export interface PcmFormat {
   readonly signedBytes?: boolean;
 }
 
+/** The samples' bytes that are there, how many the header promises, and what the clip may take. */
+export interface PcmData {
+  readonly data: Uint8Array;
+  readonly promised: number;
+  readonly budget: Budget;
+}
+
 /**
  * Samples of a container. Fewer bytes than promised are reported as `damage`.
  * @param field  the field of the samples' size, for errors
- * @param bytes  the samples that are there, and how many bytes the header promises
- * @throws AudioError  no samples; floats that are NaN or infinite
+ * @throws AudioError  no samples; a clip that passes the budget; floats that are NaN or infinite
  */
 export function pcmAudio(
   name: string,
   field: string,
   format: PcmFormat,
-  { data, promised }: { readonly data: Uint8Array; readonly promised: number },
+  { data, promised, budget }: PcmData,
 ): DecodedAudio {
   const frames = Math.floor(data.length / format.blockAlign);
   if (frames === 0) {
     const expected = `at least one frame of ${format.blockAlign} bytes`;
     throw new AudioError(name, field, expected, data.length, fetchAgain);
   }
+  budget.lasts(frames / format.rate);
   const channels = readSamples(data, frames, format);
   if (format.tag === FLOAT) checkFinite(name, channels);
   const seconds = (count: number): string => (count / format.rate).toFixed(2);

@@ -1,4 +1,5 @@
 import { checkSampleRate, type DecodedAudio } from "./audio.js";
+import { Budget } from "./budget.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import { A_LAW, FLOAT, MU_LAW, PCM, type PcmFormat, pcmAudio } from "./pcm.js";
 
@@ -41,16 +42,38 @@ export function isWav(bytes: Uint8Array): boolean {
  * WAVE_FORMAT_EXTENSIBLE; RIFF, RIFX, RF64 or BW64; 1 to 64 channels, 4,000 to 768,000 Hz. Integers are divided by
  * 2^(bits-1), unsigned bytes are centred first. Size fields are advice: a data chunk that says more than there is goes to
  * the end of the file. It is reported as `damage` where no sign says that its writer could not seek.
- * @param bytes  the whole file; at most four times its size is allocated
- * @param name   the file's name, for errors
- * @throws AudioError  anything else, NaN or infinite samples, no samples; one line naming file, field, expected, got
+ * @param bytes   the whole file; at most four times its size is allocated
+ * @param name    the file's name, for errors
+ * @param budget  what the clip may take
+ * @throws AudioError  anything else, a clip that passes the budget, NaN or infinite samples, no samples; one line naming file, field, expected, got
  * @source Microsoft Multimedia Programming Interface 1.0 (RIFF, WAVE), mmreg.h (WAVEFORMATEXTENSIBLE), EBU Tech 3306
  *         (RF64), ITU-R BS.2088 (BW64), ITU-T G.711
  */
-export function parseWav(bytes: Uint8Array, name: string): DecodedAudio {
+export function parseWav(bytes: Uint8Array, name: string, budget = new Budget(name)): DecodedAudio {
   checkRiffHeader(bytes, name);
   const { format, data, promised } = findChunks(bytes, name);
-  return pcmAudio(name, "data.size", format, { data, promised });
+  return pcmAudio(name, "data.size", format, { data, promised, budget });
+}
+
+/**
+ * Seconds of a WAV file by its first bytes.
+ * @param size  bytes of the whole file
+ * @returns     undefined where the data chunk does not begin in `head`, or says no size
+ * @throws AudioError  as parseWav
+ */
+export function wavSeconds(head: Uint8Array, size: number, name: string): number | undefined {
+  checkRiffHeader(head, name);
+  let found: Found;
+  try {
+    found = findChunks(head, name);
+  } catch {
+    return undefined; // parseWav reports it where it holds for the whole file
+  }
+  const { format, data } = found;
+  const start = data.byteOffset - head.byteOffset;
+  const claimed = new DataView(head.buffer, head.byteOffset).getUint32(start - 4, format.little);
+  if (claimed === 0) return undefined;
+  return Math.min(claimed, size - start) / format.blockAlign / format.rate;
 }
 
 function checkRiffHeader(bytes: Uint8Array, name: string): void {

@@ -1,4 +1,5 @@
 import type { DecodedAudio } from "./audio.js";
+import { Budget } from "./budget.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import { type PcmFormat, pcmAudio } from "./pcm.js";
 import { parseFormat } from "./wav.js";
@@ -18,7 +19,7 @@ export function isWave64(bytes: Uint8Array): boolean {
  * @throws AudioError  as parseWav
  * @source Sonic Foundry, Sony Pictures Digital Media Software: Wave64 file format (2004)
  */
-export function parseWave64(bytes: Uint8Array, name: string): DecodedAudio {
+export function parseWave64(bytes: Uint8Array, name: string, budget = new Budget(name)): DecodedAudio {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let format: PcmFormat | undefined;
   for (let at = 40; at + 24 <= bytes.length;) {
@@ -29,7 +30,7 @@ export function parseWave64(bytes: Uint8Array, name: string): DecodedAudio {
       if (!format) throw new AudioError(name, "fmt chunk", "one before the data chunk", "none", convertIt);
       const promised = size <= 24 || size >= 2 ** 62 ? left : size - 24;
       const data = bytes.subarray(at + 24, at + 24 + Math.min(left, promised));
-      return pcmAudio(name, "data.size", format, { data, promised });
+      return pcmAudio(name, "data.size", format, { data, promised, budget });
     }
     if (id === `fmt ${TAIL}`)
       format ??= parseFormat(bytes.subarray(at + 24, Math.min(bytes.length, at + size)), name, true);

@@ -130,6 +130,20 @@ export function audioTokens(rule: AudioTokenRule, frames: number): number {
   return Math.floor((b - 1) / 2) + 1;
 }
 
+/**
+ * Seconds of audio that fit the model's positions beside a prompt's text.
+ * @param frameSeconds  from one LFR frame to the next
+ * @param textTokens    of the prompt without the audio
+ */
+export function longestAudio(
+  { audioTokenRule, llm }: Pick<ModelConfig, "audioTokenRule" | "llm">,
+  frameSeconds: number,
+  textTokens: number,
+): number {
+  const tokens = Math.max(0, llm.maxPositions - 1 - textTokens);
+  return tokens * (audioTokenRule === "all" ? 1 : 8) * frameSeconds;
+}
+
 /** Parameters of each part. A tied head counts 0: it is the embedding matrix, which `llm` holds. */
 export interface ParameterCount {
   encoder: number;

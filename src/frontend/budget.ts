@@ -1,0 +1,69 @@
+import { AudioError } from "./errors.js";
+
+/** Samples that a file may hold over all its channels: 2 GiB of f32, nine hours of mono at 16 kHz. */
+export const maxSamples = 2 ** 29;
+
+const padding = 0.5; // seconds that a codec's delay and padding may add to a clip of the allowed length
+
+/** What decoding one file may take: a length, samples over all channels, and a signal that ends it. */
+export class Budget {
+  #samples = 0;
+  #seconds = 0;
+  #paused = 0;
+
+  /** @param maxSeconds  length that can be used; undefined: any */
+  constructor(
+    readonly name: string,
+    private readonly maxSeconds?: number | undefined,
+    private readonly signal?: AbortSignal | undefined,
+  ) {}
+
+  /** Lets a signal arrive, every few ms. @throws  the signal's reason */
+  async pause(): Promise<void> {
+    if (!this.signal) return;
+    this.signal.throwIfAborted();
+    if (performance.now() - this.#paused < 20) return;
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    this.#paused = performance.now();
+    this.signal.throwIfAborted();
+  }
+
+  /**
+   * Checks what a header claims, before it is decoded.
+   * @param samples  in each channel; 0: unknown
+   * @param rate     Hz; 0 or absent: unknown
+   * @throws AudioError  longer than `maxSeconds`, more than `maxSamples` over all channels; the signal's reason
+   */
+  claim(samples: number, channels: number, rate = 0): void {
+    this.signal?.throwIfAborted();
+    this.lasts(this.#seconds + (rate > 0 ? samples / rate : 0));
+    if (this.#samples + samples * channels <= maxSamples) return;
+    const got = channels === 1 ? `${samples}` : `${samples} in each of ${channels} channels`;
+    throw new AudioError(this.name, "samples", `at most ${maxSamples} over all channels`, got, {
+      advice: "cut the clip into parts",
+    });
+  }
+
+  /** Counts samples that were decoded. @throws as `claim` */
+  take(samples: number, channels: number, rate: number): void {
+    this.claim(samples, channels, rate);
+    this.#samples += samples * channels;
+    this.#seconds += rate > 0 ? samples / rate : 0;
+  }
+
+  /** @throws AudioError  `seconds` is longer than `maxSeconds` */
+  lasts(seconds: number): void {
+    const { name, maxSeconds } = this;
+    if (maxSeconds === undefined || seconds <= maxSeconds + padding) return;
+    const most = Math.max(0, Math.floor(maxSeconds));
+    throw new AudioError(
+      name,
+      "prompt",
+      `at most ${most} s, which fill the model's positions`,
+      `${seconds.toFixed(1)} s`,
+      {
+        advice: `cut the clip into parts of ${most} s at most`,
+      },
+    );
+  }
+}
