@@ -284,7 +284,12 @@ describe("verify", () => {
     "maxAbs",
     "cosine",
     "ok",
+    "kind",
+    "machine",
   ].sort();
+  const machine = Object.fromEntries(
+    ["adapter", "driver", "processor"].map((part) => [part, expect.any(String) as string]),
+  );
 
   it("a good bundle", async () => {
     const run = await cli(["verify", "--json", bundlePath("encoder-weights")]);
@@ -293,7 +298,7 @@ describe("verify", () => {
     expect(results).toHaveLength(5);
     for (const result of results) {
       expect(Object.keys(result).sort()).toEqual(keys);
-      expect(result).toMatchObject({ bundle: "encoder-weights", ok: true });
+      expect(result).toMatchObject({ bundle: "encoder-weights", kind: "encoder", ok: true, machine });
     }
   });
 
@@ -301,8 +306,9 @@ describe("verify", () => {
     const run = await cli(["verify", bundlePath("llm-one-token")]);
     expect(run.code).toBe(0);
     const lines = run.stdout.trim().split("\n");
-    expect(lines[0]).toMatch(/^bundle +stage +shape +error/);
-    expect(lines.slice(1).map((line) => /ok$/.test(line))).toEqual([true, true, true, true, true]);
+    expect(lines[0]).toMatch(/^machine: adapter .+, driver .+, processor .+$/);
+    expect(lines[1]).toMatch(/^bundle +stage +shape +error/);
+    expect(lines.slice(2).map((line) => /ok$/.test(line))).toEqual([true, true, true, true, true]);
   });
 
   it("a changed weight, a damaged file and a missing one; the good bundle beside them is still compared", async () => {

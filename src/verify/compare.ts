@@ -16,6 +16,8 @@ export interface StageResult {
   readonly judged?: boolean;
   /** What is wrong, where that is not a number above its bound. */
   readonly problem?: string;
+  /** Why the stage is ok, where another rule than the bound on its own ratio says so (docs/numerics.md). */
+  readonly reason?: string;
 }
 
 /** The most that our error may be, in units of PyTorch's own. */
@@ -67,6 +69,24 @@ function oddValue(array: ArrayLike<number>): number | undefined {
   return undefined;
 }
 
+/**
+ * The verdict where PyTorch's f32 is no measure (not finite, or past the cap): ours is finite, nearer to f64 than PyTorch's, and within
+ * the cap itself. Undefined where that is not so.
+ */
+function byDouble(
+  where: Pick<StageResult, "bundle" | "stage" | "shape">,
+  ours: Difference,
+  torch: ArrayLike<number>,
+  torchError: number,
+): StageResult | undefined {
+  const unusable = !(torchError <= goldenCap);
+  if (!unusable || !(ours.error <= goldenCap) || torchError <= ours.error) return undefined;
+  const odd = oddValue(torch);
+  const what = odd === undefined ? `is ${torchError.toExponential(1)} off` : `holds ${odd}`;
+  const reason = `judged by f64 alone: PyTorch's f32 ${what}`;
+  return { ...where, ...ours, torchError, ratio: NaN, ok: true, reason };
+}
+
 /** Why the numbers of a float stage measure nothing, undefined where they do. */
 function stageProblem(
   got: ArrayLike<number>,
@@ -96,7 +116,10 @@ export interface CompareOptions {
   readonly leastTorchError?: number;
 }
 
-/** Verdict on a float stage. Where a value is not finite or the golden is damaged there is a problem, and the ratio is NaN. */
+/**
+ * Verdict on a float stage. Where a value is not finite or the golden is damaged there is a problem, and the ratio is NaN. A golden
+ * whose f32 alone is unusable is judged by its f64, with a reason and no ratio.
+ */
 export function compareStage(
   where: Pick<StageResult, "bundle" | "stage" | "shape">,
   got: ArrayLike<number>,
@@ -106,6 +129,8 @@ export function compareStage(
 ): StageResult {
   const ours = difference(got, f64, floor);
   const torchError = difference(torch, f64, floor).error;
+  const settled = byDouble(where, ours, torch, torchError);
+  if (settled) return settled;
   const problem = stageProblem(got, torch, f64, torchError);
   if (problem !== undefined) return { ...where, ...ours, torchError, ratio: NaN, ok: false, problem };
   const ratio = ours.error / Math.max(torchError, errorFloor, leastTorchError);
@@ -148,9 +173,12 @@ export function failedStage(
   return { ...where, error: NaN, torchError: NaN, ratio: NaN, maxAbs: NaN, cosine: NaN, ok: false, problem };
 }
 
-/** Median of the float stages' ratios; NaN where there is none or one is NaN. */
+/** Median of the float stages' ratios, those judged by f64 alone left out; NaN where there is none or one is NaN. */
 export function medianRatio(results: readonly StageResult[]): number {
-  const ratios = results.filter(({ torchError }) => torchError !== 0).map(({ ratio }) => ratio);
+  const measured = results.filter(({ torchError, reason }) => {
+    return torchError !== 0 && (reason === undefined || torchError <= goldenCap);
+  });
+  const ratios = measured.map(({ ratio }) => ratio);
   if (ratios.length === 0 || ratios.some(Number.isNaN)) return NaN;
   ratios.sort((a, b) => a - b);
   const middle = ratios.length >> 1;

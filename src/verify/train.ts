@@ -82,6 +82,11 @@ async function loadTuned(
   return adapted;
 }
 
+/** The farthest that a bundle's optimiser steps move a weight by its gradient: learning rate times steps. */
+export function updateReach(bundle: Bundle): number {
+  return numberIn(bundle, object(bundle, "adamw"), "adamw", "lr") * metadataCount(bundle, "steps", 0);
+}
+
 /** Mean of the tokens' losses, summed in double precision. */
 function mean(losses: TensorData): number {
   let sum = 0;

@@ -3,9 +3,12 @@ import { isGgmlType } from "../checkpoint/container.js";
 import { type SafetensorsFile, findTensor, readFloat32, readTensor } from "../checkpoint/safetensors.js";
 import type { Gpu } from "../gpu/device.js";
 import { expectGpu } from "../gpu/expect.js";
+import { type Updates, judgeSteps, judgeUpdated } from "./amplified.js";
 import { type Bundle, readIds } from "./bundle.js";
 import { type StageResult, compareIds, compareStage, difference, failedStage, unjudged } from "./compare.js";
 import { type Computed, type RunOptions, runBundle } from "./run.js";
+import { judgeSmall } from "./small.js";
+import { updateReach } from "./train.js";
 
 /** Order in which the pipeline makes stages, so that the first failure in a table is the first divergence. */
 const order = [
@@ -59,7 +62,7 @@ export async function verifyBundle(
     const measured = result.problem === undefined || isIdsApart(result);
     results.push(rounded && measured ? unjudged(result) : result);
   }
-  return results;
+  return judgeSmall(results);
 }
 
 /** Token ids were compared and some differ, which is no problem of the run. */
@@ -110,7 +113,7 @@ async function verifyStage(
   bundle: Bundle,
   stage: string,
   computed: Computed,
-  { floor, noise, zeros }: GradientScale,
+  scale: GradientScale,
 ): Promise<StageResult> {
   const { file } = bundle;
   const { shape, dtype } = findTensor(file, stage);
@@ -132,11 +135,28 @@ async function verifyStage(
       `f64.${stage}: want F64 [${shape.join(", ")}], got ${twin ? `${twin.dtype} [${twin.shape.join(", ")}]` : "none"}`,
     );
   }
-  return compareStage(
-    where,
-    ours.data,
-    await readFloat32(file, stage),
-    await readFloat64(file, `f64.${stage}`),
-    stage.startsWith("grad.") ? { floor, leastTorchError: zeros.has(stage) ? noise : 0 } : {},
-  );
+  const { floor, noise, zeros } = scale;
+  const torch = await readFloat32(file, stage);
+  const f64 = await readFloat64(file, `f64.${stage}`);
+  const options = stage.startsWith("grad.") ? { floor, leastTorchError: zeros.has(stage) ? noise : 0 } : {};
+  const result = compareStage(where, ours.data, torch, f64, options);
+  const arrays = { got: ours.data, torch, f64 };
+  if (stage === "losses" || stage === "norms") return judgeSteps(result, arrays);
+  const updates = result.ok ? undefined : await stageUpdates(bundle, stage, scale);
+  return updates ? judgeUpdated(result, arrays, updates) : result;
+}
+
+/** What AdamW did to the weights of a `final.` stage; undefined for other stages and where the bundle lacks the gradient. */
+async function stageUpdates(
+  bundle: Bundle,
+  stage: string,
+  { zeros }: GradientScale,
+): Promise<Updates | undefined> {
+  const gradient = stage.replace(/^final\./, "grad.");
+  if (gradient === stage || !bundle.file.tensors.has(`f64.${gradient}`)) return undefined;
+  return {
+    gradient: await readFloat64(bundle.file, `f64.${gradient}`),
+    zero: zeros.has(gradient),
+    reach: updateReach(bundle),
+  };
 }

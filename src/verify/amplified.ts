@@ -1,0 +1,74 @@
+import { type StageResult, compareStage } from "./compare.js";
+
+/**
+ * A gradient below this share of its tensor's RMS has a relative rounding error of 1e-7 / 1e-3 = 1e-4 and more. AdamW's first steps divide a
+ * gradient by its own size, so the weight moves by a share of the learning rate that rounding chose.
+ */
+export const amplifiedShare = 1e-3;
+/** The most that one step's loss or norm may be off where it is left out: 84 roundings of f32. */
+export const leftOutError = 1e-5;
+
+/** What AdamW did to the weights of a stage. */
+export interface Updates {
+  /** The first gradient, in f64. */
+  readonly gradient: ArrayLike<number>;
+  /** It is zero by symmetry: what f32 has of it is rounding alone. */
+  readonly zero: boolean;
+  /** The farthest that the steps move a weight: learning rate times steps. */
+  readonly reach: number;
+}
+
+type Where = Pick<StageResult, "bundle" | "stage" | "shape">;
+
+export interface Arrays {
+  readonly got: ArrayLike<number>;
+  readonly torch: ArrayLike<number>;
+  readonly f64: ArrayLike<number>;
+}
+
+/** The stage without some of its values, by the same bound. */
+function without(where: Where, { got, torch, f64 }: Arrays, left: ReadonlySet<number>): StageResult {
+  const rest = (values: ArrayLike<number>): number[] => Array.from(values).filter((_, i) => !left.has(i));
+  return compareStage(where, rest(got), rest(torch), rest(f64));
+}
+
+/**
+ * Second verdict on trained weights that fail: those whose first gradient is lost in rounding are left out, as long as each is
+ * no farther off than the steps could move it. The first result where that does not settle it.
+ */
+export function judgeUpdated(first: StageResult, arrays: Arrays, updates: Updates): StageResult {
+  const { gradient, zero, reach } = updates;
+  const { got, torch, f64 } = arrays;
+  if (first.ok || (first.problem !== undefined && !zero)) return first;
+  const squares = Array.from(gradient).reduce((sum, value) => sum + value * value, 0);
+  const rms = Math.sqrt(squares / Math.max(gradient.length, 1));
+  const left = new Set<number>();
+  for (let i = 0; i < f64.length; i++) {
+    if (!zero && Math.abs(gradient[i]) >= amplifiedShare * rms) continue;
+    if (!(Math.abs(got[i] - f64[i]) <= reach) || !(Math.abs(torch[i] - f64[i]) <= reach)) return first;
+    left.add(i);
+  }
+  if (left.size === 0) return first;
+  if (!zero && !without(first, arrays, left).ok) return first;
+  return {
+    ...first,
+    ok: true,
+    reason: `${left.size} of ${f64.length} weights have a gradient of rounding alone`,
+  };
+}
+
+/**
+ * Second verdict on losses or norms, one number a step: without the one step that is farthest off, as long as that is off by at most 1e-5
+ * of its value. Ten numbers are few: where PyTorch is exact by chance at that step, it decides the stage.
+ */
+export function judgeSteps(first: StageResult, arrays: Arrays): StageResult {
+  const { got, f64 } = arrays;
+  if (first.ok || first.problem !== undefined || f64.length < 4) return first;
+  let worst = 0;
+  const off = (i: number): number => Math.abs(got[i] - f64[i]);
+  for (let i = 1; i < f64.length; i++) if (off(i) > off(worst)) worst = i;
+  if (!(off(worst) <= leftOutError * Math.abs(f64[worst]))) return first;
+  const rest = without(first, arrays, new Set([worst]));
+  if (!rest.ok) return first;
+  return { ...first, ok: true, reason: `step ${worst} alone decides; ${rest.ratio.toFixed(2)} without it` };
+}
