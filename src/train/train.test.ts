@@ -312,11 +312,6 @@ describe("refusals", () => {
     await expect(run({ out, options, tune: ["adaptor", "lora"] }, { resume: true })).rejects.toThrow(
       /last\.safetensors: tune: expected "adaptor" as in the run, got "adaptor,lora"/,
     );
-    const path = join(out, "last.safetensors");
-    const whole = readFileSync(path);
-    truncateSync(path, whole.length - 8);
-    await expect(run({ out, options }, { resume: true })).rejects.toThrow(/last\.safetensors/);
-    writeFileSync(path, whole);
     expect((await run({ out, options }, { resume: true })).steps).toEqual([]); // it is done
   });
 
