@@ -22,6 +22,7 @@ export type { DecodedAudio } from "./frontend/audio.js";
 export type { FrontendConfig } from "./frontend/config.js";
 export { pickChannel } from "./frontend/channel.js";
 export { decodeAudio } from "./frontend/decode.js";
+export type { AudioInput } from "./frontend/input.js";
 export { extractFeatures, toWaveform } from "./frontend/features.js";
 export { PromptError, TokenizerError } from "./tokenizer/errors.js";
 export type { ChatOptions } from "./tokenizer/chat.js";

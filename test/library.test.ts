@@ -1,10 +1,19 @@
 // Plan: the library as a program without types calls it. Wrong arguments are named; an AbortSignal ends each long call with its
 // reason and leaves the GPU's bytes as they were; a device that is lost at any moment is one GpuError.
+import { readFileSync } from "node:fs";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Generator } from "../src/decode/generator.js";
 import { Transcriber } from "../src/decode/transcriber.js";
 import { translate } from "../src/decode/translator.js";
-import { ArgumentError, Gpu, GpuError, openBundle, openCheckpoint, verifyBundle } from "../src/index.js";
+import {
+  ArgumentError,
+  decodeAudio,
+  Gpu,
+  GpuError,
+  openBundle,
+  openCheckpoint,
+  verifyBundle,
+} from "../src/index.js";
 import type { ModelFiles } from "../src/checkpoint/source.js";
 import { openDevice } from "../src/node/device.js";
 import { noiseClip, tinyModel } from "./helpers/tiny-model.js";
@@ -26,6 +35,37 @@ async function errorOf(call: () => unknown): Promise<Error> {
   }
   throw new Error("the call gave no error");
 }
+
+describe("decodeAudio", () => {
+  it("takes bytes, any view of them, their buffer and a Blob", async () => {
+    const bytes = new Uint8Array(readFileSync(new URL("fixtures/audio/speech.flac", import.meta.url)));
+    const { channels, sampleRate } = await decodeAudio(bytes, "a");
+    const padded = new Uint8Array(bytes.length + 8);
+    padded.set(bytes, 3);
+    const inputs = [
+      bytes.buffer,
+      new Blob([bytes]),
+      new DataView(padded.buffer, 3, bytes.length),
+      padded.subarray(3, 3 + bytes.length),
+    ];
+    for (const input of inputs)
+      expect(await decodeAudio(input as Uint8Array, "a")).toMatchObject({ channels, sampleRate });
+  });
+
+  it("names what is no file", async () => {
+    for (const [input, got] of [
+      ["a.wav", '"a.wav"'],
+      [undefined, "undefined"],
+      [[1, 2], "an object of class Array"],
+    ] as const) {
+      const error = await errorOf(() => decodeAudio(wrong(input), "a"));
+      expect(error).toBeInstanceOf(ArgumentError);
+      expect(error.message).toBe(
+        `decodeAudio: file: expected the file's bytes: Uint8Array, ArrayBuffer or Blob, got ${got}`,
+      );
+    }
+  });
+});
 
 describe("wrong arguments", () => {
   const gpuForm = "expected a Gpu, as new Gpu(DEVICE) or (await openDevice()).gpu";

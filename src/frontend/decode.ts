@@ -5,6 +5,7 @@ import { Budget } from "./budget.js";
 import { type Decoded, bySize, byFlacFrames, decodeChunks } from "./decoders.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import { notRead, unreadFormat } from "./formats.js";
+import { type AudioInput, bytesOf } from "./input.js";
 import { mp3RunBytes, scanMp3 } from "./mp3-frames.js";
 import { checkMp4Tables, mp4Seconds } from "./mp4-guard.js";
 import { type OggLink, oggCodec, oggLinks } from "./ogg-pages.js";
@@ -27,16 +28,17 @@ export interface DecodeOptions {
  * Samples of an audio file of any supported container: WAV, AIFF, Wave64 and AU by the readers here, the others by a decoder of @audio.
  * @param file  the whole file
  * @param name  its name, for errors
+ * @throws ArgumentError  `file` is a path or another value that holds no bytes
  * @throws AudioError  unknown container, longer than `maxSeconds`, more than 2^29 samples, a file that lost audio where `strict` is set, no samples, NaN or infinite samples, rate outside 4,000..768,000 Hz
  */
 export async function decodeAudio(
-  file: Uint8Array,
+  file: AudioInput,
   name: string,
   options: DecodeOptions = {},
 ): Promise<DecodedAudio> {
   const { maxSeconds, signal } = options;
   signal?.throwIfAborted();
-  const audio = await decodeContainer(file, new Budget(name, maxSeconds, signal), signal);
+  const audio = await decodeContainer(await bytesOf(file), new Budget(name, maxSeconds, signal), signal);
   if (options.strict && audio.damage !== undefined)
     throw new AudioError(name, "audio", "a whole file (--strict)", audio.damage, fetchAgain);
   return audio;

@@ -1,0 +1,14 @@
+import { expectArgument } from "../arguments.js";
+
+/** What an audio file can be given as: bytes, the buffer that `fetch` gives, or a Blob, as a file that was dropped on a page. */
+export type AudioInput = Uint8Array | ArrayBuffer | Blob;
+
+/** The bytes of an input. @throws ArgumentError  it is of another kind, such as a path */
+export async function bytesOf(input: AudioInput): Promise<Uint8Array> {
+  if (input instanceof Blob) return new Uint8Array(await input.arrayBuffer());
+  if (ArrayBuffer.isView(input)) return new Uint8Array(input.buffer, input.byteOffset, input.byteLength);
+  const tag = Object.prototype.toString.call(input); // buffers of another realm are no instances of this one's class
+  const isBuffer = tag === "[object ArrayBuffer]" || tag === "[object SharedArrayBuffer]";
+  expectArgument("decodeAudio: file", isBuffer, "the file's bytes: Uint8Array, ArrayBuffer or Blob", input);
+  return new Uint8Array(input);
+}
