@@ -1,9 +1,10 @@
+import { adpcmFrames, adpcmHead, isAdpcm, readAdpcm } from "./adpcm.js";
 import { checkFinite, type DecodedAudio } from "./audio.js";
 import type { Budget } from "./budget.js";
 import { AudioError, fetchAgain } from "./errors.js";
 import { fromALaw, fromMuLaw } from "./g711.js";
 
-/** Format tags of mmreg.h, for every container of samples that stand one by one. */
+/** Format tags of mmreg.h for samples that stand one by one. */
 export const PCM = 1;
 export const FLOAT = 3;
 export const A_LAW = 6;
@@ -13,9 +14,9 @@ export interface PcmFormat {
   readonly tag: number;
   readonly channels: number;
   readonly rate: number;
-  /** Of a stored sample: a multiple of 8. */
+  /** Of a stored sample: a multiple of 8; 4 of ADPCM. */
   readonly bits: number;
-  /** Bytes of a sample of every channel. */
+  /** Bytes of a sample of every channel; of ADPCM, of a block. */
   readonly blockAlign: number;
   /** Whether numbers have their lowest byte first. */
   readonly little: boolean;
@@ -23,15 +24,27 @@ export interface PcmFormat {
   readonly signedBytes?: boolean;
 }
 
-/** The samples' bytes that are there, how many the header promises, and what the clip may take. */
+/** The samples' bytes that are there, how many the header promises, how many samples of a channel it counts, and the clip's budget. */
 export interface PcmData {
   readonly data: Uint8Array;
   readonly promised: number;
+  readonly counted?: number;
   readonly budget: Budget;
 }
 
 /**
- * Samples of a container. Fewer bytes than promised are reported as `damage`.
+ * Samples of a channel in `bytes` bytes.
+ * @param counted  a header's own count. It is taken where it ends in the last block: what follows it there is filling.
+ */
+export function framesIn(format: PcmFormat, bytes: number, counted = 0): number {
+  if (!isAdpcm(format.tag)) return Math.floor(bytes / format.blockAlign);
+  const frames = adpcmFrames(format, bytes);
+  const last = bytes % format.blockAlign || format.blockAlign;
+  return counted < frames && counted > adpcmFrames(format, bytes - last) ? counted : frames;
+}
+
+/**
+ * Samples of a container. Fewer bytes than promised, and blocks that mean nothing, are reported as `damage`.
  * @param field  the field of the samples' size, for errors
  * @throws AudioError  no samples; a clip that passes the budget; floats that are NaN or infinite
  */
@@ -39,21 +52,27 @@ export function pcmAudio(
   name: string,
   field: string,
   format: PcmFormat,
-  { data, promised, budget }: PcmData,
+  { data, promised, counted, budget }: PcmData,
 ): DecodedAudio {
-  const frames = Math.floor(data.length / format.blockAlign);
+  const whole = framesIn(format, promised, counted);
+  const frames = promised > data.length ? framesIn(format, data.length) : whole;
   if (frames === 0) {
-    const expected = `at least one frame of ${format.blockAlign} bytes`;
+    const expected = isAdpcm(format.tag)
+      ? `at least the ${adpcmHead(format)} bytes that a block begins with`
+      : `at least one frame of ${format.blockAlign} bytes`;
     throw new AudioError(name, field, expected, data.length, fetchAgain);
   }
   budget.lasts(frames / format.rate);
-  const channels = readSamples(data, frames, format);
+  const { channels, damaged } = isAdpcm(format.tag)
+    ? readAdpcm(data, frames, format)
+    : { channels: readSamples(data, frames, format), damaged: 0 };
   if (format.tag === FLOAT) checkFinite(name, channels);
   const seconds = (count: number): string => (count / format.rate).toFixed(2);
-  const damage =
-    promised > data.length
-      ? `${seconds(frames)} s could be read of the ${seconds(promised / format.blockAlign)} s in the header`
-      : undefined;
+  const faults: string[] = [];
+  if (promised > data.length)
+    faults.push(`${seconds(frames)} s could be read of the ${seconds(whole)} s in the header`);
+  if (damaged > 0) faults.push(`blocks that could not be read are silent: ${damaged}`);
+  const damage = faults.length > 0 ? faults.join("; ") : undefined;
   return { channels, sampleRate: format.rate, ...(damage !== undefined && { damage }) };
 }
 

@@ -190,6 +190,22 @@ describe("parseWav: other kinds", () => {
     expect(Array.from(channels[0], (v) => v * 32768)).toEqual(want);
   });
 
+  it("reads a data chunk in front of the fmt chunk", () => {
+    const [bytes, data] = [wav(), [...latin1("data"), ...u32(6), 0, 0, 1, 0, 255, 255]];
+    const swapped = new Uint8Array([...bytes.subarray(0, 12), ...data, ...bytes.subarray(12, 36)]);
+    expect(parseWav(swapped, "x.wav")).toEqual(parseWav(wav(), "whole"));
+  });
+
+  it("reads RIFX, whose numbers have their highest byte first", () => {
+    const u16be = (v: number): number[] => u16(v).reverse();
+    const u32be = (v: number): number[] => u32(v).reverse();
+    const fmt = [...u16be(1), ...u16be(1), ...u32be(16000), ...u32be(32000), ...u16be(2), ...u16be(16)];
+    const body = [...latin1("WAVEfmt "), ...u32be(16), ...fmt];
+    body.push(...latin1("data"), ...u32be(6), 0, 0, 0, 1, 255, 255);
+    const bytes = new Uint8Array([...latin1("RIFX"), ...u32be(body.length), ...body]);
+    expect(parseWav(bytes, "x.wav")).toEqual(parseWav(wav(), "whole"));
+  });
+
   it.each(["RF64", "BW64"])("%s", (riff) => {
     const plain = wav({ riff, riffSize: 0xffffffff, dataSize: 0xffffffff });
     const ds64 = [
@@ -241,7 +257,7 @@ describe("parseWav: refusals", () => {
     [
       "unknown tag",
       wav({ tag: 0x1234 }),
-      "x.wav: fmt.tag: expected 1 (PCM), 3 (float), 6 (A-law), 7 (mu-law) or 65534 (extensible), got 4660",
+      "x.wav: fmt.tag: expected 1 (PCM), 2 or 17 (ADPCM), 3 (float), 6 (A-law), 7 (mu-law) or 65534 (extensible), got 4660",
     ],
     [
       "more valid bits than bits",
@@ -274,9 +290,9 @@ describe("parseWav: refusals", () => {
       "x.wav: data chunk: expected one in the file, got none",
     ],
     [
-      "data before fmt",
+      "no fmt chunk",
       new Uint8Array([...latin1("RIFF"), ...u32(12), ...latin1("WAVEdata"), ...u32(0)]),
-      "x.wav: fmt chunk: expected one before the data chunk, got none",
+      "x.wav: fmt chunk: expected one in the file, got none",
     ],
   ];
   it.each(cases)("%s", (_, bytes, message) => {

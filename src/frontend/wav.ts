@@ -1,14 +1,13 @@
+import { type AdpcmFormat, adpcmHead, IMA_ADPCM, isAdpcm, MS_ADPCM } from "./adpcm.js";
 import { checkSampleRate, type DecodedAudio } from "./audio.js";
 import { Budget } from "./budget.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
-import { A_LAW, FLOAT, MU_LAW, PCM, type PcmFormat, pcmAudio } from "./pcm.js";
+import { A_LAW, FLOAT, framesIn, MU_LAW, PCM, type PcmData, type PcmFormat, pcmAudio } from "./pcm.js";
 
 const EXTENSIBLE = 0xfffe;
 const MAX_CHANNELS = 64;
 const RIFF_IDS = ["RIFF", "RIFX", "RF64", "BW64"];
 const TAG_NAMES: Readonly<Record<number, string>> = {
-  2: "Microsoft ADPCM",
-  0x11: "IMA ADPCM",
   0x31: "GSM 6.10",
   0x50: "MPEG",
   0x55: "MP3",
@@ -18,12 +17,16 @@ const WIDTHS: Readonly<Record<number, readonly number[] | undefined>> = {
   [FLOAT]: [32, 64],
   [A_LAW]: [8],
   [MU_LAW]: [8],
+  [MS_ADPCM]: [4],
+  [IMA_ADPCM]: [4],
 };
 const TAGS_READ: Readonly<Record<number, string>> = {
   [PCM]: "PCM",
   [FLOAT]: "float",
   [A_LAW]: "A-law",
   [MU_LAW]: "mu-law",
+  [MS_ADPCM]: "Microsoft ADPCM",
+  [IMA_ADPCM]: "IMA ADPCM",
 };
 /** Bytes 2..15 of every KSDATAFORMAT_SUBTYPE GUID whose first two bytes are a format tag. */
 const SUBTYPE_TAIL = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
@@ -38,11 +41,11 @@ export function isWav(bytes: Uint8Array): boolean {
 }
 
 /**
- * Samples of a WAV file: PCM of 8, 16, 24 or 32 bits, IEEE float of 32 or 64, A-law and mu-law; plain or
- * WAVE_FORMAT_EXTENSIBLE; RIFF, RIFX, RF64 or BW64; 1 to 64 channels, 4,000 to 768,000 Hz. Integers are divided by
- * 2^(bits-1), unsigned bytes are centred first. Size fields are advice: a data chunk that says more than there is goes to
- * the end of the file. It is reported as `damage` where no sign says that its writer could not seek.
- * @param bytes   the whole file; at most four times its size is allocated
+ * Samples of a WAV file: PCM of 8, 16, 24 or 32 bits, IEEE float of 32 or 64, A-law and mu-law; Microsoft and IMA ADPCM
+ * of one or two channels; plain or WAVE_FORMAT_EXTENSIBLE; RIFF, RIFX, RF64 or BW64; 1 to 64 channels, 4,000 to 768,000 Hz.
+ * Integers are divided by 2^(bits-1), unsigned bytes are centred first. Size fields are advice: a data chunk that says more
+ * than there is goes to the end of the file. It is reported as `damage` where no sign says that its writer could not seek.
+ * @param bytes   the whole file; at most eight times its size is allocated
  * @param name    the file's name, for errors
  * @param budget  what the clip may take
  * @throws AudioError  anything else, a clip that passes the budget, NaN or infinite samples, no samples; one line naming file, field, expected, got
@@ -51,8 +54,8 @@ export function isWav(bytes: Uint8Array): boolean {
  */
 export function parseWav(bytes: Uint8Array, name: string, budget = new Budget(name)): DecodedAudio {
   checkRiffHeader(bytes, name);
-  const { format, data, promised } = findChunks(bytes, name);
-  return pcmAudio(name, "data.size", format, { data, promised, budget });
+  const { format, stored } = findChunks(bytes, name);
+  return pcmAudio(name, "data.size", format, { ...stored, budget });
 }
 
 /**
@@ -69,11 +72,11 @@ export function wavSeconds(head: Uint8Array, size: number, name: string): number
   } catch {
     return undefined; // parseWav reports it where it holds for the whole file
   }
-  const { format, data } = found;
-  const start = data.byteOffset - head.byteOffset;
+  const { format, stored } = found;
+  const start = stored.data.byteOffset - head.byteOffset;
   const claimed = new DataView(head.buffer, head.byteOffset).getUint32(start - 4, format.little);
   if (claimed === 0) return undefined;
-  return Math.min(claimed, size - start) / format.blockAlign / format.rate;
+  return framesIn(format, Math.min(claimed, size - start), stored.counted) / format.rate;
 }
 
 function checkRiffHeader(bytes: Uint8Array, name: string): void {
@@ -85,39 +88,40 @@ function checkRiffHeader(bytes: Uint8Array, name: string): void {
   if (form !== "WAVE") throw new AudioError(name, "RIFF form", '"WAVE"', quote(form), convertIt);
 }
 
-/** What was found in front of the samples, the samples' bytes, and how many of these the header promises. */
+/** What was found in front of the samples, and these. */
 interface Found {
   readonly format: PcmFormat;
-  readonly data: Uint8Array;
-  readonly promised: number;
+  readonly stored: Omit<PcmData, "budget">;
 }
 
 function findChunks(bytes: Uint8Array, name: string): Found {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const little = ascii(bytes, 0) !== "RIFX";
   let format: PcmFormat | undefined;
+  let stored: Found["stored"] | undefined;
   let longSize: number | undefined; // of the data chunk, from ds64
-  for (let at = 12; at >= 0 && at + 8 <= bytes.length;) {
+  let counted: number | undefined;
+  for (let at = 12; at >= 0 && at + 8 <= bytes.length && !(format && stored);) {
     const id = ascii(bytes, at);
     const size = view.getUint32(at + 4, little);
     const chunk = bytes.subarray(at + 8, Math.min(bytes.length, at + 8 + size));
-    if (id === "data") {
-      if (!format) throw new AudioError(name, "fmt chunk", "one before the data chunk", "none", convertIt);
-      const dataSize = longSize !== undefined && size === 0xffffffff ? longSize : size;
-      return { format, ...dataBytes(bytes, at + 8, dataSize, little) };
-    }
+    const dataSize = longSize !== undefined && size === 0xffffffff ? longSize : size;
+    if (id === "data") stored ??= dataBytes(bytes, at + 8, dataSize, little);
     if (id === "ds64" && chunk.length >= 16) longSize = Number(view.getBigUint64(at + 16, true));
-    if (id === "fmt " && !format) format = parseFormat(chunk, name, little);
-    at = nextChunk(bytes, at + 8, size, format ? "data" : "fmt ");
+    if (id === "fact" && chunk.length >= 4) counted = view.getUint32(at + 8, little);
+    if (id === "fmt ") format ??= parseFormat(chunk, name, little);
+    at = nextChunk(bytes, at + 8, id === "data" ? dataSize : size, format ? "data" : "fmt ");
   }
-  throw new AudioError(name, format ? "data chunk" : "fmt chunk", "one in the file", "none", fetchAgain);
+  if (!format) throw new AudioError(name, "fmt chunk", "one in the file", "none", fetchAgain);
+  if (!stored) throw new AudioError(name, "data chunk", "one in the file", "none", fetchAgain);
+  return { format, stored: { ...stored, counted } };
 }
 
 /**
  * A size of 0 means "to the end" unless chunks follow. A size past the end is of a cut file unless a streaming writer leaves
  * it or the RIFF size fits the file as it is (a wrong data size alone).
  */
-function dataBytes(bytes: Uint8Array, start: number, size: number, little: boolean): Omit<Found, "format"> {
+function dataBytes(bytes: Uint8Array, start: number, size: number, little: boolean): Found["stored"] {
   const left = bytes.length - start;
   const open = size === 0 ? !chunksFollow(bytes, start, little) : size > left;
   const data = bytes.subarray(start, open ? bytes.length : start + size);
@@ -170,7 +174,7 @@ export function parseFormat(chunk: Uint8Array, name: string, little: boolean): P
     throw new AudioError(
       name,
       "fmt.tag",
-      "1 (PCM), 3 (float), 6 (A-law), 7 (mu-law) or 65534 (extensible)",
+      "1 (PCM), 2 or 17 (ADPCM), 3 (float), 6 (A-law), 7 (mu-law) or 65534 (extensible)",
       `${tag}${known}`,
       convertIt,
     );
@@ -187,7 +191,7 @@ export function parseFormat(chunk: Uint8Array, name: string, little: boolean): P
       convertIt,
     );
   }
-  const frame = (channels * bits) / 8;
+  const frame = isAdpcm(tag) ? adpcmBlock({ tag, channels, blockAlign }, name) : (channels * bits) / 8;
   if (blockAlign > frame)
     throw new AudioError(
       name,
@@ -197,6 +201,16 @@ export function parseFormat(chunk: Uint8Array, name: string, little: boolean): P
       convertIt,
     );
   return { tag, channels, rate, bits, blockAlign: frame, little };
+}
+
+/** @returns the bytes of a block */
+function adpcmBlock(format: AdpcmFormat, name: string): number {
+  const { tag, channels, blockAlign } = format;
+  if (channels > 2)
+    throw new AudioError(name, "fmt.channels", `1 or 2 for ${TAGS_READ[tag]}`, channels, convertIt);
+  if (blockAlign < adpcmHead(format))
+    throw new AudioError(name, "fmt.blockAlign", `at least ${adpcmHead(format)}`, blockAlign, convertIt);
+  return blockAlign;
 }
 
 /** @returns the format tag inside a WAVEFORMATEXTENSIBLE */
