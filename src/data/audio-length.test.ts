@@ -46,6 +46,43 @@ describe("the header", () => {
     expect(await audioSeconds(join(root, "stream.wav"))).toBeCloseTo(whole, 9);
   });
 
+  const audio = (name: string): Buffer =>
+    readFileSync(new URL(`../../test/fixtures/audio/${name}.wav`, import.meta.url));
+  const plain = audio("speech");
+  const fmt = plain.indexOf("fmt ");
+  const law = Buffer.from(plain);
+  law.writeUInt16LE(6, fmt + 8); // A-law, with a byte rate that is wrong
+  law.writeUInt16LE(1, fmt + 20);
+  law.writeUInt16LE(8, fmt + 22);
+  const ds64 = Buffer.alloc(36);
+  ds64.write("ds64");
+  ds64.writeUInt32LE(28, 4);
+  ds64.writeUInt32LE(8000, 16);
+  const long = Buffer.concat([Buffer.from("RF64----WAVE"), ds64, plain.subarray(12)]);
+  long.writeUInt32LE(0xffffffff, long.indexOf("data") + 4);
+  const unsized = Buffer.from(plain);
+  unsized.writeUInt32LE(0, plain.indexOf("data") + 4);
+  const big = Buffer.from(plain.subarray(0, plain.indexOf("data")));
+  big.write("RIFX");
+  big.subarray(fmt + 4, fmt + 8).swap32();
+  for (const at of [12, 16]) big.subarray(fmt + at, fmt + at + 4).swap32();
+  for (const at of [8, 10, 20, 22]) big.subarray(fmt + at, fmt + at + 2).swap16();
+  const samples = Buffer.from([100, 97, 116, 97, 0, 0, 62, 128, ...plain.subarray(-16000)]);
+  test.each([
+    ["A-law", law],
+    ["RF64", long],
+    ["RIFX", Buffer.concat([big, samples])],
+    ["no size", unsized],
+    ["streamed", audio("piped-24bit-stereo")],
+    ["Microsoft ADPCM", audio("adpcm-ms-stereo")],
+    ["IMA ADPCM", audio("adpcm-ima-mono")],
+    ["IMA ADPCM cut short", audio("adpcm-ima-mono").subarray(0, 3000)],
+  ])("WAV, %s: as decoding says", async (_, bytes) => {
+    const { channels, sampleRate } = await decodeAudio(new Uint8Array(bytes), "x");
+    writeFileSync(join(root, "x.wav"), bytes);
+    expect(await audioSeconds(join(root, "x.wav"))).toBe(channels[0].length / sampleRate);
+  });
+
   test.each([
     ["m4a", readFileSync(clip("zh-unseen-2.m4a"))],
     ["empty", Buffer.alloc(0)],

@@ -1,5 +1,6 @@
 import { open } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
+import { isWav, wavSeconds } from "../frontend/wav.js";
 
 const HEAD_BYTES = 64 << 10;
 
@@ -42,10 +43,11 @@ async function readEnds(handle: FileHandle): Promise<Ends> {
 }
 
 function read(ends: Ends): number | undefined {
-  const { head } = ends;
+  const { head, size } = ends;
   if (head.byteLength < 12) return undefined;
   const mark = ascii(head, 0, 4);
-  if (mark === "RIFF" && ascii(head, 8, 4) === "WAVE") return wavSeconds(ends);
+  const bytes = new Uint8Array(head.buffer, head.byteOffset, head.byteLength);
+  if (isWav(bytes) && ascii(head, 8, 4) === "WAVE") return wavSeconds(bytes, size, "audio");
   if (mark === "fLaC") return flacSeconds(head, 0);
   if (mark === "OggS") return oggSeconds(ends);
   return mp3Seconds(ends);
@@ -53,17 +55,6 @@ function read(ends: Ends): number | undefined {
 
 function ascii(view: DataView, at: number, length: number): string {
   return String.fromCharCode(...new Uint8Array(view.buffer, view.byteOffset + at, length));
-}
-
-function wavSeconds({ head, size }: Ends): number | undefined {
-  let bytesPerSecond: number | undefined;
-  for (let at = 12; at + 8 <= head.byteLength;) {
-    const [id, length] = [ascii(head, at, 4), head.getUint32(at + 4, true)];
-    if (id === "fmt ") bytesPerSecond = head.getUint32(at + 16, true);
-    if (id === "data") return bytesPerSecond && Math.min(length, size - at - 8) / bytesPerSecond;
-    at += 8 + length + (length & 1);
-  }
-  return undefined;
 }
 
 /** @source RFC 9639: rate in the 20 bits from byte 18 of STREAMINFO's block, samples in the 36 bits that end with byte 25 */

@@ -61,7 +61,7 @@ export function parseWav(bytes: Uint8Array, name: string, budget = new Budget(na
 /**
  * Seconds of a WAV file by its first bytes.
  * @param size  bytes of the whole file
- * @returns     undefined where the data chunk does not begin in `head`, or says no size
+ * @returns     undefined where the data chunk does not begin in `head`, or says no size and the file is longer
  * @throws AudioError  as parseWav
  */
 export function wavSeconds(head: Uint8Array, size: number, name: string): number | undefined {
@@ -72,11 +72,11 @@ export function wavSeconds(head: Uint8Array, size: number, name: string): number
   } catch {
     return undefined; // parseWav reports it where it holds for the whole file
   }
-  const { format, stored } = found;
+  const { format, stored, size: claimed } = found;
   const start = stored.data.byteOffset - head.byteOffset;
-  const claimed = new DataView(head.buffer, head.byteOffset).getUint32(start - 4, format.little);
-  if (claimed === 0) return undefined;
-  return framesIn(format, Math.min(claimed, size - start), stored.counted) / format.rate;
+  const whole = head.length === size ? stored.data.length : undefined;
+  const bytes = claimed === 0 ? whole : Math.min(claimed, size - start);
+  return bytes && framesIn(format, bytes, stored.counted) / format.rate;
 }
 
 function checkRiffHeader(bytes: Uint8Array, name: string): void {
@@ -92,6 +92,8 @@ function checkRiffHeader(bytes: Uint8Array, name: string): void {
 interface Found {
   readonly format: PcmFormat;
   readonly stored: Omit<PcmData, "budget">;
+  /** Of the data chunk, as the header says. */
+  readonly size: number;
 }
 
 function findChunks(bytes: Uint8Array, name: string): Found {
@@ -99,6 +101,7 @@ function findChunks(bytes: Uint8Array, name: string): Found {
   const little = ascii(bytes, 0) !== "RIFX";
   let format: PcmFormat | undefined;
   let stored: Found["stored"] | undefined;
+  let claimed = 0;
   let longSize: number | undefined; // of the data chunk, from ds64
   let counted: number | undefined;
   for (let at = 12; at >= 0 && at + 8 <= bytes.length && !(format && stored);) {
@@ -106,7 +109,10 @@ function findChunks(bytes: Uint8Array, name: string): Found {
     const size = view.getUint32(at + 4, little);
     const chunk = bytes.subarray(at + 8, Math.min(bytes.length, at + 8 + size));
     const dataSize = longSize !== undefined && size === 0xffffffff ? longSize : size;
-    if (id === "data") stored ??= dataBytes(bytes, at + 8, dataSize, little);
+    if (id === "data" && !stored) {
+      stored = dataBytes(bytes, at + 8, dataSize, little);
+      claimed = dataSize;
+    }
     if (id === "ds64" && chunk.length >= 16) longSize = Number(view.getBigUint64(at + 16, true));
     if (id === "fact" && chunk.length >= 4) counted = view.getUint32(at + 8, little);
     if (id === "fmt ") format ??= parseFormat(chunk, name, little);
@@ -114,7 +120,7 @@ function findChunks(bytes: Uint8Array, name: string): Found {
   }
   if (!format) throw new AudioError(name, "fmt chunk", "one in the file", "none", fetchAgain);
   if (!stored) throw new AudioError(name, "data chunk", "one in the file", "none", fetchAgain);
-  return { format, stored: { ...stored, counted } };
+  return { format, stored: { ...stored, counted }, size: claimed };
 }
 
 /**
