@@ -1,4 +1,5 @@
 import type { Container, Layout, StoredTensor } from "./container.js";
+import { refuseForeignWeights, wrapperPrefix } from "./foreign.js";
 import { openSafetensors, readRange } from "./safetensors.js";
 import type { SafetensorsFile } from "./safetensors.js";
 import { INDEX, SINGLE, checkShards, parseIndex } from "./shards.js";
@@ -19,9 +20,12 @@ export async function openSafetensorsContainer(
 ): Promise<Container> {
   const opened = await openWeights(files);
   const tensors = new Map<string, StoredTensor>();
+  const prefix = wrapperPrefix([...opened.values()].flatMap((file) => [...file.tensors.keys()]));
   for (const [file, weights] of opened)
-    for (const { name, dtype, shape, byteLength } of weights.tensors.values())
+    for (const { name: stored, dtype, shape, byteLength } of weights.tensors.values()) {
+      const name = stored.slice(prefix.length);
       tensors.set(name, { name, file, dtype, shape, byteLength });
+    }
   return {
     name: files.name,
     layout: layoutOf(tensors.keys()),
@@ -29,7 +33,7 @@ export async function openSafetensorsContainer(
     metadata: new Map([...opened.values()].flatMap((f) => [...f.metadata])),
     read(tensor, byteOffset, byteLength, into) {
       const { source, tensors: infos } = opened.get(tensor.file)!;
-      return readRange(source, infos.get(tensor.name)!, byteOffset, byteLength, into);
+      return readRange(source, infos.get(prefix + tensor.name)!, byteOffset, byteLength, into);
     },
     close: () => closeAll(opened),
   };
@@ -37,7 +41,10 @@ export async function openSafetensorsContainer(
 
 async function openWeights(files: ModelFiles): Promise<OpenedFiles> {
   if (await files.has(SINGLE)) return openAll(files, [SINGLE]);
-  if (!(await files.has(INDEX))) throw missingFile(files.name, `${SINGLE} or ${INDEX}`);
+  if (!(await files.has(INDEX))) {
+    refuseForeignWeights(files.name, await files.list());
+    throw missingFile(files.name, `${SINGLE} or ${INDEX}`);
+  }
   const index = await parseIndex(files);
   const opened = await openAll(files, new Set(index.values()));
   try {

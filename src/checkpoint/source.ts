@@ -1,6 +1,7 @@
 import { expectArgument, hasMethods } from "../arguments.js";
 import { show } from "../json.js";
 import { CheckpointError } from "./errors.js";
+import { refuseLfsPointer } from "./foreign.js";
 
 /** Random-access bytes of one file. */
 export interface ByteSource {
@@ -74,7 +75,7 @@ export function memoryFiles(name: string, files: ReadonlyMap<string, Uint8Array>
   const open = (file: string): Promise<ByteSource> => {
     const bytes = files.get(file);
     return bytes
-      ? Promise.resolve(bytesSource(`${name}/${file}`, bytes))
+      ? refuseLfsPointer(bytesSource(`${name}/${file}`, bytes))
       : Promise.reject(missingFile(name, file));
   };
   return {

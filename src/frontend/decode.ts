@@ -4,7 +4,7 @@ import { checkFinite, checkSampleRate, type DecodedAudio, toMono } from "./audio
 import { Budget } from "./budget.js";
 import { type Decoded, bySize, byFlacFrames, decodeChunks } from "./decoders.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
-import { notRead, unreadFormat } from "./formats.js";
+import { isLfsPointer, notRead, unreadFormat } from "./formats.js";
 import { type AudioInput, bytesOf } from "./input.js";
 import { mp3RunBytes, scanMp3 } from "./mp3-frames.js";
 import { checkMp4Tables, mp4Seconds } from "./mp4-guard.js";
@@ -67,6 +67,10 @@ export function checkHead(
 function containerOf(bytes: Uint8Array, name: string): Container {
   const container = sniff(bytes);
   if (container) return container;
+  if (isLfsPointer(bytes)) {
+    const advice = "run `git lfs pull` in that directory";
+    throw new AudioError(name, "content", "the file itself", "a Git LFS pointer", { advice });
+  }
   const format = unreadFormat(bytes);
   if (format !== undefined) throw notRead(name, format, SUPPORTED);
   throw new AudioError(name, "container", SUPPORTED, firstBytes(bytes), convertIt);

@@ -36,6 +36,12 @@ export function unreadFormat(bytes: Uint8Array): string | undefined {
   return undefined;
 }
 
+/** Whether the file is what Git LFS leaves in its place. @source git-lfs `docs/spec.md` */
+export function isLfsPointer(bytes: Uint8Array): boolean {
+  const mark = "version https://git-lfs.github.com/spec/";
+  return String.fromCharCode(...bytes.subarray(0, mark.length)) === mark;
+}
+
 /** A refusal of a format by its name. */
 export function notRead(file: string, format: string, supported: string): AudioError {
   return new AudioError(file, "format", supported, `${format}, which is not supported`, {

@@ -3,6 +3,7 @@ import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { errorCode } from "../errors.js";
 import { CheckpointError } from "../checkpoint/errors.js";
+import { refuseLfsPointer } from "../checkpoint/foreign.js";
 import { writeSafetensors } from "../checkpoint/safetensors-write.js";
 import type { WriteTensor } from "../checkpoint/safetensors-write.js";
 import { checkPlainName, checkRange, isPlainName, missingFile, readUtf8 } from "../checkpoint/source.js";
@@ -24,7 +25,7 @@ export function modelDirectory(path: string, root = path): ModelFiles {
     checkPlainName(path, file);
     try {
       await checkInside(root, join(path, file));
-      return await openFile(join(path, file));
+      return await refuseLfsPointer(await openFile(join(path, file)));
     } catch (cause) {
       throw isMissing(cause) ? missingFile(path, file, { cause }) : cause;
     }

@@ -9,6 +9,7 @@ import type { Container } from "../container.js";
 import { FUNASR_KEY_MAP } from "../key-maps-funasr.js";
 
 import type { OpenedLayout } from "../layout.js";
+import { wrapperPrefix } from "../foreign.js";
 import { splitLora } from "../lora/funasr.js";
 import { isPlainName, missingFile } from "../source.js";
 import type { ModelFiles } from "../source.js";
@@ -62,13 +63,19 @@ async function openContainer(files: ModelFiles): Promise<Container> {
   const source = await files.open(WEIGHTS);
   try {
     const infos = await openTorchFile(source);
+    const prefix = wrapperPrefix(infos.keys());
     return {
       name: files.name,
       layout: "funasr",
-      tensors: new Map([...infos].map(([name, info]) => [name, { ...info, file: WEIGHTS }])),
+      tensors: new Map(
+        [...infos.values()].map((info) => {
+          const name = info.name.slice(prefix.length);
+          return [name, { ...info, name, file: WEIGHTS }];
+        }),
+      ),
       metadata: new Map(),
       read: (tensor, byteOffset, byteLength, into) =>
-        readRange(source, infos.get(tensor.name)!, byteOffset, byteLength, into),
+        readRange(source, infos.get(prefix + tensor.name)!, byteOffset, byteLength, into),
       close: () => source.close(),
     };
   } catch (error) {
@@ -89,7 +96,13 @@ async function splitOrClose(container: Container, yaml: ConfigReader): Promise<R
 /** The directory of the LLM's config: the last part of the path that config.yaml gives it. */
 async function llmDirectory(files: ModelFiles, yaml: ConfigReader): Promise<ModelFiles> {
   const path = yaml.optional("llm_conf").value("init_param_path") ?? LLM_DIRECTORY;
-  const name = typeof path === "string" ? (path.replace(/\/+$/, "").split("/").pop() ?? "") : "";
+  const name =
+    typeof path === "string"
+      ? (path
+          .replace(/[/\\]+$/, "")
+          .split(/[/\\]/)
+          .pop() ?? "")
+      : "";
   if (!isPlainName(name)) throw yaml.refusal("llm_conf.init_param_path", "a directory's path", path);
   const directory = files.directory(name);
   if (await directory.has("config.json")) return directory;

@@ -1,5 +1,6 @@
 import { ConfigReader } from "../config-reader.js";
 import type { Container } from "../container.js";
+import { CheckpointError } from "../errors.js";
 import { readRange } from "../safetensors.js";
 import type { ModelFiles } from "../source.js";
 import { openTorchFile } from "../torch-file.js";
@@ -21,6 +22,11 @@ export function splitLora(container: Container, yaml: ConfigReader): { container
   const all = [...container.tensors.values()];
   const factors = all.filter(({ name }) => isLoraName(name));
   if (factors.length === 0) return { container };
+  if (factors.length === all.length) {
+    const advice = "give its base as the model, and this directory with --lora";
+    const got = `a LoRA alone, ${all.length} tensors`;
+    throw new CheckpointError({ file: container.name, field: WEIGHTS, expected: "a model", got, advice });
+  }
   const rest = all.filter(({ name }) => !isLoraName(name));
   const read: Parameters<typeof collectLora>[2] = (tensor) => container.read(tensor, 0, tensor.byteLength);
   return {
