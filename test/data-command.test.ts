@@ -79,6 +79,15 @@ describe("data", () => {
     expect(run.stderr).toContain(`skipped: bad line: ${bad}:2: audio: expected a path, got 1`);
   });
 
+  test("a line of JSONL whose audio is not there is told and left out", async () => {
+    const [some, out] = [at("missing.jsonl"), at("present.jsonl")];
+    writeFileSync(some, '{"audio":"none.wav","text":"a"}\n{"audio":"corpus/a.wav","text":"b"}\n');
+    const run = await cli(["data", "jsonl", some, "--out", out]);
+    expect(run.stderr).toContain(`skipped: ${some}:1: no such file: ${at("none.wav")}`);
+    expect(run.stdout).toContain("1 utterances, 0.00 h; 1 skipped");
+    expect(readFileSync(out, "utf8")).toBe('{"audio":"corpus/a.wav","text":"b"}\n');
+  });
+
   test("nothing to write is an error", async () => {
     writeFileSync(at("empty.jsonl"), "\n");
     const line = expectRefusal(await cli(["data", "jsonl", at("empty.jsonl"), "--out", at("none2.jsonl")]));

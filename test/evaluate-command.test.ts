@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -36,10 +37,20 @@ beforeAll(async () => {
           { audio: "b.wav", text: "y", start: 0.5, end: 2 },
         ),
       ],
+      ["wrongkeys.jsonl", lines({ wav: "a.wav", txt: "x" }, { audio: "a.wav", text: "x", prompt: 1 })],
+      [
+        "channels.jsonl",
+        lines(
+          { audio: "a.wav", text: "x", channel: 1 },
+          { audio: "a.wav", text: "x", channel: 2 },
+          { audio_filepath: "a.wav", text: "x", duration: 0.4, prompt: null },
+        ),
+      ],
       ["kaldi/wav.scp", "u1 ../a.wav\nu2 ../b.wav\n"],
       ["kaldi/text", "u1 hello there\nu2 打开 灯\nu3 nobody\n"],
     ]),
   );
+  execFileSync("mkfifo", [at("pipe")]);
 });
 afterAll(() => {
   tiny.remove();
@@ -140,6 +151,27 @@ describe("bad input", () => {
     expect(html).toContain("1 lines of the data hold no utterance");
   });
 
+  it("data of bad lines alone: the reason of each, then that nothing is left", async () => {
+    const run = await evaluate("--data", at("wrongkeys.jsonl"));
+    expect(run).toMatchObject({ code: 1, stdout: "" });
+    expect(errorLines(run)).toEqual([
+      expect.stringMatching(
+        /wrongkeys\.jsonl:1: audio: expected a path, got nothing \(the line has "wav", "txt"\)/,
+      ),
+      expect.stringMatching(/wrongkeys\.jsonl:2: prompt: expected a text, got 1/),
+      expect.stringMatching(/content: expected an utterance or more, got none: 2 lines that are none$/),
+    ]);
+  });
+
+  it("a line's channel is heard; one that the file lacks is told", async () => {
+    const run = await evaluate("--data", at("channels.jsonl"), "--channel", "left", "--out", at("channels"));
+    expect(run.code).toBe(1);
+    expect(errorLines(run)).toEqual([
+      expect.stringMatching(/a\.wav: channel: expected 1, the only one, got 2/),
+    ]);
+    expect(rows("channels/utterances-stored.jsonl").map(({ channel }) => channel)).toEqual([1, 2, undefined]);
+  });
+
   it("parts that the file does not have", async () => {
     const run = await evaluate("--data", at("parts.jsonl"), "--json", "--out", at("parts"));
     expect(run.code).toBe(1);
@@ -156,9 +188,11 @@ describe("bad input", () => {
   it.each([
     [["--data", "none.jsonl"], /none\.jsonl: expected a file of that name, got none/],
     [["--data", "."], /: directory: expected wav\.scp and text in it, got no wav\.scp/],
+    [["--data", "/dev/zero"], /\/dev\/zero: type: expected a file, got a device/],
+    [["--data", "pipe"], /pipe: type: expected a file, got a named pipe/],
     [["--compare", "kaldi/text", "kaldi/text"], /kaldi\/text:1: line: expected JSON/],
   ])("%j", async (args, message) => {
-    const inside = args.map((arg) => (arg.startsWith("--") ? arg : at(arg)));
+    const inside = args.map((arg) => (/^(--|\/dev)/.test(arg) ? arg : at(arg)));
     expect(expectRefusal(await evaluate(...inside))).toMatch(message);
   });
 

@@ -3,7 +3,7 @@ import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { type Answer, answerer } from "../data/answers.js";
 import { audioSeconds } from "../data/audio-length.js";
 import { CORPORA } from "../data/corpora/all.js";
-import type { CorpusOptions, Found } from "../data/corpora/corpus.js";
+import { type CorpusOptions, type Found, isFile } from "../data/corpora/corpus.js";
 import { DataError } from "../data/errors.js";
 import { type Utterance, readUtterances, utteranceLine } from "../data/utterances.js";
 import { Generator } from "../decode/generator.js";
@@ -83,7 +83,7 @@ export function dataCommand(): Command {
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
-      `\nLayouts:\n${layouts.join("\n")}\n  ${JSONL.padEnd(12)} JSONL of FunASR's conversations or of {audio, text, prompt?, start?, end?, transcript?}`,
+      `\nLayouts:\n${layouts.join("\n")}\n  ${JSONL.padEnd(12)} JSONL of FunASR's conversations or of {audio, text, prompt?, start?, end?, channel?, transcript?} or of NeMo`,
     )
     .action(async (layout: string, path: string, _: unknown, command: Command) => {
       await makeData(layout, path, command.opts<DataOptions>(), command);
@@ -131,7 +131,9 @@ async function* fromJsonl(
   const skipped = (): Found[] => bad.splice(0).map((why) => ({ skipped: "bad line", why }));
   for await (const utterance of readUtterances(path, onBad)) {
     yield* skipped();
-    yield { utterance: prompt === undefined ? utterance : { ...utterance, prompt } };
+    const { audio, line } = utterance;
+    if (!(await isFile(audio))) yield { skipped: `${path}:${line}`, why: `no such file: ${audio}` };
+    else yield { utterance: prompt === undefined ? utterance : { ...utterance, prompt } };
   }
   yield* skipped();
 }

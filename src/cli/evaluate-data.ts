@@ -7,26 +7,37 @@ import { type Utterance, readUtterances } from "../data/utterances.js";
 /** What a file or a directory of utterances holds. */
 export interface ReadData {
   readonly utterances: readonly Utterance[];
-  /** What holds no utterance, one line each. */
-  readonly bad: readonly string[];
+  /** How much holds no utterance. */
+  readonly bad: number;
 }
 
 /**
  * Utterances of a JSONL file, or of wav.scp and text in one directory, named by itself or by its wav.scp.
+ * @param onBad  called with each line that holds no utterance: where and why
  * @param limit  utterances at most
  * @throws DataError  neither, or there is no utterance
  */
-export async function readData(path: string, limit = Infinity): Promise<ReadData> {
+export async function readData(
+  path: string,
+  onBad: (message: string) => void,
+  limit = Infinity,
+): Promise<ReadData> {
   const directory = await kaldiDirectory(path);
   const utterances: Utterance[] = [];
-  const bad: string[] = [];
-  const source = directory === undefined ? fromJsonl(path, bad) : fromKaldi(directory, bad);
+  let bad = 0;
+  const tell = (message: string): void => {
+    bad++;
+    onBad(message);
+  };
+  const source = directory === undefined ? fromJsonl(path, tell) : fromKaldi(directory, tell);
   for await (const utterance of source) {
     utterances.push(utterance);
     if (utterances.length >= limit) break;
   }
-  if (utterances.length === 0)
-    throw new DataError({ file: path, field: "content", expected: "an utterance or more", got: "none" });
+  if (utterances.length === 0) {
+    const got = bad === 0 ? "none" : `none: ${bad === 1 ? "1 line that is" : `${bad} lines that are`} none`;
+    throw new DataError({ file: path, field: "content", expected: "an utterance or more", got });
+  }
   return { utterances, bad };
 }
 
@@ -44,14 +55,14 @@ async function kaldiDirectory(path: string): Promise<string | undefined> {
   });
 }
 
-function fromJsonl(path: string, bad: string[]): AsyncGenerator<Utterance> {
-  return readUtterances(path, { onBad: ({ message }) => bad.push(message) });
+function fromJsonl(path: string, tell: (message: string) => void): AsyncGenerator<Utterance> {
+  return readUtterances(path, { onBad: ({ message }) => tell(message) });
 }
 
-async function* fromKaldi(directory: string, bad: string[]): AsyncGenerator<Utterance> {
+async function* fromKaldi(directory: string, tell: (message: string) => void): AsyncGenerator<Utterance> {
   let line = 0;
   for await (const found of kaldi.read(directory, {})) {
     if ("utterance" in found) yield { ...found.utterance, line: ++line };
-    else bad.push(`${found.skipped}: ${found.why}`);
+    else tell(`${found.skipped}: ${found.why}`);
   }
 }

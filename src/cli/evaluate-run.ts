@@ -34,7 +34,7 @@ export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed"> {
   readonly utterances: readonly Utterance[];
   /** Rounds over one second of audio. */
   readonly second: number;
-  /** Counted from 1; absent: the mean of all channels. */
+  /** Of lines that name none, counted from 1; absent: the mean of all channels. */
   readonly channel?: number;
   readonly strict?: boolean;
   readonly debug?: boolean;
@@ -137,7 +137,8 @@ async function runLeft(
         const maxSeconds = piece ? undefined : transcriber.maxSeconds(promptOf(utterance, settings));
         const audio = await readAudio(utterance, { strict, maxSeconds });
         if (audio.damage !== undefined) warn(utterance, audio.damage);
-        return channel === undefined ? audio : pickChannel(audio, channel, utterance.audio);
+        if (channel === undefined || utterance.channel !== undefined) return audio;
+        return pickChannel(audio, channel, utterance.audio);
       },
       warn,
       describe: (error, { audio }) => {
@@ -170,7 +171,9 @@ const playedSeconds = 20;
 const playedRate = 16_000;
 
 /** An utterance's audio as a data: URI, 20 s at most. @throws AudioError  it cannot be read any more */
-export async function playable(utterance: Pick<Utterance, "audio" | "start" | "end">): Promise<string> {
+export async function playable(
+  utterance: Pick<Utterance, "audio" | "start" | "end" | "channel">,
+): Promise<string> {
   const waveform = toWaveform(cutAudio(await readAudio(utterance), utterance), playedRate);
   return wavDataUri(waveform.subarray(0, playedSeconds * playedRate), playedRate);
 }

@@ -60,7 +60,7 @@ export function evaluateCommand(): Command {
     .addOption(loraOption())
     .option(
       "--data <path>",
-      "JSONL of {audio, text, prompt?, start?, end?} or of FunASR's conversations, or a directory with wav.scp and text",
+      "JSONL of {audio, text, prompt?, start?, end?, channel?}, of NeMo's manifests or of FunASR's conversations, or a directory with wav.scp and text",
     )
     .addOption(
       new Option("--task <task>", "recognition or speech translation").choices(["asr", "st"]).default("asr"),
@@ -141,13 +141,14 @@ async function compare(files: readonly string[], options: EvaluateCliOptions): P
   else print(comparisonText(comparison));
 }
 
+function tellBad(message: string): void {
+  complain(`error: ${message}`);
+  process.exitCode = exitCode.inputFailed;
+}
+
 async function evaluate(options: EvaluateCliOptions): Promise<void> {
   const data: ReadData | undefined =
-    options.data === undefined ? undefined : await readData(options.data, options.limit);
-  for (const line of data?.bad ?? []) {
-    complain(`error: ${line}`);
-    process.exitCode = exitCode.inputFailed;
-  }
+    options.data === undefined ? undefined : await readData(options.data, tellBad, options.limit);
   const model = await findModel(options.model);
   await warnOfOtherEncoder(model, options.lora);
   const settings = settingsOf(options);
@@ -166,7 +167,7 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
       const weights: (WeightFormat | undefined)[] = [...(options.weights ?? [undefined])];
       const plan = { ...options, settings, model, utterances: data?.utterances ?? [] };
       const runs = await runFormats(device.gpu, weights, plan, results);
-      await tell(options, runs, results, { device, badLines: data?.bad.length ?? 0 });
+      await tell(options, runs, results, { device, badLines: data?.bad ?? 0 });
     } finally {
       device.gpu.destroy();
     }

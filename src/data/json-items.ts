@@ -1,5 +1,6 @@
 import { createReadStream } from "node:fs";
 import { DataError } from "./errors.js";
+import { checkReadable } from "./lines.js";
 
 const MAX_ITEM_CHARS = 64 << 20;
 
@@ -9,6 +10,7 @@ const MAX_ITEM_CHARS = 64 << 20;
  * @throws DataError  the file is cut short, has no such array, or an item that is no JSON or longer than 64 million characters
  */
 export async function* readItems(file: string, key: string): AsyncGenerator<unknown, void, undefined> {
+  await checkReadable(file);
   const scanner = new Scanner(file, key);
   const decoder = new TextDecoder("utf-8", { fatal: true });
   const decode = (piece: Uint8Array): string => {

@@ -1,4 +1,5 @@
 import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
 import { DataError } from "./errors.js";
 
 /** One line of a text file. */
@@ -17,8 +18,10 @@ const NEWLINE = 0x0a;
 /**
  * The lines of a text file, read as it goes: at most one piece of the file and one line are in memory. "\r\n" is a line's end too, and a
  * byte-order mark at the beginning is no part of the text.
+ * @throws DataError  it is no file, nor a pipe that is open already
  */
 export async function* readLines(file: string): AsyncGenerator<Line, void, undefined> {
+  await checkReadable(file);
   let parts: Uint8Array[] = [];
   let size = 0;
   let line = 0;
@@ -41,6 +44,23 @@ export async function* readLines(file: string): AsyncGenerator<Line, void, undef
     else parts = []; // only its length is kept
   }
   if (size > 0) yield end(new Uint8Array());
+}
+
+/** What a shell puts in place of `<(...)`: open already, so no wait for a writer. */
+const openPipe = /^(\/dev|\/proc\/(self|\d+))\/fd\/\d+$|^\/dev\/stdin$/;
+
+/** @throws DataError  a directory, a device, a socket, a named pipe (opening one waits for its writer) */
+export async function checkReadable(file: string): Promise<void> {
+  const found = await stat(file);
+  if (found.isFile() || (found.isFIFO() && openPipe.test(file))) return;
+  const kinds: [boolean, string][] = [
+    [found.isDirectory(), "a directory"],
+    [found.isFIFO(), "a named pipe"],
+    [found.isSocket(), "a socket"],
+  ];
+  const got = kinds.find(([is]) => is)?.[1] ?? "a device";
+  const advice = found.isDirectory() ? "name a file in it" : "write the lines to a file, and name that";
+  throw new DataError({ file, field: "type", expected: "a file", got, advice });
 }
 
 function tooLong(line: number): Line {

@@ -62,7 +62,14 @@ describe("both forms", () => {
   });
 
   test("what utteranceLine writes is read back", () => {
-    const whole = { audio: "/d/e/x.wav", start: 0.25, end: 3, prompt: "语音翻译成英文：", text: 'a "b"\n' };
+    const whole = {
+      audio: "/d/e/x.wav",
+      start: 0.25,
+      end: 3,
+      channel: 2,
+      prompt: "语音翻译成英文：",
+      text: 'a "b"\n',
+    };
     const least = { audio: "/other/y.wav", text: "" };
     expect(utteranceLine(whole, "/d")).toContain('"audio":"e/x.wav"');
     for (const utterance of [whole, least])
@@ -73,15 +80,68 @@ describe("both forms", () => {
   });
 });
 
+// Plan: null is absent in every optional field, and NeMo's names give the same utterance as the plain ones.
+describe("fields that are null, and NeMo's manifests", () => {
+  const audio = { audio: "a.wav", text: "t" };
+  const nemo = { audio_filepath: "a.wav", text: "t" };
+  test.each<readonly [object, object]>([
+    ...[
+      "prompt",
+      "transcript",
+      "start",
+      "end",
+      "channel",
+      "messages",
+      "audio_filepath",
+      "offset",
+      "duration",
+    ].map((field) => [{ ...audio, [field]: null }, {}] as const),
+    [{ ...audio, channel: 2 }, { channel: 2 }],
+    [nemo, {}],
+    [{ ...nemo, audio: null }, {}],
+    [{ audio_filename: "a.wav", text: "t" }, {}],
+    [{ ...nemo, duration: 2.38 }, { end: 2.38 }],
+    [
+      { ...nemo, offset: 0.1, duration: 0.2 },
+      { start: 0.1, end: 0.3 },
+    ],
+    [{ ...nemo, offset: 1 }, { start: 1 }],
+    [{ ...nemo, offset: 1, duration: null }, { start: 1 }],
+    [{ ...nemo, offset: 1, duration: -1 }, { start: 1 }],
+    [{ ...nemo, offset: null, duration: 0 }, {}],
+  ])("%j", (line, expected) => {
+    expect(parseUtterance(JSON.stringify(line), "/d/f.jsonl", 1)).toEqual({
+      audio: "/d/a.wav",
+      text: "t",
+      line: 1,
+      ...expected,
+    });
+  });
+});
+
 // Plan: everything that is no utterance is told in one line with file, line and field, and with onBad the others are still read.
 describe("bad lines", () => {
-  test.each([
+  test.each<readonly [string, RegExp]>([
     ["{", /: line: expected JSON, got /],
     [
       "[1]",
       /: line: expected an object, got \[1\]; mend the line, or leave it out \(data and train: --skip-bad\)$/,
     ],
     ['{"text":"a"}', /: audio: expected a path, got nothing/],
+    ['{"wav":"x","txt":"y"}', /: audio: expected a path, got nothing \(the line has "wav", "txt"\);/],
+    ["{}", /: audio: expected a path, got nothing \(the line has no fields\);/],
+    ['{"audio":null,"text":"a"}', /: audio: expected a path, got nothing/],
+    ['{"audio":"a","text":null}', /: text: expected a text, got null/],
+    ...["0", "-1", "1.5", '"left"', "1000"].map(
+      (channel) =>
+        [
+          `{"audio":"a","text":"b","channel":${channel}}`,
+          /: channel: expected a whole number from 1 \(1 is the first, or left\), got /,
+        ] as const,
+    ),
+    ['{"audio_filepath":["a","b"],"text":"t"}', /: audio: expected a path, got /],
+    ['{"audio_filepath":"a","text":"t","offset":-1}', /: offset: expected seconds from 0, got -1/],
+    ['{"audio_filepath":"a","text":"t","duration":"2"}', /: duration: expected seconds, got "2"/],
     ['{"audio":"","text":"a"}', /: audio: expected a path, got ""/],
     ['{"audio":"a"}', /: text: expected a text, got nothing/],
     ['{"audio":"a","text":"b","prompt":1}', /: prompt: expected a text, got 1/],

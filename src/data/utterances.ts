@@ -11,6 +11,8 @@ export interface Utterance {
   readonly start?: number;
   /** Seconds into the file; default its end. */
   readonly end?: number;
+  /** Channel of the file, counted from 1; default: the mean of all. */
+  readonly channel?: number;
   /** The user's words before the audio; default: a request to transcribe, in the checkpoint's wording. */
   readonly prompt?: string;
   /** The answer; empty where nothing is said. */
@@ -36,10 +38,11 @@ export interface ReadOptions {
 /**
  * The utterances of a JSONL file, one object a line, in either form:
  * FunASR's `{"messages": [{"role": "system"}, {"role": "user", "content": "PROMPT<|startofspeech|>!PATH<|endofspeech|>"}, {"role":
- * "assistant", "content": TEXT}]}`, or `{"audio": PATH, "text": TEXT, "prompt"?, "start"?, "end"?, "transcript"?}`. Paths are relative to the file. Empty
- * lines are passed over; other fields are not looked at.
+ * "assistant", "content": TEXT}]}`, or `{"audio": PATH, "text": TEXT, "prompt"?, "start"?, "end"?, "channel"?, "transcript"?}`, or NeMo's
+ * `{"audio_filepath": PATH, "text": TEXT, "offset"?, "duration"?}`. A field that is null is absent. Paths are relative to the file.
+ * Empty lines are passed over; other fields are not looked at.
  * @throws DataError  a bad line, unless onBad is given
- * @source FunASR docs/finetune.md of Fun-ASR
+ * @source FunASR docs/finetune.md of Fun-ASR; NeMo collections/common/parts/preprocessing/manifest.py
  */
 export async function* readUtterances(
   file: string,
@@ -69,18 +72,19 @@ export function parseUtterance(text: string, file: string, line: number): Uttera
     return refuse("line", "JSON", reason(error));
   }
   if (!isObject(json)) return refuse("line", "an object", show(json));
-  const parts = Object.hasOwn(json, "messages") ? conversation(json, refuse) : plain(json, refuse);
+  const parts = (json.messages ?? undefined) !== undefined ? conversation(json, refuse) : plain(json, refuse);
   return { ...parts, audio: resolve(dirname(file), parts.audio), line };
 }
 
 /** An utterance as a line of JSONL, without its end; the path relative to the directory where the line will stand. */
 export function utteranceLine(utterance: Omit<Utterance, "line">, directory: string): string {
-  const { audio, start, end, prompt, text, transcript } = utterance;
+  const { audio, start, end, channel, prompt, text, transcript } = utterance;
   const path = relative(resolve(directory), resolve(audio));
   return JSON.stringify({
     audio: isAbsolute(path) ? path : path.split(sep).join("/"),
     start,
     end,
+    channel,
     prompt,
     text,
     transcript,
@@ -94,27 +98,74 @@ const [OPEN, CLOSE] = ["<|startofspeech|>", "<|endofspeech|>"];
 const SYSTEM = "You are a helpful assistant.";
 
 function plain(json: JsonObject, refuse: Refuse): Parts {
-  const { audio, text, prompt, transcript } = json;
+  const { text } = json;
+  const audio = json.audio ?? json.audio_filepath ?? json.audio_filename;
+  if (audio === undefined || audio === null)
+    return refuse("audio", "a path", `nothing (the line has ${fieldsOf(json)})`);
   if (typeof audio !== "string" || audio === "") return refuse("audio", "a path", show(audio));
   if (typeof text !== "string") return refuse("text", "a text", show(text));
-  if (prompt !== undefined && typeof prompt !== "string") return refuse("prompt", "a text", show(prompt));
-  if (transcript !== undefined && typeof transcript !== "string")
-    return refuse("transcript", "a text", show(transcript));
-  const start = seconds(json, "start", refuse);
-  const end = seconds(json, "end", refuse);
-  if (end !== undefined && end <= (start ?? 0))
-    return refuse("end", `more than start ${start ?? 0}`, show(end));
+  const nemo = (json.audio ?? undefined) === undefined;
+  const { start, end } = nemo ? spanOfNemo(json, refuse) : spanOf(json, refuse);
+  const [prompt, transcript] = [textOf(json, "prompt", refuse), textOf(json, "transcript", refuse)];
+  const channel = channelOf(json, refuse);
   return {
     audio,
     ...(start === undefined ? {} : { start }),
     ...(end === undefined ? {} : { end }),
+    ...(channel === undefined ? {} : { channel }),
     ...(prompt === undefined ? {} : { prompt }),
     text,
     ...(transcript === undefined ? {} : { transcript }),
   };
 }
 
-function seconds(json: JsonObject, field: "start" | "end", refuse: Refuse): number | undefined {
+const namedFields = 5;
+
+function fieldsOf(json: JsonObject): string {
+  const names = Object.keys(json);
+  const more = names.length > namedFields ? ` and ${names.length - namedFields} more` : "";
+  return names.length === 0 ? "no fields" : names.slice(0, namedFields).map(show).join(", ") + more;
+}
+
+/** An optional text; null is absent. */
+function textOf(json: JsonObject, field: "prompt" | "transcript", refuse: Refuse): string | undefined {
+  const value = json[field] ?? undefined;
+  return value === undefined || typeof value === "string" ? value : refuse(field, "a text", show(value));
+}
+
+const mostChannels = 999;
+
+function channelOf({ channel }: JsonObject, refuse: Refuse): number | undefined {
+  if (channel === undefined || channel === null) return undefined;
+  if (typeof channel === "number" && Number.isInteger(channel) && channel >= 1 && channel <= mostChannels)
+    return channel;
+  return refuse("channel", "a whole number from 1 (1 is the first, or left)", show(channel));
+}
+
+interface Span {
+  readonly start: number | undefined;
+  readonly end: number | undefined;
+}
+
+function spanOf(json: JsonObject, refuse: Refuse): Span {
+  const [start, end] = [seconds(json, "start", refuse), seconds(json, "end", refuse)];
+  if (end !== undefined && end <= (start ?? 0))
+    return refuse("end", `more than start ${start ?? 0}`, show(end));
+  return { start, end };
+}
+
+/** `offset` and `duration`; a duration that is not above 0 reaches to the end of the file. */
+function spanOfNemo(json: JsonObject, refuse: Refuse): Span {
+  const start = seconds(json, "offset", refuse);
+  const { duration } = json;
+  if (duration === undefined || duration === null) return { start, end: undefined };
+  if (typeof duration !== "number" || !Number.isFinite(duration))
+    return refuse("duration", "seconds", show(duration));
+  const end = Math.round(((start ?? 0) + duration) * 1e6) / 1e6; // 0.1 + 0.2 is 0.3
+  return { start, end: end > (start ?? 0) ? end : undefined };
+}
+
+function seconds(json: JsonObject, field: "start" | "end" | "offset", refuse: Refuse): number | undefined {
   const value = json[field];
   if (value === undefined || value === null) return undefined;
   if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;

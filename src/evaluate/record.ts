@@ -13,6 +13,8 @@ export interface Heard {
   readonly audio: string;
   readonly start?: number;
   readonly end?: number;
+  /** Counted from 1; absent: the mean of all. */
+  readonly channel?: number;
   readonly task: Task;
   readonly reference: string;
   readonly hypothesis: string;
@@ -37,7 +39,10 @@ export interface ForcedRecord {
 }
 
 /** An utterance that could not be run, and why, in one line. */
-export interface Failed extends Pick<Heard, "line" | "audio" | "start" | "end" | "task" | "reference"> {
+export interface Failed extends Pick<
+  Heard,
+  "line" | "audio" | "start" | "end" | "channel" | "task" | "reference"
+> {
   readonly error: string;
 }
 

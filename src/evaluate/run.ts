@@ -152,14 +152,15 @@ export function promptOf({ prompt }: Utterance, { task, to, language }: RunSetti
 }
 
 function placeOf(
-  { line, audio, start, end, text }: Utterance,
+  { line, audio, start, end, channel, text }: Utterance,
   task: Task,
-): Pick<Heard, "line" | "audio" | "start" | "end" | "task" | "reference"> {
+): Pick<Heard, "line" | "audio" | "start" | "end" | "channel" | "task" | "reference"> {
   return {
     line,
     audio,
     ...(start === undefined ? {} : { start }),
     ...(end === undefined ? {} : { end }),
+    ...(channel === undefined ? {} : { channel }),
     task,
     reference: text,
   };

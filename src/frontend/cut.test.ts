@@ -19,6 +19,14 @@ describe("cutAudio", () => {
     expect(channels.map((c) => [...c])).toEqual(audio.channels.map((c) => [...c.slice(first, last)]));
   });
 
+  it("one channel, whole or cut; one that is not there is refused", () => {
+    expect(cutAudio(audio, { channel: 2 }).channels).toEqual([audio.channels[1]]);
+    expect(cutAudio(audio, { channel: 1, start: 0.1 }).channels).toEqual([samples.slice(800)]);
+    expect(() => cutAudio(audio, { channel: 3 }, "a.wav")).toThrow(
+      "a.wav: channel: expected 1 (left) or 2 (right), got 3",
+    );
+  });
+
   it.each([{ start: 0.2 }, { start: 0.1, end: 0.1 }, { start: 0.05, end: 0.3 }, { start: NaN }])(
     "refuses %o",
     (part) => {

@@ -1,17 +1,26 @@
 import type { DecodedAudio } from "./audio.js";
+import { pickChannel } from "./channel.js";
 import { AudioError } from "./errors.js";
+
+/** Which part of a clip. */
+export interface AudioPart {
+  readonly start?: number | undefined;
+  readonly end?: number | undefined;
+  readonly channel?: number | undefined;
+}
 
 /**
  * A part of a clip.
- * @param start  seconds; default 0
- * @param end    seconds; default the clip's end. A part may end up to 0.1 s past it: corpora round
- * @throws AudioError  the part is empty or not within the clip
+ * @param part  `start` and `end` in seconds; default 0 and the clip's end. A part may end up to 0.1 s past it: corpora round.
+ *              `channel` is counted from 1; default: all of them
+ * @throws AudioError  the part is empty or not within the clip; there is no such channel
  */
 export function cutAudio(
-  audio: DecodedAudio,
-  { start = 0, end }: { readonly start?: number | undefined; readonly end?: number | undefined },
+  whole: DecodedAudio,
+  { start = 0, end, channel }: AudioPart,
   file = "audio",
 ): DecodedAudio {
+  const audio = channel === undefined ? whole : pickChannel(whole, channel, file);
   if (start === 0 && end === undefined) return audio;
   const { channels, sampleRate } = audio;
   const { length } = channels[0];

@@ -15,6 +15,8 @@ export interface AudioPiece {
   /** Seconds; absent: from the beginning, to the end. */
   readonly start?: number | undefined;
   readonly end?: number | undefined;
+  /** Counted from 1; absent: the mean of all. */
+  readonly channel?: number | undefined;
 }
 
 interface ReadFile {
@@ -36,10 +38,12 @@ export class AudioReader {
     return (await this.#read(path)).sha256;
   }
 
-  /** [first, one past the last] sample of the piece; undefined for a whole file. */
-  segment({ start, end }: AudioPiece): readonly [number, number] | undefined {
-    if (start === undefined && end === undefined) return undefined;
-    return [Math.round((start ?? 0) * this.rate), end === undefined ? -1 : Math.round(end * this.rate)];
+  /** [first, one past the last] sample of the piece, and its channel where it has one; undefined for a whole file. */
+  segment({ start, end, channel }: AudioPiece): readonly number[] | undefined {
+    if (start === undefined && end === undefined && channel === undefined) return undefined;
+    const last = end === undefined ? -1 : Math.round(end * this.rate);
+    const span = [Math.round((start ?? 0) * this.rate), last];
+    return channel === undefined ? span : [...span, channel];
   }
 
   /** Mono samples of the piece, which is cut before it is resampled. @throws AudioError  the file cannot be decoded, the piece passes its end */

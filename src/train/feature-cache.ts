@@ -18,8 +18,8 @@ export interface CacheKeyParts {
   readonly encoder: string;
   /** SHA-256 of the audio file. */
   readonly audio: string;
-  /** Samples of the segment at the front-end's rate, [first, one past the last]; absent: the whole file. */
-  readonly segment?: readonly [number, number] | undefined;
+  /** Samples of the segment at the front-end's rate, [first, one past the last], then its channel where it has one; absent: the whole file. */
+  readonly segment?: readonly number[] | undefined;
   /** The front-end's configuration. */
   readonly frontend: object;
 }

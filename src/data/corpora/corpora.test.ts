@@ -2,9 +2,11 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { uniformNumbers } from "../../decode/random.js";
 import { DataError } from "../errors.js";
 import { CORPORA } from "./all.js";
-import type { CorpusOptions } from "./corpus.js";
+import type { CorpusOptions, Found } from "./corpus.js";
+import { parseSegment, parseSide } from "./kaldi-parts.js";
 
 const root = mkdtempSync(join(tmpdir(), "funasr-corpora-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -93,6 +95,12 @@ describe("AISHELL-2", () => {
   });
 });
 
+async function kaldiItems(path: string): Promise<Found[]> {
+  const items: Found[] = [];
+  for await (const item of CORPORA.kaldi.read(path, {})) items.push(item);
+  return items;
+}
+
 describe("wav.scp and text", () => {
   test("files, absolute and relative; commands and archives are told", async () => {
     const path = tree("kaldi", { "a.wav": null, "b.flac": null });
@@ -123,6 +131,88 @@ describe("wav.scp and text", () => {
       "! segments/text:4: no u4 in segments/segments",
       "! segments/segments:4: no u5 in segments/text",
     ]);
+  });
+
+  // Plan: every column of segments and of reco2file_and_channel is used, or the line is skipped with the column in its reason.
+  test.each([
+    ["0.5 2.25 0", { start: 0.5, end: 2.25, channel: 1 }],
+    ["0.5 2.25 1", { start: 0.5, end: 2.25, channel: 2 }],
+    ["0.5 2.25 A", { start: 0.5, end: 2.25, channel: 1 }],
+    ["0.5 2.25 b", { start: 0.5, end: 2.25, channel: 2 }],
+    ["0.5 2.25 -1", { start: 0.5, end: 2.25 }],
+    ["0.0 -1", { start: 0 }],
+    ["0.5 -1.0 1", { start: 0.5, channel: 2 }],
+    ["3 0", { start: 3 }],
+    ["3 -2.5", { start: 3 }],
+    ["-1 2", "no start and end in seconds: r -1 2"],
+    ["2 2", "no start and end in seconds: r 2 2"],
+    ["1 NaN", "no start and end in seconds: r 1 NaN"],
+    ["1", "no start and end in seconds: r 1"],
+    ["0x1 2", "no start and end in seconds: r 0x1 2"],
+    ["1 2 left", "no channel 0, 1 or A, B: r 1 2 left"],
+    ["1 2 1.5", "no channel 0, 1 or A, B: r 1 2 1.5"],
+    ["1 2 0 x", "more than recording, start, end and channel: r 1 2 0 x"],
+  ])("a line of segments: %s", (columns, expected) => {
+    expect(parseSegment(`r ${columns}`)).toEqual(
+      typeof expected === "string" ? expected : { recording: "r", ...expected },
+    );
+  });
+
+  test("channels by segments, and by reco2file_and_channel where segments name none", async () => {
+    const path = tree("sides", {
+      "wav.scp": "r1 call.wav\nr2 call.wav\nr3 call.wav\n",
+      "call.wav": null,
+      segments: "u1 r1 0 1\nu2 r2 1 2\nu3 r2 2 3 0\nu4 r3 3 4\n",
+      reco2file_and_channel: "r1 call A\nr2 call B\nr3 call left\n",
+      text: "u1 one\nu2 two\nu3 three\nu4 four\n",
+    });
+    const found = await kaldiItems(path);
+    expect(found.map((item) => ("utterance" in item ? item.utterance.channel : item))).toEqual([
+      1,
+      2,
+      1,
+      { skipped: join(path, "reco2file_and_channel:3"), why: "no file and channel 0, 1 or A, B: call left" },
+    ]);
+    rmSync(join(path, "segments"));
+    writeFileSync(join(path, "text"), "r1 one\nr2 two\n");
+    const whole = await kaldiItems(path);
+    expect(whole.flatMap((item) => ("utterance" in item ? [item.utterance.channel] : []))).toEqual([1, 2]);
+  });
+
+  // Plan: whatever the columns hold, the parsers give a part in order, or one reason.
+  test("10,000 lines of segments and of reco2file_and_channel made of columns' pieces", () => {
+    const pieces = [
+      "0",
+      "1",
+      "-1",
+      "2.5",
+      "A",
+      "b",
+      "é",
+      "1e3",
+      "1e999",
+      ".",
+      "-",
+      "NaN",
+      "999",
+      "\u0000",
+      "0x1",
+      "r",
+    ];
+    const next = uniformNumbers(7);
+    const pick = (): string => pieces[Math.floor(next() * pieces.length)];
+    let parts = 0;
+    for (let i = 0; i < 10_000; i++) {
+      const line = Array.from({ length: 1 + Math.floor(next() * 6) }, pick).join(next() < 0.9 ? " " : "\t ");
+      const side = parseSide(line);
+      if (typeof side === "number") expect(side >= 1 && side <= 999 && Number.isInteger(side)).toBe(true);
+      const part = parseSegment(line);
+      if (typeof part === "string") continue;
+      parts++;
+      const { start = NaN, end = Infinity, channel = 1 } = part;
+      expect(start >= 0 && end > start && channel >= 1 && channel <= 999).toBe(true);
+    }
+    expect(parts).toBeGreaterThan(100);
   });
 
   test("an id that is used twice is an error", async () => {

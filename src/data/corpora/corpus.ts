@@ -45,7 +45,12 @@ export async function utteranceOf(
   where: string,
   audio: string,
   text: string,
-  rest: { readonly start?: number; readonly end?: number; readonly prompt?: string | undefined },
+  rest: {
+    readonly start?: number;
+    readonly end?: number;
+    readonly channel?: number;
+    readonly prompt?: string | undefined;
+  },
 ): Promise<Found> {
   const { prompt, ...times } = rest;
   if (text.trim() === "") return { skipped: where, why: "no text" };

@@ -2,6 +2,7 @@ import { isAbsolute, join } from "node:path";
 import { DataError } from "../errors.js";
 import { readLines, sound } from "../lines.js";
 import { type Corpus, type CorpusOptions, type Found, isFile, joinChinese, utteranceOf } from "./corpus.js";
+import { type KaldiPart, parseSegment, parseSide } from "./kaldi-parts.js";
 
 /** A table of Kaldi: id, white space, the rest of the line. */
 export async function readTable(file: string): Promise<Map<string, { value: string; line: number }>> {
@@ -19,43 +20,71 @@ export async function readTable(file: string): Promise<Map<string, { value: stri
   return table;
 }
 
-/** `wav.scp` and the texts by id; with `segments`, parts of its recordings. Paths are relative to the directory. */
+type Table = Awaited<ReturnType<typeof readTable>>;
+
+/** Tables of a directory, by id; those that it lacks are absent. */
+interface Tables {
+  readonly recordings: Table;
+  readonly cuts: Table | undefined;
+  readonly sides: Table | undefined;
+}
+
+/**
+ * `wav.scp` and the texts by id; with `segments`, parts of its recordings; with `reco2file_and_channel`, channels of recordings.
+ * Paths are relative to the directory.
+ */
 async function* readKaldi(
   path: string,
   texts: string,
   { prompt }: CorpusOptions,
 ): AsyncGenerator<Found, void, undefined> {
-  const [wavs, text] = [join(path, "wav.scp"), join(path, texts)];
+  const [wavs, text, segments] = [join(path, "wav.scp"), join(path, texts), join(path, "segments")];
   const [recordings, transcripts] = [await readTable(wavs), await readTable(text)];
-  const segments = join(path, "segments");
-  const cuts = (await isFile(segments)) ? await readTable(segments) : undefined;
+  const [cuts, sides] = [
+    await perhapsTable(segments),
+    await perhapsTable(join(path, "reco2file_and_channel")),
+  ];
   for (const [id, { value, line }] of transcripts) {
-    const where = `${text}:${line}`;
-    const cut = cuts?.get(id);
-    if (cuts && !cut) {
-      yield { skipped: where, why: `no ${id} in ${segments}` };
-      continue;
-    }
-    const [recording, start, end] = cut ? cut.value.split(/\s+/) : [id];
-    const wav = recordings.get(recording);
-    if (!wav) yield { skipped: where, why: `no ${recording} in ${wavs}` };
-    else if (wav.value.endsWith("|")) yield { skipped: where, why: "a command, not a file" };
-    else if (cut && !isSpan(start, end))
-      yield { skipped: `${segments}:${cut.line}`, why: `no start and end in seconds: ${cut.value}` };
-    else {
-      const audio = isAbsolute(wav.value) ? wav.value : join(path, wav.value);
-      const times = cut ? { start: Number(start), end: Number(end) } : {};
-      yield await utteranceOf(where, audio, joinChinese(value), { ...times, prompt });
-    }
+    const part = partOf(path, id, `${text}:${line}`, { recordings, cuts, sides });
+    if ("skipped" in part) yield part;
+    else yield await utteranceOf(`${text}:${line}`, part.audio, joinChinese(value), { ...part, prompt });
   }
   for (const [id, { line }] of cuts ?? recordings)
     if (!transcripts.has(id))
       yield { skipped: `${cuts ? segments : wavs}:${line}`, why: `no ${id} in ${text}` };
 }
 
-function isSpan(start: string | undefined, end: string | undefined): boolean {
-  const [a, b] = [Number(start ?? NaN), Number(end ?? NaN)];
-  return a >= 0 && b > a && Number.isFinite(b);
+async function perhapsTable(file: string): Promise<Table | undefined> {
+  return (await isFile(file)) ? readTable(file) : undefined;
+}
+
+interface AudioPart extends Omit<KaldiPart, "recording"> {
+  readonly audio: string;
+}
+
+/** The audio of an utterance, or why there is none. */
+function partOf(
+  path: string,
+  id: string,
+  where: string,
+  { recordings, cuts, sides }: Tables,
+): AudioPart | Extract<Found, { skipped: string }> {
+  const segments = join(path, "segments");
+  const cut = cuts?.get(id);
+  if (cuts && !cut) return { skipped: where, why: `no ${id} in ${segments}` };
+  const name = cut ? cut.value.split(/\s+/)[0] : id;
+  const wav = recordings.get(name);
+  if (!wav) return { skipped: where, why: `no ${name} in ${join(path, "wav.scp")}` };
+  if (wav.value.endsWith("|")) return { skipped: where, why: "a command, not a file" };
+  const part = cut ? parseSegment(cut.value) : { recording: id };
+  if (typeof part === "string") return { skipped: `${segments}:${cut!.line}`, why: part };
+  const { recording, ...times } = part;
+  const audio = isAbsolute(wav.value) ? wav.value : join(path, wav.value);
+  const side = times.channel === undefined ? sides?.get(recording) : undefined;
+  if (!side) return { audio, ...times };
+  const channel = parseSide(side.value);
+  if (typeof channel === "number") return { audio, ...times, channel };
+  return { skipped: `${join(path, "reco2file_and_channel")}:${side.line}`, why: channel };
 }
 
 export const kaldi: Corpus = {
