@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -50,7 +49,6 @@ beforeAll(async () => {
       ["kaldi/text", "u1 hello there\nu2 打开 灯\nu3 nobody\n"],
     ]),
   );
-  execFileSync("mkfifo", [at("pipe")]);
 });
 afterAll(() => {
   tiny.remove();
@@ -122,93 +120,6 @@ describe("the demo", () => {
     expect(stdout).toMatch(/weights +script +clips +failed +CER +MER +WER/);
     expect(stdout).toMatch(/stored +with spaces +4 +0 +4\.72 % \[0\.00, 16\.98\]/);
     expect(stdout).toMatch(/stored +Chinese, Japanese +3 +0 +0\.00 %/);
-  });
-});
-
-// Plan: what cannot be read is told in one line each and counted, is in no rate, and makes the exit code 1; the others are run.
-describe("bad input", () => {
-  it("a damaged line, a damaged file, a missing file", async () => {
-    const run = await evaluate("--data", at("bad.jsonl"), "--json", "--batch", "4", "--out", at("bad"));
-    expect(run).toMatchObject({ code: 1, signal: null });
-    expect(errorLines(run).length).toBe(3);
-    expect(errorLines(run).join("\n")).toMatch(
-      /bad\.jsonl:2: line: expected JSON[^]*broken\.wav: [^]*none\.wav: expected a file/,
-    );
-    const { summary } = results(run).find((result) => "summary" in result)!;
-    expect(summary.groups[0]).toMatchObject({ utterances: 4, failed: 2 });
-    expect(summary.groups[0].scores[0]).toMatchObject({ name: "CER", length: 2 });
-    const records = rows("bad/utterances-stored.jsonl");
-    expect(records.map(({ line, error }) => [line, typeof error])).toEqual(
-      expect.arrayContaining([
-        [1, "undefined"],
-        [3, "string"],
-        [4, "string"],
-        [5, "undefined"],
-      ]),
-    );
-    const html = readFileSync(at("bad/report.html"), "utf8");
-    expect(html).toContain("Failed utterances");
-    expect(html).toContain("1 lines of the data hold no utterance");
-  });
-
-  it("data of bad lines alone: the reason of each, then that nothing is left", async () => {
-    const run = await evaluate("--data", at("wrongkeys.jsonl"));
-    expect(run).toMatchObject({ code: 1, stdout: "" });
-    expect(errorLines(run)).toEqual([
-      expect.stringMatching(
-        /wrongkeys\.jsonl:1: audio: expected a path, got nothing \(the line has "wav", "txt"\)/,
-      ),
-      expect.stringMatching(/wrongkeys\.jsonl:2: prompt: expected a text, got 1/),
-      expect.stringMatching(/content: expected an utterance or more, got none: 2 lines that are none$/),
-    ]);
-  });
-
-  it("a line's channel is heard; one that the file lacks is told", async () => {
-    const run = await evaluate("--data", at("channels.jsonl"), "--channel", "left", "--out", at("channels"));
-    expect(run.code).toBe(1);
-    expect(errorLines(run)).toEqual([
-      expect.stringMatching(/a\.wav: channel: expected 1, the only one, got 2/),
-    ]);
-    expect(rows("channels/utterances-stored.jsonl").map(({ channel }) => channel)).toEqual([1, 2, undefined]);
-  });
-
-  it("parts that the file does not have", async () => {
-    const run = await evaluate("--data", at("parts.jsonl"), "--json", "--out", at("parts"));
-    expect(run.code).toBe(1);
-    expect(errorLines(run)).toEqual([
-      expect.stringMatching(/b\.wav: start and end: expected a part of its 0\.90 s, got 0\.5 to 2/),
-    ]);
-    expect(rows("parts/utterances-stored.jsonl")[0]).toMatchObject({
-      start: 0.2,
-      end: 0.6,
-      audioSeconds: 0.4,
-    });
-  });
-
-  it.each([
-    [["--data", "none.jsonl"], /none\.jsonl: expected a file of that name, got none/],
-    [["--data", "."], /: directory: expected wav\.scp and text in it, got no wav\.scp/],
-    [["--data", "/dev/zero"], /\/dev\/zero: type: expected a file, got a device/],
-    [["--data", "pipe"], /pipe: type: expected a file, got a named pipe/],
-    [["--compare", "kaldi/text", "kaldi/text"], /kaldi\/text:1: line: expected JSON/],
-  ])("%j", async (args, message) => {
-    const inside = args.map((arg) => (/^(--|\/dev)/.test(arg) ? arg : at(arg)));
-    expect(expectRefusal(await evaluate(...inside))).toMatch(message);
-  });
-
-  it.each([
-    [["--second", "0"], /--data is missing/],
-    [["--data", "x", "--task", "st"], /--task st wants --to/],
-    [["--data", "x", "--to", "zh"], /go with --task st/],
-    [["--compare", "x"], /--compare takes two files/],
-    [["--data", "x", "--weights", "q8,q2"], /Expected f32, bf16, f16, q8, q4, each once/],
-    [["--data", "x", "--weights", "q8,q8"], /each once/],
-    [["--data", "x", "--tokenizer", "zh"], /option '--tokenizer' has an effect only with --task st/],
-    [["--compare", "x", "y", "--data", "z"], /option '--data' has an effect only with a model that runs/],
-  ])("%j is wrong usage", async (args, message) => {
-    const run = await cli(["evaluate", ...args]);
-    expect(run).toMatchObject({ code: 2, stdout: "" });
-    expect(run.stderr).toMatch(message);
   });
 });
 
