@@ -177,7 +177,7 @@ describe("--out", () => {
 
   it("makes a page that needs nothing else", () => {
     const html = readFileSync(at("run/report.html"), "utf8");
-    expect(html.match(/<svg /g)!.length).toBe(2);
+    expect(html.match(/<figure>/g)!.length).toBe(2);
     expect(html).toMatch(/<audio controls[^>]* src="data:audio\/wav;base64,/);
     expect(html).not.toMatch(/<script|(src|href)="(?!data:|#)|url\((?!#|'#)/);
     expect(JSON.parse(readFileSync(at("run/report.json"), "utf8"))).toMatchObject({

@@ -113,7 +113,7 @@ describe("profile of a clip", () => {
   it("writes one page without anything from outside; nothing else is left", () => {
     const page = readFileSync(at("page.html"), "utf8");
     expect(page).toMatch(/^<!doctype html>/i);
-    expect(page.match(/<svg /g)).toHaveLength(3);
+    expect(page.match(/<figure>/g)).toHaveLength(3);
     expect(page).not.toMatch(/(src|href)="(?!data:|#)|<script/);
     expect(readdirSync(work.path).sort()).toEqual(["page.html", "text.wav", "trace.json"]);
   });

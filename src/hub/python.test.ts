@@ -50,7 +50,11 @@ describe("a cache written by Python", () => {
       found.status === "fulfilled" && (JSON.parse(found.value.stdout) as { model: string }).model,
     ).toContain(tiny);
     const line = `error: owner/other: no whole copy in the cache ${written}, and HF_HUB_OFFLINE is set; unset it to download, or give a model directory\n`;
-    expect(missing).toMatchObject({ status: "rejected", reason: { code: 1, stdout: "", stderr: line } });
+    expect(missing).toMatchObject({ status: "rejected", reason: { code: 1, stderr: line } });
+    const { stdout } = (missing as PromiseRejectedResult).reason as { readonly stdout: string };
+    expect(JSON.parse(stdout)).toEqual({
+      error: { name: "HubError", message: line.slice("error: ".length).trimEnd() },
+    });
   });
 
   test("without its listing: offline it is trusted, else the hub is asked", async () => {

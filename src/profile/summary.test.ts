@@ -62,7 +62,7 @@ describe("summarise", () => {
 
   test("one page with the roofline, the stages and nothing from outside", () => {
     const html = profilePage(profile, "a <clip>");
-    expect(html.match(/<svg /g)).toHaveLength(3);
+    expect(html.match(/<figure>/g)).toHaveLength(3);
     for (const text of ["FLOP a byte", "a &#60;clip&#62;", "between dispatches", "prefill", "add/add"])
       expect(html).toContain(text);
     expect(html).not.toMatch(/(src|href)="(?!data:|#)|<script/);
