@@ -251,7 +251,7 @@ describe("a FunASR directory with something wrong", () => {
       /^m\/config.yaml: content: expected YAML, got "?Map keys must be unique/,
     ],
     [/^/, "[".repeat(1000), /^m\/config.yaml: content: expected at most 64 levels, got more/],
-    [/^/, "x: ".padEnd(300_000, "y"), /^m\/config.yaml: size: expected at most 256000 bytes/],
+    [/^/, "x: ".padEnd(300_000, "y"), /^m\/config.yaml: size: expected at most 64000 bytes/],
   ])("config.yaml: %s → %.40s", async (from, to, message) => {
     expect(await refused((files) => yaml(files, from, to))).toMatch(message);
   });

@@ -29,7 +29,7 @@ test.each([
     Array.from({ length: 100 }, (_, i) => `${" ".repeat(i)}a:`).join("\n"),
     "x: content: expected at most 64 levels, got more",
   ],
-  ["a: ".padEnd(256_001, "b"), "x: content: expected at most 256000 characters, got 256001"],
+  ["a: ".padEnd(64_001, "b"), "x: content: expected at most 64000 characters, got 64001"],
 ])("refused: %.30j", async (text, message) => {
   const error = await refusal(() => parseYamlObject(text, "x"));
   if (typeof message === "string") expect(error.message).toBe(message);
@@ -38,11 +38,12 @@ test.each([
 
 // Texts whose check by the library takes a minute; vitest's limit of time catches it.
 test.each([
-  ["equal keys", `k: {${"a,".repeat(90_000)}a}`, "Map keys must be unique"],
-  ["equal keys of a block", "a: 1\n".repeat(40_000), "Map keys must be unique"],
+  ["equal keys", `k: {${"a,".repeat(30_000)}a}`, "Map keys must be unique"],
+  ["commas of nothing", `k: [${",".repeat(60_000)}]`, "Unexpected , in flow sequence at line 1, column 6"],
+  ["equal keys of a block", "a: 1\n".repeat(12_000), "Map keys must be unique"],
   [
     "an alias for each anchor",
-    Array.from({ length: 8_000 }, (_, i) => `a${i}: &b${i} 1\nc${i}: *b${i}`).join("\n"),
+    Array.from({ length: 2_000 }, (_, i) => `a${i}: &b${i} 1\nc${i}: *b${i}`).join("\n"),
     "more than 100 aliases",
   ],
   [
@@ -54,8 +55,8 @@ test.each([
   expect((await refusal(() => parseYamlObject(text, "x"))).message).toContain(reason);
 });
 
-test("30,000 different keys are read", () => {
-  const keys = Array.from({ length: 30_000 }, (_, i) => `k${i}`);
+test("8,000 different keys are read", () => {
+  const keys = Array.from({ length: 8_000 }, (_, i) => `k${i}`);
   expect(Object.keys(parseYamlObject(`{${keys.join(",")}}`, "x"))).toEqual(keys);
 });
 

@@ -1,9 +1,9 @@
 import { type JsonObject, isObject, show } from "../json.js";
-import { type Document, isScalar, parseDocument, visit } from "yaml";
+import { type Document, LineCounter, isScalar, parseDocument, visit } from "yaml";
 import { CheckpointError } from "./errors.js";
 
-/** Longest document accepted, characters: FunASR's config.yaml has 4,000. */
-export const MAX_YAML = 256_000;
+/** Longest document accepted, characters: FunASR's config.yaml has 4,000, and the parser takes the square of some texts. */
+export const MAX_YAML = 64_000;
 /** Deepest line or bracket accepted, so that the parser's recursion is bounded. */
 const MAX_DEPTH = 64;
 const MAX_ALIASES = 100;
@@ -20,9 +20,14 @@ export function parseYamlObject(text: string, file: string): JsonObject {
   if (depth(text) > MAX_DEPTH) throw refuse(`at most ${MAX_DEPTH} levels`, "more");
   let value: unknown;
   try {
-    const document = parseDocument(text, { version: "1.1", uniqueKeys: false, logLevel: "error" });
-    const [problem] = [...document.errors, ...document.warnings];
-    if (problem) throw problem;
+    const lineCounter = new LineCounter();
+    const settings = { version: "1.1", logLevel: "error", uniqueKeys: false, lineCounter } as const;
+    const document = parseDocument(text, { ...settings, prettyErrors: false }); // its marks take the square of the text
+    const problem = document.errors[0] ?? document.warnings[0];
+    if (problem) {
+      const { line, col } = lineCounter.linePos(problem.pos[0]);
+      throw new Error(`${problem.message} at line ${line}, column ${col}`, { cause: problem });
+    }
     checkNodes(document);
     value = document.toJS({ maxAliasCount: MAX_ALIASES });
   } catch (cause) {
