@@ -1,0 +1,129 @@
+// Runs the inputs of a directory of cases through the command line and compares what comes out with what is expected:
+// npm run check:cases -- DIR. The directory holds wav/ mp3/ other/ jsonl/ kaldi-channel/ kaldi-end-1/ hostile/; a case whose file
+// is not there is left out. Exit 1 if one differs.
+import { execFile } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { table } from "../src/cli/output.js";
+
+/** What a run gives: its exit code, and a text that stdout or stderr holds; `not` must be in neither. */
+interface Expected {
+  readonly code: number;
+  readonly holds: string;
+  readonly not?: string;
+}
+
+interface Case {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly expected: Expected;
+}
+
+const oven = "set the oven to eighty two degrees";
+const heater = "set the heater to eighty two degrees";
+const transcribe = ["transcribe", "--language", "en"];
+const data = (layout: string): string[] => ["data", layout, "OUT"];
+const evaluate = ["evaluate", "--language", "en", "--second", "0"];
+
+const spoken = (file: string, holds = oven, not = "warning:"): Case => ({
+  file,
+  args: transcribe,
+  expected: { code: 0, holds, not },
+});
+const says = (file: string, holds: string, code = 0): Case => ({
+  file,
+  args: transcribe,
+  expected: { code, holds },
+});
+const made = (file: string, args: readonly string[], holds: string, code = 0): Case => ({
+  file,
+  args,
+  expected: { code, holds },
+});
+
+const wavs = ["align0", "arecord_80000000", "data7FFFFFFF_riff80000023", "data80000000_riff0", "data_odd"];
+wavs.push("dataFFFFFFDB_riffFFFFFFFF", "riff_datasize", "riff_filesize", "riff_minus16", "riff_minus4");
+const others = ["a.aac", "a.aiff", "alaw8k.wav", "mulaw8k.wav", "rec.webm", "rf64.wav", "flac.ogg"];
+
+const cases: readonly Case[] = [
+  ...wavs.map((name) => spoken(`wav/${name}.wav`)),
+  says("wav/st_inverted.wav", oven),
+  says("wav/st_inverted.wav", "the channels cancel each other"),
+  ...["tail07", "tail04", "tail_ad44"].map((name) => says(`mp3/${name}.mp3`, oven)),
+  spoken("mp3/tailzeros.mp3", oven, "damaged"),
+  ...["concat_rates", "pod_44_22"].map((name) => says(`mp3/${name}.mp3`, heater)),
+  says("mp3/trunc_xing.mp3", "warning:"),
+  ...others.map((name) => says(`other/${name}`, oven)),
+  spoken("other/video_longer.mp4"),
+  says("other/chained_rates.ogg", heater),
+  says("other/spx.ogg", "Speex", 1),
+  says("other/trunc.opus", "warning:"),
+  made("jsonl/nemo.jsonl", [...evaluate, "--data"], "nemo.jsonl:1: ", 1),
+  made("jsonl/prompt-null.jsonl", data("jsonl"), "1 utterances"),
+  made("jsonl/transcript-null.jsonl", data("jsonl"), "1 utterances"),
+  made("jsonl/missing-audio.jsonl", data("jsonl"), "no such file", 1),
+  made("kaldi-channel", data("kaldi"), '"channel":1'),
+  made("kaldi-end-1", data("kaldi"), '"audio"'),
+  says("hostile/bomb.flac", "samples: expected at most", 1),
+  says("hostile/half.mp3", "warning:"),
+  says("hostile/half.opus", "warning:"),
+  made("hostile/wrongkeys.jsonl", [...evaluate, "--data"], "wrongkeys.jsonl:1: ", 1),
+];
+
+interface Got {
+  readonly code: number;
+  readonly text: string;
+}
+
+const binary = fileURLToPath(new URL("../bin/funasr-webgpu.js", import.meta.url));
+const scratch = mkdtempSync(join(tmpdir(), "funasr-cases-"));
+const longest = 300_000; // ms of a case
+
+function run(args: readonly string[]): Promise<Got> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [binary, ...args], { timeout: longest }, (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
+      resolve({ code, text: `${stdout}${stderr}` });
+    });
+  });
+}
+
+/** Runs a case; a command with OUT in its words writes a file, which belongs to its text. */
+async function result({ file, args }: Case, directory: string, index: number): Promise<Got> {
+  const path = join(directory, file);
+  if (!args.includes("OUT")) return run([...args, path]);
+  const out = join(scratch, `${index}.jsonl`);
+  const got = await run([...args.filter((word) => word !== "OUT"), path, "--out", out]);
+  return { ...got, text: `${existsSync(out) ? readFileSync(out, "utf8") : ""}${got.text}` };
+}
+
+/** The line of the output that says most: a result, an error or a warning. */
+function shortly({ code, text }: Got): string {
+  const lines = text.split("\n").filter((line) => line !== "" && !/^(device|loaded|Warning): ?/.test(line));
+  return `${code}: ${lines[0] ?? ""}`.slice(0, 90);
+}
+
+const [directory] = process.argv.slice(2);
+if (directory === undefined || !existsSync(directory)) {
+  console.error("usage: npm run check:cases -- DIR, a directory with wav/ mp3/ other/ jsonl/ hostile/");
+  process.exit(2);
+}
+try {
+  const rows = [["file", "expected", "got", "ok"]];
+  for (const [i, one] of cases.entries()) {
+    if (!existsSync(join(directory, one.file))) continue;
+    const got = await result(one, directory, i);
+    const { code, holds, not } = one.expected;
+    const ok =
+      got.code === code && got.text.includes(holds) && (not === undefined || !got.text.includes(not));
+    rows.push([one.file, `${code}: ${holds}`, shortly(got), ok ? "ok" : "DIFFERS"]);
+  }
+  console.log(table(rows));
+  const wrong = rows.filter((row) => row[3] === "DIFFERS").length;
+  console.log(`${rows.length - 1} cases, ${wrong} differ`);
+  if (wrong > 0 || rows.length === 1) process.exitCode = 1;
+} finally {
+  rmSync(scratch, { recursive: true });
+}
