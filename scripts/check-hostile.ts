@@ -66,6 +66,8 @@ const commands: Record<string, string[]> = {
   generate: ["generate", "--model", model, "hi"],
   convert: ["convert", model, join(root, "out")],
 };
+/** What each command takes for the demo as it is. */
+const plain: Record<string, { readonly took: number; readonly peak: number }> = {};
 let broken = 0;
 
 function run(kind: string, command: string): void {
@@ -77,8 +79,9 @@ function run(kind: string, command: string): void {
   const lines = stderr.split("\n").filter((line) => line !== "" && !/^(TIME|Command exited)/.test(line));
   const size = readdirSync(model, { recursive: true, encoding: "utf8" });
   const own = size.reduce((sum, name) => sum + statSync(join(model, name)).size, 0) / 2 ** 20;
-  const refused = status === 1;
-  const good = refused ? took <= seconds && peak <= own + megabytes : status === 0;
+  if (status === 0) plain[command] ??= { took, peak }; // the first row is the demo as it is
+  const need = status === 0 ? plain[command] : { took: 0, peak: own };
+  const good = (status === 0 || status === 1) && took <= need.took + seconds && peak <= need.peak + megabytes;
   if (!good) broken++;
   const cells = [kind, command, took.toFixed(1), peak.toFixed(0), String(status ?? signal)];
   console.log(`| ${cells.join(" | ")} | ${good ? "" : "BROKEN "}${(lines.at(-1) ?? "").slice(0, 110)} |`);
