@@ -1,10 +1,14 @@
 import type { Dtype } from "./dtypes.js";
 
 /** A quantised block type of GGUF, spelled as there. (Its F32, F16 and BF16 are the safetensors dtypes of that name.) */
-export type GgmlType = "Q8_0" | "Q4_K" | "Q5_K" | "Q6_K";
+export type GgmlType = "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q8_0" | "Q4_K" | "Q5_K" | "Q6_K";
 
-/** Values and bytes of one block. @source ggml `ggml-common.h`, `block_q8_0`, `block_q4_K`, `block_q5_K`, `block_q6_K` */
+/** Values and bytes of one block. @source ggml `ggml-common.h`, `block_q4_0` and so on */
 export const GGML_BLOCKS: Readonly<Record<GgmlType, { readonly values: number; readonly bytes: number }>> = {
+  Q4_0: { values: 32, bytes: 18 },
+  Q4_1: { values: 32, bytes: 20 },
+  Q5_0: { values: 32, bytes: 22 },
+  Q5_1: { values: 32, bytes: 24 },
   Q8_0: { values: 32, bytes: 34 },
   Q4_K: { values: 256, bytes: 144 },
   Q5_K: { values: 256, bytes: 176 },

@@ -15,7 +15,7 @@ async function tensorBytes(name: string): Promise<Uint8Array> {
   return readGgufRange(file.source, tensor, 0, tensor.byteLength);
 }
 
-// Plan: bit for bit the f32 of the gguf Python package, for blocks that it quantised (Q8_0) and random ones (K), the last row with
+// Plan: bit for bit the f32 of the gguf Python package, for blocks that it quantised (the kinds of 32 values) and random ones (K), the last row with
 // scales of 0, -0, subnormal, negative and the largest f16; then any alignment, no block, half a block.
 describe("dequantizeBlocks", () => {
   test.each(TYPES)("%s has the bits of Python's gguf", async (type) => {

@@ -2,10 +2,12 @@ import { GGML_BLOCKS } from "./container.js";
 import type { GgmlType } from "./container.js";
 import { toFloat32 } from "./dtypes.js";
 import { CheckpointError } from "./errors.js";
+import type { Q8Weights } from "./quantize.js";
 
 /**
  * Blocks → f32, with the bits of ggml. Every product of an f16 scale, a 6-bit or 8-bit sub-scale and a quantised value has at most
- * 24 significant bits and lies in f32's range, so f64 holds it exactly and the one rounding is the store, as in ggml's f32 arithmetic.
+ * 24 significant bits and lies in f32's range, and a sum of two of them, or of one and an f16, fits in f64: the one rounding is the store,
+ * as in ggml's f32 arithmetic.
  * @param bytes  [n × bytes of a block], at any alignment
  * @returns      [n × values of a block] f32
  * @throws CheckpointError  no whole number of blocks
@@ -27,6 +29,10 @@ export function dequantizeBlocks(bytes: Uint8Array, type: GgmlType, file = "byte
 type Unpack = (bytes: Uint8Array, at: number, out: Float32Array, to: number) => void;
 
 const UNPACK: Readonly<Record<GgmlType, Unpack>> = {
+  Q4_0: (bytes, at, out, to) => unpackPlain(bytes, at, out, to, PLAIN.Q4_0),
+  Q4_1: (bytes, at, out, to) => unpackPlain(bytes, at, out, to, PLAIN.Q4_1),
+  Q5_0: (bytes, at, out, to) => unpackPlain(bytes, at, out, to, PLAIN.Q5_0),
+  Q5_1: (bytes, at, out, to) => unpackPlain(bytes, at, out, to, PLAIN.Q5_1),
   Q8_0: unpackQ8,
   Q4_K: unpackQ4,
   Q5_K: unpackQ5,
@@ -39,6 +45,69 @@ let halves: Float32Array | undefined;
 function half(bytes: Uint8Array, at: number): number {
   halves ??= toFloat32(new Uint8Array(Uint16Array.from({ length: 0x10000 }, (_, i) => i).buffer), "F16");
   return halves[bytes[at] | (bytes[at + 1] << 8)];
+}
+
+/** Where a block of 32 with one scale has its parts, bytes from its start; the f16 scale d is the first. */
+interface Plain {
+  /** f16 m: y = d q + m. Absent: y = d (q - zero). */
+  readonly least?: number;
+  readonly zero: number;
+  /** u32: bit i is bit 4 of value i. Absent: 4 bits. */
+  readonly high?: number;
+  /** u8[16]: the low nibbles are values 0 to 15, the high ones 16 to 31. */
+  readonly nibbles: number;
+}
+
+const PLAIN = {
+  Q4_0: { zero: 8, nibbles: 2 },
+  Q4_1: { least: 2, zero: 0, nibbles: 4 },
+  Q5_0: { zero: 16, high: 2, nibbles: 6 },
+  Q5_1: { least: 2, zero: 0, high: 4, nibbles: 8 },
+} as const satisfies Partial<Record<GgmlType, Plain>>;
+
+/** The 32 integers q - zero of a block. */
+function plainQuants(
+  bytes: Uint8Array,
+  at: number,
+  { zero, high, nibbles }: Plain,
+  out: Int8Array,
+  to: number,
+): void {
+  let bits = 0;
+  if (high !== undefined) for (let i = 0; i < 4; i++) bits |= bytes[at + high + i] << (8 * i);
+  for (let i = 0; i < 16; i++) {
+    const pair = bytes[at + nibbles + i];
+    out[to + i] = ((pair & 15) | (((bits >> i) & 1) << 4)) - zero;
+    out[to + 16 + i] = ((pair >> 4) | (((bits >> (i + 16)) & 1) << 4)) - zero;
+  }
+}
+
+const quants = new Int8Array(32);
+
+function unpackPlain(bytes: Uint8Array, at: number, out: Float32Array, to: number, plain: Plain): void {
+  const d = half(bytes, at);
+  plainQuants(bytes, at, plain, quants, 0);
+  if (plain.least === undefined) for (let i = 0; i < 32; i++) out[to + i] = d * quants[i];
+  else {
+    const m = half(bytes, at + plain.least);
+    for (let i = 0; i < 32; i++) out[to + i] = d * quants[i] + m;
+  }
+}
+
+/**
+ * Blocks without a minimum as q8 has them, the bits of the scales and the values kept: y = scale · quant.
+ * @param bytes  [n × bytes of a block]
+ * @returns      quants [n × 32], scales [n] f16 bits
+ */
+export function centredBlocks(bytes: Uint8Array, type: "Q4_0" | "Q5_0"): Q8Weights {
+  const size = GGML_BLOCKS[type].bytes;
+  const count = bytes.byteLength / size;
+  const result = { quants: new Int8Array(count * 32), scales: new Uint16Array(count) };
+  for (let i = 0; i < count; i++) {
+    result.scales[i] = bytes[i * size] | (bytes[i * size + 1] << 8);
+    plainQuants(bytes, i * size, PLAIN[type], result.quants, i * 32);
+  }
+  return result;
 }
 
 /** { f16 d; i8 q[32] }: y = d q */

@@ -205,13 +205,13 @@ describe("bad input", () => {
     ],
     [
       "a type that is not read",
-      { tensors: [{ name: "a", dims: [32], type: 2, offset: 0 }], data: 64 },
-      'tensor "a" type: expected F32, F16, BF16, Q8_0, Q4_K, Q5_K, Q6_K, got Q4_0; quantise the model to one of these',
+      { tensors: [{ name: "a", dims: [32], type: 20, offset: 0 }], data: 64 },
+      'tensor "a" type: expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, got IQ4_NL; quantise the model to one of these',
     ],
     [
       "an unknown type",
       { tensors: [{ name: "a", dims: [32], type: 99, offset: 0 }], data: 64 },
-      'tensor "a" type: expected F32, F16, BF16, Q8_0, Q4_K, Q5_K, Q6_K, got type 99',
+      'tensor "a" type: expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, got type 99',
     ],
     [
       "a shape larger than the file",

@@ -49,6 +49,10 @@ const READ: ReadonlyMap<
   [0, { dtype: "F32", values: 1, bytes: 4 }],
   [1, { dtype: "F16", values: 1, bytes: 2 }],
   [30, { dtype: "BF16", values: 1, bytes: 2 }],
+  [2, { dtype: "Q4_0", ...GGML_BLOCKS.Q4_0 }],
+  [3, { dtype: "Q4_1", ...GGML_BLOCKS.Q4_1 }],
+  [6, { dtype: "Q5_0", ...GGML_BLOCKS.Q5_0 }],
+  [7, { dtype: "Q5_1", ...GGML_BLOCKS.Q5_1 }],
   [8, { dtype: "Q8_0", ...GGML_BLOCKS.Q8_0 }],
   [12, { dtype: "Q4_K", ...GGML_BLOCKS.Q4_K }],
   [13, { dtype: "Q5_K", ...GGML_BLOCKS.Q5_K }],
@@ -57,7 +61,7 @@ const READ: ReadonlyMap<
 
 /** Names of those that are not, for the refusal. */
 const OTHERS: Readonly<Record<number, string>> = {
-  ...{ 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K" },
+  ...{ 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K" },
   ...{ 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S" },
   ...{ 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M" },
   ...{ 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4" },

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { lowerLimits, useGpu } from "../../test/gpu.js";
 import { ggufFixture } from "../../test/helpers/gguf.js";
-import { normals } from "../../test/helpers/quantized.js";
+import { half, normals } from "../../test/helpers/quantized.js";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { GGML_BLOCKS, type GgmlType, isGgmlType } from "../checkpoint/container.js";
@@ -50,6 +50,16 @@ function expected(
     return {
       weights: Buffer.concat(blocks.map((b) => b.subarray(2))),
       scales: Buffer.concat(blocks.map((b) => b.subarray(0, 2))),
+    };
+  }
+  if ((dtype === "Q4_0" || dtype === "Q5_0") && format === "q8") {
+    const size = GGML_BLOCKS[dtype].bytes;
+    const at = Array.from({ length: bytes.length / size }, (_, i) => i * size);
+    const scales = at.map((i) => half(bytes[i] | (bytes[i + 1] << 8)));
+    const quants = storedToFloat32(bytes, dtype, "x").map((value, i) => value / scales[i >> 5]);
+    return {
+      weights: as(Int8Array.from(quants)),
+      scales: Buffer.concat(at.map((i) => bytes.subarray(i, i + 2))),
     };
   }
   if (dtype === "Q4_K" && format === "q4") return { weights: as(bytes), scales: none };
@@ -144,6 +154,11 @@ test.each<[Dtype | GgmlType, WeightFormat]>([
   ["Q4_K", "q4"],
   ["Q5_K", "bf16"],
   ["Q6_K", "q8"],
+  ["Q4_0", "q8"],
+  ["Q4_0", "q4"],
+  ["Q5_0", "q8"],
+  ["Q4_1", "q8"],
+  ["Q5_1", "f16"],
   ["F32", "q8"],
   ["BF16", "q4"],
   ["BF16", "bf16"],

@@ -1,8 +1,8 @@
 import { GGML_BLOCKS, type GgmlType, isGgmlType } from "../checkpoint/container.js";
 import { type Dtype, fromFloat32, toFloat32 } from "../checkpoint/dtypes.js";
-import { dequantizeBlocks } from "../checkpoint/ggml-blocks.js";
+import { centredBlocks, dequantizeBlocks } from "../checkpoint/ggml-blocks.js";
 import { CheckpointError, tensorField } from "../checkpoint/errors.js";
-import { q4BlockBytes, quantizeQ4, quantizeQ8 } from "../checkpoint/quantize.js";
+import { type Q8Weights, q4BlockBytes, quantizeQ4, quantizeQ8 } from "../checkpoint/quantize.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 
 /** Part of a matrix in its GPU format; lengths are multiples of 4 bytes. */
@@ -12,12 +12,16 @@ export interface WeightPiece {
   readonly scales?: Uint8Array<ArrayBuffer>;
 }
 
-/** The format that keeps a stored type as it is. Q5_K and Q6_K have none: the next with as many bits takes them. */
+/** The format that keeps a stored type as it is. Q4_1, Q5_1, Q5_K and Q6_K have none: the next with as many bits takes them. */
 const kept: Partial<Record<Dtype | GgmlType, WeightFormat>> = {
   F32: "f32",
   BF16: "bf16",
   F16: "f16",
   Q8_0: "q8",
+  Q4_0: "q8",
+  Q5_0: "q8",
+  Q4_1: "q8",
+  Q5_1: "q8",
   Q6_K: "q8",
   Q5_K: "q8",
   Q4_K: "q4",
@@ -61,7 +65,7 @@ function toScratch(bytes: Uint8Array, dtype: Dtype | GgmlType, file: string): Fl
 }
 
 /**
- * Stored bytes → the GPU's format. Bits stay where both are the same: F32, BF16, F16, Q8_0 in q8, Q4_K in q4.
+ * Stored bytes → the GPU's format. Bits stay where both are the same: F32, BF16, F16, Q8_0 in q8, Q4_K in q4. q8 has the values of Q4_0 and Q5_0.
  * @param bytes   a whole number of units (valuesPerUnit)
  * @param file    what errors call the checkpoint
  * @param tensor  and the tensor
@@ -75,6 +79,7 @@ export function convertPiece(
   tensor = "",
 ): WeightPiece {
   if (dtype === "Q8_0" && format === "q8") return splitQ8(bytes);
+  if ((dtype === "Q4_0" || dtype === "Q5_0") && format === "q8") return q8Piece(centredBlocks(bytes, dtype));
   if (dtype === "Q4_K" && format === "q4") return { weights: wholeWords(bytes) };
   if (format !== "q8" && format !== "q4" && dtypeOf[format] === dtype) return { weights: wholeWords(bytes) };
   const values = toScratch(bytes, dtype, file);
@@ -87,7 +92,10 @@ export function convertPiece(
 function encode(values: Float32Array, format: WeightFormat): WeightPiece {
   if (format === "q4") return { weights: quantizeQ4(values) };
   if (format !== "q8") return { weights: wholeWords(fromFloat32(values, dtypeOf[format])) };
-  const { quants, scales } = quantizeQ8(values);
+  return q8Piece(quantizeQ8(values));
+}
+
+function q8Piece({ quants, scales }: Q8Weights): WeightPiece {
   return { weights: new Uint8Array(quants.buffer), scales: wholeWords(new Uint8Array(scales.buffer)) };
 }
 

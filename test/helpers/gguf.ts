@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { memoryFiles } from "../../src/checkpoint/source.js";
+import { openGguf, readGgufRange } from "../../src/checkpoint/gguf.js";
+import { bytesSource, memoryFiles } from "../../src/checkpoint/source.js";
 import type { ModelFiles } from "../../src/checkpoint/source.js";
 
 const FIXTURES = new URL("../fixtures/gguf/", import.meta.url);
@@ -49,7 +50,11 @@ export class Bytes {
   }
 
   raw(...bytes: number[]): this {
-    return this.#push(Uint8Array.from(bytes));
+    return this.bytes(Uint8Array.from(bytes));
+  }
+
+  bytes(bytes: Uint8Array): this {
+    return this.#push(bytes);
   }
 
   zeros(count: number): this {
@@ -123,4 +128,45 @@ function writeValue(b: Bytes, value: Value): void {
     b.u32(T.array).u32(T.string).u64(value.length);
     for (const item of value) b.string(String(item));
   }
+}
+
+/** What a tensor of a rewritten file holds: a type's number in the file, and its bytes. */
+export interface Retyped {
+  readonly type: number;
+  readonly data: Uint8Array;
+}
+
+/** A GGUF file with the same metadata and names, and other contents of the tensors for which `change` gives some. */
+export async function rewriteGguf(
+  bytes: Uint8Array,
+  change: (name: string, shape: readonly number[]) => Retyped | undefined,
+): Promise<Uint8Array> {
+  const file = await openGguf(bytesSource("x", bytes));
+  const tensors = await Promise.all(
+    [...file.tensors.values()].map(async (tensor) => {
+      const { name, shape, dtype, byteLength } = tensor;
+      const kept = { F32: 0, F16: 1, BF16: 30, Q8_0: 8, Q4_K: 12, Q5_K: 13, Q6_K: 14 } as Record<
+        string,
+        number
+      >;
+      const data = change(name, shape) ?? {
+        type: kept[dtype],
+        data: await readGgufRange(file.source, tensor, 0, byteLength),
+      };
+      return { name, shape, ...data };
+    }),
+  );
+  // the metadata lies between the counts and the first tensor's name with its length
+  const first = Buffer.from(new Bytes().string(tensors[0].name).done());
+  const b = new Bytes().bytes(bytes.subarray(0, Buffer.from(bytes).indexOf(first)));
+  let offset = 0;
+  for (const { name, shape, type, data } of tensors) {
+    b.string(name).u32(shape.length);
+    for (const size of [...shape].reverse()) b.u64(size);
+    b.u32(type).u64(offset);
+    offset += Math.ceil(data.length / 32) * 32;
+  }
+  b.zeros(-b.size & 31);
+  for (const { data } of tensors) b.bytes(data).zeros(-data.length & 31);
+  return b.done();
 }
