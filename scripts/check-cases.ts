@@ -1,12 +1,11 @@
 // Runs the inputs of a directory of cases through the command line and compares what comes out with what is expected:
 // npm run check:cases -- DIR. The directory holds wav/ mp3/ other/ jsonl/ kaldi-channel/ kaldi-end-1/ hostile/; a case whose file
-// is not there is left out. Exit 1 if one differs.
+// is not there is left out. A file of a hostile model is put into a copy of models/demo. Exit 1 if one differs.
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { table } from "../src/cli/output.js";
 
 /** What a run gives: its exit code, and a text that stdout or stderr holds; `not` must be in neither. */
 interface Expected {
@@ -17,6 +16,8 @@ interface Expected {
 
 interface Case {
   readonly file: string;
+  /** The name in the model directory that the file takes; a file without one is given to the command as it is. */
+  readonly place?: string;
   readonly args: readonly string[];
   readonly expected: Expected;
 }
@@ -43,6 +44,14 @@ const made = (file: string, args: readonly string[], holds: string, code = 0): C
   expected: { code, holds },
 });
 
+const kaldi = [...evaluate, "--data"];
+const model = (name: string, place: string, holds: string, code = 1): Case => ({
+  file: `hostile/${name}`,
+  place,
+  args: [...transcribe, "models/demo/clips/en-seen-1.wav", "--model"],
+  expected: { code, holds },
+});
+
 const wavs = ["align0", "arecord_80000000", "data7FFFFFFF_riff80000023", "data80000000_riff0", "data_odd"];
 wavs.push("dataFFFFFFDB_riffFFFFFFFF", "riff_datasize", "riff_filesize", "riff_minus16", "riff_minus4");
 const others = ["a.aac", "a.aiff", "alaw8k.wav", "mulaw8k.wav", "rec.webm", "rf64.wav", "flac.ogg"];
@@ -60,13 +69,20 @@ const cases: readonly Case[] = [
   says("other/chained_rates.ogg", heater),
   says("other/spx.ogg", "Speex", 1),
   says("other/trunc.opus", "warning:"),
-  made("jsonl/nemo.jsonl", [...evaluate, "--data"], "nemo.jsonl:1: ", 1),
+  made("jsonl/nemo.jsonl", [...evaluate, "--data"], "0.00 %"),
   made("jsonl/prompt-null.jsonl", data("jsonl"), "1 utterances"),
   made("jsonl/transcript-null.jsonl", data("jsonl"), "1 utterances"),
-  made("jsonl/missing-audio.jsonl", data("jsonl"), "no such file", 1),
+  made("jsonl/missing-audio.jsonl", data("jsonl"), "no such file"),
   made("kaldi-channel", data("kaldi"), '"channel":1'),
-  made("kaldi-end-1", data("kaldi"), '"audio"'),
-  says("hostile/bomb.flac", "samples: expected at most", 1),
+  made("kaldi-channel", kaldi, "0.00 %"),
+  made("kaldi-end-1", data("kaldi"), '"start":0,"text"'),
+  says("hostile/bomb.flac", "s; cut the clip into parts", 1),
+  says("hostile/dmg_flac.ogg", "warning:"),
+  model("bomb-shared-lists.jinja", "chat_template.jinja", "error: "),
+  model("quadratic-whitespace.jinja", "chat_template.jinja", "error: "),
+  model("redos-pretokenizer.tokenizer.json", "tokenizer.json", "error: "),
+  model("growing-normalizer.tokenizer.json", "tokenizer.json", "error: "),
+  { ...model("flow-map.config.yaml", "config.yaml", "error: "), args: ["inspect"] },
   says("hostile/half.mp3", "warning:"),
   says("hostile/half.opus", "warning:"),
   made("hostile/wrongkeys.jsonl", [...evaluate, "--data"], "wrongkeys.jsonl:1: ", 1),
@@ -91,8 +107,18 @@ function run(args: readonly string[]): Promise<Got> {
 }
 
 /** Runs a case; a command with OUT in its words writes a file, which belongs to its text. */
-async function result({ file, args }: Case, directory: string, index: number): Promise<Got> {
+async function result({ file, place, args }: Case, directory: string, index: number): Promise<Got> {
   const path = join(directory, file);
+  if (place !== undefined) {
+    const copy = join(scratch, `model-${index}`);
+    cpSync("models/demo", copy, { recursive: true });
+    if (place === "config.yaml") {
+      rmSync(join(copy, "config.json")); // a directory with the names that FunASR gives
+      renameSync(join(copy, "model.safetensors"), join(copy, "model.pt"));
+    }
+    cpSync(path, join(copy, place));
+    return run([...args, copy]);
+  }
   if (!args.includes("OUT")) return run([...args, path]);
   const out = join(scratch, `${index}.jsonl`);
   const got = await run([...args.filter((word) => word !== "OUT"), path, "--out", out]);
@@ -111,19 +137,20 @@ if (directory === undefined || !existsSync(directory)) {
   process.exit(2);
 }
 try {
-  const rows = [["file", "expected", "got", "ok"]];
+  let ran = 0;
+  let wrong = 0;
   for (const [i, one] of cases.entries()) {
     if (!existsSync(join(directory, one.file))) continue;
     const got = await result(one, directory, i);
     const { code, holds, not } = one.expected;
     const ok =
       got.code === code && got.text.includes(holds) && (not === undefined || !got.text.includes(not));
-    rows.push([one.file, `${code}: ${holds}`, shortly(got), ok ? "ok" : "DIFFERS"]);
+    ran++;
+    if (!ok) wrong++;
+    console.log(`${ok ? "ok     " : "DIFFERS"} ${one.file}: expected ${code}: ${holds}; got ${shortly(got)}`);
   }
-  console.log(table(rows));
-  const wrong = rows.filter((row) => row[3] === "DIFFERS").length;
-  console.log(`${rows.length - 1} cases, ${wrong} differ`);
-  if (wrong > 0 || rows.length === 1) process.exitCode = 1;
+  console.log(`${ran} cases, ${wrong} differ`);
+  if (wrong > 0 || ran === 0) process.exitCode = 1;
 } finally {
   rmSync(scratch, { recursive: true });
 }
