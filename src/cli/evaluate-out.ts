@@ -7,7 +7,7 @@ import type { Measured } from "../evaluate/report.js";
 import { isObject } from "../json.js";
 import { withDirectoryLock } from "../node/directory-lock.js";
 import { writeFileAtomic } from "../node/files.js";
-import { naming, writeError } from "../node/write-error.js";
+import { writeError } from "../node/write-error.js";
 import { makeDirectory } from "../node/make-directory.js";
 
 /** What a directory of results belongs to: results of another run are not mixed with it. */
@@ -54,7 +54,7 @@ export class Results {
   static async open(directory: string | undefined, identity: Identity): Promise<Results> {
     const results = new Results(directory, identity);
     if (directory === undefined) return results;
-    await naming(directory, () => makeDirectory(directory));
+    await makeDirectory(directory);
     const file = join(directory, runFile);
     const found = readdirSync(directory).find((name) => /^utterances-.*\.jsonl$/.test(name));
     if (existsSync(file)) results.#resume(file);
@@ -72,7 +72,8 @@ export class Results {
     if (file === undefined || !existsSync(file)) return new Map();
     const text = readFileSync(file, "utf8");
     const records = parseRecords(text, file);
-    truncateSync(file, Buffer.byteLength(text.slice(0, text.lastIndexOf("\n") + 1))); // what an interruption left
+    const whole = Buffer.byteLength(text.slice(0, text.lastIndexOf("\n") + 1));
+    named(file, () => truncateSync(file, whole)); // what an interruption left
     for (const [line, record] of records) if (isFailed(record)) records.delete(line);
     return records;
   }
@@ -82,11 +83,7 @@ export class Results {
     const file = this.#file(weights);
     if (file === undefined) return;
     this.#check();
-    try {
-      appendFileSync(file, `${JSON.stringify(record)}\n`);
-    } catch (error) {
-      throw writeError(file, error);
-    }
+    named(file, () => appendFileSync(file, `${JSON.stringify(record)}\n`));
   }
 
   /** What was measured earlier with these weights. */
@@ -129,6 +126,15 @@ export class Results {
     }
     const measured = isObject(found) && isObject(found.measured) ? found.measured : {};
     for (const [weights, value] of Object.entries(measured)) this.#measured.set(weights, value as Measured);
+  }
+}
+
+/** @throws WriteError  the system refused to write */
+function named(file: string, write: () => void): void {
+  try {
+    write();
+  } catch (error) {
+    throw writeError(file, error);
   }
 }
 

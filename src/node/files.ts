@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { link, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
@@ -148,7 +149,7 @@ async function writeThenRename(
     if (keep !== undefined) await keepAs(path, keep);
     await naming(name, () => rename(unfinished, path));
   } catch (error) {
-    await rm(unfinished, { force: true });
+    await rm(unfinished, { force: true }).catch(() => undefined); // it may be that nothing can be removed there
     throw error;
   } finally {
     done();
@@ -207,14 +208,14 @@ async function writeBeside(
   const unfinished = await unfinishedName(path);
   const done = inWork(unfinished);
   try {
-    await naming(path, () => makeDirectory(unfinished));
+    await makeDirectory(unfinished, path);
     for (const { name, pieces } of files) {
       checkPlainName(path, name);
       await writeThenRename(join(unfinished, name), pieces(), { name: join(path, name) });
     }
     await place(unfinished);
   } catch (error) {
-    await rm(unfinished, { recursive: true, force: true });
+    await rm(unfinished, { recursive: true, force: true }).catch(() => undefined);
     throw error;
   } finally {
     done();
@@ -223,10 +224,10 @@ async function writeBeside(
 
 async function refuseUsed(path: string): Promise<void> {
   const found = await readdir(path).catch((error: unknown) => {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    const code = errorCode(error);
     if (code === "ENOENT") return [];
-    if (code === "ENOTDIR") return undefined;
-    throw error;
+    if (code === "ENOTDIR" && existsSync(path)) return undefined;
+    throw writeError(path, error); // a file on the way to it, or no permission
   });
   if (found?.length === 0) return;
   throw new CheckpointError({

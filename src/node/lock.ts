@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { errorCode, quoted } from "../errors.js";
 import { type ProcessOwner, isAlive, thisProcess } from "./process-owner.js";
 import { onInterruption } from "./unfinished.js";
-import { naming, writeError } from "./write-error.js";
+import { writeError } from "./write-error.js";
 import { makeDirectory } from "./make-directory.js";
 
 /** Who holds a lock. */
@@ -55,7 +55,7 @@ export async function withLock<T>(
   options: LockOptions = {},
 ): Promise<T> {
   const { staleMs = 10_000 } = options;
-  await naming(dirname(path), () => makeDirectory(dirname(path)));
+  await makeDirectory(dirname(path));
   const holder: LockHolder = { id: randomUUID(), ...(await thisProcess()) };
   await acquire(path, holder, { ...options, staleMs });
   let held = true;

@@ -25,15 +25,16 @@ it("lets two make the same directory at once", async () => {
 });
 
 it.each([
-  ["a file in its place", "file", "EEXIST"],
-  ["a file on the way", "file/inside", "ENOTDIR"],
-])("refuses %s", async (_, name, code) => {
-  await expect(makeDirectory(join(root, name))).rejects.toMatchObject({ code });
+  ["a file in its place", "file", "a directory"],
+  ["a file on the way", "file/inside", "a directory to write it in"],
+])("refuses %s", async (_, name, expected) => {
+  const file = join(root, name);
+  await expect(makeDirectory(file)).rejects.toMatchObject({ file, field: "write", expected, got: "a file" });
 });
 
 it.runIf(existsSync("/proc/self")).each(["/proc/x", "/proc/x/y", "/proc/self/x", "/sys/kernel/x/y"])(
-  "ends with the system's error for %s",
+  "ends with the system's refusal for %s",
   async (path) => {
-    await expect(makeDirectory(path)).rejects.toThrow(/E[A-Z]+: .*mkdir/);
+    await expect(makeDirectory(path)).rejects.toThrow(`${path}: write: expected`);
   },
 );

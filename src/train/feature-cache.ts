@@ -3,7 +3,6 @@ import { dirname, join } from "node:path";
 import { type SafetensorsFile, openSafetensors, readTensor } from "../checkpoint/safetensors.js";
 import { openFile, writeSafetensorsFile } from "../node/files.js";
 import { makeDirectory } from "../node/make-directory.js";
-import { naming } from "../node/write-error.js";
 
 /** Rows of one clip: encoder states, or the front-end's features where the encoder is trained. */
 export interface ClipRows {
@@ -61,7 +60,7 @@ export class FeatureCache {
   /** Written beside and renamed: a reader never sees half an entry. */
   async write(key: string, { frames, data }: ClipRows): Promise<void> {
     const path = this.path(key);
-    await naming(path, () => makeDirectory(dirname(path)));
+    await makeDirectory(dirname(path), path);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const tensor = { name: tensorName, dtype: "F32", shape: [frames, this.width], data: bytes } as const;
     await writeSafetensorsFile(path, [tensor], new Map([["sha256", checksum(bytes)]]));

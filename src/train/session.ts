@@ -12,7 +12,6 @@ import type { WeightFormat } from "../gpu/matrix.js";
 import { type FunAsrNano, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
 import type { ModelConfig } from "../model/config.js";
 import type { Utterance } from "../data/utterances.js";
-import { naming } from "../node/write-error.js";
 import { Corpus, type TrainClip, clipTokens } from "./corpus.js";
 import { TrainError } from "./errors.js";
 import { type ClipRows, FeatureCache } from "./feature-cache.js";
@@ -88,7 +87,7 @@ export interface Session {
 export async function openSession(gpu: Gpu, setup: SessionSetup): Promise<Session> {
   checkOptions(setup.options);
   checkTune(setup);
-  await naming(setup.out, () => makeDirectory(setup.out));
+  await makeDirectory(setup.out);
   await removeUnfinished(setup.out);
   const checkpoint = await openCheckpoint(setup.model, setup.begunWith);
   try {
