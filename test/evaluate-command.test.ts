@@ -119,7 +119,7 @@ describe("the demo", () => {
     ]);
     expect(stdout).toMatch(/weights +script +clips +failed +CER +MER +WER/);
     expect(stdout).toMatch(/stored +with spaces +4 +0 +4\.72 % \[0\.00, 16\.98\]/);
-    expect(stdout).toMatch(/stored +Chinese, Japanese +3 +0 +0\.00 %/);
+    expect(stdout).toMatch(/stored +without spaces +3 +0 +0\.00 %/);
   });
 });
 

@@ -1,5 +1,6 @@
 import { basename } from "node:path";
 import { alignTexts, errorRate, textEdits } from "../evaluate/metrics/cer.js";
+import type { TextForm } from "../evaluate/metrics/text-form.js";
 import { type Aligned, countEdits } from "../evaluate/metrics/edits.js";
 import { corpusScore } from "../evaluate/metrics/metric.js";
 import { type Failed, type Heard, type UtteranceRecord, isFailed } from "../evaluate/record.js";
@@ -19,11 +20,19 @@ const shownWorst = 10;
 const colours = ["#2867b2", "#e08a2c", "#3a9a6b", "#b5485d", "#7b61a8"];
 const grid = { left: 70, right: 20, top: 40, bottom: 50 };
 
-/** The page of a run: tables, charts, the worst utterances with their audio. @param play  a clip as a data: URI */
+/** What the page needs beside the results. */
+export interface PageTools {
+  /** A clip as a data: URI. */
+  readonly play: (record: Heard) => Promise<string>;
+  /** In which error rates are counted. */
+  readonly form: TextForm;
+}
+
+/** The page of a run: tables, charts, the worst utterances with their audio. */
 export async function reportPage(
   report: EvaluationReport,
   runs: readonly FormatRecords[],
-  play: (record: Heard) => Promise<string>,
+  tools: PageTools,
 ): Promise<string> {
   const { results } = report;
   const first = runs[0]?.records ?? [];
@@ -37,8 +46,8 @@ export async function reportPage(
     times.length > 0 ? `<h2>Time</h2>${numbers(times, 1)}` : "",
     heard.length > 0 ? `<h2>Time by stage</h2>${stageChart(report)}` : "",
     `<h2>Loading, memory, one second of audio</h2>${numbers(costRows(results), 1)}`,
-    heard.length > 0 ? lengthPart(report, runs) : "",
-    heard.length > 0 ? await worstPart(heard, runs[0].weights, play) : "",
+    heard.length > 0 ? lengthPart(report, runs, tools.form) : "",
+    heard.length > 0 ? await worstPart(heard, runs[0].weights, tools) : "",
     failedPart(first.filter(isFailed)),
   ];
   return page({ title: `Evaluation of ${basename(report.model)}`, body: body.filter(Boolean).join("\n") });
@@ -108,7 +117,7 @@ function binName(i: number): string {
 }
 
 /** Error rate, of translations chrF, by the clips' length; bars are labelled with how many clips they are of. */
-function lengthPart({ settings }: EvaluationReport, runs: readonly FormatRecords[]): string {
+function lengthPart({ settings }: EvaluationReport, runs: readonly FormatRecords[], form: TextForm): string {
   const bins = bounds
     .map((bound, i) => ({ bound, from: i === 0 ? 0 : bounds[i - 1], name: binName(i) }))
     .map((bin) => ({ ...bin, runs: runs.map(({ records }) => inBin(records, bin)) }))
@@ -117,7 +126,7 @@ function lengthPart({ settings }: EvaluationReport, runs: readonly FormatRecords
   const [, chrf] = translationMetrics(settings);
   const value = (records: readonly Heard[]): number => {
     if (translated) return corpusScore(chrf, records.map(segmentOf));
-    return 100 * errorRate(records.map((r) => textEdits(r.reference, r.hypothesis, "character"))).rate;
+    return 100 * errorRate(records.map((r) => textEdits(r.reference, r.hypothesis, "character", form))).rate;
   };
   const name = translated ? "chrF" : "CER, %";
   const drawn = chart({
@@ -155,10 +164,10 @@ function round(value: number): number {
 async function worstPart(
   heard: readonly Heard[],
   weights: string,
-  play: (record: Heard) => Promise<string>,
+  { play, form }: PageTools,
 ): Promise<string> {
   const scored = heard.map((record) => {
-    const columns = alignTexts(record.reference, record.hypothesis, unitOf(record));
+    const columns = alignTexts(record.reference, record.hypothesis, unitOf(record), form);
     const { edits, rate } = errorRate([countEdits(columns)]);
     return { record, columns, edits, rate: Number.isFinite(rate) ? rate : edits };
   });
@@ -180,7 +189,7 @@ async function worstPart(
       { html: await player(record, play) },
     ]);
   }
-  const legend = `<p class="note">Canonical form: <del>said, not heard</del>, <ins>heard, not said</ins>.</p>`;
+  const legend = `<p class="note">In the form that is compared: <del>said, not heard</del>, <ins>heard, not said</ins>.</p>`;
   return title + legend + tableHtml([["clip", "length", "errors", "text", "end", "audio"], ...rows], [1, 2]);
 }
 

@@ -27,7 +27,7 @@ import { loadTranscriber } from "./transcribe.js";
 import { warnOf } from "./model.js";
 
 /** What is run with each weight format. */
-export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed"> {
+export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed" | "form"> {
   readonly model: string;
   readonly lora?: readonly string[];
   readonly settings: RunSettings;
@@ -65,12 +65,13 @@ export async function runFormats(
       measured = await runFormat(gpu, weights, { ...plan, utterances: left }, records, results);
       await results.measure(label, measured);
     }
-    const { settings, tokenizer, seed } = plan;
+    const { settings, tokenizer, seed, form } = plan;
     const summary = summarize([...records.values()], {
       task: settings.task,
       to: settings.to,
       tokenizer,
       seed,
+      form,
     });
     const agreement = settings.forced ? forcedAgreement(runs[0]?.records ?? records, records) : undefined;
     const result = { weights: label, measured, summary, agreesWithFirst: agreement };

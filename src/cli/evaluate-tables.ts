@@ -26,7 +26,7 @@ function withInterval(score: Score | RateScore): string {
 const groupNames: Readonly<Record<Group["name"], string>> = {
   all: "all",
   spaced: "with spaces",
-  unspaced: "Chinese, Japanese",
+  unspaced: "without spaces",
 };
 
 export function groupName({ name }: Group): string {
@@ -134,10 +134,10 @@ export function forcedRows(results: readonly FormatResult[]): Rows {
   ];
 }
 
-/** sacrebleu's signatures of the scores that have one. */
+/** What the scores are of, and may be compared with. */
 export function signatures(results: readonly FormatResult[]): string[] {
   const scores = results.flatMap(({ summary }) => summary.groups.flatMap((group) => group.scores));
-  return [...new Set(scores.flatMap(({ name, signature }) => (signature ? [`${name}|${signature}`] : [])))];
+  return [...new Set(scores.map(({ name, signature }) => `${name}|${signature}`))];
 }
 
 /** All tables of a report as text. */
@@ -159,19 +159,19 @@ function textTable(rows: Rows): string {
 
 /** A comparison as text: scores of both, the difference, its interval and p. */
 export function comparisonText({ utterances, left, metrics }: Comparison): string {
-  const rows = metrics.map(({ name, first, second, difference, low, high, p, signature }) => {
-    const factor = signature === undefined ? 100 : 1;
+  const rows = metrics.map(({ name, first, second, difference, low, high, p, unit }) => {
+    const factor = unit === undefined ? 1 : 100;
     const number = (value: number): string => (factor * value).toFixed(2);
     const sign = difference > 0 ? "+" : "";
     return [
-      signature === undefined ? `${name} %` : name,
+      unit === undefined ? name : `${name} %`,
       number(first),
       number(second),
       `${sign}${number(difference)} [${number(low)}, ${number(high)}]`,
       p.toFixed(4),
     ];
   });
-  const lines = metrics.flatMap(({ name, signature }) => (signature ? [`${name}|${signature}`] : []));
+  const lines = metrics.map(({ name, signature }) => `${name}|${signature}`);
   const head = `${utterances} utterances of both${left > 0 ? `; ${left} of one alone are left out` : ""}`;
   const body = table([["", "first", "second", "difference [95 %]", "p"], ...rows], [1, 2, 3, 4]);
   return [head, body, ...lines].join("\n");

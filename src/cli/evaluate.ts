@@ -1,14 +1,14 @@
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { oneChannelOption } from "./channel.js";
 import { openDevice } from "./device.js";
+import { compareFiles } from "./evaluate-compare.js";
 import { type ReadData, readData } from "./evaluate-data.js";
 import { type Identity, Results, fileSha256 } from "./evaluate-out.js";
-import { comparisonText, reportText } from "./evaluate-tables.js";
-import { compareRecords } from "../evaluate/compare.js";
+import { reportText } from "./evaluate-tables.js";
 import type { BleuTokenizer } from "../evaluate/metrics/bleu-tokenizers.js";
-import { parseRecords } from "../evaluate/record.js";
+import { EvaluateError } from "../evaluate/metrics/edits.js";
+import { type Normalizer, type TextForm, normalizersOf, textForm } from "../evaluate/metrics/text-form.js";
 import type { EvaluationReport } from "../evaluate/report.js";
 import type { RunSettings } from "../evaluate/run.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
@@ -27,6 +27,7 @@ interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens"> {
   readonly data?: string;
   readonly compare?: readonly string[];
   readonly tokenizer?: BleuTokenizer;
+  readonly normalize?: readonly Normalizer[];
   readonly weights?: readonly WeightFormat[];
   readonly maxTokens?: number;
   readonly limit?: number;
@@ -45,6 +46,14 @@ function formats(text: string): WeightFormat[] {
   if (wild !== undefined || new Set(names).size < names.length)
     throw new InvalidArgumentError(`Expected ${Object.keys(weightBlocks).join(", ")}, each once.`);
   return names as WeightFormat[];
+}
+
+function normalizers(text: string): Normalizer[] {
+  try {
+    return normalizersOf(text);
+  } catch (error) {
+    throw error instanceof EvaluateError ? new InvalidArgumentError(`${error.message}.`) : error;
+  }
 }
 
 function whole(text: string): number {
@@ -85,6 +94,11 @@ export function evaluateCommand(): Command {
         "intl",
       ]),
     )
+    .option(
+      "--normalize <names>",
+      "before texts are compared: whisper (English), chinese (numbers, width), simplified (from traditional), several with commas; or none",
+      normalizers,
+    )
     .option("--second <rounds>", "rounds over one second of audio; 0: none", whole, 5)
     .option("--seed <number>", "of the bootstrap's resamples", whole, 12_345)
     .option("--out <dir>", "results of each utterance, report.json, report.html; a run that was cut goes on")
@@ -95,7 +109,7 @@ export function evaluateCommand(): Command {
     .action(async (_: unknown, command: Command) => {
       const options = command.optsWithGlobals<EvaluateCliOptions>();
       checkUsage(command, options);
-      await (options.compare ? compare(options.compare, options) : evaluate(options));
+      await (options.compare ? compareFiles(options.compare, options) : evaluate(options));
     });
 }
 
@@ -118,6 +132,7 @@ function checkUsage(command: Command, options: EvaluateCliOptions): void {
   ];
   refuseIdle(command, [
     { options: running, met: !files, needs: "a model that runs, not --compare" },
+    { options: ["normalize"], met: task === "asr", needs: "--task asr" },
     { options: ["tokenizer"], met: task === "st" || files !== undefined, needs: "--task st or --compare" },
   ]);
 }
@@ -129,16 +144,6 @@ function wrongUsage(options: EvaluateCliOptions): string | undefined {
   if (task === "st" && to === undefined) return "--task st wants --to en or --to zh";
   if (task === "asr" && (to !== undefined || cascade)) return "--to and --cascade go with --task st";
   return undefined;
-}
-
-async function compare(files: readonly string[], options: EvaluateCliOptions): Promise<void> {
-  const [first, second] = await Promise.all(
-    files.map(async (file) => parseRecords(await readFile(file, "utf8"), file)),
-  );
-  const { to, tokenizer, seed } = options;
-  const comparison = compareRecords(first, second, { to, tokenizer, seed });
-  if (options.json) printJson({ files, ...comparison });
-  else print(comparisonText(comparison));
 }
 
 function tellBad(message: string): void {
@@ -165,9 +170,10 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
     note(`device: ${device.adapter.device} ${device.adapter.description}`);
     try {
       const weights: (WeightFormat | undefined)[] = [...(options.weights ?? [undefined])];
-      const plan = { ...options, settings, model, utterances: data?.utterances ?? [] };
+      const form = await textForm(options.normalize ?? []);
+      const plan = { ...options, settings, form, model, utterances: data?.utterances ?? [] };
       const runs = await runFormats(device.gpu, weights, plan, results);
-      await tell(options, runs, results, { device, badLines: data?.bad ?? 0 });
+      await tell(options, runs, results, { device, form, badLines: data?.bad ?? 0 });
     } finally {
       device.gpu.destroy();
     }
@@ -183,13 +189,17 @@ async function tell(
   options: EvaluateCliOptions,
   runs: readonly FormatRun[],
   results: Results,
-  { device, badLines }: { readonly device: OpenedDevice; readonly badLines: number },
+  {
+    device,
+    form,
+    badLines,
+  }: { readonly device: OpenedDevice; readonly form: TextForm; readonly badLines: number },
 ): Promise<void> {
   const whole: EvaluationReport = {
     model: [options.model, ...(options.lora ?? [])].join(" with "),
     data: options.data ?? null,
     device: `${device.adapter.device} ${device.adapter.description}`.trim(),
-    settings: { ...settingsOf(options), tokenizer: options.tokenizer },
+    settings: { ...settingsOf(options), tokenizer: options.tokenizer, normalize: options.normalize ?? [] },
     badLines,
     results: runs.map(({ result }) => result),
   };
@@ -199,5 +209,7 @@ async function tell(
   await results.write("report.json", `${JSON.stringify(whole, null, 1)}\n`);
   const all = runs.map(({ result: { weights }, records }) => ({ weights, records: [...records.values()] }));
   const { reportPage } = await import("./evaluate-page.js"); // its charts take a while to load
-  note(`written: ${await results.write("report.html", await reportPage(whole, all, playable))}`);
+  note(
+    `written: ${await results.write("report.html", await reportPage(whole, all, { play: playable, form }))}`,
+  );
 }

@@ -1,17 +1,26 @@
 import { type BootstrapOptions, type PairedResult, pairedBootstrap } from "./metrics/bootstrap.js";
-import { textEdits } from "./metrics/cer.js";
+import { type ErrorUnit, textEdits } from "./metrics/cer.js";
 import { EvaluateError } from "./metrics/edits.js";
 import { corpusStatistics } from "./metrics/metric.js";
 import { sumRows } from "./metrics/ngrams.js";
 import { type Heard, type UtteranceRecord, isFailed } from "./record.js";
-import { type SummaryOptions, editRatio, editRow, segmentOf, translationMetrics } from "./summary.js";
+import {
+  type SummaryOptions,
+  editRatio,
+  editRow,
+  rateSignature,
+  segmentOf,
+  translationMetrics,
+} from "./summary.js";
 
 /** One metric of two systems over the utterances that both could run. */
 export interface Compared extends PairedResult {
   readonly name: string;
   readonly first: number;
   readonly second: number;
-  readonly signature?: string;
+  readonly signature: string;
+  /** What an error rate counts; absent: a score of translations. */
+  readonly unit?: ErrorUnit;
 }
 
 export interface Comparison {
@@ -55,18 +64,21 @@ function compareOne(
   [first, second]: readonly [Rows, Rows],
   score: (sums: readonly number[]) => number,
   options: BootstrapOptions,
-): Compared {
+): Omit<Compared, "signature"> {
   const paired = pairedBootstrap(first, second, score, options);
   return { name, first: score(sumRows(first)), second: score(sumRows(second)), ...paired };
 }
 
-function compareRates(pairs: readonly [Heard, Heard][], options: BootstrapOptions): Compared[] {
-  const rows = (side: 0 | 1, unit: "character" | "mixed"): Rows =>
-    pairs.map((pair) => editRow(textEdits(pair[side].reference, pair[side].hypothesis, unit)));
-  return [
-    compareOne("CER", [rows(0, "character"), rows(1, "character")], editRatio, options),
-    compareOne("MER", [rows(0, "mixed"), rows(1, "mixed")], editRatio, options),
-  ];
+function compareRates(pairs: readonly [Heard, Heard][], options: Omit<SummaryOptions, "task">): Compared[] {
+  const { form } = options;
+  const rows = (side: 0 | 1, unit: ErrorUnit): Rows =>
+    pairs.map((pair) => editRow(textEdits(pair[side].reference, pair[side].hypothesis, unit, form)));
+  const compared = (name: string, unit: ErrorUnit): Compared => ({
+    ...compareOne(name, [rows(0, unit), rows(1, unit)], editRatio, options),
+    signature: rateSignature(unit, form),
+    unit,
+  });
+  return [compared("CER", "character"), compared("MER", "mixed")];
 }
 
 function compareScores(pairs: readonly [Heard, Heard][], options: Omit<SummaryOptions, "task">): Compared[] {

@@ -1,4 +1,5 @@
 import type { BleuTokenizer } from "./metrics/bleu-tokenizers.js";
+import type { Normalizer } from "./metrics/text-form.js";
 import type { RunSettings, SecondOfAudio } from "./run.js";
 import type { Summary } from "./summary.js";
 
@@ -33,7 +34,10 @@ export interface EvaluationReport {
   readonly model: string;
   readonly data: string | null;
   readonly device: string;
-  readonly settings: RunSettings & { readonly tokenizer?: BleuTokenizer };
+  readonly settings: RunSettings & {
+    readonly tokenizer?: BleuTokenizer;
+    readonly normalize: readonly Normalizer[];
+  };
   /** Lines of the data that hold no utterance. */
   readonly badLines: number;
   readonly results: readonly FormatResult[];

@@ -101,7 +101,7 @@ describe("summarize", () => {
     const {
       groups: [group],
     } = summarize([heard(1, "今天很好", "今天好", { task: "st" })], { task: "st", to: "zh" });
-    expect(group.scores.map(({ name, signature }) => [name, /tok:(\w+)/.exec(signature!)?.[1]])).toEqual([
+    expect(group.scores.map(({ name, signature }) => [name, /tok:(\w+)/.exec(signature)?.[1]])).toEqual([
       ["BLEU", "zh"],
       ["chrF2", undefined],
       ["TER", "tercom"],

@@ -8,6 +8,7 @@ import { chrf } from "./metrics/chrf.js";
 import type { Edits } from "./metrics/edits.js";
 import { type Metric, type Segment, corpusStatistics } from "./metrics/metric.js";
 import { sumRows } from "./metrics/ngrams.js";
+import { type TextForm, documentedForm } from "./metrics/text-form.js";
 import { ter } from "./metrics/ter.js";
 import { type Heard, type Task, type UtteranceRecord, isFailed } from "./record.js";
 import { type Spread, spread } from "./statistics.js";
@@ -19,8 +20,8 @@ export type Script = "spaced" | "unspaced";
 export interface Score extends Interval {
   readonly name: string;
   readonly value: number;
-  /** sacrebleu's signature, of translation scores. */
-  readonly signature?: string;
+  /** sacrebleu's of translation scores, unit and form of error rates: what a score may be compared with. */
+  readonly signature: string;
 }
 
 /** An error rate with its counts and interval. */
@@ -78,6 +79,8 @@ export interface SummaryOptions extends BootstrapOptions {
   readonly to?: "zh" | "en";
   /** BLEU's. Default: zh for Chinese, else 13a. */
   readonly tokenizer?: BleuTokenizer;
+  /** In which error rates are counted. Default: the documented one. */
+  readonly form?: TextForm;
 }
 
 /** Script of a text: unspaced where any of its characters is of a script without spaces between words. */
@@ -122,7 +125,7 @@ function summarizeGroup(
 ): Group {
   const heard = records.filter((record): record is Heard => !isFailed(record));
   const spokenScript = name === "all" && heard.every(({ reference }) => scriptOf(reference) === "spaced");
-  const edits = heard.map((one) => textEdits(one.reference, one.hypothesis, "character"));
+  const edits = heard.map((one) => textEdits(one.reference, one.hypothesis, "character", options.form));
   return {
     name,
     utterances: records.length,
@@ -141,14 +144,30 @@ function summarizeGroup(
 
 const rateNames: Readonly<Record<ErrorUnit, string>> = { character: "CER", word: "WER", mixed: "MER" };
 
+/** Unit and form of an error rate. */
+export function rateSignature(unit: ErrorUnit, { signature }: TextForm = documentedForm): string {
+  return `unit:${unit}|${signature}`;
+}
+
 /** CER of all; WER where words are set apart by spaces, else the mixed rate. */
-function recognitionScores(heard: readonly Heard[], spaced: boolean, options: BootstrapOptions): RateScore[] {
+function recognitionScores(
+  heard: readonly Heard[],
+  spaced: boolean,
+  options: Omit<SummaryOptions, "task">,
+): RateScore[] {
+  const { form } = options;
   const units: ErrorUnit[] = ["character", spaced ? "word" : "mixed"];
   return units.map((unit) => {
-    const all = heard.map(({ reference, hypothesis }) => textEdits(reference, hypothesis, unit));
+    const all = heard.map(({ reference, hypothesis }) => textEdits(reference, hypothesis, unit, form));
     const { rate, ...counts } = errorRate(all);
     const interval = bootstrap(all.map(editRow), editRatio, options);
-    return { name: rateNames[unit], value: rate, ...interval, ...counts };
+    return {
+      name: rateNames[unit],
+      value: rate,
+      ...interval,
+      ...counts,
+      signature: rateSignature(unit, form),
+    };
   });
 }
 

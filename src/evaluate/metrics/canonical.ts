@@ -6,28 +6,38 @@ import { splitWords } from "./spaces.js";
  */
 const dropped = /[^\p{L}\p{N}_\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/gu;
 
+const numberMarks = /((?<=[0-9])[./](?=[0-9])|(?<=[0-9])%)/u;
+
 /** Scripts that are written without spaces between words. */
 export const unspaced =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\u30fc\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
 
 /** Letters, numbers, underscores and white space, in upper case. @source FunASR fun_asr_nano `text_tn` */
-function spoken(text: string): string {
+export function spoken(text: string): string {
   return text.replace(dropped, "").toUpperCase();
 }
 
-/** FunASR's canonical form, character by character: word characters and CJK only, in upper case. */
-export function characters(text: string): string[] {
-  return Array.from(splitWords(spoken(text)).join(""));
+/** As `spoken`, with the marks within numbers: 3.5, 1/3, 50%. */
+export function spokenWithMarks(text: string): string {
+  return text
+    .split(numberMarks)
+    .map((part, i) => (i % 2 === 1 ? part : spoken(part)))
+    .join("");
 }
 
-/** The canonical form's words, for scripts with spaces. */
-export function words(text: string): string[] {
-  return splitWords(spoken(text));
+/** A form's characters, without the spaces. */
+export function characters(text: string, form: (text: string) => string = spoken): string[] {
+  return Array.from(splitWords(form(text)).join(""));
+}
+
+/** A form's words, for scripts with spaces. */
+export function words(text: string, form: (text: string) => string = spoken): string[] {
+  return splitWords(form(text));
 }
 
 /** Units of a text of mixed scripts: each character of a script without spaces, and each word of the other scripts. */
-export function mixedUnits(text: string): string[] {
-  return words(text).flatMap((word) => {
+export function mixedUnits(text: string, form: (text: string) => string = spoken): string[] {
+  return words(text, form).flatMap((word) => {
     const units: string[] = [];
     let open = false; // whether the last unit takes more characters
     for (const character of word) {

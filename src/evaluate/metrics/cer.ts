@@ -1,4 +1,5 @@
 import { characters, mixedUnits, words } from "./canonical.js";
+import { type TextForm, documentedForm } from "./text-form.js";
 import { type Aligned, type Edits, align, countEdits } from "./edits.js";
 
 /** What an error rate counts. */
@@ -11,20 +12,25 @@ export interface Rate extends Edits {
   readonly rate: number;
 }
 
-const unitsOf: Readonly<Record<ErrorUnit, (text: string) => string[]>> = {
+const unitsOf: Readonly<Record<ErrorUnit, (text: string, form: TextForm["apply"]) => string[]>> = {
   character: characters,
   word: words,
   mixed: mixedUnits,
 };
 
-/** Alignment of two texts in canonical form. */
-export function alignTexts(reference: string, hypothesis: string, unit: ErrorUnit): Aligned[] {
-  return align(unitsOf[unit](reference), unitsOf[unit](hypothesis));
+/** Alignment of two texts in one form. Default: FunASR's canonical one, in which spaces, punctuation and case do not count. */
+export function alignTexts(
+  reference: string,
+  hypothesis: string,
+  unit: ErrorUnit,
+  { apply }: TextForm = documentedForm,
+): Aligned[] {
+  return align(unitsOf[unit](reference, apply), unitsOf[unit](hypothesis, apply));
 }
 
-/** Edits between two texts in FunASR's canonical form; spaces, punctuation and case do not count. */
-export function textEdits(reference: string, hypothesis: string, unit: ErrorUnit): Edits {
-  return countEdits(alignTexts(reference, hypothesis, unit));
+/** Edits between two texts in one form. */
+export function textEdits(reference: string, hypothesis: string, unit: ErrorUnit, form?: TextForm): Edits {
+  return countEdits(alignTexts(reference, hypothesis, unit, form));
 }
 
 /** Character edits between two texts in FunASR's canonical form. */
