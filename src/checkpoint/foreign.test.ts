@@ -54,7 +54,7 @@ describe("weights of another kind", () => {
     ],
     [["model.pt.best", "config.yaml"], /got model\.pt\.best; .* the name model\.pt/],
     [["model.pt.ep10", "model.pt.ep9"], /got model\.pt\.ep10 and 1 more; /],
-    [["funasr-nano.gguf", "other.gguf"], /got funasr-nano\.gguf and 1 more; a GGUF model is a pair/],
+    [["funasr-nano.gguf", "other.gguf"], /got funasr-nano\.gguf and 1 more; a GGUF model is one file/],
     [["README.md"], /^m: model\.safetensors or .*: expected a file of that name/],
   ] as const)("%j", async (names, message) => {
     for (const open of [openCheckpoint, openLlm]) {

@@ -31,7 +31,10 @@ const FOREIGN: readonly (readonly [name: RegExp, advice: string])[] = [
     "load it in transformers and write it with save_pretrained, which makes model.safetensors",
   ],
   [/^model\.pt\..+$/, "FunASR keeps several: give the one that is meant the name model.pt"],
-  [/\.gguf$/i, "a GGUF model is a pair of files, funasr-encoder-*.gguf and qwen3-*.gguf: download both"],
+  [
+    /\.gguf$/i,
+    "a GGUF model is one file, or a pair, funasr-encoder-*.gguf and qwen3-*.gguf: name the file that is meant, or download both",
+  ],
 ];
 
 /** @throws CheckpointError  a directory without weights that this package reads, but with others */

@@ -82,6 +82,12 @@ export class GgufCursor {
     return Number(value);
   }
 
+  /** The next `length` bytes, in the header's own memory. */
+  bytes(field: string, length: number): Uint8Array {
+    const start = this.take(length, field);
+    return this.#bytes.subarray(start, start + length);
+  }
+
   /** Runs `read` on the view at the next `length` bytes. */
   scalar<T>(field: string, length: number, read: (view: DataView, at: number) => T): T {
     return read(this.#view, this.take(length, field));

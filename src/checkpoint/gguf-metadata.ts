@@ -146,10 +146,20 @@ export class GgufMetadata {
   }
 
   integers(key: string): number[] {
-    const { type, length, offset } = this.#array(key, ["u8", "i8", "u16", "i16", "u32", "i32"]);
-    const { least, read } = TYPES.find((t) => t.name === type)!;
-    const cursor = this.#header.from(offset);
-    return Array.from({ length }, () => Number(cursor.scalar(key, least, read!)));
+    return this.#numbers(key, ["u8", "i8", "u16", "i16", "u32", "i32"]);
+  }
+
+  /** Non-negative integers of any type. */
+  counts(key: string): number[] {
+    const counts = this.#numbers(key, ["u32", "i32", "u64", "i64"]);
+    if (counts.every((count) => Number.isSafeInteger(count) && count >= 0)) return counts;
+    throw this.refusal(key, "non-negative integers");
+  }
+
+  /** The bytes of an array of u8. */
+  bytes(key: string): Uint8Array {
+    const { length, offset } = this.#array(key, ["u8"]);
+    return this.#header.from(offset).bytes(field(key), length);
   }
 
   /** Everything, as text: scalars as they are, arrays by type and length. */
@@ -164,6 +174,13 @@ export class GgufMetadata {
       typeof value === "object" ? text(value) : typeof value === "bigint" ? `${value}` : show(value);
     const refusal = { file: this.file, field: field(key), expected, got };
     return new CheckpointError(advice === undefined ? refusal : { ...refusal, advice });
+  }
+
+  #numbers(key: string, types: readonly string[]): number[] {
+    const { type, length, offset } = this.#array(key, types);
+    const { least, read } = TYPES.find((t) => t.name === type)!;
+    const cursor = this.#header.from(offset);
+    return Array.from({ length }, () => Number(cursor.scalar(key, least, read!)));
   }
 
   #array(key: string, types: readonly string[]): GgufArray {

@@ -1,5 +1,6 @@
 import { openFunasr } from "./containers/funasr.js";
 import { isGgufWeights, openGgufPair } from "./containers/gguf.js";
+import { onlyGguf, openWholeGguf } from "./containers/gguf-whole.js";
 import { isMlx, mlxLayout } from "./containers/mlx.js";
 import { transformersLayout } from "./containers/transformers.js";
 import { CheckpointError } from "./errors.js";
@@ -36,7 +37,9 @@ export async function openLayout(files: ModelFiles): Promise<OpenedLayout> {
       advice: "two checkpoints were mixed: move one away",
     });
   }
-  return (found[0] ?? FORMS[0]).open(files);
+  const gguf = onlyGguf(names);
+  const whole = gguf === undefined ? undefined : await openWholeGguf(files, gguf);
+  return whole ?? (found[0] ?? FORMS[0]).open(files);
 }
 
 /** Safetensors in the transformers layout, or in the MLX port's: the tensors' names tell. */

@@ -2,7 +2,8 @@ import { type LlmConfig, parseLlmConfig } from "../model/config.js";
 import { applyLoras } from "./lora/apply.js";
 import { directoryAssets, readJson } from "./assets.js";
 import { type Checkpoint, type TensorEntry, assemble, openCheckpoint } from "./checkpoint.js";
-import { openGgufLlm } from "./containers/gguf.js";
+import { GGUF_ENCODER, openGgufLlm } from "./containers/gguf.js";
+import { isWholeGguf, onlyGguf, openWholeGguf } from "./containers/gguf-whole.js";
 import { ConfigError } from "./errors.js";
 import { HEAD } from "./expected-tensors.js";
 import { LLM_KEY_MAP } from "./key-maps.js";
@@ -25,7 +26,11 @@ export async function openLlm(
   gguf?: string,
   loras: readonly ModelFiles[] = [],
 ): Promise<LlmCheckpoint> {
-  const file = gguf ?? onlyGguf(await files.list());
+  const file = gguf ?? onlyLlm(await files.list());
+  if (file !== undefined && (await isWholeGguf(files, file))) {
+    const whole = await assemble((await openWholeGguf(files, file))!);
+    return languageModel(await applyLoras(whole, loras));
+  }
   if (file !== undefined) return applyLoras(await openGguf(files, file), loras);
   if (await isQwen3(files)) return applyLoras(await openQwen3(files), loras);
   await refuseOtherLlm(files);
@@ -34,13 +39,13 @@ export async function openLlm(
 
 /** True for a directory that holds a Qwen3 and nothing around it. */
 export async function isLlmAlone(files: ModelFiles): Promise<boolean> {
-  return onlyGguf(await files.list()) !== undefined || isQwen3(files);
+  const gguf = onlyLlm(await files.list());
+  return gguf === undefined ? isQwen3(files) : !(await isWholeGguf(files, gguf));
 }
 
-function onlyGguf(names: readonly string[]): string | undefined {
-  const found = names.filter((name) => name.toLowerCase().endsWith(".gguf"));
-  const others = names.some((name) => /\.(safetensors|pt)$|\.safetensors\.index\.json$/.test(name));
-  return found.length === 1 && !others && !/^funasr-encoder/i.test(found[0]) ? found[0] : undefined;
+function onlyLlm(names: readonly string[]): string | undefined {
+  const gguf = onlyGguf(names);
+  return gguf !== undefined && !GGUF_ENCODER.test(gguf) ? gguf : undefined;
 }
 
 async function openGguf(files: ModelFiles, file: string): Promise<LlmCheckpoint> {

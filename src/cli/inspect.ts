@@ -33,7 +33,7 @@ const parts: readonly Part[] = [
 const LAYOUTS: Readonly<Record<Checkpoint["layout"], string>> = {
   transformers: "transformers: config.json, safetensors",
   funasr: "FunASR: config.yaml, model.pt, the LLM's directory",
-  gguf: "GGUF: encoder and LLM apart",
+  gguf: "GGUF: encoder and LLM, apart or in one file",
   mlx: "MLX port: safetensors under FunASR's structure",
 };
 

@@ -105,6 +105,11 @@ describe("checkpointFiles", () => {
       ["a.gguf", "model.pt", "model.safetensors"],
       ["model.safetensors"],
     ],
+    [
+      "one GGUF file of several",
+      ["fun-asr-nano-2512-f16.gguf", "fun-asr-nano-2512-q8_0.gguf"],
+      ["fun-asr-nano-2512-f16.gguf"],
+    ],
     ["an LLM in GGUF", ["Qwen3-8B-Q4_K_M.gguf"], ["Qwen3-8B-Q4_K_M.gguf"]],
   ])("%s", (_, paths, wanted) => {
     expect(checkpointFiles([...beside, ...paths], "o/n")).toEqual([...described, ...wanted].sort());

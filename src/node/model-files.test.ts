@@ -58,6 +58,11 @@ test("both files, wherever they are and whatever their names", async () => {
   );
 });
 
+test("one file of another name: without the other weights beside it", async () => {
+  const files = modelFiles(join(at, "hub/fsmn-vad.gguf"));
+  expect(await files.list()).toEqual(["fsmn-vad.gguf"]);
+});
+
 test("three files", async () => {
   const error = await refusal(() => modelFiles("a.gguf,b.gguf,c.gguf"));
   expect(error.message).toBe(

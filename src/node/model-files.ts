@@ -23,7 +23,7 @@ export function ggufPaths(model: string): string[] | undefined {
   return paths.every((path) => /[^/\\]\.gguf$/i.test(path)) ? paths : undefined;
 }
 
-/** The directory of a GGUF file without the others of its kind. */
+/** The directory of a GGUF file without the others of its kind; of one that is no half of a pair, without any other weights. */
 function withSibling(path: string): ModelFiles {
   const name = basename(path);
   const kind = [GGUF_ENCODER, GGUF_LLM].find((pattern) => pattern.test(name));
@@ -32,7 +32,8 @@ function withSibling(path: string): ModelFiles {
     ...directory,
     async list() {
       const names = await directory.list();
-      return names.filter((other) => other === name || !kind?.test(other));
+      const others = kind ?? /\.(gguf|safetensors|safetensors\.index\.json|pt)$/i;
+      return names.filter((other) => other === name || !others.test(other));
     },
   };
 }

@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { GgufCursor } from "../../src/checkpoint/gguf-cursor.js";
+import { readValue } from "../../src/checkpoint/gguf-metadata.js";
 import { openGguf, readGgufRange } from "../../src/checkpoint/gguf.js";
 import { bytesSource, memoryFiles } from "../../src/checkpoint/source.js";
 import type { ModelFiles } from "../../src/checkpoint/source.js";
@@ -130,35 +132,23 @@ function writeValue(b: Bytes, value: Value): void {
   }
 }
 
-/** What a tensor of a rewritten file holds: a type's number in the file, and its bytes. */
+/** What a tensor holds: a type's number in the file, and its bytes. */
 export interface Retyped {
   readonly type: number;
   readonly data: Uint8Array;
 }
 
-/** A GGUF file with the same metadata and names, and other contents of the tensors for which `change` gives some. */
-export async function rewriteGguf(
-  bytes: Uint8Array,
-  change: (name: string, shape: readonly number[]) => Retyped | undefined,
-): Promise<Uint8Array> {
-  const file = await openGguf(bytesSource("x", bytes));
-  const tensors = await Promise.all(
-    [...file.tensors.values()].map(async (tensor) => {
-      const { name, shape, dtype, byteLength } = tensor;
-      const kept = { F32: 0, F16: 1, BF16: 30, Q8_0: 8, Q4_K: 12, Q5_K: 13, Q6_K: 14 } as Record<
-        string,
-        number
-      >;
-      const data = change(name, shape) ?? {
-        type: kept[dtype],
-        data: await readGgufRange(file.source, tensor, 0, byteLength),
-      };
-      return { name, shape, ...data };
-    }),
-  );
-  // the metadata lies between the counts and the first tensor's name with its length
-  const first = Buffer.from(new Bytes().string(tensors[0].name).done());
-  const b = new Bytes().bytes(bytes.subarray(0, Buffer.from(bytes).indexOf(first)));
+/** A tensor to be written. */
+export interface WholeTensor extends Retyped {
+  readonly name: string;
+  /** Outermost first. */
+  readonly shape: readonly number[];
+}
+
+/** A GGUF file of these keys, as keyBytes gives or `key` makes them, and tensors. */
+export function wholeGguf(keys: readonly Uint8Array[], tensors: readonly WholeTensor[]): Uint8Array {
+  const b = new Bytes().raw(0x47, 0x47, 0x55, 0x46).u32(3).u64(tensors.length).u64(keys.length);
+  for (const key of keys) b.bytes(key);
   let offset = 0;
   for (const { name, shape, type, data } of tensors) {
     b.string(name).u32(shape.length);
@@ -169,4 +159,56 @@ export async function rewriteGguf(
   b.zeros(-b.size & 31);
   for (const { data } of tensors) b.bytes(data).zeros(-data.length & 31);
   return b.done();
+}
+
+/** One key of the metadata with its value. */
+export function key(name: string, value: Value): Uint8Array {
+  const b = new Bytes().string(name);
+  writeValue(b, value);
+  return b.done();
+}
+
+/** The keys of a GGUF file, each with its value as it lies there. */
+export function keyBytes(bytes: Uint8Array): Map<string, Uint8Array> {
+  const size = bytes.length;
+  const cursor = new GgufCursor(bytes, { name: "x", size, limit: size }).from(16);
+  const count = Number(cursor.u64("count"));
+  const keys = new Map<string, Uint8Array>();
+  for (let i = 0; i < count; i++) {
+    const { at } = cursor;
+    const name = cursor.string("key");
+    readValue(cursor, name);
+    keys.set(name, bytes.subarray(at, cursor.at));
+  }
+  return keys;
+}
+
+const NUMBERS: Readonly<Record<string, number>> = {
+  F32: 0,
+  F16: 1,
+  BF16: 30,
+  Q8_0: 8,
+  Q4_K: 12,
+  Q5_K: 13,
+  Q6_K: 14,
+};
+
+/** The tensors of a GGUF file. */
+export async function tensorsOf(bytes: Uint8Array): Promise<WholeTensor[]> {
+  const file = await openGguf(bytesSource("x", bytes));
+  return Promise.all(
+    [...file.tensors.values()].map(async (tensor) => ({
+      ...{ name: tensor.name, shape: tensor.shape, type: NUMBERS[tensor.dtype] },
+      data: await readGgufRange(file.source, tensor, 0, tensor.byteLength),
+    })),
+  );
+}
+
+/** A GGUF file with the same metadata and names, and other contents of the tensors for which `change` gives some. */
+export async function rewriteGguf(
+  bytes: Uint8Array,
+  change: (name: string, shape: readonly number[]) => Retyped | undefined,
+): Promise<Uint8Array> {
+  const tensors = (await tensorsOf(bytes)).map((t) => ({ ...t, ...change(t.name, t.shape) }));
+  return wholeGguf([...keyBytes(bytes).values()], tensors);
 }

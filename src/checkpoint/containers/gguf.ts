@@ -36,7 +36,7 @@ export interface GgufLlm {
 }
 
 /** An open file under its name in the directory. */
-interface Opened {
+export interface Opened {
   readonly name: string;
   readonly file: GgufFile;
 }
@@ -79,31 +79,36 @@ export function findGgufPair(directory: string, names: readonly string[]): GgufP
  */
 export async function openGgufPair(files: ModelFiles, pair?: GgufPair): Promise<OpenedLayout> {
   const { encoder, llm } = pair ?? findGgufPair(files.name, await files.list());
-  return withFiles(files, [encoder, llm], async (opened) => {
-    const [first, second] = opened;
-    checkArchitecture(first.file.metadata, ENCODER_ARCHITECTURE);
-    checkArchitecture(second.file.metadata, LLM_ARCHITECTURE);
-    const container = makeContainer(files.name, opened);
-    const { metadata } = second.file;
-    const config = readPairConfig(first.file, second.file, {
-      tiedHead: !container.tensors.has(HEAD),
-      audioTokenId: holdsTokenizer(metadata)
-        ? audioTokenId(metadata)
-        : (await findAudioToken(files, embeddingRows(second.file))).id,
-    });
-    const frontend = { file: first.file.source.name, json: frontendJson(first.file) };
-    return {
-      container,
-      config,
-      configFile: second.file.source.name,
-      keyMaps: [GGUF_KEY_MAP],
-      assets: makeAssets(files, second.file, frontend),
-      notes: [
-        "GGUF names no LayerNorm epsilon: 1e-5, as FunASR's runtime",
-        "GGUF names no audio token rule: low frame rate, as FunASR's runtime",
-      ],
-    };
+  return withFiles(files, [encoder, llm], (opened) => {
+    checkArchitecture(opened[0].file.metadata, ENCODER_ARCHITECTURE);
+    checkArchitecture(opened[1].file.metadata, LLM_ARCHITECTURE);
+    return pairLayout(files, opened);
   });
+}
+
+/** The layout of an open encoder and an open LLM, or of one file that holds both. @throws CheckpointError, ConfigError */
+export async function pairLayout(files: ModelFiles, opened: readonly Opened[]): Promise<OpenedLayout> {
+  const encoder = opened[0].file;
+  const llm = opened[opened.length - 1].file;
+  const container = makeContainer(files.name, opened);
+  const config = readPairConfig(encoder, llm, {
+    tiedHead: !container.tensors.has(HEAD),
+    audioTokenId: holdsTokenizer(llm.metadata)
+      ? audioTokenId(llm.metadata)
+      : (await findAudioToken(files, embeddingRows(llm))).id,
+  });
+  const frontend = { file: encoder.source.name, json: frontendJson(encoder) };
+  return {
+    container,
+    config,
+    configFile: llm.source.name,
+    keyMaps: [GGUF_KEY_MAP],
+    assets: makeAssets(files, llm, frontend),
+    notes: [
+      "GGUF names no LayerNorm epsilon: 1e-5, as FunASR's runtime",
+      "GGUF names no audio token rule: low frame rate, as FunASR's runtime",
+    ],
+  };
 }
 
 /** Opens a Qwen3 of llama.cpp alone. @throws CheckpointError, ConfigError */
@@ -141,7 +146,7 @@ function makeAssets(
 }
 
 /** Opens files and hands them on; closes them again if that fails. */
-async function withFiles<T>(
+export async function withFiles<T>(
   files: ModelFiles,
   names: readonly string[],
   use: (opened: Opened[]) => Promise<T>,
