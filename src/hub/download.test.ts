@@ -7,6 +7,8 @@ import {
   readlinkSync,
   rmSync,
   statSync,
+  truncateSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -143,11 +145,12 @@ describe("a directory wins", () => {
 });
 
 describe("offline", () => {
-  test("with a copy: no call; without: told; with a half: told", async () => {
+  const refusal = (lacks = ""): string =>
+    `owner/tiny-model: no whole copy in the cache HOME/hub${lacks}, and HF_HUB_OFFLINE is set; unset it to download, or give a model directory`;
+
+  test("with a copy: no call; without: told", async () => {
     bench().env.HF_HUB_OFFLINE = "1";
-    const missing =
-      "owner/tiny-model: no whole copy in the cache HOME/hub, and HF_HUB_OFFLINE is set; unset it to download, or give a model directory";
-    expect(await bench().refused()).toBe(missing);
+    expect(await bench().refused()).toBe(refusal());
     const path = await bench().get(repo, { env: { ...bench().env, HF_HUB_OFFLINE: "0" } });
     bench().server.asked.length = 0;
     expect(await bench().get()).toBe(path);
@@ -155,9 +158,49 @@ describe("offline", () => {
     expect((await bench().refused(`${repo}@v1.0`)).startsWith("owner/tiny-model@v1.0: no whole copy")).toBe(
       true,
     );
-    rmSync(join(path, "model.safetensors"));
-    expect(await bench().refused()).toBe(missing);
     expect(bench().server.asked).toEqual([]);
+  });
+
+  // Plan: a copy that lacks files, with the listing that this program keeps and without one, as other programs leave it; a file cut short.
+  test.each<[name: string, listing: boolean, damage: (path: string) => void, lacks: string]>([
+    ["weights", true, (path) => rmSync(join(path, "model.safetensors")), "model.safetensors"],
+    [
+      "two files",
+      true,
+      (path) => ["model.safetensors", "config.json"].map((name) => rmSync(join(path, name))),
+      "config.json, model.safetensors",
+    ],
+    ["cut weights", true, (path) => truncateSync(join(path, "model.safetensors"), 5), "model.safetensors"],
+    [
+      "weights, without a listing",
+      false,
+      (path) => rmSync(join(path, "model.safetensors")),
+      "its weights (it has config.json, tokenizer.json)",
+    ],
+    [
+      "a shard, without a listing",
+      false,
+      (path) => {
+        rmSync(join(path, "model.safetensors"));
+        const [a, b] = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+        writeFileSync(join(path, a), "x");
+        writeFileSync(
+          join(path, "model.safetensors.index.json"),
+          JSON.stringify({ weight_map: { x: a, y: b } }),
+        );
+      },
+      "model-00002-of-00002.safetensors",
+    ],
+  ])("a copy that lacks %s", async (_, listing, damage, lacks) => {
+    const path = await bench().get();
+    if (!listing) rmSync(join(bench().storage, "trees"), { recursive: true });
+    damage(path);
+    const env = { ...bench().env, HF_HUB_OFFLINE: "1" };
+    expect(await bench().refused(repo, { env })).toBe(refusal(`, where it lacks ${lacks}`));
+    bench().server.apiStatus = 502;
+    expect(await bench().refused()).toBe(
+      `owner/tiny-model: HOST cannot be reached (status 502); check the network and HF_ENDPOINT, or give a model directory; the copy in the cache lacks ${lacks}`,
+    );
   });
 
   test("the hub is out of order: the copy is used and it is said; without one it is an error", async () => {

@@ -1,6 +1,8 @@
-import { rename, statfs } from "node:fs/promises";
+import { readFile, rename, statfs } from "node:fs/promises";
 import { join } from "node:path";
+import { parseJsonObject } from "../checkpoint/json.js";
 import { errorCode, quoted } from "../errors.js";
+import { isObject } from "../json.js";
 import { type LockHolder, holderName, withLock } from "../node/lock.js";
 import { type HubFile, type HubTree, RepoCache, sizeOf } from "./cache.js";
 import { HubError, HubUnreachableError, size } from "./errors.js";
@@ -47,18 +49,20 @@ export async function downloadFiles(
     patience: { ...usual, ...options.patience },
   };
   if (settings.offline || isCommit(name.revision)) {
-    const cached = await cachedSnapshot(job, settings.offline);
-    if (cached) return cached;
-    if (settings.offline) throw notCached(job);
+    const { path, lacks } = await cachedSnapshot(job, settings.offline);
+    if (path !== undefined) return path;
+    if (settings.offline) throw notCached(job, lacks);
   }
   try {
     return await currentSnapshot(job);
   } catch (error) {
     if (!(error instanceof HubUnreachableError)) throw explainDisk(job, error);
-    const cached = await cachedSnapshot(job, true);
-    if (!cached) throw error;
+    const { path, lacks } = await cachedSnapshot(job, true);
+    if (path === undefined && lacks === undefined) throw error;
+    if (path === undefined)
+      throw new HubUnreachableError(`${error.message}; the copy in the cache lacks ${lacks}`);
     options.onNote?.(`${error.message}; using the copy in the cache`);
-    return cached;
+    return path;
   }
 }
 
@@ -70,17 +74,68 @@ interface Job {
   readonly patience: Patience;
 }
 
-/** The snapshot that the cache holds whole. Without a kept listing only the selection can judge it, which `trust` allows. */
-async function cachedSnapshot({ cache, purpose, select }: Job, trust: boolean): Promise<string | undefined> {
+/** What the cache holds of a revision: neither where it holds nothing that can be judged. */
+interface Cached {
+  /** The snapshot, whole. */
+  readonly path?: string;
+  /** Files that a snapshot lacks, in words. */
+  readonly lacks?: string;
+}
+
+/** The snapshot that the cache holds. Without a kept listing only the selection can judge it, which `trust` allows. */
+async function cachedSnapshot({ cache, purpose, select }: Job, trust: boolean): Promise<Cached> {
   const commit = await cache.commit(purpose.name.revision);
-  if (commit === undefined) return undefined;
+  if (commit === undefined) return {};
   const tree = await cache.tree(commit);
-  if (!tree && !trust) return undefined;
-  const paths = tree ? [...tree.keys()] : await cache.list(commit);
-  if (paths.length === 0) return undefined;
-  const wanted = select(paths, label(purpose.name));
-  if (tree && (await missing(cache, commit, pick(tree, wanted, purpose))).length > 0) return undefined;
-  return cache.snapshot(commit);
+  if (!tree && !trust) return {};
+  const path = cache.snapshot(commit);
+  if (tree) {
+    const wanted = pick(tree, select([...tree.keys()], label(purpose.name)), purpose);
+    const absent = await missing(cache, commit, wanted);
+    return absent.length > 0 ? { lacks: listed(absent.map((file) => file.path)) } : { path };
+  }
+  const held = await cache.list(commit);
+  if (held.length === 0) return {};
+  const wanted = selected(select, held, label(purpose.name));
+  if (!wanted) return { lacks: `its weights (it has ${listed(held.sort())})` };
+  const shards = await absentShards(path, held);
+  return shards.length > 0 ? { lacks: listed(shards) } : { path };
+}
+
+/** @returns undefined  what is needed is not among the paths */
+function selected(select: Select, paths: readonly string[], name: string): readonly string[] | undefined {
+  try {
+    return select(paths, name);
+  } catch (error) {
+    if (error instanceof HubError) return undefined;
+    throw error;
+  }
+}
+
+const INDEX = "model.safetensors.index.json";
+const MAX_INDEX_BYTES = 16_000_000;
+
+/** Shards that the index of a snapshot names and that are not there; none where there is no sound index. */
+async function absentShards(path: string, held: readonly string[]): Promise<string[]> {
+  const file = join(path, INDEX);
+  if (!held.includes(INDEX) || held.includes("model.safetensors")) return [];
+  if (((await sizeOf(file)) ?? Infinity) > MAX_INDEX_BYTES) return [];
+  try {
+    const { weight_map: map } = parseJsonObject(await readFile(file, "utf8"), file, "content");
+    const shards = isObject(map) ? Object.values(map) : [];
+    return [...new Set(shards)].filter(
+      (shard) => typeof shard === "string" && !held.includes(shard),
+    ) as string[];
+  } catch {
+    return []; // opening the model reports what is wrong with it
+  }
+}
+
+const MAX_LISTED = 5;
+
+function listed(names: readonly string[]): string {
+  const more = names.length > MAX_LISTED ? ` and ${names.length - MAX_LISTED} more` : "";
+  return names.slice(0, MAX_LISTED).map(quoted).join(", ") + more;
 }
 
 /** The snapshot of what the hub has now. */
@@ -175,10 +230,11 @@ async function checkSpace({ cache, purpose }: Job, blobs: readonly string[], tot
   );
 }
 
-function notCached({ purpose }: Job): HubError {
+function notCached({ purpose }: Job, lacks: string | undefined): HubError {
   const { name, settings } = purpose;
+  const what = lacks === undefined ? "" : `, where it lacks ${lacks}`;
   return new HubError(
-    `${label(name)}: no whole copy in the cache ${settings.cacheDir}, and HF_HUB_OFFLINE is set; unset it to download, or give a model directory`,
+    `${label(name)}: no whole copy in the cache ${settings.cacheDir}${what}, and HF_HUB_OFFLINE is set; unset it to download, or give a model directory`,
   );
 }
 
