@@ -1,18 +1,9 @@
-import { Tokenizer as Untyped } from "@huggingface/tokenizers";
-import { type JsonObject, isObject, reason, show } from "../json.js";
+import { type JsonObject, isObject, show } from "../json.js";
+import { type Library, openLibrary } from "./bounded-library.js";
 import { byteOfCharacter } from "./byte-level.js";
 import { TokenizerError } from "./errors.js";
 import { checkPipeline } from "./pipeline-limits.js";
 import { type AddedToken, type LargestId, checkVocabulary } from "./vocabulary.js";
-
-/** What is used of the package's class, whose own declarations do not resolve under nodenext (imports without ".js"). */
-interface Library {
-  encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
-  id_to_token(id: number): string | undefined;
-  token_to_id(token: string): number | undefined;
-}
-
-const LibraryTokenizer = Untyped as unknown as new (tokenizer: JsonObject, config: JsonObject) => Library;
 
 /** Text to token ids and back, for a byte-level BPE vocabulary (Qwen3's, whole or pruned). */
 export interface Tokenizer {
@@ -20,7 +11,10 @@ export interface Tokenizer {
   readonly addedTokens: readonly string[];
   /** The largest id and where it stands. */
   readonly largest: LargestId;
-  /** @returns ids of `text`; added tokens in it are recognised, none is added */
+  /**
+   * @returns  ids of `text`; added tokens in it are recognised, none is added
+   * @throws TokenizerError  a pattern of the tokenizer takes too many steps for it
+   */
   encode(text: string): number[];
   /**
    * @param ids  token ids; those outside the vocabulary (the embedding's unused rows) decode to nothing
@@ -50,7 +44,7 @@ export interface StreamDecoder {
  * @param tokenizerJson    parsed tokenizer.json
  * @param tokenizerConfig  parsed tokenizer_config.json, if there is one
  * @param file             the name of tokenizer.json, for errors
- * @throws TokenizerError  not a byte-level BPE tokenizer, a pattern or steps that could take for ever, a damaged vocabulary, or one that @huggingface/tokenizers cannot load
+ * @throws TokenizerError  not a byte-level BPE tokenizer, steps that could take for ever, a damaged vocabulary, or one that @huggingface/tokenizers cannot load
  */
 export function loadTokenizer(
   tokenizerJson: unknown,
@@ -63,18 +57,7 @@ export function loadTokenizer(
   checkPipeline(file, tokenizerJson);
   const added = readAddedTokens(file, tokenizerJson.added_tokens);
   const largest = checkVocabulary(file, tokenizerJson.model as JsonObject, added);
-  let library: Library;
-  try {
-    library = new LibraryTokenizer(tokenizerJson, isObject(tokenizerConfig) ? tokenizerConfig : {});
-  } catch (cause) {
-    throw new TokenizerError(
-      file,
-      "contents",
-      "what @huggingface/tokenizers can load",
-      `"${reason(cause)}"`,
-      { cause },
-    );
-  }
+  const library = openLibrary(file, tokenizerJson, isObject(tokenizerConfig) ? tokenizerConfig : {});
   return wrap(library, added, largest);
 }
 

@@ -1,0 +1,119 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { BoundedPattern, PatternBudget, PatternLimitError } from "./bounded-pattern.js";
+import { UnsupportedPatternError } from "./regex-program.js";
+
+// Plan: a bounded pattern finds what the RegExp of the same source finds, in a table and in random patterns; patterns that go back for ever
+// end by their steps; what no program is made of is refused.
+const runs = Number(process.env["FUZZ_RUNS"] ?? 4000);
+const bounded = (source: string): BoundedPattern => new BoundedPattern(source, new PatternBudget());
+const found = (text: string, pattern: RegExp): [string, number][] =>
+  Array.from(text.matchAll(pattern), (match) => [match[0], match.index]);
+/** V8 finds an empty match between the halves of a character, which ECMAScript's AdvanceStringIndex steps over. */
+const inside = (text: string, at: number): boolean => at > 0 && text.codePointAt(at - 1)! > 0xffff;
+const agree = (source: string, text: string): void => {
+  const ours = bounded(source) as unknown as RegExp; // what the library takes it for
+  const native = new RegExp(source, "gu");
+  const expected = found(text, native);
+  const whole = expected.filter(([, at]) => !inside(text, at));
+  expect(found(text, ours), `/${source}/ in ${JSON.stringify(text)}`).toEqual(whole);
+  if (whole.length < expected.length) return;
+  expect(text.match(ours)).toEqual(text.match(native) && [...(text.match(native) ?? [])]);
+  expect(text.replaceAll(ours, "<>")).toBe(text.replaceAll(native, "<>"));
+};
+const texts = [
+  "",
+  "a",
+  "aab ab\n",
+  "don't 'S  x\r\n\n 123,4 ",
+  "世界 é\u0301 𐍈😀\ud83d a😀",
+  "   ",
+  "aaaaaaaaab",
+];
+
+it.each([
+  "a|ab",
+  "ab|a",
+  "a+?b",
+  "(?:a|b)*",
+  "(a*)*",
+  "(?:|a){0,2}",
+  "(?:a?){2,3}?",
+  "(?:a*?)+b?",
+  "a{2}|b{1,}",
+  "\\s+(?!\\S)|\\s+",
+  "(?<=a)b",
+  "(?<=(?:a|ab)+)b",
+  "(?<!a+)a",
+  "(?=a)(?!aab)a+",
+  "(?<![\\s\\S])a|a(?![\\s\\S])",
+  "(?<=😀)|(?<=\\p{Lo})",
+  "[^\\S\\n]|\\p{L}|[\\]\\\\a-c]",
+  "\\u{1F600}|\\ud83d\\ude00|\\x61|\\cJ",
+  ".|\\n",
+  "(?<name>a)(b)?",
+  "(?:(?:a{0,2}){0,2}){0,2}c?",
+])("/%s/ finds what the RegExp finds", (source) => {
+  for (const text of texts) agree(source, text);
+});
+
+it(`${runs} random patterns find what the RegExp finds`, () => {
+  const atom = fc.constantFrom(
+    "a",
+    "b",
+    "😀",
+    "\\s",
+    "[ab]",
+    "[^a]",
+    ".",
+    "\\p{L}",
+    "(?=a)",
+    "(?<=b)",
+    "(?!b)",
+    "",
+  );
+  const repeat = fc.constantFrom("", "", "*", "+", "?", "*?", "+?", "??", "{0,2}", "{2}", "{1,}?");
+  const { pattern } = fc.letrec<{ pattern: string }>((tie) => ({
+    pattern: fc.oneof(
+      { maxDepth: 3 },
+      fc.tuple(atom, repeat).map(([a, r]) => (a === "" || a.startsWith("(") ? a : a + r)),
+      fc.tuple(tie("pattern"), tie("pattern")).map((both) => both.join("")),
+      fc.tuple(tie("pattern"), tie("pattern")).map((both) => `(?:${both.join("|")})`),
+      fc.tuple(tie("pattern"), repeat).map(([p, r]) => `(${p})${r}`),
+      fc.tuple(fc.constantFrom("=", "!", "<=", "<!"), tie("pattern")).map(([k, p]) => `(?${k}${p})`),
+    ),
+  }));
+  const text = fc.string({ unit: fc.constantFrom("a", "b", "c", " ", "\n", "😀", "\ude00"), maxLength: 10 });
+  fc.assert(fc.property(pattern, text, agree), { numRuns: runs });
+});
+
+it.each([
+  ["a repetition in a repetition", "(?:a+)+c"],
+  ["alternatives that overlap", "(?:a|a)*c"],
+  ["any characters", "(?:(?:\\s|\\S)+)+\\u0000|."],
+  ["many stars", ".*.*.*.*c"],
+  ["a lookahead", "(?=(?:a+)+c)a|b"],
+  ["a lookbehind", "(?<=c(?:a+)+)b"],
+  ["a search that fails at every place", "a*c"],
+])("ends by its steps: %s", (_, source) => {
+  expect(() => [...bounded(source)[Symbol.matchAll]("a".repeat(60_000) + "b")]).toThrow(PatternLimitError);
+});
+
+it("a budget is one for all patterns and texts until it is reset", () => {
+  const budget = new PatternBudget();
+  const pattern = new BoundedPattern("a", budget);
+  const before = budget.left;
+  pattern[Symbol.match]("aaaa");
+  expect(budget.left).toBeLessThan(before - 4);
+  budget.left = 3;
+  expect(() => pattern[Symbol.match]("aaaa")).toThrow("more than 10000000 steps");
+  budget.reset();
+  expect(pattern[Symbol.match]("aaaa")).toHaveLength(4);
+});
+
+it.each(["(a)\\1", "(?<n>a)\\k<n>", "\\b", "^a", "a$", "(?:){1000000000}", "(?:a{1000}){1000}", "a{30000}"])(
+  "refused: /%s/",
+  (source) => {
+    expect(() => bounded(source)).toThrow(UnsupportedPatternError);
+  },
+);
