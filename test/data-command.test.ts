@@ -1,6 +1,14 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync, existsSync, mkdirSync } from "node:fs";
+import {
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  existsSync,
+  mkdirSync,
+  symlinkSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { cli, expectRefusal, jsonLines } from "./helpers/cli.js";
@@ -88,6 +96,59 @@ describe("data", () => {
     expect(readFileSync(out, "utf8")).toBe('{"audio":"corpus/a.wav","text":"b"}\n');
   });
 
+  // Plan: what stands at --out, and what becomes of it: [out, other arguments, message].
+  test.each([
+    [
+      "there.jsonl",
+      [],
+      /there\.jsonl: write: expected a new name, got a file that is there; name another, or replace it with --force/,
+    ],
+    ["source.jsonl", [], /source\.jsonl: write: expected another file than is read, got the same/],
+    ["source.jsonl", ["--force"], /expected another file than is read, got the same/],
+    ["linked.jsonl", ["--force"], /expected another file than is read, got the same/],
+    ["corpus/a.wav", ["--force"], /expected another file than is read, got an utterance's audio/],
+    ["corpus", ["--force"], /expected a name for a file, got a directory's/],
+    ["/dev/null", ["--force"], /expected the name of a file, got a device or a pipe/],
+    [
+      "nowhere/x.jsonl",
+      ["--force"],
+      /nowhere\/x\.jsonl: write: expected a directory to write it in, got no .*nowhere; make it/,
+    ],
+    ["there.jsonl/x.jsonl", [], /expected a directory to write it in, got a file; check .*there\.jsonl/],
+  ])("--out %s %j is refused", async (out, more, message) => {
+    writeFileSync(at("source.jsonl"), '{"audio":"corpus/a.wav","text":"a"}\n');
+    writeFileSync(at("there.jsonl"), "kept");
+    rmSync(at("linked.jsonl"), { force: true });
+    symlinkSync(at("source.jsonl"), at("linked.jsonl"));
+    const path = out.startsWith("/") ? out : at(out);
+    const run = await cli(["data", "jsonl", at("source.jsonl"), "--out", path, ...more]);
+    expect(expectRefusal(run)).toMatch(message);
+    expect(readFileSync(at("there.jsonl"), "utf8")).toBe("kept");
+    expect(readFileSync(at("source.jsonl"), "utf8")).toContain("corpus/a.wav");
+    expect(readFileSync(at("corpus/a.wav")).subarray(0, 4).toString()).toBe("RIFF");
+  });
+
+  test.each(["wav.scp", "text", "a.wav"])("--force replaces no file of the corpus: %s", async (name) => {
+    const before = readFileSync(at("corpus", name));
+    const run = await cli(["data", "kaldi", at("corpus"), "--out", at("corpus", name), "--force"]);
+    expect(expectRefusal(run)).toContain("expected another file than is read, got the same");
+    expect(readFileSync(at("corpus", name)).equals(before)).toBe(true);
+  });
+
+  test("--force replaces an earlier file, and - is standard output alone", async () => {
+    writeFileSync(at("source.jsonl"), '{"audio":"corpus/a.wav","text":"a"}\n');
+    writeFileSync(at("old.jsonl"), "old");
+    const forced = await cli(["data", "jsonl", at("source.jsonl"), "--out", at("old.jsonl"), "--force"]);
+    expect(forced.code).toBe(0);
+    expect(readFileSync(at("old.jsonl"), "utf8")).toBe('{"audio":"corpus/a.wav","text":"a"}\n');
+    const piped = await cli(["data", "jsonl", at("source.jsonl"), "--out", "-"]);
+    expect(piped.code).toBe(0);
+    const audio = relative(process.cwd(), at("corpus", "a.wav"));
+    expect(piped.stdout).toBe(`${JSON.stringify({ audio, text: "a" })}\n`);
+    expect(piped.stderr).toContain("1 utterances, 0.00 h; 0 skipped");
+    expect(existsSync("-")).toBe(false);
+  });
+
   test("nothing to write is an error", async () => {
     writeFileSync(at("empty.jsonl"), "\n");
     const line = expectRefusal(await cli(["data", "jsonl", at("empty.jsonl"), "--out", at("none2.jsonl")]));
@@ -109,7 +170,7 @@ describe("data", () => {
     expect(cut.stderr).toContain(
       `skipped: ${at("corpus", "a.wav")}: the answer to "打开厨房的台灯" has no end`,
     );
-    const whole = await ask("--answers", "翻译成英文：{text}", "--prompt", "语音翻译成英文：");
+    const whole = await ask("--answers", "翻译成英文：{text}", "--prompt", "语音翻译成英文：", "--force");
     expect(whole.stdout).toContain("3 utterances, 0.00 h; 0 skipped");
     const answers = readFileSync(at("answers.jsonl"), "utf8").trimEnd().split("\n");
     expect(answers.map((line) => JSON.parse(line) as unknown)).toEqual(

@@ -51,7 +51,7 @@ test.each([
 test("--resume where no run is: refused, with the nearest name", async () => {
   const out = join(directory.path, "SIGINT-cutt");
   expect(expectRefusal(await cli([...base, "--resume", "--out", out]))).toBe(
-    `error: ${out}: expected the directory of a run to go on with, got none; is ${join(directory.path, "SIGINT-cut")} meant?`,
+    `error: ${out}: expected the directory of a run, got none; is ${join(directory.path, "SIGINT-cut")} meant?`,
   );
   expect(existsSync(out)).toBe(false);
 });

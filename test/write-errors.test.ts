@@ -118,6 +118,22 @@ test.each(names.filter((name) => name !== "profile --html"))("%s: a file on the 
   expectWriteError(await cli(commands[name](out)), out, words);
 });
 
+test.each([...files, "train --export"])(
+  "%s: a directory that is not there, named before the work",
+  async (name) => {
+    const out = at("nowhere", "out");
+    const args =
+      name === "train --export"
+        ? ["train", "--export", "best", "--model", at("model"), "--out", out]
+        : commands[name](out);
+    const run = await cli(args);
+    expect({ code: run.code, stdout: run.stdout }).toEqual({ code: 1, stdout: "" });
+    expect(errorLines(run)).toEqual([expect.stringMatching(/nowhere/)]);
+    expect(run.stderr).not.toContain("device:");
+    expect(readdirSync(directory.path)).not.toContain("nowhere");
+  },
+);
+
 test.each(files)("%s: a directory where a file is to be", async (name) => {
   const words = "expected a name for a file, got a directory's";
   expectWriteError(await cli(commands[name](at("model"))), at("model"), words);

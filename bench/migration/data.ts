@@ -81,7 +81,7 @@ async function answers(work: string, source: string, out: string, to: "en" | "zh
   const wordings = ["--answers", `${TRANSLATION.text[to][0]}{text}`, "--prompt", TRANSLATION.speech[to][0]];
   return once(out, (unfinished) =>
     cli(
-      ["data", "jsonl", source, "--out", unfinished, "--model", llm, ...wordings],
+      ["data", "jsonl", source, "--out", unfinished, "--force", "--model", llm, ...wordings],
       join(work, "logs", "answers.log"),
     ),
   );

@@ -1,4 +1,4 @@
-import { dirname } from "node:path";
+import { dirname, extname, relative, resolve, sep } from "node:path";
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { type Answer, answerer } from "../data/answers.js";
 import { audioSeconds } from "../data/audio-length.js";
@@ -10,13 +10,15 @@ import { Generator } from "../decode/generator.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { writeFileAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
+import { checkOutput } from "../node/output-place.js";
 import { openDevice } from "./device.js";
 import { findModel, modelForms, warnOf } from "./model.js";
-import { count, note, print, printJson, shown, status } from "./output.js";
+import { count, note, print, printJson, printPart, shown, status } from "./output.js";
 import { refuseIdle } from "./usage.js";
 
 interface DataOptions extends CorpusOptions {
   readonly out: string;
+  readonly force?: boolean;
   readonly skipBad?: boolean;
   readonly limit?: number;
   readonly answers?: string;
@@ -38,6 +40,7 @@ interface Tally {
 }
 
 const JSONL = "jsonl";
+const STDOUT = "-";
 
 function natural(text: string): number {
   const value = text.trim() === "" ? NaN : Number(text);
@@ -53,7 +56,8 @@ export function dataCommand(): Command {
     )
     .addArgument(new Argument("<layout>", "what is there").choices([...Object.keys(CORPORA), JSONL]))
     .argument("<path>", "directory or file")
-    .requiredOption("--out <file>", "JSONL to write; paths in it are relative to it")
+    .requiredOption("--out <file>", "JSONL to write, - is standard output; paths in it are relative to it")
+    .option("--force", "replace a file that is there")
     .option("--split <name>", "part of the corpus; default: all of it")
     .option(
       "--prompt <text>",
@@ -66,7 +70,7 @@ export function dataCommand(): Command {
         "transcribe",
       ]),
     )
-    .option("--skip-bad", "jsonl: leave bad lines out, telling each")
+    .option("--skip-bad", "jsonl: leave bad lines out, and report each")
     .option("--limit <count>", "stop after so many utterances", natural)
     .option(
       "--answers <wording>",
@@ -103,6 +107,8 @@ async function makeData(layout: string, path: string, options: DataOptions, comm
     { options: ["skipBad"], met: layout === JSONL, needs: JSONL },
     { options: ["weights", "maxTokens"], met: options.answers !== undefined, needs: "--answers" },
   ]);
+  const { out } = options;
+  if (out !== STDOUT) await checkPlace(path, options);
   const tally: Tally = { utterances: 0, seconds: 0, unknown: 0, skipped: 0 };
   const task = options.task ?? (options.answers === undefined ? "translate" : "transcribe");
   const found =
@@ -110,16 +116,25 @@ async function makeData(layout: string, path: string, options: DataOptions, comm
       ? fromJsonl(path, options)
       : CORPORA[layout as keyof typeof CORPORA].read(path, { ...options, task });
   await withAnswers(options, async (answer) => {
-    await writeFileAtomic(options.out, lines(kept(found, tally, answer), options, tally));
+    const made = lines(kept(found, tally, answer), options, tally);
+    if (out !== STDOUT) await writeFileAtomic(out, made);
+    else for await (const line of made) printPart(new TextDecoder().decode(line));
   });
   const hours = tally.seconds / 3600;
-  if (options.json) printJson({ out: options.out, ...tally, hours });
+  if (options.json && out !== STDOUT) printJson({ out, ...tally, hours });
   else {
     const unknown = tally.unknown > 0 ? ` and ${count(tally.unknown)} of unknown length` : "";
-    print(
-      `${shown(options.out)}: ${count(tally.utterances)} utterances, ${hours.toFixed(2)} h${unknown}; ${count(tally.skipped)} skipped`,
-    );
+    const summary = `${count(tally.utterances)} utterances, ${hours.toFixed(2)} h${unknown}; ${count(tally.skipped)} skipped`;
+    if (out === STDOUT) note(summary);
+    else print(`${shown(out)}: ${summary}`);
   }
+}
+
+/** @throws WriteError  nothing can be written there, or only over something that is to stay */
+async function checkPlace(path: string, { out, force = false }: DataOptions): Promise<void> {
+  const within = relative(resolve(path), resolve(out));
+  const ofCorpus = within.split(sep)[0] !== ".." && extname(out) !== `.${JSONL}`;
+  await checkOutput(out, { force, inputs: ofCorpus ? [path, out] : [path] });
 }
 
 async function* fromJsonl(
@@ -138,7 +153,7 @@ async function* fromJsonl(
   yield* skipped();
 }
 
-/** The utterances, with the LLM's answers where it is asked; what is left out is told and counted. */
+/** The utterances, with the LLM's answers where it is asked; what is left out is reported and counted. */
 async function* kept(
   found: AsyncIterable<Found>,
   tally: Tally,
@@ -169,6 +184,7 @@ async function* lines(
   const known = new Map<string, number | undefined>();
   const encoder = new TextEncoder();
   for await (const utterance of utterances) {
+    if (resolve(utterance.audio) === resolve(out)) throw overAudio(out);
     const seconds = await length(utterance, known);
     tally.utterances++;
     if (seconds === undefined) tally.unknown++;
@@ -183,6 +199,15 @@ async function* lines(
     field: "utterances",
     expected: "at least one",
     got: `none, ${tally.skipped} skipped`,
+  });
+}
+
+function overAudio(out: string): DataError {
+  return new DataError({
+    file: out,
+    field: "out",
+    expected: "another file than is read",
+    got: "an utterance's audio",
   });
 }
 

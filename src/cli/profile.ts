@@ -5,6 +5,7 @@ import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { Timing } from "../gpu/timing.js";
 import { demoModel } from "../node/demo.js";
 import { modelDirectory, writeFileAtomic } from "../node/files.js";
+import { checkOutput } from "../node/output-place.js";
 import { ggufPaths, modelFiles } from "../node/model-files.js";
 import { measureCeilings } from "../profile/ceiling.js";
 import { profilePage } from "../profile/page.js";
@@ -60,6 +61,7 @@ async function profile(audio: string | undefined, options: ProfileCliOptions): P
     process.exitCode = exitCode.wrongUsage;
     return;
   }
+  for (const file of [options.trace, options.html]) if (file !== undefined) await checkOutput(file);
   const { gpu, adapter } = await openDevice({ timestamps: true });
   note(`device: ${adapter.device} ${adapter.description}`);
   try {

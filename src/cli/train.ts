@@ -44,14 +44,16 @@ export function trainCommand(): Command {
       const missing = needed.find((name) => options[name] === undefined);
       if (missing) command.error(`error: required option '--${missing}' not specified`, { exitCode: 2 });
       const { model = "", out = "" } = options;
-      if (options.export) await withRunLock(out, () => finish(model, out, options));
-      else await start(model, out, options);
+      if (options.export) {
+        await checkRun(out, "check the path");
+        await withRunLock(out, () => finish(model, out, options));
+      } else await start(model, out, options);
     }
   });
 }
 
 /** @throws TrainError  there is no such directory; the nearest name beside it is given */
-async function checkResumable(out: string): Promise<void> {
+async function checkRun(out: string, otherwise: string): Promise<void> {
   if (existsSync(out)) return;
   const parent = dirname(resolve(out));
   const names = await readdir(parent).catch(() => []);
@@ -62,15 +64,12 @@ async function checkResumable(out: string): Promise<void> {
     return substitutions + insertions + deletions;
   };
   const [nearest] = names.filter((name) => apart(name) <= 3).sort((a, b) => apart(a) - apart(b));
-  const advice =
-    nearest === undefined
-      ? "check the path, or leave --resume out"
-      : `is ${join(dirname(out), nearest)} meant?`;
-  throw new TrainError(`${out}: expected the directory of a run to go on with, got none; ${advice}`);
+  const advice = nearest === undefined ? otherwise : `is ${join(dirname(out), nearest)} meant?`;
+  throw new TrainError(`${out}: expected the directory of a run, got none; ${advice}`);
 }
 
 async function start(model: string, out: string, options: TrainCliOptions): Promise<void> {
-  if (options.resume) await checkResumable(out);
+  if (options.resume) await checkRun(out, "check the path, or leave --resume out");
   const settings = trainOptions(options);
   checkOptions(settings);
   if (options.tune.includes("lora")) checkLora(loraOptions(options));

@@ -1,0 +1,41 @@
+import { stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { errorCode } from "../errors.js";
+import { WriteError } from "./write-error.js";
+
+/**
+ * Says before the work that a file cannot be written there.
+ * @param options  force: a file of that name may be replaced (default); inputs: files that may not be, in any case
+ * @throws WriteError  its directory is missing or none; a directory, a device or a pipe, a file that may not be replaced
+ */
+export async function checkOutput(
+  file: string,
+  { force = true, inputs = [] }: { readonly force?: boolean; readonly inputs?: readonly string[] } = {},
+): Promise<void> {
+  const directory = dirname(resolve(file));
+  const place = await perhapsStat(directory);
+  const refuse = (expected: string, got: string, advice: string): never => {
+    throw new WriteError({ file, field: "write", expected, got, advice });
+  };
+  if (!place) refuse("a directory to write it in", `no ${dirname(file)}`, "make it, or check the path");
+  if (!place?.isDirectory()) refuse("a directory to write it in", "a file", `check ${dirname(file)}`);
+  const found = await perhapsStat(file);
+  if (!found) return;
+  if (found.isDirectory()) refuse("a name for a file", "a directory's", "name a file in it");
+  if (!found.isFile()) refuse("the name of a file", "a device or a pipe", "name a file");
+  for (const input of inputs) {
+    const other = await perhapsStat(input);
+    if (other?.dev === found.dev && other.ino === found.ino)
+      refuse("another file than is read", "the same", "name another");
+  }
+  if (!force) refuse("a new name", "a file that is there", "name another, or replace it with --force");
+}
+
+async function perhapsStat(path: string): Promise<Awaited<ReturnType<typeof stat>> | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes(errorCode(error) ?? "")) return undefined;
+    throw error;
+  }
+}
