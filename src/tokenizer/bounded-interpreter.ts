@@ -11,6 +11,7 @@ interface Node {
   readonly type: string;
   readonly [part: string]: unknown;
 }
+type Method = (args: readonly Value[], environment: Environment) => Value;
 /** Methods that the package's declarations call private: they are what its `evaluate` hands the nodes to. */
 interface Interpreter {
   run(program: unknown): Value;
@@ -18,7 +19,7 @@ interface Interpreter {
   applyFilter(operand: Value, filter: Node, environment: Environment): Value;
   evaluateArguments(args: Node[], environment: Environment): [Value[], Map<string, Value>];
   evaluateBinaryExpression(node: Node, environment: Environment): Value;
-  evaluateCallExpression(node: Node, environment: Environment): Value;
+  evaluateMemberExpression(node: Node, environment: Environment): Value;
 }
 export const LibraryEnvironment = UntypedEnvironment as unknown as new () => Environment;
 const LibraryInterpreter = UntypedInterpreter as unknown as new (environment: Environment) => Interpreter;
@@ -27,7 +28,7 @@ const mostSteps = 200_000; // a second at most; Qwen3's template takes some 300
 const mostText = 1 << 20; // of a value and all that it holds; a context of 40,960 tokens has some 200,000 characters
 export const mostItems = 10_000;
 const mostDepth = 64;
-const mostArgument = 128; // characters or size of an argument that multiplies a text, such as the separator of join
+const mostArgument = 128; // size of an argument that is used for each item of a list: JSON's indent and separators, an attribute's name
 
 /** A template asks for more than a prompt can need. */
 export class TemplateLimitError extends Error {}
@@ -38,7 +39,7 @@ export class TemplateLimitError extends Error {}
  */
 export class BoundedInterpreter extends LibraryInterpreter {
   #steps = 0;
-  #multiplies = false; // the arguments to be evaluated next multiply a text
+  #check: Check | undefined; // of the arguments that are evaluated next
 
   override evaluate(node: Node, environment: Environment): Value {
     if (node instanceof Ready) return node.value;
@@ -48,24 +49,36 @@ export class BoundedInterpreter extends LibraryInterpreter {
   }
 
   override applyFilter(operand: Value, filter: Node, environment: Environment): Value {
-    this.#multiplies = filter.type === "CallExpression";
+    const name = (filter["callee"] as { value?: unknown } | undefined)?.value;
+    this.#check = (args, named) => this.#charge(multiply(name, operand, args, named));
     const result = super.applyFilter(operand, filter, environment);
-    this.#multiplies = false;
+    this.#check = undefined;
     this.#charge(weigh(result));
     return result;
   }
 
-  override evaluateCallExpression(node: Node, environment: Environment): Value {
-    this.#multiplies = (node["callee"] as Node | undefined)?.type === "MemberExpression";
-    return super.evaluateCallExpression(node, environment);
+  override evaluateArguments(args: Node[], environment: Environment): [Value[], Map<string, Value>] {
+    const check = this.#check;
+    this.#check = undefined; // not of the calls inside
+    const found = super.evaluateArguments(args, environment);
+    check?.(...found);
+    return found;
   }
 
-  override evaluateArguments(args: Node[], environment: Environment): [Value[], Map<string, Value>] {
-    const multiplies = this.#multiplies;
-    this.#multiplies = false; // not those inside
-    const found = super.evaluateArguments(args, environment);
-    if (multiplies) for (const value of [...found[0], ...found[1].values()]) checkArgument(value);
-    return found;
+  /** A text's method that multiplies checks its arguments, by whatever name it is called. */
+  override evaluateMemberExpression(node: Node, environment: Environment): Value {
+    const object = this.evaluate(node["object"] as Node, environment);
+    const member = super.evaluateMemberExpression({ ...node, object: new Ready(object) }, environment);
+    const { value, builtins } = object as Value & { builtins: ReadonlyMap<string, Value> };
+    if (typeof value !== "string" || typeof member.value !== "function") return member;
+    const name = ["replace", "split"].find((multiplies) => builtins.get(multiplies) === member);
+    if (name === undefined) return member;
+    const call = member.value as Method;
+    const checked: Method = (args, scope) => {
+      this.#charge(multiply(name, object, args, new Map()));
+      return call(args, scope);
+    };
+    return Object.assign(Object.create(member) as Value, { value: checked });
   }
 
   /** Looking for a text in another may take as many steps as the product of both. */
@@ -75,7 +88,7 @@ export class BoundedInterpreter extends LibraryInterpreter {
     if (sign !== "in" && sign !== "not in") return super.evaluateBinaryExpression(node, environment);
     const [part, whole] = [left, right].map((side) => this.evaluate(side as Node, environment));
     if (typeof part.value === "string" && typeof whole.value === "string")
-      this.#charge((part.value.length * whole.value.length) / 8192);
+      this.#charge(seek(part.value, whole.value));
     const ready = { ...node, left: new Ready(part), right: new Ready(whole) };
     return super.evaluateBinaryExpression(ready, environment);
   }
@@ -101,8 +114,7 @@ function weigh(top: Value): number {
   const visit = ({ value }: Value, depth: number): void => {
     if (depth > mostDepth) throw new TemplateLimitError(`more than ${mostDepth} levels, no more are taken`);
     if (typeof value === "string") text += value.length;
-    if (text > mostText)
-      throw new TemplateLimitError(`a text of ${text} characters, at most ${mostText} are taken`);
+    checkText(text);
     if (!Array.isArray(value) && !(value instanceof Map)) return;
     items += Array.isArray(value) ? value.length : value.size;
     if (items > mostItems)
@@ -114,10 +126,64 @@ function weigh(top: Value): number {
   return items > 0 ? items : text / 64;
 }
 
-function checkArgument(argument: Value): void {
-  const parts = Array.isArray(argument.value) ? (argument.value as Value[]) : [argument];
-  for (const { value } of parts) {
-    const size = typeof value === "string" ? value.length : typeof value === "number" ? Math.abs(value) : 0;
+/** What a filter or method may take of its arguments, by position and by name. */
+type Check = (args: readonly Value[], named: ReadonlyMap<string, Value>) => void;
+
+/** Steps of a search. */
+function seek(part: string, whole: string): number {
+  return (part.length * whole.length) / 8192;
+}
+
+/**
+ * Steps of a filter or method whose arguments multiply what it works on; 0 for others, whose arguments may be of any size.
+ * @throws TemplateLimitError  it would make too long a text
+ */
+function multiply(
+  name: unknown,
+  { value }: Value,
+  args: readonly Value[],
+  named: ReadonlyMap<string, Value>,
+): number {
+  const [first, second] = args.map((argument) => argument.value);
+  if (name === "join") checkText(sizeOf(first ?? named.get("separator")?.value) * countOf(value));
+  if (name === "indent") checkText(sizeOf(first ?? named.get("width")?.value) * linesOf(value));
+  if (name === "tojson") for (const part of [named.get("indent"), named.get("separators")]) checkEach(part);
+  if (name === "map") checkEach(named.get("attribute"));
+  if (name === "sort") for (const part of [args.at(2), named.get("attribute")]) checkEach(part);
+  if ((name !== "replace" && name !== "split") || typeof value !== "string" || typeof first !== "string")
+    return 0;
+  const steps = seek(first, value);
+  if (name === "replace" && steps <= mostSteps) checkText(sizeOf(second) * timesIn(value, first));
+  return steps;
+}
+
+function timesIn(text: string, part: string): number {
+  return part === "" ? text.length + 1 : text.split(part).length - 1;
+}
+
+function linesOf(value: unknown): number {
+  return typeof value === "string" ? timesIn(value, "\n") + 1 : 1;
+}
+
+function countOf(value: unknown): number {
+  return typeof value === "string" || Array.isArray(value) ? value.length : 1;
+}
+
+/** Characters of a text, or the number itself: JSON's indent. */
+function sizeOf(value: unknown): number {
+  return typeof value === "string" ? value.length : typeof value === "number" ? Math.abs(value) : 0;
+}
+
+function checkText(size: number): void {
+  if (!(size <= mostText))
+    throw new TemplateLimitError(`a text of ${size} characters, at most ${mostText} are taken`);
+}
+
+/** Of an argument that is used for each item, and of each part of a list of them. */
+function checkEach(argument: Value | undefined): void {
+  if (argument === undefined) return;
+  for (const { value } of Array.isArray(argument.value) ? (argument.value as Value[]) : [argument]) {
+    const size = sizeOf(value);
     if (!(size <= mostArgument))
       throw new TemplateLimitError(`an argument of ${size}, at most ${mostArgument} is taken`);
   }

@@ -2,8 +2,8 @@ import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { TemplateLimitError, parseTemplate } from "./template.js";
 
-// Plan: templates that would take for ever, or all memory, end with a TemplateLimitError (vitest's limit of time catches a hang); long white
-// space is taken; what a template of a published checkpoint does is left alone; random templates end.
+// Plan: templates that would take for ever, or all memory, end with a TemplateLimitError (vitest's limit of time catches a hang), and so does
+// long white space; what a template of a published checkpoint does is left alone; random templates end.
 const doubled = `{%- set x = ["ab"] -%}${"{%- set x = [x,x] -%}".repeat(24)}`;
 const longText = `{%- set t = "aaaaaaaa" -%}${"{%- set t = t + t -%}".repeat(16)}`; // 524,288 characters
 const list = `{%- set x = range(9999) -%}`;
@@ -35,6 +35,15 @@ it.each([
   ["separators of JSON", `${longText}${list}{{ x | tojson(separators=[t, t]) }}`],
   ["a text put for each character", `${longText}{{ t.replace("a", t) }}`],
   ["the same by the filter", `${longText}{{ t | replace("a", t) }}`],
+  ["a method that is called by another name", `${longText}{% set f = t.replace %}{{ f("a", t) }}`],
+  ["a method that is called by a text", `${longText}{{ t["replace"]("a", t) }}`],
+  ["a method that a call block calls", `${longText}{% set f = t.replace %}{% call f("a", t) %}{% endcall %}`],
+  ["a text put between characters", `${longText}{{ t.replace("", t) }}`],
+  ["a long separator by name", `${longText}${list}{{ x | join(separator=t) }}`],
+  ["a long separator of characters", `${longText}{{ t | join(t) }}`],
+  ["a long text that is split by another", `${longText}{{ t.split("b" + t) }}`],
+  ["a long text sought for replacement", `${longText}{{ t.replace("b" + t, "") }}`],
+  ["a long name of an attribute", `${longText}${list}{{ x | sort(attribute=t) }}`],
   ["a long text sought", `${longText}{{ ("b" + t) in (t + t[:9]) }}`],
   [
     "nested loops",
@@ -52,18 +61,17 @@ it.each([
   ["spaces", " "],
   ["line ends", "\n"],
   ["tabs and line ends", "\t\n"],
-])("takes 60,000 %s", (_, space) => {
-  const spaces = space.repeat(30_000 / space.length);
-  const end = "{% if add_generation_prompt %}d{% endif %}";
-  expect(parseTemplate(`a${spaces}${spaces}{{- "b" }}c${end}`).render({})).toBe("abc");
-  expect(parseTemplate(`a{{ "b" }} ${spaces}${spaces}c${end}`).render({})).toBe(`ab ${spaces}${spaces}c`);
+])("refuses 60,000 %s, and takes 1000", (_, space) => {
+  const spaces = (count: number) => space.repeat(count / space.length);
+  const long = `${spaces(60_000)}c`;
+  expect(() => parseTemplate(`a{{ "b" }}${long}`)).toThrow("60000 characters of white space in a row");
+  expect(() => parseTemplate(`a{% generation %}${long}`)).toThrow(TemplateLimitError);
+  const text = `${spaces(1000)}c`.repeat(60);
+  expect(parseTemplate(`a{{ "b" }}x${text}`).render({})).toBe(`abx${text}`);
 });
 
-it("keeps the tag of transformers for training, but not within 60,000 spaces", () => {
+it("removes the tag of transformers for training", () => {
   expect(parseTemplate("a {% generation %}b{%- endgeneration -%} c").render({})).toBe("a bc");
-  expect(() => parseTemplate(`a {% generation %}b${" ".repeat(60_000)}{% endgeneration %}`)).toThrow(
-    TemplateLimitError,
-  );
 });
 
 it.each([
@@ -74,6 +82,41 @@ it.each([
   ['{{ "<think>a" | replace("<think>", "") | upper }}', "A"],
 ])("%s gives %s", (template, text) => {
   expect(parseTemplate(template).render({})).toBe(text);
+});
+
+const system =
+  "You are a careful assistant who writes down what is said, word by word, in the language that is spoken, with its punctuation, and nothing else.";
+const messages = [
+  { role: "system", content: system },
+  { role: "user", content: "hi" },
+];
+
+it.each(
+  [
+    [`{{ nothing | default("${system}") }}`, system],
+    [`{{ nothing | default(4096) }}`, "4096"],
+    [`{{ "" | default("${system}", true) }}`, system],
+    [`{{ {}.get("content", "${system}") }}`, system],
+    [`{{ messages[0].get("${system}", 8192) }}`, "8192"],
+    [`{{ messages[0].content.startswith("${system}") }}`, "true"],
+    [`{{ messages[0].content.endswith("${system}") }}`, "true"],
+    [`{{ messages[0].content.split("${system}") | length }}`, "2"],
+    [`{{ ("a" + messages[0].content + "b").split("${system}")[-1] }}`, "b"],
+    [`{{ ("a" + messages[0].content + "b").replace("${system}", "") }}`, "ab"],
+    [`{{ "SYSTEM a" | replace("SYSTEM", "${system}") }}`, `${system} a`],
+    [`{{ ["a", "b"] | join("${system}") }}`, `a${system}b`],
+    [`{{ "a\\nb" | indent(200) }}`, `a\n${" ".repeat(200)}b`],
+    [`{{ "x" | int(default=4096) }}`, "4096"],
+    [`{{ messages | selectattr("content", "equalto", "${system}") | list | length }}`, "1"],
+    [`{{ messages | map(attribute="name", default="${system}") | first }}`, system],
+    [
+      `{% macro say(text, size=4096) %}{{ text }}{{ size }}{% endmacro %}{{ say("${system}") }}`,
+      `${system}4096`,
+    ],
+    [`{{ "${system}" in messages[0].content }}`, "true"],
+  ].map(([template, text]) => [template.replaceAll(system, "SYSTEM"), template, text]),
+)("takes long arguments that multiply nothing: %s", (_, template, text) => {
+  expect(parseTemplate(template).render({ messages })).toBe(text);
 });
 
 it("takes a long text of the user's", () => {

@@ -13,6 +13,8 @@ export { TemplateLimitError } from "./bounded-interpreter.js";
 
 /** A template comes from a stranger: Qwen3's has 4 KB. */
 const mostCharacters = 65_536;
+/** The library searches for the tag {% generation %} with the square of each run of white space. */
+const mostSpaces = 1024;
 
 /** A parsed chat template. */
 export interface ChatTemplate {
@@ -20,11 +22,16 @@ export interface ChatTemplate {
   render(variables: Readonly<Record<string, unknown>>): string;
 }
 
-/** @throws Error  no Jinja; TemplateLimitError  longer than 65,536 characters */
+/** @throws Error  no Jinja; TemplateLimitError  longer than 65,536 characters, or more than 1024 of white space in a row */
 export function parseTemplate(text: string): ChatTemplate {
   if (text.length > mostCharacters)
     throw new TemplateLimitError(`${text.length} characters, at most ${mostCharacters} are taken`);
-  const program = parse(tokenize(source(text), { lstrip_blocks: true, trim_blocks: true }));
+  const run = text.match(/\s+/g)?.find(({ length }) => length > mostSpaces);
+  if (run)
+    throw new TemplateLimitError(
+      `${run.length} characters of white space in a row, at most ${mostSpaces} are taken`,
+    );
+  const program = parse(tokenize(text, { lstrip_blocks: true, trim_blocks: true }));
   return {
     render(variables) {
       const environment = new LibraryEnvironment();
@@ -32,28 +39,6 @@ export function parseTemplate(text: string): ChatTemplate {
       return new BoundedInterpreter(environment).run(program).value as string;
     },
   };
-}
-
-/** The tag of transformers for training, which tokenize removes with the white space around it. */
-const generationTag = /\{%-?\s*(?:end)?generation\s*-?%\}/;
-const mostSpaces = 4096;
-
-/** The text for tokenize, whose search for the tag takes the square of each run of white space: skipped where there is no tag. */
-function source(text: string): string {
-  if (!generationTag.test(text)) return new WithoutTag(text) as unknown as string;
-  const run = text.match(/\s+/g)?.find(({ length }) => length > mostSpaces);
-  if (run) throw new TemplateLimitError(`${run.length} spaces in a row, at most ${mostSpaces} are taken`);
-  return text;
-}
-
-class WithoutTag extends String {
-  override replace(pattern: unknown, by: unknown): string {
-    if (pattern instanceof RegExp && pattern.source.includes("generation")) return this.toString();
-    return new WithoutTag(super.replace(pattern as RegExp, by as string)) as unknown as string;
-  }
-  override slice(start?: number, end?: number): string {
-    return new WithoutTag(super.slice(start, end)) as unknown as string;
-  }
 }
 
 /** Jinja's names for a chat template; no clock, for a prompt that changes from day to day cannot be reproduced. */
