@@ -43,9 +43,9 @@ export function oneLine(text: string): string {
   return text.replace(/[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, escaped);
 }
 
-/** Control characters and overrides of direction escaped, except the ends of lines and tabs that a text of several lines has. */
+/** Control characters, line separators and overrides of direction escaped, except the ends of lines and tabs of a text of several lines. */
 export function plainText(text: string): string {
-  return text.replace(/(?![\n\t])[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, escaped);
+  return text.replace(/(?![\n\t])[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu, escaped);
 }
 
 function escaped(character: string): string {

@@ -42,7 +42,7 @@ describe.concurrent("usage", () => {
     [["--help", "dance"], /unknown command 'dance'[^]*usage:/],
     [["dance", "-h", "a.wav"], /unknown command 'dance'[^]*usage:/],
     [["help", "dance"], /unknown command 'dance'[^]*usage:/],
-    [["transcribr", "--help"], /unknown command 'transcribr'\n\(Did you mean transcribe\?\)/],
+    [["transcribr", "--help"], /unknown command 'transcribr' \(Did you mean transcribe\?\)/],
     [["transcribe"], /missing required argument 'audio'[^]*usage: funasr-webgpu transcribe/],
     [["transcribe", "--loud", "a.wav"], /unknown option '--loud'[^]*usage: funasr-webgpu transcribe/],
     [["transcribe", "--language", "fr", "a.wav"], /'fr' is invalid[^]*zh, en, ja[^]*usage:/],

@@ -15,7 +15,7 @@ import type { LlmConfig, ModelConfig } from "../model/config.js";
 import { type Footprint, footprint } from "../model/footprint.js";
 import { modelFiles } from "../node/model-files.js";
 import { findModel } from "./model.js";
-import { bytes, count, print, table } from "./output.js";
+import { bytes, count, print, shown, table } from "./output.js";
 
 /** Tokens that the memory to run is counted for: a minute of audio and its answer. */
 const TOKENS = 1_500;
@@ -120,5 +120,5 @@ function printTokenizer(d: TokenizerDifference): void {
         : `; ${count(d.otherId)} with another id, ${count(d.onlyHere)} only here, ${count(d.onlyThere)} only there`),
   );
   for (const { token, here, there } of d.added)
-    print(`  added token ${token}: ${here ?? "none"} here, ${there ?? "none"} there`);
+    print(`  added token ${shown(token)}: ${here ?? "none"} here, ${there ?? "none"} there`);
 }

@@ -8,7 +8,7 @@ import { elementCount } from "../shape.js";
 import { loadTokenizer } from "../tokenizer/tokenizer.js";
 import { printReuse, reuseReport } from "./inspect-reuse.js";
 import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
-import { bytes, count, print, printJson, table } from "./output.js";
+import { bytes, count, print, printJson, shown, table } from "./output.js";
 
 interface Part {
   readonly name: string;
@@ -168,7 +168,7 @@ function printLlm(llm: LlmConfig): void {
 function printInspection(checkpoint: Inspected, tokens: TokenIds, tensors: boolean): void {
   const { config } = checkpoint;
   const reports = countParts(checkpoint);
-  print(`checkpoint ${checkpoint.name}`);
+  print(`checkpoint ${shown(checkpoint.name)}`);
   print(`  layout   ${LAYOUTS[checkpoint.layout]}`);
   if (isWhole(config)) printAudio(config);
   printLlm(config.llm);
@@ -185,9 +185,10 @@ function printInspection(checkpoint: Inspected, tokens: TokenIds, tensors: boole
   }
   const ids = Object.entries(tokens).map(([token, id]) => `${token} ${id ?? "missing"}`);
   print(`  tokens   ${ids.length > 0 ? ids.join(", ") : "no tokenizer.json"}`);
-  for (const { sourceName } of checkpoint.ignored) print(`  unused   ${sourceName}: the embedding once more`);
-  for (const line of checkpoint.notes) print(`  note     ${line}`);
-  for (const line of checkpoint.warnings) print(`  warning  ${line}`);
+  for (const { sourceName } of checkpoint.ignored)
+    print(`  unused   ${shown(sourceName)}: the embedding once more`);
+  for (const line of checkpoint.notes) print(`  note     ${shown(line)}`);
+  for (const line of checkpoint.warnings) print(`  warning  ${shown(line)}`);
   print("");
   const rows = reports.map((part) => [
     ...[part.name, count(part.tensors), count(part.parameters), bytes(part.bytes), part.dtypes.join(" ")],

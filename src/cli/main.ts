@@ -8,6 +8,7 @@ import { evaluateCommand } from "./evaluate.js";
 import { generateCommand } from "./generate.js";
 import { inspectCommand } from "./inspect.js";
 import { migrateCommand } from "./migrate.js";
+import { oneLine } from "../errors.js";
 import { onLeftover } from "../node/unfinished.js";
 import { exitCode, note, report, setOutput } from "./output.js";
 import { profileCommand } from "./profile.js";
@@ -43,10 +44,15 @@ const program = new Command("funasr-webgpu")
   .addCommand(profileCommand())
   .addCommand(benchCommand())
   .addCommand(devicesCommand());
+for (const command of [program, ...program.commands])
+  command.configureOutput({
+    outputError: (text, write) => write(`${oneLine(text.trimEnd().replace(/\n(?=\(Did you mean)/, " "))}\n`),
+  });
 program.showHelpAfterError("usage: funasr-webgpu <command> ...; --help lists the commands");
 for (const command of program.commands) {
   const usage = `${program.name()} ${command.name()} ${command.usage()}`;
   command.exitOverride().showHelpAfterError(`usage: ${usage}; --help explains the options`);
+  command.configureHelp({ showGlobalOptions: true });
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

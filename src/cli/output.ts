@@ -44,6 +44,11 @@ export function note(text: string): void {
 
 /** One line on stderr, with --quiet too. */
 export function complain(text: string): void {
+  complainLines(oneLine(text));
+}
+
+/** Lines on stderr, with --quiet too. */
+export function complainLines(text: string): void {
   status("");
   process.stderr.write(`${plainText(text)}\n`);
 }
@@ -94,7 +99,7 @@ export function report(error: unknown, debug: boolean, file?: string): void {
   const message = describe(error, file).replaceAll(/\s*[\r\n]\s*/g, " ");
   complain(`error: ${message}`);
   if (mode.json) printJson(errorObject(error, message, file));
-  if (debug && error instanceof Error) complain(error.stack ?? "");
+  if (debug && error instanceof Error) complainLines(error.stack ?? "");
 }
 
 /** What --json prints for an error; `file` is the input that failed, where one did. */
@@ -108,8 +113,9 @@ function errorObject(error: unknown, message: string, file?: string): object {
   return { file: file ?? error.file, error: { name, message, field, expected, got } };
 }
 
-/** Rows of cells as aligned lines; columns named in `right` are aligned to the right. */
-export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
+/** Rows of cells as aligned lines, ends of lines in cells escaped; columns named in `right` are aligned to the right. */
+export function table(cells: readonly (readonly string[])[], right: readonly number[] = []): string {
+  const rows = cells.map((row) => row.map(oneLine));
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
   return rows
     .map((row) =>

@@ -36,7 +36,7 @@ export function trainCommand(): Command {
     if (options.report !== undefined) {
       const report = await writeReport(options.report);
       if (options.json) printJson({ report });
-      else print(report);
+      else print(shown(report));
     } else if (options.plan) {
       await printPlan(options);
     } else {
@@ -158,9 +158,9 @@ async function finish(model: string, out: string, options: TrainCliOptions): Pro
     if (options.json) printJson(result);
     else {
       if (finished.checkpoint !== undefined)
-        print(`${finished.checkpoint}: the model of step ${finished.step}`);
+        print(`${shown(finished.checkpoint)}: the model of step ${finished.step}`);
       if (finished.lora !== undefined) print(loraLine(finished.lora, finished.step, model, options));
-      print(`${report}: the curves of the run`);
+      print(`${shown(report)}: the curves of the run`);
     }
   } finally {
     bar.stop();
@@ -175,7 +175,7 @@ function loraLine(
   { lora: begunWith = [] }: TrainCliOptions,
 ): string {
   const use = [...begunWith, lora].map((path) => `--lora ${path}`).join(" ");
-  return `${lora}: the LoRA of step ${step}; use it with --model ${model} ${use}, or write a whole checkpoint with --export best --merge`;
+  return `${shown(lora)}: the LoRA of step ${step}; use it with --model ${shown(model)} ${shown(use)}, or write a whole checkpoint with --export best --merge`;
 }
 
 /** A data file's utterances; lines that are none are told, and refused unless they may be left out. */
