@@ -10,14 +10,18 @@ const gradient = f64.map((x) => 0.01 * x);
 const off = (i: number, by: number): number[] => f64.map((x, j) => (j === i ? x + by : x));
 
 // Plan: one weight whose gradient is lost in rounding decides no stage; another weight, a move past what the steps reach, or NaN does.
+// A gradient of 0 in both precisions explains no error; a gradient that is no measure changes no verdict.
 describe("judgeUpdated", () => {
   const where = { bundle: "b", stage: "final.a.weight", shape: [40] };
   const small = gradient.map((g, i) => (i === 0 ? 2e-6 * 0.007 : g));
+  const dead = gradient.with(0, 0);
+  const none = { gradient: gradient.map(() => 0), torchGradient: gradient.map(() => 0) };
+  const every = torch.map((x) => x + 9e-4);
   const judge = (got: number[], updates: Partial<Parameters<typeof judgeUpdated>[2]> = {}): boolean =>
     judgeUpdated(
       compareStage(where, got, torch, f64),
       { got, torch, f64 },
-      { gradient: small, zero: false, reach: 1e-3, ...updates },
+      { gradient: small, torchGradient: small, zero: false, reach: 1e-3, ...updates },
     ).ok;
 
   it.each([
@@ -28,6 +32,21 @@ describe("judgeUpdated", () => {
     ["every weight", f64.map((x) => x * (1 + 1e-5)), {}, false],
     ["NaN", off(0, NaN), {}, false],
     ["a bias that is zero by symmetry", off(7, 2e-5), { zero: true }, true],
+    ["a gradient of 0 in both precisions", off(0, 9e-4), { gradient: dead, torchGradient: dead }, false],
+    ["a gradient of 0 in f64 alone", off(0, 2e-5), { gradient: dead }, true],
+    ["a gradient of 0 in f32 alone", off(0, 2e-5), { torchGradient: dead }, true],
+    ["a dead tensor", off(7, 2e-5), { ...none, zero: true }, false],
+    [
+      "a dead element of a bias that is zero",
+      off(0, 2e-5),
+      { gradient: dead, torchGradient: dead, zero: true },
+      false,
+    ],
+    ["NaN in the gradient", every, { gradient: gradient.with(3, NaN) }, false],
+    ["an infinite gradient", every, { gradient: gradient.with(3, Infinity) }, false],
+    ["no gradient", every, { gradient: [] }, false],
+    ["a short gradient", off(0, 2e-5), { gradient: small.slice(1) }, false],
+    ["a short gradient of f32", off(0, 2e-5), { torchGradient: small.slice(1) }, false],
     ["such a bias past the reach", off(7, 2e-3), { zero: true }, false],
     ["such a bias with NaN", off(7, NaN), { zero: true }, false],
   ])("%s", (_, got, updates, ok) => {

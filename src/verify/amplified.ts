@@ -12,6 +12,8 @@ export const leftOutError = 1e-5;
 export interface Updates {
   /** The first gradient, in f64. */
   readonly gradient: ArrayLike<number>;
+  /** The same in PyTorch's f32. */
+  readonly torchGradient: ArrayLike<number>;
   /** It is zero by symmetry: what f32 has of it is rounding alone. */
   readonly zero: boolean;
   /** The farthest that the steps move a weight: learning rate times steps. */
@@ -34,27 +36,39 @@ function without(where: Where, { got, torch, f64 }: Arrays, left: ReadonlySet<nu
 
 /**
  * Second verdict on trained weights that fail: those whose first gradient is lost in rounding are left out, as long as each is
- * no farther off than the steps could move it. The first result where that does not settle it.
+ * no farther off than the steps could move it. A gradient that is 0 in f64 and in PyTorch's f32 (a dead unit, a row that no token
+ * uses) is exact: its weight counts. The first result where that does not settle it.
  */
 export function judgeUpdated(first: StageResult, arrays: Arrays, updates: Updates): StageResult {
-  const { gradient, zero, reach } = updates;
+  const { zero, reach } = updates;
   const { got, torch, f64 } = arrays;
   if (first.ok || (first.problem !== undefined && !zero)) return first;
-  const squares = Array.from(gradient).reduce((sum, value) => sum + value * value, 0);
-  const rms = Math.sqrt(squares / Math.max(gradient.length, 1));
-  const left = new Set<number>();
-  for (let i = 0; i < f64.length; i++) {
-    if (!zero && Math.abs(gradient[i]) >= amplifiedShare * rms) continue;
+  const left = lostInRounding(updates, f64.length);
+  for (const i of left) {
     if (!(Math.abs(got[i] - f64[i]) <= reach) || !(Math.abs(torch[i] - f64[i]) <= reach)) return first;
-    left.add(i);
   }
   if (left.size === 0) return first;
-  if (!zero && !without(first, arrays, left).ok) return first;
+  const all = left.size === f64.length;
+  if (all ? !zero : !without(first, arrays, left).ok) return first;
   return {
     ...first,
     ok: true,
     reason: `${left.size} of ${f64.length} weights have a gradient of rounding alone`,
   };
+}
+
+/** Where the gradient is rounding alone; nowhere if it is not finite or not of this length. */
+function lostInRounding({ gradient, torchGradient, zero }: Updates, length: number): Set<number> {
+  const left = new Set<number>();
+  if (gradient.length !== length || torchGradient.length !== length) return left;
+  const squares = Array.from(gradient).reduce((sum, value) => sum + value * value, 0);
+  const rms = Math.sqrt(squares / length);
+  if (!Number.isFinite(rms)) return left;
+  for (let i = 0; i < length; i++) {
+    const exact = gradient[i] === 0 && torchGradient[i] === 0;
+    if (!exact && (zero || Math.abs(gradient[i]) < amplifiedShare * rms)) left.add(i);
+  }
+  return left;
 }
 
 /**

@@ -153,9 +153,11 @@ async function stageUpdates(
   { zeros }: GradientScale,
 ): Promise<Updates | undefined> {
   const gradient = stage.replace(/^final\./, "grad.");
-  if (gradient === stage || !bundle.file.tensors.has(`f64.${gradient}`)) return undefined;
+  const has = (name: string): boolean => bundle.file.tensors.has(name);
+  if (gradient === stage || !has(gradient) || !has(`f64.${gradient}`)) return undefined;
   return {
     gradient: await readFloat64(bundle.file, `f64.${gradient}`),
+    torchGradient: await readFloat32(bundle.file, gradient),
     zero: zeros.has(gradient),
     reach: updateReach(bundle),
   };
