@@ -123,6 +123,29 @@ describe("quantizeQ4", () => {
       expect(relativeRms(back.subarray(p, p + 32), values.subarray(p, p + 32))).toBeLessThanOrEqual(1);
   });
 
+  // Plan: in the part of the large value, the others are no farther off than zeros would be. A large negative value is left out: the
+  // others then decode to one level, which f16's rounding of minimum and step puts at up to 2^-11 of the large value.
+  test.each([
+    ["one +100 in N(0, 0.02)", (v: number, i: number) => (i % 32 === 13 ? 100 : v * 0.02)],
+    ["two of them", (v: number, i: number) => (i % 32 === 13 || i % 32 === 20 ? 100 : v * 0.02)],
+    ["one +5", (v: number, i: number) => (i % 32 === 13 ? 5 : v * 0.02)],
+    ["one +100 in one part of eight", (v: number, i: number) => (i === 77 ? 100 : v * 0.02)],
+    ["one +100 in 1e-4", (v: number, i: number) => (i === 77 ? 100 : v * 1e-4)],
+  ])("%s: its neighbours' error is at most that of zeros", (_, kind) => {
+    const values = normals(256 * 8, 7).map((v, i) => kind(v, i % 256));
+    const small = values.map((v) => (v < 1 ? v : 0));
+    const back = unpackQ4(quantizeQ4(values)).map((v, i) => (values[i] < 1 ? v : 0));
+    for (let p = 0; p < values.length; p += 32)
+      expect(relativeRms(back.subarray(p, p + 32), small.subarray(p, p + 32))).toBeLessThanOrEqual(1);
+  });
+
+  test("a minimum that lowers the error of negative weights beside a large one is kept", () => {
+    const values = normals(256, 8).map((v, i) => (i % 32 === 13 ? 3 : -0.1 + v * 0.01));
+    const back = unpackQ4(quantizeQ4(values));
+    for (const [i, value] of values.entries())
+      if (value < 1) expect(Math.abs(back[i] - value)).toBeLessThan(0.06);
+  });
+
   test("equal negative weights, whose scale is 0, keep their value", () => {
     const values = new Float32Array(256).fill(-0.5);
     expect(relativeRms(unpackQ4(quantizeQ4(values)), values)).toBeLessThan(1e-3);

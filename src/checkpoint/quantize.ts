@@ -76,8 +76,8 @@ const partLength = 32;
 
 /**
  * Rounds weights to 4 bits in blocks of 256: eight parts of 32, each with a 6-bit scale and a 6-bit minimum in units of the
- * block's two f16 factors. value = d · scale · quant − dmin · minimum. A part whose scale rounds to 0 has a minimum only where that is
- * nearer to its values than 0.
+ * block's two f16 factors. value = d · scale · quant − dmin · minimum. Where a part's minimum is less than
+ * half a step, as beside one large value, the small values decode to it: it is 0 there, but where their squared error is smaller with it.
  * @param values  [n] f32, n a multiple of 256
  * @returns       [n / 256 · 144] bytes
  * @source ggml Q4_K
@@ -107,7 +107,8 @@ export function quantizeQ4(values: Float32Array): Uint8Array<ArrayBuffer> {
     for (let p = 0; p < parts; p++) {
       const s = d === 0 ? 0 : Math.min(63, Math.floor(steps[p] / d + 0.5));
       let m = dmin === 0 ? 0 : Math.min(63, Math.floor(lifts[p] / dmin + 0.5));
-      if (s === 0 && !nearerThanZero(values, b * q4Block + p * partLength, dmin * m)) m = 0;
+      const start = b * q4Block + p * partLength;
+      if (2 * dmin * m < (d * s || Infinity) && !nearerThanZero(values, start, d * s, dmin * m)) m = 0;
       packScale(bytes, at, p, s, m);
       steps[p] = d * s;
       lifts[p] = dmin * m;
@@ -121,11 +122,20 @@ export function quantizeQ4(values: Float32Array): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Whether the constant −lift has a smaller squared error over 32 values than 0 has: a part whose scale is 0 decodes to one of them. */
-function nearerThanZero(values: Float32Array, start: number, lift: number): boolean {
+/**
+ * Whether the constant −lift has a smaller squared error than 0 has, over those of 32 values that decode to it: all below half a step,
+ * and all where there is no step.
+ */
+function nearerThanZero(values: Float32Array, start: number, step: number, lift: number): boolean {
+  const end = (step || Infinity) / 2 - lift;
   let sum = 0;
-  for (let i = start; i < start + partLength; i++) sum += values[i];
-  return 2 * sum + partLength * lift < 0;
+  let count = 0;
+  for (let i = start; i < start + partLength; i++) {
+    if (values[i] >= end) continue;
+    sum += values[i];
+    count++;
+  }
+  return 2 * sum + count * lift < 0;
 }
 
 /** The least of 32 values and 0; NaN if there is a negative one. */
