@@ -60,8 +60,8 @@ const integer = (value: number): Uint8Array => concat([0x4a], little(4, value));
 const text = (value: string): Uint8Array => concat([0x58], little(4, utf8(value).length), utf8(value));
 const tuple = (...items: readonly Uint8Array[]): Uint8Array => concat([0x28], ...items, [0x74]);
 
-/** The pickle of {"x": tensor}, as torch.save writes it. */
-export function torchTensor({ dtype, key, elements, offset, size, stride }: TorchTensor): Uint8Array {
+/** A name and its tensor in a pickled dictionary. */
+function namedTensor(name: string, { dtype, key, elements, offset, size, stride }: TorchTensor): Uint8Array {
   const id = tuple(text("storage"), global("torch", dtype), text(key), text("cpu"), integer(elements));
   const args = tuple(
     concat(id, [0x51]),
@@ -71,8 +71,39 @@ export function torchTensor({ dtype, key, elements, offset, size, stride }: Torc
     concat([0x89]),
     concat(global("collections", "OrderedDict"), [0x29, 0x52]),
   );
-  const tensor = concat(global("torch._utils", "_rebuild_tensor_v2"), args, [0x52]);
-  return concat([0x80, 2, 0x7d], text("x"), tensor, [0x73, 0x2e]);
+  return concat(text(name), global("torch._utils", "_rebuild_tensor_v2"), args, [0x52]);
+}
+
+/** The pickle of {"x": tensor}, as torch.save writes it. */
+export function torchTensor(tensor: TorchTensor): Uint8Array {
+  return concat([0x80, 2, 0x7d], namedTensor("x", tensor), [0x73, 0x2e]);
+}
+
+const STORAGES: Readonly<Record<string, readonly [name: string, bytes: number]>> = {
+  F32: ["FloatStorage", 4],
+  BF16: ["BFloat16Storage", 2],
+  F16: ["HalfStorage", 2],
+  I64: ["LongStorage", 8],
+};
+
+/** A file of torch.save with contiguous tensors, a storage each. */
+export function torchFile(
+  tensors: readonly {
+    readonly name: string;
+    readonly dtype: string;
+    readonly shape: readonly number[];
+    readonly data: Uint8Array;
+  }[],
+): Uint8Array {
+  const items = tensors.map(({ name, dtype, shape, data }, i) => {
+    const [storage, bytes] = STORAGES[dtype];
+    const stride = shape.map((_, axis) => shape.slice(axis + 1).reduce((a, b) => a * b, 1));
+    const place = { dtype: storage, key: `${i}`, elements: data.length / bytes, offset: 0 };
+    return namedTensor(name, { ...place, size: shape, stride });
+  });
+  const pickle = concat([0x80, 2, 0x7d, 0x28], ...items, [0x75, 0x2e]);
+  const storages = tensors.map(({ data }, i) => [`archive/data/${i}`, data] as const);
+  return storedZip([["archive/data.pkl", pickle], ...storages]);
 }
 
 /** A file of torch.save with one tensor "x"; `entries` are its other entries, without the archive's name. */

@@ -54,7 +54,7 @@ export function isLoraName(name: string): boolean {
 
 /** A layer's name without what peft and distributed training put before and into it. */
 export function plainModule(name: string): string {
-  const bare = name.replace(/^(?:module\.|_orig_mod\.)*(?:base_model\.model\.)?/, "");
+  const bare = name.replace(/^(?:module\.|_orig_mod\.|base_model\.model\.)+/, "");
   return bare.replace(/\.base_layer(?=\.|$)/, "").replace(ADAPTER_NAMED, ".");
 }
 
