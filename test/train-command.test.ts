@@ -72,6 +72,25 @@ describe("train", () => {
     expect(weights(converted).equals(weights(join(out, "checkpoint")))).toBe(true);
     const report = await cli(["train", "--report", out]);
     expect(report.stdout).toBe(`${join(out, "report.html")}\n`);
+
+    const again = await cli([...base.slice(0, 3), "--out", out, "--export", "best"]);
+    expect(again.stderr).toContain(
+      `${join(out, "checkpoint")}: it does not hold this LoRA; it is called checkpoint.earlier now`,
+    );
+    expect(readdirSync(out)).not.toContain("checkpoint");
+    expect(existsSync(join(out, "checkpoint.earlier", "model.safetensors"))).toBe(true);
+  });
+
+  test("a LoRA without a best state: the command that is advised writes the whole checkpoint", async () => {
+    const out = join(directory.path, "never-validated");
+    const run = await cli([...base, "--steps", "1", "--tune", "lora", "--out", out]);
+    expect(readdirSync(out)).not.toContain("best.safetensors");
+    const advice = /: the LoRA of step 1; use it with .*, or write a whole checkpoint: (.*)\n/.exec(
+      run.stdout,
+    )![1];
+    expect(advice).toBe(`train --model ${base[2]} --out ${out} --export last --merge`);
+    expect((await cli(advice.split(" "))).code).toBe(0);
+    expect(readdirSync(out)).toContain("checkpoint");
   });
 
   test("bad lines are told and refused, or left out", async () => {

@@ -7,7 +7,7 @@ import { align, countEdits } from "../evaluate/metrics/edits.js";
 import { modelFiles } from "../node/model-files.js";
 import { badLines } from "../train/corpus.js";
 import { TrainError } from "../train/errors.js";
-import { writeReport, writeTrained } from "../train/finish.js";
+import { type Finished, writeReport, writeTrained } from "../train/finish.js";
 import { train } from "../train/loop.js";
 import { checkLora } from "../train/lora.js";
 import { type AskedOptions, checkOptions } from "../train/options.js";
@@ -159,7 +159,7 @@ async function finish(model: string, out: string, options: TrainCliOptions): Pro
     else {
       if (finished.checkpoint !== undefined)
         print(`${shown(finished.checkpoint)}: the model of step ${finished.step}`);
-      if (finished.lora !== undefined) print(loraLine(finished.lora, finished.step, model, options));
+      if (finished.lora !== undefined) print(loraLine(finished.lora, finished, model, options));
       print(`${shown(report)}: the curves of the run`);
     }
   } finally {
@@ -170,12 +170,15 @@ async function finish(model: string, out: string, options: TrainCliOptions): Pro
 /** How to use a LoRA that was not merged. */
 function loraLine(
   lora: string,
-  step: number,
+  { step, state }: Finished,
   model: string,
-  { lora: begunWith = [] }: TrainCliOptions,
+  { out = "", lora: begunWith = [] }: TrainCliOptions,
 ): string {
-  const use = [...begunWith, lora].map((path) => `--lora ${path}`).join(" ");
-  return `${shown(lora)}: the LoRA of step ${step}; use it with --model ${shown(model)} ${shown(use)}, or write a whole checkpoint with --export best --merge`;
+  const loras = (paths: readonly string[]): string => paths.map((path) => ` --lora ${path}`).join("");
+  const merge = `train --model ${model}${loras(begunWith)} --out ${out} --export ${state} --merge`;
+  return shown(
+    `${lora}: the LoRA of step ${step}; use it with --model ${model}${loras([...begunWith, lora])}, or write a whole checkpoint: ${merge}`,
+  );
 }
 
 /** A data file's utterances; lines that are none are told, and refused unless they may be left out. */

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { baseSha256 } from "../checkpoint/lora/base-hash.js";
@@ -22,13 +23,15 @@ export interface FinishOptions {
   /** Directories of the LoRAs that the run began with. */
   readonly begunWith?: readonly ModelFiles[];
   readonly onProgress?: (bytesWritten: number, total: number) => void;
-  /** Called with one line where a saved state is damaged and another one is used. */
+  /** Called with one line where a saved state is damaged and another one is used, or an earlier output is set aside. */
   readonly onFallback?: (message: string) => void;
 }
 
 /** What was written of a run. */
 export interface Finished {
   readonly step: number;
+  /** The state that it was written of, as `--export` names it. */
+  readonly state: "best" | "last";
   /** Directory of the complete checkpoint, unless a LoRA was trained and not merged. */
   readonly checkpoint?: string;
   /** Directory of the LoRA, and of what else was trained beside it, where it was not merged. */
@@ -47,7 +50,11 @@ export async function writeTrained(
   options: FinishOptions,
 ): Promise<Finished> {
   const { file, state } = await savedValues(out, options);
-  const { progress, identity, values } = state;
+  const written = {
+    step: state.progress.step,
+    state: file === runFiles(out).best ? "best" : "last",
+  } as const;
+  const { identity, values } = state;
   const lora = parseLora(file, identity.lora);
   const checkpoint = await openCheckpoint(model, options.begunWith);
   try {
@@ -58,7 +65,8 @@ export async function writeTrained(
       const sha256 = await baseSha256(checkpoint, bases);
       const about = { base: checkpoint.name, baseSha256: sha256, dtype: options.dtype };
       await replaceDirectoryAtomic(directory, adapterFiles(values, lora, about));
-      return { step: progress.step, lora: directory };
+      await setAside(out, options.onFallback);
+      return { ...written, lora: directory };
     }
     const target = join(out, "checkpoint");
     const outputs = await trainedFiles(checkpoint, values, {
@@ -68,10 +76,19 @@ export async function writeTrained(
     });
     const total = outputs.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
     await replaceDirectoryAtomic(target, outputs);
-    return { step: progress.step, checkpoint: target };
+    return { ...written, checkpoint: target };
   } finally {
     await checkpoint.close();
   }
+}
+
+/** Renames an earlier checkpoint of the directory, which is not what its LoRA was trained to. */
+async function setAside(out: string, onNote: FinishOptions["onFallback"]): Promise<void> {
+  const [earlier, aside] = ["checkpoint", "checkpoint.earlier"].map((name) => join(out, name));
+  if (!existsSync(earlier)) return;
+  await rm(aside, { recursive: true, force: true });
+  await rename(earlier, aside);
+  onNote?.(`${earlier}: it does not hold this LoRA; it is called ${basename(aside)} now`);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { readFileSync, readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
 const FIXTURES = new URL("../fixtures/lora/", import.meta.url);
 
@@ -11,4 +12,9 @@ export function loraFixtureFile(name: string): Uint8Array {
 export function loraFixture(name: string): Map<string, Uint8Array> {
   const files = readdirSync(new URL(`${name}/`, FIXTURES));
   return new Map(files.map((file) => [file, loraFixtureFile(`${name}/${file}`)]));
+}
+
+/** Path of such a directory. */
+export function loraFixturePath(name: string): string {
+  return fileURLToPath(new URL(`${name}/`, FIXTURES)).replace(/[/\\]$/, "");
 }
