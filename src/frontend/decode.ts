@@ -1,7 +1,8 @@
-import { isAiff, parseAiff } from "./aiff.js";
-import { isAu, parseAu } from "./au.js";
+import { parseAiff } from "./aiff.js";
+import { parseAu } from "./au.js";
 import { checkFinite, checkSampleRate, type DecodedAudio, toMono } from "./audio.js";
 import { Budget } from "./budget.js";
+import { contentOf } from "./content.js";
 import { type Decoded, bySize, byFlacFrames, decodeChunks } from "./decoders.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import { isLfsPointer, notRead, unreadFormat } from "./formats.js";
@@ -10,8 +11,8 @@ import { mp3RunBytes, scanMp3 } from "./mp3-frames.js";
 import { checkMp4Tables, mp4Seconds } from "./mp4-guard.js";
 import { type OggLink, oggCodec, oggLinks } from "./ogg-pages.js";
 import { resample } from "./resample.js";
-import { isWav, parseWav, wavSeconds } from "./wav.js";
-import { isWave64, parseWave64 } from "./wave64.js";
+import { parseWav, wavSeconds } from "./wav.js";
+import { parseWave64 } from "./wave64.js";
 
 const SUPPORTED = "WAV, AIFF, Wave64, AU, MP3, FLAC, Ogg (Vorbis, Opus, FLAC), M4A, AAC or WebM";
 
@@ -59,21 +60,21 @@ export function checkHead(
   name: string,
   { maxSeconds }: Pick<DecodeOptions, "maxSeconds">,
 ): void {
-  if (isWav(head)) new Budget(name, maxSeconds).lasts(wavSeconds(head, size, name) ?? 0);
-  else if (!isAiff(head) && !isWave64(head) && !isAu(head) && text(head, 0, 3) !== "ID3")
-    containerOf(head, name);
+  const { bytes, container } = contentOf(head);
+  if (container === undefined) throw notAudio(bytes, name);
+  if (container !== "WAV") return;
+  const rest = size - head.length + bytes.length;
+  new Budget(name, maxSeconds).lasts(wavSeconds(bytes, rest, name) ?? 0);
 }
 
-function containerOf(bytes: Uint8Array, name: string): Container {
-  const container = sniff(bytes);
-  if (container) return container;
+function notAudio(bytes: Uint8Array, name: string): AudioError {
   if (isLfsPointer(bytes)) {
     const advice = "run `git lfs pull` in that directory";
-    throw new AudioError(name, "content", "the file itself", "a Git LFS pointer", { advice });
+    return new AudioError(name, "content", "the file itself", "a Git LFS pointer", { advice });
   }
   const format = unreadFormat(bytes);
-  if (format !== undefined) throw notRead(name, format, SUPPORTED);
-  throw new AudioError(name, "container", SUPPORTED, firstBytes(bytes), convertIt);
+  if (format !== undefined) return notRead(name, format, SUPPORTED);
+  return new AudioError(name, "container", SUPPORTED, firstBytes(bytes), convertIt);
 }
 
 async function decodeContainer(
@@ -82,13 +83,13 @@ async function decodeContainer(
   signal: AbortSignal | undefined,
 ): Promise<DecodedAudio> {
   const { name } = budget;
-  const bytes = withoutTag(file);
-  if (bytes.length === 0) throw new AudioError(name, "file size", "more than 0 bytes", 0, fetchAgain);
-  if (isWav(bytes)) return parseWav(bytes, name, budget);
-  if (isAiff(bytes)) return parseAiff(bytes, name, budget);
-  if (isWave64(bytes)) return parseWave64(bytes, name, budget);
-  if (isAu(bytes)) return parseAu(bytes, name, budget);
-  const container = containerOf(bytes, name);
+  if (file.length === 0) throw new AudioError(name, "file size", "more than 0 bytes", 0, fetchAgain);
+  const { bytes, container } = contentOf(file);
+  if (container === undefined) throw notAudio(bytes, name);
+  if (container === "WAV") return parseWav(bytes, name, budget);
+  if (container === "AIFF") return parseAiff(bytes, name, budget);
+  if (container === "Wave64") return parseWave64(bytes, name, budget);
+  if (container === "AU") return parseAu(bytes, name, budget);
   try {
     const { channels, sampleRate, damage } = await READERS[container](bytes, budget);
     if (channels.length === 0 || channels[0].length === 0) throw noSamples(name, container);
@@ -123,8 +124,6 @@ const READERS = {
   },
   WebM: readWebm,
 } satisfies Record<string, Reader>;
-
-type Container = keyof typeof READERS;
 
 async function readMp3(bytes: Uint8Array, budget: Budget): Promise<DecodedAudio> {
   const { runs, damage } = scanMp3(bytes);
@@ -285,38 +284,6 @@ function indexOf(bytes: Uint8Array, mark: string): number {
   for (let at = bytes.indexOf(codes[0]); at >= 0; at = bytes.indexOf(codes[0], at + 1))
     if (codes.every((code, i) => bytes[at + i] === code)) return at;
   return -1;
-}
-
-function text(bytes: Uint8Array, at: number, length: number): string {
-  return String.fromCharCode(...bytes.subarray(at, at + length));
-}
-
-/** A FLAC file without the ID3v2 tag that some writers put first; every other file as it is. */
-function withoutTag(bytes: Uint8Array): Uint8Array {
-  if (bytes.length < 10 || text(bytes, 0, 3) !== "ID3") return bytes;
-  const size = 10 + bytes.subarray(6, 10).reduce((sum, byte) => sum * 128 + (byte & 127), 0); // 7 bits a byte
-  return text(bytes, size, 4) === "fLaC" ? bytes.subarray(size) : bytes;
-}
-
-/** @returns the container's name by its first bytes, or undefined */
-function sniff(bytes: Uint8Array): Container | undefined {
-  if (text(bytes, 0, 4) === "fLaC") return "FLAC";
-  if (text(bytes, 0, 4) === "OggS") return "Ogg";
-  if (text(bytes, 4, 4) === "ftyp") return "M4A";
-  if (text(bytes, 0, 4) === "\x1a\x45\xdf\xa3") return "WebM";
-  if (bytes.length > 6 && bytes[0] === 0xff && (bytes[1] & 0xf6) === 0xf0) return "AAC";
-  if (text(bytes, 0, 3) === "ID3" || isMpegFrame(bytes)) return "MP3";
-  return undefined;
-}
-
-/** MPEG audio, layer III: 11 sync bits, a version and a layer that are not reserved, a bit rate and a rate that exist. */
-function isMpegFrame(bytes: Uint8Array): boolean {
-  if (bytes.length < 4 || bytes[0] !== 0xff || (bytes[1] & 0xe0) !== 0xe0) return false;
-  const version = (bytes[1] >> 3) & 3;
-  const layer = (bytes[1] >> 1) & 3;
-  const bitRate = bytes[2] >> 4;
-  const rate = (bytes[2] >> 2) & 3;
-  return version !== 1 && layer === 1 && bitRate !== 15 && rate !== 3;
 }
 
 function firstBytes(bytes: Uint8Array): string {

@@ -71,6 +71,19 @@ export function scanMp3(bytes: Uint8Array): Mp3Scan {
   return { runs, damage: missing(frames, promised, cut) };
 }
 
+/** Whether a header of MPEG audio, layer III, is in front: a version, a bit rate and a sample rate that exist, or a free bit rate. */
+export function isMp3Frame(bytes: Uint8Array): boolean {
+  if (bytes.length < 4 || bytes[0] !== 0xff || (bytes[1] & 0xe0) !== 0xe0) return false;
+  const [version, layer] = [(bytes[1] >> 3) & 3, (bytes[1] >> 1) & 3];
+  return version !== 1 && layer === 1 && bytes[2] >> 4 !== 15 && ((bytes[2] >> 2) & 3) !== 3;
+}
+
+/** Whether frames of one kind that follow one another begin at `at`. */
+export function isMp3Run(bytes: Uint8Array, at: number): boolean {
+  const frame = frameAt(bytes, at);
+  return frame !== undefined && isSure(bytes, at, frame, false);
+}
+
 function missing(frames: number, promised: number, cut: boolean): string | undefined {
   if (frames + 1 < promised) return `cut short: ${frames} of the ${promised} frames that it counts are there`;
   return cut ? "cut short: its last frame ends early" : undefined;

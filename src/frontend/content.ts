@@ -1,0 +1,116 @@
+import { isAiff } from "./aiff.js";
+import { isAu } from "./au.js";
+import { isLfsPointer, unreadFormat } from "./formats.js";
+import { isMp3Frame, isMp3Run } from "./mp3-frames.js";
+import { isWav } from "./wav.js";
+import { isWave64 } from "./wave64.js";
+
+export type ContainerName =
+  "WAV" | "AIFF" | "Wave64" | "AU" | "MP3" | "FLAC" | "Ogg" | "M4A" | "AAC" | "WebM";
+
+/** A file without the tags in front of its audio. */
+export interface Content {
+  readonly bytes: Uint8Array;
+  /** undefined: none that is read */
+  readonly container: ContainerName | undefined;
+}
+
+/** Bytes within which audio begins that has bytes in front of it which mean nothing. */
+const REACH = 32_768;
+
+/**
+ * Finds the audio of a file: behind ID3v2 and APE tags, and behind up to 32 KiB of other bytes where frames, pages or a header follow
+ * that fit each other.
+ * @param file  the whole file, or its first `headBytes`
+ * @source ID3v2.4.0, section 3; APEv2
+ */
+export function contentOf(file: Uint8Array): Content {
+  const begin = afterTags(file);
+  const bytes = file.subarray(begin);
+  const container = sniff(bytes);
+  if (container) return { bytes, container };
+  if (isLfsPointer(bytes) || unreadFormat(bytes) !== undefined) return { bytes, container: undefined };
+  return behindOther(bytes) ?? { bytes, container: begin > 0 || has(bytes, 0, "ID3") ? "MP3" : undefined };
+}
+
+/** Where the tags at a file's begin end; of a tag that passes the file's end, its head alone is left out. */
+function afterTags(bytes: Uint8Array): number {
+  for (let at = 0; ;) {
+    const left = bytes.length - at;
+    let size = 0;
+    if (left >= 10 && has(bytes, at, "ID3")) {
+      size = 10 + bytes.subarray(at + 6, at + 10).reduce((sum, byte) => sum * 128 + (byte & 127), 0); // 7 bits a byte
+      if ((bytes[at + 5] & 16) !== 0) size += 10; // a footer
+    } else if (left >= 32 && has(bytes, at, "APETAGEX"))
+      size = 32 + new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(12, true);
+    if (size === 0) return at;
+    if (size > left) return at + 10;
+    at += size;
+  }
+}
+
+/** The container by its first bytes. */
+function sniff(bytes: Uint8Array): ContainerName | undefined {
+  if (isWav(bytes)) return "WAV";
+  if (isAiff(bytes)) return "AIFF";
+  if (isWave64(bytes)) return "Wave64";
+  if (isAu(bytes)) return "AU";
+  if (has(bytes, 0, "fLaC")) return "FLAC";
+  if (has(bytes, 0, "OggS")) return "Ogg";
+  if (has(bytes, 4, "ftyp") || isOldQuickTime(bytes)) return "M4A";
+  if (has(bytes, 0, "\x1a\x45\xdf\xa3")) return "WebM";
+  if (bytes.length > 6 && bytes[0] === 0xff && (bytes[1] & 0xf6) === 0xf0) return "AAC";
+  return isMp3Frame(bytes) ? "MP3" : undefined;
+}
+
+/** Whether a file begins with another box than `ftyp`, as QuickTime's did before 2001. */
+function isOldQuickTime(bytes: Uint8Array): boolean {
+  return bytes[0] === 0 && ["moov", "mdat", "wide", "pnot", "skip", "free"].some((id) => has(bytes, 4, id));
+}
+
+function behindOther(bytes: Uint8Array): Content | undefined {
+  for (let at = 1; at < Math.min(REACH, bytes.length); at++) {
+    const container = startsAt(bytes, at);
+    if (container) return { bytes: bytes.subarray(at), container };
+  }
+  return undefined;
+}
+
+/** The container that begins at `at` beyond doubt: more of it than a mark is there. */
+function startsAt(bytes: Uint8Array, at: number): ContainerName | undefined {
+  switch (bytes[at]) {
+    case 0xff:
+      return isMp3Run(bytes, at) ? "MP3" : isAdtsRun(bytes, at) ? "AAC" : undefined;
+    case 0x4f: // "O"
+      return has(bytes, at, "OggS\0") && has(bytes, pageEnd(bytes, at), "OggS\0") ? "Ogg" : undefined;
+    case 0x66: // "f"
+      return has(bytes, at, "fLaC\0\0\0\x22") || has(bytes, at, "fLaC\x80\0\0\x22") ? "FLAC" : undefined;
+    case 0x52: // "R"
+      return isWav(bytes.subarray(at, at + 12)) && has(bytes, at + 8, "WAVE") ? "WAV" : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** Where an Ogg page ends. @source RFC 3533, section 6 */
+function pageEnd(bytes: Uint8Array, at: number): number {
+  const lacing = bytes.subarray(at + 27, at + 27 + (bytes[at + 26] ?? 0));
+  return at + 27 + lacing.length + lacing.reduce((sum, size) => sum + size, 0);
+}
+
+/** Whether three ADTS frames of one kind follow one another. @source ISO/IEC 13818-7, section 6.2 */
+function isAdtsRun(bytes: Uint8Array, first: number): boolean {
+  for (let at = first, i = 0; i < 3; i++) {
+    const alike = bytes[at + 1] === bytes[first + 1] && bytes[at + 2] === bytes[first + 2];
+    const size = ((bytes[at + 3] & 3) << 11) | (bytes[at + 4] << 3) | (bytes[at + 5] >> 5);
+    if (at + 7 > bytes.length || bytes[at] !== 0xff || (bytes[at + 1] & 0xf6) !== 0xf0) return false;
+    if (!alike || size < 7 || ((bytes[at + 2] >> 2) & 15) > 12) return false;
+    at += size;
+  }
+  return true;
+}
+
+function has(bytes: Uint8Array, at: number, mark: string): boolean {
+  for (let i = 0; i < mark.length; i++) if (bytes[at + i] !== mark.charCodeAt(i)) return false;
+  return true;
+}
