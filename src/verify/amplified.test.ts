@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { judgeSteps, judgeUpdated } from "./amplified.js";
+import { judgeSteps, judgeUpdated, judgeZero } from "./amplified.js";
 import { compareStage } from "./compare.js";
 
 const f64 = Array.from({ length: 40 }, (_, i) => Math.sin(i + 1));
@@ -52,6 +52,29 @@ describe("judgeUpdated", () => {
   ])("%s", (_, got, updates, ok) => {
     expect(compareStage(where, got, torch, f64).ok).toBe(false);
     expect(judge(got, updates)).toBe(ok);
+  });
+});
+
+// Plan: a gradient that is zero by symmetry, with more rounding than PyTorch's; one wrong element, a share of all gradients and NaN fail.
+describe("judgeZero", () => {
+  const where = { bundle: "b", stage: "grad.a.k_proj.bias", shape: [40] };
+  const whole = 0.02;
+  const noise = (size: number): number[] => f64.map((x) => x * size * whole);
+  const zero = noise(1e-15);
+  const theirs = noise(3e-8);
+  const bent = theirs.map((x, i) => (i === 3 ? x + 1e-5 * whole : x));
+
+  it.each([
+    ["four times PyTorch's rounding", noise(1.2e-7), true],
+    ["one element wrong by 1e-5 of all gradients", bent, false],
+    ["wrong by 1e-3 of all gradients", noise(1e-3), false],
+    ["ten times what rounding reaches", noise(5e-6), false],
+    ["NaN", theirs.map((x, i) => (i === 5 ? NaN : x)), false],
+  ])("%s", (_, got, ok) => {
+    const first = compareStage(where, got, theirs, zero, { floor: 1e-2 * whole });
+    expect(first.ok).toBe(false);
+    const judged = judgeZero(first, { got, torch: theirs, f64: zero }, whole);
+    expect(judged).toMatchObject({ ok, ratio: first.ratio });
   });
 });
 

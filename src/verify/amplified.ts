@@ -72,6 +72,19 @@ function lostInRounding({ gradient, torchGradient, zero }: Updates, length: numb
 }
 
 /**
+ * Second verdict on a gradient that is zero by symmetry: it has no size of its own, so its error is measured against all gradients,
+ * and one below 3e-7 of these is rounding.
+ * @param whole  RMS of all gradients
+ */
+export function judgeZero(first: StageResult, { got, torch, f64 }: Arrays, whole: number): StageResult {
+  if (first.ok || first.problem !== undefined) return first;
+  const second = compareStage(first, got, torch, f64, { floor: whole });
+  if (!second.ok) return first;
+  const reason = `zero by symmetry: ${second.ratio.toFixed(2)} against the size of all gradients`;
+  return { ...first, ok: true, reason };
+}
+
+/**
  * Second verdict on losses or norms, one number a step: without the one step that is farthest off, as long as that is off by at most 1e-5
  * of its value. Ten numbers are few: where PyTorch is exact by chance at that step, it decides the stage.
  */

@@ -3,7 +3,7 @@ import { isGgmlType } from "../checkpoint/container.js";
 import { type SafetensorsFile, findTensor, readFloat32, readTensor } from "../checkpoint/safetensors.js";
 import type { Gpu } from "../gpu/device.js";
 import { expectGpu } from "../gpu/expect.js";
-import { type Updates, judgeSteps, judgeUpdated } from "./amplified.js";
+import { type Updates, judgeSteps, judgeUpdated, judgeZero } from "./amplified.js";
 import { type Bundle, readIds } from "./bundle.js";
 import { type StageResult, compareIds, compareStage, difference, failedStage, unjudged } from "./compare.js";
 import { type Computed, type RunOptions, runBundle } from "./run.js";
@@ -80,6 +80,8 @@ function isRounded({ weights, parameters }: RunOptions): boolean {
 interface GradientScale {
   /** RMS that a gradient's error is measured against at least: a hundredth of that of all gradients together. */
   readonly floor: number;
+  /** RMS of all gradients together. */
+  readonly whole: number;
   /** PyTorch's largest error of a gradient that is zero by symmetry (softmax does not see k_proj's bias): rounding alone. */
   readonly noise: number;
   /** The gradients that are. */
@@ -106,7 +108,7 @@ async function gradientScale({ file, stages }: Bundle): Promise<GradientScale> {
     const f64 = await readFloat64(file, `f64.${stage}`);
     noise = Math.max(noise, difference(torch, f64, floor).error);
   }
-  return { floor, noise, zeros };
+  return { floor, whole, noise, zeros };
 }
 
 async function verifyStage(
@@ -135,13 +137,14 @@ async function verifyStage(
       `f64.${stage}: want F64 [${shape.join(", ")}], got ${twin ? `${twin.dtype} [${twin.shape.join(", ")}]` : "none"}`,
     );
   }
-  const { floor, noise, zeros } = scale;
+  const { floor, whole, noise, zeros } = scale;
   const torch = await readFloat32(file, stage);
   const f64 = await readFloat64(file, `f64.${stage}`);
   const options = stage.startsWith("grad.") ? { floor, leastTorchError: zeros.has(stage) ? noise : 0 } : {};
   const result = compareStage(where, ours.data, torch, f64, options);
   const arrays = { got: ours.data, torch, f64 };
   if (stage === "losses" || stage === "norms") return judgeSteps(result, arrays);
+  if (zeros.has(stage)) return judgeZero(result, arrays, whole);
   const updates = result.ok ? undefined : await stageUpdates(bundle, stage, scale);
   return updates ? judgeUpdated(result, arrays, updates) : result;
 }
