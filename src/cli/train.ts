@@ -105,7 +105,7 @@ async function run(
   try {
     const session = await openSession(gpu, {
       ...{ model: modelFiles(path), data, validation, out, options: settings },
-      begunWith: loraFiles(options.lora),
+      ...{ begunWith: loraFiles(options.lora), resume: options.resume === true },
       ...{ tune: options.tune, lora: loraOptions(options), cache: options.cache, weights: options.weights },
       skipBad: options.skipBad === true,
       onBad: (message) => note(message),

@@ -4,8 +4,8 @@ import {
   type TranscribeOptions,
   Transcriber,
   type Transcription,
-  defaultMaxNewTokens,
 } from "../decode/transcriber.js";
+import { defaultMaxNewTokens } from "../decode/answer-limit.js";
 import { languageWarning, scriptWarning } from "../decode/language-warnings.js";
 import { type TargetLanguage, translate, translationPrompt } from "../decode/translator.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";

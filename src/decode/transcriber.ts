@@ -22,6 +22,7 @@ import { type LanguageCode, knownLanguages } from "../tokenizer/languages.js";
 import { checkSpecialTokens } from "../tokenizer/special-tokens.js";
 import { type ChatRenderer, createChatRenderer } from "../tokenizer/chat.js";
 import { type Tokenizer, loadTokenizer } from "../tokenizer/tokenizer.js";
+import { answerLimit } from "./answer-limit.js";
 import { greedy } from "./greedy.js";
 import { DecodeError, type Finish } from "./loop.js";
 
@@ -80,13 +81,6 @@ export interface TranscriberOptions {
   readonly onProgress?: (done: number, total: number) => void;
   /** Ends the loading before its next read, with the signal's reason; what was loaded is freed. */
   readonly signal?: AbortSignal | undefined;
-}
-
-const answerSpare = 32; // tokens that an answer may have whatever the clip's length
-
-/** New tokens that a clip may have where no limit is given: 32 and one for each 60 ms of audio. */
-export function defaultMaxNewTokens(clip: PreparedClip): number {
-  return answerSpare + clip.frames;
 }
 
 export interface TextParts {
@@ -317,8 +311,8 @@ export class Transcriber {
     if (maxNewTokens !== undefined && !(Number.isInteger(maxNewTokens) && maxNewTokens >= 1))
       throw new DecodeError(`transcribe: maxNewTokens: expected a whole number from 1, got ${maxNewTokens}`);
     const { maxPositions } = this.model.config.llm;
-    return clips.map((clip, i) =>
-      Math.min(maxNewTokens ?? defaultMaxNewTokens(clip), maxPositions - prompts[i].ids.length),
+    return clips.map(({ frames }, i) =>
+      answerLimit({ frames, promptTokens: prompts[i].ids.length }, maxPositions, maxNewTokens),
     );
   }
 

@@ -27,6 +27,7 @@ import { PoolKeeper } from "./pool-keeper.js";
 import { type Alignable, alignable, isAlignable } from "./stages.js";
 import { type TunablePart, isTuned } from "./tune.js";
 import { makeDirectory } from "../node/make-directory.js";
+import { continuedOptions } from "./state.js";
 
 /** A data file's utterances. */
 export interface DataFile {
@@ -42,6 +43,8 @@ export interface SessionSetup {
   readonly validation?: DataFile | undefined;
   readonly tune: readonly TunablePart[];
   readonly options: AskedOptions;
+  /** Whether a saved state of the directory is gone on with. */
+  readonly resume?: boolean;
   /** Of the LoRA, where `tune` has it. */
   readonly lora?: LoraOptions | undefined;
   /** Directory of the run. */
@@ -133,7 +136,8 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
       ...(trained ? {} : { encode: (features) => encodeClip(gpu, model, features) }),
     });
     const [clips, validation] = await prepare(corpus, setup);
-    const options = settle(setup.options, clips.map(clipTokens));
+    const asked = setup.resume ? await continuedOptions(setup.options, runFiles(out).last) : setup.options;
+    const options = settle(asked, clips.map(clipTokens));
     const optimiser = makeOptimiser(gpu, model.trainables);
     const identity = identityOf(options, {
       encoder: sha256,

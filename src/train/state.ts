@@ -85,6 +85,21 @@ export async function loadState(
   });
 }
 
+/**
+ * Options that a run goes on with: where no warm-up is asked for and the cross-entropy has begun, the run's own.
+ * @param path  its saved state; one that cannot be read changes nothing, and is refused where it is loaded
+ */
+export async function continuedOptions<T extends { readonly warmup?: number | undefined }>(
+  asked: T,
+  path: string,
+): Promise<T> {
+  if (asked.warmup !== undefined) return asked;
+  const saved = await readValues(path).catch(() => undefined);
+  const { warmup, align } = saved?.identity ?? {};
+  const begun = saved && typeof align === "number" && saved.progress.step > align;
+  return begun && typeof warmup === "number" ? { ...asked, warmup } : asked;
+}
+
 /** What a saved state has for a checkpoint. */
 export interface SavedValues {
   readonly progress: Progress;
@@ -126,11 +141,14 @@ function checkIdentity(path: string, { metadata }: SafetensorsFile, identity: Id
   const found = parseObject(path, "identity", metadata.get("identity"));
   for (const key of new Set([...Object.keys(identity), ...Object.keys(found)])) {
     if (found[key] === identity[key]) continue;
+    const [before, now] = [found[key], identity[key]];
+    const isSteps = key === "steps" && typeof before === "number" && typeof now === "number";
+    if (isSteps && now > before) continue; // the run goes on past its steps
     const [expected, got] = [show(found[key]), show(identity[key])];
     throw new TrainFileError({
       file: path,
       field: key,
-      expected: `${expected} as in the run`,
+      expected: `${expected}${isSteps ? " or more" : ""} as in the run`,
       got,
       advice: another,
     });

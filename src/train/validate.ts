@@ -1,3 +1,4 @@
+import { answerLimit } from "../decode/answer-limit.js";
 import { greedy } from "../decode/greedy.js";
 import { characterErrorRate } from "../evaluate/metrics/cer.js";
 import type { Gpu, TensorData } from "../gpu/device.js";
@@ -70,7 +71,7 @@ async function teacherForced(
   return count === 0 ? undefined : total / count;
 }
 
-/** Character error rate of greedy decoding; an answer that runs on is cut at twice its length. Undefined where there are no clips. */
+/** Character error rate of greedy decoding, cut and scored as `evaluate` does. Undefined where there are no clips. */
 async function decodedErrors(run: Parts, clips: readonly TrainClip[]): Promise<number | undefined> {
   const { gpu, model, corpus, validation, options } = run;
   const { maxPositions } = model.config.llm;
@@ -78,8 +79,8 @@ async function decodedErrors(run: Parts, clips: readonly TrainClip[]): Promise<n
   for (const members of batches(clips, options.batchTokens)) {
     const audio = await adapted(gpu, model, await makeBatch(corpus, members));
     const prompts = members.map(({ prompt }) => prompt);
-    const maxNewTokens = members.map(({ prompt, answer }) =>
-      Math.min(2 * answer.length + 8, maxPositions - prompt.ids.length),
+    const maxNewTokens = members.map(({ prompt, frames }) =>
+      answerLimit({ frames, promptTokens: prompt.ids.length }, maxPositions),
     );
     const { stopIds, tokenizer } = validation;
     const decoded = await greedy(gpu, model, prompts, audio, { stopIds, maxNewTokens }).finally(() =>

@@ -63,7 +63,7 @@ export function useTraining(gpu: () => Gpu): TrainingRuns {
   }
 
   async function run(change: Change = {}, { resume = false, stop = Infinity } = {}): Promise<Outcome> {
-    const session = await openSession(gpu(), setup(change));
+    const session = await openSession(gpu(), setup({ ...change, resume }));
     const { computed } = session.run.corpus;
     const outcome: Outcome = { steps: [], validations: [], alarms: [], fallbacks: [], computed };
     try {
