@@ -4,6 +4,7 @@ import { isGgmlType } from "./container.js";
 import type { GgmlType } from "./container.js";
 import { isFloatDtype } from "./dtypes.js";
 import type { Dtype } from "./dtypes.js";
+import { wrapperIn } from "./foreign.js";
 import { show } from "../json.js";
 import { CheckpointError, tensorField } from "./errors.js";
 
@@ -97,8 +98,12 @@ export function checkTensors(
 ): void {
   const { missing, leftOver, wrongShape, wrongDtype } = compareTensors(config, tensors, file);
   const counts = `${missing.length} missing, ${leftOver.length} left over, ${wrongShape.length} of another shape, ${tensors.size} in the file`;
+  const wrapper = leftOver.map(wrapperIn).find((found) => found !== undefined);
+  const advice =
+    wrapper === undefined
+      ? "do config.json and the weights belong together?"
+      : `two names are the same without ${show(wrapper)}, which a wrapper adds: keep one of the two`;
   const refuse = (name: string, expected: string, got: string): never => {
-    const advice = "do config.json and the weights belong together?";
     throw new CheckpointError({
       file,
       field: tensorField(name),

@@ -8,7 +8,7 @@ import { layoutFiles, readWhole } from "../../test/helpers/layouts.js";
 import { decodeAudio } from "../frontend/decode.js";
 import { openCheckpoint } from "./checkpoint.js";
 import { ConfigReader } from "./config-reader.js";
-import { wrapperPrefix } from "./foreign.js";
+import { unwrappedNames } from "./foreign.js";
 import { splitLora } from "./lora/funasr.js";
 import { openLlm } from "./open-llm.js";
 import { openSafetensors, readTensor } from "./safetensors.js";
@@ -64,44 +64,78 @@ describe("weights of another kind", () => {
   });
 });
 
+// Plan: each wrapper at the start, within, one in another, before some names alone; names that would become one stay as they are, and
+// the refusal names the wrapper. Each reads as the plain checkpoint does.
 describe("wrapped names", () => {
+  const names = ["model.a.0.weight", "lm_head.weight"];
   test.each([
-    ["_orig_mod.", "_orig_mod."],
-    ["module.", "module."],
-    ["base_model.model.", "base_model.model."],
-    ["module._orig_mod.", "module._orig_mod."],
-    ["_orig_mod.module.base_model.model.", "_orig_mod.module.base_model.model."],
-    ["model.", ""],
-    ["", ""],
-  ])("%s", (prefix, found) => {
-    expect(wrapperPrefix(["a.weight", "b.weight"].map((name) => prefix + name))).toBe(found);
+    ["_orig_mod.model.a.0.weight", "_orig_mod.lm_head.weight"],
+    ["module._orig_mod.model.a.0.weight", "module._orig_mod.lm_head.weight"],
+    ["_orig_mod.module.base_model.model.model.a.0.weight", "lm_head.weight"],
+    ["_fsdp_wrapped_module.model.a._fsdp_wrapped_module.0.weight", "lm_head.weight"],
+    ["model._orig_mod.a.0._checkpoint_wrapped_module.weight", "_forward_module.lm_head.weight"],
+    ["model.module.a.0.base_layer.weight", "lm_head.weight"],
+    names,
+  ])("%s, %s", (...wrapped) => {
+    expect([...unwrappedNames(wrapped).values()]).toEqual(names);
   });
 
-  test("a name without the prefix, or no name, leaves all as they are", () => {
-    expect(wrapperPrefix(["module.a", "b"])).toBe("");
-    expect(wrapperPrefix([])).toBe("");
+  test("of words that only look like wrappers, of two that become one, and of none", () => {
+    for (const kept of [
+      ["model.submodule.a", "my_orig_mod.b", "base_model.a", "x.base_layers.c"],
+      ["module.a", "a", "module.b"],
+      [],
+    ])
+      expect([...unwrappedNames(kept)]).toEqual(kept.map((name) => [name, name]));
   });
 
-  test.each(["_orig_mod.", "module._orig_mod.", "base_model.model."])(
-    "%s before every tensor: the same checkpoint",
-    async (prefix) => {
-      const files = fixtureFiles("tiny");
-      const plain = await openCheckpoint(memoryFiles("m", new Map(files)));
-      const file = await openSafetensors(bytesSource("f", files.get("model.safetensors")!));
-      const tensors = [...file.tensors.values()].map(({ name, dtype, shape }) => ({
-        name: prefix + name,
-        dtype,
-        shape,
-        data: () => readTensor(file, name),
-      }));
-      files.set("model.safetensors", await safetensorsBytes(tensors, file.metadata));
-      const wrapped = await openCheckpoint(memoryFiles("m", files));
-      expect([...wrapped.tensors.keys()].sort()).toEqual([...plain.tensors.keys()].sort());
-      for (const name of plain.tensors.keys())
-        expect(await readWhole(wrapped, name)).toEqual(await readWhole(plain, name));
-    },
-  );
+  const within = (part: string) => (name: string) => name.replace(".layers.", `.${part}layers.`);
+  const embedding = "model.language_model.embed_tokens.weight";
+  type Rename = (name: string) => string;
+  test.each<[string, Rename]>([
+    ["_orig_mod. before all", (name) => `_orig_mod.${name}`],
+    ["module._orig_mod. before all", (name) => `module._orig_mod.${name}`],
+    ["base_model.model. before all", (name) => `base_model.model.${name}`],
+    ["_fsdp_wrapped_module. before all", (name) => `_fsdp_wrapped_module.${name}`],
+    ["_orig_mod. before all but one", (name) => (name === embedding ? name : `_orig_mod.${name}`)],
+    ["_orig_mod. after model.", (name) => name.replace("model.", "model._orig_mod.")],
+    ["_orig_mod. in the LLM", (name) => name.replace("language_model.", "language_model._orig_mod.")],
+    ["module. in the encoder", (name) => name.replace("audio_tower.", "audio_tower.module.")],
+    ["_checkpoint_wrapped_module. in each layer", within("_checkpoint_wrapped_module.")],
+    ["peft's base_layer.", (name) => name.replace(".q_proj.weight", ".q_proj.base_layer.weight")],
+  ])("%s: the same checkpoint", async (_, rename) => {
+    const files = fixtureFiles("tiny");
+    const plain = await openCheckpoint(memoryFiles("m", new Map(files)));
+    files.set("model.safetensors", await renamed(files.get("model.safetensors")!, rename));
+    const wrapped = await openCheckpoint(memoryFiles("m", files));
+    expect([...wrapped.tensors.keys()].sort()).toEqual([...plain.tensors.keys()].sort());
+    for (const name of plain.tensors.keys())
+      expect(await readWhole(wrapped, name)).toEqual(await readWhole(plain, name));
+  });
+
+  test("two tensors that become one: the wrapper is named", async () => {
+    const files = fixtureFiles("tiny");
+    const added = await renamed(files.get("model.safetensors")!, (name) => name, `_orig_mod.${embedding}`);
+    files.set("model.safetensors", added);
+    expect((await refusal(() => openCheckpoint(memoryFiles("m", files)))).message).toContain(
+      'a left-over one (0 missing, 1 left over, 0 of another shape, 150 in the file); two names are the same without "_orig_mod.", which a wrapper adds: keep one of the two',
+    );
+  });
 });
+
+/** A safetensors file with other names, and its embedding once more under another one. */
+async function renamed(
+  bytes: Uint8Array,
+  rename: (name: string) => string,
+  more?: string,
+): Promise<Uint8Array> {
+  const file = await openSafetensors(bytesSource("f", bytes));
+  const tensors = [...file.tensors.values()].flatMap(({ name, dtype, shape }) => {
+    const tensor = { name: rename(name), dtype, shape, data: () => readTensor(file, name) };
+    return name.endsWith("embed_tokens.weight") && more ? [tensor, { ...tensor, name: more }] : [tensor];
+  });
+  return safetensorsBytes(tensors, file.metadata);
+}
 
 test.each(["C:\\models\\Qwen3-0.6B", "models\\Qwen3-0.6B\\\\", "/models/Qwen3-0.6B/"])(
   "init_param_path %s",
@@ -121,16 +155,16 @@ test("a LoRA of FunASR's without its base, given as a model", () => {
   );
 });
 
-// Plan: 10,000 lists of names out of parts of prefixes: what is cut off begins every name, and what is left begins with no wrapper in all.
+// Plan: 10,000 lists of names out of parts of wrappers: each name has one of its own, and where none stays as it is, no wrapper is left.
 test("10,000 lists of names", () => {
-  const parts = ["_orig_mod.", "module.", "base_model.model.", "model.", "a", "", ".", "é"];
+  const parts = ["_orig_mod.", "module.", "base_model.model.", "base_layer.", "model.", "a", "", ".", "é"];
   let state = 1;
   const random = (below: number): number => (state = (state * 48271) % 2147483647) % below;
   for (let i = 0; i < 10_000; i++) {
-    const start = Array.from({ length: random(4) }, () => parts[random(8)]).join("");
-    const names = Array.from({ length: random(4) }, () => start + parts[random(8)] + parts[random(8)]);
-    const prefix = wrapperPrefix(names);
-    expect(names.every((name) => name.startsWith(prefix))).toBe(true);
-    if (prefix !== "") expect(wrapperPrefix(names.map((name) => name.slice(prefix.length)))).toBe("");
+    const name = (): string => Array.from({ length: random(6) }, () => parts[random(9)]).join("");
+    const names = new Set(Array.from({ length: random(4) }, name));
+    const found = unwrappedNames(names);
+    expect([...found.keys()]).toEqual([...names]);
+    expect(new Set(found.values()).size).toBe(names.size);
   }
 });

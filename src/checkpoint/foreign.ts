@@ -54,20 +54,24 @@ export function refuseForeignWeights(directory: ModelFiles["name"], names: reado
   }
 }
 
-const WRAPPERS = ["_orig_mod.", "module.", "base_model.model."];
+/**
+ * What wrappers put into the names of the module that they wrap: DataParallel, torch.compile, FSDP, activation checkpoints, Lightning's
+ * Fabric, and peft around the model and around a layer.
+ */
+const WRAPPER =
+  /(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|base_model\.model|base_layer)\./g;
 
 /**
- * What torch.compile, DataParallel and peft put before every name, one in another: "module._orig_mod.".
- * @returns  "" where not every name begins with it
+ * Names without what wrappers put into them, at any place, of all tensors or of some.
+ * @returns  the name of each stored one; all as they are where two would become one
  */
-export function wrapperPrefix(names: Iterable<string>): string {
+export function unwrappedNames(names: Iterable<string>): Map<string, string> {
   const all = [...names];
-  let prefix = "";
-  for (;;) {
-    const next = WRAPPERS.find(
-      (wrapper) => all.length > 0 && all.every((n) => n.startsWith(wrapper, prefix.length)),
-    );
-    if (next === undefined) return prefix;
-    prefix += next;
-  }
+  const bare = all.map((name) => name.replace(WRAPPER, ""));
+  return new Map(new Set(bare).size < all.length ? all.map((n) => [n, n]) : all.map((n, i) => [n, bare[i]]));
+}
+
+/** The wrapper in a name, as "_orig_mod."; undefined where there is none. */
+export function wrapperIn(name: string): string | undefined {
+  return name.match(WRAPPER)?.[0];
 }

@@ -1,5 +1,5 @@
 import type { Container, Layout, StoredTensor } from "./container.js";
-import { refuseForeignWeights, wrapperPrefix } from "./foreign.js";
+import { refuseForeignWeights, unwrappedNames } from "./foreign.js";
 import { openSafetensors, readRange } from "./safetensors.js";
 import type { SafetensorsFile } from "./safetensors.js";
 import { INDEX, SINGLE, checkShards, parseIndex } from "./shards.js";
@@ -20,10 +20,12 @@ export async function openSafetensorsContainer(
 ): Promise<Container> {
   const opened = await openWeights(files);
   const tensors = new Map<string, StoredTensor>();
-  const prefix = wrapperPrefix([...opened.values()].flatMap((file) => [...file.tensors.keys()]));
+  const names = unwrappedNames([...opened.values()].flatMap((file) => [...file.tensors.keys()]));
+  const storedNames = new Map<string, string>();
   for (const [file, weights] of opened)
     for (const { name: stored, dtype, shape, byteLength } of weights.tensors.values()) {
-      const name = stored.slice(prefix.length);
+      const name = names.get(stored)!;
+      storedNames.set(name, stored);
       tensors.set(name, { name, file, dtype, shape, byteLength });
     }
   return {
@@ -33,7 +35,7 @@ export async function openSafetensorsContainer(
     metadata: new Map([...opened.values()].flatMap((f) => [...f.metadata])),
     read(tensor, byteOffset, byteLength, into) {
       const { source, tensors: infos } = opened.get(tensor.file)!;
-      return readRange(source, infos.get(prefix + tensor.name)!, byteOffset, byteLength, into);
+      return readRange(source, infos.get(storedNames.get(tensor.name)!)!, byteOffset, byteLength, into);
     },
     close: () => closeAll(opened),
   };

@@ -1,4 +1,4 @@
-// Plan: whether the head is the embedding is decided by the stored bytes, in every layout, whatever the config says. A head of its own
+// Plan: whether the head is the embedding is decided by the stored values, in every layout, whatever the config says. A head of its own
 // reaches the model and what convert and migrate write, and is reported.
 import { describe, expect, test } from "vitest";
 import { refusal } from "../../test/helpers/checkpoint.js";
@@ -6,6 +6,7 @@ import { layoutFiles, readWhole } from "../../test/helpers/layouts.js";
 import { tinyFiles } from "../../test/helpers/tiny-model.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { openCheckpoint } from "./checkpoint.js";
+import { type FloatDtype, fromFloat32, toFloat32 } from "./dtypes.js";
 import { transformersFiles } from "./convert.js";
 import { openLlm } from "./open-llm.js";
 import { openSafetensors, readTensor } from "./safetensors.js";
@@ -26,8 +27,12 @@ const changed: Edit = (bytes) => {
 const copied: Edit = (bytes) => new Uint8Array(bytes);
 const absent: Edit = () => undefined;
 
-/** Files of a directory whose model.safetensors has a head made from its embedding, or none. */
-async function withHead(files: Map<string, Uint8Array>, edit: Edit): Promise<Map<string, Uint8Array>> {
+/** Files of a directory whose model.safetensors has a head made from its embedding, of this type, or none. */
+async function withHead(
+  files: Map<string, Uint8Array>,
+  edit: Edit,
+  dtype?: FloatDtype,
+): Promise<Map<string, Uint8Array>> {
   const file = await openSafetensors(bytesSource("m", files.get("model.safetensors")!));
   const stored = [...file.tensors.values()].map(async ({ name, dtype, shape }) => {
     const bytes = (await readTensor(file, name)).slice();
@@ -37,7 +42,7 @@ async function withHead(files: Map<string, Uint8Array>, edit: Edit): Promise<Map
   const embedding = tensors.find(({ name }) => name.endsWith("embed_tokens.weight"))!;
   const data = edit(embedding.data);
   const name = embedding.name.startsWith("llm.") ? "llm.lm_head.weight" : HEAD;
-  if (data) tensors.push({ ...embedding, name, data });
+  if (data) tensors.push({ ...embedding, name, data, dtype: dtype ?? embedding.dtype });
   return new Map([...files, ["model.safetensors", await safetensorsBytes(tensors)]]);
 }
 
@@ -69,6 +74,34 @@ describe("transformers", () => {
   test("an untied config without a head is refused", async () => {
     const { message } = await refusal(async () => openCheckpoint(await tiny(false, absent)));
     expect(message).toContain('tensor "lm_head.weight": expected a tensor of that name, got none');
+  });
+});
+
+// Plan: the head in a wider type, and an embedding in a wider one; the last value's lowest bit in the wider type is another head.
+describe("two types", () => {
+  const stored = async (dtype: FloatDtype, head: FloatDtype, edit = copied): Promise<ModelFiles> => {
+    const files = await tinyFiles({ seed: 3, tied: true });
+    const whole = await openSafetensors(bytesSource("m", files.get("model.safetensors")!));
+    const made = [...whole.tensors.values()].map(async ({ name, shape, dtype: own }) => {
+      const values = toFloat32(await readTensor(whole, name), own);
+      return { name, shape, dtype, data: fromFloat32(toFloat32(fromFloat32(values, "BF16"), "BF16"), dtype) };
+    });
+    files.set("model.safetensors", await safetensorsBytes(await Promise.all(made)));
+    const widen: Edit = (bytes) => edit(fromFloat32(toFloat32(bytes, dtype), head));
+    return memoryFiles("tiny", await withHead(files, widen, head));
+  };
+
+  test.each<[FloatDtype, FloatDtype]>([
+    ["BF16", "F32"],
+    ["F32", "BF16"],
+    ["F16", "F32"],
+    ["F32", "F16"],
+    ["BF16", "F16"],
+    ["BF16", "BF16"],
+  ])("an embedding in %s, a head in %s", async (dtype, head) => {
+    expect(await headOf(await stored(dtype, head))).toEqual({ tied: true, ignored: [HEAD], warnings: [] });
+    const other = await headOf(await stored(dtype, head, changed));
+    expect(other).toEqual({ tied: false, ignored: [], warnings: [warning] });
   });
 });
 

@@ -1,10 +1,14 @@
 import type { ModelParts } from "../model/config.js";
 import type { TensorEntry } from "./checkpoint.js";
 import type { Container } from "./container.js";
+import { toFloat32 } from "./dtypes.js";
 import { HEAD } from "./expected-tensors.js";
+import { elementCount } from "../shape.js";
 
 const EMBEDDING = "model.language_model.embed_tokens.weight";
-const pieceBytes = 4 << 20;
+const pieceUnits = 4 << 20; // bytes of tensors of one type, elements of two
+/** Types whose values f32 holds. */
+const WIDENED: readonly string[] = ["F32", "F16", "BF16"];
 
 /** A config whose `tiedHead` is what the stored tensors say. */
 export interface HeadDecision<Config> {
@@ -14,8 +18,8 @@ export interface HeadDecision<Config> {
 }
 
 /**
- * Whether the head is the embedding, by the stored bytes: a head of other bytes is used, whatever the config says, as transformers does;
- * a head of the same bytes is the embedding. Without a stored head the config decides.
+ * Whether the head is the embedding, by the stored values: a head of other values is used, whatever the config says, as transformers does;
+ * a head of the same values, of whatever float type, is the embedding. Without a stored head the config decides.
  * @param tensors  by canonical name
  */
 export async function decideHead<Config extends ModelParts>(
@@ -26,7 +30,7 @@ export async function decideHead<Config extends ModelParts>(
   const head = tensors.get(HEAD);
   const embedding = tensors.get(EMBEDDING);
   if (!head || !embedding) return { config };
-  const tiedHead = await sameBytes(container, head, embedding);
+  const tiedHead = await sameValues(container, head, embedding);
   if (tiedHead === config.llm.tiedHead) return { config };
   const { sourceName } = head;
   const decided = { ...config, llm: { ...config.llm, tiedHead } };
@@ -35,17 +39,21 @@ export async function decideHead<Config extends ModelParts>(
   return { config: decided, warning };
 }
 
-/** Whether two tensors hold the same values of the same type. Reads both up to the first difference. */
-async function sameBytes(container: Container, a: TensorEntry, b: TensorEntry): Promise<boolean> {
-  const alike = a.dtype === b.dtype && a.byteLength === b.byteLength;
-  if (!alike || String(a.shape) !== String(b.shape)) return false;
-  for (let at = 0; at < a.byteLength; at += pieceBytes) {
-    const length = Math.min(pieceBytes, a.byteLength - at);
-    const [x, y] = await Promise.all(
-      [a, b].map(async ({ sourceName, offset }) =>
-        words(await container.read(container.tensors.get(sourceName)!, offset + at, length)),
-      ),
-    );
+/** Whether two tensors hold the same values: equal bytes, or floats of two types that widen to the same f32. Reads up to the first difference. */
+async function sameValues(container: Container, a: TensorEntry, b: TensorEntry): Promise<boolean> {
+  if (String(a.shape) !== String(b.shape)) return false;
+  const alike = a.dtype === b.dtype;
+  if (!alike && ![a.dtype, b.dtype].every((dtype) => WIDENED.includes(dtype))) return false;
+  const units = alike ? a.byteLength : elementCount(a.shape);
+  const read = async (entry: TensorEntry, at: number, count: number): Promise<Uint32Array> => {
+    const { sourceName, offset, dtype } = entry;
+    const size = entry.byteLength / units;
+    const bytes = await container.read(container.tensors.get(sourceName)!, offset + at * size, count * size);
+    return alike ? words(bytes) : new Uint32Array(toFloat32(bytes, dtype).buffer);
+  };
+  for (let at = 0; at < units; at += pieceUnits) {
+    const count = Math.min(pieceUnits, units - at);
+    const [x, y] = await Promise.all([read(a, at, count), read(b, at, count)]);
     for (let i = 0; i < x.length; i++) if (x[i] !== y[i]) return false;
   }
   return true;

@@ -9,7 +9,7 @@ import type { Container } from "../container.js";
 import { FUNASR_KEY_MAP } from "../key-maps-funasr.js";
 
 import type { OpenedLayout } from "../layout.js";
-import { wrapperPrefix } from "../foreign.js";
+import { unwrappedNames } from "../foreign.js";
 import { splitLora } from "../lora/funasr.js";
 import { isPlainName, missingFile } from "../source.js";
 import type { ModelFiles } from "../source.js";
@@ -63,19 +63,20 @@ async function openContainer(files: ModelFiles): Promise<Container> {
   const source = await files.open(WEIGHTS);
   try {
     const infos = await openTorchFile(source);
-    const prefix = wrapperPrefix(infos.keys());
+    const names = unwrappedNames(infos.keys());
+    const storedNames = new Map([...names].map(([stored, name]) => [name, stored]));
     return {
       name: files.name,
       layout: "funasr",
       tensors: new Map(
         [...infos.values()].map((info) => {
-          const name = info.name.slice(prefix.length);
+          const name = names.get(info.name)!;
           return [name, { ...info, name, file: WEIGHTS }];
         }),
       ),
       metadata: new Map(),
       read: (tensor, byteOffset, byteLength, into) =>
-        readRange(source, infos.get(prefix + tensor.name)!, byteOffset, byteLength, into),
+        readRange(source, infos.get(storedNames.get(tensor.name)!)!, byteOffset, byteLength, into),
       close: () => source.close(),
     };
   } catch (error) {
