@@ -1,9 +1,11 @@
 import { checkSampleRate, type DecodedAudio } from "./audio.js";
 import { Budget } from "./budget.js";
+import { chunkAfter, chunkId, findChunk } from "./chunks.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import { A_LAW, FLOAT, MU_LAW, PCM, type PcmFormat, pcmAudio } from "./pcm.js";
 
 const MAX_CHANNELS = 64;
+const [COMM, SSND] = ["COMM", "SSND"].map(chunkId);
 
 /** AIFF-C's compression types: tag, bits (0: as COMM says), and whether the lowest byte comes first. */
 const TYPES: Readonly<Record<string, readonly [tag: number, bits: number, little: boolean] | undefined>> = {
@@ -38,24 +40,33 @@ export function isAiff(bytes: Uint8Array): boolean {
 export function parseAiff(bytes: Uint8Array, name: string, budget = new Budget(name)): DecodedAudio {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let common: { format: PcmFormat; frames: number } | undefined;
-  let sound: Uint8Array | undefined;
-  for (let at = 12; at + 8 <= bytes.length && !(common && sound);) {
-    const id = ascii(bytes, at);
+  let sound: { readonly start: number; readonly end: number } | undefined;
+  let searched = false;
+  for (let at = 12; at >= 0 && at + 8 <= bytes.length && !(common && sound);) {
+    const id = view.getUint32(at);
     const size = view.getUint32(at + 4);
-    const open = id === "SSND" && size <= 8; // of a writer that cannot seek
+    const open = id === SSND && size <= 8; // of a writer that cannot seek
     const end = open ? bytes.length : Math.min(bytes.length, at + 8 + size);
-    const chunk = bytes.subarray(at + 8, end);
-    if (id === "COMM") common ??= parseCommon(chunk, ascii(bytes, 8) === "AIFC", name);
-    if (id === "SSND" && chunk.length >= 8) sound ??= chunk.subarray(8 + view.getUint32(at + 8));
-    at = end + (size & 1);
+    if (id === COMM) common ??= parseCommon(bytes.subarray(at + 8, end), ascii(bytes, 8) === "AIFC", name);
+    if (id === SSND && at + 16 <= end) sound ??= { start: at + 16 + view.getUint32(at + 8), end };
+    const next = chunkAfter(view, at + 8 + size, size);
+    if (next >= 0) at = next;
+    else if (searched) break;
+    else {
+      searched = true;
+      at = findChunk(view, at + 8, common ? "SSND" : "COMM", false);
+    }
   }
   if (!common) throw new AudioError(name, "COMM chunk", "one in the file", "none", fetchAgain);
   if (!sound) throw new AudioError(name, "SSND chunk", "one in the file", "none", fetchAgain);
   const { format, frames } = common;
   const counted = frames * format.blockAlign;
   const streamed = frames === 0 || view.getUint32(4) === 0 || view.getUint32(4) >= 0x7f000000;
-  const data = streamed ? sound : sound.subarray(0, counted);
-  return pcmAudio(name, "SSND.size", format, { data, promised: streamed ? data.length : counted, budget });
+  const small = sound.end - sound.start < counted && chunkAfter(view, sound.end, 0) < 0; // SSND.size is wrong
+  const data = bytes.subarray(sound.start, small ? bytes.length : sound.end);
+  if (streamed) return pcmAudio(name, "SSND.size", format, { data, promised: data.length, budget });
+  const stored = { data: data.subarray(0, counted), promised: counted, budget };
+  return pcmAudio(name, "SSND.size", format, stored);
 }
 
 function parseCommon(

@@ -22,7 +22,7 @@ export function isAu(bytes: Uint8Array): boolean {
 }
 
 /**
- * Samples of an AU file: PCM of 8 to 32 bits, floats, A-law, mu-law. A size past the file's end is `damage`; 2^32 - 1 is
+ * Samples of an AU file: PCM of 8 to 32 bits, floats, A-law, mu-law. A size past the file's end is `damage`; 0 and 2^32 - 1 are
  * "not known".
  * @throws AudioError  another encoding, no samples
  * @source Sun Microsystems, audio(7I) and the header of NeXT's .snd
@@ -40,7 +40,7 @@ export function parseAu(bytes: Uint8Array, name: string, budget = new Budget(nam
   const [tag, bits] = known;
   const blockAlign = (channels * bits) / 8;
   const left = bytes.subarray(Math.max(24, offset));
-  const promised = size === 0xffffffff ? left.length : size;
+  const promised = size === 0 || size === 0xffffffff ? left.length : size;
   const format = { tag, channels, rate, bits, blockAlign, little: false, signedBytes: true };
   return pcmAudio(name, "data size", format, { data: left.subarray(0, promised), promised, budget });
 }

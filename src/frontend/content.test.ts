@@ -107,3 +107,28 @@ it.each([
 ])("refuses %s", async (_, bytes, message) => {
   await expect(decoded(bytes)).rejects.toThrow(message);
 });
+
+// Plan: an array of samples is no file, whatever its width; bytes of every kind are.
+it.each([new Float32Array(100), new Float64Array(100), new Int16Array(100), new Uint16Array(100)])(
+  "refuses samples in place of a file: %#",
+  async (samples) => {
+    const given = samples as unknown as Uint8Array;
+    await expect(decodeAudio(given, "x")).rejects.toThrow(
+      `decodeAudio: file: expected the file's bytes: Uint8Array, ArrayBuffer or Blob, got an object of class ${samples.constructor.name}`,
+    );
+  },
+);
+
+it("keeps the console that a caller sets while it decodes", async () => {
+  const { error } = console;
+  const own = (): void => undefined;
+  try {
+    const decoding = decodeAudio(file("speech.mp3"), "x");
+    await new Promise((resolve) => setImmediate(resolve));
+    console.error = own;
+    await decoding;
+    expect(console.error).toBe(own);
+  } finally {
+    console.error = error;
+  }
+});

@@ -93,16 +93,16 @@ function joined(kept: readonly Float32Array[][], channel: number, samples: numbe
 /** Runs a decoder without its own lines on the console: what it reports is in its result. */
 async function quietly<T>(run: () => T | Promise<T>): Promise<T> {
   const { error, warn } = console;
-  console.error = console.warn = () => undefined;
+  const silent = (): void => undefined;
+  console.error = console.warn = silent;
+  let result: T | Promise<T>;
   try {
-    const result = run();
-    console.error = error;
-    console.warn = warn;
-    return await result;
+    result = run();
   } finally {
-    console.error = error;
-    console.warn = warn;
+    if (console.error === silent) console.error = error;
+    if (console.warn === silent) console.warn = warn;
   }
+  return result; // what it does later is not silenced: others run then
 }
 
 /** Pieces of `size` bytes. */

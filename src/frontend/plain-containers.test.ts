@@ -65,6 +65,12 @@ function wave64(data: number[], size = data.length + 24, fmt = true): Uint8Array
   return new Uint8Array([...head, ...body]);
 }
 
+/** With a chunk of 5 bytes in front that lacks its pad byte. */
+function unpadded(bytes: Uint8Array, id: string): Uint8Array {
+  const chunk = [...latin1(id), ...big(5, 4), ...latin1("hello")];
+  return new Uint8Array([...bytes.subarray(0, 12), ...chunk, ...bytes.subarray(12)]);
+}
+
 const three = [0, 1, 0x80, 0, 0x7f, 0xff]; // 16 bits, big-endian
 const of16 = [2 ** -15, -1, 1 - 2 ** -15];
 const swapped = [1, 0, 0, 0x80, 0xff, 0x7f];
@@ -84,6 +90,9 @@ it.each<[string, Uint8Array, number[]]>([
     of16,
   ],
   ["AIFF, fewer frames than bytes", aiff({ data: three, frames: 2 }), of16.slice(0, 2)],
+  ["AIFF, SSND.size too small", aiff({ data: three, size: 10 }), of16],
+  ["AIFF, a chunk without its pad byte", unpadded(aiff({ data: three }), "NAME"), of16],
+  ["AIFF, an unknown chunk without its pad byte", unpadded(aiff({ data: three }), "wxyz"), of16],
   ["AIFF-C NONE", aiff({ type: "NONE", data: three }), of16],
   ["AIFF-C twos", aiff({ type: "twos", data: three }), of16],
   ["AIFF-C sowt", aiff({ type: "sowt", data: swapped }), of16],
@@ -107,6 +116,7 @@ it.each<[string, Uint8Array, number[]]>([
   ["AU float", au(6, f32(false, 0.25)), [0.25]],
   ["AU double", au(7, f64(0.25)), [0.25]],
   ["AU A-law", au(27, [3]), [fromALaw(3)]],
+  ["AU of size 0", au(3, three, 0), of16],
   ["AU of a pipe", au(3, three, 0xffffffff), of16],
   ["Wave64", wave64(swapped), of16],
   ["Wave64 of a pipe", wave64(swapped, 0), of16],

@@ -91,6 +91,9 @@ describe("parseWav: formats", () => {
       { bits: 24, extension: { valid: 20, tag: 1 }, data: new Uint8Array([0, 0, 64]) },
       [0.5],
     ],
+    ["12 of 16 bits", { bits: 12, blockAlign: 2, data: new Uint8Array([0, 64, 0, 128]) }, [0.5, -1]],
+    ["20 bits in 24", { bits: 20, blockAlign: 3, data: new Uint8Array([0, 0, 64]) }, [0.5]],
+    ["6 bits in 8, unsigned", { bits: 6, blockAlign: 1, data: new Uint8Array([0, 192]) }, [-1, 0.5]],
     [
       "fmt chunk of 18 bytes and a LIST chunk of odd size",
       { before: new Uint8Array([...latin1("LIST"), ...u32(3), 1, 2, 3, 0]) },
@@ -166,6 +169,25 @@ describe("parseWav: sizes are advice", () => {
   ];
   it.each(cases)("%s", (_, w) => {
     expect(parseWav(wav(w), "x.wav")).toEqual(parseWav(wav(), "whole"));
+  });
+
+  // Data sizes whose lowest byte is printable, and not: "data" read one byte late is then "ata" and that byte.
+  it.each([6, 0x20, 0x40, 0x60, 0x7e, 0x120, 0x180])(
+    "chunk without its pad byte in front of %i bytes",
+    (size) => {
+      const data = new Uint8Array(size).fill(1);
+      for (const id of ["LIST", "iXML", "xyzw"]) {
+        const before = new Uint8Array([...latin1(id), ...u32(3), 1, 2, 3]);
+        expect(parseWav(wav({ before, data }), "x.wav")).toEqual(parseWav(wav({ data }), "whole"));
+      }
+    },
+  );
+
+  it.each([-30, -20, -7, -3, 5, 12])("text chunk whose size is %i off", (off) => {
+    const text = latin1("<ixml>some data that is long enough to land in</ixml>");
+    const before = new Uint8Array([...latin1("iXML"), ...u32(text.length + off), ...text]);
+    const data = new Uint8Array(100).fill(2);
+    expect(parseWav(wav({ before, data }), "x.wav")).toEqual(parseWav(wav({ data }), "whole"));
   });
 
   it("takes blockAlign from channels and bits where it is 0", () => {
@@ -247,11 +269,7 @@ describe("parseWav: refusals", () => {
       wav({ rate: 768001 }),
       "x.wav: fmt.sampleRate: expected 4000..768000 whole Hz, got 768001",
     ],
-    [
-      "12 bits",
-      wav({ bits: 12, blockAlign: 2 }),
-      "x.wav: fmt.bitsPerSample: expected 8, 16, 24, 32 for PCM, got 12",
-    ],
+    ["40 bits", wav({ bits: 40 }), "x.wav: fmt.bitsPerSample: expected 8, 16, 24, 32 for PCM, got 40"],
     ["float of 16 bits", wav({ tag: 3 }), "x.wav: fmt.bitsPerSample: expected 32, 64 for float, got 16"],
     ["block align", wav({ blockAlign: 3 }), "x.wav: fmt.blockAlign: expected 2 for 1 x 16 bits, got 3"],
     [

@@ -1,6 +1,7 @@
 import { type AdpcmFormat, adpcmHead, IMA_ADPCM, isAdpcm, MS_ADPCM } from "./adpcm.js";
 import { checkSampleRate, type DecodedAudio } from "./audio.js";
 import { Budget } from "./budget.js";
+import { chunkAfter, chunkId, findChunk, isChunkId } from "./chunks.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import { A_LAW, FLOAT, framesIn, MU_LAW, PCM, type PcmData, type PcmFormat, pcmAudio } from "./pcm.js";
 
@@ -41,7 +42,7 @@ export function isWav(bytes: Uint8Array): boolean {
 }
 
 /**
- * Samples of a WAV file: PCM of 8, 16, 24 or 32 bits, IEEE float of 32 or 64, A-law and mu-law; Microsoft and IMA ADPCM
+ * Samples of a WAV file: PCM of 1 to 32 bits, IEEE float of 32 or 64, A-law and mu-law; Microsoft and IMA ADPCM
  * of one or two channels; plain or WAVE_FORMAT_EXTENSIBLE; RIFF, RIFX, RF64 or BW64; 1 to 64 channels, 4,000 to 768,000 Hz.
  * Integers are divided by 2^(bits-1), unsigned bytes are centred first. Size fields are advice: a data chunk that says more
  * than there is goes to the end of the file. It is reported as `damage` where no sign says that its writer could not seek.
@@ -96,27 +97,38 @@ interface Found {
   readonly size: number;
 }
 
+const [DATA, DS64, FACT, FMT] = ["data", "ds64", "fact", "fmt "].map(chunkId);
+
 function findChunks(bytes: Uint8Array, name: string): Found {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const little = ascii(bytes, 0) !== "RIFX";
   let format: PcmFormat | undefined;
   let stored: Found["stored"] | undefined;
-  let claimed = 0;
+  let [claimed, behind, searched] = [0, 12, false];
   let longSize: number | undefined; // of the data chunk, from ds64
   let counted: number | undefined;
   for (let at = 12; at >= 0 && at + 8 <= bytes.length && !(format && stored);) {
-    const id = ascii(bytes, at);
+    const id = view.getUint32(at);
     const size = view.getUint32(at + 4, little);
-    const chunk = bytes.subarray(at + 8, Math.min(bytes.length, at + 8 + size));
+    const whole = at + 8 + size;
     const dataSize = longSize !== undefined && size === 0xffffffff ? longSize : size;
-    if (id === "data" && !stored) {
+    if (id === DATA && !stored) {
       stored = dataBytes(bytes, at + 8, dataSize, little);
       claimed = dataSize;
     }
-    if (id === "ds64" && chunk.length >= 16) longSize = Number(view.getBigUint64(at + 16, true));
-    if (id === "fact" && chunk.length >= 4) counted = view.getUint32(at + 8, little);
-    if (id === "fmt ") format ??= parseFormat(chunk, name, little);
-    at = nextChunk(bytes, at + 8, id === "data" ? dataSize : size, format ? "data" : "fmt ");
+    if (id === DS64 && size >= 16 && at + 24 <= bytes.length)
+      longSize = Number(view.getBigUint64(at + 16, true));
+    if (id === FACT && size >= 4 && at + 12 <= bytes.length) counted = view.getUint32(at + 8, little);
+    if (id === FMT)
+      format ??= parseFormat(bytes.subarray(at + 8, Math.min(bytes.length, whole)), name, little);
+    if (id === FMT || id === DATA) behind = at + 8;
+    const next = chunkAfter(view, id === DATA ? at + 8 + dataSize : whole, size);
+    if (next >= 0) at = next;
+    else if (searched) break;
+    else {
+      at = findChunk(view, behind, format ? "data" : "fmt ", little);
+      searched = format !== undefined;
+    }
   }
   if (!format) throw new AudioError(name, "fmt chunk", "one in the file", "none", fetchAgain);
   if (!stored) throw new AudioError(name, "data chunk", "one in the file", "none", fetchAgain);
@@ -141,27 +153,11 @@ function dataBytes(bytes: Uint8Array, start: number, size: number, little: boole
 /** Whether whole chunks fill the file from `at` to its end. */
 function chunksFollow(bytes: Uint8Array, at: number, little: boolean): boolean {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  while (at + 8 <= bytes.length && isChunkId(bytes, at)) {
+  while (at + 8 <= bytes.length && isChunkId(view, at)) {
     const size = view.getUint32(at + 4, little);
     at += 8 + size + (size & 1);
   }
   return at === bytes.length || at === bytes.length + 1;
-}
-
-/** Where the chunk after one of `size` bytes at `start` begins; -1: nowhere. Where no chunk is, `wanted` is looked for. */
-function nextChunk(bytes: Uint8Array, start: number, size: number, wanted: string): number {
-  const end = start + size;
-  for (const at of size & 1 ? [end + 1, end] : [end]) {
-    if (at + 8 <= bytes.length && isChunkId(bytes, at)) return at;
-  }
-  for (let at = start; at + 8 <= bytes.length; at++) {
-    if (bytes[at] === wanted.charCodeAt(0) && ascii(bytes, at) === wanted) return at;
-  }
-  return -1;
-}
-
-function isChunkId(bytes: Uint8Array, at: number): boolean {
-  return bytes.subarray(at, at + 4).every((byte) => byte >= 32 && byte < 127);
 }
 
 /** The fmt chunk of WAV and of Wave64. @throws AudioError  a format that is not read */
@@ -172,7 +168,7 @@ export function parseFormat(chunk: Uint8Array, name: string, little: boolean): P
   const channels = view.getUint16(2, little);
   const rate = view.getUint32(4, little);
   const blockAlign = view.getUint16(12, little);
-  const bits = view.getUint16(14, little);
+  let bits = view.getUint16(14, little);
   if (tag === EXTENSIBLE) tag = parseExtension(chunk, name, little);
   const allowed = WIDTHS[tag];
   if (!allowed) {
@@ -188,6 +184,7 @@ export function parseFormat(chunk: Uint8Array, name: string, little: boolean): P
   if (channels < 1 || channels > MAX_CHANNELS)
     throw new AudioError(name, "fmt.channels", `1..${MAX_CHANNELS}`, channels, convertIt);
   checkSampleRate(name, "fmt.sampleRate", rate);
+  if (tag === PCM && bits > 0) bits = 8 * Math.ceil(bits / 8); // fewer bits stand at the top of whole bytes
   if (!allowed.includes(bits)) {
     throw new AudioError(
       name,
