@@ -49,7 +49,7 @@ describe("channels", () => {
     const [mono, inverted] = jsonLines(result);
     const warning = "the channels cancel each other; only the left one is used";
     expect(result.code).toBe(0);
-    expect(inverted).toMatchObject({ tokenIds: mono.tokenIds, warnings: [warning] });
+    expect(inverted).toMatchObject({ tokenIds: mono.tokenIds, warning, warnings: [warning] });
     expect(mono).not.toHaveProperty("warnings");
     expect(mono).not.toHaveProperty("channel");
     expect(result.stderr).toContain(`warning: ${file("inverted.wav")}: ${warning}\n`);

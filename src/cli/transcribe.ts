@@ -269,7 +269,8 @@ function show(
   const strange = scriptWarning(result.text, to ?? language);
   if (strange !== undefined) note(`warning: ${label}: ${strange}`);
   const all = strange === undefined ? warnings : [...warnings, strange];
-  if (json) printJson({ file, channel, ...result, ...(all.length > 0 && { warnings: all }) });
+  const said = all.length > 0 && { warning: all.join("; "), warnings: all };
+  if (json) printJson({ file, channel, ...result, ...said });
   else if (!streaming) {
     const text = result.text.replaceAll("\n", "\\u000a"); // a clip is a line
     print(named ? `${label}: ${text}`.trimEnd() : text);

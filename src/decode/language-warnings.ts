@@ -6,14 +6,17 @@ const SCRIPTS = ["Latin", "Han", "Hiragana", "Katakana", "Hangul", "Thai", "Arab
 
 /** The share of an answer's letters in scripts of other languages that is reported. */
 const foreignShare = 0.25;
-/** Latin words that a language of another script may hold without a report: names and loanwords. */
+/** Latin words that may stand beside another script without a report: names and loanwords. */
 const latinWords = 3;
 /** Chinese characters from which a Japanese answer without any kana is reported. */
-const kanjiAlone = 10;
+const kanjiAlone = 20;
+/** Common simplified characters that Japanese does not write. @source Unihan: kTraditionalVariant without kJoyoKanji or kJinmeiyoKanji */
+const SIMPLIFIED =
+  /[们这时为说对开关书东车马鸟鱼门问间见长话语请让认识谁谢给钱钟听觉应该买卖过还进远运边达动办务员难电热厅头饭讲爱样现汉计设际华乐场报吗]/u;
 
 /**
  * Why the script of an answer does not fit the language asked for; undefined where it fits or nothing is known of the language.
- * Digits, signs and marks count for nothing; a few Latin words fit everywhere.
+ * Digits, signs and marks count for nothing; a few Latin words fit beside letters of the script asked for.
  */
 export function scriptWarning(text: string, language: string | undefined): string | undefined {
   const scripts = language === undefined ? undefined : languageScripts(language);
@@ -23,12 +26,13 @@ export function scriptWarning(text: string, language: string | undefined): strin
   const asked = `${language} was asked for`;
   if (scripts.includes("Hiragana")) {
     const kana = (counts.get("Hiragana") ?? 0) + (counts.get("Katakana") ?? 0);
-    if (kana === 0 && (counts.get("Han") ?? 0) >= kanjiAlone)
+    if (kana === 0 && (SIMPLIFIED.test(text) || (counts.get("Han") ?? 0) >= kanjiAlone))
       return `the answer has Chinese characters and no kana; ${asked}`;
   }
   const words = text.match(/\p{Script=Latin}+/gu)?.length ?? 0;
+  const fits = Array.from(counts.keys()).some((name) => scripts.includes(name));
   const foreign = Array.from(counts).filter(
-    ([name]) => !scripts.includes(name) && (name !== "Latin" || words > latinWords),
+    ([name]) => !scripts.includes(name) && (name !== "Latin" || !fits || words > latinWords),
   );
   const strange = foreign.reduce((sum, [, count]) => sum + count, 0);
   if (strange === 0 || strange < foreignShare * letters) return undefined;
