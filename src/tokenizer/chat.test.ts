@@ -65,6 +65,15 @@ describe("refusals", () => {
     expect(() => chat.render({ prompt: "y" })).toThrow(PromptError);
   });
 
+  test("many tokens of a vocabulary and a long text", () => {
+    const many = Array.from({ length: 16_000 }, (_, i) => `b${"a".repeat(15)}${i}`);
+    const chat = createChatRenderer({ reserved: many });
+    expect(() => chat.render({ prompt: "a".repeat(60_000) })).toThrow(
+      /^prompt: text: expected at most \d+ characters for the 16000 added tokens, got 60\d+/,
+    );
+    expect(chat.render({ prompt: "short" })).toContain("short");
+  });
+
   test("a system text that the template has no place for", () => {
     const chat = createChatRenderer({ template: "{{ messages[-1].content }}", reserved });
     expect(() => chat.render({ prompt: "a", system: "b" })).toThrow(

@@ -1,6 +1,7 @@
 import { reason, show } from "../json.js";
 import { PromptError } from "./errors.js";
 import { CHATML } from "./prompts.js";
+import { madeToken } from "./reserved.js";
 import { type ChatTemplate, parseTemplate } from "./template.js";
 
 /** One turn of a conversation, to be answered. */
@@ -67,7 +68,7 @@ function renderer(
       if (system !== undefined) checkText("system", system, reserved);
       const text = draw(options);
       const harmless = draw({ ...options, prompt: "x", ...(system === undefined ? {} : { system: "x" }) });
-      const made = reserved.find((token) => count(text, token) !== count(harmless, token));
+      const made = madeToken(text, harmless, reserved);
       if (made !== undefined)
         throw new PromptError("text", `free of ${made} but for the template's own`, show(prompt));
       if (system !== undefined && draw({ ...options, system: undefined }) === text)
@@ -103,8 +104,4 @@ function renderChatml({ prompt, system, thinking }: ChatOptions): string {
   const before = system === undefined ? "" : `<|im_start|>system\n${system}<|im_end|>\n`;
   const thought = thinking === false ? CHATML.emptyThought : "";
   return before + CHATML.user(prompt) + CHATML.assistant + thought;
-}
-
-function count(text: string, token: string): number {
-  return text.split(token).length - 1;
 }

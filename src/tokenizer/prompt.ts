@@ -2,6 +2,7 @@ import { reason, show } from "../json.js";
 import { PromptError, TokenizerError } from "./errors.js";
 import { LANGUAGE_CODES, type Language, languageName } from "./languages.js";
 import { CHATML, DEFAULT_AUDIO_TOKEN, INSTRUCTION } from "./prompts.js";
+import { countOf, madeToken } from "./reserved.js";
 import { type ChatTemplate, TemplateLimitError, parseTemplate } from "./template.js";
 import type { Tokenizer } from "./tokenizer.js";
 
@@ -72,7 +73,7 @@ export function createPromptRenderer({
   const compiled = compile(template, templateFile);
   try {
     const probe = renderTemplate(compiled, {}, audioToken);
-    if (count(probe, audioToken) !== 1)
+    if (countOf(probe, audioToken) !== 1)
       return checked(byRules, "rules", `the template renders audio as ${show(probe)}`);
   } catch (error) {
     if (error instanceof TemplateLimitError) throw unusable(templateFile, error);
@@ -226,12 +227,8 @@ function harmless(options: PromptOptions): PromptOptions {
 
 /** No text of the user's, however the template joins it, may have made a token of the vocabulary. */
 function checkTokens(text: string, baseline: string, reserved: readonly string[], audioToken: string): void {
-  if (count(text, audioToken) !== 1)
-    throw new PromptError("text", `one with one ${audioToken}`, count(text, audioToken));
-  const made = reserved.find((token) => count(text, token) !== count(baseline, token));
+  if (countOf(text, audioToken) !== 1)
+    throw new PromptError("text", `one with one ${audioToken}`, countOf(text, audioToken));
+  const made = madeToken(text, baseline, reserved);
   if (made !== undefined) throw new PromptError("text", `no ${made} but the template's own`, show(text));
-}
-
-function count(text: string, token: string): number {
-  return text.split(token).length - 1;
 }

@@ -49,6 +49,7 @@ it.each([
     "nested loops",
     `${list}{% for a in x %}{% for b in x %}{% for c in x %}{% endfor %}{% endfor %}{% endfor %}`,
   ],
+  ["a long prompt of its own", `{% for i in range(700) %}${"a".repeat(100)}{% endfor %}`],
   [
     "calls that branch",
     `{% macro m(n) %}{% if n %}{{ m(n-1) }}{{ m(n-1) }}{% endif %}{% endmacro %}{{ m(60) }}`,
@@ -123,6 +124,8 @@ it("takes a long text of the user's", () => {
   const content = "word ".repeat(40_000);
   const template = "{% for m in messages %}{{ messages[0].content[:4] }}{{ m.content }}{% endfor %}";
   expect(parseTemplate(template).render({ messages: [{ content }] })).toBe(`word${content}`);
+  const often = parseTemplate("{{ text }}{{ text }}{{ text }}{{ text }}{{ text }}");
+  expect(() => often.render({ text: content })).toThrow("a prompt of 1000000 characters, at most 865536");
 });
 
 it("ends for random templates", () => {

@@ -16,9 +16,13 @@ const mostCharacters = 65_536;
 /** The library searches for the tag {% generation %} with the square of each run of white space. */
 const mostSpaces = 1024;
 
+/** Characters that a template may write by itself, beside this many times what it is given: the tokenizer takes seconds for a million. */
+const mostOwnText = 65_536;
+const mostCopies = 4;
+
 /** A parsed chat template. */
 export interface ChatTemplate {
-  /** @throws Error  it calls what is not there or raises an exception; TemplateLimitError  it runs too long */
+  /** @throws Error  it calls what is not there or raises an exception; TemplateLimitError  it runs too long, or writes too much */
   render(variables: Readonly<Record<string, unknown>>): string;
 }
 
@@ -36,9 +40,20 @@ export function parseTemplate(text: string): ChatTemplate {
     render(variables) {
       const environment = new LibraryEnvironment();
       for (const [name, value] of Object.entries({ ...globals, ...variables })) environment.set(name, value);
-      return new BoundedInterpreter(environment).run(program).value as string;
+      const text = new BoundedInterpreter(environment).run(program).value as string;
+      const most = mostOwnText + mostCopies * textLength(variables);
+      if (text.length > most)
+        throw new TemplateLimitError(`a prompt of ${text.length} characters, at most ${most} are taken`);
+      return text;
     },
   };
+}
+
+/** Characters of all texts in what the caller gives. */
+function textLength(value: unknown): number {
+  if (typeof value === "string") return value.length;
+  if (typeof value !== "object" || value === null) return 0;
+  return Object.values(value).reduce((sum: number, part) => sum + textLength(part), 0);
 }
 
 /** Jinja's names for a chat template; no clock, for a prompt that changes from day to day cannot be reproduced. */
