@@ -28,6 +28,15 @@ function safetensors(count: number): Buffer {
 
 const doubled = `{%- set x = ["ab"] -%}${"{%- set x = [x,x] -%}".repeat(24)}`;
 const replace = { type: "Replace", pattern: { Regex: "[\\s\\S]" }, content: "$&$&" };
+const longText = `{%- set t = "a" -%}${"{%- set t = t + t -%}".repeat(19)}`;
+const backtracks = { type: "Replace", pattern: { Regex: "(a+)+b|((?:\\s|\\S)+)+\\u0000" }, content: "" };
+const index = (count: number, shard: string): string => {
+  const names = Array.from(
+    { length: count },
+    (_, i) => [`t${i}`, count > 1 ? `${shard}${i}` : shard] as const,
+  );
+  return JSON.stringify({ weight_map: Object.fromEntries(names) });
+};
 const split = { type: "Split", pattern: { Regex: "((?:\\s|\\S)+)+\\u0000|." }, behavior: "Isolated" };
 
 /** Kind, name of the file, its content. */
@@ -47,6 +56,27 @@ const kinds: [string, string, () => string | Buffer][] = [
     "tokenizer.json",
     () => tokenizerWith({ model: { ...tokenizer.model, merges: Array(3_000_000).fill("a b") } }),
   ],
+  ["tokenizer: Replace backtracks", "tokenizer.json", () => tokenizerWith({ normalizer: backtracks })],
+  [
+    "tokenizer: added tokens, 16 MB",
+    "tokenizer.json",
+    () =>
+      tokenizerWith({
+        added_tokens: Array.from({ length: 16_000 }, (_, i) => ({
+          id: i,
+          content: `${i}${"a".repeat(1000)}`,
+        })),
+      }),
+  ],
+  ["template: 1 MB of a letter", "chat_template.jinja", () => `${longText}{{ t }}`],
+  ["template: a deep expression", "chat_template.jinja", () => `{{ ${"(".repeat(60_000)}`],
+  ["index: a shard in another directory", "model.safetensors.index.json", () => index(1, "../x")],
+  [
+    "index: the index as its shard",
+    "model.safetensors.index.json",
+    () => index(1, "model.safetensors.index.json"),
+  ],
+  ["index: 300,000 shards", "model.safetensors.index.json", () => index(300_000, "s")],
   ["config.json: deep", "config.json", () => `{"a":${"[".repeat(1_000_000)}`],
   ["config.json: 3,000,000 values", "config.json", () => `{"a":[${"{},".repeat(3_000_000)}0]}`],
   ["safetensors: 1,500,000 tensors", "model.safetensors", () => safetensors(1_500_000)],
