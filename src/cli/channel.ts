@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from "commander";
 import type { DecodedAudio } from "../frontend/audio.js";
-import { eachChannel, pickChannel } from "../frontend/channel.js";
+import { eachChannel } from "../frontend/channel.js";
 
 /** A channel counted from 1, or each of them for itself. */
 export type ChannelChoice = number | "each";
@@ -35,13 +35,8 @@ interface Chosen {
   readonly label?: string;
 }
 
-/** What is to be heard of a clip. @throws AudioError  it has no such channel */
-export function chosenChannels(
-  audio: DecodedAudio,
-  choice: ChannelChoice | undefined,
-  file: string,
-): readonly Chosen[] {
+/** What is to be heard of a clip that was decoded with `keep` of this choice. */
+export function chosenChannels(audio: DecodedAudio, choice: ChannelChoice | undefined): readonly Chosen[] {
   if (choice === undefined) return [{ audio }];
-  if (choice === "each") return eachChannel(audio);
-  return [{ audio: pickChannel(audio, choice, file), channel: choice }];
+  return choice === "each" ? eachChannel(audio) : [{ audio, channel: choice }];
 }

@@ -136,7 +136,9 @@ async function runLeft(
       read: async (utterance) => {
         const piece = utterance.start !== undefined || utterance.end !== undefined;
         const maxSeconds = piece ? undefined : transcriber.maxSeconds(promptOf(utterance, settings));
-        const audio = await readAudio(utterance, { strict, maxSeconds });
+        const whole = !piece && channel === undefined && utterance.channel === undefined;
+        const keep = whole ? { rate: transcriber.sampleRate } : undefined;
+        const audio = await readAudio(utterance, { strict, maxSeconds, keep });
         if (audio.damage !== undefined) warn(utterance, audio.damage);
         if (channel === undefined || utterance.channel !== undefined) return audio;
         return pickChannel(audio, channel, utterance.audio);

@@ -98,7 +98,8 @@ async function prepare(gpu: Gpu, audio: string | undefined, options: ProfileCliO
     };
   }
   const transcriber = await loadTranscriber(gpu, path, { weights, lora });
-  const clip = transcriber.prepare(await decodeClip(audio, { maxSeconds: transcriber.maxSeconds() }), audio);
+  const bounds = { maxSeconds: transcriber.maxSeconds(), keep: { rate: transcriber.sampleRate } };
+  const clip = transcriber.prepare(await decodeClip(audio, bounds), audio);
   return (onStage) => transcriber.transcribe([clip], { maxNewTokens, onStage });
 }
 

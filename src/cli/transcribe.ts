@@ -195,8 +195,8 @@ async function readyClips(
 ): Promise<ReadyClip[]> {
   const { channel, strict } = options;
   const maxSeconds = transcriber.maxSeconds(promptOptions(options));
-  const whole = await decodeClip(file, { strict, maxSeconds });
-  const chosen = chosenChannels(whole, channel, file);
+  const keep = { rate: transcriber.sampleRate, channel };
+  const chosen = chosenChannels(await decodeClip(file, { strict, maxSeconds, keep }), channel);
   return chosen.map(({ audio, ...part }) => {
     const label = channel === "each" ? `${shown(file)} [${part.label}]` : shown(file);
     const { warning, ...clip } = transcriber.prepare(audio, file);

@@ -199,9 +199,13 @@ export class Transcriber {
   maxSeconds(options: PromptOptions = {}): number {
     const { lfrStride, frameShift } = this.frontend;
     const { config } = this.model;
-    const text = this.text.prompts.render(options);
-    const { ids } = promptIds(this.tokenizer, text, config.audioTokenId, 1);
+    const { ids } = promptIds(this.tokenizer, this.text.prompts.render(options), config.audioTokenId, 1);
     return longestAudio(config, (lfrStride * frameShift) / 1000, ids.length - 1);
+  }
+
+  /** Hz that clips are heard at: `keep.rate` of decodeAudio. */
+  get sampleRate(): number {
+    return this.frontend.samplingRate;
   }
 
   /** Decoded audio → features. @throws AudioError  shorter than 25 ms, NaN samples */
@@ -213,13 +217,13 @@ export class Transcriber {
       audio,
     );
     const start = performance.now();
-    const { samples, warning } = mixWaveform(audio, this.frontend.samplingRate, name);
+    const { samples, warning = audio.warning } = mixWaveform(audio, this.frontend.samplingRate, name);
     const { data, frames } = extractFeatures(samples, this.frontend, name);
     return {
       name,
       features: data,
       frames,
-      audioSeconds: audio.channels[0].length / audio.sampleRate,
+      audioSeconds: audio.seconds ?? audio.channels[0].length / audio.sampleRate,
       frontendSeconds: (performance.now() - start) / 1000,
       ...(warning !== undefined && { warning }),
     };

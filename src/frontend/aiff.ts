@@ -1,7 +1,8 @@
-import { checkSampleRate, type DecodedAudio } from "./audio.js";
+import { checkSampleRate } from "./audio.js";
 import { Budget } from "./budget.js";
 import { chunkAfter, chunkId, findChunk } from "./chunks.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
+import type { Heard } from "./hearing.js";
 import { A_LAW, FLOAT, MU_LAW, PCM, type PcmFormat, pcmAudio } from "./pcm.js";
 
 const MAX_CHANNELS = 64;
@@ -37,7 +38,7 @@ export function isAiff(bytes: Uint8Array): boolean {
  * @throws AudioError  another compression, no COMM or SSND chunk, no samples
  * @source Apple, Audio Interchange File Format 1.3; AIFF-C draft of 1991-08-26
  */
-export function parseAiff(bytes: Uint8Array, name: string, budget = new Budget(name)): DecodedAudio {
+export function parseAiff(bytes: Uint8Array, name: string, budget = new Budget(name)): Heard {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let common: { format: PcmFormat; frames: number } | undefined;
   let sound: { readonly start: number; readonly end: number } | undefined;

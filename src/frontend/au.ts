@@ -1,6 +1,7 @@
-import { checkSampleRate, type DecodedAudio } from "./audio.js";
+import { checkSampleRate } from "./audio.js";
 import { Budget } from "./budget.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
+import type { Heard } from "./hearing.js";
 import { A_LAW, FLOAT, MU_LAW, PCM, pcmAudio } from "./pcm.js";
 
 const MAX_CHANNELS = 64;
@@ -27,7 +28,7 @@ export function isAu(bytes: Uint8Array): boolean {
  * @throws AudioError  another encoding, no samples
  * @source Sun Microsystems, audio(7I) and the header of NeXT's .snd
  */
-export function parseAu(bytes: Uint8Array, name: string, budget = new Budget(name)): DecodedAudio {
+export function parseAu(bytes: Uint8Array, name: string, budget = new Budget(name)): Heard {
   if (bytes.length < 24)
     throw new AudioError(name, "file size", "at least 24 bytes", bytes.length, fetchAgain);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -10,6 +10,10 @@ export interface DecodedAudio {
   readonly sampleRate: number;
   /** What a damaged file lost: it was cut short, or frames were skipped. Absent: nothing that can be detected. */
   readonly damage?: string;
+  /** Of the file, where `channels` were resampled; else their length says it. */
+  readonly seconds?: number;
+  /** Why the one channel is not the mean of the file's. */
+  readonly warning?: string;
 }
 
 /** @throws AudioError  `rate` is no whole sample rate between 4,000 and 768,000 Hz */
@@ -19,12 +23,15 @@ export function checkSampleRate(file: string, field: string, rate: number): void
   }
 }
 
-/** @throws AudioError  a sample is NaN or infinite; the message names channel and index of the first */
-export function checkFinite(file: string, channels: readonly Float32Array[]): void {
+/**
+ * @param at  samples of each channel in front of these
+ * @throws AudioError  a sample is NaN or infinite; the message names channel and index of the first
+ */
+export function checkFinite(file: string, channels: readonly Float32Array[], at = 0): void {
   for (const [c, samples] of channels.entries()) {
     for (let i = 0; i < samples.length; i++) {
       if (!Number.isFinite(samples[i])) {
-        throw new AudioError(file, `sample ${i} of channel ${c}`, "a finite number", samples[i], {
+        throw new AudioError(file, `sample ${at + i} of channel ${c}`, "a finite number", samples[i], {
           advice: "convert it with ffmpeg -i IN -c:a pcm_s16le out.wav",
         });
       }
@@ -56,6 +63,18 @@ export function toMono(channels: readonly Float32Array[], file = "audio"): Float
   return mono;
 }
 
+/** Pieces of a channel, one after another. */
+export function concatenated(pieces: readonly Float32Array[]): Float32Array {
+  if (pieces.length === 1) return pieces[0];
+  const all = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}
+
 /** The mix cancels where its energy, times the channels squared, is below this share of the loudest channel's. */
 const CANCELLED = 0.1;
 /** Energy of a sample, in the mean, that counts as no sound: of the last bit of 16. */
@@ -78,25 +97,50 @@ export interface Mix {
 export function mixDown(channels: readonly Float32Array[], file = "audio"): Mix {
   const samples = toMono(channels, file);
   if (channels.length === 1) return { samples };
-  const energies = channels.map(energy);
-  const loudest = energies.indexOf(Math.max(...energies));
-  const left = energy(samples) * channels.length ** 2;
-  const heard = energies[loudest] > SILENCE * samples.length;
-  if (!heard || left >= CANCELLED * energies[loudest]) return { samples };
-  const label = channelLabel(loudest + 1, channels.length);
-  const used = channels.length === 2 ? `the ${label} one` : `channel ${label}`;
-  const warning = `the channels cancel each other; only ${used} is used`;
-  return { samples: channels[loudest], warning };
+  const energies = channels.map((channel) => new Energy().add(channel));
+  const loudest = loudestOfCancelled(energies, new Energy().add(samples));
+  if (loudest === undefined) return { samples };
+  return { samples: channels[loudest], warning: cancelWarning(loudest, channels.length) };
 }
 
-/** Sum of the squared distances from the mean, in f64. */
-function energy(samples: Float32Array): number {
-  let [sum, squares] = [0, 0];
-  for (let i = 0; i < samples.length; i++) {
-    sum += samples[i];
-    squares += samples[i] * samples[i];
+/**
+ * The loudest channel, where the channels cancel each other by the rule of `mixDown`.
+ * @param energies  of the channels
+ * @param mix       of their mean
+ */
+export function loudestOfCancelled(energies: readonly Energy[], mix: Energy): number | undefined {
+  const values = energies.map((energy) => energy.value);
+  const loudest = values.indexOf(Math.max(...values));
+  const heard = values[loudest] > SILENCE * mix.length;
+  const left = mix.value * values.length ** 2;
+  return heard && left < CANCELLED * values[loudest] ? loudest : undefined;
+}
+
+export function cancelWarning(loudest: number, count: number): string {
+  const label = channelLabel(loudest + 1, count);
+  return `the channels cancel each other; only ${count === 2 ? `the ${label} one` : `channel ${label}`} is used`;
+}
+
+/** Sum of the squared distances from the mean, in f64, of samples that come in blocks. */
+export class Energy {
+  #sum = 0;
+  #squares = 0;
+  length = 0;
+
+  add(samples: Float32Array): this {
+    let [sum, squares] = [this.#sum, this.#squares];
+    for (let i = 0; i < samples.length; i++) {
+      sum += samples[i];
+      squares += samples[i] * samples[i];
+    }
+    [this.#sum, this.#squares] = [sum, squares];
+    this.length += samples.length;
+    return this;
   }
-  return Math.max(0, squares - (sum * sum) / Math.max(1, samples.length));
+
+  get value(): number {
+    return Math.max(0, this.#squares - (this.#sum * this.#sum) / Math.max(1, this.length));
+  }
 }
 
 /** A channel's name, counted from 1: left and right of two, else its number. */

@@ -1,21 +1,26 @@
 import { AudioError } from "./errors.js";
+import type { Kept } from "./hearing.js";
 
 /** Samples that a file may hold over all its channels: 2 GiB of f32, nine hours of mono at 16 kHz. */
 export const maxSamples = 2 ** 29;
 
 const padding = 0.5; // seconds that a codec's delay and padding may add to a clip of the allowed length
 
-/** What decoding one file may take: a length, samples over all channels, and a signal that ends it. */
+/** What decoding one file may take: a length, samples over all channels, and a signal that ends it; and what is kept of it. */
 export class Budget {
   #samples = 0;
   #seconds = 0;
   #paused = 0;
 
-  /** @param maxSeconds  length that can be used; undefined: any */
+  /**
+   * @param maxSeconds  length that can be used; undefined: any
+   * @param kept        undefined: all channels at the file's rate
+   */
   constructor(
     readonly name: string,
     private readonly maxSeconds?: number | undefined,
     private readonly signal?: AbortSignal | undefined,
+    readonly kept?: Kept | undefined,
   ) {}
 
   /** Lets a signal arrive, every few ms. @throws  the signal's reason */

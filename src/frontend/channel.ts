@@ -8,12 +8,15 @@ import { AudioError } from "./errors.js";
  * @throws AudioError  the clip has no such channel; the message names those that it has
  */
 export function pickChannel(audio: DecodedAudio, channel: number, file = "audio"): DecodedAudio {
-  const { length } = audio.channels;
-  if (!(Number.isInteger(channel) && channel >= 1 && channel <= length)) {
-    const names = length === 1 ? "1, the only one" : length === 2 ? "1 (left) or 2 (right)" : `1..${length}`;
-    throw new AudioError(file, "channel", names, channel);
-  }
+  checkChannel(channel, audio.channels.length, file);
   return { ...audio, channels: [audio.channels[channel - 1]] };
+}
+
+/** @throws AudioError  a clip of `count` channels has no such channel */
+export function checkChannel(channel: number, count: number, file: string): void {
+  if (Number.isInteger(channel) && channel >= 1 && channel <= count) return;
+  const names = count === 1 ? "1, the only one" : count === 2 ? "1 (left) or 2 (right)" : `1..${count}`;
+  throw new AudioError(file, "channel", names, channel);
 }
 
 /** Each channel of a clip, with its number and its name: left and right of two, else the number. */

@@ -7,8 +7,8 @@ import { decodeAudio } from "./decode.js";
 import { AudioError } from "./errors.js";
 import { toWaveform } from "./features.js";
 import { scanMp3 } from "./mp3-frames.js";
-import { mp4Seconds } from "./mp4-guard.js";
-import { oggLinks } from "./ogg-pages.js";
+import { mp4Track } from "./mp4-track.js";
+import { oggLinks, oggPages } from "./ogg-pages.js";
 
 const path = (name: string): string =>
   fileURLToPath(new URL(`../../test/fixtures/audio/${name}`, import.meta.url));
@@ -192,8 +192,9 @@ describe("parsers of MP3 frames, Ogg pages and MP4 boxes", () => {
       for (const input of [bytes, raw]) {
         for (const { spans } of scanMp3(input).runs)
           for (const [begin, end] of spans) expect(begin < end && end <= input.length).toBe(true);
-        for (const { pages } of oggLinks(input).links) expect(pages.length).toBeGreaterThan(0);
-        expect(mp4Seconds(input)).toBeGreaterThanOrEqual(0);
+        for (const link of oggLinks(input).links)
+          expect([...oggPages(input, link)].length).toBeGreaterThan(0);
+        expect(mp4Track(input).claimed).toBeGreaterThanOrEqual(0);
       }
     };
     const input = fc.tuple(edits, fc.nat(source.length), fc.uint8Array({ maxLength: 200 }));

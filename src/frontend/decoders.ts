@@ -29,65 +29,56 @@ const LOADERS: Readonly<Record<Codec, () => Promise<Decoder>>> = {
   WebM: async () => (await import("@audio/decode-webm")).decoder(),
 };
 
-/** Samples of one stream. */
-export interface Decoded {
-  readonly channels: Float32Array[];
-  readonly sampleRate: number;
+/** What a decoder reported of one stream. */
+export interface StreamReport {
+  /** Samples of a channel that were decoded. */
+  readonly samples: number;
+  /** Hz; 0: nothing was decoded. */
+  readonly rate: number;
   /** Frames that could not be decoded. */
   readonly errors: number;
   /** Whether the stream goes on where its header says that it ends; decoding stopped there. */
-  readonly more?: boolean;
+  readonly more: boolean;
 }
 
 /**
- * Decodes a stream piece by piece, so that memory is bounded by what is kept: decoding ends where the budget or the header's claim is passed.
+ * Decodes a stream piece by piece, so that memory is bounded by what `take` keeps: decoding ends where the budget or the header's claim
+ * is passed.
  * @param chunks   the stream's bytes in order, in pieces that decode to a few MB each
  * @param claimed  samples of a channel by the header; 0: unknown
+ * @param take     gets each block of samples
  * @throws AudioError  too long; the signal's reason; whatever else the decoder throws
  */
 export async function decodeChunks(
   codec: Codec,
   chunks: Iterable<Uint8Array>,
   budget: Budget,
-  claimed = 0,
-): Promise<Decoded> {
+  claimed: number,
+  take: (block: Float32Array[], rate: number) => void,
+): Promise<StreamReport> {
   const decoder = await quietly(LOADERS[codec]);
-  const kept: Float32Array[][] = [];
-  let [samples, sampleRate, errors] = [0, 0, 0];
+  let [samples, rate, errors] = [0, 0, 0];
   const keep = (piece: Piece): void => {
     errors += piece.errors?.length ?? 0;
     const [first] = piece.channelData;
     if (first === undefined || first.length === 0) return;
-    const parts = piece.channelData.map((channel) => channel.subarray(0, piece.samplesDecoded));
-    kept.push(parts);
-    sampleRate = piece.sampleRate;
-    samples += parts[0].length;
-    budget.take(parts[0].length, parts.length, sampleRate);
+    const block = piece.channelData.map((channel) => channel.subarray(0, piece.samplesDecoded));
+    rate = piece.sampleRate;
+    samples += block[0].length;
+    budget.take(block[0].length, block.length, rate);
+    take(block, rate);
   };
   try {
     for (const chunk of chunks) {
       await budget.pause();
-      if (claimed > 0 && samples > claimed + sampleRate) break; // more than codecs add at the ends
+      if (claimed > 0 && samples > claimed + rate) break; // more than codecs add at the ends
       keep(await quietly(() => decoder.decode(chunk)));
     }
     if (decoder.flush) keep(await quietly(() => decoder.flush!()));
   } finally {
     decoder.free();
   }
-  const channels = (kept[0] ?? []).map((_, c) => joined(kept, c, samples));
-  const more = claimed > 0 && samples > claimed + sampleRate;
-  return { channels, sampleRate, errors, ...(more && { more }) };
-}
-
-function joined(kept: readonly Float32Array[][], channel: number, samples: number): Float32Array {
-  if (kept.length === 1) return kept[0][channel];
-  const all = new Float32Array(samples);
-  let at = 0;
-  for (const parts of kept) {
-    all.set(parts[channel] ?? parts[0], at);
-    at += parts[0].length;
-  }
-  return all;
+  return { samples, rate, errors, more: claimed > 0 && samples > claimed + rate };
 }
 
 /** Runs a decoder without its own lines on the console: what it reports is in its result. */
@@ -108,18 +99,4 @@ async function quietly<T>(run: () => T | Promise<T>): Promise<T> {
 /** Pieces of `size` bytes. */
 export function* bySize(bytes: Uint8Array, size: number): Generator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
-}
-
-const flacFrames = 8; // of 2 MB at most each: 65,535 samples in 8 channels
-
-/** Pieces of FLAC that hold few frames, by the sync code that each frame begins with. @source RFC 9639, section 9.1 */
-export function* byFlacFrames(bytes: Uint8Array): Generator<Uint8Array> {
-  let [begin, frames] = [0, 0];
-  for (let at = bytes.indexOf(0xff); at >= 0; at = bytes.indexOf(0xff, at + 1)) {
-    if ((bytes[at + 1] & 0xfe) === 0xf8) frames++;
-    if (frames <= flacFrames && at - begin < 65_536) continue;
-    yield bytes.subarray(begin, at);
-    [begin, frames] = [at, 1];
-  }
-  yield bytes.subarray(begin);
 }

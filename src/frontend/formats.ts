@@ -1,5 +1,8 @@
 import { AudioError } from "./errors.js";
 
+/** What is read, for messages. */
+export const SUPPORTED = "WAV, AIFF, Wave64, AU, MP3, FLAC, Ogg (Vorbis, Opus, FLAC), M4A, AAC or WebM";
+
 /** First bytes of formats that are known and not read. */
 const MARKS: readonly (readonly [name: string, at: number, mark: string])[] = [
   ["AMR", 0, "#!AMR"],
@@ -43,8 +46,8 @@ export function isLfsPointer(bytes: Uint8Array): boolean {
 }
 
 /** A refusal of a format by its name. */
-export function notRead(file: string, format: string, supported: string): AudioError {
-  return new AudioError(file, "format", supported, `${format}, which is not supported`, {
+export function notRead(file: string, format: string): AudioError {
+  return new AudioError(file, "format", SUPPORTED, `${format}, which is not supported`, {
     advice: "convert it with ffmpeg -i IN -ac 1 -ar 16000 out.wav",
   });
 }

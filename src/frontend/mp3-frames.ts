@@ -31,6 +31,8 @@ const BITS = [
 ];
 /** Frames in a row that show a new run: random bytes hold a header every few kB, hardly ever three that fit. */
 const SURE = 3;
+/** Runs of frames and bytes between them that are looked at. */
+const MOST_RUNS = 10_000;
 
 /**
  * Finds the frames of an MP3; tags, padding and other bytes around them belong to none.
@@ -42,7 +44,7 @@ export function scanMp3(bytes: Uint8Array): Mp3Scan {
   const runs: Mp3Run[] = [];
   let run: Mp3Run | undefined;
   let [at, frames, promised, cut] = [afterTag(bytes, 0), 0, 0, false];
-  while (at + 4 <= bytes.length) {
+  while (at + 4 <= bytes.length && runs.length < MOST_RUNS) {
     const frame = frameAt(bytes, at);
     const follows = run !== undefined && frame !== undefined && fits(frame, run) && at === endOf(run);
     if (!frame || !(follows || isSure(bytes, at, frame, runs.length === 0))) {

@@ -1,4 +1,5 @@
 import { AudioError, fetchAgain } from "./errors.js";
+import { boxId as id, word } from "./mp4-boxes.js";
 
 /** Bytes before the entries of a table (after its id) and bytes an entry; the entry count is the last u32 before them. */
 interface Table {
@@ -57,74 +58,27 @@ export function checkMp4Tables(bytes: Uint8Array, name: string): string | undefi
   return cut ? "cut short: its last box ends early" : undefined;
 }
 
-/**
- * Seconds that the first audio track of an MP4 lasts by its header; 0 where it does not say, as in a fragmented file.
- * @param bytes  the whole file
- * @source ISO/IEC 14496-12, sections 8.2.2, 8.3.2, 8.4.2, 8.4.3
- */
-export function mp4Seconds(bytes: Uint8Array): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const moov = boxes(bytes, view, [0, bytes.length]).find((box) => box.id === "moov");
-  if (!moov) return 0;
-  const inside = boxes(bytes, view, moov.body);
-  const movie = inside.find((box) => box.id === "mvhd");
-  for (const track of inside.filter((box) => box.id === "trak")) {
-    const parts = boxes(bytes, view, track.body);
-    const media = parts.find((box) => box.id === "mdia");
-    const described = media ? boxes(bytes, view, media.body) : [];
-    const handler = described.find((box) => box.id === "hdlr");
-    if (!handler || id(bytes, handler.body[0] + 8) !== "soun") continue;
-    const scale = movie ? timeOf(view, movie.body, 12).first : 0;
-    const header = parts.find((box) => box.id === "tkhd");
-    const length = described.find((box) => box.id === "mdhd");
-    if (!header || !length) return 0;
-    const { first: own, second: duration } = timeOf(view, length.body, 12);
-    const seconds = Math.min(timeOf(view, header.body, 16).second / scale, duration / own);
-    return Number.isFinite(seconds) ? seconds : 0;
-  }
-  return 0;
-}
-
-/** The word at `at` of a box of version 0, and the next (a track's header has a word between); wider in version 1. */
-function timeOf(view: DataView, [begin, end]: readonly [number, number], at: number): Times {
-  const wide = begin < end && view.getUint8(begin) === 1;
-  const first = begin + (wide ? 8 : 0) + at;
-  const second = first + 4;
-  if (second + 8 > end) return { first: 0, second: 0 };
-  return {
-    first: view.getUint32(first),
-    second: wide ? Number(view.getBigUint64(second)) : view.getUint32(second),
-  };
-}
-
-interface Times {
-  readonly first: number;
-  readonly second: number;
-}
-
-interface Box {
-  readonly id: string;
-  readonly body: readonly [number, number];
-}
-
-function boxes(bytes: Uint8Array, view: DataView, [begin, end]: readonly [number, number]): Box[] {
-  const found: Box[] = [];
-  for (let at = begin; at + 8 <= end;) {
-    const short = view.getUint32(at);
-    const wide = short === 1 && at + 16 <= end;
-    const size = wide ? Number(view.getBigUint64(at + 8)) : short;
-    const stop = size < 8 ? end : Math.min(end, at + size);
-    found.push({ id: id(bytes, at + 4), body: [at + (wide ? 16 : 8), stop] });
-    at = stop;
-  }
-  return found;
-}
+const TABLE_WORDS = new Map(Object.keys(TABLES).map((key) => [word(key), key]));
 
 /** Every place that carries a table's id is taken for that table, so no path through damaged boxes can miss one. */
 function checkTablesIn(bytes: Uint8Array, view: DataView, start: number, end: number, name: string): void {
-  for (let at = start; at + 12 <= end; at++) {
-    const key = id(bytes, at);
-    if (!Object.hasOwn(TABLES, key)) continue;
+  let last = 0; // four bytes up to `at`
+  for (let to = start; to + 8 < end; to++) {
+    last = (last << 8) | bytes[to];
+    const byte = last & 0xff; // "o", "4", "c", "s", "t", "z", "n" end the ids
+    if (
+      byte !== 0x6f &&
+      byte !== 0x34 &&
+      byte !== 0x63 &&
+      byte !== 0x73 &&
+      byte !== 0x74 &&
+      byte !== 0x7a &&
+      byte !== 0x6e
+    )
+      continue;
+    const key = TABLE_WORDS.get(last);
+    if (key === undefined || to < start + 3) continue;
+    const at = to - 3;
     const { header, entry } = TABLES[key];
     const body = at + 4;
     if (body + header > bytes.length) continue;
@@ -148,8 +102,4 @@ function checkTablesIn(bytes: Uint8Array, view: DataView, start: number, end: nu
 function trunEntry(view: DataView, body: number): number {
   const flags = view.getUint32(body) & 0xffffff;
   return 4 * [0x100, 0x200, 0x400, 0x800].filter((bit) => (flags & bit) !== 0).length;
-}
-
-function id(bytes: Uint8Array, at: number): string {
-  return String.fromCharCode(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
 }

@@ -2,8 +2,12 @@
 export interface OggLink {
   /** First 8 characters of the stream's first packet. */
   readonly mark: string;
-  /** Pages, each whole. */
-  readonly pages: Uint8Array[];
+  /** Its first page. */
+  readonly head: Uint8Array;
+  /** Where its whole pages are: begin, end, begin, end ... */
+  readonly spans: number[];
+  /** Of a last page that the file cuts, the whole packets. */
+  tail?: Uint8Array;
   /** Whether its last page says so. */
   ended: boolean;
   /** Position of the last page that has one. */
@@ -11,6 +15,9 @@ export interface OggLink {
   /** Position of the first page that has one. */
   begin: number;
 }
+
+/** Links of a file that are read. */
+const MOST_LINKS = 10_000;
 
 interface Page {
   readonly bytes: Uint8Array;
@@ -40,18 +47,14 @@ export function oggCodec(mark: string): string | undefined {
 export function oggLinks(bytes: Uint8Array): { readonly links: OggLink[]; readonly cut: boolean } {
   const links: OggLink[] = [];
   let streams = new Map<number, OggLink>();
-  let [at, begun, cut] = [0, false, false];
+  let [begun, cut] = [false, false];
   const close = (): void => {
     const all = [...streams.values()];
     const audio = all.find(({ mark }) => oggCodec(mark) !== undefined) ?? all[0];
     if (audio) links.push(audio);
     streams = new Map();
   };
-  while (at + 27 <= bytes.length) {
-    if (!isPage(bytes, at)) {
-      at++;
-      continue;
-    }
+  for (let at = nextPage(bytes, 0); at >= 0 && links.length < MOST_LINKS;) {
     const whole = pageAt(bytes, at);
     cut = !whole;
     const page = whole ?? pageAt(shortened(bytes.subarray(at)), 0);
@@ -60,23 +63,79 @@ export function oggLinks(bytes: Uint8Array): { readonly links: OggLink[]; readon
     if (first && begun) close();
     begun = !first;
     let stream = streams.get(page.serial);
-    if (!stream && first) {
+    if (!stream && first && streams.size < MOST_LINKS) {
       const mark = String.fromCharCode(...page.bytes.subarray(page.packet, page.packet + 8));
-      streams.set(page.serial, (stream = { mark, pages: [], ended: false, granule: 0, begin: 0 }));
+      stream = { mark, head: page.bytes, spans: [], ended: false, granule: 0, begin: 0 };
+      streams.set(page.serial, stream);
     }
-    if (stream) {
-      stream.pages.push(page.bytes);
-      stream.ended = (page.flags & 4) !== 0;
-      if (page.granule > 0) {
-        if (stream.granule === 0) stream.begin = page.granule;
-        stream.granule = page.granule;
-      }
-    }
+    if (stream) addPage(stream, page, whole ? at : undefined);
     if (cut) break;
-    at += page.bytes.length;
+    at = nextPage(bytes, at + page.bytes.length);
   }
   close();
   return { links, cut };
+}
+
+/** @param at  of a whole page */
+function addPage(stream: OggLink, page: Page, at: number | undefined): void {
+  const { spans } = stream;
+  if (at === undefined) stream.tail = page.bytes;
+  else if (spans.length > 0 && spans[spans.length - 1] === at) spans[spans.length - 1] += page.bytes.length;
+  else spans.push(at, at + page.bytes.length);
+  stream.ended = (page.flags & 4) !== 0;
+  if (page.granule <= 0) return;
+  if (stream.granule === 0) stream.begin = page.granule;
+  stream.granule = page.granule;
+}
+
+/** The pages of a link, each whole. */
+export function* oggPages(bytes: Uint8Array, { spans, tail }: OggLink): Generator<Uint8Array> {
+  for (let i = 0; i < spans.length; i += 2)
+    for (let at = spans[i]; at < spans[i + 1];) {
+      const page = pageAt(bytes, at)!.bytes;
+      yield page;
+      at += page.length;
+    }
+  if (tail) yield tail;
+}
+
+/**
+ * Samples of a channel at 48 kHz that the packets of an Opus stream last, by their first bytes.
+ * @source RFC 6716, section 3.1; RFC 7845, section 3
+ */
+export function opusSamples(bytes: Uint8Array, link: OggLink): number {
+  let [samples, pages, open] = [0, 0, false]; // open: a packet goes on from the page before
+  for (const page of oggPages(bytes, link)) {
+    const count = page[26];
+    let body = 27 + count;
+    for (let i = 0; i < count; i++) {
+      if (!open && pages > 0) samples += packetSamples(page[body] ?? 0, page[body + 1] ?? 0, page[27 + i]);
+      open = page[27 + i] === 255;
+      body += page[27 + i];
+    }
+    pages++;
+  }
+  return samples;
+}
+
+/** The head's and the tags' packets are some, so they count too: seconds at most. */
+function packetSamples(toc: number, next: number, size: number): number {
+  if (size === 0 || (toc === 0x4f && next === 0x70)) return 0; // "Op" of OpusTags
+  const config = toc >> 3;
+  const frame =
+    config < 12
+      ? [480, 960, 1920, 2880][config & 3]
+      : config < 16
+        ? [480, 960][config & 1]
+        : 120 << (config & 3);
+  const frames = [1, 2, 2, next & 63][toc & 3];
+  return Math.min(5760, frame * frames);
+}
+
+function nextPage(bytes: Uint8Array, from: number): number {
+  let at = bytes.indexOf(0x4f, from);
+  while (at >= 0 && !isPage(bytes, at)) at = bytes.indexOf(0x4f, at + 1);
+  return at >= 0 && at + 27 <= bytes.length ? at : -1;
 }
 
 function isPage(bytes: Uint8Array, at: number): boolean {

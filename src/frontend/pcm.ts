@@ -1,7 +1,8 @@
 import { adpcmFrames, adpcmHead, isAdpcm, readAdpcm } from "./adpcm.js";
-import { checkFinite, type DecodedAudio } from "./audio.js";
+import { checkFinite } from "./audio.js";
 import type { Budget } from "./budget.js";
 import { AudioError, fetchAgain } from "./errors.js";
+import { type Heard, Hearing } from "./hearing.js";
 import { fromALaw, fromMuLaw } from "./g711.js";
 
 /** Format tags of mmreg.h for samples that stand one by one. */
@@ -53,9 +54,9 @@ export function pcmAudio(
   field: string,
   format: PcmFormat,
   { data, promised, counted, budget }: PcmData,
-): DecodedAudio {
-  const whole = framesIn(format, promised, counted);
-  const frames = promised > data.length ? framesIn(format, data.length) : whole;
+): Heard {
+  const all = framesIn(format, promised, counted);
+  const frames = promised > data.length ? framesIn(format, data.length) : all;
   if (frames === 0) {
     const expected = isAdpcm(format.tag)
       ? `at least the ${adpcmHead(format)} bytes that a block begins with`
@@ -63,17 +64,55 @@ export function pcmAudio(
     throw new AudioError(name, field, expected, data.length, fetchAgain);
   }
   budget.lasts(frames / format.rate);
-  const { channels, damaged } = isAdpcm(format.tag)
-    ? readAdpcm(data, frames, format)
-    : { channels: readSamples(data, frames, format), damaged: 0 };
-  if (format.tag === FLOAT) checkFinite(name, channels);
+  const { audio, damaged } = budget.kept
+    ? hear(data, frames, format, new Hearing(name, budget.kept))
+    : whole(data, frames, format, name);
   const seconds = (count: number): string => (count / format.rate).toFixed(2);
   const faults: string[] = [];
   if (promised > data.length)
-    faults.push(`${seconds(frames)} s could be read of the ${seconds(whole)} s in the header`);
+    faults.push(`${seconds(frames)} s could be read of the ${seconds(all)} s in the header`);
   if (damaged > 0) faults.push(`blocks that could not be read are silent: ${damaged}`);
   const damage = faults.length > 0 ? faults.join("; ") : undefined;
-  return { channels, sampleRate: format.rate, ...(damage !== undefined && { damage }) };
+  return { ...audio, ...(damage !== undefined && { damage }) };
+}
+
+interface Read {
+  readonly audio: Heard;
+  /** Blocks that mean nothing. */
+  readonly damaged: number;
+}
+
+function whole(data: Uint8Array, frames: number, format: PcmFormat, name: string): Read {
+  const { channels, damaged } = readBlock(data, frames, format);
+  if (format.tag === FLOAT) checkFinite(name, channels);
+  return { audio: { channels, sampleRate: format.rate }, damaged };
+}
+
+const BLOCK = 2 ** 20; // bytes that are read at a time, over all channels
+
+/** The samples in pieces, each of whole frames or blocks. */
+function hear(data: Uint8Array, frames: number, format: PcmFormat, hearing: Hearing): Read {
+  const piece = format.blockAlign * Math.max(1, Math.floor(BLOCK / format.blockAlign));
+  let damaged = 0;
+  for (let at = 0, left = frames; left > 0; at += piece) {
+    const bytes = data.subarray(at, at + piece);
+    const count = Math.min(left, framesIn(format, bytes.length));
+    if (count === 0) break;
+    const block = readBlock(bytes, count, format);
+    hearing.push(block.channels, format.rate);
+    damaged += block.damaged;
+    left -= count;
+  }
+  return { audio: hearing.finish(false), damaged };
+}
+
+function readBlock(
+  data: Uint8Array,
+  frames: number,
+  format: PcmFormat,
+): { readonly channels: Float32Array[]; readonly damaged: number } {
+  if (isAdpcm(format.tag)) return readAdpcm(data, frames, format);
+  return { channels: readSamples(data, frames, format), damaged: 0 };
 }
 
 function readSamples(data: Uint8Array, frames: number, format: PcmFormat): Float32Array[] {

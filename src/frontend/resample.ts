@@ -47,6 +47,67 @@ export function resample(samples: Float32Array, from: number, to: number): Float
   return output;
 }
 
+/** `resample` for samples that come in blocks: the same bits, and memory for a block. */
+export class Resampler {
+  readonly #kernel: Kernel;
+  /** Input from sample `#begin` on. */
+  #input: Float32Array = new Float32Array(0);
+  #begin = 0;
+  #made = 0;
+
+  /** @throws AudioError  as `resample` */
+  constructor(
+    private readonly from: number,
+    private readonly to: number,
+  ) {
+    checkSampleRate("resample", "from", from);
+    checkSampleRate("resample", "to", to);
+    this.#kernel = kernelFor(from, to);
+  }
+
+  /** @returns the output that no later block changes; `block` itself when the rates are equal */
+  push(block: Float32Array): Float32Array {
+    if (this.from === this.to) return block;
+    const input = new Float32Array(this.#input.length + block.length);
+    input.set(this.#input);
+    input.set(block, this.#input.length);
+    this.#input = input;
+    const { from, to } = this.#kernel;
+    const room = Math.ceil(((this.#begin + input.length) * to) / from) - this.#made;
+    return this.#make(Math.max(0, room), false);
+  }
+
+  /** @returns the rest of the output */
+  end(): Float32Array {
+    if (this.from === this.to) return new Float32Array(0);
+    const { from, to } = this.#kernel;
+    return this.#make(Math.ceil((to * (this.#begin + this.#input.length)) / from) - this.#made, true);
+  }
+
+  #make(most: number, last: boolean): Float32Array {
+    const { from, to, phases } = this.#kernel;
+    const input = this.#input;
+    const output = new Float32Array(most);
+    let [done, at] = [0, 0];
+    for (; done < most; done++) {
+      const phase = this.#made % to;
+      const { first, weights } = (phases[phase] ??= makePhase(phase, from, to));
+      at = ((this.#made - phase) / to) * from + first - this.#begin;
+      if (!last && at + weights.length > input.length) break;
+      const begin = Math.max(0, -at);
+      const end = Math.min(weights.length, input.length - at);
+      let sum = 0;
+      for (let j = begin; j < end; j++) sum += weights[j] * input[at + j];
+      output[done] = sum;
+      this.#made++;
+    }
+    const used = Math.min(input.length, Math.max(0, at));
+    this.#input = input.subarray(used);
+    this.#begin += used;
+    return output.subarray(0, done);
+  }
+}
+
 function kernelFor(from: number, to: number): Kernel {
   const key = `${from}:${to}`;
   let kernel = kernels.get(key);

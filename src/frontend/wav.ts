@@ -1,8 +1,9 @@
 import { type AdpcmFormat, adpcmHead, IMA_ADPCM, isAdpcm, MS_ADPCM } from "./adpcm.js";
-import { checkSampleRate, type DecodedAudio } from "./audio.js";
+import { checkSampleRate } from "./audio.js";
 import { Budget } from "./budget.js";
 import { chunkAfter, chunkId, findChunk, isChunkId } from "./chunks.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
+import type { Heard } from "./hearing.js";
 import { A_LAW, FLOAT, framesIn, MU_LAW, PCM, type PcmData, type PcmFormat, pcmAudio } from "./pcm.js";
 
 const EXTENSIBLE = 0xfffe;
@@ -53,7 +54,7 @@ export function isWav(bytes: Uint8Array): boolean {
  * @source Microsoft Multimedia Programming Interface 1.0 (RIFF, WAVE), mmreg.h (WAVEFORMATEXTENSIBLE), EBU Tech 3306
  *         (RF64), ITU-R BS.2088 (BW64), ITU-T G.711
  */
-export function parseWav(bytes: Uint8Array, name: string, budget = new Budget(name)): DecodedAudio {
+export function parseWav(bytes: Uint8Array, name: string, budget = new Budget(name)): Heard {
   checkRiffHeader(bytes, name);
   const { format, stored } = findChunks(bytes, name);
   return pcmAudio(name, "data.size", format, { ...stored, budget });

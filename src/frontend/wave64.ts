@@ -1,6 +1,6 @@
-import type { DecodedAudio } from "./audio.js";
 import { Budget } from "./budget.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
+import type { Heard } from "./hearing.js";
 import { type PcmFormat, pcmAudio } from "./pcm.js";
 import { parseFormat } from "./wav.js";
 
@@ -19,7 +19,7 @@ export function isWave64(bytes: Uint8Array): boolean {
  * @throws AudioError  as parseWav
  * @source Sonic Foundry, Sony Pictures Digital Media Software: Wave64 file format (2004)
  */
-export function parseWave64(bytes: Uint8Array, name: string, budget = new Budget(name)): DecodedAudio {
+export function parseWave64(bytes: Uint8Array, name: string, budget = new Budget(name)): Heard {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let format: PcmFormat | undefined;
   for (let at = 40; at + 24 <= bytes.length;) {

@@ -1,0 +1,90 @@
+/** Frames of one rate and channel count that follow one another. */
+export interface AdtsRun {
+  readonly rate: number;
+  readonly channels: number;
+  readonly begin: number;
+  end: number;
+  /** Of a channel. */
+  samples: number;
+}
+
+/** The frames of an ADTS file. */
+export interface AdtsScan {
+  readonly runs: readonly AdtsRun[];
+  readonly damage?: string | undefined;
+}
+
+const RATES = [
+  96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350,
+];
+
+/** Runs that are looked at. */
+const MOST_RUNS = 10_000;
+
+/**
+ * Finds the frames of an AAC file; other bytes between and behind them belong to none.
+ * @param bytes  the whole file
+ * @source ISO/IEC 13818-7, section 6.2
+ */
+export function scanAdts(bytes: Uint8Array): AdtsScan {
+  const runs: AdtsRun[] = [];
+  let [at, stray, cut] = [0, 0, false];
+  while (at + 7 <= bytes.length && runs.length < MOST_RUNS) {
+    const frame = frameAt(bytes, at);
+    const run = runs.at(-1);
+    const follows = run !== undefined && run.end === at && frame !== undefined && fits(frame, run);
+    if (!frame || !(follows || isSure(bytes, at, frame, run === undefined))) {
+      const next = bytes.indexOf(0xff, at + 1);
+      at = next < 0 ? bytes.length : next;
+      continue;
+    }
+    if (at + frame.size > bytes.length) {
+      cut = follows;
+      break;
+    }
+    if (run && run.end < at) stray++;
+    if (run?.end === at && fits(frame, run)) {
+      run.end += frame.size;
+      run.samples += frame.samples;
+    } else {
+      const { rate, channels, samples } = frame;
+      runs.push({ rate, channels, begin: at, end: at + frame.size, samples });
+    }
+    at += frame.size;
+  }
+  if (cut) return { runs, damage: "cut short: its last frame ends early" };
+  const places = `${stray} ${stray === 1 ? "place" : "places"}`;
+  return { runs, damage: stray > 0 ? `bytes that are no frame were left out in ${places}` : undefined };
+}
+
+interface Frame {
+  readonly rate: number;
+  readonly channels: number;
+  readonly size: number;
+  readonly samples: number;
+}
+
+function fits(a: Pick<Frame, "rate" | "channels">, b: Pick<Frame, "rate" | "channels">): boolean {
+  return a.rate === b.rate && a.channels === b.channels;
+}
+
+/** Whether two more frames of the kind follow; at the first frame of a file, also whether the file ends there. */
+function isSure(bytes: Uint8Array, at: number, first: Frame, alone: boolean): boolean {
+  let next = at + first.size;
+  for (let i = 1; i < 3; i++) {
+    if (next >= bytes.length) return alone;
+    const frame = frameAt(bytes, next);
+    if (!frame || !fits(frame, first)) return false;
+    next += frame.size;
+  }
+  return true;
+}
+
+function frameAt(bytes: Uint8Array, at: number): Frame | undefined {
+  if (at + 7 > bytes.length || bytes[at] !== 0xff || (bytes[at + 1] & 0xf6) !== 0xf0) return undefined;
+  const rate = RATES[(bytes[at + 2] >> 2) & 15];
+  const size = ((bytes[at + 3] & 3) << 11) | (bytes[at + 4] << 3) | (bytes[at + 5] >> 5);
+  if (rate === undefined || size < 7) return undefined;
+  const channels = ((bytes[at + 2] & 1) << 2) | (bytes[at + 3] >> 6);
+  return { rate, channels, size, samples: 1024 * ((bytes[at + 6] & 3) + 1) };
+}

@@ -1,0 +1,110 @@
+import { bySize } from "./decoders.js";
+
+/** A FLAC's STREAMINFO. */
+export interface StreamInfo {
+  /** Samples of a channel; 0: unknown. */
+  readonly total: number;
+  readonly bits: number;
+  readonly channels: number;
+  readonly rate: number;
+}
+
+/** FLAC's STREAMINFO at `at`. @source RFC 9639, section 8.2 */
+export function streamInfo(bytes: Uint8Array, at: number): StreamInfo {
+  const byte = (i: number): number => bytes[at + i] ?? 0;
+  const low = byte(14) * 2 ** 24 + ((byte(15) << 16) | (byte(16) << 8) | byte(17));
+  return {
+    total: (byte(13) & 15) * 2 ** 32 + low,
+    bits: (((byte(12) & 1) << 4) | (byte(13) >> 4)) + 1,
+    channels: ((byte(12) >> 1) & 7) + 1,
+    rate: (byte(10) << 12) | (byte(11) << 4) | (byte(12) >> 4),
+  };
+}
+
+/** The FLAC streams that stand one after another in a file, as `cat` makes it: 100 at most, the last with all that follows. */
+export function flacStreams(bytes: Uint8Array): Uint8Array[] {
+  const begins = [0];
+  for (let at = bytes.indexOf(0x66, 4); at >= 0 && begins.length < 100; at = bytes.indexOf(0x66, at + 1))
+    if (HEAD.every((byte, i) => bytes[at + i] === byte) && (bytes[at + 4] & 0x7f) === 0) begins.push(at);
+  return begins.map((begin, i) => bytes.subarray(begin, begins[i + 1]));
+}
+
+const HEAD = Object.assign([0x66, 0x4c, 0x61, 0x43] as (number | undefined)[], { 5: 0, 6: 0, 7: 34 });
+
+const FRAMES = 8; // of 2 MB at most each: 65,535 samples in 8 channels
+
+const GAP = 2 ** 24; // bytes without a sync code that no frame has; what follows them is none
+
+/** Pieces of FLAC that hold few frames, by the sync code that each frame begins with. @source RFC 9639, section 9.1 */
+export function* byFlacFrames(bytes: Uint8Array): Generator<Uint8Array> {
+  let [begin, frames] = [0, 0];
+  let last = 0;
+  for (let at = bytes.indexOf(0xff); at >= 0 && at - last < GAP; at = bytes.indexOf(0xff, at + 1)) {
+    if ((bytes[at + 1] & 0xfe) === 0xf8) {
+      frames++;
+      last = at;
+    }
+    if (frames <= FRAMES && at - begin < 65_536) continue;
+    yield* bySize(bytes.subarray(begin, at), 65_536);
+    [begin, frames] = [at, 1];
+  }
+  yield* bySize(bytes.subarray(begin, last + GAP), 65_536);
+}
+
+/**
+ * Samples of a channel by the last two frames that follow one another in the stream's last 4 MiB.
+ * @returns 0 where there are none
+ * @source RFC 9639, section 9.1
+ */
+export function flacLength(bytes: Uint8Array): number {
+  let later: FrameHead | undefined;
+  const least = Math.max(0, bytes.length - 2 ** 22);
+  for (let at = bytes.lastIndexOf(0xff); at >= least; at = at === 0 ? -1 : bytes.lastIndexOf(0xff, at - 1)) {
+    const head = frameHead(bytes, at);
+    if (!head) continue;
+    if (later?.variable === head.variable) {
+      if (head.variable && head.number + head.block === later.number) return later.number + later.block;
+      if (!head.variable && head.number + 1 === later.number) return later.number * head.block + later.block;
+    }
+    later = head;
+  }
+  return 0;
+}
+
+interface FrameHead {
+  /** Whether `number` counts samples, not frames. */
+  readonly variable: boolean;
+  readonly number: number;
+  /** Samples of a channel. */
+  readonly block: number;
+}
+
+function frameHead(bytes: Uint8Array, at: number): FrameHead | undefined {
+  if (bytes[at] !== 0xff || (bytes[at + 1] & 0xfe) !== 0xf8 || at + 16 > bytes.length) return undefined;
+  const [size, rate] = [bytes[at + 2] >> 4, bytes[at + 2] & 15];
+  const reserved = size === 0 || rate === 15 || bytes[at + 3] >> 4 > 10 || (bytes[at + 3] & 1) !== 0;
+  const more = Math.clz32((~bytes[at + 4] & 0xff) << 24); // bytes of the number, where there are several
+  if (reserved || more === 1 || more > 7) return undefined;
+  let number = more === 0 ? bytes[at + 4] : bytes[at + 4] & (0x7f >> more);
+  let next = at + 5;
+  for (; next < at + 4 + more; next++) {
+    if (bytes[next] >> 6 !== 2) return undefined;
+    number = number * 64 + (bytes[next] & 63);
+  }
+  let block = size === 1 ? 192 : size < 6 ? 576 << (size - 2) : 256 << (size - 8);
+  if (size === 6) block = bytes[next++] + 1;
+  if (size === 7) block = bytes[next++] * 256 + bytes[next++] + 1;
+  next += rate === 12 ? 1 : rate > 12 ? 2 : 0;
+  return checksum(bytes.subarray(at, next)) === bytes[next]
+    ? { variable: (bytes[at + 1] & 1) === 1, number, block }
+    : undefined;
+}
+
+function checksum(bytes: Uint8Array): number {
+  let sum = 0;
+  for (const byte of bytes) {
+    sum ^= byte;
+    for (let i = 0; i < 8; i++) sum = sum & 0x80 ? ((sum << 1) ^ 7) & 0xff : sum << 1;
+  }
+  return sum;
+}

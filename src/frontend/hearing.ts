@@ -1,0 +1,136 @@
+import {
+  cancelWarning,
+  checkFinite,
+  concatenated,
+  type DecodedAudio,
+  Energy,
+  loudestOfCancelled,
+  toMono,
+} from "./audio.js";
+import { checkChannel } from "./channel.js";
+import { Resampler } from "./resample.js";
+
+/** What is kept of a file: its channels' mean, one of them, or each for itself, at one rate. */
+export interface Kept {
+  /** Hz */
+  readonly rate: number;
+  /** Counted from 1; absent: the mean, or the loudest channel where the channels cancel each other, as `mixDown` says. */
+  readonly channel?: number | "each" | undefined;
+}
+
+/** What was kept of a file. */
+export interface Heard extends DecodedAudio {
+  /** The channel that is to be heard, counted from 1, where the mean cancels. */
+  readonly instead?: number;
+}
+
+/** A stream that will come, by its header. */
+export interface StreamKind {
+  /** Hz */
+  readonly rate: number;
+  readonly channels: number;
+}
+
+/**
+ * Makes of a file's samples, block by block, what is kept of it: the bits of `mixWaveform` on all of them, with memory for the result.
+ * Streams of a chain are heard at the highest of their rates, and as mono where their channel counts differ.
+ */
+export class Hearing {
+  readonly #pieces: Float32Array[][] = [];
+  #resamplers: Resampler[] = [];
+  #adapters: Resampler[] = [];
+  #energies: Energy[] = [];
+  readonly #mix = new Energy();
+  readonly #rate: number;
+  readonly #mono: boolean;
+  #from = 0;
+  #channels = 0;
+  #length = 0;
+  #equal = true;
+
+  /** @param streams  of a chain; undefined: one, whose rate is that of its blocks */
+  constructor(
+    private readonly name: string,
+    private readonly kept: Kept,
+    streams: readonly StreamKind[] = [],
+  ) {
+    this.#rate = streams.length > 1 ? Math.max(...streams.map(({ rate }) => rate)) : 0;
+    this.#mono = streams.some(({ channels }) => channels !== streams[0].channels);
+  }
+
+  /** @param block  channels [C][n] @throws AudioError  NaN or infinite samples; there is no such channel */
+  push(block: readonly Float32Array[], rate: number): void {
+    checkFinite(this.name, block, this.#length);
+    const heard = this.#mono ? [toMono(block, this.name)] : block;
+    const common = this.#rate || this.#from || rate;
+    if (common === rate) {
+      this.#hear(heard, rate);
+      return;
+    }
+    if (this.#adapters.length === 0) this.#adapters = heard.map(() => new Resampler(rate, common));
+    this.#hear(
+      this.#adapters.map((adapter, c) => adapter.push(heard[c] ?? heard[0])),
+      common,
+    );
+  }
+
+  /** Ends a stream: the next may have another rate. */
+  endStream(): void {
+    if (this.#adapters.length > 0)
+      this.#hear(
+        this.#adapters.map((adapter) => adapter.end()),
+        this.#from,
+      );
+    this.#adapters = [];
+  }
+
+  #hear(block: readonly Float32Array[], rate: number): void {
+    if (this.#channels === 0) this.#begin(block.length, rate);
+    const channels = Array.from({ length: this.#channels }, (_, c) => block[c] ?? block[0]);
+    this.#length += channels[0].length;
+    this.#equal &&= channels.length === 2 && channels[0].every((sample, i) => sample === channels[1][i]);
+    const { channel } = this.kept;
+    let wanted: readonly Float32Array[] = channels;
+    if (typeof channel === "number") wanted = [channels[channel - 1]];
+    else if (channel === undefined) {
+      wanted = [toMono(channels)];
+      if (channels.length > 1) {
+        for (const [c, samples] of channels.entries()) this.#energies[c].add(samples);
+        this.#mix.add(wanted[0]);
+      }
+    }
+    this.#pieces.push(wanted.map((samples, c) => this.#resamplers[c].push(samples)));
+  }
+
+  #begin(channels: number, rate: number): void {
+    const { channel } = this.kept;
+    if (typeof channel === "number") checkChannel(channel, channels, this.name);
+    [this.#channels, this.#from] = [channels, rate];
+    this.#resamplers = Array.from(
+      { length: channel === "each" ? channels : 1 },
+      () => new Resampler(rate, this.kept.rate),
+    );
+    this.#energies = Array.from({ length: channels }, () => new Energy());
+  }
+
+  /**
+   * What was kept; no channel where no samples came.
+   * @param once  whether two equal channels are one
+   */
+  finish(once: boolean): Heard {
+    const { channel, rate } = this.kept;
+    if (this.#channels === 0) return { channels: [], sampleRate: rate };
+    this.#pieces.push(this.#resamplers.map((resampler) => resampler.end()));
+    const single = once && this.#equal;
+    if (single && typeof channel === "number") checkChannel(channel, 1, this.name);
+    const count = single ? 1 : this.#resamplers.length;
+    const channels = Array.from({ length: count }, (_, c) =>
+      concatenated(this.#pieces.map((piece) => piece[c])),
+    );
+    const audio = { channels, sampleRate: rate, seconds: this.#length / this.#from };
+    if (channel !== undefined || this.#channels === 1) return audio;
+    const loudest = loudestOfCancelled(this.#energies, this.#mix);
+    if (loudest === undefined) return audio;
+    return { ...audio, instead: loudest + 1, warning: cancelWarning(loudest, this.#channels) };
+  }
+}

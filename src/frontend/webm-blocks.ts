@@ -1,0 +1,145 @@
+/** What a WebM or Matroska file holds of its first audio track. */
+export interface WebmTrack {
+  /** Seconds from its first block to its last. */
+  readonly seconds: number;
+  /** By the track's header and, of Opus, the codec's; 0: neither says it. */
+  readonly channels: number;
+  /** What is missing: the file ends within an element, or holds bytes that are none. */
+  readonly damage?: string | undefined;
+  /** The file without what belongs to other tracks or to none: all in front of the first cluster, then block by block. */
+  readonly chunks: Iterable<Uint8Array>;
+}
+
+const SEGMENT = 0x18538067;
+const CLUSTER = 0x1f43b675;
+const GROUP = 0xa0;
+const BLOCK = 0xa1;
+const SIMPLE_BLOCK = 0xa3;
+const TIME = 0xe7;
+const SCALE = 0x2ad7b1;
+const TRACKS = 0x1654ae6b;
+const TRACK = 0xae;
+const NUMBER = 0xd7;
+const TYPE = 0x83;
+const AUDIO = 0xe1;
+const CHANNELS = 0x9f;
+const PRIVATE = 0x63a2;
+const INFO = 0x1549a966;
+/** Elements whose parts are read. */
+const OPENED = new Set([SEGMENT, CLUSTER, GROUP, TRACKS, TRACK, AUDIO, INFO]);
+
+interface Element {
+  readonly id: number;
+  /** Where it begins, and its body. */
+  readonly at: number;
+  readonly begin: number;
+  /** Infinity: not known. */
+  readonly end: number;
+}
+
+/**
+ * Finds the blocks of the first audio track. After bytes that are no element it goes on at the next cluster.
+ * @param bytes  the whole file, which may end early or go on with other bytes
+ * @source RFC 8794 (EBML), RFC 9559 (Matroska), sections 5.1 and 10
+ */
+export function scanWebm(bytes: Uint8Array): WebmTrack {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let [number, wanted, channels] = [0, 0, 0];
+  let [scale, cluster, first, last, head, stopped] = [1_000_000, 0, Infinity, 0, -1, 0];
+  let damage: string | undefined;
+  for (const element of elements(bytes, view)) {
+    const { id, at, begin, end } = element;
+    if (at > stopped && stopped > 0) damage ??= "bytes between its clusters mean nothing and were left out";
+    stopped = OPENED.has(id) ? begin : end;
+    if (end !== Infinity && end > bytes.length) damage ??= "cut short: an element passes its end";
+    if (id === CLUSTER && head < 0) head = at;
+    else if (id === SCALE) scale = unsigned(view, element);
+    else if (id === TIME) cluster = unsigned(view, element);
+    else if (id === NUMBER) number = unsigned(view, element);
+    else if (id === TYPE && unsigned(view, element) === 2) wanted ||= number;
+    else if (id === CHANNELS) channels = Math.max(channels, unsigned(view, element));
+    else if (id === PRIVATE && isOpus(bytes, begin)) channels = Math.max(channels, bytes[begin + 9]);
+    else if ((id === SIMPLE_BLOCK || id === BLOCK) && isOf(view, element, wanted)) {
+      const time = cluster + view.getInt16(vint(view, begin)!.next);
+      [first, last] = [Math.min(first, time), Math.max(last, time)];
+    }
+  }
+  const seconds = first === Infinity ? 0 : ((last - first) * scale) / 1e9;
+  return { seconds, channels, damage, chunks: head < 0 ? [bytes] : audioBlocks(bytes, head, wanted) };
+}
+
+function* audioBlocks(bytes: Uint8Array, head: number, wanted: number): Generator<Uint8Array> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  yield bytes.subarray(0, head);
+  let group: Element | undefined;
+  for (const element of elements(bytes, view)) {
+    const { id, at, end } = element;
+    if (id === GROUP) group = element;
+    if ((id !== SIMPLE_BLOCK && id !== BLOCK) || !isOf(view, element, wanted)) continue;
+    const inGroup = id === BLOCK && group !== undefined && group.end >= end && group.end <= bytes.length;
+    if (inGroup) yield bytes.subarray(group!.at, group!.end);
+    else if (id === SIMPLE_BLOCK) yield bytes.subarray(at, end);
+  }
+}
+
+/** Elements in their order, those inside others too. One that is not opened and passes the file's end comes last. */
+function* elements(bytes: Uint8Array, view: DataView): Generator<Element> {
+  for (let at = 0; at < bytes.length;) {
+    const element = elementAt(view, at);
+    const inside = element !== undefined && (OPENED.has(element.id) || element.end <= bytes.length);
+    if (inside) {
+      yield element;
+      at = OPENED.has(element.id) ? element.begin : element.end;
+      continue;
+    }
+    const next = nextCluster(bytes, at + 1);
+    if (next < 0 && element && element.end !== Infinity) yield { ...element, id: 0 };
+    if (next < 0) return;
+    at = next;
+  }
+}
+
+function elementAt(view: DataView, at: number): Element | undefined {
+  if (at >= view.byteLength) return undefined;
+  const length = Math.clz32(view.getUint8(at)) - 23; // of the id, its first bit among its bits
+  if (length > 4 || at + length > view.byteLength) return undefined;
+  let id = 0;
+  for (let i = 0; i < length; i++) id = id * 256 + view.getUint8(at + i);
+  const size = vint(view, at + length);
+  return size && { id, at, begin: size.next, end: size.next + size.value };
+}
+
+/** A number of variable length, and where it ends. All ones: not known, Infinity. */
+function vint(view: DataView, at: number): { readonly value: number; readonly next: number } | undefined {
+  if (at >= view.byteLength) return undefined;
+  const length = Math.clz32(view.getUint8(at)) - 23;
+  if (length > 8 || at + length > view.byteLength) return undefined;
+  let value = view.getUint8(at) & (2 ** (8 - length) - 1);
+  for (let i = 1; i < length; i++) value = value * 256 + view.getUint8(at + i);
+  const unknown = value >= 2 ** (7 * length) - 1 || value >= 2 ** 53;
+  return { value: unknown ? Infinity : value, next: at + length };
+}
+
+/** A number of up to 8 bytes. */
+function unsigned(view: DataView, { begin, end }: Element): number {
+  let value = 0;
+  for (let at = begin; at < Math.min(end, begin + 8, view.byteLength); at++)
+    value = value * 256 + view.getUint8(at);
+  return value;
+}
+
+/** Whether a block is whole and of a track. */
+function isOf(view: DataView, { begin, end }: Element, wanted: number): boolean {
+  const track = vint(view, begin);
+  return track?.value === wanted && track.next + 3 <= Math.min(end, view.byteLength);
+}
+
+function isOpus(bytes: Uint8Array, at: number): boolean {
+  return at + 10 <= bytes.length && String.fromCharCode(...bytes.subarray(at, at + 8)) === "OpusHead";
+}
+
+function nextCluster(bytes: Uint8Array, from: number): number {
+  for (let at = bytes.indexOf(0x1f, from); at >= 0; at = bytes.indexOf(0x1f, at + 1))
+    if (bytes[at + 1] === 0x43 && bytes[at + 2] === 0xb6 && bytes[at + 3] === 0x75) return at;
+  return -1;
+}
