@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { random } from "../../test/gpu.js";
+import { fuzzRuns } from "../../test/helpers/fuzz.js";
 import { layoutBytes } from "../../test/helpers/layouts.js";
 import { CheckpointError } from "./errors.js";
 import { readPickle } from "./pickle.js";
@@ -9,9 +10,9 @@ import { TORCH_GLOBALS, openTorchFile } from "./torch-file.js";
 import { openZip } from "./zip.js";
 
 // Files that torch wrote, damaged: whatever the bytes, the file opens to tensors inside it or a one-line CheckpointError says why not.
-// 12,000 mutations of the zip and of the pickle each, always the same ones.
+// Mutations of the zip and of the pickle, always the same ones.
 
-const ROUNDS = 12_000;
+const ROUNDS = fuzzRuns(12_000);
 const SOURCES = ["dtypes", "wrapped-2", "wrapped-4", "nested", "transposed"].map((n) =>
   layoutBytes(`odd/${n}.pt`),
 );

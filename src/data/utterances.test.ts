@@ -119,7 +119,7 @@ describe("fields that are null, and NeMo's manifests", () => {
   });
 });
 
-// Plan: everything that is no utterance is told in one line with file, line and field, and with onBad the others are still read.
+// Plan: everything that is no utterance is reported in one line with file, line and field, and with onBad the others are still read.
 describe("bad lines", () => {
   test.each<readonly [string, RegExp]>([
     ["{", /: line: expected JSON, got /],
@@ -141,6 +141,13 @@ describe("bad lines", () => {
     ),
     ['{"audio_filepath":["a","b"],"text":"t"}', /: audio: expected a path, got /],
     ['{"audio_filepath":"a","text":"t","offset":-1}', /: offset: expected seconds from 0, got -1/],
+    ...["1e308", "1e-7"].map(
+      (duration) =>
+        [
+          `{"audio_filepath":"a","text":"t","offset":1,"duration":${duration}}`,
+          /: duration: expected seconds, from a millionth to what a file can last, got 1e/,
+        ] as const,
+    ),
     ['{"audio_filepath":"a","text":"t","duration":"2"}', /: duration: expected seconds, got "2"/],
     ['{"audio":"","text":"a"}', /: audio: expected a path, got ""/],
     ['{"audio":"a"}', /: text: expected a text, got nothing/],

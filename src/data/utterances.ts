@@ -162,7 +162,9 @@ function spanOfNemo(json: JsonObject, refuse: Refuse): Span {
   if (typeof duration !== "number" || !Number.isFinite(duration))
     return refuse("duration", "seconds", show(duration));
   const end = Math.round(((start ?? 0) + duration) * 1e6) / 1e6; // 0.1 + 0.2 is 0.3
-  return { start, end: end > (start ?? 0) ? end : undefined };
+  if (duration <= 0) return { start, end: undefined };
+  if (Number.isFinite(end) && end > (start ?? 0)) return { start, end };
+  return refuse("duration", "seconds, from a millionth to what a file can last", show(duration));
 }
 
 function seconds(json: JsonObject, field: "start" | "end" | "offset", refuse: Refuse): number | undefined {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { fuzzRuns } from "../../../test/helpers/fuzz.js";
 import { GGUF_PAIR, T, ggufFixture, ggufPair } from "../../../test/helpers/gguf.js";
 import { damaged, damages } from "../../../test/helpers/gguf-mutations.js";
 import { openCheckpoint } from "../checkpoint.js";
@@ -38,13 +39,13 @@ async function check(first: Uint8Array, second: Uint8Array, seen: Seen): Promise
   }
 }
 
-test("3,000 damaged headers", async () => {
+test("damaged headers", async () => {
   const seen: Seen = { opened: 0, config: 0, refused: new Set() };
   const damage = damages(40);
   const property = fc.asyncProperty(fc.boolean(), damage, damage, (both, first, second) =>
     check(both ? damaged(encoder, 8_000, first) : encoder, damaged(llm, 3_500, second), seen),
   );
-  await fc.assert(property, { numRuns: 3_000 });
+  await fc.assert(property, { numRuns: fuzzRuns(3_000) });
   expect(seen.opened).toBeGreaterThan(100);
   expect(seen.refused.size).toBeGreaterThan(100);
 });
@@ -65,7 +66,7 @@ function patched(bytes: Uint8Array, at: number, value: number): Uint8Array {
   return copy;
 }
 
-test("3,000 wild numbers", async () => {
+test("wild numbers", async () => {
   const seen: Seen = { opened: 0, config: 0, refused: new Set() };
   const [inEncoder, inLlm] = [await numbers(encoder), await numbers(llm)];
   expect([inEncoder.length, inLlm.length]).toEqual([17, 10]);
@@ -73,7 +74,7 @@ test("3,000 wild numbers", async () => {
   const property = fc.asyncProperty(fc.nat(16), fc.nat(9), value, fc.option(value), (i, j, a, b) =>
     check(patched(encoder, inEncoder[i], a), b === null ? llm : patched(llm, inLlm[j], b), seen),
   );
-  await fc.assert(property, { numRuns: 3_000 });
+  await fc.assert(property, { numRuns: fuzzRuns(3_000) });
   expect(seen.opened).toBeGreaterThan(20);
   expect(seen.config).toBeGreaterThan(20);
   const fields = [...seen.refused].join(" ");
