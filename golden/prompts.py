@@ -12,6 +12,8 @@ PROMPTS = {
     "english": "语音转写成英文：",
     "speech-transcription": "Speech transcription:",
     "hotwords": CONTEXT + "热词列表：[开灯, WebGPU]\n语音转写成中文，不进行文本规整：",
+    "泰语": "语音转写成泰语：",
+    "葡萄牙语": "语音转写成葡萄牙语：",
 }
 FOLDING = "(id * 2654435761 mod 2^32) mod (vocab_size - 8); ids 151643..151646 become vocab_size-4..vocab_size-1"
 FIRST_SPECIAL = 151643  # endoftext, im_start, im_end, object_ref_start (the audio placeholder)

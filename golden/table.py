@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cases import adaptor, encoder, frontend, llm, model, tokenizer, train
+from cases import adaptor, encoder, frontend, llm, mlt, model, tokenizer, train
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ LLM = [
     Case("llm-yarn", "YaRN by 4 over 48 original positions: 77 rows prefilled, 16 cached, positions to 92", llm.build, dict(seed=311, lengths=[93], text=SMALL_LLM | {"vocab_size": 97, "num_hidden_layers": 1, "max_position_embeddings": 192, "rope_parameters": YARN}, cached_steps=16)),
 ]  # fmt: skip
 
+MLT = {"audio": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_timestamp_prediction_layers": 1}, "adaptor": {"layer_norm_eps": 1e-12}, "text": {"hidden_size": 32, "head_dim": 8, "intermediate_size": 64, "vocab_size": 131}}
 MODEL = [
     Case("model-all-chinese", "every adaptor row spliced, Chinese prompt", model.build, dict(seed=4022, frames=[19], prompts=["chinese"], rule="all")),
     Case("model-all-english-wave", "from the waveform: front-end, every row spliced, English prompt, 560 inputs", model.build, dict(seed=4037, frames=[17], prompts=["english"], rule="all", sizes={"audio": {"num_mel_bins": 80, "num_hidden_layers": 4, "num_timestamp_prediction_layers": 1}}, waveform=True)),
@@ -92,6 +93,7 @@ MODEL = [
     Case("model-low-packed", "two clips packed, one of a single row, the first L(T) rows spliced", model.build, dict(seed=4085, frames=[1, 29], prompts=["english", "speech-transcription"], rule="low_frame_rate")),
     Case("model-untied", "untied head, GQA 4, head_dim 32 at width 128, 3 adaptor blocks", model.build, dict(seed=4074, frames=[11], prompts=["english"], rule="all", sizes={"text": {"hidden_size": 128, "num_attention_heads": 8, "head_dim": 32, "tie_word_embeddings": False}, "adaptor": {"num_hidden_layers": 3}})),
     Case("model-weights-loud", "weights stored, not exact in bf16; two adaptor channels above 600 and 1000, the others of deviation 28", model.build, dict(seed=4110, frames=[17], prompts=["chinese"], rule="all", sizes={"audio": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_timestamp_prediction_layers": 1}, "text": {"intermediate_size": 80}}, store_weights=True, loud=True)),
+    Case("model-mlt", "Fun-ASR-MLT-Nano's config (no use_low_frame_rate, no CTC): Thai and Portuguese prompts, packed", mlt.build, dict(seed=4201, frames=[11, 6], languages=["泰语", "葡萄牙语"], sizes=MLT)),
 ]  # fmt: skip
 
 TINY_AUDIO = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_timestamp_prediction_layers": 1}

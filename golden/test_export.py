@@ -5,6 +5,7 @@ import json
 import unittest
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ import pure_torchaudio  # noqa: F401  before anything imports torchaudio
 import double
 import plain
 from bundle import check, serialise
-from cases import adaptor, encoder, frontend, llm, train
+from cases import adaptor, encoder, frontend, llm, mlt, train
 from generator import parameter
 from table import CASES
 
@@ -173,6 +174,16 @@ class Upstreams(unittest.TestCase):
             np.testing.assert_array_equal(frontend.stack(fbank).numpy(), plain.lfr(fbank.numpy()))
 
 
+class Upstream(unittest.TestCase):
+    """A bundle that is not what FunASR's whole class computes is refused."""
+
+    def test_low_frame_rate(self):
+        case = next(case for case in CASES if case.name == "model-mlt")
+        with mock.patch.object(mlt, "ADAPTOR_CONF", mlt.ADAPTOR_CONF | {"use_low_frame_rate": True}):
+            with self.assertRaisesRegex(SystemExit, "LLM inputs"):
+                case.build(**case.options)
+
+
 class Files(unittest.TestCase):
     def test_generator_values(self):
         name = "model.audio_tower.layers.0.self_attn.q_proj.weight"
@@ -196,7 +207,7 @@ class Files(unittest.TestCase):
     def test_readme_lists_every_bundle(self):
         text = (HERE / "README.md").read_text()
         for case in CASES:
-            self.assertIn(f"| `{case.name}` |", text)
+            self.assertRegex(text, rf"\| `{case.name}` +\|")
             self.assertIn(case.description, text)
 
 

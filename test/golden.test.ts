@@ -175,6 +175,14 @@ const required: readonly [name: string, test: (f: Facts) => boolean][] = [
   ["model, packed", (f) => whole(f) && f.lengths >= 2],
   ["model, English prompt", (f) => said(f, "语音转写成英文")],
   ["model, Chinese prompt", (f) => said(f, "语音转写成中文")],
+  [
+    "model, Fun-ASR-MLT-Nano's config",
+    (f) =>
+      said(f, "语音转写成泰语：") &&
+      said(f, "语音转写成葡萄牙语：") &&
+      f.text("audio_token_rule") === "all" &&
+      f.config!.adaptor.layerNormEps === 1e-12,
+  ],
   ["model, hotwords", (f) => said(f, "热词列表")],
   ...["adaptor", "lora", "encoder"].map((part): [string, (f: Facts) => boolean] => [
     `training, ${part} alone`,

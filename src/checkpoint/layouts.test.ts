@@ -62,6 +62,22 @@ describe("FunASR's model.pt", () => {
     expect(got.encoder.layerNormEps).toBe(1e-5);
   });
 
+  // Fun-ASR-Nano sets the flag, Fun-ASR-MLT-Nano's config.yaml leaves it out.
+  test.each([
+    ["true", "  use_low_frame_rate: true\n", "low_frame_rate"],
+    ["false", "  use_low_frame_rate: false\n", "all"],
+    ["null", "  use_low_frame_rate: null\n", "all"],
+    ["left out", "", "all"],
+  ])("use_low_frame_rate %s", async (_, line, rule) => {
+    const files = layoutFiles("nano");
+    const yaml = Buffer.from(files.get("config.yaml")!).toString();
+    expect(yaml).toContain("  use_low_frame_rate: true\n");
+    files.set("config.yaml", utf8(yaml.replace("  use_low_frame_rate: true\n", line)));
+    const checkpoint = await openCheckpoint(memoryFiles("m", files));
+    expect(checkpoint.config).toEqual({ ...nano.config, audioTokenRule: rule });
+    await checkpoint.close();
+  });
+
   test("front-end, tokenizer, prompt and stop ids", async () => {
     const { assets } = nano;
     expect((await assets.frontend()).json).toEqual({
