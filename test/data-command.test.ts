@@ -14,7 +14,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { cli, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { wav } from "./helpers/wav.js";
 
-// Plan: the command writes JSONL that it reads back, counts utterances and hours, tells every line that it leaves out, and leaves no half
+// Plan: the command writes JSONL that it reads back, counts utterances and hours, reports every line that it leaves out, and leaves no half
 // file; an LLM's answers take the transcripts' place.
 
 const root = mkdtempSync(join(tmpdir(), "funasr-data-"));
@@ -73,7 +73,7 @@ describe("data", () => {
     expect(readFileSync(at("corpus", "again.jsonl"), "utf8")).toContain('{"audio":"a.wav",');
   });
 
-  test("a bad line is an error that leaves no file, or is told and left out", async () => {
+  test("a bad line is an error that leaves no file, or is reported and left out", async () => {
     const [bad, out] = [at("bad.jsonl"), at("none.jsonl")];
     writeFileSync(bad, '{"audio":"corpus/a.wav","text":"a"}\n{"audio":1}\n');
     const line = expectRefusal(await cli(["data", "jsonl", bad, "--out", out]));
@@ -87,12 +87,15 @@ describe("data", () => {
     expect(run.stderr).toContain(`skipped: bad line: ${bad}:2: audio: expected a path, got 1`);
   });
 
-  test("a line of JSONL whose audio is not there is told and left out", async () => {
+  test("a line of JSONL whose audio is not there is reported and left out", async () => {
     const [some, out] = [at("missing.jsonl"), at("present.jsonl")];
-    writeFileSync(some, '{"audio":"none.wav","text":"a"}\n{"audio":"corpus/a.wav","text":"b"}\n');
+    const audio = ["none.wav", "corpus/a.wav", "corpus", "/dev/null"];
+    writeFileSync(some, audio.map((path) => `${JSON.stringify({ audio: path, text: "b" })}\n`).join(""));
     const run = await cli(["data", "jsonl", some, "--out", out]);
+    expect(run.stderr).toContain(`skipped: ${some}:3: a directory, not a file: ${at("corpus")}`);
+    expect(run.stderr).toContain(`skipped: ${some}:4: a device or a pipe, not a file: /dev/null`);
     expect(run.stderr).toContain(`skipped: ${some}:1: no such file: ${at("none.wav")}`);
-    expect(run.stdout).toContain("1 utterances, 0.00 h; 1 skipped");
+    expect(run.stdout).toContain("1 utterances, 0.00 h; 3 skipped");
     expect(readFileSync(out, "utf8")).toBe('{"audio":"corpus/a.wav","text":"b"}\n');
   });
 

@@ -4,59 +4,21 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Results } from "../src/cli/evaluate-out.js";
 import { demoModel } from "../src/node/demo.js";
 import { type Run, cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
-import { tinyFiles, writeDirectory } from "./helpers/tiny-model.js";
-import { wav } from "./helpers/wav.js";
+import { type Evaluations, evaluations, lines } from "./helpers/evaluations.js";
 
-let tiny: ReturnType<typeof writeDirectory>;
-let work: ReturnType<typeof writeDirectory>;
-const at = (name: string): string => join(work.path, name);
-const lines = (...rows: unknown[]): string => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
-const rows = (file: string): Record<string, unknown>[] =>
-  readFileSync(at(file), "utf8")
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as Record<string, unknown>);
+let data: Evaluations;
+const at = (name: string): string => data.at(name);
+const rows = (name: string): Record<string, unknown>[] => data.rows(name);
+const evaluate = (...args: string[]): Promise<Run> => data.evaluate(...args);
 
 beforeAll(async () => {
-  tiny = writeDirectory(await tinyFiles({ seed: 5 }));
-  work = writeDirectory(
-    new Map<string, string | Uint8Array>([
-      ["a.wav", wav(0.4, 1)],
-      ["b.wav", wav(0.9, 2)],
-      ["broken.wav", "this is no audio"],
-      ["two.jsonl", lines({ audio: "a.wav", text: "打开灯" }, { audio: "b.wav", text: "one two" })],
-      [
-        "bad.jsonl",
-        `${lines({ audio: "a.wav", text: "x" })}{\n${lines({ audio: "broken.wav", text: "y" }, { audio: "none.wav", text: "z" }, { audio: "b.wav", text: "w" })}`,
-      ],
-      [
-        "parts.jsonl",
-        lines(
-          { audio: "b.wav", text: "x", start: 0.2, end: 0.6 },
-          { audio: "b.wav", text: "y", start: 0.5, end: 2 },
-        ),
-      ],
-      ["wrongkeys.jsonl", lines({ wav: "a.wav", txt: "x" }, { audio: "a.wav", text: "x", prompt: 1 })],
-      [
-        "channels.jsonl",
-        lines(
-          { audio: "a.wav", text: "x", channel: 1 },
-          { audio: "a.wav", text: "x", channel: 2 },
-          { audio_filepath: "a.wav", text: "x", duration: 0.4, prompt: null },
-        ),
-      ],
-      ["kaldi/wav.scp", "u1 ../a.wav\nu2 ../b.wav\n"],
-      ["kaldi/text", "u1 hello there\nu2 打开 灯\nu3 nobody\n"],
-    ]),
-  );
+  data = await evaluations({
+    "two.jsonl": lines({ audio: "a.wav", text: "打开灯" }, { audio: "b.wav", text: "one two" }),
+    "kaldi/wav.scp": "u1 ../a.wav\nu2 ../b.wav\n",
+    "kaldi/text": "u1 hello there\nu2 打开 灯\nu3 nobody\n",
+  });
 });
-afterAll(() => {
-  tiny.remove();
-  work.remove();
-});
-
-const evaluate = (...args: string[]): Promise<Run> =>
-  cli(["evaluate", "--model", tiny.path, "--max-tokens", "6", "--second", "0", ...args]);
+afterAll(() => data.remove());
 
 interface Result {
   readonly weights: string;
@@ -123,7 +85,7 @@ describe("the demo", () => {
   });
 });
 
-// Plan: wav.scp and text are read as JSONL is; ids without a file are told.
+// Plan: wav.scp and text are read as JSONL is; ids without a file are reported.
 it("reads a Kaldi directory", async () => {
   const run = await evaluate("--data", at("kaldi"), "--json");
   expect(run.code).toBe(1);
@@ -187,7 +149,7 @@ describe("--out", () => {
   });
 });
 
-// Plan: several weight formats in one run; forced decoding tells how far they agree; two runs are compared.
+// Plan: several weight formats in one run; forced decoding measures how far they agree; two runs are compared.
 describe("formats", () => {
   it("are run one after another", async () => {
     const run = await evaluate(
@@ -257,7 +219,7 @@ describe("translation", () => {
       "--to",
       to,
       "--model",
-      tiny.path,
+      data.model,
       "--max-tokens",
       "6",
       "--json",
@@ -287,7 +249,7 @@ describe("translation", () => {
       await cli([
         "transcribe",
         "--model",
-        tiny.path,
+        data.model,
         "--max-tokens",
         "6",
         "--json",
@@ -317,7 +279,7 @@ it("latency alone needs no data", async () => {
   const run = await cli([
     "evaluate",
     "--model",
-    tiny.path,
+    data.model,
     "--second",
     "1",
     "--max-tokens",

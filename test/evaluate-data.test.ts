@@ -1,59 +1,40 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync, symlinkSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Run, cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
-import { tinyFiles, writeDirectory } from "./helpers/tiny-model.js";
-import { wav } from "./helpers/wav.js";
+import { type Evaluations, evaluations, lines } from "./helpers/evaluations.js";
 
-let tiny: ReturnType<typeof writeDirectory>;
-let work: ReturnType<typeof writeDirectory>;
-const at = (name: string): string => join(work.path, name);
-const lines = (...rows: unknown[]): string => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
-const rows = (file: string): Record<string, unknown>[] =>
-  readFileSync(at(file), "utf8")
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as Record<string, unknown>);
+let data: Evaluations;
+const at = (name: string): string => data.at(name);
+const rows = (name: string): Record<string, unknown>[] => data.rows(name);
+const evaluate = (...args: string[]): Promise<Run> => data.evaluate(...args);
 
 beforeAll(async () => {
-  tiny = writeDirectory(await tinyFiles({ seed: 5 }));
-  work = writeDirectory(
-    new Map<string, string | Uint8Array>([
-      ["a.wav", wav(0.4, 1)],
-      ["b.wav", wav(0.9, 2)],
-      ["broken.wav", "this is no audio"],
-      ["two.jsonl", lines({ audio: "a.wav", text: "打开灯" }, { audio: "b.wav", text: "one two" })],
-      [
-        "bad.jsonl",
-        `${lines({ audio: "a.wav", text: "x" })}{\n${lines({ audio: "broken.wav", text: "y" }, { audio: "none.wav", text: "z" }, { audio: "b.wav", text: "w" })}`,
-      ],
-      [
-        "parts.jsonl",
-        lines(
-          { audio: "b.wav", text: "x", start: 0.2, end: 0.6 },
-          { audio: "b.wav", text: "y", start: 0.5, end: 2 },
-        ),
-      ],
-      ["wrongkeys.jsonl", lines({ wav: "a.wav", txt: "x" }, { audio: "a.wav", text: "x", prompt: 1 })],
-      [
-        "channels.jsonl",
-        lines(
-          { audio: "a.wav", text: "x", channel: 1 },
-          { audio: "a.wav", text: "x", channel: 2 },
-          { audio_filepath: "a.wav", text: "x", duration: 0.4, prompt: null },
-        ),
-      ],
-      ["kaldi/wav.scp", "u1 ../a.wav\nu2 ../b.wav\n"],
-      ["kaldi/text", "u1 hello there\nu2 打开 灯\nu3 nobody\n"],
-    ]),
-  );
+  data = await evaluations({
+    "records.jsonl": lines({ audio: "a.wav" }),
+    "bad.jsonl": `${lines({ audio: "a.wav", text: "x" })}{\n${lines({ audio: "broken.wav", text: "y" }, { audio: "none.wav", text: "z" }, { audio: "b.wav", text: "w" })}`,
+    "parts.jsonl": lines(
+      { audio: "b.wav", text: "x", start: 0.2, end: 0.6 },
+      { audio: "b.wav", text: "y", start: 0.5, end: 2 },
+    ),
+    "wrongkeys.jsonl": lines({ wav: "a.wav", txt: "x" }, { audio: "a.wav", text: "x", prompt: 1 }),
+    "channels.jsonl": lines(
+      { audio: "a.wav", text: "x", channel: 1 },
+      { audio: "a.wav", text: "x", channel: 2 },
+      { audio_filepath: "a.wav", text: "x", duration: 0.4, prompt: null },
+    ),
+    "audio.jsonl": lines(
+      { audio: "b.wav", text: "x" },
+      ...["none.wav", ".", "pipe", "/dev/zero", "/dev/null", "linked"].map((audio) => ({ audio, text: "y" })),
+    ),
+    "kaldi/text": "u1 hello there\n",
+    "kaldi/wav.scp": "u1 ../a.wav\n",
+    "kaldi/utt2lang": "u1 en\n",
+  });
   execFileSync("mkfifo", [at("pipe")]);
+  symlinkSync(at("pipe"), at("linked"));
 });
-afterAll(() => {
-  tiny.remove();
-  work.remove();
-});
+afterAll(() => data.remove());
 
 interface Result {
   readonly summary: {
@@ -67,9 +48,7 @@ interface Result {
 }
 const results = (run: Run): Result[] => jsonLines(run) as unknown as Result[];
 
-const evaluate = (...args: string[]): Promise<Run> =>
-  cli(["evaluate", "--model", tiny.path, "--max-tokens", "6", "--second", "0", ...args]);
-// Plan: what cannot be read is told in one line each and counted, is in no rate, and makes the exit code 1; the others are run.
+// Plan: what cannot be read is reported in one line each and counted, is in no rate, and makes the exit code 1; the others are run.
 describe("bad input", () => {
   it("a damaged line, a damaged file, a missing file", async () => {
     const run = await evaluate("--data", at("bad.jsonl"), "--json", "--batch", "4", "--out", at("bad"));
@@ -107,7 +86,7 @@ describe("bad input", () => {
     ]);
   });
 
-  it("a line's channel is heard; one that the file lacks is told", async () => {
+  it("a line's channel is heard; one that the file lacks is an error", async () => {
     const run = await evaluate("--data", at("channels.jsonl"), "--channel", "left", "--out", at("channels"));
     expect(run.code).toBe(1);
     expect(errorLines(run)).toEqual([
@@ -129,11 +108,38 @@ describe("bad input", () => {
     });
   });
 
+  it("a table of a Kaldi directory that is not used is a note", async () => {
+    const run = await evaluate("--data", at("kaldi"));
+    expect(run.code).toBe(0);
+    expect(run.stderr).toContain(`${at("kaldi")}: not used: utt2lang; name the language with --language`);
+  });
+
+  it("audio that is not there, or no file", async () => {
+    const run = await evaluate("--data", at("audio.jsonl"), "--out", at("audio"));
+    expect(run.code).toBe(1);
+    expect(errorLines(run).map((line) => line.split(": ").slice(-2).join(": "))).toEqual([
+      expect.stringMatching(/none\.wav: expected a file of that name, got none; check the path$/),
+      "type: expected a file, got a directory; name the clips in it",
+      expect.stringMatching(/^type: expected a file, got a named pipe, which has no length; /),
+      expect.stringMatching(/^type: expected a file, got a device; /),
+      expect.stringMatching(/^type: expected a file, got a device; /),
+      expect.stringMatching(/^type: expected a file, got a named pipe, which has no length; /),
+    ]);
+    expect(rows("audio/utterances-stored.jsonl").map(({ line, error }) => [line, typeof error])).toEqual([
+      [1, "undefined"],
+      ...[2, 3, 4, 5, 6, 7].map((line) => [line, "string"]),
+    ]);
+  });
+
   it.each([
     [["--data", "none.jsonl"], /none\.jsonl: expected a file of that name, got none/],
     [["--data", "."], /: directory: expected wav\.scp and text in it, got no wav\.scp/],
     [["--data", "/dev/zero"], /\/dev\/zero: type: expected a file, got a device/],
     [["--data", "pipe"], /pipe: type: expected a file, got a named pipe/],
+    [["--compare", "records.jsonl", "pipe"], /pipe: type: expected a file, got a named pipe/],
+    [["--compare", "linked", "records.jsonl"], /linked: type: expected a file, got a named pipe/],
+    [["--compare", "/dev/zero", "records.jsonl"], /\/dev\/zero: type: expected a file, got a device/],
+    [["--compare", ".", "records.jsonl"], /: type: expected a file, got a directory/],
     [["--compare", "kaldi/text", "kaldi/text"], /kaldi\/text:1: line: expected JSON/],
   ])("%j", async (args, message) => {
     const inside = args.map((arg) => (/^(--|\/dev)/.test(arg) ? arg : at(arg)));

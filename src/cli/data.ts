@@ -3,7 +3,7 @@ import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { type Answer, answerer } from "../data/answers.js";
 import { audioSeconds } from "../data/audio-length.js";
 import { CORPORA } from "../data/corpora/all.js";
-import { type CorpusOptions, type Found, isFile } from "../data/corpora/corpus.js";
+import { type CorpusOptions, type Found, isFile, missing } from "../data/corpora/corpus.js";
 import { DataError } from "../data/errors.js";
 import { type Utterance, readUtterances, utteranceLine } from "../data/utterances.js";
 import { Generator } from "../decode/generator.js";
@@ -147,7 +147,8 @@ async function* fromJsonl(
   for await (const utterance of readUtterances(path, onBad)) {
     yield* skipped();
     const { audio, line } = utterance;
-    if (!(await isFile(audio))) yield { skipped: `${path}:${line}`, why: `no such file: ${audio}` };
+    if (!(await isFile(audio)))
+      yield { skipped: `${path}:${line}`, why: `${await missing(audio)}: ${audio}` };
     else yield { utterance: prompt === undefined ? utterance : { ...utterance, prompt } };
   }
   yield* skipped();
@@ -164,7 +165,8 @@ async function* kept(
     note(`skipped: ${where}: ${why}`);
   };
   for await (const item of found) {
-    if ("skipped" in item) skip(item.skipped, item.why);
+    if ("note" in item) note(item.note);
+    else if ("skipped" in item) skip(item.skipped, item.why);
     else if (!answer) yield item.utterance;
     else {
       const transcript = item.utterance.text;

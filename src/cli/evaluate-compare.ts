@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { isFile } from "../data/corpora/corpus.js";
 import { checkReadable } from "../data/lines.js";
 import { compareRecords } from "../evaluate/compare.js";
 import type { BleuTokenizer } from "../evaluate/metrics/bleu-tokenizers.js";
@@ -51,7 +52,8 @@ async function reportedNames([first, second]: readonly string[]): Promise<Normal
 
 async function namesBeside(file: string): Promise<Normalizer[]> {
   const path = join(dirname(file), "report.json");
-  const text = await readFile(path, "utf8").catch(() => undefined);
+  const there = await isFile(path); // opening a pipe waits for its writer
+  const text = there ? await readFile(path, "utf8").catch(() => undefined) : undefined;
   if (text === undefined) return [];
   let report: unknown;
   try {

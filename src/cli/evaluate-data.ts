@@ -11,25 +11,33 @@ export interface ReadData {
   readonly bad: number;
 }
 
+/** Who hears of what is read. */
+export interface Listener {
+  /** A line that holds no utterance: where and why. */
+  readonly onBad: (message: string) => void;
+  /** What the data hold that is not used. */
+  readonly onNote: (message: string) => void;
+}
+
 /**
  * Utterances of a JSONL file, or of wav.scp and text in one directory, named by itself or by its wav.scp.
- * @param onBad  called with each line that holds no utterance: where and why
  * @param limit  utterances at most
  * @throws DataError  neither, or there is no utterance
  */
 export async function readData(
   path: string,
-  onBad: (message: string) => void,
+  { onBad, onNote }: Listener,
   limit = Infinity,
 ): Promise<ReadData> {
   const directory = await kaldiDirectory(path);
   const utterances: Utterance[] = [];
   let bad = 0;
-  const tell = (message: string): void => {
+  const report = (message: string): void => {
     bad++;
     onBad(message);
   };
-  const source = directory === undefined ? fromJsonl(path, tell) : fromKaldi(directory, tell);
+  const listener = { onBad: report, onNote };
+  const source = directory === undefined ? fromJsonl(path, listener) : fromKaldi(directory, listener);
   for await (const utterance of source) {
     utterances.push(utterance);
     if (utterances.length >= limit) break;
@@ -55,14 +63,15 @@ async function kaldiDirectory(path: string): Promise<string | undefined> {
   });
 }
 
-function fromJsonl(path: string, tell: (message: string) => void): AsyncGenerator<Utterance> {
-  return readUtterances(path, { onBad: ({ message }) => tell(message) });
+function fromJsonl(path: string, { onBad }: Listener): AsyncGenerator<Utterance> {
+  return readUtterances(path, { onBad: ({ message }) => onBad(message) });
 }
 
-async function* fromKaldi(directory: string, tell: (message: string) => void): AsyncGenerator<Utterance> {
+async function* fromKaldi(directory: string, { onBad, onNote }: Listener): AsyncGenerator<Utterance> {
   let line = 0;
   for await (const found of kaldi.read(directory, {})) {
     if ("utterance" in found) yield { ...found.utterance, line: ++line };
-    else tell(`${found.skipped}: ${found.why}`);
+    else if ("note" in found) onNote(found.note);
+    else onBad(`${found.skipped}: ${found.why}`);
   }
 }

@@ -146,14 +146,16 @@ function wrongUsage(options: EvaluateCliOptions): string | undefined {
   return undefined;
 }
 
-function tellBad(message: string): void {
+function reportBad(message: string): void {
   complain(`error: ${message}`);
   process.exitCode = exitCode.inputFailed;
 }
 
 async function evaluate(options: EvaluateCliOptions): Promise<void> {
   const data: ReadData | undefined =
-    options.data === undefined ? undefined : await readData(options.data, tellBad, options.limit);
+    options.data === undefined
+      ? undefined
+      : await readData(options.data, { onBad: reportBad, onNote: note }, options.limit);
   const model = await findModel(options.model);
   await warnOfOtherEncoder(model, options.lora);
   const settings = settingsOf(options);
@@ -173,7 +175,7 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
       const form = await textForm(options.normalize ?? []);
       const plan = { ...options, settings, form, model, utterances: data?.utterances ?? [] };
       const runs = await runFormats(device.gpu, weights, plan, results);
-      await tell(options, runs, results, { device, form, badLines: data?.bad ?? 0 });
+      await printAll(options, runs, results, { device, form, badLines: data?.bad ?? 0 });
     } finally {
       device.gpu.destroy();
     }
@@ -185,7 +187,7 @@ function settingsOf(options: EvaluateCliOptions): RunSettings {
   return { task, to, cascade, language, batch, maxNewTokens: maxTokens, forced };
 }
 
-async function tell(
+async function printAll(
   options: EvaluateCliOptions,
   runs: readonly FormatRun[],
   results: Results,

@@ -26,16 +26,17 @@ async function read(
   path: string,
   options: CorpusOptions = {},
 ): Promise<string[]> {
-  const told: string[] = [];
+  const lines: string[] = [];
   for await (const found of CORPORA[corpus].read(path, options)) {
-    if ("skipped" in found) told.push(`! ${found.skipped}: ${found.why}`);
+    if ("note" in found) lines.push(`# ${found.note}`);
+    else if ("skipped" in found) lines.push(`! ${found.skipped}: ${found.why}`);
     else {
       const { audio, start, end, prompt, text } = found.utterance;
       const span = start === undefined ? [] : [`${start}-${end}`];
-      told.push([audio, ...span, ...(prompt === undefined ? [] : [prompt]), text].join(" | "));
+      lines.push([audio, ...span, ...(prompt === undefined ? [] : [prompt]), text].join(" | "));
     }
   }
-  return told.map((line) => line.replaceAll(`${root}/`, ""));
+  return lines.map((line) => line.replaceAll(`${root}/`, ""));
 }
 
 describe("AISHELL-1", () => {
@@ -57,7 +58,7 @@ describe("AISHELL-1", () => {
   });
   const table = "data_aishell/transcript/aishell_transcript_v0.8.txt";
 
-  test("all, with what has no transcript, no clip and no words told", async () => {
+  test("all, with what has no transcript, no clip and no words reported", async () => {
     expect(await read("aishell1", path)).toEqual([
       `! data_aishell/wav/dev/S0724/BAC009S0724W0121.wav: no BAC009S0724W0121 in ${table}`,
       "data_aishell/wav/test/S0764/BAC009S0764W0121.wav | 甚至出现",
@@ -101,7 +102,7 @@ async function kaldiItems(path: string): Promise<Found[]> {
 }
 
 describe("wav.scp and text", () => {
-  test("files, absolute and relative; commands and archives are told", async () => {
+  test("files, absolute and relative; commands and archives are skipped", async () => {
     const path = tree("kaldi", { "a.wav": null, "b.flac": null });
     writeFileSync(
       join(path, "wav.scp"),
@@ -136,6 +137,8 @@ describe("wav.scp and text", () => {
   test.each([
     ["0.5 2.25 0", { start: 0.5, end: 2.25, channel: 1 }],
     ["0.5 2.25 1", { start: 0.5, end: 2.25, channel: 2 }],
+    ["0.5 2.25 2", { start: 0.5, end: 2.25, channel: 3 }],
+    ["0.5\t2.25   0", { start: 0.5, end: 2.25, channel: 1 }],
     ["0.5 2.25 A", { start: 0.5, end: 2.25, channel: 1 }],
     ["0.5 2.25 b", { start: 0.5, end: 2.25, channel: 2 }],
     ["0.5 2.25 -1", { start: 0.5, end: 2.25 }],
@@ -148,6 +151,9 @@ describe("wav.scp and text", () => {
     ["1 NaN", "no start and end in seconds: r 1 NaN"],
     ["1", "no start and end in seconds: r 1"],
     ["0x1 2", "no start and end in seconds: r 0x1 2"],
+    ["", "no start and end in seconds: r "],
+    ["1 2 -2", "no channel 0, 1 or A, B: r 1 2 -2"],
+    ["1 -1 bad", "no channel 0, 1 or A, B: r 1 -1 bad"],
     ["1 2 left", "no channel 0, 1 or A, B: r 1 2 left"],
     ["1 2 1.5", "no channel 0, 1 or A, B: r 1 2 1.5"],
     ["1 2 0 x", "more than recording, start, end and channel: r 1 2 0 x"],
@@ -176,6 +182,26 @@ describe("wav.scp and text", () => {
     writeFileSync(join(path, "text"), "r1 one\nr2 two\n");
     const whole = await kaldiItems(path);
     expect(whole.flatMap((item) => ("utterance" in item ? [item.utterance.channel] : []))).toEqual([1, 2]);
+  });
+
+  test("what has no words or audio is skipped, and tables that say nothing of them are named", async () => {
+    const files = { "a.wav": null, "b.wav": null, utt2lang: "u1 en\nu2 zh\n", utt2spk: "u1 s\n" };
+    const path = tree("other-tables", files);
+    mkdirSync(join(path, "d.wav"));
+    writeFileSync(join(path, "wav.scp"), "u1 a.wav\nu2 d.wav\nu3 none.wav\nu4\nu5 /dev/null\nu6 b.wav\n");
+    writeFileSync(join(path, "text"), "u1 one\nu2 two\nu3 three\nu4 four\nu5 five\nu6\n");
+    expect(await read("kaldi", path)).toEqual([
+      "# other-tables: not used: utt2lang, utt2spk; name the language with --language, or with data's --prompt",
+      "other-tables/a.wav | one",
+      "! other-tables/text:2: a directory, not a file: other-tables/d.wav",
+      "! other-tables/text:3: no such file: other-tables/none.wav",
+      "! other-tables/text:4: no path in other-tables/wav.scp",
+      "! other-tables/text:5: a device or a pipe, not a file: /dev/null",
+      "! other-tables/text:6: no text",
+    ]);
+    rmSync(join(path, "utt2lang"));
+    writeFileSync(join(path, "spk2gender"), "s f\n");
+    expect((await read("kaldi", path))[0]).toBe("# other-tables: not used: utt2spk, spk2gender");
   });
 
   test("an id that is used twice is an error", async () => {

@@ -5,7 +5,9 @@ import type { Utterance } from "../utterances.js";
 export type Found =
   | { readonly utterance: Omit<Utterance, "line"> }
   /** Where: file and line, or a file alone. */
-  | { readonly skipped: string; readonly why: string };
+  | { readonly skipped: string; readonly why: string }
+  /** One line about the whole corpus: what it holds that is not used. */
+  | { readonly note: string };
 
 export interface CorpusOptions {
   /** Part of the corpus, as its own files call it. Default: all of it. */
@@ -40,6 +42,13 @@ export async function isDirectory(path: string): Promise<boolean> {
   );
 }
 
+/** Why a path is no audio file. */
+export async function missing(path: string): Promise<string> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found) return "no such file";
+  return found.isDirectory() ? "a directory, not a file" : "a device or a pipe, not a file";
+}
+
 /** What is the same of every corpus: an utterance without words, or without its file, is passed over. */
 export async function utteranceOf(
   where: string,
@@ -54,7 +63,7 @@ export async function utteranceOf(
 ): Promise<Found> {
   const { prompt, ...times } = rest;
   if (text.trim() === "") return { skipped: where, why: "no text" };
-  if (!(await isFile(audio))) return { skipped: where, why: `no such file: ${audio}` };
+  if (!(await isFile(audio))) return { skipped: where, why: `${await missing(audio)}: ${audio}` };
   return { utterance: { audio, ...times, ...(prompt === undefined ? {} : { prompt }), text: text.trim() } };
 }
 

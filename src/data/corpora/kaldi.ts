@@ -20,6 +20,9 @@ export async function readTable(file: string): Promise<Map<string, { value: stri
   return table;
 }
 
+/** Tables of Kaldi that say nothing about audio and words. */
+const unused = ["utt2lang", "utt2spk", "spk2gender"];
+
 type Table = Awaited<ReturnType<typeof readTable>>;
 
 /** Tables of a directory, by id; those that it lacks are absent. */
@@ -44,6 +47,7 @@ async function* readKaldi(
     await perhapsTable(segments),
     await perhapsTable(join(path, "reco2file_and_channel")),
   ];
+  yield* unusedTables(path);
   for (const [id, { value, line }] of transcripts) {
     const part = partOf(path, id, `${text}:${line}`, { recordings, cuts, sides });
     if ("skipped" in part) yield part;
@@ -52,6 +56,16 @@ async function* readKaldi(
   for (const [id, { line }] of cuts ?? recordings)
     if (!transcripts.has(id))
       yield { skipped: `${cuts ? segments : wavs}:${line}`, why: `no ${id} in ${text}` };
+}
+
+async function* unusedTables(path: string): AsyncGenerator<Found, void, undefined> {
+  const there: string[] = [];
+  for (const name of unused) if (await isFile(join(path, name))) there.push(name);
+  if (there.length === 0) return;
+  const advice = there.includes("utt2lang")
+    ? "; name the language with --language, or with data's --prompt"
+    : "";
+  yield { note: `${path}: not used: ${there.join(", ")}${advice}` };
 }
 
 async function perhapsTable(file: string): Promise<Table | undefined> {
@@ -75,6 +89,7 @@ function partOf(
   const name = cut ? cut.value.split(/\s+/)[0] : id;
   const wav = recordings.get(name);
   if (!wav) return { skipped: where, why: `no ${name} in ${join(path, "wav.scp")}` };
+  if (wav.value === "") return { skipped: where, why: `no path in ${join(path, "wav.scp")}` };
   if (wav.value.endsWith("|")) return { skipped: where, why: "a command, not a file" };
   const part = cut ? parseSegment(cut.value) : { recording: id };
   if (typeof part === "string") return { skipped: `${segments}:${cut!.line}`, why: part };
