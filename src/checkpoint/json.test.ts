@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { refusal } from "../../test/helpers/checkpoint.js";
+import { fuzzRuns } from "../../test/helpers/fuzz.js";
 import { CheckpointError } from "./errors.js";
 import { JsonCursor, parseJsonObject } from "./json.js";
 
@@ -32,7 +33,7 @@ test("agrees with JSON.parse on valid JSON", () => {
     fc.property(fc.json({ depthSize: "large" }), fc.constantFrom("", " ", "\n\t\r "), (text, space) => {
       expect(ours(space + text + space)).toEqual(theirs(text));
     }),
-    { numRuns: 1000 },
+    { numRuns: fuzzRuns(1000) },
   );
 });
 
@@ -68,7 +69,7 @@ test("agrees with JSON.parse on text that is nearly JSON", () => {
       if (want) valid++;
       expect(ours(text)).toEqual(want);
     }),
-    { numRuns: 4000 },
+    { numRuns: fuzzRuns(4000) },
   );
   expect(valid).toBeGreaterThan(20);
 });

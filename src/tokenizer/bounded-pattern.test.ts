@@ -1,11 +1,12 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { fuzzRuns } from "../../test/helpers/fuzz.js";
 import { BoundedPattern, PatternBudget, PatternLimitError } from "./bounded-pattern.js";
 import { UnsupportedPatternError } from "./regex-program.js";
 
 // Plan: a bounded pattern finds what the RegExp of the same source finds, in a table and in random patterns; patterns that go back for ever
 // end by their steps; what no program is made of is refused.
-const runs = Number(process.env["FUZZ_RUNS"] ?? 4000);
+const runs = fuzzRuns(4000);
 const bounded = (source: string): BoundedPattern => new BoundedPattern(source, new PatternBudget());
 const found = (text: string, pattern: RegExp): [string, number][] =>
   Array.from(text.matchAll(pattern), (match) => [match[0], match.index]);

@@ -1,12 +1,13 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { fuzzRuns } from "../../test/helpers/fuzz.js";
 import { byteOfCharacter } from "./byte-level.js";
 import { TokenizerError } from "./errors.js";
 import { publishedPatterns } from "./pipeline-limits.js";
 import { loadTokenizer } from "./tokenizer.js";
 
 // Plan: a tokenizer whose steps could fill the memory is refused by name; any pattern is taken, and ends, for hostile texts too (vitest's limit of time catches a hang); random pipelines are refused or end.
-const runs = Number(process.env["FUZZ_RUNS"] ?? 2000);
+const runs = fuzzRuns(2000);
 const level = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false };
 const vocab = Object.fromEntries(byteOfCharacter);
 const split = (Regex: string): object => ({
