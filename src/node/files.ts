@@ -9,6 +9,7 @@ import { writeSafetensors } from "../checkpoint/safetensors-write.js";
 import type { WriteTensor } from "../checkpoint/safetensors-write.js";
 import { checkPlainName, checkRange, isPlainName, missingFile, readUtf8 } from "../checkpoint/source.js";
 import type { ByteSource, ModelFiles } from "../checkpoint/source.js";
+import { Checksums } from "./checksums.js";
 import { inWork, removeLeftovers, unfinishedName } from "./unfinished.js";
 import { WriteError, naming, writeError } from "./write-error.js";
 import { makeDirectory } from "./make-directory.js";
@@ -19,16 +20,28 @@ const PIECE = 2 ** 30;
 /**
  * A model directory on disk. Nothing is touched until a file is asked for.
  * @param root  the directory that links may not leave, where that is not `path` itself
- * @throws CheckpointError (from its methods) for a missing directory or file, or a name or a link that leaves the directory
+ * @throws CheckpointError (from its methods) for a missing directory or file, a name or a link that leaves the directory, or a file
+ *   with another SHA-256 than the directory's list gives (see Checksums)
  */
 export function modelDirectory(path: string, root = path): ModelFiles {
-  const openNamed = async (file: string): Promise<ByteSource> => {
+  const openUnchecked = async (file: string): Promise<ByteSource> => {
     checkPlainName(path, file);
     try {
       await checkInside(root, join(path, file));
       return await refuseLfsPointer(await openFile(join(path, file)));
     } catch (cause) {
       throw isMissing(cause) ? missingFile(path, file, { cause }) : cause;
+    }
+  };
+  const checksums = new Checksums(path, openUnchecked);
+  const openNamed = async (file: string): Promise<ByteSource> => {
+    const source = await openUnchecked(file);
+    try {
+      await checksums.check(file, source);
+      return source;
+    } catch (error) {
+      await source.close();
+      throw error;
     }
   };
   return {

@@ -107,6 +107,13 @@ export class Corpus {
     return this.parts.encode ? "states" : "features";
   }
 
+  /** One line about the cached rows that were damaged; undefined where none was. */
+  damagedRows(): string | undefined {
+    const { directory, damaged } = this.parts.cache;
+    if (damaged.size === 0) return undefined;
+    return `${directory}: the cached rows of ${damaged.size} ${damaged.size === 1 ? "clip" : "clips"} were damaged; they were computed again`;
+  }
+
   /** @throws TrainError  the vocabulary has no `<|im_end|>` */
   constructor(private readonly parts: CorpusParts) {
     this.#reader = new AudioReader(parts.frontend.samplingRate);

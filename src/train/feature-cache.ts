@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import { type SafetensorsFile, openSafetensors, readTensor } from "../checkpoint/safetensors.js";
+import type { ByteSource } from "../checkpoint/source.js";
+import { errorCode } from "../errors.js";
 import { openFile, writeSafetensorsFile } from "../node/files.js";
 import { makeDirectory } from "../node/make-directory.js";
 
@@ -33,9 +35,12 @@ const tensorName = "rows";
 
 /** Rows of clips on disk, a safetensors file each with the SHA-256 of its data. */
 export class FeatureCache {
+  /** Keys of entries that were found damaged. */
+  readonly damaged = new Set<string>();
+
   /** @param width  columns of every entry */
   constructor(
-    private readonly directory: string,
+    readonly directory: string,
     private readonly width: number,
   ) {}
 
@@ -52,8 +57,8 @@ export class FeatureCache {
   async read(key: string): Promise<ClipRows | undefined> {
     return this.#open(key, async (file, frames) => {
       const bytes = (await readTensor(file, tensorName)).slice();
-      if (checksum(bytes) !== file.metadata.get("sha256")) return undefined;
-      return { frames, data: new Float32Array(bytes.buffer) };
+      const whole = checksum(bytes) === file.metadata.get("sha256");
+      return whole ? { frames, data: new Float32Array(bytes.buffer) } : undefined;
     });
   }
 
@@ -70,17 +75,20 @@ export class FeatureCache {
     key: string,
     use: (file: SafetensorsFile, frames: number) => Promise<T>,
   ): Promise<T | undefined> {
-    const source = await openFile(this.path(key)).catch(() => undefined);
-    if (!source) return undefined;
+    let source: ByteSource | undefined;
     try {
+      source = await openFile(this.path(key));
       const file = await openSafetensors(source);
       const { dtype, shape = [] } = file.tensors.get(tensorName) ?? {};
       const whole = dtype === "F32" && shape.length === 2 && shape[0] > 0 && shape[1] === this.width;
-      return whole ? await use(file, shape[0]) : undefined;
-    } catch {
-      return undefined; // a damaged entry is made again, like a missing one
+      const found = whole ? await use(file, shape[0]) : undefined;
+      if (found === undefined) this.damaged.add(key);
+      return found;
+    } catch (error) {
+      if (errorCode(error) !== "ENOENT") this.damaged.add(key);
+      return undefined;
     } finally {
-      await source.close();
+      await source?.close();
     }
   }
 }

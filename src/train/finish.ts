@@ -5,6 +5,7 @@ import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { baseSha256 } from "../checkpoint/lora/base-hash.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import { isObject, show } from "../json.js";
+import { withChecksums } from "../node/checksums.js";
 import { replaceDirectoryAtomic, writeFileAtomic } from "../node/files.js";
 import { TrainError, TrainFileError } from "./errors.js";
 import { type LoraShape, adaptedWeights, adapterFiles, trainedFiles } from "./export.js";
@@ -40,7 +41,8 @@ export interface Finished {
 
 /**
  * Writes the checkpoint of a run, OUT/checkpoint, or OUT/lora for a LoRA that is not merged, with what else was trained: weights without
- * their LoRA are no model of the run. An earlier one is replaced.
+ * their LoRA are no model of the run. An earlier one is replaced. The SHA-256 of each file stands in a list beside it, which whoever opens
+ * the directory checks.
  * @param model  the checkpoint that the run began with
  * @throws TrainError  the run has no saved state
  */
@@ -64,7 +66,7 @@ export async function writeTrained(
       const bases = adaptedWeights(values.keys()).flatMap((name) => checkpoint.tensors.get(name) ?? []);
       const sha256 = await baseSha256(checkpoint, bases);
       const about = { base: checkpoint.name, baseSha256: sha256, dtype: options.dtype };
-      await replaceDirectoryAtomic(directory, adapterFiles(values, lora, about));
+      await replaceDirectoryAtomic(directory, withChecksums(adapterFiles(values, lora, about)));
       await setAside(out, options.onFallback);
       return { ...written, lora: directory };
     }
@@ -75,7 +77,7 @@ export async function writeTrained(
       onProgress: (bytes) => options.onProgress?.(bytes, total),
     });
     const total = outputs.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
-    await replaceDirectoryAtomic(target, outputs);
+    await replaceDirectoryAtomic(target, withChecksums(outputs));
     return { ...written, checkpoint: target };
   } finally {
     await checkpoint.close();

@@ -48,7 +48,7 @@ export interface TrainEvents {
   readonly onStep?: (metrics: StepMetrics) => void;
   readonly onValidation?: (metrics: ValidationMetrics) => void;
   readonly onAlarm?: (message: string) => void;
-  /** Called with one line where the last state is damaged and the run goes back to the one before it. */
+  /** Called with one line where the last state is damaged and the run goes back to the one before it, or cached rows were damaged. */
   readonly onFallback?: (message: string) => void;
 }
 
@@ -96,6 +96,8 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
     }
   } finally {
     await metrics.close();
+    const damaged = run.corpus.damagedRows();
+    if (damaged !== undefined) events.onFallback?.(damaged);
   }
   return progress;
 }
