@@ -32,6 +32,21 @@ const failed = (line: number, reference: string): Failed => ({
 const byLine = (records: readonly UtteranceRecord[]): Map<number, UtteranceRecord> =>
   new Map(records.map((record) => [record.line, record]));
 
+// Plan: Thai, Lao, Khmer and Burmese have CER first and MER, no WER; a tone mark is an edit, a space between words is none.
+it.each([
+  ["Thai", "ไม้ ใหม่", "ไม ใหม่"],
+  ["Lao", "ໄມ້ ໃໝ່", "ໄມ ໃໝ່"],
+  ["Khmer", "ទឹក ភ្លើង", "ទក ភ្លើង"],
+  ["Burmese", "ရေ မီး", "ရ မီး"],
+])("metrics of %s", (_, reference, hypothesis) => {
+  const [{ scores }] = summarize(
+    [heard(1, reference, hypothesis), heard(2, reference, reference.replace(" ", ""))],
+    { task: "asr" },
+  ).groups;
+  expect(scores.map(({ name }) => name)).toEqual(["CER", "MER"]);
+  expect(scores[0]).toMatchObject({ edits: 1, length: 2 * (Array.from(reference).length - 1) });
+});
+
 // Plan: quantiles fall on or between the values; of none there is none.
 describe("statistics", () => {
   it.each([

@@ -6,7 +6,7 @@ import {
   type CorpusOptions,
   type Found,
   isDirectory,
-  joinChinese,
+  joinUnspaced,
   utteranceOf,
 } from "./corpus.js";
 import { readTable } from "./kaldi.js";
@@ -34,7 +34,9 @@ async function* readAishell1(
     const found = transcripts.get(id);
     if (!found) yield { skipped: join(top, name), why: `no ${id} in ${file}` };
     else
-      yield await utteranceOf(`${file}:${found.line}`, join(top, name), joinChinese(found.value), { prompt });
+      yield await utteranceOf(`${file}:${found.line}`, join(top, name), joinUnspaced(found.value), {
+        prompt,
+      });
   }
   if (split !== undefined) return; // the table is of all splits
   for (const [id, { line }] of transcripts)

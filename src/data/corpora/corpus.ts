@@ -67,7 +67,17 @@ export async function utteranceOf(
   return { utterance: { audio, ...times, ...(prompt === undefined ? {} : { prompt }), text: text.trim() } };
 }
 
-/** Without the spaces that word segmentation put beside Chinese characters; those between other words stay. */
-export function joinChinese(text: string): string {
-  return text.replace(/(?<=\p{Script=Han})\s+|\s+(?=\p{Script=Han})/gu, "");
+const eastAsian = "\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\u30fc";
+const southEastAsian = "\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}\\p{Script=Myanmar}";
+const segmentation = new RegExp(
+  `(?<=[${eastAsian}])\\s+|\\s+(?=[${eastAsian}])|(?<=[${southEastAsian}])\\s+(?=[${southEastAsian}])`,
+  "gu",
+);
+
+/**
+ * Without the spaces that word segmentation put into scripts that have none: beside Chinese and Japanese characters, and between
+ * Thai, Lao, Khmer or Burmese ones, which keep those beside other scripts and digits. Spaces between other words stay.
+ */
+export function joinUnspaced(text: string): string {
+  return text.replace(segmentation, "");
 }

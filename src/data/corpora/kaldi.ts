@@ -1,7 +1,7 @@
 import { isAbsolute, join } from "node:path";
 import { DataError } from "../errors.js";
 import { readLines, sound } from "../lines.js";
-import { type Corpus, type CorpusOptions, type Found, isFile, joinChinese, utteranceOf } from "./corpus.js";
+import { type Corpus, type CorpusOptions, type Found, isFile, joinUnspaced, utteranceOf } from "./corpus.js";
 import { type KaldiPart, parseSegment, parseSide } from "./kaldi-parts.js";
 
 /** A table of Kaldi: id, white space, the rest of the line. */
@@ -51,7 +51,7 @@ async function* readKaldi(
   for (const [id, { value, line }] of transcripts) {
     const part = partOf(path, id, `${text}:${line}`, { recordings, cuts, sides });
     if ("skipped" in part) yield part;
-    else yield await utteranceOf(`${text}:${line}`, part.audio, joinChinese(value), { ...part, prompt });
+    else yield await utteranceOf(`${text}:${line}`, part.audio, joinUnspaced(value), { ...part, prompt });
   }
   for (const [id, { line }] of cuts ?? recordings)
     if (!transcripts.has(id))

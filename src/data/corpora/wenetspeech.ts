@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { type JsonObject, isObject, show } from "../../json.js";
 import { DataError } from "../errors.js";
 import { readItems } from "../json-items.js";
-import { type Corpus, type CorpusOptions, type Found, isFile, joinChinese } from "./corpus.js";
+import { type Corpus, type CorpusOptions, type Found, isFile, joinUnspaced } from "./corpus.js";
 
 /**
  * `WenetSpeech.json`: {audios: [{aid, path, segments: [{sid, begin_time, end_time, text, subsets}]}]}. The segments are given as parts of
@@ -43,7 +43,7 @@ function segment(part: unknown, audioAt: string, audio: string, prompt: string |
   if (typeof start !== "number" || typeof end !== "number" || !(start >= 0 && end > start))
     return { skipped, why: `no begin_time before an end_time: ${show(start)}, ${show(end)}` };
   if (typeof text !== "string" || text.trim() === "") return { skipped, why: "no text" };
-  const spoken = joinChinese(text.trim());
+  const spoken = joinUnspaced(text.trim());
   return { utterance: { audio, start, end, ...(prompt === undefined ? {} : { prompt }), text: spoken } };
 }
 

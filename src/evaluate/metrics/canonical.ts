@@ -1,10 +1,17 @@
-import { splitWords } from "./spaces.js";
+import { splitWords, whiteSpace } from "./spaces.js";
+
+/** Scripts whose vowel signs, tone marks and viramas are combining marks: without them words cannot be told apart. */
+const spelledWithMarks = "Thai Lao Khmr Mymr Deva Beng Guru Gujr Orya Taml Telu Knda Mlym Sinh Tibt"
+  .split(" ")
+  .map((script) => `\\p{Script=${script}}`)
+  .join("");
+const stretches = new RegExp(`[${spelledWithMarks}]+`, "gu");
 
 /**
- * What is neither a word character nor white space. Python's \w is letters, numbers and the underscore, CJK among them;
- * combining marks are none.
+ * What is neither a word character, nor white space, nor a mark of those scripts. Python's \w is letters, numbers and the
+ * underscore, CJK among them; combining marks are none.
  */
-const dropped = /[^\p{L}\p{N}_\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/gu;
+const dropped = new RegExp(`(?:(?!(?=\\p{M})[${spelledWithMarks}])[^\\p{L}\\p{N}_${whiteSpace}])+`, "gu");
 
 const numberMarks = /((?<=[0-9])[./](?=[0-9])|(?<=[0-9])%)/u;
 
@@ -12,9 +19,13 @@ const numberMarks = /((?<=[0-9])[./](?=[0-9])|(?<=[0-9])%)/u;
 export const unspaced =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\u30fc\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
 
-/** Letters, numbers, underscores and white space, in upper case. @source FunASR fun_asr_nano `text_tn` */
+/**
+ * Letters, numbers, underscores and white space, in upper case; of the scripts that are spelled with marks those too, composed (NFC).
+ * @source FunASR fun_asr_nano `text_tn`, which drops every mark
+ */
 export function spoken(text: string): string {
-  return text.replace(dropped, "").toUpperCase();
+  const composed = text.replace(stretches, (stretch) => stretch.normalize("NFC"));
+  return composed.replace(dropped, "").toUpperCase();
 }
 
 /** As `spoken`, with the marks within numbers: 3.5, 1/3, 50%. */

@@ -63,7 +63,16 @@ describe("jiwer and FunASR", () => {
   });
 });
 
-// Plan: each code point that Python knows is dropped, kept, or white space as in FunASR's `text_tn`, and has Python's upper case.
+const scriptsWithMarks = [
+  ...["Thai", "Lao", "Khmer", "Myanmar", "Devanagari", "Bengali", "Gurmukhi", "Gujarati", "Oriya"],
+  ...["Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala", "Tibetan"],
+];
+const needed = (character: string): boolean =>
+  /^\p{M}$/u.test(character) &&
+  scriptsWithMarks.some((script) => new RegExp(`^\\p{Script=${script}}$`, "u").test(character));
+
+// Plan: each code point that Python knows is dropped, kept, or white space as in FunASR's `text_tn`, but for the marks that scripts
+// need, and has Python's upper case.
 describe("the canonical form of every character", () => {
   it.each([
     [1, "dropped", []],
@@ -74,7 +83,8 @@ describe("the canonical form of every character", () => {
     for (const [first, last] of fixture.characters.filter((run) => run[2] === kind))
       for (let code = first; code <= last; code++) {
         const character = String.fromCodePoint(code);
-        if (characters(character).length > 0 !== units.length > 0) wrong.push(code.toString(16));
+        const kept = units.length > 0 || needed(character);
+        if (characters(character).length > 0 !== kept) wrong.push(code.toString(16));
         if (words(`a${character}b`).length !== (kind === 3 ? 2 : 1))
           wrong.push(`${code.toString(16)} splits`);
       }
@@ -95,11 +105,36 @@ test.each([
   ["打开iPhone15吧", ["打", "开", "IPHONE15", "吧"]],
   ["コーヒー 커피 один", ["コ", "ー", "ヒ", "ー", "커피", "ОДИН"]],
   ["…", []],
-  ["เปิด tv", ["เ", "ป", "ด", "TV"]],
+  ["เปิด tv", ["เ", "ป", "\u0e34", "ด", "TV"]],
   ["ເປດ ບ", ["ເ", "ປ", "ດ", "ບ"]],
-  ["ភាស", ["ភ", "ស"]],
+  ["ភាស", ["ភ", "\u17b6", "ស"]],
+  ["हिन्दी tv", ["हिन्दी", "TV"]],
   ["불 켜", ["불", "켜"]],
 ])("units of mixed scripts: %s", (text, units) => expect(mixedUnits(text)).toEqual(units));
+
+// Plan: [reference, answer, edits, length]: marks that make another word count in each script that needs them, as do marks left out;
+// canonically equal spellings are alike; marks of other scripts count for nothing, as in `text_tn`.
+test.each([
+  ["ใกล้", "ไกล", 2, 4],
+  ["ผู้", "ผู", 1, 3],
+  ["ເຂົ້າ", "ເຂາ", 2, 5],
+  ["កាត់", "កត", 2, 4],
+  ["မြန်မာ", "မနမ", 3, 6],
+  ["दिन", "दीन", 1, 3],
+  ["বিষ", "বষ", 1, 3],
+  ["தமிழ்", "தமழ", 2, 5],
+  ["कि\u200d", "कि", 0, 2],
+  ["\u0958लम", "क\u093cलम", 0, 4],
+  ["กุ\u0e48", "ก\u0e48ุ", 0, 3],
+  ["เปิด ไฟ", "เปิดไฟ", 0, 6],
+  ["كَتَبَ", "كتب", 0, 3],
+  ["שָׁלוֹם", "שלום", 0, 4],
+  ["cafe\u0301", "cafe", 0, 4],
+  ["が\u3099", "が", 0, 1],
+  ["你好\u302a", "你好", 0, 2],
+])("marks: %s and %s", (reference, answer, edits, length) => {
+  expect(characterErrorRate([[reference, answer]])).toMatchObject({ edits, length });
+});
 
 // Plan: laws of the edit distance on random sequences: nothing for equal ones, the same both ways, the alignment gives both back.
 describe("laws", () => {

@@ -1,6 +1,7 @@
-/** What Python's str.split(), str.strip() and \s take for white space, as a class; U+FEFF is none, unlike in JavaScript's \s. */
-export const space =
-  "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
+/** What Python's str.split(), str.strip() and \s take for white space, for a class; U+FEFF is none, unlike in JavaScript's \s. */
+export const whiteSpace =
+  "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+export const space = `[${whiteSpace}]`;
 const spaces = new RegExp(`${space}+`);
 const leading = new RegExp(`^${space}+`);
 const trailing = new RegExp(`${space}+$`);
