@@ -1,9 +1,11 @@
-/** Frames of one rate and channel count that follow one another. */
+import { afterTags } from "./tags.js";
+
+/** Frames of one rate and channel count that follow one another; what lies between them is left out. */
 export interface AdtsRun {
   readonly rate: number;
   readonly channels: number;
-  readonly begin: number;
-  end: number;
+  /** Byte ranges [begin, end) of its frames. */
+  readonly spans: [number, number][];
   /** Of a channel. */
   samples: number;
 }
@@ -22,17 +24,19 @@ const RATES = [
 const MOST_RUNS = 10_000;
 
 /**
- * Finds the frames of an AAC file; other bytes between and behind them belong to none.
+ * Finds the frames of an AAC file; bytes between and behind them belong to none. Tags are no damage: the segments of a live stream
+ * have one each.
  * @param bytes  the whole file
  * @source ISO/IEC 13818-7, section 6.2
  */
 export function scanAdts(bytes: Uint8Array): AdtsScan {
   const runs: AdtsRun[] = [];
-  let [at, stray, cut] = [0, 0, false];
+  let [at, end, stray, cut] = [0, 0, 0, false]; // end: of the last frame and the tags behind it
   while (at + 7 <= bytes.length && runs.length < MOST_RUNS) {
+    if (at === end) at = end = afterTags(bytes, end);
     const frame = frameAt(bytes, at);
     const run = runs.at(-1);
-    const follows = run !== undefined && run.end === at && frame !== undefined && fits(frame, run);
+    const follows = run !== undefined && at === end && frame !== undefined && fits(frame, run);
     if (!frame || !(follows || isSure(bytes, at, frame, run === undefined))) {
       const next = bytes.indexOf(0xff, at + 1);
       at = next < 0 ? bytes.length : next;
@@ -42,19 +46,25 @@ export function scanAdts(bytes: Uint8Array): AdtsScan {
       cut = follows;
       break;
     }
-    if (run && run.end < at) stray++;
-    if (run?.end === at && fits(frame, run)) {
-      run.end += frame.size;
-      run.samples += frame.samples;
-    } else {
-      const { rate, channels, samples } = frame;
-      runs.push({ rate, channels, begin: at, end: at + frame.size, samples });
-    }
-    at += frame.size;
+    if (run && end < at) stray++;
+    addFrame(runs, at, frame);
+    at = end = at + frame.size;
   }
   if (cut) return { runs, damage: "cut short: its last frame ends early" };
   const places = `${stray} ${stray === 1 ? "place" : "places"}`;
   return { runs, damage: stray > 0 ? `bytes that are no frame were left out in ${places}` : undefined };
+}
+
+function addFrame(runs: AdtsRun[], at: number, frame: Frame): void {
+  let run = runs.at(-1);
+  if (!run || !fits(frame, run)) {
+    run = { rate: frame.rate, channels: frame.channels, spans: [], samples: 0 };
+    runs.push(run);
+  }
+  const last = run.spans.at(-1);
+  if (last?.[1] === at) last[1] += frame.size;
+  else run.spans.push([at, at + frame.size]);
+  run.samples += frame.samples;
 }
 
 interface Frame {

@@ -3,7 +3,7 @@ import { Budget } from "./budget.js";
 import { chunkAfter, chunkId, findChunk } from "./chunks.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import type { Heard } from "./hearing.js";
-import { A_LAW, FLOAT, MU_LAW, PCM, type PcmFormat, pcmAudio } from "./pcm.js";
+import { A_LAW, FLOAT, MU_LAW, PCM, type PcmFormat, pcmAudio, withoutNext } from "./pcm.js";
 
 const MAX_CHANNELS = 64;
 const [COMM, SSND] = ["COMM", "SSND"].map(chunkId);
@@ -41,7 +41,7 @@ export function isAiff(bytes: Uint8Array): boolean {
 export function parseAiff(bytes: Uint8Array, name: string, budget = new Budget(name)): Heard {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let common: { format: PcmFormat; frames: number } | undefined;
-  let sound: { readonly start: number; readonly end: number } | undefined;
+  let sound: { readonly start: number; readonly end: number; readonly whole: boolean } | undefined;
   let searched = false;
   for (let at = 12; at >= 0 && at + 8 <= bytes.length && !(common && sound);) {
     const id = view.getUint32(at);
@@ -49,7 +49,12 @@ export function parseAiff(bytes: Uint8Array, name: string, budget = new Budget(n
     const open = id === SSND && size <= 8; // of a writer that cannot seek
     const end = open ? bytes.length : Math.min(bytes.length, at + 8 + size);
     if (id === COMM) common ??= parseCommon(bytes.subarray(at + 8, end), ascii(bytes, 8) === "AIFC", name);
-    if (id === SSND && at + 16 <= end) sound ??= { start: at + 16 + view.getUint32(at + 8), end };
+    if (id === SSND && at + 16 <= end)
+      sound ??= {
+        start: at + 16 + view.getUint32(at + 8),
+        end,
+        whole: !open && at + 8 + size <= bytes.length,
+      };
     const next = chunkAfter(view, at + 8 + size, size);
     if (next >= 0) at = next;
     else if (searched) break;
@@ -65,9 +70,17 @@ export function parseAiff(bytes: Uint8Array, name: string, budget = new Budget(n
   const streamed = frames === 0 || view.getUint32(4) === 0 || view.getUint32(4) >= 0x7f000000;
   const small = sound.end - sound.start < counted && chunkAfter(view, sound.end, 0) < 0; // SSND.size is wrong
   const data = bytes.subarray(sound.start, small ? bytes.length : sound.end);
-  if (streamed) return pcmAudio(name, "SSND.size", format, { data, promised: data.length, budget });
-  const stored = { data: data.subarray(0, counted), promised: counted, budget };
-  return pcmAudio(name, "SSND.size", format, stored);
+  const twice = counted > data.length || 2 * counted <= data.length; // or more: COMM's count is wrong where SSND is whole
+  const wrong = twice && sound.whole && ends(view, sound.end);
+  const read = streamed || wrong ? data : data.subarray(0, counted);
+  const promised = streamed || wrong ? read.length : counted;
+  const audio = pcmAudio(name, "SSND.size", format, { data: read, promised, budget });
+  return withoutNext(audio, isAiff(bytes.subarray(sound.end)));
+}
+
+/** Whether the file ends at `at`, or another chunk begins there. */
+function ends(view: DataView, at: number): boolean {
+  return at + 1 >= view.byteLength || chunkAfter(view, at, 0) >= 0;
 }
 
 function parseCommon(

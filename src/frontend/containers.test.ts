@@ -48,7 +48,7 @@ describe("files one after another", () => {
     const first = file("speech.aac");
     const second = atRate(first, 11);
     const { runs, damage } = scanAdts(cat(first, second));
-    expect(runs.map(({ rate, begin, end, samples }) => [rate, begin, end, samples])).toEqual([
+    expect(runs.map(({ rate, spans, samples }) => [rate, ...spans.flat(), samples])).toEqual([
       [16_000, 0, first.length, 9216],
       [8000, first.length, 2 * first.length, 9216],
     ]);
@@ -154,7 +154,7 @@ describe("parsers", () => {
     [
       "speech.aac",
       (bytes) => {
-        for (const { begin, end } of scanAdts(bytes).runs)
+        for (const [begin, end] of scanAdts(bytes).runs.flatMap(({ spans }) => spans))
           expect(begin < end && end <= bytes.length).toBe(true);
       },
     ],

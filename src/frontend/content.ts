@@ -2,6 +2,7 @@ import { isAiff } from "./aiff.js";
 import { isAu } from "./au.js";
 import { isLfsPointer, unreadFormat } from "./formats.js";
 import { isMp3Frame, isMp3Run } from "./mp3-frames.js";
+import { afterTags, has } from "./tags.js";
 import { isWav } from "./wav.js";
 import { isWave64 } from "./wave64.js";
 
@@ -22,7 +23,6 @@ const REACH = 32_768;
  * Finds the audio of a file: behind ID3v2 and APE tags, and behind up to 32 KiB of other bytes where frames, pages or a header follow
  * that fit each other.
  * @param file  the whole file, or its first `headBytes`
- * @source ID3v2.4.0, section 3; APEv2
  */
 export function contentOf(file: Uint8Array): Content {
   const begin = afterTags(file);
@@ -31,22 +31,6 @@ export function contentOf(file: Uint8Array): Content {
   if (container) return { bytes, container };
   if (isLfsPointer(bytes) || unreadFormat(bytes) !== undefined) return { bytes, container: undefined };
   return behindOther(bytes) ?? { bytes, container: begin > 0 || has(bytes, 0, "ID3") ? "MP3" : undefined };
-}
-
-/** Where the tags at a file's begin end; of a tag that passes the file's end, its head alone is left out. */
-function afterTags(bytes: Uint8Array): number {
-  for (let at = 0; ;) {
-    const left = bytes.length - at;
-    let size = 0;
-    if (left >= 10 && has(bytes, at, "ID3")) {
-      size = 10 + bytes.subarray(at + 6, at + 10).reduce((sum, byte) => sum * 128 + (byte & 127), 0); // 7 bits a byte
-      if ((bytes[at + 5] & 16) !== 0) size += 10; // a footer
-    } else if (left >= 32 && has(bytes, at, "APETAGEX"))
-      size = 32 + new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(12, true);
-    if (size === 0) return at;
-    if (size > left) return at + 10;
-    at += size;
-  }
 }
 
 /** The container by its first bytes. */
@@ -107,10 +91,5 @@ function isAdtsRun(bytes: Uint8Array, first: number): boolean {
     if (!alike || size < 7 || ((bytes[at + 2] >> 2) & 15) > 12) return false;
     at += size;
   }
-  return true;
-}
-
-function has(bytes: Uint8Array, at: number, mark: string): boolean {
-  for (let i = 0; i < mark.length; i++) if (bytes[at + i] !== mark.charCodeAt(i)) return false;
   return true;
 }

@@ -71,6 +71,42 @@ export function flacLength(bytes: Uint8Array): number {
   return 0;
 }
 
+/**
+ * Where the last frame ends, in places that its checksum allows, the first of them first: bytes that are no frame may follow it.
+ * @param total  samples of a channel that the stream has
+ * @returns      where it begins, its samples, and the places; undefined where it is not in the last 4 MiB
+ * @source RFC 9639, sections 9.1 and 9.3
+ */
+export function lastFlacFrame(bytes: Uint8Array, total: number): LastFrame | undefined {
+  const least = Math.max(0, bytes.length - 2 ** 22);
+  const usual = bytes[10] * 256 + bytes[11]; // samples of a frame of fixed size, by STREAMINFO
+  for (let at = bytes.lastIndexOf(0xff); at >= least; at = at === 0 ? -1 : bytes.lastIndexOf(0xff, at - 1)) {
+    const head = frameHead(bytes, at);
+    if (!head || (head.variable ? head.number : head.number * usual) + head.block !== total) continue;
+    const ends: number[] = [];
+    let sum = 0;
+    for (let i = at; i < bytes.length; i++) {
+      sum = ((sum << 8) & 0xffff) ^ SUMS[(sum >> 8) ^ bytes[i]];
+      if (sum === 0 && i >= at + 8) ends.push(i + 1);
+    }
+    return { begin: at, samples: head.block, ends };
+  }
+  return undefined;
+}
+
+export interface LastFrame {
+  readonly begin: number;
+  readonly samples: number;
+  readonly ends: readonly number[];
+}
+
+/** CRC-16 of each byte, polynomial 0x8005. */
+const SUMS = Uint16Array.from({ length: 256 }, (_, byte) => {
+  let sum = byte << 8;
+  for (let i = 0; i < 8; i++) sum = sum & 0x8000 ? ((sum << 1) ^ 0x8005) & 0xffff : sum << 1;
+  return sum;
+});
+
 interface FrameHead {
   /** Whether `number` counts samples, not frames. */
   readonly variable: boolean;

@@ -91,18 +91,6 @@ function missing(frames: number, promised: number, cut: boolean): string | undef
   return cut ? "cut short: its last frame ends early" : undefined;
 }
 
-/** The bytes of a run's frames, one after another. */
-export function mp3RunBytes(bytes: Uint8Array, { spans }: Mp3Run): Uint8Array {
-  if (spans.length === 1) return bytes.subarray(...spans[0]);
-  const all = new Uint8Array(spans.reduce((sum, [begin, end]) => sum + end - begin, 0));
-  let at = 0;
-  for (const [begin, end] of spans) {
-    all.set(bytes.subarray(begin, end), at);
-    at += end - begin;
-  }
-  return all;
-}
-
 function fits(a: { rate: number; mono: boolean }, b: { rate: number; mono: boolean }): boolean {
   return a.rate === b.rate && a.mono === b.mono;
 }

@@ -20,27 +20,44 @@ const TABLES: Readonly<Record<string, Table>> = {
   trun: { header: 8, entry: trunEntry },
 };
 
+/** Boxes that stand behind the index and the first samples. */
+const BOXES = new Set(
+  "moof mdat free skip wide uuid meta udta mfra sidx ssix styp emsg prft moov pnot".split(" "),
+);
+
+/** The part of a file that its boxes fill. */
+export interface Mp4Extent {
+  /** Where the last whole box ends, or the file that cuts one of samples; what follows is no box. */
+  readonly end: number;
+  readonly damage: string | undefined;
+}
+
 /**
  * Refuses an MP4 that was cut short before its index, and one whose sample tables
  * claim more entries than their bytes can hold: the decoder allocates what they claim, and one flipped bit ends the process.
  * @param bytes  the whole file; `ftyp` at byte 4
- * @returns what a file lost that was cut within its audio; else undefined
+ * @returns how far its boxes go, and what a file lost that was cut behind its index
  * @throws AudioError  naming the box or table, the size or entries that fit and those claimed
  * @source ISO/IEC 14496-12, sections 8.6.1, 8.6.6, 8.7.3 to 8.7.5, 8.8.8
  */
-export function checkMp4Tables(bytes: Uint8Array, name: string): string | undefined {
+export function checkMp4Tables(bytes: Uint8Array, name: string): Mp4Extent {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let [indexed, cut] = [false, false];
-  for (let at = 0; at + 8 <= bytes.length;) {
-    indexed ||= id(bytes, at + 4) === "moov";
+  let [indexed, filled, cut] = [false, false, false];
+  let at = 0;
+  while (at + 8 <= bytes.length) {
+    const type = id(bytes, at + 4);
     let size = view.getUint32(at);
-    const isData = id(bytes, at + 4) === "mdat";
+    const isData = type === "mdat";
     if (size === 1 && at + 16 <= bytes.length) size = view.getUint32(at + 12);
     if (size < 8) size = bytes.length - at; // 0 is "to the end of the file"
     const left = bytes.length - at;
     if (size > left && isData && indexed) {
       size = left;
       cut = true;
+    }
+    if (size > left && indexed && filled) {
+      cut = BOXES.has(type); // else a tag or other bytes
+      break;
     }
     if (size > left) {
       throw new AudioError(
@@ -53,9 +70,11 @@ export function checkMp4Tables(bytes: Uint8Array, name: string): string | undefi
     }
     const end = at + size;
     if (!isData) checkTablesIn(bytes, view, at, end, name);
+    indexed ||= type === "moov";
+    filled ||= isData;
     at = end;
   }
-  return cut ? "cut short: its last box ends early" : undefined;
+  return { end: Math.min(at, bytes.length), damage: cut ? "cut short: its last box ends early" : undefined };
 }
 
 const TABLE_WORDS = new Map(Object.keys(TABLES).map((key) => [word(key), key]));

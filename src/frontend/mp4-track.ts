@@ -1,5 +1,5 @@
 import { bySize } from "./decoders.js";
-import { boxAt, boxesIn, boxId, type Span } from "./mp4-boxes.js";
+import { boxAt, boxesIn, boxId, type Span, word } from "./mp4-boxes.js";
 
 /** The audio track of an MP4 that the decoder takes, and the file in pieces for it. */
 export interface Mp4Track {
@@ -11,12 +11,15 @@ export interface Mp4Track {
   readonly edited: boolean;
   /** By the codec's own header in an Opus track. */
   readonly channels: number;
+  /** By the header of AAC or MP3, else the track's; 0: not said. */
+  readonly coded: number;
   /** Steps that the decoder takes to find its samples. */
   readonly lookUps: number;
   /** Pieces that decode to a few MB each, the index first. */
   readonly chunks: Iterable<Uint8Array>;
 }
 
+const ESDS = word("esds");
 /** Least seconds of a compressed frame. */
 const SHORTEST = 0.0025;
 /** Codecs whose samples are frames; those of others are samples of all channels. */
@@ -28,7 +31,7 @@ const FRAMED = ["mp4a", "Opus", "fLaC", "alac", ".mp3", "ac-3", "ec-3", "samr", 
  */
 export function mp4Track(bytes: Uint8Array): Mp4Track {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const none = { claimed: 0, media: 0, edited: false, channels: 0, lookUps: 0, chunks: [bytes] };
+  const none = { claimed: 0, media: 0, edited: false, channels: 0, coded: 0, lookUps: 0, chunks: [bytes] };
   const moov = boxAt(view, [0, bytes.length], "moov");
   if (!moov) return none;
   for (const track of boxesIn(view, moov, "trak")) {
@@ -40,6 +43,7 @@ export function mp4Track(bytes: Uint8Array): Mp4Track {
       media: table ? mediaSeconds(view, track, table) : 0,
       edited: boxAt(view, track, "edts", "elst") !== undefined,
       channels: opusChannels(bytes, table),
+      coded: codedChannels(view, table),
       lookUps: table ? lookUps(view, table) : 0,
       chunks: chunksOf(bytes, moov, table),
     };
@@ -108,6 +112,44 @@ function opusChannels(bytes: Uint8Array, table: Span | undefined): number {
   if (!description || description[0] + 44 > description[1]) return 0;
   const head = boxAt(view, [description[0] + 44, description[1]], "dOps"); // after the entry's own 36 bytes
   return head && head[0] + 2 <= head[1] ? bytes[head[0] + 1] : 0;
+}
+
+/**
+ * Channels by the AudioSpecificConfig in an `esds` box, else by the sample entry.
+ * @source ISO/IEC 14496-1, section 7.2.6; 14496-3, section 1.6.2; 14496-12, section 12.2.3
+ */
+function codedChannels(view: DataView, table: Span | undefined): number {
+  const description = table && boxAt(view, table, "stsd");
+  if (!description || description[0] + 44 > description[1]) return 0;
+  const said = view.getUint16(description[0] + 32);
+  let at = description[0] + 44; // after the entry's own 36 bytes; QuickTime has more
+  while (at + 8 <= description[1] && view.getUint32(at) !== ESDS) at++;
+  const body = descriptor(view, at + 8, description[1], 3); // after the id and 4 bytes of version and flags
+  const decoder = body && descriptor(view, body + 3, description[1], 4);
+  const config = decoder && descriptor(view, decoder + 13, description[1], 5);
+  if (!config || config + 2 > description[1]) return mp3Channels(view, table) ?? said;
+  const bits = view.getUint16(config); // 5 of the object type, 4 of the rate, 4 of the channels
+  const plain = bits >>> 11 !== 31 && ((bits >>> 7) & 15) !== 15;
+  return (plain && (bits >>> 3) & 15) || said;
+}
+
+/** By the header of the first frame, where it is one of MP3: muxers write 2 for any. */
+function mp3Channels(view: DataView, table: Span): number | undefined {
+  for (const { table: box, read } of placeTables(view, table))
+    for (const entry of entries(view, box, 4, read.size)) {
+      const at = read.get(entry);
+      if (at + 4 > view.byteLength || view.getUint16(at) < 0xffe0) return undefined;
+      return view.getUint8(at + 3) >> 6 === 3 ? 1 : 2;
+    }
+  return undefined;
+}
+
+/** Where the body of a descriptor of a tag begins. */
+function descriptor(view: DataView, at: number, end: number, tag: number): number | undefined {
+  if (at >= end || view.getUint8(at) !== tag) return undefined;
+  let body = at + 1;
+  while (body < Math.min(end, at + 5) && view.getUint8(body++) >= 128); // a length of up to 4 bytes
+  return body;
 }
 
 const PIECE = 1024; // bytes: at 2 a frame of 120 ms they hold a minute

@@ -76,6 +76,13 @@ export function pcmAudio(
   return { ...audio, ...(damage !== undefined && { damage }) };
 }
 
+/** Reports a whole file that follows the samples of one, as `cat` joins them. */
+export function withoutNext(audio: Heard, follows: boolean): Heard {
+  if (!follows) return audio;
+  const next = "another file follows its samples and was left out";
+  return { ...audio, damage: audio.damage === undefined ? next : `${audio.damage}; ${next}` };
+}
+
 interface Read {
   readonly audio: Heard;
   /** Blocks that mean nothing. */

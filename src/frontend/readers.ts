@@ -2,13 +2,15 @@ import { scanAdts } from "./adts-frames.js";
 import type { Budget } from "./budget.js";
 import { type Codec, bySize, type StreamReport } from "./decoders.js";
 import { AudioError, convertIt } from "./errors.js";
+import { withoutTail } from "./flac-end.js";
 import { byFlacFrames, flacLength, flacStreams, streamInfo } from "./flac-frames.js";
 import { notRead } from "./formats.js";
 import type { Heard } from "./hearing.js";
-import { mp3RunBytes, scanMp3 } from "./mp3-frames.js";
+import { scanMp3 } from "./mp3-frames.js";
 import { checkMp4Tables } from "./mp4-guard.js";
 import { mp4Track } from "./mp4-track.js";
 import { type OggLink, oggCodec, oggLinks, oggPages, opusSamples } from "./ogg-pages.js";
+import { spanBytes } from "./spans.js";
 import { decodeStreams, type Stream } from "./streams.js";
 import { scanWebm } from "./webm-blocks.js";
 
@@ -24,27 +26,33 @@ export const READERS = {
   WebM: readWebm,
 } satisfies Record<string, Reader>;
 
+/** Streams of a file, each with a decoder of its own. */
+const MOST_STREAMS = 500;
+
 async function readMp3(bytes: Uint8Array, budget: Budget): Promise<Heard> {
   const { runs, damage } = scanMp3(bytes);
   claimRuns(runs, budget);
   const streams = runs.map((run): Stream => {
     const kind = { rate: run.rate, channels: run.mono ? 1 : 2 };
-    return { codec: "MP3", chunks: bySize(mp3RunBytes(bytes, run), 65_536), kind };
+    return { codec: "MP3", chunks: bySize(spanBytes(bytes, run.spans), 65_536), kind };
   });
-  if (streams.length === 0) streams.push({ codec: "MP3", chunks: bySize(bytes, 65_536) });
-  const { audio, reports } = await decodeStreams(streams, budget, true);
+  if (streams.length === 0) {
+    const kind = { rate: 0, channels: bytes[3] >> 6 === 3 ? 1 : 2 }; // of a free bit rate
+    streams.push({ codec: "MP3", chunks: bySize(bytes, 65_536), kind });
+  }
+  const { audio, reports } = await decodeStreams(streams, budget);
   return withDamage(audio, damage ?? skipped(reports));
 }
 
 async function readAdts(bytes: Uint8Array, budget: Budget): Promise<Heard> {
   const { runs, damage } = scanAdts(bytes);
   claimRuns(runs, budget);
-  const streams = runs.map(({ rate, channels, begin, end }): Stream => ({
+  const streams = runs.map(({ rate, channels, spans }): Stream => ({
     codec: "AAC",
-    chunks: bySize(bytes.subarray(begin, end), 4096),
-    kind: { rate, channels },
+    chunks: bySize(spanBytes(bytes, spans), 4096),
+    kind: { rate: rate > 24_000 ? rate : 2 * rate, channels }, // the decoder doubles low rates, as SBR may follow
   }));
-  const { audio, reports } = await decodeStreams(streams, budget, true);
+  const { audio, reports } = await decodeStreams(streams, budget);
   return withDamage(audio, damage ?? skipped(reports));
 }
 
@@ -52,23 +60,41 @@ function claimRuns(
   runs: readonly { readonly samples: number; readonly rate: number }[],
   budget: Budget,
 ): void {
+  checkStreams(runs.length, budget);
   const rate = runs[0]?.rate ?? 0;
   budget.claim(runs.reduce((sum, run) => sum + run.samples / run.rate, 0) * rate, 1, rate);
 }
 
+/** @throws AudioError  more streams than have a decoder each within seconds */
+function checkStreams(count: number, budget: Budget): void {
+  if (count > MOST_STREAMS)
+    throw new AudioError(
+      budget.name,
+      "streams one after another",
+      `at most ${MOST_STREAMS}`,
+      count,
+      convertIt,
+    );
+}
+
 async function readFlac(bytes: Uint8Array, budget: Budget): Promise<Heard> {
   let seconds = 0;
-  const streams = flacStreams(bytes).map((stream) => {
-    const { total, bits, channels, rate } = streamInfo(stream, 8);
+  const found = flacStreams(bytes);
+  for (const stream of found) {
+    const { total, channels, rate } = streamInfo(stream, 8);
     const samples = total || flacLength(stream);
     budget.claim(samples, channels, rate);
     seconds += rate > 0 ? samples / rate : 0;
     budget.lasts(seconds);
-    const kind = { rate, channels };
-    return { codec: "FLAC" as const, chunks: byFlacFrames(stream), claimed: total, bits, kind };
-  });
+  }
+  const streams: Stream[] = [];
+  for (const whole of found) {
+    const { total, bits, channels, rate } = streamInfo(whole, 8);
+    const chunks = byFlacFrames(await withoutTail(whole, total));
+    streams.push({ codec: "FLAC", chunks, claimed: total, bits, kind: { rate, channels } });
+  }
   const { audio, reports } = await decodeStreams(streams, budget);
-  const cut = streams.flatMap(({ claimed }, i) =>
+  const cut = streams.flatMap(({ claimed = 0 }, i) =>
     reports[i].samples > 0 && reports[i].samples < claimed
       ? [`${reports[i].samples} of its ${claimed} samples could be decoded`]
       : [],
@@ -78,6 +104,7 @@ async function readFlac(bytes: Uint8Array, budget: Budget): Promise<Heard> {
 
 async function readOgg(bytes: Uint8Array, budget: Budget): Promise<Heard> {
   const { links, cut } = oggLinks(bytes);
+  checkStreams(links.length, budget);
   let seconds = 0;
   const streams = links.map((link) => {
     const { length, stream } = linkStream(bytes, link, budget);
@@ -127,8 +154,9 @@ const shortest = 0.025; // seconds that may lack without a word: less than any c
 const edited = 1800; // seconds of media that may be decoded beyond the part which an edit list takes
 const mostLookUps = 2 ** 31;
 
-async function readMp4(bytes: Uint8Array, budget: Budget): Promise<Heard> {
-  const cut = checkMp4Tables(bytes, budget.name);
+async function readMp4(file: Uint8Array, budget: Budget): Promise<Heard> {
+  const { end, damage: cut } = checkMp4Tables(file, budget.name);
+  const bytes = file.subarray(0, end);
   const track = mp4Track(bytes);
   checkChannels(track.channels, budget);
   const { claimed, media } = track;
@@ -140,10 +168,10 @@ async function readMp4(bytes: Uint8Array, budget: Budget): Promise<Heard> {
   }
   const flac = indexOf(bytes, "dfLa");
   const bits = flac < 0 ? undefined : streamInfo(bytes, flac + 12).bits;
+  const kind = { rate: 0, channels: track.coded };
   const { audio, reports } = await decodeStreams(
-    [{ codec: "M4A", chunks: track.chunks, bits }],
+    [{ codec: "M4A", chunks: track.chunks, bits, kind }],
     budget,
-    true,
   );
   const seconds = reports[0].samples / reports[0].rate;
   const short = `${seconds.toFixed(2)} s could be decoded of the ${claimed.toFixed(2)} s in the header`;
@@ -151,12 +179,13 @@ async function readMp4(bytes: Uint8Array, budget: Budget): Promise<Heard> {
 }
 
 async function readWebm(bytes: Uint8Array, budget: Budget): Promise<Heard> {
-  const { seconds, channels, damage, chunks } = scanWebm(bytes);
+  const { seconds, channels, coded, damage, chunks } = scanWebm(bytes);
   checkChannels(channels, budget);
   budget.lasts(seconds);
   const flac = indexOf(bytes.subarray(0, 65_536), "A_FLAC") < 0 ? -1 : indexOf(bytes, "fLaC");
   const bits = flac < 0 ? undefined : streamInfo(bytes, flac + 8).bits;
-  const { audio, reports } = await decodeStreams([{ codec: "WebM", chunks, bits }], budget);
+  const kind = { rate: 0, channels: coded };
+  const { audio, reports } = await decodeStreams([{ codec: "WebM", chunks, bits, kind }], budget);
   return withDamage(audio, damage ?? skipped(reports));
 }
 

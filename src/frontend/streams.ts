@@ -13,7 +13,7 @@ export interface Stream {
   readonly claimed?: number;
   /** Of FLAC: of its integers. */
   readonly bits?: number;
-  /** By its header; wanted where several streams make a chain. */
+  /** By its header: of streams that make a chain, and of those whose decoder makes two channels of one. A rate of 0: unknown. */
   readonly kind?: StreamKind;
 }
 
@@ -25,14 +25,11 @@ export interface DecodedStreams {
 
 /**
  * Decodes streams one after another: at the highest of their rates, and as mono where their channel counts differ.
- * @param once  whether two equal channels are one, as decoders make two of a mono stream
+ * Two equal channels are one where the headers say one, as decoders make two of a mono stream.
  * @throws AudioError  as `decodeChunks`
  */
-export async function decodeStreams(
-  streams: readonly Stream[],
-  budget: Budget,
-  once = false,
-): Promise<DecodedStreams> {
+export async function decodeStreams(streams: readonly Stream[], budget: Budget): Promise<DecodedStreams> {
+  const once = streams.every(({ kind }) => kind?.channels === 1);
   const kinds = streams.map(({ kind }) => kind ?? { rate: 0, channels: 0 });
   const hearing = budget.kept && new Hearing(budget.name, budget.kept, kinds);
   const collected: Part[] = [];

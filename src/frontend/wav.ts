@@ -4,7 +4,18 @@ import { Budget } from "./budget.js";
 import { chunkAfter, chunkId, findChunk, isChunkId } from "./chunks.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import type { Heard } from "./hearing.js";
-import { A_LAW, FLOAT, framesIn, MU_LAW, PCM, type PcmData, type PcmFormat, pcmAudio } from "./pcm.js";
+import {
+  A_LAW,
+  FLOAT,
+  framesIn,
+  MU_LAW,
+  PCM,
+  type PcmData,
+  type PcmFormat,
+  pcmAudio,
+  withoutNext,
+} from "./pcm.js";
+import { has } from "./tags.js";
 
 const EXTENSIBLE = 0xfffe;
 const MAX_CHANNELS = 64;
@@ -57,7 +68,9 @@ export function isWav(bytes: Uint8Array): boolean {
 export function parseWav(bytes: Uint8Array, name: string, budget = new Budget(name)): Heard {
   checkRiffHeader(bytes, name);
   const { format, stored } = findChunks(bytes, name);
-  return pcmAudio(name, "data.size", format, { ...stored, budget });
+  const audio = pcmAudio(name, "data.size", format, { ...stored, budget });
+  const end = stored.data.byteOffset - bytes.byteOffset + stored.data.length;
+  return withoutNext(audio, isWav(bytes.subarray(end)) && has(bytes, end + 8, "WAVE"));
 }
 
 /**
@@ -138,7 +151,7 @@ function findChunks(bytes: Uint8Array, name: string): Found {
 
 /**
  * A size of 0 means "to the end" unless chunks follow. A size past the end is of a cut file unless a streaming writer leaves
- * it or the RIFF size fits the file as it is (a wrong data size alone).
+ * it, the RIFF size fits the file as it is (a wrong data size alone), or it is 2, 4 or 8 times what is there.
  */
 function dataBytes(bytes: Uint8Array, start: number, size: number, little: boolean): Found["stored"] {
   const left = bytes.length - start;
@@ -147,7 +160,8 @@ function dataBytes(bytes: Uint8Array, start: number, size: number, little: boole
   const riffSize = new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, little);
   const excess = riffSize - (bytes.length - 8);
   const riffFits = excess >= -start && excess <= 8 && size - left !== excess;
-  const cut = open && size > left + 1 && !isStreamSize(size) && !riffFits;
+  const multiple = size === 2 * left || size === 4 * left || size === 8 * left; // in channels, or wider samples, that are not there
+  const cut = open && size > left + 1 && !isStreamSize(size) && !riffFits && !multiple;
   return { data, promised: cut ? size : data.length };
 }
 

@@ -2,8 +2,10 @@
 export interface WebmTrack {
   /** Seconds from its first block to its last. */
   readonly seconds: number;
-  /** By the track's header and, of Opus, the codec's; 0: neither says it. */
+  /** By the tracks' headers and, of Opus, the codec's. */
   readonly channels: number;
+  /** Of the tracks by their headers alone; 1 is what a header without it means. */
+  readonly coded: number;
   /** What is missing: the file ends within an element, or holds bytes that are none. */
   readonly damage?: string | undefined;
   /** The file without what belongs to other tracks or to none: all in front of the first cluster, then block by block. */
@@ -44,7 +46,7 @@ interface Element {
  */
 export function scanWebm(bytes: Uint8Array): WebmTrack {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let [number, wanted, channels] = [0, 0, 0];
+  let [number, wanted, channels, coded] = [0, 0, 0, 1];
   let [scale, cluster, first, last, head, stopped] = [1_000_000, 0, Infinity, 0, -1, 0];
   let damage: string | undefined;
   for (const element of elements(bytes, view)) {
@@ -57,7 +59,7 @@ export function scanWebm(bytes: Uint8Array): WebmTrack {
     else if (id === TIME) cluster = unsigned(view, element);
     else if (id === NUMBER) number = unsigned(view, element);
     else if (id === TYPE && unsigned(view, element) === 2) wanted ||= number;
-    else if (id === CHANNELS) channels = Math.max(channels, unsigned(view, element));
+    else if (id === CHANNELS) coded = Math.max(coded, unsigned(view, element));
     else if (id === PRIVATE && isOpus(bytes, begin)) channels = Math.max(channels, bytes[begin + 9]);
     else if ((id === SIMPLE_BLOCK || id === BLOCK) && isOf(view, element, wanted)) {
       const time = cluster + view.getInt16(vint(view, begin)!.next);
@@ -65,7 +67,8 @@ export function scanWebm(bytes: Uint8Array): WebmTrack {
     }
   }
   const seconds = first === Infinity ? 0 : ((last - first) * scale) / 1e9;
-  return { seconds, channels, damage, chunks: head < 0 ? [bytes] : audioBlocks(bytes, head, wanted) };
+  const chunks = head < 0 ? [bytes] : audioBlocks(bytes, head, wanted);
+  return { seconds, channels: Math.max(channels, coded), coded, damage, chunks };
 }
 
 function* audioBlocks(bytes: Uint8Array, head: number, wanted: number): Generator<Uint8Array> {

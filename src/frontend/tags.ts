@@ -1,0 +1,41 @@
+/**
+ * Where the tags end that stand one after another from `at` on: ID3v2, APE, and the 128 bytes of ID3v1 that stay where files were joined.
+ * Of a tag that passes the file's end, its head alone is left out.
+ * @source ID3v2.4.0, section 3; APEv2
+ */
+export function afterTags(bytes: Uint8Array, from = 0): number {
+  for (let at = from; ;) {
+    const left = bytes.length - at;
+    let size = 0;
+    if (left >= 10 && has(bytes, at, "ID3")) {
+      size = 10 + bytes.subarray(at + 6, at + 10).reduce((sum, byte) => sum * 128 + (byte & 127), 0); // 7 bits a byte
+      if ((bytes[at + 5] & 16) !== 0) size += 10; // a footer
+    } else if (left >= 32 && has(bytes, at, "APETAGEX"))
+      size = 32 + new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(12, true);
+    else if (left >= 128 && has(bytes, at, "TAG")) size = 128;
+    if (size === 0) return at;
+    if (size > left) return at + 10;
+    at += size;
+  }
+}
+
+/** A file without the ID3v1 and APE tags at its end. */
+export function withoutEndTags(bytes: Uint8Array): Uint8Array {
+  let end = bytes.length;
+  for (;;) {
+    if (end >= 128 && has(bytes, end - 128, "TAG")) end -= 128;
+    else if (end >= 32 && has(bytes, end - 32, "APETAGEX")) {
+      const view = new DataView(bytes.buffer, bytes.byteOffset + end - 32, 32);
+      const [size, flags] = [view.getUint32(12, true), view.getUint32(20, true)];
+      const whole = size + (flags >= 2 ** 31 ? 32 : 0); // a head
+      if (size < 32 || whole > end) return bytes.subarray(0, end);
+      end -= whole;
+    } else return bytes.subarray(0, end);
+  }
+}
+
+/** Whether the characters of `mark` stand at `at`. */
+export function has(bytes: Uint8Array, at: number, mark: string): boolean {
+  for (let i = 0; i < mark.length; i++) if (bytes[at + i] !== mark.charCodeAt(i)) return false;
+  return true;
+}
