@@ -18,7 +18,7 @@ import type { Command, ModelRow } from "./hostile-rows.js";
 // Puts hostile files, one at a time, into a copy of a model and runs commands on it; then writes to places that cannot be written. Prints a
 // row for each command; exit code 1 if one breaks a bound: 5 s and 500 MB above the size of the directory (where it succeeds, above what
 // the command takes for the model as it is), exit code 0, 1 or 2, one line on stderr besides notes. A loaded machine is allowed for: past
-// 5 s of wall clock, the user CPU time counts. DIR adds files NAME.tokenizer.json, NAME.jinja ...; HOSTILE=TEXT keeps rows with TEXT.
+// 5 s of wall clock, the user CPU time counts. DIR adds files NAME.tokenizer.json, NAME.jinja ...; HOSTILE=PATTERN keeps rows that it finds.
 
 const seconds = 5;
 const megabytes = 500;
@@ -127,7 +127,7 @@ function fileRow(path: string): ModelRow[] {
 }
 
 const wanted = ({ kind }: { readonly kind: string }): boolean =>
-  kind.includes(process.env["HOSTILE"] ?? "") || /own$/.test(kind);
+  new RegExp(process.env["HOSTILE"] ?? "").test(kind) || /own$/.test(kind);
 const files = process.argv.slice(2).flatMap((dir) => readdirSync(dir).map((name) => join(dir, name)));
 console.log("| what | command | s | user CPU s | peak MB | exit | line |");
 console.log("| --- | --- | ---: | ---: | ---: | ---: | --- |");

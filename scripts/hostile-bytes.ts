@@ -39,6 +39,13 @@ function llmWith(name: string, value: Value): Uint8Array {
   return wholeGguf([...new Map([...keys, [name, key(name, value)] as const]).values()], []);
 }
 
+/** The fixture of an LLM in GGUF with another number for one of its u32 keys. */
+function patched(name: string, value: number): Uint8Array {
+  const bytes = Buffer.from(ggufFixture("pair/qwen3-tiny-bf16.gguf"));
+  bytes.writeUInt32LE(value, bytes.indexOf(name) + name.length + 4);
+  return bytes;
+}
+
 const depth = (levels: number) => (b: Bytes) => {
   const level = new Bytes().u32(T.array).u64(1).done();
   b.u32(T.array).bytes(Buffer.alloc(levels * level.length, level));
@@ -84,8 +91,9 @@ export const ggufs: readonly (readonly [string, () => Uint8Array])[] = [
     () => llmWith("tokenizer.ggml.tokens", (b) => void b.u32(T.array).u32(T.string).u64(1).string(long)),
   ],
   ["5,000,000 merges", () => llmWith("tokenizer.ggml.merges", strings(5_000_000, "a b"))],
-  ["2^31 layers", () => llmWith("qwen3.block_count", 2 ** 31)],
-  ["a vocabulary of 2^31", () => llmWith("qwen3.vocab_size", 2 ** 31)],
+  ...["block_count", "embedding_length", "attention.head_count", "context_length"].map(
+    (name) => [`${name} of 2^31`, () => patched(`qwen3.${name}`, 2 ** 31)] as const,
+  ),
 ];
 
 const op = (...bytes: number[]): Buffer => Buffer.from(bytes);
@@ -103,7 +111,7 @@ export const pickles: readonly (readonly [string, () => Buffer])[] = [
   ["900,000 lists in lists", () => dict(times(900_000, 0x5d), times(899_999, 0x61))],
   ["900,000 persistent ids", () => dict(op(0x29), times(900_000, 0x51))],
   ["16,000,000 marks", () => pickled(times(16_000_000, 0x28))],
-  ["lists that share lists", () => dict(op(0x5d, 0x94), ...shared(24))],
+  ["tuples that share tuples", () => dict(op(0x5d, 0x94), ...shared(200))],
   ["a dict in itself", () => pickled(op(0x7d, 0x94), name("state_dict"), op(0x68, 0, 0x73))],
   ["a list in itself", () => dict(op(0x5d, 0x94), times(1000, 0x68, 0, 0x61))],
   ["5,000,000 memories", () => dict(op(0x4e), times(5_000_000, 0x94))],
@@ -132,9 +140,9 @@ export const pickles: readonly (readonly [string, () => Buffer])[] = [
   ["an old format", () => dict(op(0x49), Buffer.from("1\n"))],
 ];
 
-/** A list of a list twice, `levels` times. */
+/** A tuple of the last memory twice, `levels` times. */
 function shared(levels: number): Buffer[] {
-  return Array.from({ length: levels }, (_, i) => op(0x5d, 0x94, 0x28, 0x68, i, 0x68, i, 0x65));
+  return Array.from({ length: levels }, (_, i) => op(0x68, i, 0x86, 0x94));
 }
 
 function keys(count: number): Buffer {
@@ -165,7 +173,7 @@ function archive(
 }
 
 const plain = dict(op(0x4e));
-const small = Array.from({ length: 65_000 }, (_, i) => [`archive/data/${i}`, new Uint8Array()] as const);
+const small = Array.from({ length: 30_000 }, (_, i) => [`archive/data/${i}`, new Uint8Array()] as const);
 
 /** What is wrong with a zip archive, and its bytes. Offsets of fields: PKWARE APPNOTE 4.3.7, 4.3.12, 4.3.16. */
 export const zips: readonly (readonly [string, () => Uint8Array])[] = [
@@ -181,7 +189,7 @@ export const zips: readonly (readonly [string, () => Uint8Array])[] = [
   ],
   ["a name of 65,535 characters", () => archive(plain, (zip, _, at) => zip.writeUInt16LE(65_535, at + 28))],
   ["two entries on one place", () => archive(plain, overlap, [["archive/data/1", plain]])],
-  ["65,000 entries", () => archive(plain, () => undefined, small)],
+  ["30,000 entries", () => archive(plain, () => undefined, small)],
   ["zip64 with 2^62 entries", () => zip64(2n ** 62n)],
   ["no end", () => Buffer.alloc(8 << 20, "PK\x03\x04")],
   ["ends everywhere", () => Buffer.alloc(8 << 20, Buffer.from("PK\x05\x06"))],

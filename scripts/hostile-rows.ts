@@ -87,6 +87,29 @@ const jsons = [
   ]),
 );
 
+/** Files of the demo with a wild number: of layers, widths, samples, tokens. */
+const wild: [file: string, name: string, value: number][] = [
+  ["config.json", "num_hidden_layers", 2 ** 31],
+  ["config.json", "vocab_size", 2 ** 40],
+  ["config.json", "max_position_embeddings", 2 ** 52],
+  ["config.json", "fsmn_kernel_size", 2 ** 31 + 1],
+  ["config.json", "num_stacked_frames", 2 ** 28],
+  ["config.json", "num_attention_heads", 2 ** 31],
+  ["config.json", "head_dim", 2 ** 31],
+  ["config.json", "rope_theta", 1e-300],
+  ["processor_config.json", "feature_size", 2 ** 28],
+  ["processor_config.json", "frame_length", 1e9],
+  ["processor_config.json", "frame_shift", 1e-9],
+  ["processor_config.json", "num_frames_lfr", 2 ** 30],
+  ["processor_config.json", "sampling_rate", 1e12],
+  ["generation_config.json", "max_new_tokens", 2 ** 50],
+];
+const wildRows = wild.flatMap(([file, name, value]) => {
+  const own = (): string => readFileSync(`${demo}/${file}`, "utf8");
+  const number = new RegExp(`("${name}": )[\\d.]+`, "g");
+  return demoRows(file, [[`${name} ${value}`, () => own().replace(number, `$1${value}`)]]);
+});
+
 /** Rows of an index, which is read where no model.safetensors is. */
 function indexRow(what: string, content: () => string): ModelRow {
   return {
@@ -198,6 +221,7 @@ export const modelRows: readonly ModelRow[] = [
   ...templates,
   ...tokenizers,
   ...jsons,
+  ...wildRows,
   ...weights,
   ...yamlRows,
   ...torchRows,
