@@ -135,6 +135,17 @@ describe("profile of text", () => {
   });
 });
 
+// Plan: a place that takes no file is named before a device is opened, whichever option names it.
+it.runIf(process.platform === "linux").each([
+  ["--trace", "/proc/t.json"],
+  ["--html", "/proc/t.html"],
+  ["--html", "/dev/null"],
+])("profile %s %s: refused before the measurement", async (option, file) => {
+  const run = await profile("--prompt", "hi", option, file);
+  expect(expectRefusal(run)).toContain(`error: ${file}: write: expected `);
+  expect(run.stderr).not.toContain("device:");
+});
+
 describe("profile refuses", () => {
   it.each([
     ["neither a clip nor text", [], /expected a clip or --prompt, got neither/],
@@ -142,8 +153,8 @@ describe("profile refuses", () => {
     ["tokens that are no count", [clip, "--max-tokens", "0"], /max-tokens/],
     ["an unknown format", [clip, "--weights", "q5"], /Allowed choices are f32, bf16, f16, q8, q4/],
     ["an unknown option", [clip, "--tracing", "x"], /unknown option '--tracing'/],
-  ])("%s: 2, a line, nothing on stdout", async (_, args, message) => {
-    const run = await profile(...args);
+  ])("%s: 2, a line with --quiet too, nothing on stdout", async (_, args, message) => {
+    const run = await profile("--quiet", ...args);
     expect({ code: run.code, stdout: run.stdout }).toEqual({ code: 2, stdout: "" });
     expect(run.stderr).toMatch(message);
   });

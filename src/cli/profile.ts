@@ -30,7 +30,7 @@ interface ProfileCliOptions {
   readonly debug?: boolean;
 }
 
-/** What is profiled. @param onStage  told of each stage as it begins */
+/** What is profiled. @param onStage  called as each stage begins */
 type Work = (onStage: (stage: string) => void) => Promise<unknown>;
 
 export function profileCommand(): Command {
@@ -51,16 +51,18 @@ export function profileCommand(): Command {
     .option("--html <file>", "write a page with the roofline and the stages")
     .option("--json", "one JSON object with all of it")
     .action(async (audio: string | undefined, _: unknown, command: Command) => {
-      await profile(audio, command.optsWithGlobals<ProfileCliOptions>());
+      const options = command.optsWithGlobals<ProfileCliOptions>();
+      if ((audio === undefined) === (options.prompt === undefined)) {
+        const got = audio === undefined ? "neither" : "both";
+        command.error(`error: profile: expected a clip or --prompt, got ${got}`, {
+          exitCode: exitCode.wrongUsage,
+        });
+      }
+      await profile(audio, options);
     });
 }
 
 async function profile(audio: string | undefined, options: ProfileCliOptions): Promise<void> {
-  if ((audio === undefined) === (options.prompt === undefined)) {
-    note("error: profile: expected a clip or --prompt, got " + (audio === undefined ? "neither" : "both"));
-    process.exitCode = exitCode.wrongUsage;
-    return;
-  }
   for (const file of [options.trace, options.html]) if (file !== undefined) await checkOutput(file);
   const { gpu, adapter } = await openDevice({ timestamps: true });
   note(`device: ${adapter.device} ${adapter.description}`);

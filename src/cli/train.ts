@@ -104,9 +104,17 @@ async function run(
   const display = trainDisplay();
   try {
     const session = await openSession(gpu, {
-      ...{ model: modelFiles(path), data, validation, out, options: settings },
-      ...{ begunWith: loraFiles(options.lora), resume: options.resume === true },
-      ...{ tune: options.tune, lora: loraOptions(options), cache: options.cache, weights: options.weights },
+      model: modelFiles(path),
+      data,
+      validation,
+      out,
+      options: settings,
+      begunWith: loraFiles(options.lora),
+      resume: options.resume === true,
+      tune: options.tune,
+      lora: loraOptions(options),
+      cache: options.cache,
+      weights: options.weights,
       skipBad: options.skipBad === true,
       onBad: (message) => note(message),
       onLoad: bars.loading.update,
@@ -147,7 +155,9 @@ async function finish(model: string, out: string, options: TrainCliOptions): Pro
   const dtype = options.dtype && ({ bf16: "BF16", f32: "F32" } as const)[options.dtype];
   try {
     const finished = await writeTrained(modelFiles(await findModel(model)), out, {
-      ...{ which: options.export, dtype, merge: options.merge === true },
+      which: options.export,
+      dtype,
+      merge: options.merge === true,
       begunWith: loraFiles(options.lora),
       onProgress: bar.update,
       onFallback: (message) => note(message),
@@ -181,7 +191,7 @@ function loraLine(
   );
 }
 
-/** A data file's utterances; lines that are none are told, and refused unless they may be left out. */
+/** A data file's utterances; lines that are none are reported, and refused unless they may be left out. */
 async function readData(file: string, { skipBad }: TrainCliOptions): Promise<DataFile> {
   const utterances: Utterance[] = [];
   const bad = badLines(file, note);

@@ -1,12 +1,14 @@
-import { stat } from "node:fs/promises";
+import { rm, stat, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { errorCode } from "../errors.js";
-import { WriteError } from "./write-error.js";
+import { inWork, unfinishedName } from "./unfinished.js";
+import { WriteError, naming } from "./write-error.js";
 
 /**
  * Says before the work that a file cannot be written there.
  * @param options  force: a file of that name may be replaced (default); inputs: files that may not be, in any case
- * @throws WriteError  its directory is missing or none; a directory, a device or a pipe, a file that may not be replaced
+ * @throws WriteError  its directory is missing or none, or takes no new file; a directory, a device or a pipe, a file that may not be
+ *   replaced
  */
 export async function checkOutput(
   file: string,
@@ -20,7 +22,10 @@ export async function checkOutput(
   if (!place) refuse("a directory to write it in", `no ${dirname(file)}`, "make it, or check the path");
   if (!place?.isDirectory()) refuse("a directory to write it in", "a file", `check ${dirname(file)}`);
   const found = await perhapsStat(file);
-  if (!found) return;
+  if (!found) {
+    await tryToWrite(file);
+    return;
+  }
   if (found.isDirectory()) refuse("a name for a file", "a directory's", "name a file in it");
   if (!found.isFile()) refuse("the name of a file", "a device or a pipe", "name a file");
   for (const input of inputs) {
@@ -29,6 +34,19 @@ export async function checkOutput(
       refuse("another file than is read", "the same", "name another");
   }
   if (!force) refuse("a new name", "a file that is there", "name another, or replace it with --force");
+  await tryToWrite(file);
+}
+
+/** Makes the unfinished file that the output will be written to, and removes it. @throws WriteError  the system refused it */
+async function tryToWrite(file: string): Promise<void> {
+  const unfinished = await unfinishedName(file);
+  const done = inWork(unfinished);
+  try {
+    await naming(file, () => writeFile(unfinished, "", { flag: "wx" }));
+  } finally {
+    await rm(unfinished, { force: true }).catch(() => undefined);
+    done();
+  }
 }
 
 async function perhapsStat(path: string): Promise<Awaited<ReturnType<typeof stat>> | undefined> {

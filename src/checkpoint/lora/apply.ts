@@ -155,7 +155,10 @@ function mergedChange(
   const values = kept(async (): Promise<LowRankValues> => {
     const [av, bv, lengths] = await Promise.all([a.values(), b.values(), magnitude?.values()]);
     return {
-      ...{ a: av, b: bv.subarray(part * rows * rank, (part + 1) * rows * rank), rank, scale },
+      a: av,
+      b: bv.subarray(part * rows * rank, (part + 1) * rows * rank),
+      rank,
+      scale,
       ...(lengths ? { magnitude: lengths.subarray(part * rows, (part + 1) * rows) } : {}),
     };
   });
