@@ -10,6 +10,7 @@ import {
   warmUp,
 } from "../evaluate/run.js";
 import { type SummaryOptions, forcedAgreement, summarize } from "../evaluate/summary.js";
+import { languageWarning } from "../decode/language-warnings.js";
 import { uniformNumbers } from "../decode/random.js";
 import type { Utterance } from "../data/utterances.js";
 import type { DecodedAudio } from "../frontend/audio.js";
@@ -94,7 +95,9 @@ async function runFormat(
   const kept = gpu.bytes.kept;
   const start = performance.now();
   const transcriber = await loadTranscriber(gpu, plan.model, { weights, lora: plan.lora });
-  warnOf(transcriber.warnings);
+  const unknown = languageWarning(plan.settings.language, transcriber.languages);
+  const warnings = [...transcriber.warnings, ...(unknown === undefined ? [] : [unknown])];
+  warnOf(warnings);
   try {
     const loadSeconds = (performance.now() - start) / 1000;
     const weightBytes = gpu.bytes.kept - kept;
@@ -113,6 +116,7 @@ async function runFormat(
       gpuPeakBytes: Math.max(memory.gpu, before?.gpuPeakBytes ?? 0),
       residentPeakBytes: Math.max(memory.resident, before?.residentPeakBytes ?? 0),
       second,
+      ...(warnings.length > 0 && { warnings }),
     };
   } finally {
     status("");
@@ -139,7 +143,6 @@ async function runLeft(
         const whole = !piece && channel === undefined && utterance.channel === undefined;
         const keep = whole ? { rate: transcriber.sampleRate } : undefined;
         const audio = await readAudio(utterance, { strict, maxSeconds, keep });
-        if (audio.damage !== undefined) warn(utterance, audio.damage);
         if (channel === undefined || utterance.channel !== undefined) return audio;
         return pickChannel(audio, channel, utterance.audio);
       },

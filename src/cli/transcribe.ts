@@ -6,7 +6,7 @@ import {
   type Transcription,
 } from "../decode/transcriber.js";
 import { defaultMaxNewTokens } from "../decode/answer-limit.js";
-import { languageWarning, scriptWarning } from "../decode/language-warnings.js";
+import { languageWarning, scriptWarning, translationWarning } from "../decode/language-warnings.js";
 import { type TargetLanguage, translate, translationPrompt } from "../decode/translator.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
@@ -266,7 +266,8 @@ function show(
   { json, to, language, maxTokens = defaultMaxNewTokens(clip) }: TranscribeCliOptions,
   { named, streaming }: { readonly named: boolean; readonly streaming: boolean },
 ): void {
-  const strange = scriptWarning(result.text, to ?? language);
+  const strange =
+    to === undefined ? scriptWarning(result.text, language) : translationWarning(result.text, to);
   if (strange !== undefined) note(`warning: ${label}: ${strange}`);
   const all = strange === undefined ? warnings : [...warnings, strange];
   const said = all.length > 0 && { warning: all.join("; "), warnings: all };
@@ -275,7 +276,7 @@ function show(
     const text = result.text.replaceAll("\n", "\\u000a"); // a clip is a line
     print(named ? `${label}: ${text}`.trimEnd() : text);
   }
-  if (result.text === "") note(`${label}: ${to === undefined ? "no speech was found" : "no answer"}`);
+  if (result.text === "" && to === undefined) note(`${label}: no speech was found`);
   if (result.finish === "length") {
     const { length } = result.tokenIds;
     const advice = length < maxTokens ? "the model's context is full" : "--max-tokens allows more";

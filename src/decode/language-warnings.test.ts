@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { LANGUAGE_CODES } from "../tokenizer/languages.js";
-import { languageWarning, scriptWarning } from "./language-warnings.js";
+import { languageWarning, scriptWarning, translationWarning } from "./language-warnings.js";
 
 // Plan: answers in the script asked for, with loanwords and digits, give no warning; other scripts and drifts into one do.
 it.each([
@@ -51,4 +51,24 @@ it("reports a language that the checkpoint does not know", () => {
   expect(languageWarning("th", undefined)).toBeUndefined();
   expect(languageWarning("四川话", nano)).toBeUndefined();
   expect(languageWarning(undefined, nano)).toBeUndefined();
+});
+
+// Plan: [into, answer, what is said]: nothing, another script (of one word too), and both scripts; names and digits are no fault.
+it.each([
+  ["zh", "打开灯", undefined],
+  ["zh", "打开 WebGPU", undefined],
+  ["zh", "82", undefined],
+  ["zh", "", "no answer"],
+  ["zh", "hello", "another script (Latin); zh was asked for"],
+  ["zh", "灯 turn on all of the lights", "another script (Latin)"],
+  ["en", "turn it on", undefined],
+  ["en", "打开灯", "another script (Han); en was asked for"],
+  ["en", "on 打开客厅的灯", "another script (Han)"],
+])("translated into %s: %s", (to, text, want) => {
+  const got = translationWarning(text, to);
+  if (want === undefined) expect(got).toBeUndefined();
+  else {
+    expect(got).toContain(want);
+    expect(got).toContain("may not have learned to translate");
+  }
 });

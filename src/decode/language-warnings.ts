@@ -40,6 +40,21 @@ export function scriptWarning(text: string, language: string | undefined): strin
   return `the answer is in another script (${name}); ${asked}`;
 }
 
+/** Why an answer is no translation into `to`; undefined where it may be one. */
+export function translationWarning(text: string, to: string): string | undefined {
+  const advice = "this checkpoint may not have learned to translate";
+  if (text === "") return `no answer: no speech, or ${advice}`;
+  const counts = countScripts(text);
+  const fits = languageScripts(to)?.some((script) => counts.has(script)) ?? true;
+  const strange = fits ? scriptWarning(text, to) : foreignOnly(counts, to);
+  return strange && `${strange}; ${advice}`;
+}
+
+function foreignOnly(counts: ReadonlyMap<string, number>, to: string): string | undefined {
+  const [first] = Array.from(counts).sort(([, a], [, b]) => b - a);
+  return first && `the answer is in another script (${first[0]}); ${to} was asked for`;
+}
+
 function countScripts(text: string): Map<string, number> {
   const counts = new Map<string, number>();
   for (const letter of text.match(/\p{L}/gu) ?? []) {

@@ -27,6 +27,8 @@ export interface Heard {
   /** Clips that ran together. */
   readonly batch: number;
   readonly forced?: ForcedRecord;
+  /** What is wrong with the audio, and whether the answer is in another script than that asked for; absent: nothing. */
+  readonly warnings?: readonly string[];
 }
 
 /** The reference answer under forced decoding. */

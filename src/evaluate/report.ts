@@ -17,6 +17,8 @@ export interface Measured {
   readonly residentPeakBytes: number;
   /** One second of audio, where it was timed. */
   readonly second?: SecondOfAudio;
+  /** Of the checkpoint, and of the language asked for. */
+  readonly warnings?: readonly string[];
 }
 
 /** A run with the weights in one format. */

@@ -1,5 +1,6 @@
 import type { Utterance } from "../data/utterances.js";
 import type { PreparedClip, Transcriber } from "../decode/transcriber.js";
+import { scriptWarning, translationWarning } from "../decode/language-warnings.js";
 import { type TargetLanguage, type Translation, translate, translationPrompt } from "../decode/translator.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { cutAudio } from "../frontend/cut.js";
@@ -7,7 +8,7 @@ import type { Gpu } from "../gpu/device.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import type { Language } from "../tokenizer/languages.js";
 import { forceClips } from "./forced-clips.js";
-import type { Failed, Heard, Task, UtteranceRecord } from "./record.js";
+import { type Failed, type Heard, type Task, type UtteranceRecord, isFailed } from "./record.js";
 import { type Spread, spread } from "./statistics.js";
 
 /** What is asked of the model, and how. */
@@ -38,6 +39,8 @@ export interface RunTools {
 interface Ready {
   readonly utterance: Utterance;
   readonly clip: PreparedClip;
+  /** What is wrong with its audio. */
+  readonly warnings: readonly string[];
 }
 
 /** Bytes at their highest, seen at each stage. */
@@ -70,8 +73,9 @@ export async function runUtterances(
       try {
         const audio = cutAudio(await tools.read(utterance), utterance, utterance.audio);
         const clip = transcriber.prepare(audio, utterance.audio);
-        if (clip.warning !== undefined) tools.warn(utterance, clip.warning);
-        ready.push({ utterance, clip });
+        const warnings = [audio.damage, clip.warning].filter((text) => text !== undefined);
+        for (const text of warnings) tools.warn(utterance, text);
+        ready.push({ utterance, clip, warnings });
       } catch (error) {
         tools.onRecord(failed(utterance, settings.task, tools.describe(error, utterance)));
       }
@@ -111,7 +115,23 @@ async function runBatch(
     const [{ utterance }] = ready;
     records = [failed(utterance, settings.task, tools.describe(error, utterance))];
   }
-  for (const record of records) tools.onRecord(record); // a record that cannot be written is no fault of the clip
+  for (const [i, record] of records.entries()) {
+    const strange = isFailed(record) ? undefined : strangeAnswer(record, ready[i].utterance, settings);
+    if (strange !== undefined) tools.warn(ready[i].utterance, strange);
+    const warnings = strange === undefined ? ready[i].warnings : [...ready[i].warnings, strange];
+    // A record that cannot be written is no fault of the clip.
+    tools.onRecord(warnings.length === 0 ? record : { ...record, warnings });
+  }
+}
+
+/** Why an answer is not in the language asked for; a line's own prompt may ask for any. */
+function strangeAnswer(
+  { hypothesis }: Heard,
+  { prompt }: Utterance,
+  { task, to, language }: RunSettings,
+): string | undefined {
+  if (task === "st" && to !== undefined) return translationWarning(hypothesis, to);
+  return prompt === undefined ? scriptWarning(hypothesis, language) : undefined;
 }
 
 async function hear(

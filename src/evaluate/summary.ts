@@ -68,6 +68,8 @@ export interface ForcedSummary {
 export interface Summary {
   readonly groups: readonly Group[];
   readonly endings: Endings;
+  /** Utterances whose records have warnings. */
+  readonly warned: number;
   /** Undefined where no clip could be run. */
   readonly latency?: Latency;
   readonly forced?: ForcedSummary;
@@ -113,6 +115,7 @@ export function summarize(records: readonly UtteranceRecord[], options: SummaryO
       ),
     ),
     endings: { length: ended("length"), loop: ended("loop") },
+    warned: heard.filter(({ warnings }) => warnings !== undefined).length,
     ...(heard.length > 0 ? { latency: summarizeLatency(heard) } : {}),
     ...(heard.some(({ forced }) => forced) ? { forced: summarizeForced(heard) } : {}),
   };
