@@ -132,19 +132,6 @@ const wav = (data: Uint8Array, size = data.length): Uint8Array => {
   return cat(head, data);
 };
 
-// Plan: a WAV whose sizes are a multiple of what is there is whole; one that says any other size more is cut.
-it.each([
-  [2, false],
-  [4, false],
-  [8, false],
-  [3, true],
-  [1.5, true],
-])("WAV that says %f times its samples", async (factor, cut) => {
-  const { channels, damage } = await decodeAudio(wav(noise(4000), 4000 * factor), "x");
-  expect(channels[0].length).toBe(2000);
-  expect(damage !== undefined).toBe(cut);
-});
-
 /** 16-bit mono at 16 kHz. @param frames  by COMM */
 const aiff = (data: Uint8Array, frames: number): Uint8Array =>
   cat(

@@ -151,7 +151,7 @@ function findChunks(bytes: Uint8Array, name: string): Found {
 
 /**
  * A size of 0 means "to the end" unless chunks follow. A size past the end is of a cut file unless a streaming writer leaves
- * it, the RIFF size fits the file as it is (a wrong data size alone), or it is 2, 4 or 8 times what is there.
+ * it or the RIFF size fits the file as it is (a wrong data size alone).
  */
 function dataBytes(bytes: Uint8Array, start: number, size: number, little: boolean): Found["stored"] {
   const left = bytes.length - start;
@@ -160,8 +160,7 @@ function dataBytes(bytes: Uint8Array, start: number, size: number, little: boole
   const riffSize = new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, little);
   const excess = riffSize - (bytes.length - 8);
   const riffFits = excess >= -start && excess <= 8 && size - left !== excess;
-  const multiple = size === 2 * left || size === 4 * left || size === 8 * left; // in channels, or wider samples, that are not there
-  const cut = open && size > left + 1 && !isStreamSize(size) && !riffFits && !multiple;
+  const cut = open && size > left + 1 && !isStreamSize(size) && !riffFits;
   return { data, promised: cut ? size : data.length };
 }
 
