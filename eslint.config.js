@@ -1,39 +1,14 @@
 import importX from "eslint-plugin-import-x";
 import tseslint from "typescript-eslint";
 import { createTypeScriptImportResolver } from "eslint-import-resolver-typescript";
+import { rooms } from "./rooms.js";
 
-const restrict = (target, ...from) => from.map((f) => ({ target: `./src/${target}`, from: `./src/${f}` }));
-const top = ["decode", "train", "verify", "evaluate", "profile"];
-
-// gpu ← kernels ← model ← decode, train, verify, evaluate, profile ← cli; frontend, tokenizer and checkpoint know nothing of the GPU;
-// data, report and evaluate's metrics know nothing of the GPU; errors, json, shape and hash serve all; hub is for Node.
-const aboveGpu = ["gpu", "kernels", "model", ...top.filter((t) => t !== "decode"), "node", "cli"];
+/** A room may not import from a room above it; what serves all rooms may not import from any. */
 const zones = [
-  ...restrict("gpu", "kernels", "model", "frontend", "tokenizer", "checkpoint", ...top, "node", "cli"),
-  ...restrict("kernels", "model", "frontend", "tokenizer", "checkpoint", ...top, "node", "cli"),
-  ...restrict("model", ...top, "node", "cli"),
-  ...restrict("frontend", "gpu", "kernels", "model", "tokenizer", "checkpoint", ...top, "node", "cli"),
-  ...restrict("tokenizer", "gpu", "kernels", "model", "frontend", "checkpoint", ...top, "node", "cli"),
-  ...restrict("checkpoint", "gpu", "kernels", "frontend", "tokenizer", ...top, "node", "cli"),
-  { target: "./src/checkpoint", from: "./src/model", except: ["./config.ts"] }, // the rest of the model reaches the GPU
-  ...restrict("data", ...aboveGpu, "decode"),
-  ...restrict("report", ...aboveGpu, "decode", "data", "frontend", "tokenizer", "checkpoint"),
-  ...restrict(
-    "evaluate/metrics",
-    ...aboveGpu.filter((t) => t !== "evaluate"),
-    "data",
-    "frontend",
-    "tokenizer",
-    "checkpoint",
+  ...rooms.flatMap((room, i) =>
+    rooms.slice(0, i).map((above) => ({ target: `./src/${room}`, from: `./src/${above}` })),
   ),
-  { target: "./src/evaluate/metrics", from: "./src/decode", except: ["./random.ts"] }, // the rest reaches the GPU
-  { target: "./src/evaluate", from: "./src/train" },
-  ...top.flatMap((t) => restrict(t, "cli")),
-  ...restrict("node", "cli"),
-  ...restrict("hub", "gpu", "kernels", "model", "frontend", "tokenizer", ...top, "cli"),
-  ...["gpu", "kernels", "model", "frontend", "tokenizer", "checkpoint", ...top, "index.ts"].flatMap((t) =>
-    restrict(t, "hub"),
-  ),
+  ...rooms.map((room) => ({ target: "./src/!(index|node).ts", from: `./src/${room}` })),
 ];
 
 export default tseslint.config(
@@ -68,7 +43,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ["**/*.test.ts", "test/**/*.ts", "bench/**/*.ts"],
+    files: ["**/*.test.ts", "test/**/*.ts", "bench/**/*.ts", "experiments/**/*.ts", "examples/**/*.ts"],
     rules: { "max-lines-per-function": "off", "import-x/no-restricted-paths": "off" },
   },
   { files: ["*.config.ts"], rules: { "import-x/no-default-export": "off" } },

@@ -16,7 +16,7 @@ import { argmax } from "../src/kernels/argmax/argmax.js";
 import { takeRows } from "../src/kernels/copy-rows/copy-rows.js";
 import { embedding } from "../src/kernels/embedding/embedding.js";
 import { KvCache } from "../src/model/kv-cache.js";
-import type { WeightFormat } from "../src/model/parameters.js";
+import type { WeightFormat } from "../src/weights/loader.js";
 import { embedTokens, lmHead, loadLanguageModel, qwen3 } from "../src/model/qwen3.js";
 import { openDevice } from "../src/node/device.js";
 import { qwen3Config, syntheticSource } from "./synthetic.js";

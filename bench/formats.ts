@@ -6,20 +6,21 @@
  * sequences of 128 tokens, seeded random ones or those of a text, and every token
  * but the first of each is scored under forced decoding. Writes bench/results/formats-NAME.json.
  */
+import { bytes, table } from "../src/report/text.js";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type Checkpoint, openCheckpoint } from "../src/checkpoint/checkpoint.js";
-import { bytes, note, table } from "../src/cli/output.js";
-import { uniformNumbers } from "../src/decode/random.js";
+import { note } from "../src/cli/output.js";
+import { uniformNumbers } from "../src/random.js";
 import { type ForcedSequence, type ForcedToken, force } from "../src/evaluate/forced.js";
 import type { Gpu } from "../src/gpu/device.js";
 import { weightBlocks } from "../src/gpu/matrix.js";
-import { makeSegments } from "../src/gpu/segments.js";
+import { makeSegments } from "../src/kernels/attention/segments.js";
 import { adaptor } from "../src/model/adaptor.js";
 import { type FunAsrNano, encode, loadFunAsrNano } from "../src/model/fun-asr-nano.js";
-import type { WeightFormat } from "../src/model/parameters.js";
+import type { WeightFormat } from "../src/weights/loader.js";
 import type { Tap } from "../src/model/taps.js";
 import { openDevice } from "../src/node/device.js";
 import { modelDirectory } from "../src/node/files.js";

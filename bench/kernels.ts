@@ -15,7 +15,7 @@ import {
   writeMatrix,
   writeScales,
 } from "../src/gpu/matrix.js";
-import { makeSegments } from "../src/gpu/segments.js";
+import { makeSegments } from "../src/kernels/attention/segments.js";
 import type { Tensor } from "../src/gpu/tensor.js";
 import { add } from "../src/kernels/add/add.js";
 import { attention } from "../src/kernels/attention/attention.js";
@@ -23,7 +23,7 @@ import { fsmn } from "../src/kernels/fsmn/fsmn.js";
 import { layerNorm } from "../src/kernels/layer-norm/layer-norm.js";
 import { linear } from "../src/kernels/linear/linear.js";
 import { rmsNorm } from "../src/kernels/rms-norm/rms-norm.js";
-import { convertPiece } from "../src/model/weight-pieces.js";
+import { convertPiece } from "../src/weights/pieces.js";
 import { openDevice } from "../src/node/device.js";
 import { type Case, ceilingCases, copyName, mulAddName } from "./ceiling.js";
 

@@ -10,7 +10,7 @@ import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { openCheckpoint } from "../src/checkpoint/checkpoint.js";
 import { loadFunAsrNano } from "../src/model/fun-asr-nano.js";
-import type { WeightFormat } from "../src/model/parameters.js";
+import type { WeightFormat } from "../src/weights/loader.js";
 import { openDevice } from "../src/node/device.js";
 import { modelDirectory } from "../src/node/files.js";
 

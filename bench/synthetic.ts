@@ -1,10 +1,10 @@
-import { expectedTensors } from "../src/checkpoint/expected-tensors.js";
-import type { GgmlType } from "../src/checkpoint/container.js";
-import { type Dtype, fromFloat32 } from "../src/checkpoint/dtypes.js";
-import { quantizeQ4, quantizeQ8 } from "../src/checkpoint/quantize.js";
+import { expectedTensors } from "../src/config/expected-tensors.js";
+import type { GgmlType } from "../src/formats/container.js";
+import { type Dtype, fromFloat32 } from "../src/formats/dtypes.js";
+import { quantizeQ4, quantizeQ8 } from "../src/formats/quantize.js";
 import { elementCount } from "../src/shape.js";
-import { type LlmConfig, type ModelConfig, parseLlmConfig } from "../src/model/config.js";
-import type { ParameterEntry, ParameterSource, WeightFormat } from "../src/model/parameters.js";
+import { type LlmConfig, type ModelConfig, parseLlmConfig } from "../src/config/model-config.js";
+import type { ParameterEntry, ParameterSource, WeightFormat } from "../src/weights/loader.js";
 
 /** Qwen3-0.6B's shape. */
 export function qwen3Config(layers: number): LlmConfig {

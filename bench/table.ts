@@ -1,11 +1,11 @@
 /**
- * Tables of results files, between the marks that stand in the texts already: `npm run bench:table -- [bench/results/FILE]`. README's performance table is of a
- * file of bench/peers/run.ts (without FILE of the same as before), the outcome in README and docs/migration.md of outcome.json and migration.json.
+ * Tables of results files, between the marks that stand in the texts already: `npm run bench:table -- [bench/results/FILE]`. The performance table in docs/speed.md is of a
+ * file of bench/peers/run.ts (without FILE of the same as before), the outcome in docs/migration.md of outcome.json and migration.json.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import type { Spread } from "../src/profile/ceiling.js";
-import { type Migration, type Outcome, outcomeTable } from "./outcome-table.js";
+import { type Migration, type Outcome, outcomeTable } from "../experiments/migration/outcome-table.js";
 import type { PeerResults } from "./peers/results.js";
 
 type Times = Readonly<Record<string, Spread>>;
@@ -207,7 +207,7 @@ function between(text: string, name: string, make: (file: string) => readonly [s
   return text.replace(marks, () => whole.join("\n\n"));
 }
 
-/** README with the performance table of `file`, or of the file that it is of. */
+/** docs/speed.md with the performance table of `file`, or of the file that it is of. */
 export function withTable(text: string, file?: string): string {
   return between(text, "bench", (old) => {
     const chosen = file ?? old;
@@ -228,6 +228,6 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
     const url = new URL(`../${name}`, import.meta.url);
     writeFileSync(url, change(readFileSync(url, "utf8")));
   };
-  edit("README.md", (text) => withOutcome(withTable(text, process.argv[2])));
+  edit("docs/speed.md", (text) => withTable(text, process.argv[2]));
   edit("docs/migration.md", withOutcome);
 }

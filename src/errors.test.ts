@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CheckpointError, ConfigError } from "./checkpoint/errors.js";
+import { CheckpointError, ConfigError } from "./formats/errors.js";
 import { FileError, FunasrError } from "./errors.js";
 import { AudioError, FrontendConfigError } from "./frontend/errors.js";
 import { PromptError, TokenizerError } from "./tokenizer/errors.js";

@@ -4,18 +4,25 @@ export { ArgumentError } from "./arguments.js";
 export { FileError, FunasrError } from "./errors.js";
 export { Gpu, type GpuCounts, type GpuOptions, type TensorData } from "./gpu/device.js";
 export { GpuError, ShapeError } from "./gpu/errors.js";
+export { type Kernel, parseKernel } from "./gpu/kernel.js";
 export type { DType, Tensor } from "./gpu/tensor.js";
-export { CheckpointError, ConfigError } from "./checkpoint/errors.js";
+export { CheckpointError, ConfigError } from "./formats/errors.js";
 export { type Checkpoint, type TensorEntry, openCheckpoint } from "./checkpoint/checkpoint.js";
-export type { GgmlType, Layout, StoredTensor } from "./checkpoint/container.js";
+export type { GgmlType, Layout, StoredTensor } from "./formats/container.js";
 export { type ConvertOptions, transformersFiles } from "./checkpoint/convert.js";
 export type { OutputFile, WriteDtype } from "./checkpoint/output-files.js";
-export { type MigrateOptions, type Migration, planMigration } from "./checkpoint/migrate.js";
-export type { Assets, NamedJson, PromptAssets } from "./checkpoint/layout.js";
-export { type LlmCheckpoint, openLlm } from "./checkpoint/open-llm.js";
+export { type MigrateOptions, type Migration, planMigration } from "./checkpoint/migrate/migrate.js";
+export type { Assets, NamedJson, PromptAssets } from "./checkpoint/layouts/layout.js";
+export { type LlmCheckpoint, openLlm } from "./checkpoint/migrate/open-llm.js";
 export { type ByteSource, type ModelFiles, bytesSource, memoryFiles } from "./checkpoint/source.js";
-export type { AdaptorConfig, AudioTokenRule, EncoderConfig, LlmConfig, ModelConfig } from "./model/config.js";
-export type { WeightFormat } from "./model/parameters.js";
+export type {
+  AdaptorConfig,
+  AudioTokenRule,
+  EncoderConfig,
+  LlmConfig,
+  ModelConfig,
+} from "./config/model-config.js";
+export type { WeightFormat } from "./weights/loader.js";
 export type { Tap } from "./model/taps.js";
 export { AudioError, FrontendConfigError } from "./frontend/errors.js";
 export type { DecodedAudio } from "./frontend/audio.js";

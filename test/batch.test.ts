@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type PreparedClip, Transcriber, type Transcription } from "../src/decode/transcriber.js";
 import type { TensorData } from "../src/gpu/device.js";
-import { audioTokens } from "../src/model/config.js";
+import { audioTokens } from "../src/config/model-config.js";
 import { type PromptTokens, adapt, encode, promptEmbeddings } from "../src/model/fun-asr-nano.js";
 import { KvCache } from "../src/model/kv-cache.js";
 import { lmHead, qwen3 } from "../src/model/qwen3.js";

@@ -1,24 +1,18 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { benchTable, withOutcome, withTable } from "../bench/table.js";
-import { variants } from "../bench/migration/variants.js";
+import { variants } from "../experiments/migration/variants.js";
 import { exponent } from "../bench/peers/harness.js";
 import type { PeerResults } from "../bench/peers/results.js";
 
-// README's table is what its results file gives; a number of the file that changes changes the table; exponents of known growth.
-const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-
-test("README's performance table is that of the committed results", () => {
-  expect(withTable(readme)).toBe(readme);
+// A generated block of a page is what its results file gives; a number of the file that changes changes the block; exponents of known growth.
+test.each([
+  ["docs/speed.md", withTable],
+  ["docs/migration.md", withOutcome],
+])("the generated block of %s is that of the committed results", (name, generate) => {
+  const text = readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
+  expect(generate(text)).toBe(text);
 });
-
-test.each(["README.md", "docs/migration.md"])(
-  "the outcome in %s is that of the committed results",
-  (name) => {
-    const text = readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
-    expect(withOutcome(text)).toBe(text);
-  },
-);
 
 test.each(variants.map((variant) => [variant.name, variant] as const))(
   "docs/migration.md tells the steps and the rate of %s",

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { safetensorsBytes } from "../src/checkpoint/safetensors-write.js";
+import { safetensorsBytes } from "../src/checkpoint/safetensors/write.js";
 import { cli, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { tinyFiles, tinyTensors, writeDirectory } from "./helpers/tiny-model.js";
 import { wav } from "./helpers/wav.js";

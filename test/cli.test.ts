@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { expectedTensors } from "../src/checkpoint/expected-tensors.js";
+import { expectedTensors } from "../src/config/expected-tensors.js";
 import { bundleBytes, bundleParts, bundlePath, floatsOf } from "./helpers/bundles.js";
 import { type Run, cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { tinyConfig, tinyFiles, writeDirectory } from "./helpers/tiny-model.js";

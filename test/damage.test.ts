@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { WriteTensor } from "../src/checkpoint/safetensors-write.js";
+import type { WriteTensor } from "../src/checkpoint/safetensors/write.js";
 import { DecodeError } from "../src/decode/loop.js";
 import { Transcriber } from "../src/decode/transcriber.js";
 import { useGpu } from "./gpu.js";

@@ -19,7 +19,7 @@ import { wav } from "./helpers/wav.js";
 
 const root = mkdtempSync(join(tmpdir(), "funasr-data-"));
 const at = (...names: string[]): string => join(root, ...names);
-const llm = fileURLToPath(new URL("../models/migration/text-llm", import.meta.url));
+const llm = fileURLToPath(new URL("../experiments/migration/text-llm", import.meta.url));
 afterAll(() => rmSync(root, { recursive: true }));
 
 beforeAll(() => {

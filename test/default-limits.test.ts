@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { lowerLimits } from "./gpu.js";
 import { tinyConfig } from "./helpers/tiny-model.js";
-import { fromFloat32 } from "../src/checkpoint/dtypes.js";
+import { fromFloat32 } from "../src/formats/dtypes.js";
 import { generateParameter } from "../src/checkpoint/weights.js";
 import type { Gpu } from "../src/gpu/device.js";
 import { KvCache } from "../src/model/kv-cache.js";

@@ -1,8 +1,8 @@
+import { table } from "../src/report/text.js";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { table } from "../src/cli/output.js";
 import { plainText } from "../src/errors.js";
 import { bundleBytes, bundleParts } from "./helpers/bundles.js";
 import { cli } from "./helpers/cli.js";

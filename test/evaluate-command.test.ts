@@ -1,7 +1,7 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Results } from "../src/cli/evaluate-out.js";
+import { Results } from "../src/evaluate/results.js";
 import { demoModel } from "../src/node/demo.js";
 import { type Run, cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { type Evaluations, evaluations, lines } from "./helpers/evaluations.js";

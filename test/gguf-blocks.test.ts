@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { GGML_BLOCKS, type GgmlType } from "../src/checkpoint/container.js";
-import { dequantizeBlocks } from "../src/checkpoint/ggml-blocks.js";
+import { GGML_BLOCKS, type GgmlType } from "../src/formats/container.js";
+import { dequantizeBlocks } from "../src/formats/ggml-blocks.js";
 import { memoryFiles } from "../src/checkpoint/source.js";
 import { Transcriber } from "../src/decode/transcriber.js";
-import type { WeightFormat } from "../src/model/parameters.js";
+import type { WeightFormat } from "../src/weights/loader.js";
 import { random, useGpu, values } from "./gpu.js";
 import { type Retyped, ggufFixture, rewriteGguf } from "./helpers/gguf.js";
 

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
-import { readFloat32 } from "../src/checkpoint/safetensors.js";
+import { readFloat32 } from "../src/checkpoint/safetensors/safetensors.js";
 import { openFile } from "../src/node/files.js";
 import { type Bundle, bundleConfig, metadataCount, openBundle } from "../src/verify/bundle.js";
 import { type StageResult, medianBound, medianRatio } from "../src/verify/compare.js";

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect } from "vitest";
 import type { Gpu } from "../src/gpu/device.js";
 import type { Tensor } from "../src/gpu/tensor.js";
 import { type Matrix, keepMatrix, writeMatrix } from "../src/gpu/matrix.js";
-import { fromFloat32 } from "../src/checkpoint/dtypes.js";
+import { fromFloat32 } from "../src/formats/dtypes.js";
 import { type DeviceOptions, openDevice } from "../src/node/device.js";
 import { restfulWait } from "../src/node/wait.js";
 

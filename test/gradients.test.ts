@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import type { Matrix } from "../src/gpu/matrix.js";
 import { elementCount } from "../src/gpu/tensor.js";
 import { type FunAsrNano, loadFunAsrNano } from "../src/model/fun-asr-nano.js";
-import type { WeightFormat } from "../src/model/parameters.js";
+import type { WeightFormat } from "../src/weights/loader.js";
 import { openFile } from "../src/node/files.js";
 import { type TrainingBatch, answerLosses, recordGradients } from "../src/train/forward.js";
 import { mergedRows } from "../src/checkpoint/lora/merge.js";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ConfigError } from "../src/checkpoint/errors.js";
+import { ConfigError } from "../src/formats/errors.js";
 import { memoryFiles } from "../src/checkpoint/source.js";
 import { Transcriber } from "../src/decode/transcriber.js";
 import { FileError } from "../src/errors.js";

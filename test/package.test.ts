@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { builtinModules, createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -114,9 +114,9 @@ describe("package.json", () => {
   });
 
   it("types resolve for a user under nodenext", () => {
-    const types = text("dist/index.d.ts") + text("dist/node/index.d.ts");
+    const types = text("dist/index.d.ts") + text("dist/node.d.ts");
     for (const [, target] of types.matchAll(/from "(\.[^"]+)\.js"/g)) {
-      const found = ["dist", "dist/node"].some((at) => existsSync(join(root, at, `${target}.d.ts`)));
+      const found = existsSync(join(root, "dist", `${target}.d.ts`));
       expect([target, found]).toEqual([target, true]);
     }
   });
@@ -149,6 +149,17 @@ describe("the repository", () => {
     expect(wanted.filter((name) => !names.includes(name))).toEqual([]);
   });
 
+  it("README is one page of at most 10,000 bytes", () => {
+    expect(Buffer.byteLength(text("README.md"))).toBeLessThanOrEqual(10_000);
+  });
+
+  const pages = tracked.filter((file) => file.endsWith(".md"));
+  it.each(pages)("every link of %s leads to a file of the repository or elsewhere", (page) => {
+    const links = [...text(page).matchAll(/\]\(([^)#\s]+)[^)]*\)/g)].map(([, link]) => link);
+    const local = links.filter((link) => !/^[a-z]+:/.test(link));
+    expect(local.filter((link) => !existsSync(join(root, page, "..", link)))).toEqual([]);
+  });
+
   it("no tracked text holds a path of a machine", () => {
     const homes = /(?<![\w.])\/(work|root|home\/\w+|Users\/\w+)\//;
     const binary = /\.(safetensors|wav|mp3|flac|ogg|opus|m4a|png)$/;
@@ -169,16 +180,27 @@ async function lint(file: string, from: string, name: string): Promise<string[]>
 
 // Plan: a forbidden import in each direction is refused by the lint rule, the allowed ones pass, cycles are refused.
 describe("import rules", () => {
+  it("name every room of src, and README and CONTRIBUTING print them", async () => {
+    const { rooms } = (await import(join(root, "rooms.js"))) as { readonly rooms: readonly string[] };
+    const folders = readdirSync(join(root, "src"), { withFileTypes: true }).filter((e) => e.isDirectory());
+    expect([...rooms].sort()).toEqual(folders.map(({ name }) => name).sort());
+    for (const page of ["README.md", "CONTRIBUTING.md"])
+      expect(text(page)).toContain(`\n\`${rooms.join(" ")}\``);
+  });
+
   it.each([
     ["src/gpu/errors.ts", "../kernels/add/add.js", "add"],
     ["src/gpu/errors.ts", "../checkpoint/weights.js", "fnv1a"],
+    ["src/errors.ts", "./gpu/errors.js", "GpuError"],
+    ["src/weights/memory.ts", "../model/taps.js", "noTap"],
+    ["src/formats/dtypes.ts", "../config/reader.js", "ConfigReader"],
     ["src/kernels/add/add.ts", "../../model/taps.js", "noTap"],
     ["src/model/taps.ts", "../decode/guards.js", "loopStart"],
     ["src/decode/guards.ts", "../cli/output.js", "note"],
     ["src/verify/compare.ts", "../cli/output.js", "note"],
     ["src/frontend/errors.ts", "../gpu/device.js", "Gpu"],
     ["src/tokenizer/errors.ts", "../gpu/device.js", "Gpu"],
-    ["src/checkpoint/errors.ts", "../gpu/device.js", "Gpu"],
+    ["src/formats/errors.ts", "../gpu/device.js", "Gpu"],
     ["src/node/wait.ts", "../cli/output.js", "note"],
   ])("%s may not import %s", async (...args) => {
     const rules = (await lint(...args)).filter((rule) => rule !== "import-x/no-cycle");
@@ -186,7 +208,7 @@ describe("import rules", () => {
   });
 
   it.each([
-    ["src/kernels/add/add.ts", "../../gpu/segments.js", "makeTiles"],
+    ["src/kernels/add/add.ts", "../../gpu/expect.js", "expectDevice"],
     ["src/model/taps.ts", "../kernels/add/add.js", "add"],
     ["src/decode/guards.ts", "../model/taps.js", "noTap"],
     ["src/cli/output.ts", "../decode/guards.js", "loopStart"],

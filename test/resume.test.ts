@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { uniformNumbers } from "../src/decode/random.js";
+import { uniformNumbers } from "../src/random.js";
 import { isValidation, readMetrics } from "../src/train/metrics.js";
 import { defaultOptions } from "../src/train/options.js";
 import { lockFile } from "../src/train/run-lock.js";

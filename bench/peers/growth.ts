@@ -1,10 +1,10 @@
 import type { Gpu } from "../../src/gpu/device.js";
 import { Program } from "../../src/gpu/program.js";
-import { makeSegments } from "../../src/gpu/segments.js";
+import { makeSegments } from "../../src/kernels/attention/segments.js";
 import { argmax } from "../../src/kernels/argmax/argmax.js";
 import { takeRows } from "../../src/kernels/copy-rows/copy-rows.js";
 import { embedding } from "../../src/kernels/embedding/embedding.js";
-import { expectedTensors } from "../../src/checkpoint/expected-tensors.js";
+import { expectedTensors } from "../../src/config/expected-tensors.js";
 import { loadFunAsrNano } from "../../src/model/fun-asr-nano.js";
 import { KvCache } from "../../src/model/kv-cache.js";
 import { embedTokens, lmHead, qwen3 } from "../../src/model/qwen3.js";

@@ -1,4 +1,4 @@
-import { openLlm } from "../../src/checkpoint/open-llm.js";
+import { openLlm } from "../../src/checkpoint/migrate/open-llm.js";
 import { greedyPicker } from "../../src/decode/greedy.js";
 import { decode } from "../../src/decode/loop.js";
 import type { Gpu } from "../../src/gpu/device.js";

@@ -12,7 +12,7 @@ import {
 import type { Tensor } from "../../src/gpu/tensor.js";
 import { Timing } from "../../src/gpu/timing.js";
 import { linear } from "../../src/kernels/linear/linear.js";
-import { convertPiece } from "../../src/model/weight-pieces.js";
+import { convertPiece } from "../../src/weights/pieces.js";
 import type { Spread } from "../../src/profile/ceiling.js";
 import { type Contender, interleave } from "./harness.js";
 import { matMulModel } from "./onnx.js";

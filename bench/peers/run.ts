@@ -1,7 +1,7 @@
 /**
  * This engine beside its peers, in one run: `npm run bench:peers -- --model DIR [--rounds N] [--only A,B] [--python PATH]`, after
  * `npm run bench:install` and with DIR as golden/full.py makes it. Contenders take turns. Writes bench/results/peers-<device>-<commit>.json,
- * of which `npm run bench:table` makes the README's table. --only takes products, chain, start, growth, batch, full, layer
+ * of which `npm run bench:table` makes the table of docs/speed.md. --only takes products, chain, start, growth, batch, full, layer
  * (whose Python needs onnx and onnxscript too). --gguf FILE adds the LLM
  * alone against llama.cpp, with --llama-python a Python that has llama-cpp-python.
  */

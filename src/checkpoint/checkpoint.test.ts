@@ -3,11 +3,11 @@ import { fixtureFiles, fixturePath, rawSafetensors, refusal, utf8 } from "../../
 import { modelDirectory } from "../node/files.js";
 import { openCheckpoint } from "./checkpoint.js";
 import type { Checkpoint } from "./checkpoint.js";
-import { toFloat32 } from "./dtypes.js";
-import { CheckpointError } from "./errors.js";
-import { openSafetensors, readTensor } from "./safetensors.js";
-import { safetensorsBytes } from "./safetensors-write.js";
-import type { WriteTensor } from "./safetensors-write.js";
+import { toFloat32 } from "../formats/dtypes.js";
+import { CheckpointError } from "../formats/errors.js";
+import { openSafetensors, readTensor } from "./safetensors/safetensors.js";
+import { safetensorsBytes } from "./safetensors/write.js";
+import type { WriteTensor } from "./safetensors/write.js";
 import { bytesSource, memoryFiles } from "./source.js";
 import type { ModelFiles } from "./source.js";
 

@@ -1,14 +1,14 @@
 import { show } from "../json.js";
 import { elementCount } from "../shape.js";
-import type { ModelConfig, ModelParts } from "../model/config.js";
-import type { Container, GgmlType, Layout, StoredTensor } from "./container.js";
-import type { Dtype } from "./dtypes.js";
-import { CheckpointError, tensorField } from "./errors.js";
-import { HEAD, checkTensors } from "./expected-tensors.js";
-import { alternatives, canonicalNames } from "./key-maps.js";
-import type { Assets, OpenedLayout } from "./layout.js";
+import type { ModelConfig, ModelParts } from "../config/model-config.js";
+import type { Container, GgmlType, Layout, StoredTensor } from "../formats/container.js";
+import type { Dtype } from "../formats/dtypes.js";
+import { CheckpointError, tensorField } from "../formats/errors.js";
+import { HEAD, checkTensors } from "../config/expected-tensors.js";
+import { alternatives, canonicalNames } from "./layouts/key-maps.js";
+import type { Assets, OpenedLayout } from "./layouts/layout.js";
 import { applyLora, applyLoras } from "./lora/apply.js";
-import { openLayout } from "./open-layout.js";
+import { openLayout } from "./layouts/open.js";
 import { decideHead } from "./tied-head.js";
 import { type ModelFiles, expectModelFiles } from "./source.js";
 

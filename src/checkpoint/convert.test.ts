@@ -6,14 +6,14 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { fixturePath, realConfig, refusal, utf8 } from "../../test/helpers/checkpoint.js";
 import { layoutFiles, layoutPath, readWhole } from "../../test/helpers/layouts.js";
-import { parseLlmConfig, parseModelConfig } from "../model/config.js";
+import { parseLlmConfig, parseModelConfig } from "../config/model-config.js";
 import { modelDirectory, writeDirectoryAtomic } from "../node/files.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { openCheckpoint } from "./checkpoint.js";
 import { transformersFiles } from "./convert.js";
 import type { ConvertOptions } from "./convert.js";
-import { fromFloat32, toFloat32 } from "./dtypes.js";
-import { hfConfig, hfTextConfig } from "./hf-config.js";
+import { fromFloat32, toFloat32 } from "../formats/dtypes.js";
+import { hfConfig, hfTextConfig } from "./layouts/hf-config.js";
 import { memoryFiles } from "./source.js";
 import type { ModelFiles } from "./source.js";
 

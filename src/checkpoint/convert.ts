@@ -1,9 +1,9 @@
-import type { ModelConfig } from "../model/config.js";
+import type { ModelConfig } from "../config/model-config.js";
 import type { Checkpoint, TensorEntry } from "./checkpoint.js";
-import { GGML_BLOCKS, isGgmlType } from "./container.js";
-import { DTYPE_BITS, fromFloat32, toFloat32 } from "./dtypes.js";
-import { dequantizeBlocks } from "./ggml-blocks.js";
-import { hfConfig } from "./hf-config.js";
+import { GGML_BLOCKS, isGgmlType } from "../formats/container.js";
+import { DTYPE_BITS, fromFloat32, toFloat32 } from "../formats/dtypes.js";
+import { dequantizeBlocks } from "../formats/ggml-blocks.js";
+import { hfConfig } from "./layouts/hf-config.js";
 import {
   type OutputFile,
   PIECE_BYTES,
@@ -17,7 +17,7 @@ import {
   textFile,
   tokenizerOutput,
 } from "./output-files.js";
-import type { WriteTensor } from "./safetensors-write.js";
+import type { WriteTensor } from "./safetensors/write.js";
 
 export interface ConvertOptions {
   /** Of every tensor. Default: as stored; blocks of GGUF, which transformers has no type for, become F32. */

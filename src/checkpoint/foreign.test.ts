@@ -7,12 +7,12 @@ import { fixtureFiles, refusal, utf8 } from "../../test/helpers/checkpoint.js";
 import { layoutFiles, readWhole } from "../../test/helpers/layouts.js";
 import { decodeAudio } from "../frontend/decode.js";
 import { openCheckpoint } from "./checkpoint.js";
-import { ConfigReader } from "./config-reader.js";
-import { unwrappedNames } from "./foreign.js";
+import { ConfigReader } from "../config/reader.js";
+import { unwrappedNames } from "../config/wrappers.js";
 import { splitLora } from "./lora/funasr.js";
-import { openLlm } from "./open-llm.js";
-import { openSafetensors, readTensor } from "./safetensors.js";
-import { safetensorsBytes } from "./safetensors-write.js";
+import { openLlm } from "./migrate/open-llm.js";
+import { openSafetensors, readTensor } from "./safetensors/safetensors.js";
+import { safetensorsBytes } from "./safetensors/write.js";
 import { bytesSource, memoryFiles } from "./source.js";
 
 const pointer = utf8(

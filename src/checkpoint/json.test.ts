@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { refusal } from "../../test/helpers/checkpoint.js";
 import { fuzzRuns } from "../../test/helpers/fuzz.js";
-import { CheckpointError } from "./errors.js";
+import { CheckpointError } from "../formats/errors.js";
 import { JsonCursor, parseJsonObject } from "./json.js";
 
 // The reader of JSON agrees with JSON.parse on every text, but for names given twice.

@@ -1,5 +1,5 @@
 import { type JsonObject, isObject, show } from "../json.js";
-import { CheckpointError } from "./errors.js";
+import { CheckpointError } from "../formats/errors.js";
 
 /**
  * Parses a JSON document whose top is an object. As JSON.parse, but a name given twice is refused instead of the last one kept.

@@ -1,13 +1,13 @@
 import { type JsonObject, isObject, show } from "../json.js";
 import { elementCount } from "../shape.js";
 import type { Checkpoint } from "./checkpoint.js";
-import { DTYPE_BITS } from "./dtypes.js";
-import { CheckpointError } from "./errors.js";
-import type { hfConfig } from "./hf-config.js";
-import type { Assets } from "./layout.js";
-import { writeSafetensors } from "./safetensors-write.js";
-import type { WriteTensor } from "./safetensors-write.js";
-import { INDEX, SINGLE } from "./shards.js";
+import { DTYPE_BITS } from "../formats/dtypes.js";
+import { CheckpointError } from "../formats/errors.js";
+import type { hfConfig } from "./layouts/hf-config.js";
+import type { Assets } from "./layouts/layout.js";
+import { writeSafetensors } from "./safetensors/write.js";
+import type { WriteTensor } from "./safetensors/write.js";
+import { INDEX, SINGLE } from "./safetensors/shards.js";
 import type { ModelFiles } from "./source.js";
 
 /** Types that weights are written in. */

@@ -1,6 +1,6 @@
 import { expectArgument, hasMethods } from "../arguments.js";
 import { show } from "../json.js";
-import { CheckpointError } from "./errors.js";
+import { CheckpointError } from "../formats/errors.js";
 import { refuseLfsPointer } from "./foreign.js";
 
 /** Random-access bytes of one file. */

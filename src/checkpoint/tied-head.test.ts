@@ -6,11 +6,11 @@ import { layoutFiles, readWhole } from "../../test/helpers/layouts.js";
 import { tinyFiles } from "../../test/helpers/tiny-model.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { openCheckpoint } from "./checkpoint.js";
-import { type FloatDtype, fromFloat32, toFloat32 } from "./dtypes.js";
+import { type FloatDtype, fromFloat32, toFloat32 } from "../formats/dtypes.js";
 import { transformersFiles } from "./convert.js";
-import { openLlm } from "./open-llm.js";
-import { openSafetensors, readTensor } from "./safetensors.js";
-import { safetensorsBytes } from "./safetensors-write.js";
+import { openLlm } from "./migrate/open-llm.js";
+import { openSafetensors, readTensor } from "./safetensors/safetensors.js";
+import { safetensorsBytes } from "./safetensors/write.js";
 import { type ModelFiles, bytesSource, memoryFiles } from "./source.js";
 
 const HEAD = "lm_head.weight";

@@ -1,8 +1,8 @@
-import type { ModelParts } from "../model/config.js";
+import type { ModelParts } from "../config/model-config.js";
 import type { TensorEntry } from "./checkpoint.js";
-import type { Container } from "./container.js";
-import { toFloat32 } from "./dtypes.js";
-import { HEAD } from "./expected-tensors.js";
+import type { Container } from "../formats/container.js";
+import { toFloat32 } from "../formats/dtypes.js";
+import { HEAD } from "../config/expected-tensors.js";
 import { elementCount } from "../shape.js";
 
 const EMBEDDING = "model.language_model.embed_tokens.weight";

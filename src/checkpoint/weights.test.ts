@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { fixtureBytes } from "../../test/helpers/checkpoint.js";
-import { fromFloat32, toFloat32 } from "./dtypes.js";
-import { openSafetensors, readFloat32, readTensor } from "./safetensors.js";
+import { fromFloat32, toFloat32 } from "../formats/dtypes.js";
+import { openSafetensors, readFloat32, readTensor } from "./safetensors/safetensors.js";
 import { bytesSource } from "./source.js";
 import { lowbias32 } from "../hash.js";
 import { fnv1a, generateParameter } from "./weights.js";

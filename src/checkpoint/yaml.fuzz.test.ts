@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { random } from "../../test/gpu.js";
 import { fuzzRuns } from "../../test/helpers/fuzz.js";
 import { layoutBytes } from "../../test/helpers/layouts.js";
-import { CheckpointError } from "./errors.js";
-import { parseYamlObject } from "./yaml.js";
+import { CheckpointError } from "../formats/errors.js";
+import { parseYamlObject } from "./layouts/yaml.js";
 
 // Whatever the text of config.yaml, a mapping comes out or a one-line refusal.
 

@@ -1,13 +1,13 @@
+import { digits, table } from "../report/text.js";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { type WeightFormat } from "../gpu/matrix.js";
 import { loadFunAsrNano } from "../model/fun-asr-nano.js";
 import { modelFiles } from "../node/model-files.js";
 import { type CheckedStage, checkStages, tolerance } from "../profile/check.js";
 import type { ClipSizes } from "../profile/predict.js";
-import { digits } from "../profile/text.js";
 import { openDevice } from "./device.js";
 import { findModel } from "./model.js";
-import { exitCode, note, print, printJson, status, table } from "./output.js";
+import { exitCode, note, print, printJson, status } from "./output.js";
 
 export interface CheckOptions extends ClipSizes {
   readonly model: string;

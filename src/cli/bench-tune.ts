@@ -1,13 +1,13 @@
+import { digits, table } from "../report/text.js";
 import { FunasrError } from "../errors.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import type { Sizes, Tuning } from "../gpu/tuning.js";
 import { type ShapeClass, shapeClasses } from "../kernels/shape-classes.js";
 import { adapterNames } from "../node/device.js";
 import { type TuningKey, readTuning, tuningFile, tuningKey, writeTuning } from "../node/tuning-cache.js";
-import { digits } from "../profile/text.js";
 import { type Choice, tune, tuningOf } from "../profile/tune.js";
 import { openDevice } from "./device.js";
-import { note, print, printJson, status, table } from "./output.js";
+import { note, print, printJson, status } from "./output.js";
 
 export interface TuneOptions {
   /** Of the weights whose products are timed; default: all. What was chosen for others stays. */

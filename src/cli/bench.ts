@@ -1,3 +1,4 @@
+import { digits, table } from "../report/text.js";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { checkPredictions } from "./bench-check.js";
 import { tuneAdapter } from "./bench-tune.js";
@@ -8,11 +9,10 @@ import { type Ceilings, measureCeilings } from "../profile/ceiling.js";
 import { measuredAdapter } from "../profile/check.js";
 import { type Shares, evenShares, predict } from "../profile/predict.js";
 import { measureShares } from "../profile/shares.js";
-import { digits } from "../profile/text.js";
 import { qwen3Sizes, sizeConfig } from "../train/plan-sizes.js";
 import { openDevice } from "./device.js";
 import { modelForms } from "./model.js";
-import { exitCode, complain, note, print, printJson, table } from "./output.js";
+import { exitCode, complain, note, print, printJson } from "./output.js";
 import { positive } from "./transcribe.js";
 import { refuseIdle } from "./usage.js";
 

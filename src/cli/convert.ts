@@ -1,3 +1,4 @@
+import { bytes } from "../report/text.js";
 import { Command, Option } from "commander";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { transformersFiles } from "../checkpoint/convert.js";
@@ -6,7 +7,7 @@ import { writeDirectoryAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { findModel, loraFiles, loraOption, modelForms, warnOf } from "./model.js";
-import { bytes, note, print, printJson, progressBar, shown } from "./output.js";
+import { note, print, printJson, progressBar, shown } from "./output.js";
 
 const dtypes = { bf16: "BF16", f16: "F16", f32: "F32" } as const satisfies Record<string, WriteDtype>;
 

@@ -1,3 +1,4 @@
+import { count } from "../report/text.js";
 import { dirname, extname, relative, resolve, sep } from "node:path";
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { type Answer, answerer } from "../data/answers.js";
@@ -13,7 +14,7 @@ import { modelFiles } from "../node/model-files.js";
 import { checkOutput } from "../node/output-place.js";
 import { openDevice } from "./device.js";
 import { findModel, modelForms, warnOf } from "./model.js";
-import { count, note, print, printJson, printPart, shown, status } from "./output.js";
+import { note, print, printJson, printPart, shown, status } from "./output.js";
 import { refuseIdle } from "./usage.js";
 
 interface DataOptions extends CorpusOptions {

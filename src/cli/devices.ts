@@ -1,7 +1,8 @@
+import { count } from "../report/text.js";
 import { Command } from "commander";
 import { GpuError } from "../gpu/errors.js";
 import { isSoftware, noAdapter, requestAdapter } from "../node/device.js";
-import { count, note, print, printJson } from "./output.js";
+import { note, print, printJson } from "./output.js";
 
 interface DeviceReport {
   readonly vendor: string;

@@ -8,7 +8,7 @@ import { EvaluateError } from "../evaluate/metrics/edits.js";
 import { NORMALIZERS, type Normalizer, textForm } from "../evaluate/metrics/text-form.js";
 import { parseRecords } from "../evaluate/record.js";
 import { isObject } from "../json.js";
-import { comparisonText } from "./evaluate-tables.js";
+import { comparisonText } from "../evaluate/tables.js";
 import { print, printJson } from "./output.js";
 
 interface CompareOptions {

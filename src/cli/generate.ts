@@ -1,11 +1,11 @@
 import { basename, dirname } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { GGUF_ENCODER } from "../checkpoint/containers/gguf.js";
+import { GGUF_ENCODER } from "../checkpoint/layouts/gguf.js";
 import { type Generation, Generator } from "../decode/generator.js";
 import { isSampled } from "../decode/sampler.js";
 import type { SamplingOptions } from "../decode/sampling.js";
 import type { Gpu } from "../gpu/device.js";
-import type { WeightFormat } from "../model/parameters.js";
+import type { WeightFormat } from "../weights/loader.js";
 import { demoModel } from "../node/demo.js";
 import { modelDirectory } from "../node/files.js";
 import { ggufPaths, modelFiles } from "../node/model-files.js";

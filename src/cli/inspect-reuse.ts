@@ -1,21 +1,22 @@
+import { bytes, count, table } from "../report/text.js";
 import { createHash } from "node:crypto";
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
-import { encoderMismatch } from "../checkpoint/encoder-hash.js";
-import { migratedConfig } from "../checkpoint/migrate.js";
-import { type LlmCheckpoint, openLlm } from "../checkpoint/open-llm.js";
+import { encoderMismatch } from "../checkpoint/migrate/encoder-hash.js";
+import { migratedConfig } from "../checkpoint/migrate/migrate.js";
+import { type LlmCheckpoint, openLlm } from "../checkpoint/migrate/open-llm.js";
 import {
   type AdaptorReuse,
   QWEN3,
   type TokenizerDifference,
   adaptorReuse,
   compareTokenizers,
-} from "../checkpoint/reuse.js";
+} from "../checkpoint/migrate/reuse.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
-import type { LlmConfig, ModelConfig } from "../model/config.js";
-import { type Footprint, footprint } from "../model/footprint.js";
+import type { LlmConfig, ModelConfig } from "../config/model-config.js";
+import { type Footprint, footprint } from "../weights/footprint.js";
 import { modelFiles } from "../node/model-files.js";
 import { findModel } from "./model.js";
-import { bytes, count, print, shown, table } from "./output.js";
+import { print, shown } from "./output.js";
 
 /** Tokens that the memory to run is counted for: a minute of audio and its answer. */
 const TOKENS = 1_500;

@@ -1,16 +1,17 @@
+import { bytes, count, table } from "../report/text.js";
 import { createHash } from "node:crypto";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
-import { encoderMismatch } from "../checkpoint/encoder-hash.js";
-import { type AdaptorTensor, type Migration, planMigration } from "../checkpoint/migrate.js";
-import { openLlm } from "../checkpoint/open-llm.js";
-import { countParameters } from "../model/config.js";
+import { encoderMismatch } from "../checkpoint/migrate/encoder-hash.js";
+import { type AdaptorTensor, type Migration, planMigration } from "../checkpoint/migrate/migrate.js";
+import { openLlm } from "../checkpoint/migrate/open-llm.js";
+import { countParameters } from "../config/model-config.js";
 import { writeDirectoryAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { findModel, loraFiles, loraOption, modelForms, warnOf } from "./model.js";
-import { bytes, count, note, print, printJson, progressBar, shown, table } from "./output.js";
+import { note, print, printJson, progressBar, shown } from "./output.js";
 
 interface MigrateCommandOptions {
   readonly encoder: string;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { Option } from "commander";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
-import { encoderMismatch } from "../checkpoint/encoder-hash.js";
+import { encoderMismatch } from "../checkpoint/migrate/encoder-hash.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import { resolveModel } from "../hub/resolve.js";
 import { modelDirectory } from "../node/files.js";

@@ -113,33 +113,6 @@ function errorObject(error: unknown, message: string, file?: string): object {
   return { file: file ?? error.file, error: { name, message, field, expected, got } };
 }
 
-/** Rows of cells as aligned lines, ends of lines in cells escaped; columns named in `right` are aligned to the right. */
-export function table(cells: readonly (readonly string[])[], right: readonly number[] = []): string {
-  const rows = cells.map((row) => row.map(oneLine));
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, i) => (right.includes(i) ? cell.padStart(widths[i]) : cell.padEnd(widths[i])))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
-}
-
-/** A count with separators, e.g. 12,345. */
-export function count(value: number): string {
-  return value.toLocaleString("en-US");
-}
-
-/** Bytes in the largest fitting decimal unit. */
-export function bytes(value: number): string {
-  const units = ["B", "kB", "MB", "GB"];
-  const power = Math.min(Math.floor(Math.log10(Math.max(value, 1)) / 3), units.length - 1);
-  const scaled = value / 1000 ** power;
-  return `${power === 0 ? scaled : scaled.toPrecision(3)} ${units[power]}`;
-}
-
 let statusShown = false;
 
 /** A line on stderr that the next line of any kind replaces, where that is a terminal, else nothing; "" clears it. */

@@ -1,3 +1,4 @@
+import { table } from "../report/text.js";
 import { Command, Option } from "commander";
 import { Generator } from "../decode/generator.js";
 import type { Gpu } from "../gpu/device.js";
@@ -15,7 +16,7 @@ import { type Trace, traceEvents } from "../profile/trace.js";
 import { decodeClip } from "./clip.js";
 import { openDevice } from "./device.js";
 import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
-import { exitCode, note, print, printJson, report, status, table } from "./output.js";
+import { exitCode, note, print, printJson, report, status } from "./output.js";
 import { loadTranscriber, positive } from "./transcribe.js";
 
 interface ProfileCliOptions {

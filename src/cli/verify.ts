@@ -1,3 +1,4 @@
+import { table } from "../report/text.js";
 import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -21,7 +22,7 @@ import { isAllSmall, judgeSmall } from "../verify/small.js";
 import { verifyBundle } from "../verify/verify.js";
 import { openDevice } from "./device.js";
 import { findModel, loraFiles, loraOption } from "./model.js";
-import { exitCode, note, print, printJson, progressBar, report, shown, table } from "./output.js";
+import { exitCode, note, print, printJson, progressBar, report, shown } from "./output.js";
 import { refuseIdle } from "./usage.js";
 
 interface VerifyOptions {

@@ -1,9 +1,9 @@
-import { type LlmCheckpoint, openLlm } from "../checkpoint/open-llm.js";
+import { type LlmCheckpoint, openLlm } from "../checkpoint/migrate/open-llm.js";
 import { type ModelFiles, expectModelFiles } from "../checkpoint/source.js";
 import type { Gpu } from "../gpu/device.js";
 import { expectGpu } from "../gpu/expect.js";
-import type { LlmConfig } from "../model/config.js";
-import type { WeightFormat } from "../model/parameters.js";
+import type { LlmConfig } from "../config/model-config.js";
+import type { WeightFormat } from "../weights/loader.js";
 import { type LanguageModel, embedTokens, loadLanguageModel } from "../model/qwen3.js";
 import { type ChatOptions, type ChatRenderer, createChatRenderer } from "../tokenizer/chat.js";
 import { stopTokens } from "../tokenizer/special-tokens.js";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { useGpu, values } from "../../test/gpu.js";
 import { expectedAnswers, qwen3Directory } from "../../test/helpers/qwen3-directory.js";
-import { openLlm } from "../checkpoint/open-llm.js";
+import { openLlm } from "../checkpoint/migrate/open-llm.js";
 import { notANumber } from "../kernels/argmax/argmax.js";
 import { embedTokens, loadLanguageModel } from "../model/qwen3.js";
 import { greedyPicker } from "./greedy.js";

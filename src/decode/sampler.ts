@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/device.js";
 import { notANumber } from "../kernels/argmax/argmax.js";
 import type { Picker } from "./loop.js";
-import { uniformNumbers } from "./random.js";
+import { uniformNumbers } from "../random.js";
 import { type SamplingOptions, checkSampling, choose, processScores, softmax } from "./sampling.js";
 
 /** True where tokens are drawn rather than the likeliest taken: anything but a repetition penalty is given. */

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { values } from "../../test/gpu.js";
 import { DecodeError } from "./loop.js";
-import { uniformNumbers } from "./random.js";
+import { uniformNumbers } from "../random.js";
 import { type SamplingOptions, checkSampling, choose, processScores, softmax } from "./sampling.js";
 
 interface GoldenCase {

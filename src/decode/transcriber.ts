@@ -1,6 +1,6 @@
 import { expectArgument } from "../arguments.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
-import { ConfigError } from "../checkpoint/errors.js";
+import { ConfigError } from "../formats/errors.js";
 import { type ModelFiles, expectModelFiles } from "../checkpoint/source.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { type FrontendConfig, parseFrontendConfig } from "../frontend/config.js";
@@ -9,9 +9,9 @@ import { extractFeatures, mixWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
 import { expectGpu } from "../gpu/expect.js";
 import type { Tensor } from "../gpu/tensor.js";
-import { audioTokens, longestAudio } from "../model/config.js";
+import { audioTokens, longestAudio } from "../config/model-config.js";
 import { type FunAsrNano, type PromptTokens, adapt, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
-import type { WeightFormat } from "../model/parameters.js";
+import type { WeightFormat } from "../weights/loader.js";
 import {
   type PromptOptions,
   type PromptRenderer,

@@ -5,7 +5,7 @@ import { bundlePath } from "../../test/helpers/bundles.js";
 import { tinyModel } from "../../test/helpers/tiny-model.js";
 import { useGpu } from "../../test/gpu.js";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
-import { readFloat32, readTensor } from "../checkpoint/safetensors.js";
+import { readFloat32, readTensor } from "../checkpoint/safetensors/safetensors.js";
 import type { ByteSource } from "../checkpoint/source.js";
 import type { Tensor } from "../gpu/tensor.js";
 import {

@@ -3,7 +3,7 @@ import { mixDown, toMono } from "./audio.js";
 import { eachChannel, pickChannel } from "./channel.js";
 import { AudioError } from "./errors.js";
 import { toWaveform } from "./features.js";
-import { uniformNumbers } from "../decode/random.js";
+import { uniformNumbers } from "../random.js";
 
 /** Noise of a variance of 1/3 times `gain` squared, the same for the same seed. */
 function noise(seed: number, gain = 1): Float32Array {

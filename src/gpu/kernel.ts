@@ -84,7 +84,15 @@ function setConstants(name: string, source: string, constants: Readonly<Record<s
  * @throws GpuError  where the file breaks the rules that the engine binds by
  */
 export function loadKernel(name: string, constants: Readonly<Record<string, number>> = {}): Kernel {
-  const source = setConstants(name, wgsl(name), constants);
+  return parseKernel(name, setConstants(name, wgsl(name), constants));
+}
+
+/**
+ * A kernel of any WGSL text: uniform `struct Params` at binding 0, storage bindings 1, 2, 3 … of group 0, entry point `main`.
+ * @param name  label in messages
+ * @throws GpuError  where the text breaks the rules that the engine binds by
+ */
+export function parseKernel(name: string, source: string): Kernel {
   const text = source.replace(/\/\/[^\n]*/g, "");
   const overrides = new Set([...text.matchAll(/override\s+(\w+)\s*:/g)].map(([, override]) => override));
   return { name, source, bindings: parseBindings(name, text), params: parseParams(name, text), overrides };

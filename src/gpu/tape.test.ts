@@ -13,7 +13,7 @@ import { qkNormRope } from "../kernels/qk-norm-rope/qk-norm-rope.js";
 import { swiglu, swigluJoined } from "../kernels/swiglu/swiglu.js";
 import { ShapeError } from "./errors.js";
 import type { Matrix } from "./matrix.js";
-import { makeSegments } from "./segments.js";
+import { makeSegments } from "../kernels/attention/segments.js";
 import { type GradientSums, Tape, type Trainable } from "./tape.js";
 import type { Tensor } from "./tensor.js";
 

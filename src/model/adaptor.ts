@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/device.js";
-import type { Segments } from "../gpu/segments.js";
+import type { Segments } from "../kernels/attention/segments.js";
 import type { Tensor } from "../gpu/tensor.js";
-import type { AdaptorConfig } from "./config.js";
+import type { AdaptorConfig } from "../config/model-config.js";
 import {
   type Affine,
   type EncoderLayer,
@@ -10,7 +10,7 @@ import {
   loadAffine,
   loadEncoderLayer,
 } from "./encoder-layer.js";
-import { type ParameterLoader, all } from "./parameters.js";
+import { type ParameterLoader, all } from "../weights/loader.js";
 import { type Tap, noTap } from "./taps.js";
 
 /** Encoder states → LLM embeddings: two linears, then bidirectional blocks at the LLM's width. */

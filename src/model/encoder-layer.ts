@@ -1,13 +1,13 @@
 import type { Gpu } from "../gpu/device.js";
 import type { Matrix } from "../gpu/matrix.js";
-import type { Segments } from "../gpu/segments.js";
+import type { Segments } from "../kernels/attention/segments.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { add } from "../kernels/add/add.js";
 import { attention } from "../kernels/attention/attention.js";
 import { fsmn } from "../kernels/fsmn/fsmn.js";
 import { layerNorm } from "../kernels/layer-norm/layer-norm.js";
 import { type LinearOptions, linear } from "../kernels/linear/linear.js";
-import { type ParameterLoader, all } from "./parameters.js";
+import { type ParameterLoader, all } from "../weights/loader.js";
 
 /** y = x · weightᵀ + bias */
 export interface Affine {

@@ -1,13 +1,13 @@
 import type { Gpu } from "../gpu/device.js";
 import { ShapeError } from "../gpu/errors.js";
-import { type Segments, makeSegments } from "../gpu/segments.js";
+import { type Segments, makeSegments } from "../kernels/attention/segments.js";
 import type { Trainable } from "../gpu/tape.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { spliceRows, takeRows } from "../kernels/copy-rows/copy-rows.js";
 import { type Adaptor, adaptor, loadAdaptor } from "./adaptor.js";
-import { type ModelConfig, audioTokens } from "./config.js";
-import { loadWeights } from "./memory.js";
-import { type LoadOptions, type ParameterSource, all } from "./parameters.js";
+import { type ModelConfig, audioTokens } from "../config/model-config.js";
+import { loadWeights } from "../weights/memory.js";
+import { type LoadOptions, type ParameterSource, all } from "../weights/loader.js";
 import { type Qwen3, embedTokens, loadQwen3 } from "./qwen3.js";
 import { type SanmEncoder, loadSanmEncoder, sanmEncoder } from "./sanm-encoder.js";
 import type { Tap } from "./taps.js";

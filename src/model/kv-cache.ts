@@ -1,9 +1,9 @@
 import type { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
-import { type Tiles, makeTiles } from "../gpu/segments.js";
+import { type Tiles, makeTiles } from "../kernels/attention/segments.js";
 import { type Tensor, tensorsIn } from "../gpu/tensor.js";
 import { ropeAngles } from "../kernels/rope/rope.js";
-import type { LlmConfig } from "./config.js";
+import type { LlmConfig } from "../config/model-config.js";
 
 /** Where the packed rows of one step stand: their positions, their cache rows, what each may see. */
 export interface LlmRows {

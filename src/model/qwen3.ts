@@ -10,10 +10,10 @@ import { qkNormRope } from "../kernels/qk-norm-rope/qk-norm-rope.js";
 import { rmsNorm } from "../kernels/rms-norm/rms-norm.js";
 import { rope } from "../kernels/rope/rope.js";
 import { swiglu } from "../kernels/swiglu/swiglu.js";
-import type { LlmConfig } from "./config.js";
+import type { LlmConfig } from "../config/model-config.js";
 import type { KvCache, LlmRows } from "./kv-cache.js";
-import { loadWeights } from "./memory.js";
-import { type LoadOptions, type ParameterLoader, type ParameterSource, all } from "./parameters.js";
+import { loadWeights } from "../weights/memory.js";
+import { type LoadOptions, type ParameterLoader, type ParameterSource, all } from "../weights/loader.js";
 import { type Tap, noTap } from "./taps.js";
 
 export interface Qwen3Layer {

@@ -1,9 +1,9 @@
 import type { Gpu } from "../gpu/device.js";
-import type { Segments } from "../gpu/segments.js";
+import type { Segments } from "../kernels/attention/segments.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { layerNorm } from "../kernels/layer-norm/layer-norm.js";
 import { positions, sinusoids } from "../kernels/positions/positions.js";
-import type { EncoderConfig } from "./config.js";
+import type { EncoderConfig } from "../config/model-config.js";
 import {
   type EncoderLayer,
   type LayerNorm,
@@ -11,7 +11,7 @@ import {
   loadEncoderLayer,
   loadLayerNorm,
 } from "./encoder-layer.js";
-import { type ParameterLoader, all } from "./parameters.js";
+import { type ParameterLoader, all } from "../weights/loader.js";
 import { type Tap, noTap } from "./taps.js";
 
 /** SenseVoice's SAN-M encoder: stem, transcription layers, norm, timestamp-prediction layers, norm. */

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { CheckpointError } from "../checkpoint/errors.js";
+import { CheckpointError } from "../formats/errors.js";
 import { type ByteSource, readUtf8 } from "../checkpoint/source.js";
 
 /** Name of the list with the SHA-256 of each file beside it, in the form that `sha256sum --check` reads. */

@@ -15,8 +15,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { refusal } from "../../test/helpers/checkpoint.js";
-import { openSafetensors, readTensor } from "../checkpoint/safetensors.js";
-import type { WriteTensor } from "../checkpoint/safetensors-write.js";
+import { openSafetensors, readTensor } from "../checkpoint/safetensors/safetensors.js";
+import type { WriteTensor } from "../checkpoint/safetensors/write.js";
 import {
   modelDirectory,
   openFile,

@@ -3,10 +3,10 @@ import { link, open, readdir, realpath, rename, rm, stat } from "node:fs/promise
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { errorCode } from "../errors.js";
-import { CheckpointError } from "../checkpoint/errors.js";
+import { CheckpointError } from "../formats/errors.js";
 import { refuseLfsPointer } from "../checkpoint/foreign.js";
-import { writeSafetensors } from "../checkpoint/safetensors-write.js";
-import type { WriteTensor } from "../checkpoint/safetensors-write.js";
+import { writeSafetensors } from "../checkpoint/safetensors/write.js";
+import type { WriteTensor } from "../checkpoint/safetensors/write.js";
 import { checkPlainName, checkRange, isPlainName, missingFile, readUtf8 } from "../checkpoint/source.js";
 import type { ByteSource, ModelFiles } from "../checkpoint/source.js";
 import { Checksums } from "./checksums.js";

@@ -1,7 +1,7 @@
 import { show } from "../json.js";
 import { basename, dirname } from "node:path";
-import { GGUF_ENCODER, GGUF_LLM } from "../checkpoint/containers/gguf.js";
-import { CheckpointError } from "../checkpoint/errors.js";
+import { GGUF_ENCODER, GGUF_LLM } from "../checkpoint/layouts/gguf.js";
+import { CheckpointError } from "../formats/errors.js";
 import { readUtf8 } from "../checkpoint/source.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import { modelDirectory } from "./files.js";

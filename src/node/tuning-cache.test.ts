@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileS
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { CheckpointError } from "../checkpoint/errors.js";
+import { CheckpointError } from "../formats/errors.js";
 import { adapterNames, openDevice } from "./device.js";
 import {
   type TuningKey,

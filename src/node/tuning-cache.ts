@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { wgsl } from "#wgsl";
-import { CheckpointError } from "../checkpoint/errors.js";
+import { CheckpointError } from "../formats/errors.js";
 import { parseJsonObject } from "../checkpoint/json.js";
 import { readUtf8 } from "../checkpoint/source.js";
 import type { Sizes, Tuning } from "../gpu/tuning.js";

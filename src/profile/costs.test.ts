@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
 import { keepMatrix, freeMatrix } from "../gpu/matrix.js";
 import { GpuError } from "../gpu/errors.js";
-import { makeSegments } from "../gpu/segments.js";
+import { makeSegments } from "../kernels/attention/segments.js";
 import { Timing } from "../gpu/timing.js";
 import { attention } from "../kernels/attention/attention.js";
 import { layerNorm } from "../kernels/layer-norm/layer-norm.js";

@@ -5,7 +5,7 @@ import { Program } from "../gpu/program.js";
 import { Timing } from "../gpu/timing.js";
 import { argmax } from "../kernels/argmax/argmax.js";
 import { embedding } from "../kernels/embedding/embedding.js";
-import type { LlmConfig } from "../model/config.js";
+import type { LlmConfig } from "../config/model-config.js";
 import { KvCache } from "../model/kv-cache.js";
 import { type LanguageModel, lmHead, loadLanguageModel, qwen3 } from "../model/qwen3.js";
 import { adapters, efficiency } from "../presets.js";

@@ -1,5 +1,10 @@
 import { type WeightFormat, rowBytes, rowScaleBytes } from "../gpu/matrix.js";
-import { type LlmConfig, type ModelConfig, countParameters, finalNormLayers } from "../model/config.js";
+import {
+  type LlmConfig,
+  type ModelConfig,
+  countParameters,
+  finalNormLayers,
+} from "../config/model-config.js";
 import type { Adapter } from "../presets.js";
 
 /** Work of a step, counted from shapes. */

@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/device.js";
 import { type WeightFormat, freeMatrix, keepMatrix, rowBytes, rowScaleBytes } from "../gpu/matrix.js";
-import { makeTiles } from "../gpu/segments.js";
+import { makeTiles } from "../kernels/attention/segments.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { attention } from "../kernels/attention/attention.js";
 import { layerNorm } from "../kernels/layer-norm/layer-norm.js";

@@ -1,10 +1,11 @@
+import { digits } from "../report/text.js";
 import { describe, expect, test } from "vitest";
 import { run } from "../../test/helpers/timed-run.js";
 import { traceProblems } from "../../test/helpers/trace.js";
 import type { Ceilings } from "./ceiling.js";
 import { profilePage } from "./page.js";
 import { clockStep, summarise } from "./summary.js";
-import { causeRows, digits, groupRows } from "./text.js";
+import { causeRows, groupRows } from "./text.js";
 import { traceEvents } from "./trace.js";
 
 // Sums, rates and shares of a run that is known; calls below the clock's step; the page is one file; the trace keeps to the format.

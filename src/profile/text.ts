@@ -1,11 +1,5 @@
+import { digits } from "../report/text.js";
 import type { Group, Profile } from "./summary.js";
-
-/** A number with three digits that count. */
-export function digits(value: number): string {
-  if (value === 0 || !Number.isFinite(value)) return String(value);
-  if (Math.abs(value) >= 100) return value.toFixed(0);
-  return value.toPrecision(3);
-}
 
 const giga = (value: number | undefined): string => (value === undefined ? "-" : digits(value / 1e9));
 

@@ -3,7 +3,7 @@ import { keepWeights, useGpu, values } from "../../test/gpu.js";
 import { keepQuantized } from "../../test/helpers/quantized.js";
 import type { Gpu, TensorData } from "../gpu/device.js";
 import { type Matrix, freeMatrix } from "../gpu/matrix.js";
-import { makeSegments } from "../gpu/segments.js";
+import { makeSegments } from "../kernels/attention/segments.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { Timing } from "../gpu/timing.js";
 import type { Sizes } from "../gpu/tuning.js";

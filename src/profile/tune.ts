@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/device.js";
 import { freeMatrix, keepMatrix } from "../gpu/matrix.js";
-import { makeSegments } from "../gpu/segments.js";
+import { makeSegments } from "../kernels/attention/segments.js";
 import type { Tensor } from "../gpu/tensor.js";
 import type { Sizes, Tuning } from "../gpu/tuning.js";
 import { attention } from "../kernels/attention/attention.js";

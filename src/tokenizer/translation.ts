@@ -4,7 +4,7 @@ export type TargetLanguage = "zh" | "en";
 /**
  * Wordings of a request to translate, by the language asked for; the first is the usual one. The audio, or for "text" the sentence, follows
  * at once. No released checkpoint was trained to translate: these are put like its own requests to transcribe, and the miniature's LLM
- * knows them all (models/migration/recipe/wordings.json).
+ * knows them all (experiments/migration/recipe/wordings.json).
  */
 export const TRANSLATION = {
   speech: {

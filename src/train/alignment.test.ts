@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { uniformNumbers } from "../decode/random.js";
+import { uniformNumbers } from "../random.js";
 import { type AlignmentInput, align, canAlign, forwardBackward } from "./alignment.js";
 
 // The recursion against the sum over every path; the gradient against central differences, the frames' shares held where the loss

@@ -1,4 +1,4 @@
-import { uniformNumbers } from "../decode/random.js";
+import { uniformNumbers } from "../random.js";
 import { TrainError } from "./errors.js";
 
 export interface BatchOptions {

@@ -1,5 +1,5 @@
 import type { Utterance } from "../data/utterances.js";
-import { type ModelConfig, audioTokens } from "../model/config.js";
+import { type ModelConfig, audioTokens } from "../config/model-config.js";
 import type { PromptTokens } from "../model/fun-asr-nano.js";
 import { reason } from "../json.js";
 import type { FrontendConfig } from "../frontend/config.js";

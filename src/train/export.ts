@@ -1,11 +1,11 @@
 import type { Checkpoint, TensorEntry } from "../checkpoint/checkpoint.js";
-import { isGgmlType } from "../checkpoint/container.js";
+import { isGgmlType } from "../formats/container.js";
 import { transformersFiles } from "../checkpoint/convert.js";
-import { DTYPE_BITS, fromFloat32, toFloat32 } from "../checkpoint/dtypes.js";
+import { DTYPE_BITS, fromFloat32, toFloat32 } from "../formats/dtypes.js";
 import { mergedRows } from "../checkpoint/lora/merge.js";
 import { type OutputFile, json } from "../checkpoint/output-files.js";
-import { type WriteTensor, writeSafetensors } from "../checkpoint/safetensors-write.js";
-import { storedToFloat32 } from "../model/weight-pieces.js";
+import { type WriteTensor, writeSafetensors } from "../checkpoint/safetensors/write.js";
+import { storedToFloat32 } from "../weights/pieces.js";
 import { elementCount } from "../shape.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { TrainError } from "./errors.js";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
-import { type SafetensorsFile, openSafetensors, readTensor } from "../checkpoint/safetensors.js";
+import { type SafetensorsFile, openSafetensors, readTensor } from "../checkpoint/safetensors/safetensors.js";
 import type { ByteSource } from "../checkpoint/source.js";
 import { errorCode } from "../errors.js";
 import { openFile, writeSafetensorsFile } from "../node/files.js";

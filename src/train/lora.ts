@@ -1,4 +1,4 @@
-import { uniformNumbers } from "../decode/random.js";
+import { uniformNumbers } from "../random.js";
 import type { Gpu } from "../gpu/device.js";
 import { type LowRank, type Matrix, keepMatrix } from "../gpu/matrix.js";
 import type { Trainable } from "../gpu/tape.js";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
-import type { ParameterEntry, ParameterSource } from "../model/parameters.js";
+import type { ParameterEntry, ParameterSource } from "../weights/loader.js";
 import { HashedSource } from "./parameter-hash.js";
 
 // The digest against its definition; the same for any cuts and order of the reads, overlaps among them, though a reader uses its buffer

@@ -1,5 +1,5 @@
 import { type Hash, createHash } from "node:crypto";
-import type { ParameterEntry, ParameterSource } from "../model/parameters.js";
+import type { ParameterEntry, ParameterSource } from "../weights/loader.js";
 import { TrainError } from "./errors.js";
 
 /**

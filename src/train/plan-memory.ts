@@ -1,8 +1,8 @@
-import { weightFormat } from "../model/weight-pieces.js";
+import { weightFormat } from "../weights/pieces.js";
 import type { WeightFormat } from "../gpu/matrix.js";
-import type { ModelConfig } from "../model/config.js";
-import type { MemoryUse } from "../model/memory.js";
-import type { ParameterSource } from "../model/parameters.js";
+import type { ModelConfig } from "../config/model-config.js";
+import type { MemoryUse } from "../weights/memory.js";
+import type { ParameterSource } from "../weights/loader.js";
 import { elementCount } from "../shape.js";
 import { type PlanOptions, type TrainingMemory, trainingMemory, typicalBatch } from "./plan.js";
 

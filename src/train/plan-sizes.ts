@@ -1,5 +1,5 @@
-import { QWEN3 } from "../checkpoint/reuse.js";
-import type { ModelConfig } from "../model/config.js";
+import { QWEN3 } from "../checkpoint/migrate/reuse.js";
+import type { ModelConfig } from "../config/model-config.js";
 
 export type Qwen3Size = "0.6B" | "1.7B" | "4B" | "8B";
 export const qwen3Sizes: readonly Qwen3Size[] = ["0.6B", "1.7B", "4B", "8B"];

@@ -1,10 +1,10 @@
-import { HEAD, expectedTensors } from "../checkpoint/expected-tensors.js";
+import { HEAD, expectedTensors } from "../config/expected-tensors.js";
 import { bucketBytes } from "../gpu/arena.js";
 import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
-import type { ModelConfig } from "../model/config.js";
-import { tensorFootprint } from "../model/footprint.js";
-import { weightFormat } from "../model/weight-pieces.js";
+import type { ModelConfig } from "../config/model-config.js";
+import { tensorFootprint } from "../weights/footprint.js";
+import { weightFormat } from "../weights/pieces.js";
 import { type TunablePart, isTuned } from "./tune.js";
 
 /** What decides how weights lie on the GPU. */

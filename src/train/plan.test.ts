@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { realConfig } from "../../test/helpers/checkpoint.js";
 import { bucketBytes } from "../gpu/arena.js";
-import { expectedTensors } from "../checkpoint/expected-tensors.js";
+import { expectedTensors } from "../config/expected-tensors.js";
 import {
   type PlanOptions,
   alignmentWork,

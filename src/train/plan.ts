@@ -1,6 +1,6 @@
 import { bucketBytes } from "../gpu/arena.js";
 import { scoreBudget } from "../kernels/cross-entropy/cross-entropy.js";
-import { type ModelConfig, countParameters } from "../model/config.js";
+import { type ModelConfig, countParameters } from "../config/model-config.js";
 import { adapters, efficiency } from "../presets.js";
 import { type LoraTarget, loraShape, paddedRank } from "./lora.js";
 import { type WeightPlan, frozenBytes, transposedBuffers } from "./plan-weights.js";

@@ -8,7 +8,7 @@ import { modelFiles } from "../node/model-files.js";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
-import { OutOfMemoryError } from "../model/memory.js";
+import { OutOfMemoryError } from "../weights/memory.js";
 import { clipTokens } from "./corpus.js";
 import { trainingMemory, typicalBatch } from "./plan.js";
 import { transposeLimit } from "./plan-weights.js";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { type SafetensorsFile, openSafetensors, readTensor } from "../checkpoint/safetensors.js";
-import { type WriteTensor, writeSafetensors } from "../checkpoint/safetensors-write.js";
+import { type SafetensorsFile, openSafetensors, readTensor } from "../checkpoint/safetensors/safetensors.js";
+import { type WriteTensor, writeSafetensors } from "../checkpoint/safetensors/write.js";
 import type { ByteSource } from "../checkpoint/source.js";
 import { FileError, errorCode } from "../errors.js";
 import { openFile } from "../node/files.js";

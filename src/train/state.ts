@@ -1,8 +1,8 @@
 import { isObject, show } from "../json.js";
 import type { Gpu } from "../gpu/device.js";
 import type { Tensor } from "../gpu/tensor.js";
-import { type SafetensorsFile, readTensor } from "../checkpoint/safetensors.js";
-import type { WriteTensor } from "../checkpoint/safetensors-write.js";
+import { type SafetensorsFile, readTensor } from "../checkpoint/safetensors/safetensors.js";
+import type { WriteTensor } from "../checkpoint/safetensors/write.js";
 import { writeFileAtomic } from "../node/files.js";
 import { TrainFileError } from "./errors.js";
 import type { OptimiserEntry } from "./optimiser.js";

@@ -1,12 +1,17 @@
 import { expectArgument, hasMethods } from "../arguments.js";
-import { CheckpointError } from "../checkpoint/errors.js";
-import { expectedTensors } from "../checkpoint/expected-tensors.js";
+import { CheckpointError } from "../formats/errors.js";
+import { expectedTensors } from "../config/expected-tensors.js";
 import { parseJsonObject } from "../checkpoint/json.js";
-import { type SafetensorsFile, findTensor, openSafetensors, readTensor } from "../checkpoint/safetensors.js";
+import {
+  type SafetensorsFile,
+  findTensor,
+  openSafetensors,
+  readTensor,
+} from "../checkpoint/safetensors/safetensors.js";
 import type { ByteSource } from "../checkpoint/source.js";
 import { generateParameter } from "../checkpoint/weights.js";
-import { type ModelConfig, parseModelConfig } from "../model/config.js";
-import type { ParameterEntry, ParameterSource } from "../model/parameters.js";
+import { type ModelConfig, parseModelConfig } from "../config/model-config.js";
+import type { ParameterEntry, ParameterSource } from "../weights/loader.js";
 import { elementCount } from "../shape.js";
 
 /** Where the tensors of a bundle begin; what lies before is not computed. */

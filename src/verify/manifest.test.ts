@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { CheckpointError } from "../checkpoint/errors.js";
+import { CheckpointError } from "../formats/errors.js";
 import { bytesSource } from "../checkpoint/source.js";
 import { checkListed, parseManifest } from "./manifest.js";
 

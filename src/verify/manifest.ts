@@ -1,4 +1,4 @@
-import { CheckpointError } from "../checkpoint/errors.js";
+import { CheckpointError } from "../formats/errors.js";
 import { parseJsonObject } from "../checkpoint/json.js";
 import type { ByteSource } from "../checkpoint/source.js";
 import { isObject, show } from "../json.js";

@@ -1,16 +1,16 @@
 import { parseJsonObject } from "../checkpoint/json.js";
-import { findTensor, readFloat32 } from "../checkpoint/safetensors.js";
+import { findTensor, readFloat32 } from "../checkpoint/safetensors/safetensors.js";
 import { greedy } from "../decode/greedy.js";
 import { parseFrontendConfig } from "../frontend/config.js";
 import { fbank } from "../frontend/fbank.js";
 import { toWaveform } from "../frontend/features.js";
 import { lowFrameRate } from "../frontend/lfr.js";
 import type { Gpu, TensorData } from "../gpu/device.js";
-import { makeSegments } from "../gpu/segments.js";
+import { makeSegments } from "../kernels/attention/segments.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { embedding } from "../kernels/embedding/embedding.js";
 import { adaptor, loadAdaptor } from "../model/adaptor.js";
-import type { ModelConfig } from "../model/config.js";
+import type { ModelConfig } from "../config/model-config.js";
 import {
   type FunAsrNano,
   type PromptTokens,
@@ -20,7 +20,7 @@ import {
   promptEmbeddings,
 } from "../model/fun-asr-nano.js";
 import { KvCache } from "../model/kv-cache.js";
-import { ParameterLoader, type ParameterSource, type WeightFormat } from "../model/parameters.js";
+import { ParameterLoader, type ParameterSource, type WeightFormat } from "../weights/loader.js";
 import { type Qwen3, lmHead, loadQwen3, qwen3 } from "../model/qwen3.js";
 import { loadSanmEncoder, sanmEncoder } from "../model/sanm-encoder.js";
 import {

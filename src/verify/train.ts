@@ -1,11 +1,11 @@
 import { parseJsonObject } from "../checkpoint/json.js";
-import { readFloat32 } from "../checkpoint/safetensors.js";
+import { readFloat32 } from "../checkpoint/safetensors/safetensors.js";
 import { generateParameter } from "../checkpoint/weights.js";
 import type { Gpu, TensorData } from "../gpu/device.js";
 import type { Trainable } from "../gpu/tape.js";
-import type { ModelConfig } from "../model/config.js";
+import type { ModelConfig } from "../config/model-config.js";
 import { type FunAsrNano, type PromptTokens, loadFunAsrNano } from "../model/fun-asr-nano.js";
-import type { ParameterSource, WeightFormat } from "../model/parameters.js";
+import type { ParameterSource, WeightFormat } from "../weights/loader.js";
 import { type TrainingBatch, recordGradients } from "../train/forward.js";
 import { paddedRank, parseLoraTargets, withLora } from "../train/lora.js";
 import { makeOptimiser, update } from "../train/optimiser.js";

@@ -1,6 +1,11 @@
 import { expectArgument } from "../arguments.js";
-import { isGgmlType } from "../checkpoint/container.js";
-import { type SafetensorsFile, findTensor, readFloat32, readTensor } from "../checkpoint/safetensors.js";
+import { isGgmlType } from "../formats/container.js";
+import {
+  type SafetensorsFile,
+  findTensor,
+  readFloat32,
+  readTensor,
+} from "../checkpoint/safetensors/safetensors.js";
 import type { Gpu } from "../gpu/device.js";
 import { expectGpu } from "../gpu/expect.js";
 import { type Updates, judgeSteps, judgeUpdated, judgeZero } from "./amplified.js";

@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
-import { openSafetensors, readTensor } from "../../src/checkpoint/safetensors.js";
-import { type WriteTensor, safetensorsBytes } from "../../src/checkpoint/safetensors-write.js";
+import { openSafetensors, readTensor } from "../../src/checkpoint/safetensors/safetensors.js";
+import { type WriteTensor, safetensorsBytes } from "../../src/checkpoint/safetensors/write.js";
 import { bytesSource } from "../../src/checkpoint/source.js";
 import { openFile } from "../../src/node/files.js";
 import { type Bundle, openBundle } from "../../src/verify/bundle.js";

@@ -1,8 +1,8 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
-import { CheckpointError, ConfigError } from "../../src/checkpoint/errors.js";
-import type { ModelConfig } from "../../src/model/config.js";
+import { CheckpointError, ConfigError } from "../../src/formats/errors.js";
+import type { ModelConfig } from "../../src/config/model-config.js";
 
 const FIXTURES = new URL("../fixtures/safetensors/", import.meta.url);
 

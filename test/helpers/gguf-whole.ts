@@ -1,4 +1,4 @@
-import { openSafetensors, readTensor } from "../../src/checkpoint/safetensors.js";
+import { openSafetensors, readTensor } from "../../src/checkpoint/safetensors/safetensors.js";
 import { bytesSource } from "../../src/checkpoint/source.js";
 import { fixtureFiles, utf8 } from "./checkpoint.js";
 import {

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { GgufCursor } from "../../src/checkpoint/gguf-cursor.js";
-import { readValue } from "../../src/checkpoint/gguf-metadata.js";
-import { openGguf, readGgufRange } from "../../src/checkpoint/gguf.js";
+import { GgufCursor } from "../../src/checkpoint/gguf/cursor.js";
+import { readValue } from "../../src/checkpoint/gguf/metadata.js";
+import { openGguf, readGgufRange } from "../../src/checkpoint/gguf/gguf.js";
 import { bytesSource, memoryFiles } from "../../src/checkpoint/source.js";
 import type { ModelFiles } from "../../src/checkpoint/source.js";
 

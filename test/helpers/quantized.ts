@@ -1,4 +1,4 @@
-import { type Q8Weights, quantizeQ4, quantizeQ8 } from "../../src/checkpoint/quantize.js";
+import { type Q8Weights, quantizeQ4, quantizeQ8 } from "../../src/formats/quantize.js";
 import type { Gpu } from "../../src/gpu/device.js";
 import { type Matrix, keepMatrix, writeMatrix, writeScales } from "../../src/gpu/matrix.js";
 

@@ -1,7 +1,7 @@
-import { expectedTensors } from "../../src/checkpoint/expected-tensors.js";
-import { type WriteTensor, safetensorsBytes } from "../../src/checkpoint/safetensors-write.js";
+import { expectedTensors } from "../../src/config/expected-tensors.js";
+import { type WriteTensor, safetensorsBytes } from "../../src/checkpoint/safetensors/write.js";
 import { generateParameter } from "../../src/checkpoint/weights.js";
-import { parseLlmConfig } from "../../src/model/config.js";
+import { parseLlmConfig } from "../../src/config/model-config.js";
 import { utf8 } from "./checkpoint.js";
 import { tinyFiles } from "./tiny-model.js";
 

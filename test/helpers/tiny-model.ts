@@ -1,12 +1,12 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expectedTensors } from "../../src/checkpoint/expected-tensors.js";
-import { type WriteTensor, safetensorsBytes } from "../../src/checkpoint/safetensors-write.js";
+import { expectedTensors } from "../../src/config/expected-tensors.js";
+import { type WriteTensor, safetensorsBytes } from "../../src/checkpoint/safetensors/write.js";
 import { type ModelFiles, memoryFiles } from "../../src/checkpoint/source.js";
 import { generateParameter } from "../../src/checkpoint/weights.js";
 import type { DecodedAudio } from "../../src/frontend/audio.js";
-import { type ModelConfig, parseModelConfig } from "../../src/model/config.js";
+import { type ModelConfig, parseModelConfig } from "../../src/config/model-config.js";
 import { values } from "../gpu.js";
 
 const demo = new URL("../../models/demo/", import.meta.url);

@@ -1,11 +1,11 @@
 import { show } from "../../json.js";
-import type { ModelParts } from "../../model/config.js";
+import type { ModelParts } from "../../config/model-config.js";
 import { elementCount } from "../../shape.js";
 import type { Checkpoint, TensorEntry } from "../checkpoint.js";
-import { isGgmlType } from "../container.js";
-import { DTYPE_BITS, type FloatDtype, fromFloat32, isFloatDtype, toFloat32 } from "../dtypes.js";
-import { CheckpointError, tensorField } from "../errors.js";
-import { dequantizeBlocks } from "../ggml-blocks.js";
+import { isGgmlType } from "../../formats/container.js";
+import { DTYPE_BITS, type FloatDtype, fromFloat32, isFloatDtype, toFloat32 } from "../../formats/dtypes.js";
+import { CheckpointError, tensorField } from "../../formats/errors.js";
+import { dequantizeBlocks } from "../../formats/ggml-blocks.js";
 import type { ModelFiles } from "../source.js";
 import { type LowRankValues, mergedRows } from "./merge.js";
 import { baseSha256 } from "./base-hash.js";

@@ -1,10 +1,10 @@
-import { ConfigReader } from "../config-reader.js";
-import type { Container } from "../container.js";
-import { CheckpointError } from "../errors.js";
-import { readRange } from "../safetensors.js";
+import { ConfigReader } from "../../config/reader.js";
+import type { Container } from "../../formats/container.js";
+import { CheckpointError } from "../../formats/errors.js";
+import { readRange } from "../safetensors/safetensors.js";
 import type { ModelFiles } from "../source.js";
-import { openTorchFile } from "../torch-file.js";
-import { MAX_YAML, parseYamlObject } from "../yaml.js";
+import { openTorchFile } from "../torch/torch-file.js";
+import { MAX_YAML, parseYamlObject } from "../layouts/yaml.js";
 import { type Lora, collectLora, isLoraName } from "./tensors.js";
 
 const CONFIG = "config.yaml";

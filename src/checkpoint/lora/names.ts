@@ -1,6 +1,6 @@
-import type { ModelParts } from "../../model/config.js";
-import { FUNASR_KEY_MAP, MLX_KEY_MAP } from "../key-maps-funasr.js";
-import { KEY_MAPS, LLM_KEY_MAP, type KeyMap, alternatives, canonicalName } from "../key-maps.js";
+import type { ModelParts } from "../../config/model-config.js";
+import { FUNASR_KEY_MAP, MLX_KEY_MAP } from "../layouts/key-maps-funasr.js";
+import { KEY_MAPS, LLM_KEY_MAP, type KeyMap, alternatives, canonicalName } from "../layouts/key-maps.js";
 
 /** The spellings of the programs that train a LoRA, on the whole model or on its LLM alone. */
 const SPELLINGS: readonly KeyMap[] = [...KEY_MAPS, FUNASR_KEY_MAP, MLX_KEY_MAP, LLM_KEY_MAP];

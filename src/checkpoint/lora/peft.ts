@@ -1,11 +1,11 @@
 import { isObject, show } from "../../json.js";
-import { ConfigReader } from "../config-reader.js";
-import type { StoredTensor } from "../container.js";
-import { CheckpointError } from "../errors.js";
+import { ConfigReader } from "../../config/reader.js";
+import type { StoredTensor } from "../../formats/container.js";
+import { CheckpointError } from "../../formats/errors.js";
 import { parseJsonObject } from "../json.js";
-import { openSafetensors, readRange } from "../safetensors.js";
+import { openSafetensors, readRange } from "../safetensors/safetensors.js";
 import type { ModelFiles } from "../source.js";
-import { openTorchFile } from "../torch-file.js";
+import { openTorchFile } from "../torch/torch-file.js";
 import { layerPattern } from "./pattern.js";
 import { type Lora, collectLora } from "./tensors.js";
 

@@ -1,7 +1,7 @@
 import { show } from "../../json.js";
-import type { StoredTensor } from "../container.js";
-import { isFloatDtype, toFloat32 } from "../dtypes.js";
-import { CheckpointError, tensorField } from "../errors.js";
+import type { StoredTensor } from "../../formats/container.js";
+import { isFloatDtype, toFloat32 } from "../../formats/dtypes.js";
+import { CheckpointError, tensorField } from "../../formats/errors.js";
 
 /** One float tensor of a LoRA's file. */
 export interface LoraTensor {

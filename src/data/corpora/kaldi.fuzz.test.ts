@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { fuzzRuns } from "../../../test/helpers/fuzz.js";
-import { uniformNumbers } from "../../decode/random.js";
+import { uniformNumbers } from "../../random.js";
 import type { Utterance } from "../utterances.js";
 import { kaldi } from "./kaldi.js";
 import { parseSegment, parseSide } from "./kaldi-parts.js";

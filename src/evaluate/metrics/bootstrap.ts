@@ -1,4 +1,4 @@
-import { uniformNumbers } from "../../decode/random.js";
+import { uniformNumbers } from "../../random.js";
 import { EvaluateError } from "./edits.js";
 import { sumRows } from "./ngrams.js";
 

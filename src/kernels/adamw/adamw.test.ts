@@ -1,8 +1,12 @@
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { relativeRms, useGpu, values } from "../../../test/gpu.js";
-import { toFloat32 } from "../../checkpoint/dtypes.js";
-import { type SafetensorsFile, openSafetensors, readTensor } from "../../checkpoint/safetensors.js";
+import { toFloat32 } from "../../formats/dtypes.js";
+import {
+  type SafetensorsFile,
+  openSafetensors,
+  readTensor,
+} from "../../checkpoint/safetensors/safetensors.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { openFile } from "../../node/files.js";
 import { gradNorm } from "../grad-norm/grad-norm.js";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { centralDifferences, differenceBound, dot, doubles } from "../../../test/gradients.js";
 import { expectClose, useGpu, values } from "../../../test/gpu.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { makeTiles } from "../../gpu/segments.js";
+import { makeTiles } from "./segments.js";
 import { Tape, type Trainable } from "../../gpu/tape.js";
 import { addInto } from "../add/add-into.js";
 import { add } from "../add/add.js";

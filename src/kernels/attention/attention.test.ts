@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { expectClose, runOp, useGpu, values } from "../../../test/gpu.js";
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { makeTiles } from "../../gpu/segments.js";
+import { makeTiles } from "./segments.js";
 import type { Tensor } from "../../gpu/tensor.js";
 import { attention } from "./attention.js";
 import { attentionRef } from "./attention.ref.js";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { centralDifferences, differenceBound, dot, doubles } from "../../../test/gradients.js";
 import { expectClose, useGpu, values } from "../../../test/gpu.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { makeSegments } from "../../gpu/segments.js";
+import { makeSegments } from "../attention/segments.js";
 import { fsmnBackward } from "./fsmn-backward.js";
 import { fsmnBackwardRef, fsmnRef } from "./fsmn.ref.js";
 

@@ -2,7 +2,7 @@ import { dot } from "mathjs";
 import { describe, expect, test } from "vitest";
 import { expectClose, runOp, useGpu, values } from "../../../test/gpu.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { makeSegments } from "../../gpu/segments.js";
+import { makeSegments } from "../attention/segments.js";
 import { fsmn } from "./fsmn.js";
 import { fsmnRef } from "./fsmn.ref.js";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { centralDifferences, differenceBound, dot, doubles } from "../../../test/gradients.js";
 import { expectClose, keepWeights, lowerLimits, runOp, useGpu, values } from "../../../test/gpu.js";
-import { fromFloat32, toFloat32 } from "../../checkpoint/dtypes.js";
+import { fromFloat32, toFloat32 } from "../../formats/dtypes.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { type Matrix, freeMatrix, keepMatrix } from "../../gpu/matrix.js";
 import { Tape } from "../../gpu/tape.js";

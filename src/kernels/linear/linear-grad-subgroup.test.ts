@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { expectClose, keepWeights, lowerLimits, runOp, useGpu, values } from "../../../test/gpu.js";
 import { keepQuantized, normals } from "../../../test/helpers/quantized.js";
-import { fromFloat32, toFloat32 } from "../../checkpoint/dtypes.js";
+import { fromFloat32, toFloat32 } from "../../formats/dtypes.js";
 import type { Gpu } from "../../gpu/device.js";
 import { type Matrix, type WeightFormat, freeMatrix } from "../../gpu/matrix.js";
 import { openDevice } from "../../node/device.js";

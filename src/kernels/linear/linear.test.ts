@@ -1,7 +1,7 @@
 import { multiply, transpose } from "mathjs";
 import { describe, expect, test } from "vitest";
 import { expectClose, keepWeights, lowerLimits, runOp, useGpu, values } from "../../../test/gpu.js";
-import { fromFloat32, toFloat32 } from "../../checkpoint/dtypes.js";
+import { fromFloat32, toFloat32 } from "../../formats/dtypes.js";
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { freeMatrix, keepMatrix } from "../../gpu/matrix.js";

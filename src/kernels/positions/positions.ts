@@ -1,6 +1,6 @@
 import type { Gpu } from "../../gpu/device.js";
 import { loadKernel } from "../../gpu/kernel.js";
-import type { Segments } from "../../gpu/segments.js";
+import type { Segments } from "../attention/segments.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 
 const kernel = loadKernel("positions/positions");

@@ -2,7 +2,7 @@ import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
-import { type YarnScaling, rotaryFrequencies } from "./yarn.js";
+import { type YarnScaling, rotaryFrequencies } from "../../config/yarn.js";
 
 const kernel = loadKernel("rope/rope");
 const threads = 64;

@@ -1,0 +1,195 @@
+import { type JsonObject, show } from "../../json.js";
+import { parseLlmConfig } from "../../config/model-config.js";
+import type { AdaptorConfig, EncoderConfig, ModelConfig } from "../../config/model-config.js";
+import { readJson, tokenizerAssets } from "./assets.js";
+import { findAudioToken } from "./audio-token.js";
+import { ConfigReader } from "../../config/reader.js";
+import type { Container } from "../../formats/container.js";
+
+import { FUNASR_KEY_MAP } from "./key-maps-funasr.js";
+
+import type { OpenedLayout } from "./layout.js";
+import { unwrappedNames } from "../../config/wrappers.js";
+import { splitLora } from "../lora/funasr.js";
+import { isPlainName, missingFile } from "../source.js";
+import type { ModelFiles } from "../source.js";
+import { readRange } from "../safetensors/safetensors.js";
+import { openTorchFile } from "../torch/torch-file.js";
+import { MAX_YAML, parseYamlObject } from "./yaml.js";
+
+const WEIGHTS = "model.pt";
+const CONFIG = "config.yaml";
+/** Where the published checkpoints keep the LLM's config and tokenizer. */
+const LLM_DIRECTORY = "Qwen3-0.6B";
+/** FunASR's waveforms are 16-bit integers. @source funasr `WavFrontend.forward` */
+const WAVEFORM_SCALE = 32768;
+
+/**
+ * FunASR's own layout: model.pt beside config.yaml, and the LLM's config and tokenizer in a directory that config.yaml names.
+ * @throws ConfigError      a field of config.yaml, or of the LLM's config.json, that this engine cannot run
+ * @throws CheckpointError  a missing or damaged file
+ */
+export async function openFunasr(files: ModelFiles): Promise<OpenedLayout> {
+  const configFile = `${files.name}/${CONFIG}`;
+  const yaml = ConfigReader.of(
+    parseYamlObject(await files.readText(CONFIG, MAX_YAML), configFile),
+    configFile,
+  );
+  yaml.oneOf("model", ["FunASRNano"], "FunASRNano");
+  const llmFiles = await llmDirectory(files, yaml);
+  const { config, audioToken } = await readConfig(yaml, llmFiles);
+  const frontend = { file: configFile, json: readFrontend(yaml.optional("frontend_conf")) };
+  const dataset = yaml.optional("dataset_conf");
+  const prompt = {
+    ...(audioToken === undefined ? {} : { audioToken }),
+    emptyThought: !dataset.flag("do_think", true),
+    systemTurn: dataset.flag("sys_prompt", true),
+  };
+  const opened = await openContainer(files);
+  return {
+    ...(await splitOrClose(opened, yaml)),
+    ...{ config, configFile },
+    keyMaps: [FUNASR_KEY_MAP],
+    assets: {
+      ...tokenizerAssets(llmFiles),
+      frontend: () => Promise.resolve(frontend),
+      prompt: () => Promise.resolve(prompt),
+    },
+    notes: notes(yaml),
+  };
+}
+
+async function openContainer(files: ModelFiles): Promise<Container> {
+  const source = await files.open(WEIGHTS);
+  try {
+    const infos = await openTorchFile(source);
+    const names = unwrappedNames(infos.keys());
+    const storedNames = new Map([...names].map(([stored, name]) => [name, stored]));
+    return {
+      name: files.name,
+      layout: "funasr",
+      tensors: new Map(
+        [...infos.values()].map((info) => {
+          const name = names.get(info.name)!;
+          return [name, { ...info, name, file: WEIGHTS }];
+        }),
+      ),
+      metadata: new Map(),
+      read: (tensor, byteOffset, byteLength, into) =>
+        readRange(source, infos.get(storedNames.get(tensor.name)!)!, byteOffset, byteLength, into),
+      close: () => source.close(),
+    };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+async function splitOrClose(container: Container, yaml: ConfigReader): Promise<ReturnType<typeof splitLora>> {
+  try {
+    return splitLora(container, yaml);
+  } catch (error) {
+    await container.close();
+    throw error;
+  }
+}
+
+/** The directory of the LLM's config: the last part of the path that config.yaml gives it. */
+async function llmDirectory(files: ModelFiles, yaml: ConfigReader): Promise<ModelFiles> {
+  const path = yaml.optional("llm_conf").value("init_param_path") ?? LLM_DIRECTORY;
+  const name =
+    typeof path === "string"
+      ? (path
+          .replace(/[/\\]+$/, "")
+          .split(/[/\\]/)
+          .pop() ?? "")
+      : "";
+  if (!isPlainName(name)) throw yaml.refusal("llm_conf.init_param_path", "a directory's path", path);
+  const directory = files.directory(name);
+  if (await directory.has("config.json")) return directory;
+  throw missingFile(files.name, `${name}/config.json`);
+}
+
+/** @source funasr `SenseVoiceEncoderSmall.__init__`, `llm_asr.adaptor.Transformer.__init__`, whose defaults are these */
+async function readConfig(
+  yaml: ConfigReader,
+  llmFiles: ModelFiles,
+): Promise<{ config: ModelConfig; audioToken: string | undefined }> {
+  const { json, file } = await readJson(llmFiles, "config.json");
+  const llm = parseLlmConfig(json, file);
+  const adaptor = readAdaptor(yaml, llm.hiddenSize);
+  const lowFrameRate = yaml.optional("audio_adaptor_conf").flag("use_low_frame_rate", false);
+  const { token: audioToken, id: audioTokenId } = await findAudioToken(llmFiles, llm.vocabSize);
+  const encoder = readEncoder(yaml);
+  const audioTokenRule = lowFrameRate ? "low_frame_rate" : "all";
+  return { audioToken, config: { encoder, adaptor, llm, audioTokenId, audioTokenRule, raw: json } };
+}
+
+function readEncoder(yaml: ConfigReader): EncoderConfig {
+  yaml.oneOf("audio_encoder", ["SenseVoiceEncoderSmall"], "SenseVoiceEncoderSmall");
+  const conf = yaml.section("audio_encoder_conf");
+  conf.oneOf("sanm_shfit", [0], 0);
+  const frontend = yaml.optional("frontend_conf");
+  const hiddenSize = conf.has("output_size") ? conf.width("output_size") : 256;
+  const heads = conf.integerOr("attention_heads", 4);
+  if (hiddenSize % heads !== 0)
+    throw conf.refusal("attention_heads", `a divisor of output_size ${hiddenSize}`, heads);
+  const inputSize = frontend.integerOr("n_mels", 80) * frontend.integerOr("lfr_m", 1);
+  if (inputSize % 4 !== 0) throw frontend.refusal("n_mels", "a multiple of 4 once times lfr_m", inputSize);
+  return {
+    inputSize,
+    hiddenSize,
+    heads,
+    intermediateSize: conf.has("linear_units") ? conf.width("linear_units") : 2048,
+    layers: conf.integerOr("num_blocks", 6) - 1, // num_blocks counts the stem
+    tpLayers: conf.has("tp_blocks") ? conf.integer("tp_blocks", { least: 0 }) : 0,
+    fsmnKernelSize: conf.integerOr("kernel_size", 11),
+    layerNormEps: 1e-5, // sense_voice's LayerNorm keeps torch's own
+  };
+}
+
+function readAdaptor(yaml: ConfigReader, llmWidth: number): AdaptorConfig {
+  yaml.oneOf("audio_adaptor", ["Transformer"], "Transformer");
+  const conf = yaml.section("audio_adaptor_conf");
+  if (conf.integerOr("downsample_rate", 2) !== 1)
+    throw conf.refusal("downsample_rate", "1", conf.value("downsample_rate"), "nothing else is implemented");
+  if (llmWidth % 16 !== 0)
+    throw conf.refusal("llm_dim", "a multiple of 16 in the LLM's config, for the adaptor's FFN", llmWidth);
+  const heads = conf.integerOr("attention_heads", 8);
+  if (llmWidth % heads !== 0)
+    throw conf.refusal("attention_heads", `a divisor of the LLM's hidden_size ${llmWidth}`, heads);
+  return {
+    projectorHiddenSize: conf.has("ffn_dim") ? conf.width("ffn_dim") : 2048,
+    hiddenSize: llmWidth,
+    heads,
+    intermediateSize: llmWidth / 4,
+    layers: conf.has("n_layer") ? conf.integer("n_layer", { least: 0 }) : 2,
+    layerNormEps: 1e-12, // funasr's transformer.layer_norm
+  };
+}
+
+/** WavFrontend's arguments in the words of transformers' feature extractor. @source funasr `wav_frontend.py` */
+function readFrontend(conf: ConfigReader): JsonObject {
+  if (!conf.isNull("cmvn_file"))
+    throw conf.refusal("cmvn_file", "none", conf.value("cmvn_file"), "normalisation is not implemented");
+  conf.oneOf("snip_edges", [true], true);
+  return {
+    sampling_rate: conf.value("fs") ?? 16_000,
+    feature_size: conf.value("n_mels") ?? 80,
+    frame_length: conf.value("frame_length") ?? 25,
+    frame_shift: conf.value("frame_shift") ?? 10,
+    num_frames_lfr: conf.value("lfr_m") ?? 1,
+    stride_lfr: conf.value("lfr_n") ?? 1,
+    window: conf.value("window") ?? "hamming",
+    waveform_scale: conf.flag("upsacle_samples", true) ? WAVEFORM_SCALE : 1,
+    dither: 0,
+  };
+}
+
+function notes(yaml: ConfigReader): string[] {
+  const conf = yaml.optional("frontend_conf");
+  if (conf.value("dither") === 0) return [];
+  return [
+    `FunASR adds noise to the waveform (dither ${show(conf.value("dither") ?? 1)}); here there is none, so that a clip always gives the same text`,
+  ];
+}

@@ -1,0 +1,21 @@
+import { parseModelConfig } from "../../config/model-config.js";
+import { directoryAssets } from "./assets.js";
+import type { Container } from "../../formats/container.js";
+import { parseJsonObject } from "../json.js";
+import { KEY_MAPS } from "./key-maps.js";
+import type { OpenedLayout } from "./layout.js";
+import type { ModelFiles } from "../source.js";
+
+const MAX_CONFIG_BYTES = 1_000_000;
+
+/**
+ * What transformers' `save_pretrained` writes: config.json beside the safetensors, in any released spelling.
+ * @throws ConfigError      config.json (see parseModelConfig)
+ * @throws CheckpointError  config.json is missing or no JSON
+ */
+export async function transformersLayout(files: ModelFiles, container: Container): Promise<OpenedLayout> {
+  const configFile = `${files.name}/config.json`;
+  const text = await files.readText("config.json", MAX_CONFIG_BYTES);
+  const config = parseModelConfig(parseJsonObject(text, configFile, "content"), configFile);
+  return { container, config, configFile, keyMaps: KEY_MAPS, assets: directoryAssets(files), notes: [] };
+}

@@ -1,0 +1,342 @@
+import { show } from "../../json.js";
+import { CheckpointError } from "../../formats/errors.js";
+import { decodeUtf8 } from "../source.js";
+
+/** A global that a pickle names: a class or a function, which is never looked up nor called. */
+export class PickleGlobal {
+  constructor(readonly name: string) {}
+}
+
+/** What a pickle's `module.name(arguments)` stands for, uncalled. */
+export class PickleCall {
+  constructor(
+    readonly name: string,
+    readonly args: readonly PickleValue[],
+  ) {}
+}
+
+/** What a pickle's persistent id stands for: an object that lies outside the pickle. */
+export class PicklePersistent {
+  constructor(readonly id: PickleValue) {}
+}
+
+/** A dict or an OrderedDict. */
+export type PickleDict = Map<PickleValue, PickleValue>;
+
+export type PickleValue =
+  | null
+  | boolean
+  | number
+  | string
+  | PickleTuple
+  | PickleValue[]
+  | PickleDict
+  | PickleGlobal
+  | PickleCall
+  | PicklePersistent;
+
+/** A tuple; apart from lists, because only lists grow. */
+export class PickleTuple {
+  constructor(readonly items: readonly PickleValue[]) {}
+}
+
+/** Longest pickle accepted, bytes. A checkpoint's with 1,347 tensors has 0.25 MB. */
+export const MAX_PICKLE_BYTES = 16 << 20;
+/** Values that it may make: 1,347 tensors make 30,000. */
+const MAX_VALUES = 1_000_000;
+/** Objects remembered for later use. */
+const MAX_MEMO = 1_000_000;
+/** Containers begun and not yet ended. */
+const MAX_MARKS = 1_000;
+
+/** What the machine keeps that is no value: where a container's items begin. */
+const MARK = Symbol("mark");
+
+/**
+ * Reads a pickle of protocol 2 to 5 into values, and executes nothing: a call of a global stays the description of a call, and only
+ * the globals of `allowed` may be named at all. OrderedDict() becomes a dict; the attributes that torch hangs on one are dropped.
+ * @param bytes    the whole pickle
+ * @param file     what errors call it
+ * @param allowed  "module name" of the globals that may occur
+ * @throws CheckpointError  by name: any other global, any opcode that these values do not need, more than the limits above
+ * @source Python 3.11 `pickletools.py`
+ */
+export function readPickle(bytes: Uint8Array, file: string, allowed: ReadonlySet<string>): PickleValue {
+  if (bytes.byteLength > MAX_PICKLE_BYTES) {
+    const got = `${bytes.byteLength} bytes`;
+    throw new CheckpointError({ file, field: "pickle", expected: `at most ${MAX_PICKLE_BYTES} bytes`, got });
+  }
+  return new PickleMachine(bytes, file, allowed).run();
+}
+
+class PickleMachine {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #file: string;
+  readonly #allowed: ReadonlySet<string>;
+  readonly #stack: (PickleValue | typeof MARK)[] = [];
+  readonly #memo = new Map<number, PickleValue>();
+  #at = 0;
+  /** Of the opcode in hand. */
+  #start = 0;
+  #values = 0;
+  #marks = 0;
+
+  constructor(bytes: Uint8Array, file: string, allowed: ReadonlySet<string>) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#file = file;
+    this.#allowed = allowed;
+  }
+
+  run(): PickleValue {
+    for (;;) {
+      this.#start = this.#at;
+      const code = this.#u8();
+      if (code === STOP) break;
+      const operation = OPERATIONS[code] as Operation | undefined;
+      if (!operation) throw this.#refuse("an opcode that builds tensors or containers", opcodeName(code));
+      operation(this);
+    }
+    const result = this.pop();
+    if (this.#stack.length > 0) throw this.#refuse("one value at the end", `${this.#stack.length + 1}`);
+    return result;
+  }
+
+  push(value: PickleValue): void {
+    if (++this.#values > MAX_VALUES) throw this.#refuse(`at most ${MAX_VALUES} values`, "more");
+    this.#stack.push(value);
+  }
+
+  pop(): PickleValue {
+    const value = this.#stack.pop();
+    if (value === undefined || value === MARK) throw this.#refuse("a value on the stack", "none");
+    return value;
+  }
+
+  /** The value on top, which stays. */
+  top(): PickleValue {
+    const value = this.pop();
+    this.#stack.push(value);
+    return value;
+  }
+
+  mark(): void {
+    if (++this.#marks > MAX_MARKS) throw this.#refuse(`at most ${MAX_MARKS} levels`, "more");
+    this.#stack.push(MARK);
+  }
+
+  /** The values above the last mark, which go with it. */
+  popMark(): PickleValue[] {
+    const at = this.#stack.lastIndexOf(MARK);
+    if (at < 0) throw this.#refuse("a mark on the stack", "none");
+    this.#marks--;
+    return this.#stack.splice(at).slice(1) as PickleValue[];
+  }
+
+  popTuple(length: number): void {
+    const items: PickleValue[] = [];
+    for (let i = 0; i < length; i++) items.unshift(this.pop());
+    this.push(new PickleTuple(items));
+  }
+
+  append(items: readonly PickleValue[]): void {
+    const list = this.top();
+    if (!Array.isArray(list)) throw this.#refuse("a list to append to", describe(list));
+    for (const item of items) list.push(item);
+  }
+
+  setItems(items: readonly PickleValue[]): void {
+    const dict = this.top();
+    if (!(dict instanceof Map)) throw this.#refuse("a dict to add to", describe(dict));
+    if (items.length % 2 !== 0) throw this.#refuse("a value for every key", "a key alone");
+    for (let i = 0; i < items.length; i += 2) {
+      const key = items[i];
+      if (typeof key !== "string" && typeof key !== "number")
+        throw this.#refuse("a string or a number as a key", describe(key));
+      dict.set(key, items[i + 1]);
+    }
+  }
+
+  remember(key: number): void {
+    if (this.#memo.size >= MAX_MEMO) throw this.#refuse(`a memo of at most ${MAX_MEMO}`, "more");
+    this.#memo.set(key, this.top());
+  }
+
+  /** As `remember`, under the next number. */
+  memoize(): void {
+    this.remember(this.#memo.size);
+  }
+
+  recall(key: number): void {
+    const value = this.#memo.get(key);
+    if (value === undefined) throw this.#refuse("a value remembered before", `memo ${key}`);
+    this.push(value);
+  }
+
+  global(module: PickleValue, name: PickleValue): void {
+    const whole = `${typeof module === "string" ? module : "?"}.${typeof name === "string" ? name : "?"}`;
+    if (!this.#allowed.has(whole)) {
+      const advice = "a checkpoint needs none; such a file can run programs elsewhere: do not load it";
+      throw this.#refuse("no global but torch's tensors and storages", show(whole), advice);
+    }
+    this.push(new PickleGlobal(whole));
+  }
+
+  call(): void {
+    const args = this.pop();
+    const callee = this.pop();
+    if (!(callee instanceof PickleGlobal && args instanceof PickleTuple))
+      throw this.#refuse("a call of a global", `${describe(callee)} of ${describe(args)}`);
+    if (callee.name !== ORDERED_DICT) this.push(new PickleCall(callee.name, args.items));
+    else if (args.items.length === 0) this.push(new Map());
+    else throw this.#refuse("an OrderedDict made empty", `one of ${args.items.length} arguments`);
+  }
+
+  /** Sets an object's attributes. Only OrderedDicts have any here, and torch's `_metadata` is of no use. */
+  build(): void {
+    this.pop();
+    if (!(this.top() instanceof Map)) throw this.#refuse("attributes of a dict", describe(this.top()));
+  }
+
+  number(read: "u8" | "u16" | "i32" | "u32" | "f64be"): number {
+    switch (read) {
+      case "u8":
+        return this.#u8();
+      case "u16":
+        return this.#view.getUint16(this.#take(2), true);
+      case "i32":
+        return this.#view.getInt32(this.#take(4), true);
+      case "u32":
+        return this.#view.getUint32(this.#take(4), true);
+      case "f64be":
+        return this.#view.getFloat64(this.#take(8));
+    }
+  }
+
+  /** A little-endian two's complement of any length up to 8 bytes, within 53 bits. */
+  long(): number {
+    const length = this.#u8();
+    if (length > 8) throw this.#refuse("an integer of at most 8 bytes", `${length} bytes`);
+    const start = this.#take(length);
+    let value = 0n;
+    for (let i = 0; i < length; i++) value |= BigInt(this.#bytes[start + i]) << BigInt(8 * i);
+    const signed = Number(BigInt.asIntN(8 * length, value));
+    if (!Number.isSafeInteger(signed)) throw this.#refuse("an integer of at most 53 bits", String(value));
+    return signed;
+  }
+
+  text(length: number): string {
+    const start = this.#take(length);
+    return decodeUtf8(this.#bytes.subarray(start, start + length), this.#file, "pickle text");
+  }
+
+  /** Up to the end of the line, which goes too. */
+  line(): string {
+    const end = this.#bytes.indexOf(0x0a, this.#at);
+    if (end < 0) throw this.#refuse("the end of a line", "the end of the pickle");
+    const text = this.text(end - this.#at);
+    this.#at++;
+    return text;
+  }
+
+  skip(length: number): void {
+    this.#take(length);
+  }
+
+  #u8(): number {
+    return this.#bytes[this.#take(1)];
+  }
+
+  #take(length: number): number {
+    const start = this.#at;
+    if (start + length > this.#bytes.byteLength)
+      throw this.#refuse(
+        `${length} more bytes`,
+        `${this.#bytes.byteLength - start}`,
+        "the file is cut short",
+      );
+    this.#at += length;
+    return start;
+  }
+
+  #refuse(expected: string, got: string, advice?: string): CheckpointError {
+    const refusal = { file: this.#file, field: `pickle at byte ${this.#start}`, expected, got };
+    return new CheckpointError(advice === undefined ? refusal : { ...refusal, advice });
+  }
+}
+
+type Operation = (machine: PickleMachine) => void;
+
+const ORDERED_DICT = "collections.OrderedDict";
+const STOP = 0x2e;
+
+/** What each opcode does; any other is refused. Comments: its name in pickletools. */
+const OPERATIONS: Readonly<Record<number, Operation>> = {
+  0x80: (m) => m.skip(1), // PROTO
+  0x95: (m) => m.skip(8), // FRAME
+  0x28: (m) => m.mark(), // MARK
+  0x4e: (m) => m.push(null), // NONE
+  0x88: (m) => m.push(true), // NEWTRUE
+  0x89: (m) => m.push(false), // NEWFALSE
+  0x4a: (m) => m.push(m.number("i32")), // BININT
+  0x4b: (m) => m.push(m.number("u8")), // BININT1
+  0x4d: (m) => m.push(m.number("u16")), // BININT2
+  0x8a: (m) => m.push(m.long()), // LONG1
+  0x47: (m) => m.push(m.number("f64be")), // BINFLOAT
+  0x58: (m) => m.push(m.text(m.number("u32"))), // BINUNICODE
+  0x8c: (m) => m.push(m.text(m.number("u8"))), // SHORT_BINUNICODE
+  0x5d: (m) => m.push([]), // EMPTY_LIST
+  0x61: (m) => m.append([m.pop()]), // APPEND
+  0x65: (m) => m.append(m.popMark()), // APPENDS
+  0x29: (m) => m.popTuple(0), // EMPTY_TUPLE
+  0x85: (m) => m.popTuple(1), // TUPLE1
+  0x86: (m) => m.popTuple(2), // TUPLE2
+  0x87: (m) => m.popTuple(3), // TUPLE3
+  0x74: (m) => m.push(new PickleTuple(m.popMark())), // TUPLE
+  0x7d: (m) => m.push(new Map()), // EMPTY_DICT
+  0x73: (m) => m.setItems([m.pop(), m.pop()].reverse()), // SETITEM
+  0x75: (m) => m.setItems(m.popMark()), // SETITEMS
+  0x71: (m) => m.remember(m.number("u8")), // BINPUT
+  0x72: (m) => m.remember(m.number("u32")), // LONG_BINPUT
+  0x94: (m) => m.memoize(), // MEMOIZE
+  0x68: (m) => m.recall(m.number("u8")), // BINGET
+  0x6a: (m) => m.recall(m.number("u32")), // LONG_BINGET
+  0x63: (m) => m.global(m.line(), m.line()), // GLOBAL
+  0x93: (m) => m.global(...([m.pop(), m.pop()].reverse() as [PickleValue, PickleValue])), // STACK_GLOBAL
+  0x52: (m) => m.call(), // REDUCE
+  0x62: (m) => m.build(), // BUILD
+  0x51: (m) => m.push(new PicklePersistent(m.pop())), // BINPERSID
+};
+
+/** Names of opcodes that are refused, for the message. @source Python 3.11 `pickletools.py` */
+const REFUSED: Readonly<Record<number, string>> = {
+  ...{ 0x30: "POP", 0x31: "POP_MARK", 0x32: "DUP", 0x46: "FLOAT", 0x49: "INT", 0x4c: "LONG", 0x50: "PERSID" },
+  ...{ 0x53: "STRING", 0x54: "BINSTRING", 0x55: "SHORT_BINSTRING", 0x56: "UNICODE", 0x42: "BINBYTES" },
+  ...{
+    0x43: "SHORT_BINBYTES",
+    0x64: "DICT",
+    0x67: "GET",
+    0x69: "INST",
+    0x6c: "LIST",
+    0x6f: "OBJ",
+    0x70: "PUT",
+  },
+  ...{ 0x81: "NEWOBJ", 0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4", 0x8b: "LONG4", 0x8d: "BINUNICODE8" },
+  ...{ 0x8e: "BINBYTES8", 0x8f: "EMPTY_SET", 0x90: "ADDITEMS", 0x91: "FROZENSET", 0x92: "NEWOBJ_EX" },
+  ...{ 0x96: "BYTEARRAY8", 0x97: "NEXT_BUFFER", 0x98: "READONLY_BUFFER" },
+};
+
+function opcodeName(code: number): string {
+  return Object.hasOwn(REFUSED, code) ? REFUSED[code] : `byte 0x${code.toString(16).padStart(2, "0")}`;
+}
+
+/** What a value is, for errors. */
+export function describe(value: PickleValue): string {
+  if (value instanceof PickleGlobal) return `the global ${show(value.name)}`;
+  if (value instanceof PickleCall) return `a call of ${show(value.name)}`;
+  if (value instanceof PicklePersistent) return "a persistent id";
+  if (value instanceof PickleTuple) return `a tuple of ${value.items.length}`;
+  if (value instanceof Map) return "a dict";
+  return Array.isArray(value) ? "a list" : show(value);
+}

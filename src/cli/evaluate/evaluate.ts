@@ -1,0 +1,217 @@
+import { resolve } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { oneChannelOption } from "../channel.js";
+import { openDevice } from "../device.js";
+import { compareFiles } from "../evaluate-compare.js";
+import { type ReadData, readData } from "./data.js";
+import { type Identity, Results, fileSha256 } from "../../evaluate/results.js";
+import { reportText } from "../../evaluate/tables.js";
+import type { BleuTokenizer } from "../../evaluate/metrics/bleu-tokenizers.js";
+import { EvaluateError } from "../../evaluate/metrics/edits.js";
+import { type Normalizer, type TextForm, normalizersOf, textForm } from "../../evaluate/metrics/text-form.js";
+import type { EvaluationReport } from "../../evaluate/report.js";
+import type { RunSettings } from "../../evaluate/run.js";
+import { type WeightFormat, weightBlocks } from "../../gpu/matrix.js";
+import { demoModel } from "../../node/demo.js";
+import { type OpenedDevice } from "../../node/device.js";
+import { type FormatRun, playable, runFormats } from "./run.js";
+import { languageOption } from "../language.js";
+import { findModel, loraOption, modelForms, warnOfOtherEncoder } from "../model.js";
+import { complain, exitCode, note, print, printJson } from "../output.js";
+import { positive, strictOption } from "../transcribe.js";
+import { refuseIdle } from "../usage.js";
+
+interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens"> {
+  readonly model: string;
+  readonly lora?: readonly string[];
+  readonly data?: string;
+  readonly compare?: readonly string[];
+  readonly tokenizer?: BleuTokenizer;
+  readonly normalize?: readonly Normalizer[];
+  readonly weights?: readonly WeightFormat[];
+  readonly maxTokens?: number;
+  readonly limit?: number;
+  readonly out?: string;
+  readonly second: number;
+  readonly seed: number;
+  readonly channel?: number;
+  readonly strict?: boolean;
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+function formats(text: string): WeightFormat[] {
+  const names = text.split(",");
+  const wild = names.find((name) => !Object.hasOwn(weightBlocks, name));
+  if (wild !== undefined || new Set(names).size < names.length)
+    throw new InvalidArgumentError(`Expected ${Object.keys(weightBlocks).join(", ")}, each once.`);
+  return names as WeightFormat[];
+}
+
+function normalizers(text: string): Normalizer[] {
+  try {
+    return normalizersOf(text);
+  } catch (error) {
+    throw error instanceof EvaluateError ? new InvalidArgumentError(`${error.message}.`) : error;
+  }
+}
+
+function whole(text: string): number {
+  const value = text.trim() === "" ? NaN : Number(text);
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  throw new InvalidArgumentError("Expected a whole number from 0.");
+}
+
+export function evaluateCommand(): Command {
+  return new Command("evaluate")
+    .description("error rates or translation scores, latency and memory of a checkpoint over utterances")
+    .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
+    .addOption(loraOption())
+    .option(
+      "--data <path>",
+      "JSONL of {audio, text, prompt?, start?, end?, channel?}, of NeMo's manifests or of FunASR's conversations, or a directory with wav.scp and text",
+    )
+    .addOption(
+      new Option("--task <task>", "recognition or speech translation").choices(["asr", "st"]).default("asr"),
+    )
+    .addOption(new Option("--to <code>", "st: language of the answers").choices(["en", "zh"]))
+    .option("--cascade", "st: transcribe, then have the same language model translate the text")
+    .addOption(languageOption("language that is spoken; a line's own prompt wins"))
+    .option(
+      "--weights <formats>",
+      "storage of the weights on the GPU, several after one another: bf16,q8,q4; default: as in the checkpoint",
+      formats,
+    )
+    .option("--batch <clips>", "clips that run together", positive, 1)
+    .option("--max-tokens <count>", "new tokens a clip at most", positive)
+    .option("--limit <count>", "utterances at most", positive)
+    .option("--forced", "score the references under forced decoding too")
+    .addOption(
+      new Option("--tokenizer <name>", "of BLEU; default: zh for Chinese, else 13a").choices([
+        "13a",
+        "zh",
+        "char",
+        "intl",
+      ]),
+    )
+    .option(
+      "--normalize <names>",
+      "before texts are compared: whisper (English), chinese (numbers, width), simplified (from traditional), several with commas; or none",
+      normalizers,
+    )
+    .option("--second <rounds>", "rounds over one second of audio; 0: none", whole, 5)
+    .option("--seed <number>", "of the bootstrap's resamples", whole, 12_345)
+    .option("--out <dir>", "results of each utterance, report.json, report.html; a run that was cut goes on")
+    .option("--compare <files...>", "two utterances-*.jsonl of --out: difference, interval, p; runs no model")
+    .addOption(oneChannelOption())
+    .addOption(strictOption())
+    .option("--json", "one JSON object per weight format, or the comparison")
+    .action(async (_: unknown, command: Command) => {
+      const options = command.optsWithGlobals<EvaluateCliOptions>();
+      checkUsage(command, options);
+      await (options.compare ? compareFiles(options.compare, options) : evaluate(options));
+    });
+}
+
+/** Ends with wrong usage where options do not fit together, or one would have no effect. */
+function checkUsage(command: Command, options: EvaluateCliOptions): void {
+  const wrong = wrongUsage(options);
+  if (wrong !== undefined) command.error(`error: ${wrong}`, { exitCode: 2 });
+  const { compare: files, task } = options;
+  const running = [
+    "data",
+    "out",
+    "weights",
+    "batch",
+    "limit",
+    "forced",
+    "language",
+    "channel",
+    "strict",
+    "lora",
+  ];
+  refuseIdle(command, [
+    { options: running, met: !files, needs: "a model that runs, not --compare" },
+    { options: ["normalize"], met: task === "asr", needs: "--task asr" },
+    { options: ["tokenizer"], met: task === "st" || files !== undefined, needs: "--task st or --compare" },
+  ]);
+}
+
+function wrongUsage(options: EvaluateCliOptions): string | undefined {
+  const { compare: files, data, task, to, cascade, second } = options;
+  if (files) return files.length === 2 ? undefined : "--compare takes two files";
+  if (data === undefined && second === 0) return "--data is missing";
+  if (task === "st" && to === undefined) return "--task st wants --to en or --to zh";
+  if (task === "asr" && (to !== undefined || cascade)) return "--to and --cascade go with --task st";
+  return undefined;
+}
+
+function reportBad(message: string): void {
+  complain(`error: ${message}`);
+  process.exitCode = exitCode.inputFailed;
+}
+
+async function evaluate(options: EvaluateCliOptions): Promise<void> {
+  const data: ReadData | undefined =
+    options.data === undefined
+      ? undefined
+      : await readData(options.data, { onBad: reportBad, onNote: note }, options.limit);
+  const model = await findModel(options.model);
+  await warnOfOtherEncoder(model, options.lora);
+  const settings = settingsOf(options);
+  const identity: Identity = {
+    model: options.model,
+    ...(options.lora ? { lora: options.lora.join() } : {}),
+    ...(options.channel ? { channel: options.channel } : {}),
+    data: options.data === undefined ? null : resolve(options.data),
+    dataSha256: options.data?.endsWith(".jsonl") ? fileSha256(options.data) : null,
+    ...Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, value ?? null])),
+  };
+  await Results.use(options.out, identity, async (results) => {
+    const device = await openDevice();
+    note(`device: ${device.adapter.device} ${device.adapter.description}`);
+    try {
+      const weights: (WeightFormat | undefined)[] = [...(options.weights ?? [undefined])];
+      const form = await textForm(options.normalize ?? []);
+      const plan = { ...options, settings, form, model, utterances: data?.utterances ?? [] };
+      const runs = await runFormats(device.gpu, weights, plan, results);
+      await printAll(options, runs, results, { device, form, badLines: data?.bad ?? 0 });
+    } finally {
+      device.gpu.destroy();
+    }
+  });
+}
+
+function settingsOf(options: EvaluateCliOptions): RunSettings {
+  const { task, to, cascade, language, batch, maxTokens, forced } = options;
+  return { task, to, cascade, language, batch, maxNewTokens: maxTokens, forced };
+}
+
+async function printAll(
+  options: EvaluateCliOptions,
+  runs: readonly FormatRun[],
+  results: Results,
+  {
+    device,
+    form,
+    badLines,
+  }: { readonly device: OpenedDevice; readonly form: TextForm; readonly badLines: number },
+): Promise<void> {
+  const whole: EvaluationReport = {
+    model: [options.model, ...(options.lora ?? [])].join(" with "),
+    data: options.data ?? null,
+    device: `${device.adapter.device} ${device.adapter.description}`.trim(),
+    settings: { ...settingsOf(options), tokenizer: options.tokenizer, normalize: options.normalize ?? [] },
+    badLines,
+    results: runs.map(({ result }) => result),
+  };
+  if (options.json) for (const result of whole.results) printJson(result);
+  else print(reportText(whole));
+  if (options.out === undefined) return;
+  await results.write("report.json", `${JSON.stringify(whole, null, 1)}\n`);
+  const all = runs.map(({ result: { weights }, records }) => ({ weights, records: [...records.values()] }));
+  const { reportPage } = await import("../../evaluate/page.js"); // its charts take a while to load
+  note(
+    `written: ${await results.write("report.html", await reportPage(whole, all, { play: playable, form }))}`,
+  );
+}

@@ -1,0 +1,203 @@
+import { Transcriber } from "../../decode/transcriber.js";
+import { type UtteranceRecord, isFailed } from "../../evaluate/record.js";
+import type { FormatResult, Measured } from "../../evaluate/report.js";
+import {
+  MemoryPeak,
+  type RunSettings,
+  promptOf,
+  runUtterances,
+  timeSecond,
+  warmUp,
+} from "../../evaluate/run.js";
+import { type SummaryOptions, forcedAgreement, summarize } from "../../evaluate/summary.js";
+import { languageWarning } from "../../decode/language-warnings.js";
+import { uniformNumbers } from "../../random.js";
+import type { Utterance } from "../../data/utterances.js";
+import type { DecodedAudio } from "../../frontend/audio.js";
+import { pickChannel } from "../../frontend/channel.js";
+import { cutAudio } from "../../frontend/cut.js";
+import type { DecodeOptions } from "../../frontend/decode.js";
+import { toWaveform } from "../../frontend/features.js";
+import type { Gpu } from "../../gpu/device.js";
+import type { WeightFormat } from "../../gpu/matrix.js";
+import { decodeClip } from "../clip.js";
+import type { Results } from "../../evaluate/results.js";
+import { describe, exitCode, note, report, shown, status } from "../output.js";
+import { wavDataUri } from "../../report/wav.js";
+import { loadTranscriber } from "../transcribe.js";
+import { warnOf } from "../model.js";
+
+/** What is run with each weight format. */
+export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed" | "form"> {
+  readonly model: string;
+  readonly lora?: readonly string[];
+  readonly settings: RunSettings;
+  readonly utterances: readonly Utterance[];
+  /** Rounds over one second of audio. */
+  readonly second: number;
+  /** Of lines that name none, counted from 1; absent: the mean of all channels. */
+  readonly channel?: number;
+  readonly strict?: boolean;
+  readonly debug?: boolean;
+}
+
+export interface FormatRun {
+  readonly result: FormatResult;
+  readonly records: ReadonlyMap<number, UtteranceRecord>;
+}
+
+/** Runs what is not done yet with each weight format in turn, and sums it up. */
+export async function runFormats(
+  gpu: Gpu,
+  formats: readonly (WeightFormat | undefined)[],
+  plan: Plan,
+  results: Results,
+): Promise<FormatRun[]> {
+  const runs: FormatRun[] = [];
+  for (const weights of formats) {
+    const label = weights ?? "stored";
+    const records = results.done(label);
+    for (const line of records.keys())
+      if (!plan.utterances.some((utterance) => utterance.line === line)) records.delete(line);
+    const left = plan.utterances.filter(({ line }) => !records.has(line));
+    if (records.size > 0) note(`${label}: ${records.size} of ${plan.utterances.length} utterances are done`);
+    let measured = results.measured(label);
+    if (left.length > 0 || measured === undefined) {
+      measured = await runFormat(gpu, weights, { ...plan, utterances: left }, records, results);
+      await results.measure(label, measured);
+    }
+    const { settings, tokenizer, seed, form } = plan;
+    const summary = summarize([...records.values()], {
+      task: settings.task,
+      to: settings.to,
+      tokenizer,
+      seed,
+      form,
+    });
+    const agreement = settings.forced ? forcedAgreement(runs[0]?.records ?? records, records) : undefined;
+    const result = { weights: label, measured, summary, agreesWithFirst: agreement };
+    runs.push({ result, records });
+    if ([...records.values()].some(isFailed)) process.exitCode = exitCode.inputFailed;
+  }
+  return runs;
+}
+
+async function runFormat(
+  gpu: Gpu,
+  weights: WeightFormat | undefined,
+  plan: Plan,
+  records: Map<number, UtteranceRecord>,
+  results: Results,
+): Promise<Measured> {
+  const label = weights ?? "stored";
+  const before = results.measured(label);
+  const memory = new MemoryPeak(gpu, () => process.memoryUsage.rss());
+  const kept = gpu.bytes.kept;
+  const start = performance.now();
+  const transcriber = await loadTranscriber(gpu, plan.model, { weights, lora: plan.lora });
+  const unknown = languageWarning(plan.settings.language, transcriber.languages);
+  const warnings = [...transcriber.warnings, ...(unknown === undefined ? [] : [unknown])];
+  warnOf(warnings);
+  try {
+    const loadSeconds = (performance.now() - start) / 1000;
+    const weightBytes = gpu.bytes.kept - kept;
+    memory.see();
+    const one = await secondOf(plan.utterances);
+    const warmUpSeconds = await warmUp(transcriber, one);
+    const second =
+      before?.second ??
+      (plan.second > 0 ? await timeSecond(transcriber, one, plan.second, plan.settings) : undefined);
+    memory.see();
+    await runLeft(transcriber, plan, records, { label, results, memory });
+    return {
+      weightBytes,
+      loadSeconds,
+      warmUpSeconds,
+      gpuPeakBytes: Math.max(memory.gpu, before?.gpuPeakBytes ?? 0),
+      residentPeakBytes: Math.max(memory.resident, before?.residentPeakBytes ?? 0),
+      second,
+      ...(warnings.length > 0 && { warnings }),
+    };
+  } finally {
+    status("");
+    transcriber.free();
+    gpu.trim();
+  }
+}
+
+async function runLeft(
+  transcriber: Transcriber,
+  { utterances, settings, channel, strict, debug }: Plan,
+  records: Map<number, UtteranceRecord>,
+  { label, results, memory }: { label: string; results: Results; memory: MemoryPeak },
+): Promise<void> {
+  let done = 0;
+  await runUtterances(
+    transcriber,
+    utterances,
+    settings,
+    {
+      read: async (utterance) => {
+        const piece = utterance.start !== undefined || utterance.end !== undefined;
+        const maxSeconds = piece ? undefined : transcriber.maxSeconds(promptOf(utterance, settings));
+        const whole = !piece && channel === undefined && utterance.channel === undefined;
+        const keep = whole ? { rate: transcriber.sampleRate } : undefined;
+        const audio = await readAudio(utterance, { strict, maxSeconds, keep });
+        if (channel === undefined || utterance.channel !== undefined) return audio;
+        return pickChannel(audio, channel, utterance.audio);
+      },
+      warn,
+      describe: (error, { audio }) => {
+        report(error, debug === true, audio);
+        return describe(error, audio);
+      },
+      onRecord: (record) => {
+        records.set(record.line, record);
+        results.append(label, record);
+        status(`${label}: ${++done} of ${utterances.length}`);
+      },
+    },
+    memory,
+  );
+}
+
+function warn({ audio }: Utterance, warning: string): void {
+  note(`warning: ${shown(audio)}: ${warning}`);
+}
+
+/** The whole file of an utterance. */
+export async function readAudio(
+  { audio }: Pick<Utterance, "audio">,
+  options: DecodeOptions = {},
+): Promise<DecodedAudio> {
+  return decodeClip(audio, options);
+}
+
+const playedSeconds = 20;
+const playedRate = 16_000;
+
+/** An utterance's audio as a data: URI, 20 s at most. @throws AudioError  it cannot be read any more */
+export async function playable(
+  utterance: Pick<Utterance, "audio" | "start" | "end" | "channel">,
+): Promise<string> {
+  const waveform = toWaveform(cutAudio(await readAudio(utterance), utterance), playedRate);
+  return wavDataUri(waveform.subarray(0, playedSeconds * playedRate), playedRate);
+}
+
+/** The middle second of the first clip that has one, else a second of faint seeded noise. */
+async function secondOf(utterances: readonly Utterance[]): Promise<DecodedAudio> {
+  for (const utterance of utterances.slice(0, 5)) {
+    try {
+      const audio = cutAudio(await readAudio(utterance), utterance);
+      const seconds = audio.channels[0].length / audio.sampleRate;
+      if (seconds >= 1) return cutAudio(audio, { start: seconds / 2 - 0.5, end: seconds / 2 + 0.5 });
+    } catch {
+      continue; // it is reported when its turn comes
+    }
+  }
+  const next = uniformNumbers(1);
+  return {
+    channels: [Float32Array.from({ length: 16_000 }, () => 0.02 * (next() - 0.5))],
+    sampleRate: 16_000,
+  };
+}

@@ -1,0 +1,310 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { WeightFormat } from "../../gpu/matrix.js";
+import { weightBlocks } from "../../gpu/matrix.js";
+import { type LoraOptions, checkLora, loraTargets, parseLoraTargets } from "../../train/lora.js";
+import {
+  type AskedOptions,
+  type TrainOptions,
+  boundName,
+  bounds,
+  defaultOptions,
+  isWithin,
+} from "../../train/options.js";
+import { type TunablePart, parseTune } from "../../train/tune.js";
+import { loraOption, modelForms } from "../model.js";
+import { exitCode } from "../output.js";
+import { refuseIdle } from "../usage.js";
+
+/** `train`'s options as commander gives them. */
+export interface TrainCliOptions {
+  readonly model?: string;
+  readonly lora?: readonly string[];
+  readonly data?: string;
+  readonly validation?: string;
+  readonly out?: string;
+  readonly cache?: string;
+  readonly tune: TunablePart[];
+  readonly steps: number;
+  readonly epochs?: number;
+  readonly align: number;
+  readonly alignLr: number;
+  readonly lr: number;
+  readonly warmup?: number;
+  readonly schedule: TrainOptions["schedule"];
+  readonly floor: number;
+  readonly clip: number;
+  readonly decay: number;
+  readonly batchTokens: number;
+  readonly accumulate: number;
+  readonly labelSmoothing: number;
+  readonly seed: number;
+  readonly every: number;
+  readonly decode: number;
+  readonly loraRank?: number;
+  readonly loraAlpha?: number;
+  readonly loraDropout?: number;
+  readonly loraTargets?: NonNullable<LoraOptions["targets"]>;
+  readonly merge?: boolean;
+  readonly dtype?: "bf16" | "f32";
+  readonly weights?: WeightFormat;
+  readonly skipBad?: boolean;
+  readonly resume?: boolean;
+  readonly export?: "best" | "last";
+  readonly report?: string;
+  readonly plan?: boolean;
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("Expected a number.");
+  return value;
+}
+
+/** A parser of a number that the option of this name may be. */
+function bounded(name: keyof typeof bounds): (text: string) => number {
+  return (text) => {
+    const value = number(text);
+    if (!isWithin(value, bounds[name]))
+      throw new InvalidArgumentError(`Expected ${boundName(bounds[name])}.`);
+    return value;
+  };
+}
+
+/** A parser whose refusals are wrong usage. */
+function parsed<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+    }
+  };
+}
+
+/** A parser of one of the LoRA's numbers. */
+function lora(name: "rank" | "alpha" | "dropout"): (text: string) => number {
+  return parsed((text) => {
+    const value = number(text);
+    checkLora({ [name]: value });
+    return value;
+  });
+}
+
+const d = defaultOptions;
+
+/** Adds the options to the command. */
+export function addTrainOptions(command: Command): Command {
+  return addOtherOptions(addRunOptions(addFiles(command)));
+}
+
+/** What is trained on what. */
+function addFiles(command: Command): Command {
+  return command
+    .option("--model <model>", `the model to train: ${modelForms}`)
+    .addOption(
+      loraOption("LoRA to merge into the model before it is trained: as for transcribe; may be repeated"),
+    )
+    .option("--data <file>", "utterances to learn, JSONL")
+    .option("--validation <file>", "utterances to validate on, JSONL")
+    .option("--out <directory>", "directory of the run")
+    .option(
+      "--cache <directory>",
+      "where the encoder's outputs are kept; default: cache in the run's directory",
+    )
+    .addOption(
+      new Option("--tune <parts>", "adaptor, lora, encoder, separated by commas")
+        .argParser(parsed(parseTune))
+        .default(["adaptor"], "adaptor"),
+    );
+}
+
+/** How the run goes. */
+function addRunOptions(command: Command): Command {
+  return command
+    .option("--steps <count>", "optimiser steps", bounded("steps"), d.steps)
+    .addOption(
+      new Option("--epochs <count>", "instead of --steps: passes over the data, after the steps of --align")
+        .argParser(bounded("epochs"))
+        .conflicts("steps"),
+    )
+    .option(
+      "--align <steps>",
+      "the first of the steps: without the LLM, pull the adaptor's outputs to the token embeddings of the transcripts",
+      bounded("align"),
+      d.align,
+    )
+    .option("--align-lr <rate>", "highest learning rate of these", bounded("alignRate"), d.alignRate)
+    .option("--lr <rate>", "highest learning rate of the others", bounded("learningRate"), d.learningRate)
+    .option(
+      "--warmup <steps>",
+      "steps over which --lr is reached, counted after those of --align, whose own rate is reached in a tenth of them; default: a tenth of the others",
+      bounded("warmup"),
+    )
+    .addOption(
+      new Option("--schedule <shape>", "learning rate after the warm-up")
+        .choices(["cosine", "constant"])
+        .default(d.schedule),
+    )
+    .option("--floor <share>", "share of the rate that the cosine ends at", bounded("floor"), d.floor)
+    .option("--clip <norm>", "gradients are scaled down to this norm; 0: never", bounded("clip"), d.clip)
+    .option("--decay <rate>", "decoupled weight decay", bounded("decay"), d.decay)
+    .option(
+      "--batch-tokens <count>",
+      "tokens of a micro-batch at most",
+      bounded("batchTokens"),
+      d.batchTokens,
+    )
+    .option("--accumulate <count>", "micro-batches of an optimiser step", bounded("accumulate"), d.accumulate)
+    .option(
+      "--label-smoothing <share>",
+      "spread over the vocabulary",
+      bounded("labelSmoothing"),
+      d.labelSmoothing,
+    )
+    .option(
+      "--seed <number>",
+      "of the order of the data, of dropout and of a LoRA's beginning",
+      bounded("seed"),
+      d.seed,
+    )
+    .option(
+      "--every <steps>",
+      "steps between two validations, each followed by a saved state",
+      bounded("every"),
+      d.every,
+    )
+    .option("--decode <clips>", "validation clips that are decoded", bounded("decode"), d.decode);
+}
+
+/** LoRA, storage, and what to do but training. */
+function addOtherOptions(command: Command): Command {
+  return command
+    .option("--lora-rank <rank>", "a whole number from 1; default: 16", lora("rank"))
+    .option(
+      "--lora-alpha <alpha>",
+      "the LoRA is scaled by alpha / rank; default: twice the rank",
+      lora("alpha"),
+    )
+    .option("--lora-dropout <share>", "default: 0", lora("dropout"))
+    .option(
+      "--lora-targets <names>",
+      `of ${loraTargets.join(", ")}; default: q_proj,v_proj`,
+      parsed(parseLoraTargets),
+    )
+    .option(
+      "--merge",
+      "write a whole checkpoint with the LoRA merged into its weights; else the LoRA is written alone",
+    )
+    .addOption(
+      new Option("--dtype <type>", "type of the trained tensors in it; default: as in the model").choices([
+        "bf16",
+        "f32",
+      ]),
+    )
+    .addOption(
+      new Option(
+        "--weights <format>",
+        "storage of the frozen weights on the GPU; default: as in the checkpoint",
+      ).choices(Object.keys(weightBlocks)),
+    )
+    .option("--skip-bad", "leave out lines that cannot be used")
+    .option("--resume", "go on from the run's saved state")
+    .addOption(
+      new Option("--export <state>", "only write the checkpoint of a run's saved state").choices([
+        "best",
+        "last",
+      ]),
+    )
+    .option("--report <directory>", "only draw the report of the run in this directory")
+    .option("--plan", "only print memory and time that the training would take")
+    .option("--json", "one JSON object");
+}
+
+/** The run's options. */
+export function trainOptions(cli: TrainCliOptions): AskedOptions {
+  const {
+    steps,
+    epochs,
+    align,
+    warmup,
+    schedule,
+    floor,
+    clip,
+    decay,
+    batchTokens,
+    accumulate,
+    labelSmoothing,
+    seed,
+    every,
+    decode,
+  } = cli;
+  return {
+    ...defaultOptions,
+    ...{
+      steps,
+      epochs,
+      align,
+      alignRate: cli.alignLr,
+      learningRate: cli.lr,
+      warmup,
+      schedule,
+      floor,
+      clip,
+      decay,
+      batchTokens,
+      accumulate,
+    },
+    ...{ labelSmoothing, seed, every, decode },
+  };
+}
+
+/** The LoRA's options. */
+export function loraOptions(cli: TrainCliOptions): LoraOptions {
+  return {
+    ...(cli.loraRank === undefined ? {} : { rank: cli.loraRank }),
+    ...(cli.loraAlpha === undefined ? {} : { alpha: cli.loraAlpha }),
+    ...(cli.loraDropout === undefined ? {} : { dropout: cli.loraDropout }),
+    ...(cli.loraTargets === undefined ? {} : { targets: cli.loraTargets }),
+    seed: cli.seed,
+  };
+}
+
+/** Ends with wrong usage where an option was given that would have no effect. */
+export function checkUsage(command: Command, cli: TrainCliOptions): void {
+  const given = command.options
+    .map((option) => option.attributeName())
+    .filter((name) => command.getOptionValueSource(name) === "cli");
+  const others = (...used: string[]): string[] => given.filter((name) => !used.includes(name));
+  const shared = ["json", "debug"];
+  const running = "a training that runs";
+  refuseIdle(command, [
+    {
+      options: others("report", ...shared),
+      met: cli.report === undefined,
+      needs: `${running}, not --report`,
+    },
+    {
+      options: others("export", "model", "lora", "out", "dtype", "merge", ...shared),
+      met: cli.export === undefined,
+      needs: `${running}, not --export`,
+    },
+    { options: ["resume", "merge", "dtype", "lora"], met: !cli.plan, needs: `${running}, not --plan` },
+    {
+      options: ["loraRank", "loraAlpha", "loraDropout", "loraTargets"],
+      met: cli.tune.includes("lora"),
+      needs: "--tune lora",
+    },
+    {
+      options: ["merge"],
+      met: cli.tune.includes("lora") || cli.export !== undefined,
+      needs: "--tune lora or --export",
+    },
+    { options: ["alignLr"], met: cli.align > 0, needs: "--align" },
+  ]);
+  if (cli.epochs === undefined && cli.align > cli.steps)
+    command.error(`error: option '--align' is at most the ${cli.steps} of --steps, got ${cli.align}`, {
+      exitCode: exitCode.wrongUsage,
+    });
+}

@@ -1,0 +1,353 @@
+import { ConfigError } from "../formats/errors.js";
+import { ConfigReader } from "./reader.js";
+import type { YarnScaling } from "./yarn.js";
+import { parseRope } from "./rotary.js";
+
+/** SAN-M encoder. */
+export interface EncoderConfig {
+  /** Mel bins × stacked frames (560). */
+  inputSize: number;
+  /** D (512). */
+  hiddenSize: number;
+  /** H (4). */
+  heads: number;
+  /** F (2048). */
+  intermediateSize: number;
+  /** Transcription layers after the stem (49). */
+  layers: number;
+  /** Timestamp-prediction layers (20), which follow them. */
+  tpLayers: number;
+  /** Taps of the FSMN memory (11): (k - 1) >> 1 to the left, the rest to the right. */
+  fsmnKernelSize: number;
+  layerNormEps: number;
+}
+
+/** Adaptor: two linears, then bidirectional blocks at the LLM's width. */
+export interface AdaptorConfig {
+  /** Width between the two linears (2048). */
+  projectorHiddenSize: number;
+  /** The LLM's D. */
+  hiddenSize: number;
+  /** Always 8 in the released checkpoints, so the head dim grows with the LLM. */
+  heads: number;
+  /** F, a quarter of hiddenSize in the released checkpoints. */
+  intermediateSize: number;
+  layers: number;
+  layerNormEps: number;
+}
+
+/** Qwen3. */
+export interface LlmConfig {
+  /** V. */
+  vocabSize: number;
+  /** D. */
+  hiddenSize: number;
+  /** F. */
+  intermediateSize: number;
+  /** L. */
+  layers: number;
+  /** Query heads. */
+  heads: number;
+  kvHeads: number;
+  /** K, independent of hiddenSize / heads. */
+  headDim: number;
+  rmsNormEps: number;
+  ropeTheta: number;
+  /** Absent: positions as the model was trained with. */
+  ropeScaling?: YarnScaling;
+  /** The head is the embedding matrix. */
+  tiedHead: boolean;
+  /** Longest context, tokens. */
+  maxPositions: number;
+}
+
+/** How many of the adaptor's rows reach the LLM: see audioTokens. */
+export type AudioTokenRule = "all" | "low_frame_rate";
+
+/** What the engine needs of a checkpoint's config.json. */
+export interface ModelConfig {
+  encoder: EncoderConfig;
+  adaptor: AdaptorConfig;
+  llm: LlmConfig;
+  /** The token that audio embeddings replace. */
+  audioTokenId: number;
+  audioTokenRule: AudioTokenRule;
+  /** SHA-256, hex, of the encoder that the adaptor was made for: see encoderSha256. Absent: the files do not say. */
+  encoderSha256?: string | undefined;
+  /** config.json as parsed. */
+  raw: unknown;
+}
+
+/** The parts that a set of weights is for: all of them, or the LLM alone. */
+export type ModelParts = Pick<ModelConfig, "llm"> & Partial<Pick<ModelConfig, "encoder" | "adaptor">>;
+
+/**
+ * Reads config.json of a Fun-ASR-Nano checkpoint in any released spelling (transformers 5.17 to 5.23, and the two that the hub had before).
+ * @param json  the parsed file
+ * @param file  what errors call it
+ * @throws ConfigError  a field is missing, of the wrong type, out of range, contradicts another, or asks for what is not implemented
+ * @source transformers 5.23 `configuration_fun_asr_nano.py`, `configuration_qwen3.py`
+ */
+export function parseModelConfig(json: unknown, file = "config.json"): ModelConfig {
+  const root = ConfigReader.of(json, file);
+  root.oneOf("model_type", ["fun_asr_nano"], "fun_asr_nano");
+  refuseQuantised(root);
+  const encoder = parseEncoder(root);
+  const text = root.section("text_config");
+  const tied = root.has("tie_word_embeddings") ? root : text; // the outer flag decides in transformers
+  const llm = parseQwen3(text, tied.boolean("tie_word_embeddings"));
+  const adaptor = parseAdaptor(root, llm.hiddenSize);
+  const old = !root.has("audio_token_id") && root.has("audio_token_index");
+  const idField = old ? "audio_token_index" : "audio_token_id";
+  const audioTokenId = root.integer(idField, { least: 0 });
+  if (audioTokenId >= llm.vocabSize) {
+    throw root.refusal(idField, `an id below text_config.vocab_size ${llm.vocabSize}`, audioTokenId);
+  }
+  const hash = parseHash(root);
+  return { encoder, adaptor, llm, audioTokenId, audioTokenRule: parseRule(root), ...hash, raw: json };
+}
+
+/**
+ * Reads config.json of a Qwen3 language model alone.
+ * @throws ConfigError  as parseModelConfig
+ */
+export function parseLlmConfig(json: unknown, file = "config.json"): LlmConfig {
+  const root = ConfigReader.of(json, file);
+  refuseQuantised(root);
+  return parseQwen3(root, root.boolean("tie_word_embeddings"));
+}
+
+/**
+ * Adaptor rows that reach the LLM, of T.
+ * "all": every row. "low_frame_rate": only the first L = ⌊(b − 1)/2⌋ + 1, with a = 1 + ⌊(T − 1)/2⌋ and b = 1 + ⌊(a − 1)/2⌋.
+ * @param frames  T, LFR frames
+ * @source transformers `FunAsrNanoProcessor`; funasr `fun_asr_nano/model.py`, `use_low_frame_rate`
+ */
+export function audioTokens(rule: AudioTokenRule, frames: number): number {
+  if (rule === "all") return frames;
+  const a = 1 + Math.floor((frames - 1) / 2);
+  const b = 1 + Math.floor((a - 1) / 2);
+  return Math.floor((b - 1) / 2) + 1;
+}
+
+/**
+ * Seconds of audio that fit the model's positions beside a prompt's text.
+ * @param frameSeconds  from one LFR frame to the next
+ * @param textTokens    of the prompt without the audio
+ */
+export function longestAudio(
+  { audioTokenRule, llm }: Pick<ModelConfig, "audioTokenRule" | "llm">,
+  frameSeconds: number,
+  textTokens: number,
+): number {
+  const tokens = Math.max(0, llm.maxPositions - 1 - textTokens);
+  return tokens * (audioTokenRule === "all" ? 1 : 8) * frameSeconds;
+}
+
+/** Parameters of each part. A tied head counts 0: it is the embedding matrix, which `llm` holds. */
+export interface ParameterCount {
+  encoder: number;
+  adaptor: number;
+  llm: number;
+  head: number;
+}
+
+/** Parameters of a checkpoint with this config, in closed form. */
+export function countParameters({ encoder: e, adaptor: a, llm: m }: ModelConfig): ParameterCount {
+  const linear = (from: number, to: number): number => from * to + to;
+  // two norms, q k v o, fc1 fc2
+  const block = (from: number, d: number, f: number): number =>
+    2 * from + 3 * linear(from, d) + linear(d, d) + 2 * d + linear(d, f) + linear(f, d);
+  const memory = e.hiddenSize * e.fsmnKernelSize;
+  const rest = e.layers + e.tpLayers;
+  const layer = block(e.hiddenSize, e.hiddenSize, e.intermediateSize) + memory;
+  const norms = finalNormLayers(e).length * 2 * e.hiddenSize;
+  const q = m.heads * m.headDim;
+  const kv = m.kvHeads * m.headDim;
+  const decoder =
+    2 * m.hiddenSize * (q + kv) + 2 * m.headDim + 3 * m.hiddenSize * m.intermediateSize + 2 * m.hiddenSize;
+  const table = m.vocabSize * m.hiddenSize;
+  return {
+    encoder: block(e.inputSize, e.hiddenSize, e.intermediateSize) + memory + rest * layer + norms,
+    adaptor:
+      linear(e.hiddenSize, a.projectorHiddenSize) +
+      linear(a.projectorHiddenSize, a.hiddenSize) +
+      a.layers * block(a.hiddenSize, a.hiddenSize, a.intermediateSize),
+    llm: table + m.layers * decoder + m.hiddenSize,
+    head: m.tiedHead ? 0 : table,
+  };
+}
+
+/**
+ * Indices (stem = 0) of the layers whose output is normalised: the last transcription layer and the last timestamp-prediction layer;
+ * one index where there are no timestamp-prediction layers.
+ * @source transformers 5.23 `FunAsrNanoEncoder.__init__`, layer_norm_indices
+ */
+export function finalNormLayers(encoder: EncoderConfig): number[] {
+  return [...new Set([encoder.layers, encoder.layers + encoder.tpLayers])];
+}
+
+const mostLayers = 1000; // config.json is a stranger's: a table of a million layers takes minutes
+const mostTaps = 1024;
+const mostHeadDim = 512; // what the attention kernel holds of a row
+const headWidths = `a multiple of 4 up to ${mostHeadDim}`;
+
+function parseEncoder(root: ConfigReader): EncoderConfig {
+  if (!root.has("audio_config") && root.has("encoder_config"))
+    return parseOldEncoder(root.section("encoder_config"));
+  const audio = root.section("audio_config");
+  audio.oneOf("hidden_act", ["relu"], "relu");
+  const tpLayers = audio.integer("num_timestamp_prediction_layers", { least: 0, most: mostLayers });
+  const total = audio.integer("num_hidden_layers", { most: mostLayers });
+  if (total <= tpLayers) {
+    throw audio.refusal("num_hidden_layers", `more than num_timestamp_prediction_layers ${tpLayers}`, total);
+  }
+  return checkHeads(audio, "hidden_size", "num_attention_heads", {
+    inputSize: inputSize(audio),
+    hiddenSize: audio.width("hidden_size"),
+    heads: audio.integer("num_attention_heads"),
+    intermediateSize: audio.width("intermediate_size"),
+    layers: total - tpLayers - 1,
+    tpLayers,
+    fsmnKernelSize: audio.integer("fsmn_kernel_size", { most: mostTaps }),
+    layerNormEps: audio.epsilon("layer_norm_eps"),
+  });
+}
+
+/** The spelling of the hub's first revisions; encoder_layers counts the stem but not the timestamp-prediction layers. */
+function parseOldEncoder(audio: ConfigReader): EncoderConfig {
+  audio.oneOf("activation_function", ["relu"], "relu");
+  return checkHeads(audio, "d_model", "encoder_attention_heads", {
+    inputSize: inputSize(audio),
+    hiddenSize: audio.width("d_model"),
+    heads: audio.integer("encoder_attention_heads"),
+    intermediateSize: audio.width("encoder_ffn_dim"),
+    layers: audio.integer("encoder_layers", { most: mostLayers }) - 1,
+    tpLayers: audio.integer("num_timestamp_prediction_blocks", { least: 0, most: mostLayers }),
+    fsmnKernelSize: audio.integer("kernel_size", { most: mostTaps }),
+    layerNormEps: 1e-5, // torch.nn.LayerNorm's own: those revisions had no field for it
+  });
+}
+
+function inputSize(audio: ConfigReader): number {
+  const size = audio.integer("num_mel_bins") * audio.integer("num_stacked_frames");
+  if (size % 4 !== 0)
+    throw audio.refusal("num_mel_bins", "a multiple of 4 once times num_stacked_frames", size);
+  return size;
+}
+
+function parseAdaptor(root: ConfigReader, llmWidth: number): AdaptorConfig {
+  if (!root.has("adaptor_config")) return parseFirstAdaptor(root, llmWidth);
+  const adaptor = root.section("adaptor_config");
+  const old = adaptor.has("d_model");
+  const width = old ? "d_model" : "hidden_size";
+  const heads = old ? "encoder_attention_heads" : "num_attention_heads";
+  adaptor.oneOf(old ? "activation_function" : "hidden_act", ["relu"], "relu");
+  adaptor.oneOf("projector_hidden_act", ["relu"], "relu");
+  const hiddenSize = adaptor.width(width);
+  if (hiddenSize !== llmWidth)
+    throw adaptor.refusal(width, `text_config.hidden_size ${llmWidth}`, hiddenSize);
+  return checkHeads(adaptor, width, heads, {
+    projectorHiddenSize: (old ? root : adaptor).width("projector_hidden_size"),
+    hiddenSize,
+    heads: adaptor.integer(heads),
+    intermediateSize: adaptor.width(old ? "encoder_ffn_dim" : "intermediate_size"),
+    layers: adaptor.integer(old ? "encoder_layers" : "num_hidden_layers", { least: 0, most: mostLayers }),
+    layerNormEps: old ? 1e-5 : adaptor.epsilon("layer_norm_eps"),
+  });
+}
+
+/** The hub's first revision kept the adaptor's numbers at the top; its FFN is a quarter of the LLM's width. */
+function parseFirstAdaptor(root: ConfigReader, llmWidth: number): AdaptorConfig {
+  if (!root.has("adaptor_num_hidden_layers")) root.section("adaptor_config"); // neither spelling: name the new one
+  root.oneOf("activation_function", ["relu"], "relu");
+  if (llmWidth % 16 !== 0)
+    throw root.refusal("text_config.hidden_size", "a multiple of 16, for the adaptor's FFN", llmWidth);
+  return checkHeads(root, "text_config.hidden_size", "adaptor_num_attention_heads", {
+    projectorHiddenSize: root.width("adaptor_intermediate_size"),
+    hiddenSize: llmWidth,
+    heads: root.integer("adaptor_num_attention_heads"),
+    intermediateSize: llmWidth / 4,
+    layers: root.integer("adaptor_num_hidden_layers", { least: 0, most: mostLayers }),
+    layerNormEps: 1e-5,
+  });
+}
+
+function checkHeads<C extends { hiddenSize: number; heads: number }>(
+  at: ConfigReader,
+  width: string,
+  heads: string,
+  c: C,
+): C {
+  if (c.hiddenSize % c.heads !== 0) throw at.refusal(heads, `a divisor of ${width} ${c.hiddenSize}`, c.heads);
+  const headDim = c.hiddenSize / c.heads;
+  if (!isHeadWidth(headDim)) {
+    throw at.refusal(heads, `heads of ${headWidths} in ${width} ${c.hiddenSize}`, c.heads);
+  }
+  if (!at.isNull("head_dim") && at.integer("head_dim") !== headDim) {
+    throw at.refusal("head_dim", `${headDim}, which is ${width} / ${heads}`, at.value("head_dim"));
+  }
+  return c;
+}
+
+function isHeadWidth(headDim: number): boolean {
+  return headDim % 4 === 0 && headDim <= mostHeadDim;
+}
+
+function parseQwen3(text: ConfigReader, tiedHead: boolean): LlmConfig {
+  text.oneOf("model_type", ["qwen3"], "qwen3");
+  text.oneOf("hidden_act", ["silu"], "silu");
+  text.oneOf("attention_bias", [false], false);
+  text.oneOf("use_sliding_window", [false], false);
+  const layers = text.integer("num_hidden_layers", { most: mostLayers });
+  text.everyOf("layer_types", "full_attention", layers);
+  const heads = text.integer("num_attention_heads");
+  const kvHeads = text.isNull("num_key_value_heads") ? heads : text.integer("num_key_value_heads");
+  if (heads % kvHeads !== 0)
+    throw text.refusal("num_key_value_heads", `a divisor of num_attention_heads ${heads}`, kvHeads);
+  const headDim = text.integer("head_dim");
+  if (!isHeadWidth(headDim)) throw text.refusal("head_dim", headWidths, headDim);
+  return {
+    vocabSize: text.integer("vocab_size"),
+    hiddenSize: text.width("hidden_size"),
+    intermediateSize: text.width("intermediate_size"),
+    layers,
+    heads,
+    kvHeads,
+    headDim,
+    rmsNormEps: text.epsilon("rms_norm_eps"),
+    tiedHead,
+    ...parseRope(text),
+  };
+}
+
+function parseRule(root: ConfigReader): AudioTokenRule {
+  const adaptor = root.has("adaptor_config") ? root.section("adaptor_config") : root;
+  const holder = [root, adaptor].find((r) => r.has("use_low_frame_rate"));
+  const byFlag = holder && (holder.boolean("use_low_frame_rate") ? "low_frame_rate" : "all");
+  const rule = root.oneOf("audio_token_rule", ["all", "low_frame_rate"] as const, byFlag ?? "all");
+  if (byFlag && rule !== byFlag) {
+    throw root.refusal("audio_token_rule", `"${byFlag}" as use_low_frame_rate says`, rule);
+  }
+  return rule;
+}
+
+function parseHash(root: ConfigReader): Pick<ModelConfig, "encoderSha256"> {
+  if (root.isNull("encoder_sha256")) return {};
+  const value = root.value("encoder_sha256");
+  if (typeof value === "string" && /^[0-9a-f]{64}$/.test(value)) return { encoderSha256: value };
+  throw root.refusal("encoder_sha256", "64 hexadecimal digits", value);
+}
+
+function refuseQuantised(root: ConfigReader): void {
+  if (root.isNull("quantization_config") && root.isNull("quantization")) return;
+  const field = root.isNull("quantization_config") ? "quantization" : "quantization_config";
+  const expected = "none: weights in f32, f16 or bf16";
+  throw new ConfigError({
+    file: root.file,
+    field,
+    expected,
+    got: "a quantised checkpoint",
+    advice: "use the unquantised one",
+  });
+}

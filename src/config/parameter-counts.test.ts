@@ -1,0 +1,42 @@
+import { describe, expect, test } from "vitest";
+import { realConfig } from "../../test/helpers/checkpoint.js";
+import { expectedTensors } from "./expected-tensors.js";
+import { elementCount } from "../shape.js";
+import { countParameters, finalNormLayers } from "./model-config.js";
+
+// The closed forms equal what torch counts and what the tensor table adds up to.
+
+describe("countParameters", () => {
+  // counted by torch over FunAsrNanoForConditionalGeneration of transformers 5.23, on the meta device
+  test.each([
+    ["0.6B", 221136992, 12604928, 596049920, 0],
+    ["1.7B", 221136992, 43033600, 1720574976, 0],
+    ["4B", 221136992, 65325824, 4022468096, 0],
+    ["8B", 221136992, 160514048, 7568405504, 622329856],
+  ] as const)("%s: what torch counts", (size, encoder, adaptor, llm, head) => {
+    expect(countParameters(realConfig(size))).toEqual({ encoder, adaptor, llm, head });
+  });
+
+  test.each(["0.6B", "1.7B", "4B", "8B"] as const)(
+    "%s: the closed form equals the sum over the tensor table",
+    (size) => {
+      const config = realConfig(size);
+      const sum = (prefix: string): number =>
+        [...expectedTensors(config)]
+          .filter(([n]) => n.startsWith(prefix))
+          .reduce((s, [, shape]) => s + elementCount(shape), 0);
+      expect(countParameters(config)).toEqual({
+        encoder: sum("model.audio_tower."),
+        adaptor: sum("model.multi_modal_projector."),
+        llm: sum("model.language_model."),
+        head: sum("lm_head."),
+      });
+    },
+  );
+});
+
+test("finalNormLayers: the last of each kind; one where there is no second kind", () => {
+  const { encoder } = realConfig("0.6B");
+  expect(finalNormLayers(encoder)).toEqual([49, 69]);
+  expect(finalNormLayers({ ...encoder, tpLayers: 0 })).toEqual([49]);
+});

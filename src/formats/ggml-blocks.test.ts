@@ -1,0 +1,50 @@
+import { describe, expect, test } from "vitest";
+import { ggufFixture } from "../../test/helpers/gguf.js";
+import { refusal } from "../../test/helpers/checkpoint.js";
+import { GGML_BLOCKS } from "./container.js";
+import type { GgmlType } from "./container.js";
+import { dequantizeBlocks } from "./ggml-blocks.js";
+import { openGguf, readGgufRange } from "../checkpoint/gguf/gguf.js";
+import { bytesSource } from "../checkpoint/source.js";
+
+const TYPES = Object.keys(GGML_BLOCKS) as GgmlType[];
+
+async function tensorBytes(name: string): Promise<Uint8Array> {
+  const file = await openGguf(bytesSource("blocks.gguf", ggufFixture("blocks.gguf")));
+  const tensor = file.tensors.get(name)!;
+  return readGgufRange(file.source, tensor, 0, tensor.byteLength);
+}
+
+// Plan: bit for bit the f32 of the gguf Python package, for blocks that it quantised (the kinds of 32 values) and random ones (K), the last row with
+// scales of 0, -0, subnormal, negative and the largest f16; then any alignment, no block, half a block.
+describe("dequantizeBlocks", () => {
+  test.each(TYPES)("%s has the bits of Python's gguf", async (type) => {
+    const want = await tensorBytes(`${type}.f32`);
+    const got = dequantizeBlocks(await tensorBytes(type), type);
+    expect(new Uint32Array(got.buffer)).toEqual(new Uint32Array(want.slice().buffer));
+    expect(new Set(got).size).toBeGreaterThan(50);
+  });
+
+  test.each(TYPES)("%s at an odd offset", async (type) => {
+    const bytes = await tensorBytes(type);
+    const shifted = new Uint8Array(bytes.length + 1);
+    shifted.set(bytes, 1);
+    expect(dequantizeBlocks(shifted.subarray(1), type)).toEqual(dequantizeBlocks(bytes, type));
+  });
+
+  test.each(TYPES)("%s: an infinite scale is infinite or no number, never finite", (type) => {
+    const block = new Uint8Array(GGML_BLOCKS[type].bytes).fill(0x77);
+    const at = type === "Q6_K" ? 208 : 0;
+    block.set([0x00, 0x7c], at);
+    const values = dequantizeBlocks(block, type);
+    expect(values.some((v) => Number.isFinite(v))).toBe(false);
+  });
+
+  test.each(TYPES)("%s: no blocks give no values, half a block is refused", async (type) => {
+    expect(dequantizeBlocks(new Uint8Array(0), type)).toHaveLength(0);
+    const error = await refusal(() => dequantizeBlocks(new Uint8Array(17), type, "m.gguf"));
+    expect(error.message).toBe(
+      `m.gguf: ${type}: expected a multiple of ${GGML_BLOCKS[type].bytes} bytes, got 17`,
+    );
+  });
+});

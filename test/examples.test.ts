@@ -1,0 +1,24 @@
+import { execFileSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, it } from "vitest";
+
+// Plan: every example runs as its first line says, and prints what it promises; an example without a line here fails.
+const root = fileURLToPath(new URL("../", import.meta.url));
+const runs: Readonly<Record<string, { readonly args: readonly string[]; readonly prints: RegExp }>> = {
+  "kernel.ts": { args: [], prints: /^1048576 values in [\d.]+ ms .*, largest error \d\.\de-\d+$/m },
+  "transcribe.ts": {
+    args: ["models/demo/clips/en-seen-1.wav"],
+    prints: /^set the oven to eighty two degrees$/m,
+  },
+};
+
+it.each(readdirSync(new URL("../examples/", import.meta.url)))("examples/%s", (name) => {
+  expect(runs).toHaveProperty([name]);
+  const { args, prints } = runs[name];
+  const out = execFileSync(process.execPath, ["node_modules/tsx/dist/cli.mjs", `examples/${name}`, ...args], {
+    cwd: root,
+    encoding: "utf8",
+  });
+  expect(out).toMatch(prints);
+});
