@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { adapters, efficiency } from "../src/presets.js";
 import { qwen3Sizes, sizeConfig } from "../src/train/plan-sizes.js";
-import { evenShares, predict } from "../src/profile/predict.js";
+import { countClip, evenShares, predict, usualDevice } from "../src/profile/predict.js";
 import { shapeClasses } from "../src/kernels/shape-classes.js";
 import { type Run, cli, errorLines, jsonLines } from "./helpers/cli.js";
 
@@ -63,9 +63,10 @@ describe("bench --predict", () => {
     const apple = adapters.filter(({ name }) => name.startsWith("Apple"));
     expect(lines).toHaveLength(apple.length * qwen3Sizes.length * formats.length);
     const work = { seconds: 4, tokens: 24 };
+    const counted = await countClip(sizeConfig("0.6B"), "f32", work, usualDevice);
     expect(lines[0]).toEqual({
       ...{ adapter: apple[0].name, llm: "Qwen3-0.6B", weights: "f32", ...work },
-      ...predict(sizeConfig("0.6B"), "f32", work, apple[0], evenShares(efficiency)),
+      ...predict(counted, work, apple[0], evenShares(efficiency)),
     });
   });
 

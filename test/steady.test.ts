@@ -3,9 +3,11 @@ import { runInNewContext } from "node:vm";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type PreparedClip, Transcriber } from "../src/decode/transcriber.js";
 import { greedy } from "../src/decode/greedy.js";
-import type { GpuCounts } from "../src/gpu/device.js";
+import { countedDevice, countingGpu } from "../src/gpu/counting.js";
+import type { Gpu, GpuCounts } from "../src/gpu/device.js";
 import { paramsBytes } from "../src/gpu/pipelines.js";
-import { type FunAsrNano, adapt, encode } from "../src/model/fun-asr-nano.js";
+import { type FunAsrNano, adapt, encode, loadFunAsrNano } from "../src/model/fun-asr-nano.js";
+import { shapeSource } from "../src/weights/shapes.js";
 import { useGpu } from "./gpu.js";
 import { noiseClip, tinyModel } from "./helpers/tiny-model.js";
 
@@ -66,12 +68,6 @@ describe("200 transcriptions", () => {
   });
 });
 
-const layerDispatches = 11; // 2 norms, q k v, attention, memory, o with its sum, the residual sum, fc1, fc2 with its sum
-const stemDispatches = layerDispatches - 1; // no attention residual
-const blockDispatches = layerDispatches - 2; // no memory, and no sum beside it
-const decoderDispatches = 6; // qkv with its norm, heads' norms with rotation and cache, attention, o, gate and up with norm and SwiGLU, down
-const severalRows = 3; // dispatches more: both norms, SwiGLU
-
 const difference = (after: GpuCounts, before: GpuCounts): GpuCounts => ({
   dispatches: after.dispatches - before.dispatches,
   submits: after.submits - before.submits,
@@ -80,40 +76,40 @@ const difference = (after: GpuCounts, before: GpuCounts): GpuCounts => ({
 });
 
 /** What one step adds to the counts. */
-async function countStep(body: () => void): Promise<GpuCounts> {
-  const before = gpu().counts;
-  await gpu().step(() => {
-    body();
-    return [];
-  });
-  return difference(gpu().counts, before);
+async function countStep(gpu: Gpu, body: () => void): Promise<Pick<GpuCounts, "dispatches" | "submits">> {
+  const before = gpu.counts;
+  await gpu.step(() => (body(), []));
+  const { dispatches, submits } = difference(gpu.counts, before);
+  return { dispatches, submits };
 }
 
-// Plan: dispatches of encoder and adaptor are the number that the layer counts predict, in one submit, for clips of any
-// length and for batches.
+/** A model's shapes on a device that counts as this one does. */
+async function counting({ config }: FunAsrNano): Promise<[Gpu, FunAsrNano]> {
+  const counter = countingGpu(countedDevice(gpu()));
+  return [counter, await loadFunAsrNano(counter, config, shapeSource(config))];
+}
+
+// Plan: encoder and adaptor make the dispatches that are counted for them, each in one submit, for clips of any length and for
+// batches.
 describe("encoder and adaptor", () => {
   it.each([[[2]], [[4, 0]], [[0, 1, 2, 3, 4]]])("clips %j", async (chosen) => {
-    const { model } = transcriber;
-    const { encoder, adaptor } = model.config;
     const batch = chosen.map((i) => clips[i]);
     const frames = batch.map((clip) => clip.frames);
     const features = Float32Array.from(batch.flatMap((clip) => [...clip.features]));
-    const encoded = await countStep(() => encode(gpu(), model, { features, frames }));
-    const norms = 2; // after the transcription and after the timestamp layers
-    const inner = (encoder.layers + encoder.tpLayers) * layerDispatches;
-    expect(encoded).toMatchObject({ dispatches: 1 + stemDispatches + inner + norms, submits: 1 });
-    const both = await countStep(() =>
-      adapt(gpu(), model, encode(gpu(), model, { features, frames }), frames),
-    );
-    const adapted = { dispatches: both.dispatches - encoded.dispatches, submits: both.submits };
-    expect(adapted).toEqual({ dispatches: 2 + adaptor.layers * blockDispatches, submits: 1 });
+    const count = async (on: Gpu, model: FunAsrNano): Promise<unknown[]> => [
+      await countStep(on, () => encode(on, model, { features, frames })),
+      await countStep(on, () => adapt(on, model, encode(on, model, { features, frames }), frames)),
+    ];
+    const counted = await count(...(await counting(transcriber.model)));
+    expect(await count(gpu(), transcriber.model)).toEqual(counted);
+    expect(counted).toMatchObject([{ submits: 1 }, { submits: 1 }]);
   });
 
   it("the low frame rate's choice of rows is one dispatch more", async () => {
     const low = await Transcriber.load(gpu(), await tinyModel({ seed: 5, rule: "low_frame_rate" }));
     const { features, frames } = clips[1];
-    const count = (model: FunAsrNano): Promise<GpuCounts> =>
-      countStep(() => {
+    const count = (model: FunAsrNano): Promise<{ dispatches: number }> =>
+      countStep(gpu(), () => {
         const states = encode(gpu(), model, { features, frames: [frames] });
         adapt(gpu(), model, states, [frames]);
       });
@@ -124,13 +120,16 @@ describe("encoder and adaptor", () => {
 });
 
 /** Counts of the prefill, then of each token's step. */
-async function countTokens(batch: readonly PreparedClip[], tokens: number): Promise<GpuCounts[]> {
-  const { model } = transcriber;
+async function countTokens(
+  batch: readonly PreparedClip[],
+  tokens: number,
+  [on, model]: readonly [Gpu, FunAsrNano] = [gpu(), transcriber.model],
+): Promise<GpuCounts[]> {
   const frames = batch.map((clip) => clip.frames);
   const features = Float32Array.from(batch.flatMap((clip) => [...clip.features]));
   let audio: ReturnType<typeof adapt>;
-  await gpu().step(() => {
-    audio = gpu().hold(adapt(gpu(), model, encode(gpu(), model, { features, frames }), frames));
+  await on.step(() => {
+    audio = on.hold(adapt(on, model, encode(on, model, { features, frames }), frames));
     return [];
   });
   const prompts = frames.map((count) => ({
@@ -139,22 +138,22 @@ async function countTokens(batch: readonly PreparedClip[], tokens: number): Prom
     audioLength: count,
   }));
   const steps: GpuCounts[] = [];
-  let before = gpu().counts;
-  await greedy(gpu(), model, prompts, audio!, {
+  let before = on.counts;
+  await greedy(on, model, prompts, audio!, {
     stopIds: new Set(),
     maxNewTokens: prompts.map(() => tokens),
     guardLoops: false,
     onToken: (sequence) => {
       if (sequence > 0) return;
-      steps.push(difference(gpu().counts, before));
-      before = gpu().counts;
+      steps.push(difference(on.counts, before));
+      before = on.counts;
     },
   });
-  gpu().release(audio!);
+  on.release(audio!);
   return steps;
 }
 
-// Plan: alone and in a batch, each token is one submit of as many dispatches as the layer count predicts; the submit of the next
+// Plan: alone and in a batch, each token is one submit of as many dispatches as are counted; the submit of the next
 // token goes before a token is handed over, and none follows the last. After the first step that the cache served, none makes a
 // pipeline or a bind group, while the cache grows past several attention tiles.
 describe("decoding", () => {
@@ -162,20 +161,12 @@ describe("decoding", () => {
     ["one clip", [3]],
     ["three clips", [4, 0, 2]],
   ])("%s", async (_, chosen) => {
-    const tokens = await countTokens(
-      chosen.map((i) => clips[i]),
-      150,
-    );
-    const { layers } = transcriber.model.config.llm;
-    const ofRows = (rows: number): number => {
-      return 1 + layers * (decoderDispatches + (rows > 1 ? severalRows : 0)) + 3; // embedding; norm, head, argmax
-    };
-    const step = ofRows(chosen.length);
+    const batch = chosen.map((i) => clips[i]);
+    const tokens = await countTokens(batch, 150);
+    const [first, second] = await countTokens(batch, 150, await counting(transcriber.model));
     expect(tokens).toHaveLength(150);
-    const alone = chosen.length === 1 ? 2 : 0; // norm and SwiGLU of the last layer's last row
-    const prefill = ofRows(2) + 3 - alone; // and the splice; the last rows of the attention and of its input
-    expect(tokens[0]).toMatchObject({ submits: 2, dispatches: prefill + step });
-    const expected: GpuCounts = { dispatches: step, submits: 1, pipelines: 0, bindGroups: 0 };
+    expect(tokens[0]).toMatchObject({ submits: 2, dispatches: first.dispatches });
+    const expected: GpuCounts = { dispatches: second.dispatches, submits: 1, pipelines: 0, bindGroups: 0 };
     const steps = tokens.slice(1, -1);
     expect(steps).toEqual(steps.map(() => expected));
     expect(tokens.at(-1)).toEqual({ dispatches: 0, submits: 0, pipelines: 0, bindGroups: 0 });

@@ -1,5 +1,6 @@
 import { digits, table } from "../report/text.js";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
+import { transcription } from "../decode/clip-work.js";
 import { type WeightFormat } from "../gpu/matrix.js";
 import { loadFunAsrNano } from "../model/fun-asr-nano.js";
 import { modelFiles } from "../node/model-files.js";
@@ -23,9 +24,10 @@ export async function checkPredictions(options: CheckOptions): Promise<void> {
   try {
     note(`device: ${info.device} ${info.description}`);
     const checkpoint = await openCheckpoint(modelFiles(path));
-    const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, options).finally(() =>
-      checkpoint.close(),
-    );
+    const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
+      weights: options.weights,
+      use: transcription(checkpoint.config, checkpoint),
+    }).finally(() => checkpoint.close());
     const weights = model.llm.layers[0].oProj.format;
     status("measuring");
     const name = info.description || info.device;

@@ -2,14 +2,23 @@ import { digits, table } from "../report/text.js";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { checkPredictions } from "./bench-check.js";
 import { tuneAdapter } from "./bench-tune.js";
+import { type CountedDevice, countedDevice } from "../gpu/counting.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
 import { type Adapter, adapters, efficiency } from "../presets.js";
 import { type Ceilings, measureCeilings } from "../profile/ceiling.js";
 import { measuredAdapter } from "../profile/check.js";
-import { type Shares, evenShares, predict } from "../profile/predict.js";
+import {
+  type ClipSizes,
+  type ClipWork,
+  type Shares,
+  countClip,
+  evenShares,
+  predict,
+  usualDevice,
+} from "../profile/predict.js";
 import { measureShares } from "../profile/shares.js";
-import { qwen3Sizes, sizeConfig } from "../train/plan-sizes.js";
+import { type Qwen3Size, qwen3Sizes, sizeConfig } from "../train/plan-sizes.js";
 import { openDevice } from "./device.js";
 import { modelForms } from "./model.js";
 import { exitCode, complain, note, print, printJson } from "./output.js";
@@ -98,7 +107,8 @@ async function bench(options: BenchCliOptions): Promise<void> {
     note(
       `kernels are taken to reach ${digits(100 * efficiency.flops)} % of the arithmetic and ${100 * efficiency.bandwidth} % of the bandwidth`,
     );
-    for (const adapter of stated) showPredictions(options, adapter, () => evenShares(efficiency));
+    const counted = await countModels(options, usualDevice);
+    for (const adapter of stated) showPredictions(options, counted, adapter, () => evenShares(efficiency));
     return;
   }
   const { gpu, adapter } = await openDevice();
@@ -109,7 +119,8 @@ async function bench(options: BenchCliOptions): Promise<void> {
     if (!options.predict) return;
     const shares = new Map<WeightFormat, Shares>();
     for (const format of formats) shares.set(format, await measureShares(gpu, format, ceilings));
-    showPredictions(options, measuredAdapter(name, ceilings), (format) => shares.get(format)!);
+    const counted = await countModels(options, countedDevice(gpu));
+    showPredictions(options, counted, measuredAdapter(name, ceilings), (format) => shares.get(format)!);
   } finally {
     gpu.destroy();
   }
@@ -169,20 +180,34 @@ function showCeilings(adapter: string, ceilings: Ceilings, json?: boolean): void
   print(table(rows, [1, 2, 3]));
 }
 
+/** Each Qwen3 size in each format, with the work of a clip. */
+type Counted = readonly {
+  readonly size: Qwen3Size;
+  readonly weights: WeightFormat;
+  readonly work: ClipWork;
+}[];
+
+async function countModels(sizes: ClipSizes, device: CountedDevice): Promise<Counted> {
+  const models = qwen3Sizes.flatMap((size) => formats.map((weights) => ({ size, weights })));
+  const counted = [];
+  for (const { size, weights } of models)
+    counted.push({ size, weights, work: await countClip(sizeConfig(size), weights, sizes, device) });
+  return counted;
+}
+
 function showPredictions(
   { seconds, tokens, json }: BenchCliOptions,
+  counted: Counted,
   adapter: Adapter,
   shares: (format: WeightFormat) => Shares,
 ): void {
   const rows = [["LLM", "weights", "ms a token", "tokens/s", "s a clip", "RTF"]];
-  for (const size of qwen3Sizes) {
-    for (const weights of formats) {
-      const expected = predict(sizeConfig(size), weights, { seconds, tokens }, adapter, shares(weights));
-      if (json)
-        printJson({ adapter: adapter.name, llm: `Qwen3-${size}`, weights, seconds, tokens, ...expected });
-      const { token, clip, rtf } = expected;
-      rows.push([size, weights, digits(1000 * token), digits(1 / token), digits(clip), digits(rtf)]);
-    }
+  for (const { size, weights, work } of counted) {
+    const expected = predict(work, { seconds, tokens }, adapter, shares(weights));
+    if (json)
+      printJson({ adapter: adapter.name, llm: `Qwen3-${size}`, weights, seconds, tokens, ...expected });
+    const { token, clip, rtf } = expected;
+    rows.push([size, weights, digits(1000 * token), digits(1 / token), digits(clip), digits(rtf)]);
   }
   if (!json) print(`${adapter.name}: a clip of ${seconds} s, ${tokens} tokens\n${table(rows, [2, 3, 4, 5])}`);
 }

@@ -13,8 +13,8 @@ import {
 } from "../checkpoint/migrate/reuse.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import type { LlmConfig, ModelConfig } from "../config/model-config.js";
-import { type Footprint, footprint } from "../weights/footprint.js";
 import { modelFiles } from "../node/model-files.js";
+import { type Footprint, footprint } from "../train/footprint.js";
 import { findModel } from "./model.js";
 import { print, shown } from "./output.js";
 
@@ -37,13 +37,13 @@ export async function reuseReport(checkpoint: Checkpoint, against: string | unde
   const { config } = checkpoint;
   const problem = (await encoderMismatch(checkpoint, createHash("sha256"))) ?? null;
   const encoderSha256 = { stated: config.encoderSha256 ?? null, problem };
-  const own = { [checkpoint.name]: memory(config) };
+  const own = { [checkpoint.name]: await memory(config) };
   if (against === undefined) {
     const sizes = Object.entries(QWEN3);
     return {
       encoderSha256,
       adaptor: Object.fromEntries(sizes.map(([name, llm]) => [name, adaptorReuse(config, llm)])),
-      memory: { ...own, ...Object.fromEntries(sizes.map(([name, llm]) => [name, behind(config, llm)])) },
+      memory: { ...own, ...(await behind(config, sizes)) },
       tokenizer: null,
     };
   }
@@ -52,7 +52,7 @@ export async function reuseReport(checkpoint: Checkpoint, against: string | unde
     return {
       encoderSha256,
       adaptor: { [against]: adaptorReuse(config, llm.config.llm) },
-      memory: { ...own, [against]: behind(config, llm.config.llm) },
+      memory: { ...own, ...(await behind(config, [[against, llm.config.llm]])) },
       tokenizer: await difference(checkpoint, llm),
     };
   } finally {
@@ -66,15 +66,19 @@ async function difference(checkpoint: Checkpoint, llm: LlmCheckpoint): Promise<T
   return compareTokenizers(checkpoint.assets, llm.assets);
 }
 
-function memory(config: ModelConfig): Record<WeightFormat, Footprint> {
-  return Object.fromEntries(formats.map((f) => [f, footprint(config, f, TOKENS)])) as Record<
-    WeightFormat,
-    Footprint
-  >;
+async function memory(config: ModelConfig): Promise<Record<WeightFormat, Footprint>> {
+  const by: Partial<Record<WeightFormat, Footprint>> = {};
+  for (const format of formats) by[format] = await footprint(config, format, TOKENS);
+  return by as Record<WeightFormat, Footprint>;
 }
 
-function behind(source: ModelConfig, llm: LlmConfig): Record<WeightFormat, Footprint> {
-  return memory(migratedConfig(source, llm));
+async function behind(
+  source: ModelConfig,
+  llms: readonly (readonly [string, LlmConfig])[],
+): Promise<Record<string, Record<WeightFormat, Footprint>>> {
+  const by: Record<string, Record<WeightFormat, Footprint>> = {};
+  for (const [name, llm] of llms) by[name] = await memory(migratedConfig(source, llm));
+  return by;
 }
 
 export function printReuse({ encoderSha256, adaptor, memory: sizes, tokenizer }: ReuseReport): void {

@@ -5,7 +5,7 @@ import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { encoderMismatch } from "../checkpoint/migrate/encoder-hash.js";
 import { type AdaptorTensor, type Migration, planMigration } from "../checkpoint/migrate/migrate.js";
 import { openLlm } from "../checkpoint/migrate/open-llm.js";
-import { countParameters } from "../config/model-config.js";
+import { countParameters } from "../config/expected-tensors.js";
 import { writeDirectoryAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";

@@ -6,6 +6,7 @@ import { isFloatDtype } from "../formats/dtypes.js";
 import type { Dtype } from "../formats/dtypes.js";
 import { wrapperIn } from "./wrappers.js";
 import { show } from "../json.js";
+import { elementCount } from "../shape.js";
 import { CheckpointError, tensorField } from "../formats/errors.js";
 
 /** The tensor of an untied head, which a tied checkpoint may hold too. */
@@ -43,6 +44,31 @@ export function expectedTensors(
   if (encoder && adaptor) addAdaptor(add, adaptor, encoder.hiddenSize);
   addLlm(add, llm);
   return table;
+}
+
+/** Parameters of each part. A tied head counts 0: it is the embedding matrix, which `llm` holds. */
+export interface ParameterCount {
+  encoder: number;
+  adaptor: number;
+  llm: number;
+  head: number;
+}
+
+const parts: readonly (readonly [keyof ParameterCount, string])[] = [
+  ["encoder", "model.audio_tower."],
+  ["adaptor", "model.multi_modal_projector."],
+  ["llm", "model.language_model."],
+  ["head", HEAD],
+];
+
+/** Parameters of a checkpoint with this config. */
+export function countParameters(config: ModelParts): ParameterCount {
+  const counts = { encoder: 0, adaptor: 0, llm: 0, head: 0 };
+  for (const [name, shape] of expectedTensors(config)) {
+    const [part] = parts.find(([, prefix]) => name.startsWith(prefix))!;
+    counts[part] += elementCount(shape);
+  }
+  return counts;
 }
 
 /** How a set of tensors differs from what its config asks for. */

@@ -144,40 +144,6 @@ export function longestAudio(
   return tokens * (audioTokenRule === "all" ? 1 : 8) * frameSeconds;
 }
 
-/** Parameters of each part. A tied head counts 0: it is the embedding matrix, which `llm` holds. */
-export interface ParameterCount {
-  encoder: number;
-  adaptor: number;
-  llm: number;
-  head: number;
-}
-
-/** Parameters of a checkpoint with this config, in closed form. */
-export function countParameters({ encoder: e, adaptor: a, llm: m }: ModelConfig): ParameterCount {
-  const linear = (from: number, to: number): number => from * to + to;
-  // two norms, q k v o, fc1 fc2
-  const block = (from: number, d: number, f: number): number =>
-    2 * from + 3 * linear(from, d) + linear(d, d) + 2 * d + linear(d, f) + linear(f, d);
-  const memory = e.hiddenSize * e.fsmnKernelSize;
-  const rest = e.layers + e.tpLayers;
-  const layer = block(e.hiddenSize, e.hiddenSize, e.intermediateSize) + memory;
-  const norms = finalNormLayers(e).length * 2 * e.hiddenSize;
-  const q = m.heads * m.headDim;
-  const kv = m.kvHeads * m.headDim;
-  const decoder =
-    2 * m.hiddenSize * (q + kv) + 2 * m.headDim + 3 * m.hiddenSize * m.intermediateSize + 2 * m.hiddenSize;
-  const table = m.vocabSize * m.hiddenSize;
-  return {
-    encoder: block(e.inputSize, e.hiddenSize, e.intermediateSize) + memory + rest * layer + norms,
-    adaptor:
-      linear(e.hiddenSize, a.projectorHiddenSize) +
-      linear(a.projectorHiddenSize, a.hiddenSize) +
-      a.layers * block(a.hiddenSize, a.hiddenSize, a.intermediateSize),
-    llm: table + m.layers * decoder + m.hiddenSize,
-    head: m.tiedHead ? 0 : table,
-  };
-}
-
 /**
  * Indices (stem = 0) of the layers whose output is normalised: the last transcription layer and the last timestamp-prediction layer;
  * one index where there are no timestamp-prediction layers.

@@ -8,6 +8,7 @@ import { type LanguageModel, embedTokens, loadLanguageModel } from "../model/qwe
 import { type ChatOptions, type ChatRenderer, createChatRenderer } from "../tokenizer/chat.js";
 import { stopTokens } from "../tokenizer/special-tokens.js";
 import { type Tokenizer, loadTokenizer } from "../tokenizer/tokenizer.js";
+import { generation } from "./clip-work.js";
 import { greedyPicker } from "./greedy.js";
 import { DecodeError, type Finish, decode } from "./loop.js";
 import { isSampled, samplingPicker } from "./sampler.js";
@@ -85,6 +86,7 @@ export class Generator {
       const model = await loadLanguageModel(gpu, llm, checkpoint, {
         weights: options.weights,
         signal: options.signal,
+        use: generation(llm, checkpoint),
         onProgress: (bytes) => options.onProgress?.(bytes, checkpoint.totalBytes),
       });
       return new Generator(gpu, llm, text, model, checkpoint.warnings);

@@ -23,6 +23,7 @@ import { checkSpecialTokens } from "../tokenizer/special-tokens.js";
 import { type ChatRenderer, createChatRenderer } from "../tokenizer/chat.js";
 import { type Tokenizer, loadTokenizer } from "../tokenizer/tokenizer.js";
 import { answerLimit } from "./answer-limit.js";
+import { transcription } from "./clip-work.js";
 import { greedy } from "./greedy.js";
 import { DecodeError, type Finish } from "./loop.js";
 
@@ -156,6 +157,7 @@ export class Transcriber {
     const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
       weights,
       signal,
+      use: transcription(config, checkpoint),
       onProgress: (bytes) => onProgress?.(bytes, checkpoint.totalBytes),
     });
     return new Transcriber(gpu, model, frontend, text, checkpoint.warnings);

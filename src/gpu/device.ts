@@ -6,7 +6,7 @@ import { bufferUsage } from "./flags.js";
 import { type Kernel, type Overrides, foldGroups, writeParams } from "./kernel.js";
 import { DeviceLoss } from "./loss.js";
 import { DeviceMemory } from "./memory.js";
-import type { Dispatch, GpuCounts, GpuOptions } from "./options.js";
+import type { Dispatch, GpuBytes, GpuCounts, GpuOptions } from "./options.js";
 import { Pins } from "./pins.js";
 import { PipelineCache, paramsBytes, paramsWindow } from "./pipelines.js";
 import type { Command, Program } from "./program.js";
@@ -79,13 +79,14 @@ export class Gpu {
     this.#loss = new DeviceLoss(device);
   }
 
-  /** Bytes of GPU buffers: those of model and session, those that a running step holds, and all that is reserved. */
-  get bytes(): { readonly kept: number; readonly live: number; readonly reserved: number } {
+  /** Bytes of GPU buffers. */
+  get bytes(): GpuBytes {
     const pools = [this.#activations, this.#uploads, this.#staging];
     return {
       kept: this.#kept,
       live: pools.reduce((sum, pool) => sum + pool.liveBytes, 0),
       reserved: this.#memory.bytes,
+      peak: this.#memory.peak,
     };
   }
 

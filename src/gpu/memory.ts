@@ -4,6 +4,7 @@ import type { Allocation } from "./tensor.js";
 /** Makes a device's buffers and counts their bytes. */
 export class DeviceMemory {
   #bytes = 0;
+  #peak = 0;
   #nextId = 0;
   #unchecked: Promise<void>[] = [];
 
@@ -16,6 +17,11 @@ export class DeviceMemory {
   /** Bytes of all buffers that were made and not destroyed. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** The most that `bytes` has been. */
+  get peak(): number {
+    return this.#peak;
   }
 
   /** @throws DeviceMemoryError  the limit is passed. What the device itself refuses is for `check`. */
@@ -33,6 +39,7 @@ export class DeviceMemory {
     checked.catch(() => undefined); // reported by check()
     this.#unchecked.push(checked);
     this.#bytes += bytes;
+    this.#peak = Math.max(this.#peak, this.#bytes);
     return { id, buffer, bytes };
   }
 

@@ -31,7 +31,7 @@ export async function loadFunAsrNano(
   source: ParameterSource,
   options: LoadOptions = {},
 ): Promise<FunAsrNano> {
-  const parts = await loadWeights(gpu, config, source, options, async (load) => {
+  const parts = await loadWeights(gpu, source, options, async (load) => {
     const loaded = await all({
       encoder: loadSanmEncoder(load, config.encoder),
       adaptor: loadAdaptor(load, config.adaptor),

@@ -77,7 +77,7 @@ export async function loadLanguageModel(
   source: ParameterSource,
   options: LoadOptions = {},
 ): Promise<LanguageModel> {
-  return loadWeights(gpu, { llm: config }, source, options, (load) => all({ llm: loadQwen3(load, config) }));
+  return loadWeights(gpu, source, options, (load) => all({ llm: loadQwen3(load, config) }));
 }
 
 /** Token ids → their embeddings [S, D] f32. @throws ShapeError  an id is outside the vocabulary */

@@ -1,11 +1,20 @@
 import { greedy } from "../decode/greedy.js";
+import { countedDevice } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { type Clips, type FunAsrNano, adapt, encode } from "../model/fun-asr-nano.js";
 import type { Adapter } from "../presets.js";
 import { type Ceilings, type Spread, measureCeilings, spread } from "./ceiling.js";
-import { type ClipSizes, type Shares, type StageSeconds, predictStages, promptLength } from "./predict.js";
+import {
+  type ClipSizes,
+  type Shares,
+  type StageSeconds,
+  countClip,
+  frameCount,
+  predictStages,
+  promptLength,
+} from "./predict.js";
 import { makeProbes } from "./shares.js";
 
 const rounds = 5;
@@ -58,7 +67,7 @@ export async function measureStages(
   between: () => Promise<void> = () => Promise.resolve(),
 ): Promise<Record<keyof StageSeconds, number[]>> {
   const { inputSize } = model.config.encoder;
-  const frames = [Math.ceil(seconds / 0.06)];
+  const frames = [frameCount(seconds)];
   const features = Float32Array.from({ length: frames[0] * inputSize }, (_, i) => 3 * Math.sin(i * 12.9898));
   const text = promptLength(seconds) - frames[0];
   const run = async (): Promise<StageSeconds> => {
@@ -120,7 +129,8 @@ export async function checkStages(
       for (let i = 0; i < samples; i++) await probes.sample();
     });
     const shares = probes.shares(ceilings, "median");
-    const predicted = predictStages(model.config, weights, sizes, adapter, shares);
+    const work = await countClip(model.config, weights, sizes, countedDevice(gpu));
+    const predicted = predictStages(work, adapter, shares);
     return { adapter, shares, stages: compareStages(predicted, measured) };
   } finally {
     probes.free();

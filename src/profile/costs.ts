@@ -183,3 +183,22 @@ export function costOf(kernel: string, dispatch: Dispatch, contents: Contents = 
     );
   return { flops, bytes };
 }
+
+/** Work of several dispatches in the order of their run. */
+export function addCosts(
+  dispatches: readonly {
+    readonly kernel: { readonly name: string };
+    dispatch: Dispatch;
+    contents: Contents;
+  }[],
+): { readonly flops: number; readonly bytes: number } {
+  const sum = { flops: 0, bytes: 0 };
+  let query = 0; // FLOPs of the latest attention's gradient of its queries
+  for (const { kernel, dispatch, contents } of dispatches) {
+    const { flops, bytes } = costOf(kernel.name, dispatch, contents);
+    if (kernel.name.startsWith("attention/attention-backward-query")) query = flops ?? 0;
+    sum.flops += flops ?? (4 / 3) * query; // of keys and values: four products of the same pairs, not three
+    sum.bytes += bytes;
+  }
+  return sum;
+}

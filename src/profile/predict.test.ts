@@ -1,105 +1,76 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { syntheticSource } from "../../bench/synthetic.js";
-import { useGpu } from "../../test/gpu.js";
-import { Program } from "../gpu/program.js";
-import { Timing } from "../gpu/timing.js";
-import { argmax } from "../kernels/argmax/argmax.js";
-import { embedding } from "../kernels/embedding/embedding.js";
-import type { LlmConfig } from "../config/model-config.js";
-import { KvCache } from "../model/kv-cache.js";
-import { type LanguageModel, lmHead, loadLanguageModel, qwen3 } from "../model/qwen3.js";
+import { describe, expect, test } from "vitest";
+import { realConfig } from "../../test/helpers/checkpoint.js";
 import { adapters, efficiency } from "../presets.js";
 import { sizeConfig } from "../train/plan-sizes.js";
-import { costOf } from "./costs.js";
 import {
-  dispatches as countDispatches,
-  evenShares,
   type Shares,
   type Work,
+  calls,
+  countClip,
+  evenShares,
   predict,
-  tokenWork,
+  usualDevice,
   workSeconds,
 } from "./predict.js";
 
-// Work of a token as predicted against what the engine does, counted dispatch by dispatch; the time of known work; sizes in order.
-const gpu = useGpu({ timestamps: true });
-const config: LlmConfig = {
-  ...sizeConfig("0.6B").llm,
-  ...{ vocabSize: 512, hiddenSize: 256, intermediateSize: 512, layers: 3, heads: 4, kvHeads: 2, headDim: 64 },
-};
-let model: LanguageModel;
-beforeAll(async () => {
-  model = await loadLanguageModel(gpu(), config, syntheticSource(config, "bf16"), { weights: "bf16" });
-});
-afterAll(() => model.free());
+// The time of known work, kind by kind; the work of a clip, counted, against bounds that the weights set; sizes in order.
+const none = { calls: 0, flops: 0, bytes: 0 };
+const nothing: Work = { products: none, row: none, attention: none, cache: none, elements: none };
 
-describe("a token's work", () => {
-  test("is what the engine dispatches: their number exactly, FLOPs and bytes but for norms and activations", async () => {
-    const g = gpu();
-    const cached = 99;
-    const cache = new KvCache(g, config, [cached + 1]);
-    const id = g.keep([1], "u32");
-    g.write(id, new Uint32Array(1));
-    await g.step(() => (cache.append([cached]), []));
-    const timing = (g.timing = new Timing(g.device));
-    const rows = cache.advance();
-    await g.step(() => {
-      const hidden = qwen3(g, model.llm, embedding(g, id, model.llm.embedTokens), rows, cache);
-      return [argmax(g, lmHead(g, model.llm, hidden), id)];
-    }, new Program());
-    g.timing = undefined;
-    const { dispatches } = await timing.collect();
-    const costs = dispatches.map(({ kernel, dispatch, contents }) => costOf(kernel.name, dispatch, contents));
-    const work = tokenWork(config, "bf16", cached + 1);
-    expect(dispatches).toHaveLength(countDispatches(work));
-    const flops = costs.reduce((sum, cost) => sum + cost.flops!, 0);
-    const bytes = costs.reduce((sum, cost) => sum + cost.bytes, 0);
-    expect(flops / (work.flops + work.attention)).toBeGreaterThanOrEqual(1);
-    expect(flops / (work.flops + work.attention)).toBeLessThan(1.02);
-    expect(bytes / (work.bytes + work.cache)).toBeGreaterThanOrEqual(1);
-    expect(bytes / (work.bytes + work.cache)).toBeLessThan(1.05);
-    cache.free();
-    g.free(id);
-  });
-});
-
-describe("predictions", () => {
+describe("workSeconds", () => {
   const adapter = { name: "x", bandwidth: 100, flops: 1000, dispatch: 0.5 };
-
-  const work: Work = {
-    ...{ bytes: 100, flops: 100, attention: 0, cache: 0, elements: 0 },
-    calls: { products: 2, attention: 1, elements: 1, one: false },
+  const own: Shares = {
+    ...{ bandwidth: 0.5, flops: 0.1, attention: 0.01, cache: 0.25, elements: 0.125 },
+    calls: { products: 1000, row: 100, attention: 10, cache: 1, elements: 0.25 },
   };
-  const shares = evenShares({ bandwidth: 0.5, flops: 0.1 });
 
-  test("the slower of arithmetic and memory, for products and for attention; what goes row by row; the dispatches", () => {
-    expect(workSeconds(work, adapter, shares)).toBe(2 + 2);
-    expect(workSeconds({ ...work, flops: 1000 }, adapter, shares)).toBe(10 + 2);
-    expect(workSeconds({ ...work, attention: 300, cache: 50 }, adapter, shares)).toBe(2 + 3 + 2);
-    expect(workSeconds({ ...work, attention: 300, cache: 250 }, adapter, shares)).toBe(2 + 5 + 2);
-    expect(workSeconds({ ...work, elements: 100 }, adapter, shares)).toBe(2 + 2 + 2);
+  test.each([
+    ["products", 100, 100, 2],
+    ["products", 1000, 100, 10],
+    ["row", 100, 200, 4],
+    ["attention", 100, 25, 10],
+    ["attention", 10, 50, 2],
+    ["cache", 10, 100, 4],
+    ["elements", 1e9, 25, 2],
+  ] as const)("%s: the slower of %d FLOPs and %d bytes, and its calls", (kind, flops, bytes, seconds) => {
+    const work = { ...nothing, [kind]: { calls: 3, flops, bytes } };
+    expect(workSeconds(work, adapter, own)).toBe(seconds + 3 * own.calls![kind]);
+    expect(
+      workSeconds({ ...work, [kind]: { ...none, calls: 3 } }, adapter, { ...own, calls: undefined }),
+    ).toBe(1.5);
   });
+});
 
-  test("shares and least costs of their own for each kind of call, by one row and by several", () => {
-    const own: Shares = {
-      ...{ bandwidth: 0.5, flops: 0.1, attention: 0.01, cache: 0.25, elements: 0.125 },
-      calls: { products: 1000, row: 100, attention: 10, cache: 1, elements: 0.25 },
-    };
-    const all = { ...work, attention: 10, cache: 50, elements: 25 };
-    expect(workSeconds(all, adapter, own)).toBe(2 + 2 + 2 + 2000 + 10 + 0.25);
-    const one = { ...all, calls: { ...work.calls, one: true } };
-    expect(workSeconds(one, adapter, own)).toBe(2 + 2 + 2 + 200 + 1 + 0.25);
-  });
+test("a token reads every weight of the LLM once and its cache, a prompt and a clip compute with every row", async () => {
+  const config = realConfig("0.6B");
+  const { audio, prompt, token } = await countClip(config, "bf16", { seconds: 4.8, tokens: 50 }, usualDevice);
+  const weights = 596_049_920; // of the LLM, as torch counts them
+  expect(token.row.bytes / (2 * weights)).toBeGreaterThan(1);
+  expect(token.row.bytes / (2 * weights)).toBeLessThan(1.01);
+  const { layers, kvHeads, headDim } = config.llm;
+  const seen = 24 + 80 + 25; // text, audio, the middle of the answer
+  expect(token.cache.bytes / (8 * layers * kvHeads * headDim * seen)).toBeCloseTo(1, 1);
+  expect(token.products.calls + token.attention.calls).toBe(0);
+  const layerWeights = weights - config.llm.vocabSize * config.llm.hiddenSize;
+  const rows = 112; // 104 in whole tiles
+  expect(prompt.products.flops / (2 * rows * layerWeights)).toBeGreaterThan(0.95); // all but the last layer's
+  expect(prompt.products.flops / (2 * rows * layerWeights)).toBeLessThan(1);
+  const encoderAndAdaptor = 221_136_992 + 12_604_928;
+  expect(audio.products.flops / (2 * 80 * encoderAndAdaptor)).toBeCloseTo(1, 1);
+  expect(calls(audio)).toBe(792);
+});
 
-  test("more parameters take longer, fewer bits less, and a clip is its parts", () => {
-    for (const device of adapters) {
-      const of = (size: "0.6B" | "8B", weights: "bf16" | "q4"): ReturnType<typeof predict> =>
-        predict(sizeConfig(size), weights, { seconds: 10, tokens: 50 }, device, evenShares(efficiency));
-      expect(of("8B", "bf16").token).toBeGreaterThan(3 * of("0.6B", "bf16").token);
-      expect(of("8B", "q4").token).toBeLessThan(of("8B", "bf16").token);
-      const { clip, token, rtf } = of("0.6B", "bf16");
-      expect(clip).toBeGreaterThan(49 * token);
-      expect(rtf).toBe(clip / 10);
-    }
-  });
+test("more parameters take longer, fewer bits less, and a clip is its parts", async () => {
+  const sizes = { seconds: 10, tokens: 50 };
+  const of = async (size: "0.6B" | "8B", weights: "bf16" | "q4"): Promise<ReturnType<typeof predict>[]> => {
+    const work = await countClip(sizeConfig(size), weights, sizes, usualDevice);
+    return adapters.map((adapter) => predict(work, sizes, adapter, evenShares(efficiency)));
+  };
+  const [large, small, quantised] = [await of("8B", "bf16"), await of("0.6B", "bf16"), await of("8B", "q4")];
+  for (const [i, { token, clip, rtf }] of small.entries()) {
+    expect(large[i].token).toBeGreaterThan(3 * token);
+    expect(quantised[i].token).toBeLessThan(large[i].token);
+    expect(clip).toBeGreaterThan(49 * token);
+    expect(rtf).toBe(clip / 10);
+  }
 });

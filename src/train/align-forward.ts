@@ -1,4 +1,4 @@
-import type { Gpu } from "../gpu/device.js";
+import type { Gpu, TensorData } from "../gpu/device.js";
 import type { Matrix } from "../gpu/matrix.js";
 import { Tape } from "../gpu/tape.js";
 import type { Tensor } from "../gpu/tensor.js";
@@ -44,6 +44,15 @@ export function tapAlignment(gpu: Gpu, model: FunAsrNano, batch: AlignmentBatch,
   });
 }
 
+/** The GPU step before an alignment: products of frames and tokens, the tokens' embeddings, the squared norm of the frames. */
+export function readProducts(gpu: Gpu, model: FunAsrNano, batch: AlignmentBatch): Promise<TensorData[]> {
+  return gpu.step(() => {
+    const audio = audioRows(gpu, model, batch);
+    const e = embeddingMatrix(gpu, model, contrasted(model, batch));
+    return [linear(gpu, audio, e), e.pieces[0].tensor, gradNorm(gpu, [audio], 0).squares];
+  });
+}
+
 /**
  * The adaptor's forward pass, and the alignment of its outputs on the CPU. A GPU step of its own.
  * @param denominator  frames of the whole optimiser step: what the sum of the losses is divided by
@@ -55,11 +64,7 @@ export async function alignBatch(
   denominator: number,
 ): Promise<Alignment> {
   const tokens = contrasted(model, batch);
-  const [products, embeddings, squares] = await gpu.step(() => {
-    const audio = audioRows(gpu, model, batch);
-    const e = embeddingMatrix(gpu, model, tokens);
-    return [linear(gpu, audio, e), e.pieces[0].tensor, gradNorm(gpu, [audio], 0).squares];
-  });
+  const [products, embeddings, squares] = await readProducts(gpu, model, batch);
   const columns = new Map(tokens.map((token, column) => [token, column]));
   const clips = batch.transcripts.map((transcript, i) => ({
     frames: batch.prompts[i].audioLength,
@@ -76,7 +81,7 @@ export function recordAlignment(
   gpu: Gpu,
   model: FunAsrNano,
   batch: AlignmentBatch,
-  { weights, factor }: Alignment,
+  { weights, factor }: Pick<Alignment, "weights" | "factor">,
 ): void {
   const tape = new Tape(gpu, model.trainables, { add, addInto });
   gpu.tape = tape;

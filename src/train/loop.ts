@@ -177,7 +177,7 @@ async function optimiserStep(run: TrainRun, stage: Stage, progress: Progress): P
   for (const [i, members] of clips.entries()) {
     const batch = await makeBatch(corpus, members);
     batches.push({ batch, members });
-    run.pools.before(stage.rows(members));
+    await run.pools.before(stage.rows(members));
     const seed = lowbias32(lowbias32(options.seed) + progress.position + i);
     const pass = await stage.pass(gpu, model, batch, { members, denominator, seed });
     const last = i === clips.length - 1;

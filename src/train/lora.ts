@@ -1,4 +1,5 @@
 import { uniformNumbers } from "../random.js";
+import { isCounting } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";
 import { type LowRank, type Matrix, keepMatrix } from "../gpu/matrix.js";
 import type { Trainable } from "../gpu/tape.js";
@@ -93,7 +94,7 @@ export function withLora(gpu: Gpu, model: FunAsrNano, options: LoraOptions = {})
   const factor = (name: string, rows: number, columns: number, bound: number): Matrix => {
     const matrix = keepMatrix(gpu, rows, columns, "f32");
     const value = matrix.pieces[0].tensor;
-    if (bound > 0)
+    if (bound > 0 && !isCounting(gpu))
       gpu.write(
         value,
         Float32Array.from({ length: rank * columns }, () => bound * (2 * random() - 1)),

@@ -1,4 +1,4 @@
-import type { BatchRows } from "./plan.js";
+import type { BatchRows } from "./counted.js";
 
 interface Pools {
   readonly bytes: { readonly kept: number; readonly reserved: number };
@@ -19,12 +19,12 @@ export class PoolKeeper {
   /** @param buffers  bytes of each buffer that a micro-batch takes of the pools */
   constructor(
     private readonly gpu: Pools,
-    private readonly buffers: (rows: BatchRows) => readonly number[],
+    private readonly buffers: (rows: BatchRows) => Promise<readonly number[]>,
   ) {}
 
   /** To be called before each micro-batch. */
-  before(rows: BatchRows): void {
-    const sizes = this.buffers(rows);
+  async before(rows: BatchRows): Promise<void> {
+    const sizes = await this.buffers(rows);
     const wanted = new Map<number, number>();
     for (const size of sizes) wanted.set(size, (wanted.get(size) ?? 0) + 1);
     this.#largest = Math.max(

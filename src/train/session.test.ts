@@ -3,15 +3,14 @@ import { closeSync, cpSync, openSync, readFileSync, writeFileSync, writeSync } f
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
-import { type Change, useTraining } from "../../test/helpers/training-runs.js";
+import { type Change, plannedBytes, useTraining } from "../../test/helpers/training-runs.js";
 import { modelFiles } from "../node/model-files.js";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import { OutOfMemoryError } from "../weights/memory.js";
 import { clipTokens } from "./corpus.js";
-import { trainingMemory, typicalBatch } from "./plan.js";
-import { transposeLimit } from "./plan-weights.js";
+import { typicalBatch } from "./plan.js";
 import { type SessionSetup, openSession, runFiles } from "./session.js";
 import { readValues } from "./state.js";
 
@@ -84,9 +83,10 @@ test("a run saved in the format before is refused by name, and its parameters ca
 test("a device without room for the training refuses it before anything is read, by the plan's figures", async () => {
   const checkpoint = await openCheckpoint(modelFiles(join(directory().path, "model")));
   await checkpoint.close();
-  const plan = { tune: ["adaptor"] as const, transposeLimit: transposeLimit(gpu()) };
-  const need = (weights: WeightFormat, batchTokens: number): number =>
-    trainingMemory(checkpoint.config, { ...plan, weights, batch: typicalBatch(batchTokens) }).total;
+  const need = async (weights: WeightFormat, batchTokens: number): Promise<number> => {
+    const trained = { tune: ["adaptor"], weights } as const;
+    return (await plannedBytes(gpu(), checkpoint.config, trained, typicalBatch(batchTokens))).total;
+  };
   const { device, subgroupSize } = gpu();
   const empty = new Gpu(device, { subgroupSize }).bytes.reserved;
   const open = async (room: number, change: Change = {}): Promise<number> => {
@@ -101,15 +101,15 @@ test("a device without room for the training refuses it before anything is read,
     }
     return loaded;
   };
-  expect(await open(need("bf16", 1000))).toBeGreaterThan(0);
-  await expect(open(need("bf16", 1000) - 1)).rejects.toThrow(
+  expect(await open(await need("bf16", 1000))).toBeGreaterThan(0);
+  await expect(open((await need("bf16", 1000)) - 1)).rejects.toThrow(
     /: out of device memory: as stored the model needs [\d.]+ MB \([\d.]+ kB of weights, [\d.]+ MB to train adaptor on 1000 tokens a micro-batch\), [\d.]+ MB are left; these --weights would fit: q8 /,
   );
   const few = { options: { batchTokens: 500 } };
-  expect(await open(need("bf16", 1000) - 1, few)).toBeGreaterThan(0);
+  expect(await open((await need("bf16", 1000)) - 1, few)).toBeGreaterThan(0);
   await expect(open(1000, { weights: "q4" })).rejects.toThrow(/take a smaller model, a lower --batch-tokens/);
   const aligned = { options: { align: 1 } }; // of one step: no cross-entropy
-  expect(await open(need("bf16", 1000) - 1, aligned)).toBeGreaterThan(0);
+  expect(await open((await need("bf16", 1000)) - 1, aligned)).toBeGreaterThan(0);
   await expect(open(1000, aligned)).rejects.toThrow("to align adaptor on 1000 frames a micro-batch");
 });
 

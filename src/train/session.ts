@@ -7,11 +7,12 @@ import { encoderSha256, isOfEncoder, otherEncoder } from "../checkpoint/migrate/
 import type { ModelFiles } from "../checkpoint/source.js";
 import { loadText } from "../decode/transcriber.js";
 import { parseFrontendConfig } from "../frontend/config.js";
+import { countedDevice, countingGpu } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import { type FunAsrNano, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
-import type { ModelConfig } from "../config/model-config.js";
 import type { Utterance } from "../data/utterances.js";
+import { type BatchRows, CountedTraining } from "./counted.js";
 import { Corpus, type TrainClip, clipTokens } from "./corpus.js";
 import { TrainError } from "./errors.js";
 import { type ClipRows, FeatureCache } from "./feature-cache.js";
@@ -20,9 +21,7 @@ import { type LoraOptions, checkLora, loraShape, withLora } from "./lora.js";
 import { makeOptimiser } from "./optimiser.js";
 import { type AskedOptions, checkOptions, identityOf, settle } from "./options.js";
 import { HashedSource } from "./parameter-hash.js";
-import { type PlanOptions, stepBuffers } from "./plan.js";
-import { type PlannedTraining, storedFormat, trainingUse } from "./plan-memory.js";
-import { transposeLimit } from "./plan-weights.js";
+import { type PlannedTraining, trainingUse } from "./plan-memory.js";
 import { PoolKeeper } from "./pool-keeper.js";
 import { type Alignable, alignable, isAlignable } from "./stages.js";
 import { type TunablePart, isTuned } from "./tune.js";
@@ -116,12 +115,11 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
   const trained = tune.includes("encoder");
   const sha256 = await encoderOf(checkpoint, setup);
   const source = new HashedSource(checkpoint, isOfEncoder);
-  const planned = plannedTraining(gpu, checkpoint, setup);
-  const { weights = planned.stored } = setup;
+  const planned = plannedTraining(setup);
   const loaded = await loadFunAsrNano(gpu, config, source, {
     weights: setup.weights,
     tune: isTuned(tune),
-    use: trainingUse(config, planned),
+    use: trainingUse(config, checkpoint, planned),
     onProgress: (bytes) => setup.onLoad?.(bytes, checkpoint.totalBytes),
   });
   let model = loaded;
@@ -149,7 +147,7 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
       parameters: sha256Of([config.llm, config.adaptor, source.digest()]),
     });
     const run: TrainRun = {
-      pools: new PoolKeeper(gpu, (batch) => poolBuffers(config, { ...planned, weights, batch })),
+      pools: new PoolKeeper(gpu, poolBuffers(gpu, checkpoint, setup)),
       ...{ gpu, model, optimiser, corpus, clips, options, identity, files: runFiles(out) },
       validation: { clips: validation, tokenizer, stopIds },
     };
@@ -165,21 +163,27 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
   }
 }
 
-/** Bytes of each buffer that a micro-batch takes of the pools. */
-function poolBuffers(config: ModelConfig, plan: PlanOptions): number[] {
-  const { activations, scores, working, transposed } = stepBuffers(config, plan);
-  return [...activations, ...scores, ...working, ...transposed];
-}
-
-function plannedTraining(
+/** Bytes of each buffer that a micro-batch takes of the pools, counted once for each of other sizes. */
+function poolBuffers(
   gpu: Gpu,
   checkpoint: Checkpoint,
-  { tune, lora, options }: SessionSetup,
-): PlannedTraining {
-  const { rank, targets } = lora ?? {};
+  { tune, weights, lora }: SessionSetup,
+): (rows: BatchRows) => Promise<readonly number[]> {
+  let training: Promise<CountedTraining> | undefined;
+  const counted = new Map<string, Promise<readonly number[]>>();
+  return async (rows) => {
+    const counting = (): Gpu => countingGpu(countedDevice(gpu));
+    training ??= CountedTraining.load(counting(), checkpoint.config, checkpoint, { tune, weights, lora });
+    const key = JSON.stringify(rows);
+    const known = counted.get(key) ?? (await training).buffers(rows);
+    counted.set(key, known);
+    return known;
+  };
+}
+
+function plannedTraining({ tune, lora, options }: SessionSetup): PlannedTraining {
   return {
-    ...{ tune, rank, targets, transposeLimit: transposeLimit(gpu) },
-    ...{ batchTokens: options.batchTokens, stored: storedFormat(checkpoint) },
+    ...{ tune, lora, batchTokens: options.batchTokens },
     alignedOnly: options.epochs === undefined && options.steps <= options.align,
   };
 }

@@ -5,12 +5,12 @@ import { type AlignmentBatch, alignBatch, recordAlignment, tapAlignment } from "
 import { canAlign } from "./alignment.js";
 import { BatchStream } from "./batches.js";
 import { type TrainClip, clipTokens } from "./corpus.js";
+import type { BatchRows, ClipSize } from "./counted.js";
 import { TrainError } from "./errors.js";
 import { type TrainingBatch, answerLosses, recordGradients } from "./forward.js";
 import type { FunAsrNano } from "../model/fun-asr-nano.js";
 import type { Tap } from "../model/taps.js";
 import type { TrainOptions } from "./options.js";
-import type { BatchRows } from "./plan.js";
 import type { Schedule } from "./schedule.js";
 
 /** A part of a run with a loss, an order of clips, a learning-rate curve and moments of its own. */
@@ -30,7 +30,7 @@ export interface Stage {
   readonly terms: (clip: TrainClip) => number;
   /** Whether a tuned parameter takes part. Default: all do. */
   readonly trains?: (name: string) => boolean;
-  /** Rows that these clips have as one micro-batch. */
+  /** Sizes of these clips as one micro-batch. */
   readonly rows: (clips: readonly TrainClip[]) => BatchRows;
   /** Gets a micro-batch's gradients ready to be recorded inside a step. */
   readonly pass: (gpu: Gpu, model: FunAsrNano, batch: TrainingBatch, of: PassOf) => Promise<Pass>;
@@ -110,8 +110,7 @@ function alignmentStage({ clips, unknown, short }: Alignable, options: TrainOpti
     schedule: { peak: alignRate, warmup, total: align, shape, floor },
     stream: new BatchStream(clips.map(tokens), { budget, seed }),
     rows: (members) => ({
-      frames: sum(members.map(({ frames }) => frames)),
-      ...{ tokens: 0, answerTokens: 0 },
+      ...batchRows(members),
       contrasted: 1 + new Set(members.flatMap(({ transcript }) => transcript!)).size,
     }),
     pass: async (gpu, model, batch, { members, denominator }) => {
@@ -145,13 +144,14 @@ function answerStage(clips: readonly TrainClip[], options: TrainOptions): Stage 
   };
 }
 
-/** Rows that these clips have as one micro-batch of the cross-entropy. */
+/** Sizes of these clips as one micro-batch of the cross-entropy. */
 export function batchRows(clips: readonly TrainClip[]): BatchRows {
-  return {
-    frames: sum(clips.map(({ frames }) => frames)),
-    tokens: sum(clips.map(clipTokens)) - clips.length, // an answer's last token is only predicted
-    answerTokens: sum(clips.map(({ answer }) => answer.length)),
-  };
+  const size = ({ frames, prompt, answer }: TrainClip): ClipSize => ({
+    frames,
+    text: prompt.ids.length - prompt.audioLength,
+    answer: answer.length,
+  });
+  return { clips: clips.map(size) };
 }
 
 /** In order, in f64. */

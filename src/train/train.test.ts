@@ -16,7 +16,7 @@ import { clipTokens } from "./corpus.js";
 import { train } from "./loop.js";
 import { readMetrics } from "./metrics.js";
 import { defaultOptions } from "./options.js";
-import { trainingMemory } from "./plan.js";
+import { plannedBytes } from "../../test/helpers/training-runs.js";
 import { batchRows } from "./stages.js";
 import { loadState } from "./state.js";
 import { openSession, runFiles } from "./session.js";
@@ -155,7 +155,7 @@ describe("cache of another kind", () => {
 
 describe("memory", () => {
   test.each([[["adaptor"]], [["lora"]], [["encoder"]], [["adaptor", "lora", "encoder"]]] as const)(
-    "%j: flat once every batch was seen, and within 1.2 of the plan",
+    "%j: flat once every batch was seen, and as planned",
     async (tune) => {
       gpu().trim();
       const before = gpu().bytes.reserved;
@@ -165,10 +165,8 @@ describe("memory", () => {
       await train(session.run, false, { onStep: ({ gpuBytes }) => bytes.push(gpuBytes) });
       session.free();
       expect(new Set(bytes.slice(1)).size).toBe(1);
-      const plan = trainingMemory(model.config, { tune, weights: "bf16", batch: batchRows(clips) });
-      const used = bytes[4] - before;
-      expect(used).toBeLessThan(1.2 * plan.total);
-      expect(used).toBeGreaterThan(plan.total / 1.2);
+      const { total } = await plannedBytes(gpu(), model.config, { tune }, batchRows(clips));
+      expect(bytes[4] - before).toBe(total);
     },
   );
 
@@ -183,11 +181,9 @@ describe("memory", () => {
       let used = 0;
       await train(session.run, false, { onStep: ({ gpuBytes }) => (used = gpuBytes - before) });
       session.free();
-      const batch = batchRows(clips);
-      const plan = trainingMemory(model.config, { tune: ["adaptor"], weights, batch });
+      const plan = await plannedBytes(gpu(), model.config, { tune: ["adaptor"], weights }, batchRows(clips));
       expect(plan.transposed).toBeGreaterThan(plan.total / 10);
-      expect(used).toBeLessThan(1.05 * plan.total);
-      expect(used).toBeGreaterThan(plan.total / 1.05);
+      expect(used).toBe(plan.total);
     },
   );
 
@@ -217,10 +213,11 @@ describe("memory", () => {
     await train(session.run, false, { onStep: ({ gpuBytes }) => bytes.push(gpuBytes - before) });
     session.free();
     const stream = new BatchStream(clips.map(clipTokens), { budget: 110, seed: defaultOptions.seed });
-    const plans = bytes.map((_, i) => {
+    const plans: number[] = [];
+    for (const i of bytes.keys()) {
       const batch = batchRows(stream.at(i).clips.map((clip) => clips[clip]));
-      return trainingMemory(model.config, { tune: ["adaptor"], weights: "bf16", batch }).total;
-    });
+      plans.push((await plannedBytes(gpu(), model.config, { tune: ["adaptor"] }, batch)).total);
+    }
     expect(new Set(plans).size).toBeGreaterThan(4);
     expect(Math.max(...bytes)).toBeLessThan(1.2 * Math.max(...plans));
     expect(Math.max(...bytes.slice(12))).toBeLessThanOrEqual(Math.max(...bytes.slice(0, 12)));

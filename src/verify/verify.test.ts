@@ -3,7 +3,7 @@ import { useGpu } from "../../test/gpu.js";
 import { type BundleParts, bundleParts, floatsOf, openParts } from "../../test/helpers/bundles.js";
 import { CheckpointError } from "../formats/errors.js";
 import { FunasrError } from "../errors.js";
-import { countParameters } from "../config/model-config.js";
+import { countParameters } from "../config/expected-tensors.js";
 import { bundleConfig, bundleParameters } from "./bundle.js";
 import type { StageResult } from "./compare.js";
 import type { RunOptions } from "./run.js";

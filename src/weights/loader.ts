@@ -1,6 +1,7 @@
 import type { GgmlType } from "../formats/container.js";
 import type { Dtype } from "../formats/dtypes.js";
 import { CheckpointError, tensorField } from "../formats/errors.js";
+import { isCounting } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
 import {
@@ -46,7 +47,7 @@ export interface LoadOptions {
   readonly weights?: WeightFormat;
   /** Parameters that will be trained: f32 whatever `weights` says, each with a gradient. */
   readonly tune?: (name: string) => boolean;
-  /** What the model will do, where it is more than to transcribe: memory for that is checked before anything is read. */
+  /** What the model will do: memory for that is checked before anything is read. Default: nothing, it is loaded alone. */
   readonly use?: MemoryUse | undefined;
   /** Called after each piece with the bytes of the files read so far. */
   readonly onProgress?: (bytesRead: number) => void;
@@ -67,7 +68,10 @@ const pieceValues = 1 << 20;
 /** Reads at a time. */
 const readers = 4;
 
-/** Puts parameters on the GPU by name and remembers them, so that all are freed together. Many may be asked for at once. */
+/**
+ * Puts parameters on the GPU by name and remembers them, so that all are freed together. Many may be asked for at once. On a
+ * counting device nothing is read.
+ */
 export class ParameterLoader {
   readonly #tensors: Tensor[] = [];
   readonly #matrices: Matrix[] = [];
@@ -192,6 +196,7 @@ export class ParameterLoader {
 
   /** Streams a parameter into a matrix's rows from `first` on. */
   async #fill(matrix: Matrix, first: number, entry: ParameterEntry): Promise<void> {
+    if (isCounting(this.gpu)) return;
     const { format, columns } = matrix;
     const { dtype, shape, byteLength } = entry;
     const start = first * columns;
@@ -220,6 +225,7 @@ export class ParameterLoader {
     length: number,
     upload: (bytes: Uint8Array) => void,
   ): Promise<void> {
+    if (isCounting(this.gpu)) return;
     await this.#buffers.use(async (buffer) => {
       await (this.#granted ??= this.gpu.granted());
       if (this.#freed) return;

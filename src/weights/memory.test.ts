@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { useGpu } from "../../test/gpu.js";
+import { restfulWait, useGpu } from "../../test/gpu.js";
 import { noiseClip, tinyModel } from "../../test/helpers/tiny-model.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { generation, transcription } from "../decode/clip-work.js";
 import { Transcriber } from "../decode/transcriber.js";
+import { countedDevice, countingGpu } from "../gpu/counting.js";
 import { GpuError } from "../gpu/errors.js";
 import { Gpu } from "../gpu/device.js";
-import { openDevice } from "../node/device.js";
 import { loadFunAsrNano } from "../model/fun-asr-nano.js";
-import { OutOfMemoryError, memoryNeed } from "./memory.js";
+import { type MemoryNeed, OutOfMemoryError } from "./memory.js";
 import type { WeightFormat } from "./loader.js";
 
 const gpu = useGpu();
@@ -17,8 +18,10 @@ beforeAll(async () => {
 });
 afterAll(() => checkpoint.close());
 
-const need = (weights?: WeightFormat): number => {
-  const { weights: bytes, working } = memoryNeed(checkpoint, checkpoint.config, weights);
+const counted = (weights?: WeightFormat, device = new Gpu(gpu().device)): Promise<MemoryNeed> =>
+  transcription(checkpoint.config, checkpoint).count(countingGpu(countedDevice(device)), weights);
+const need = async (weights?: WeightFormat): Promise<number> => {
+  const { weights: bytes, working } = await counted(weights);
   return bytes + working;
 };
 
@@ -36,54 +39,76 @@ async function refused(device: Gpu, weights?: WeightFormat): Promise<{ message: 
       return checkpoint.read(...range);
     },
   };
-  const error: unknown = await loadFunAsrNano(device, checkpoint.config, source, { weights }).then(
+  const use = transcription(checkpoint.config, checkpoint);
+  const error: unknown = await loadFunAsrNano(device, checkpoint.config, source, { weights, use }).then(
     () => undefined,
     (e: unknown) => e,
   );
   expect(error).toBeInstanceOf(OutOfMemoryError);
   expect(error).toBeInstanceOf(GpuError);
-  expect(device.bytes).toEqual({ kept: 0, live: 0, reserved: before });
+  expect(device.bytes).toMatchObject({ kept: 0, live: 0, reserved: before });
   const { message } = error as Error;
   expect(message).not.toMatch(/[\r\n]/);
   return { message, reads };
 }
 
-// Plan: the bytes of the weights are those that a load keeps, in every format; the working space holds what a clip of 30 s takes.
-describe("memoryNeed", () => {
+// Plan: the bytes that are counted are those of the device, exactly: of the weights in every format, of a clip of 30 s at its peak, of
+// a prompt to the LLM alone; a model whose context is shorter than that is counted too.
+describe("the bytes that are counted", () => {
   test.each<[WeightFormat | undefined]>([[undefined], ["f32"], ["bf16"], ["f16"], ["q8"], ["q4"]])(
     "weights as %s",
     async (weights) => {
       const model = await loadFunAsrNano(gpu(), checkpoint.config, checkpoint, { weights });
-      expect(memoryNeed(checkpoint, checkpoint.config, weights).weights).toBe(gpu().bytes.kept);
+      expect((await counted(weights)).weights).toBe(gpu().bytes.kept);
       model.free();
     },
   );
 
-  test("a clip of 30 s takes no more than the working space, and no less than a third of it", async () => {
-    const { gpu: device } = await openDevice();
-    try {
-      const transcriber = await Transcriber.load(device, await tinyModel({ tied: false }));
-      const { kept, reserved } = device.bytes;
-      const clip = transcriber.prepare(noiseClip(30, 1), "clip");
-      let most = 0;
-      const note = (): void => void (most = Math.max(most, device.bytes.reserved));
-      await transcriber.transcribe([clip], { maxNewTokens: 2, onText: note, onStage: note });
-      const { llm } = checkpoint.config;
-      const unmade = 8 * llm.layers * llm.kvHeads * llm.headDim * (500 + 32 - 2); // KV cache of the answer that was cut short
-      const { working } = memoryNeed(checkpoint, checkpoint.config);
-      expect(kept).toBeGreaterThan(0);
-      expect(most - reserved + unmade).toBeLessThanOrEqual(working);
-      expect(most - reserved + unmade).toBeGreaterThan(working / 3);
-    } finally {
-      device.destroy();
-    }
+  test("a clip of 30 s", async () => {
+    const { device, subgroupSize } = gpu();
+    const fresh = new Gpu(device, { subgroupSize, wait: restfulWait });
+    const transcriber = await Transcriber.load(fresh, await tinyModel({ tied: false }));
+    const clip = transcriber.prepare(noiseClip(30, 1), "clip");
+    expect(clip.frames).toBe(500);
+    const text = transcriber.promptTokens([clip], {})[0].ids.length - 500;
+    expect(text).toBeLessThan(64);
+    const ended = new AbortController();
+    const onText = (): void => ended.abort();
+    await transcriber.transcribe([clip], { onText, signal: ended.signal }).catch(() => undefined);
+    const { weights, working } = await counted(undefined, fresh);
+    const measured = fresh.bytes.peak - empty() - weights;
+    expect(measured / working).toBeGreaterThan(0.97);
+    expect(measured / working).toBeLessThan(1.03);
+    transcriber.free();
+    fresh.trim();
   });
+
+  test.each([1, 2, 66, 300])(
+    "a context of %d tokens: less room for a clip or a prompt",
+    async (maxPositions) => {
+      const config = { ...checkpoint.config, llm: { ...checkpoint.config.llm, maxPositions } };
+      const whole = [
+        transcription(checkpoint.config, checkpoint),
+        generation(checkpoint.config.llm, checkpoint),
+      ];
+      for (const [i, use] of [
+        transcription(config, checkpoint),
+        generation(config.llm, checkpoint),
+      ].entries()) {
+        const { weights, working } = await use.count(countingGpu(), "bf16");
+        const most = await whole[i].count(countingGpu(), "bf16");
+        expect(weights).toBe(most.weights);
+        expect(working).toBeGreaterThan(0);
+        expect(working).toBeLessThan(most.working);
+      }
+    },
+  );
 });
 
 // Plan: a limit below the need is refused before a byte is read, with the formats that have room; a device that refuses a buffer in the
 // middle is reported in the same way; both give everything back, and the device works on.
 describe("out of device memory", () => {
-  test.each<[WeightFormat | undefined, () => number, RegExp]>([
+  test.each<[WeightFormat | undefined, () => Promise<number>, RegExp]>([
     [
       undefined,
       () => need("q8"),
@@ -96,17 +121,17 @@ describe("out of device memory", () => {
     ],
     [
       "bf16",
-      () => 1000,
+      () => Promise.resolve(1000),
       /; no --weights fit, the smallest being q4 \(.*\); take a smaller model or a device with more memory$/,
     ],
     [
       "q4",
-      () => need("q4") - 1,
+      async () => (await need("q4")) - 1,
       /; no --weights are smaller; take a smaller model or a device with more memory$/,
     ],
   ])("%s over its limit", async (weights, room, advice) => {
     const { device } = gpu();
-    const limited = new Gpu(device, { memoryLimit: empty() + room() });
+    const limited = new Gpu(device, { memoryLimit: empty() + (await room()) });
     const { message, reads } = await refused(limited, weights);
     expect(message).toMatch(advice);
     expect(message).toMatch(
@@ -116,8 +141,11 @@ describe("out of device memory", () => {
   });
 
   test("the need itself fits", async () => {
-    const limited = new Gpu(gpu().device, { memoryLimit: empty() + need("q8") });
-    const model = await loadFunAsrNano(limited, checkpoint.config, checkpoint, { weights: "q8" });
+    const limited = new Gpu(gpu().device, { memoryLimit: empty() + (await need("q8")) });
+    const model = await loadFunAsrNano(limited, checkpoint.config, checkpoint, {
+      weights: "q8",
+      use: transcription(checkpoint.config, checkpoint),
+    });
     model.free();
   });
 

@@ -1,62 +1,30 @@
+import { countedDevice, countingGpu } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";
 import { DeviceMemoryError, GpuError } from "../gpu/errors.js";
-import { type WeightFormat, rowBytes, rowScaleBytes, weightBlocks } from "../gpu/matrix.js";
-import { byteCount } from "../gpu/tensor.js";
-import type { ModelParts } from "../config/model-config.js";
+import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { type LoadOptions, ParameterLoader, type ParameterSource } from "./loader.js";
-import { weightFormat } from "./pieces.js";
 
 /** Bytes that a model takes on the GPU. */
 export interface MemoryNeed {
   readonly weights: number;
-  /** All else: to transcribe, the KV cache and activations for a prompt of 30 s of audio and its answer. */
+  /** All else at its peak: to transcribe, the KV cache and activations for a prompt of 30 s of audio and its answer. */
   readonly working: number;
 }
 
 /** What a model is loaded for. */
 export interface MemoryUse {
-  /** What it takes with the weights in a format. @param weights  as LoadOptions.weights */
-  need(weights: WeightFormat | undefined): MemoryNeed;
-  /** What the working space is for, as a message has it: "to work on 30 s of audio". */
-  readonly work: string;
+  /**
+   * Loads the model and does this work on a device that counts.
+   * @param gpu      counts; new
+   * @param weights  as LoadOptions.weights
+   */
+  count(gpu: Gpu, weights: WeightFormat | undefined): Promise<MemoryNeed>;
+  /** What the working space is for, as a message has it: "to work on 30 s of audio". Absent: there is none. */
+  readonly work?: string;
+  /** With so many bytes left the work is not counted: there is room. Absent: it always is. */
+  readonly ample?: number;
   /** What makes it smaller, next to a format or a model: "a lower --batch-tokens". */
   readonly lower?: string;
-}
-
-/** Seconds of audio that the working space is told for. */
-const seconds = 30;
-/** Rows of its prompt: one for each 60 ms, and text around them. */
-const promptRows = Math.ceil(seconds / 0.06) + 64;
-/** Tokens of its answer at most, by the default limit. */
-const answerRows = Math.ceil(seconds / 0.06) + 32;
-
-/** The pools round sizes up, and a buffer of one size serves no other. Holds at tiny and at full size (see memory.test.ts). */
-const poolSpare = 1.5;
-
-/** What a model needs, from its tensors' shapes and types alone. @param weights  as LoadOptions.weights */
-export function memoryNeed(
-  { tensors }: Pick<ParameterSource, "tensors">,
-  config: ModelParts,
-  weights?: WeightFormat,
-): MemoryNeed {
-  let bytes = 0;
-  for (const { dtype, shape } of tensors.values()) {
-    const format = shape.length === 2 ? weightFormat(dtype, shape[1], weights) : undefined;
-    bytes += format
-      ? shape[0] * (rowBytes(shape[1], format) + rowScaleBytes(shape[1], format))
-      : byteCount(shape, "f32");
-  }
-  return { weights: bytes, working: workingBytes(config) };
-}
-
-/** Keys and values of every layer, and activations of the encoder, the adaptor and the LLM's prefill, all f32. */
-function workingBytes({ llm, encoder, adaptor }: ModelParts): number {
-  const cache = 2 * llm.layers * llm.kvHeads * llm.headDim * (promptRows + answerRows);
-  const heads = 2 * (llm.heads + llm.kvHeads) * llm.headDim;
-  let widths = 8 * llm.hiddenSize + heads + 3 * llm.intermediateSize;
-  if (encoder) widths += 4 * encoder.inputSize + 10 * encoder.hiddenSize + encoder.intermediateSize;
-  if (adaptor) widths += adaptor.projectorHiddenSize + 10 * llm.hiddenSize + adaptor.intermediateSize;
-  return 4 * (cache + poolSpare * promptRows * widths + 2 * llm.vocabSize);
 }
 
 /**
@@ -66,13 +34,15 @@ function workingBytes({ llm, encoder, adaptor }: ModelParts): number {
  */
 export async function loadWeights<T extends object>(
   gpu: Gpu,
-  config: ModelParts,
   source: ParameterSource,
   options: LoadOptions,
   build: (load: ParameterLoader) => Promise<T>,
 ): Promise<T & { free: () => void }> {
-  const memory = new ModelMemory(gpu, source, config, options);
-  memory.check();
+  const memory = new ModelMemory(gpu, source.name, options, async (counting, weights) => {
+    await build(new ParameterLoader(counting, source, { weights, tune: options.tune }));
+    return { weights: counting.bytes.kept, working: 0 };
+  });
+  await memory.check();
   const load = new ParameterLoader(gpu, source, options);
   try {
     const parts = await build(load);
@@ -80,77 +50,87 @@ export async function loadWeights<T extends object>(
     return { ...parts, free: () => load.free() };
   } catch (error) {
     load.free();
-    throw memory.explain(error);
+    throw await memory.explain(error);
   }
 }
 
 /** A model's load on a device whose memory may be too small for it. */
 class ModelMemory {
   readonly #use: MemoryUse;
-  readonly #need: MemoryNeed;
 
+  /** @param weigh  counts the weights alone, for a load without a use */
   constructor(
     private readonly gpu: Gpu,
-    private readonly source: ParameterSource,
-    config: ModelParts,
+    private readonly name: string,
     private readonly options: LoadOptions,
+    weigh: MemoryUse["count"],
   ) {
-    this.#use = options.use ?? {
-      need: (weights) => memoryNeed(source, config, weights),
-      work: `to work on ${seconds} s of audio`,
-    };
-    this.#need = this.#use.need(options.weights);
+    this.#use = options.use ?? { count: weigh };
   }
 
   /** Before anything is read. @throws GpuError  the device's limit has no room for the weights and their working space */
-  check(): void {
-    const left = this.gpu.memoryLimit - this.gpu.bytes.reserved;
-    const { weights, working } = this.#need;
-    if (weights + working > left) throw this.#refusal(left, `${size(left)} are left`);
+  async check(): Promise<void> {
+    const { memoryLimit, bytes } = this.gpu;
+    const left = memoryLimit - bytes.reserved;
+    if (left >= (this.#use.ample ?? Infinity)) return;
+    if (total(await this.#need(this.options.weights)) > left)
+      throw await this.#refusal(left, `${size(left)} are left`);
   }
 
   /** What a failed load is reported with: where memory was out, with what would fit. */
-  explain(error: unknown): unknown {
+  async explain(error: unknown): Promise<unknown> {
     if (!(error instanceof DeviceMemoryError)) return error;
     const reason = `a buffer of ${size(error.asked)} was refused beside ${size(error.granted)}`;
     return this.#refusal(error.granted, reason, { cause: error });
   }
 
-  #refusal(room: number, reason: string, options?: ErrorOptions): OutOfMemoryError {
-    const { weights, working } = this.#need;
-    const format = this.options.weights ?? "stored";
-    const advice = fitting(this.#use, this.options.weights, room);
+  #need(weights: WeightFormat | undefined): Promise<MemoryNeed> {
+    return this.#use.count(countingGpu(countedDevice(this.gpu)), weights);
+  }
+
+  async #refusal(room: number, reason: string, options?: ErrorOptions): Promise<OutOfMemoryError> {
+    const need = await this.#need(this.options.weights);
+    const { work, lower } = this.#use;
+    const format = this.options.weights === undefined ? "as stored" : `as ${this.options.weights}`;
+    const parts =
+      work === undefined ? "" : ` (${size(need.weights)} of weights, ${size(need.working)} ${work})`;
+    const smaller: SizedFormat[] = [];
+    for (const other of Object.keys(weightBlocks) as WeightFormat[]) {
+      const bytes = total(await this.#need(other));
+      if (bytes < total(need)) smaller.push({ format: other, bytes });
+    }
     return new OutOfMemoryError(
-      `${this.source.name}: out of device memory: ${format === "stored" ? "as stored" : `as ${format}`} the model needs ` +
-        `${size(weights + working)} (${size(weights)} of weights, ${size(working)} ${this.#use.work}), ${reason}; ${advice}`,
+      `${this.name}: out of device memory: ${format} the model needs ${size(total(need))}${parts}, ${reason}; ` +
+        fitting(smaller, room, lower),
       options,
     );
   }
 }
 
+function total({ weights, working }: MemoryNeed): number {
+  return weights + working;
+}
+
 /** A model does not fit the device. */
 export class OutOfMemoryError extends GpuError {}
 
-/** The formats of fewer bytes, and which of them have room. */
-function fitting(use: MemoryUse, weights: WeightFormat | undefined, room: number): string {
-  const total = (format?: WeightFormat): number => {
-    const need = use.need(format);
-    return need.weights + need.working;
-  };
-  const { lower } = use;
-  const formats = (Object.keys(weightBlocks) as WeightFormat[])
-    .map((format) => ({ format, bytes: total(format) }))
-    .filter(({ bytes }) => bytes < total(weights))
-    .sort((a, b) => b.bytes - a.bytes);
+interface SizedFormat {
+  readonly format: WeightFormat;
+  readonly bytes: number;
+}
+
+/** Which formats of fewer bytes have room, and what else helps. */
+function fitting(smaller: readonly SizedFormat[], room: number, lower: string | undefined): string {
+  const formats = smaller.toSorted((a, b) => b.bytes - a.bytes);
   const fits = formats.filter(({ bytes }) => bytes <= room);
-  const told = (list: typeof formats): string =>
-    list.map(({ format, bytes }) => `${format} (${size(bytes)})`).join(", ");
+  const list = (some: readonly SizedFormat[]): string =>
+    some.map(({ format, bytes }) => `${format} (${size(bytes)})`).join(", ");
   if (fits.length > 0)
-    return `these --weights would fit: ${told(fits)}${lower === undefined ? "" : `; so may ${lower}`}`;
+    return `these --weights would fit: ${list(fits)}${lower === undefined ? "" : `; so may ${lower}`}`;
   const others = ["a smaller model", ...(lower === undefined ? [] : [lower])];
   const advice = `take ${others.join(", ")} or a device with more memory`;
   if (formats.length === 0) return `no --weights are smaller; ${advice}`;
-  return `no --weights fit, the smallest being ${told(formats.slice(-1))}; ${advice}`;
+  return `no --weights fit, the smallest being ${list(formats.slice(-1))}; ${advice}`;
 }
 
 function size(bytes: number): string {

@@ -1,11 +1,16 @@
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
+import type { ModelConfig } from "../../src/config/model-config.js";
+import { countedDevice, countingGpu } from "../../src/gpu/counting.js";
 import type { Gpu } from "../../src/gpu/device.js";
 import { modelFiles } from "../../src/node/model-files.js";
+import { type BatchRows, CountedTraining, type TrainedModel } from "../../src/train/counted.js";
 import { train } from "../../src/train/loop.js";
 import type { StepMetrics, ValidationMetrics } from "../../src/train/metrics.js";
 import { type AskedOptions, defaultOptions } from "../../src/train/options.js";
+import { type TrainingMemory, countMemory } from "../../src/train/plan.js";
 import { type SessionSetup, openSession } from "../../src/train/session.js";
+import { shapeSource } from "../../src/weights/shapes.js";
 import { type TrainingDirectory, trainingDirectory } from "./training.js";
 
 /** What a run has that others have not. */
@@ -84,4 +89,16 @@ export function useTraining(gpu: () => Gpu): TrainingRuns {
   }
 
   return { directory, setup, run };
+}
+
+/** Bytes of a training step of these sizes, counted for a device. */
+export async function plannedBytes(
+  gpu: Gpu,
+  config: ModelConfig,
+  trained: TrainedModel,
+  rows: BatchRows,
+): Promise<TrainingMemory> {
+  const counting = countingGpu(countedDevice(gpu));
+  const training = await CountedTraining.load(counting, config, shapeSource(config), trained);
+  return (await countMemory(training, rows))[0];
 }

@@ -1,7 +1,7 @@
 import { isObject } from "../../json.js";
-import { type LlmConfig, type ModelConfig, countParameters } from "../../config/model-config.js";
+import type { LlmConfig, ModelConfig } from "../../config/model-config.js";
 import { elementCount } from "../../shape.js";
-import { expectedTensors } from "../../config/expected-tensors.js";
+import { countParameters, expectedTensors } from "../../config/expected-tensors.js";
 import type { Assets } from "../layouts/layout.js";
 import { migratedConfig } from "./migrate.js";
 

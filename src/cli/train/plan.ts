@@ -1,28 +1,30 @@
 import { bytes, count, table } from "../../report/text.js";
 import { openCheckpoint } from "../../checkpoint/checkpoint.js";
+import { countedDevice } from "../../gpu/counting.js";
 import type { Gpu } from "../../gpu/device.js";
+import { GpuError } from "../../gpu/errors.js";
 import { type WeightFormat, keepMatrix, freeMatrix } from "../../gpu/matrix.js";
 import { add } from "../../kernels/add/add.js";
 import { linear } from "../../kernels/linear/linear.js";
 import type { ModelConfig } from "../../config/model-config.js";
 import { modelFiles } from "../../node/model-files.js";
 import { efficiency } from "../../presets.js";
+import { usualDevice } from "../../profile/predict.js";
 import {
   type DeviceSpeed,
   type HourWork,
   type PlanOptions,
-  alignmentWork,
+  type TrainingMemory,
   hourOfAudio,
   hourSeconds,
-  hourWork,
+  planTraining,
   presets,
-  trainedParameters,
-  trainingMemory,
-  typicalBatch,
 } from "../../train/plan.js";
-import { storedFormat } from "../../train/plan-memory.js";
 import { qwen3Sizes, sizeConfig } from "../../train/plan-sizes.js";
-import { transposeLimit } from "../../train/plan-weights.js";
+import { elementCount } from "../../shape.js";
+import type { ParameterSource } from "../../weights/loader.js";
+import { weightFormat } from "../../weights/pieces.js";
+import { shapeSource } from "../../weights/shapes.js";
 import { openDevice } from "../device.js";
 import { findModel } from "../model.js";
 import { note, print, printJson } from "../output.js";
@@ -30,13 +32,18 @@ import type { TrainCliOptions } from "./options.js";
 
 /** Prints memory by part and the time of an hour of audio, for a model or for each Qwen3 size. Loads no weights. */
 export async function printPlan(options: TrainCliOptions): Promise<void> {
-  const { tune, loraRank: rank, loraTargets: targets } = options;
-  const { configs, stored } = await plannedModels(options.model);
+  const { tune, batchTokens } = options;
+  const { models, stored } = await plannedModels(options.model);
   const { weights = stored } = options;
   const { gpu, adapter } = await openDevice();
+  const lora = { rank: options.loraRank, targets: options.loraTargets };
   const plan: PlanOptions = {
-    ...{ tune, weights, rank, targets, transposeLimit: transposeLimit(gpu) },
-    batch: typicalBatch(options.batchTokens),
+    tune,
+    weights: options.weights,
+    lora,
+    batchTokens,
+    device: countedDevice(gpu),
+    aligned: options.align > 0,
   };
   let devices: readonly DeviceSpeed[];
   try {
@@ -44,9 +51,8 @@ export async function printPlan(options: TrainCliOptions): Promise<void> {
   } finally {
     gpu.destroy();
   }
-  const results = configs.map(([llm, config]) =>
-    planOf(llm, config, { ...plan, aligned: options.align > 0 }, devices),
-  );
+  const results: PlanResult[] = [];
+  for (const model of models) results.push(await planOf(model, plan, devices));
   if (options.json) {
     for (const result of results) printJson(result);
     return;
@@ -74,18 +80,41 @@ export async function printPlan(options: TrainCliOptions): Promise<void> {
   );
 }
 
+interface PlannedModel {
+  readonly llm: string;
+  readonly config: ModelConfig;
+  readonly source: ParameterSource;
+}
+
 interface PlannedModels {
-  readonly configs: readonly [name: string, config: ModelConfig][];
-  /** How frozen weights are stored. */
+  readonly models: readonly PlannedModel[];
+  /** How frozen weights are stored, most of them. */
   readonly stored: WeightFormat;
 }
 
 async function plannedModels(model: string | undefined): Promise<PlannedModels> {
-  if (model === undefined)
-    return { configs: qwen3Sizes.map((size) => [`Qwen3-${size}`, sizeConfig(size)]), stored: "bf16" };
+  if (model === undefined) {
+    const models = qwen3Sizes.map((size) => {
+      const config = sizeConfig(size);
+      return { llm: `Qwen3-${size}`, config, source: shapeSource(config) };
+    });
+    return { models, stored: "bf16" };
+  }
   const checkpoint = await openCheckpoint(modelFiles(await findModel(model)));
   await checkpoint.close();
-  return { configs: [[model, checkpoint.config]], stored: storedFormat(checkpoint) };
+  const models = [{ llm: model, config: checkpoint.config, source: checkpoint }];
+  return { models, stored: storedFormat(checkpoint) };
+}
+
+/** The format that a checkpoint's largest matrix keeps. */
+function storedFormat({ tensors }: ParameterSource): WeightFormat {
+  let [largest, found]: [number, WeightFormat] = [0, "bf16"];
+  for (const { dtype, shape } of tensors.values()) {
+    const format = shape.length === 2 ? weightFormat(dtype, shape[1]) : undefined;
+    if (!format || elementCount(shape) <= largest) continue;
+    [largest, found] = [elementCount(shape), format];
+  }
+  return found;
 }
 
 type Seconds = readonly { readonly device: string; readonly first: number; readonly later: number }[];
@@ -93,26 +122,29 @@ type Seconds = readonly { readonly device: string; readonly first: number; reado
 interface PlanResult {
   readonly llm: string;
   readonly trainedParameters: number;
-  readonly memory: ReturnType<typeof trainingMemory>;
+  readonly memory: TrainingMemory;
   readonly seconds: Seconds;
   /** Of an alignment, where one is asked for. */
   readonly alignment?: Seconds;
 }
 
-function planOf(
-  llm: string,
-  config: ModelConfig,
-  plan: PlanOptions & { readonly aligned: boolean },
+async function planOf(
+  { llm, config, source }: PlannedModel,
+  plan: PlanOptions,
   devices: readonly DeviceSpeed[],
-): PlanResult {
+): Promise<PlanResult> {
   const secondsOf = (work: HourWork): Seconds =>
     devices.map((device) => ({ device: device.name, ...hourSeconds(work, device) }));
+  const planned = await planTraining(config, plan, source).catch((error: unknown) => {
+    if (!(error instanceof GpuError)) throw error; // a batch that this device cannot bind
+    note(`${llm}: ${error.message}; counted for a GPU that binds 2 GiB at once`);
+    const device = { ...plan.device, limits: usualDevice.limits };
+    return planTraining(config, { ...plan, device }, source);
+  });
+  const { trainedParameters, memory, work, alignment } = planned;
   return {
-    llm,
-    trainedParameters: trainedParameters(config, plan.tune, plan.rank, plan.targets),
-    memory: trainingMemory(config, plan),
-    seconds: secondsOf(hourWork(config, plan)),
-    ...(plan.aligned ? { alignment: secondsOf(alignmentWork(config, plan)) } : {}),
+    ...{ llm, trainedParameters, memory, seconds: secondsOf(work) },
+    ...(alignment ? { alignment: secondsOf(alignment) } : {}),
   };
 }
 
