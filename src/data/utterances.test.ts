@@ -34,6 +34,17 @@ const conversation = (user: string, assistant = "几点了？", extra: object[] 
   });
 const slot = (path: string): string => `<|startofspeech|>!${path}<|endofspeech|>`;
 
+test("a Git LFS pointer in the file's place is named, with onBad too", async () => {
+  const path = file(
+    "pointer.jsonl",
+    `version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 12\n`,
+  );
+  const refusal =
+    /pointer\.jsonl: content: expected the file itself, got a Git LFS pointer; run `git lfs pull`/;
+  await expect(all(path)).rejects.toThrow(refusal);
+  await expect(all(path, [])).rejects.toThrow(refusal);
+});
+
 describe("both forms", () => {
   test("paths are relative to the file, lines count from 1, empty lines and other fields are passed over", async () => {
     const path = file(

@@ -41,7 +41,7 @@ export interface ReadOptions {
  * "assistant", "content": TEXT}]}`, or `{"audio": PATH, "text": TEXT, "prompt"?, "start"?, "end"?, "channel"?, "transcript"?}`, or NeMo's
  * `{"audio_filepath": PATH, "text": TEXT, "offset"?, "duration"?}`. A field that is null is absent. Paths are relative to the file.
  * Empty lines are passed over; other fields are not looked at.
- * @throws DataError  a bad line, unless onBad is given
+ * @throws DataError  a bad line, unless onBad is given; the file is a Git LFS pointer
  * @source FunASR docs/finetune.md of Fun-ASR; NeMo collections/common/parts/preprocessing/manifest.py
  */
 export async function* readUtterances(
@@ -50,6 +50,7 @@ export async function* readUtterances(
 ): AsyncGenerator<Utterance, void, undefined> {
   for await (const { text, problem, line } of readLines(file)) {
     if (text?.trim() === "") continue;
+    if (line === 1 && text?.startsWith(LFS_POINTER)) throw lfsPointer(file); // no line of it is an utterance
     try {
       if (text === undefined) throw refusal(file, line, "line", problem!.expected, problem!.got);
       yield parseUtterance(text, file, line);
@@ -58,6 +59,20 @@ export async function* readUtterances(
       onBad({ line, message: error.message });
     }
   }
+}
+
+/** How a file begins that Git LFS leaves in the place of another. @source git-lfs `docs/spec.md` */
+const LFS_POINTER = "version https://git-lfs.github.com/spec/";
+
+function lfsPointer(file: string): DataError {
+  const advice = "run `git lfs pull` in that directory";
+  return new DataError({
+    file,
+    field: "content",
+    expected: "the file itself",
+    got: "a Git LFS pointer",
+    advice,
+  });
 }
 
 /** One line of a JSONL file. @throws DataError */
