@@ -56,8 +56,11 @@ async function measure(args: readonly string[], stdout = "/dev/null"): Promise<R
   const [, peak, cpu] = /^TIME (\d+) ([\d.]+)$/m.exec(stderr) ?? [];
   const lines = stderr.split("\n").filter((line) => line !== "" && !/^(TIME|Command exited)/.test(line));
   return {
-    ...{ exit, wall: (performance.now() - began) / 1000 },
-    ...{ cpu: Number(cpu), peak: Number(peak) / 1024, lines: lines.filter((line) => !notes.test(line)) },
+    exit,
+    wall: (performance.now() - began) / 1000,
+    cpu: Number(cpu),
+    peak: Number(peak) / 1024,
+    lines: lines.filter((line) => !notes.test(line)),
   };
 }
 

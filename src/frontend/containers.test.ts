@@ -111,7 +111,7 @@ describe("MP4", () => {
     expect(Math.max(...pieces.slice(1).map((piece) => piece.length))).toBeLessThanOrEqual(1024);
   });
 
-  it("is refused for the length that its sample table tells", async () => {
+  it("is refused for the length in its sample table", async () => {
     const bytes = file("speech.m4a");
     new DataView(bytes.buffer).setUint32(indexOf(bytes, "stts") + 12, 10_000_000);
     await expect(decodeAudio(bytes, "x", { maxSeconds: 60 })).rejects.toThrow(

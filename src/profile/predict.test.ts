@@ -20,7 +20,11 @@ const nothing: Work = { products: none, row: none, attention: none, cache: none,
 describe("workSeconds", () => {
   const adapter = { name: "x", bandwidth: 100, flops: 1000, dispatch: 0.5 };
   const own: Shares = {
-    ...{ bandwidth: 0.5, flops: 0.1, attention: 0.01, cache: 0.25, elements: 0.125 },
+    bandwidth: 0.5,
+    flops: 0.1,
+    attention: 0.01,
+    cache: 0.25,
+    elements: 0.125,
     calls: { products: 1000, row: 100, attention: 10, cache: 1, elements: 0.25 },
   };
 

@@ -24,7 +24,7 @@ export interface ClipSize {
 /** Sizes of one micro-batch. */
 export interface BatchRows {
   readonly clips: readonly ClipSize[];
-  /** Tokens that the frames of an alignment are told apart by: then nothing goes through the LLM. */
+  /** Distinct tokens of an alignment; where given, nothing goes through the LLM. */
   readonly contrasted?: number;
 }
 

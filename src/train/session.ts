@@ -183,7 +183,9 @@ function poolBuffers(
 
 function plannedTraining({ tune, lora, options }: SessionSetup): PlannedTraining {
   return {
-    ...{ tune, lora, batchTokens: options.batchTokens },
+    tune,
+    lora,
+    batchTokens: options.batchTokens,
     alignedOnly: options.epochs === undefined && options.steps <= options.align,
   };
 }

@@ -198,7 +198,9 @@ export async function tensorsOf(bytes: Uint8Array): Promise<WholeTensor[]> {
   const file = await openGguf(bytesSource("x", bytes));
   return Promise.all(
     [...file.tensors.values()].map(async (tensor) => ({
-      ...{ name: tensor.name, shape: tensor.shape, type: NUMBERS[tensor.dtype] },
+      name: tensor.name,
+      shape: tensor.shape,
+      type: NUMBERS[tensor.dtype],
       data: await readGgufRange(file.source, tensor, 0, tensor.byteLength),
     })),
   );

@@ -19,7 +19,9 @@ async function tensorsOf(modelPt: Uint8Array): Promise<Tensors> {
   const infos = [...(await openTorchFile(source)).values()];
   return Promise.all(
     infos.map(async (info) => ({
-      ...{ name: info.name, dtype: info.dtype, shape: info.shape },
+      name: info.name,
+      dtype: info.dtype,
+      shape: info.shape,
       data: (await readRange(source, info, 0, info.byteLength)).slice(),
     })),
   );
@@ -81,7 +83,10 @@ describe.each(PREFIXES)("%s before every name", (prefix) => {
     ]);
     const file = await openSafetensors(bytesSource("l", files.get("adapter_model.safetensors")!));
     const tensors = [...file.tensors.values()].map(({ name, dtype, shape }) => ({
-      ...{ name: prefix + name, dtype, shape, data: () => readTensor(file, name) },
+      name: prefix + name,
+      dtype,
+      shape,
+      data: () => readTensor(file, name),
     }));
     files.set("adapter_model.safetensors", await safetensorsBytes(tensors));
     await expectSame(

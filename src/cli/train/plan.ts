@@ -143,7 +143,10 @@ async function planOf(
   });
   const { trainedParameters, memory, work, alignment } = planned;
   return {
-    ...{ llm, trainedParameters, memory, seconds: secondsOf(work) },
+    llm,
+    trainedParameters,
+    memory,
+    seconds: secondsOf(work),
     ...(alignment ? { alignment: secondsOf(alignment) } : {}),
   };
 }
