@@ -108,7 +108,9 @@ function bench(): void {
     rounds.push({ cat: timeCat(), copy, ...loadInChild() });
   }
   const spread = (list: number[]): object => ({
-    ...{ min: Math.min(...list), median: median(list), max: Math.max(...list) },
+    min: Math.min(...list),
+    median: median(list),
+    max: Math.max(...list),
   });
   const over = rounds.map((r) => r.peak - r.gpuBytes);
   const result = {

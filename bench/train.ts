@@ -35,18 +35,37 @@ const threads = 2;
 const json = {
   model_type: "fun_asr_nano",
   audio_config: {
-    ...{ num_mel_bins: 80, num_stacked_frames: 7, hidden_size: 144, num_attention_heads: 4 },
-    ...{ intermediate_size: 576, num_hidden_layers: 8, num_timestamp_prediction_layers: 2 },
-    ...{ fsmn_kernel_size: 11, layer_norm_eps: 1e-5 },
+    num_mel_bins: 80,
+    num_stacked_frames: 7,
+    hidden_size: 144,
+    num_attention_heads: 4,
+    intermediate_size: 576,
+    num_hidden_layers: 8,
+    num_timestamp_prediction_layers: 2,
+    fsmn_kernel_size: 11,
+    layer_norm_eps: 1e-5,
   },
   adaptor_config: {
-    ...{ projector_hidden_size: 512, hidden_size: 256, num_attention_heads: 8, intermediate_size: 64 },
-    ...{ num_hidden_layers: 2, layer_norm_eps: 1e-5 },
+    projector_hidden_size: 512,
+    hidden_size: 256,
+    num_attention_heads: 8,
+    intermediate_size: 64,
+    num_hidden_layers: 2,
+    layer_norm_eps: 1e-5,
   },
   text_config: {
-    ...{ model_type: "qwen3", vocab_size: 1072, hidden_size: 256, intermediate_size: 768 },
-    ...{ num_hidden_layers: 4, num_attention_heads: 8, num_key_value_heads: 4, head_dim: 32 },
-    ...{ rms_norm_eps: 1e-6, rope_theta: 1e6, tie_word_embeddings: true, max_position_embeddings: 2048 },
+    model_type: "qwen3",
+    vocab_size: 1072,
+    hidden_size: 256,
+    intermediate_size: 768,
+    num_hidden_layers: 4,
+    num_attention_heads: 8,
+    num_key_value_heads: 4,
+    head_dim: 32,
+    rms_norm_eps: 1e-6,
+    rope_theta: 1e6,
+    tie_word_embeddings: true,
+    max_position_embeddings: 2048,
   },
   audio_token_id: 1035,
   tie_word_embeddings: true,
@@ -91,7 +110,12 @@ async function ourStep(gpu: Gpu, model: FunAsrNano, batch: TrainingBatch, run: R
   await gpu.step(() => {
     const losses = recordGradients(gpu, model, batch, { denominator: shape.clips * shape.answer });
     const { squares, clip } = update(gpu, run.optimiser, 1, {
-      ...{ learningRate: 1e-4, step: ++run.step, beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: 0.01 },
+      learningRate: 1e-4,
+      step: ++run.step,
+      beta1: 0.9,
+      beta2: 0.999,
+      eps: 1e-8,
+      decay: 0.01,
     });
     return [losses, squares, clip];
   });
@@ -178,12 +202,14 @@ try {
   const ratios = rounds.map((round) => round.torch / round.ours);
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
   const result = {
-    ...{ commit, adapter: adapter.description, cpu: cpus()[0].model, cores: cpus().length, ...versions },
-    ...{
-      shape,
-      tokens: shape.clips * (shape.prompt + shape.frames + shape.answer - 1),
-      rounds: rounds.length,
-    },
+    commit,
+    adapter: adapter.description,
+    cpu: cpus()[0].model,
+    cores: cpus().length,
+    ...versions,
+    shape,
+    tokens: shape.clips * (shape.prompt + shape.frames + shape.answer - 1),
+    rounds: rounds.length,
     secondsPerStep: { ours: median(rounds.map((r) => r.ours)), torch: median(rounds.map((r) => r.torch)) },
     stepsPerSecondRatio: { min: Math.min(...ratios), median: median(ratios), max: Math.max(...ratios) },
     dispatchesPerStep: Math.round(gpu.counts.dispatches / run.step),

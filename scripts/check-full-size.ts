@@ -48,7 +48,9 @@ function checkReal(
     execFile(process.execPath, args, { env: { ...process.env, HF_TOKEN: "", ...env } }, (error, out, err) =>
       resolve({
         code: typeof error?.code === "number" ? error.code : error ? -1 : 0,
-        ...{ out, err, seconds: since(start) },
+        out,
+        err,
+        seconds: since(start),
       }),
     );
   });
@@ -74,7 +76,9 @@ try {
   const ok = online.code === 0 && offline.code === 0 && server.asked.length === 0 && downloads.length > 1;
   const result = {
     command: `npm run check:full-size -- ${basename(directory)}`,
-    ...{ ok, adapter: expected.adapter, node: process.version },
+    ok,
+    adapter: expected.adapter,
+    node: process.version,
     bytes: [...files.values()].reduce((sum, { length }) => sum + length, 0),
     downloads: { file: largest[0], ranges: downloads },
     seconds: { engine: expected.seconds, online: online.seconds, offline: offline.seconds },

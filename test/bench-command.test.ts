@@ -65,7 +65,10 @@ describe("bench --predict", () => {
     const work = { seconds: 4, tokens: 24 };
     const counted = await countClip(sizeConfig("0.6B"), "f32", work, usualDevice);
     expect(lines[0]).toEqual({
-      ...{ adapter: apple[0].name, llm: "Qwen3-0.6B", weights: "f32", ...work },
+      adapter: apple[0].name,
+      llm: "Qwen3-0.6B",
+      weights: "f32",
+      ...work,
       ...predict(counted, work, apple[0], evenShares(efficiency)),
     });
   });

@@ -178,7 +178,9 @@ describe("data", () => {
     const answers = readFileSync(at("answers.jsonl"), "utf8").trimEnd().split("\n");
     expect(answers.map((line) => JSON.parse(line) as unknown)).toEqual(
       ["turn on the lamp in the kitchen", "", "turn on the lamp in the kitchen"].map((text) => ({
-        ...{ audio: "corpus/a.wav", prompt: "语音翻译成英文：", text },
+        audio: "corpus/a.wav",
+        prompt: "语音翻译成英文：",
+        text,
         transcript: text === "" ? "" : "打开厨房的台灯",
       })),
     );

@@ -53,7 +53,9 @@ describe("profile of a clip", () => {
 
   it("succeeds, one object on stdout, the device named on stderr", () => {
     expect({ code: run.code, errors: errorLines(run), lines: jsonLines(run).length }).toEqual({
-      ...{ code: 0, errors: [], lines: 1 },
+      code: 0,
+      errors: [],
+      lines: 1,
     });
     expect(run.stderr).toMatch(/^device: \S/m);
     expect(result.about).toContain(`${clip}, model `);

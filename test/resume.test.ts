@@ -31,17 +31,16 @@ function settings(
   const file = join(path, `${name}.json`);
   const options = {
     ...defaultOptions,
-    ...{
-      steps,
-      align: 3,
-      warmup: 3,
-      learningRate: 1e-3,
-      batchTokens: 160,
-      accumulate: 2,
-      every: 3,
-      decode: 2,
-    },
-    ...{ labelSmoothing: 0.1, ...change },
+    steps,
+    align: 3,
+    warmup: 3,
+    learningRate: 1e-3,
+    batchTokens: 160,
+    accumulate: 2,
+    every: 3,
+    decode: 2,
+    labelSmoothing: 0.1,
+    ...change,
   };
   const validation = { name: "data.jsonl", utterances: data.utterances.slice(0, 3) };
   const all: TrainChildSettings = {

@@ -130,12 +130,10 @@ export async function timeFullSize(
     const of = <T>(value: (list: readonly Run[]) => T): Record<string, T> =>
       Object.fromEntries([...runs].map(([name, list]) => [name, value(list)]));
     return {
-      ...{
-        versions: `torch ${versions.torch}, transformers ${versions.transformers}`,
-        frames: clip.frames,
-        promptTokens: clip.ids.length,
-        tokens,
-      },
+      versions: `torch ${versions.torch}, transformers ${versions.transformers}`,
+      frames: clip.frames,
+      promptTokens: clip.ids.length,
+      tokens,
       seconds: of((list) => roundedSpread(spread(list.map((run) => run.seconds)))),
       tokensPerSecond: of((list) => roundedSpread(spread(list.map((run) => (tokens - 1) / run.decode)))),
       sameTokens: of(([{ ids }]) => sameAtFirst(ids, want)),

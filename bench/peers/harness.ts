@@ -68,7 +68,10 @@ export function machine(adapter: GPUAdapterInfo): Record<string, string | number
   const manifest = (path: string): { version: string } =>
     JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")) as { version: string };
   return {
-    ...{ vendor, architecture, device, driver: description },
+    vendor,
+    architecture,
+    device,
+    driver: description,
     cpu: cpus()[0].model,
     cores: cpus().length,
     load: rounded(loadavg()[0]),

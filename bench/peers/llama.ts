@@ -28,7 +28,9 @@ async function runEngine(gpu: Gpu, { llm }: LanguageModel, ids: readonly number[
   let first = start;
   const prompt = { lengths: [ids.length], embed: () => embedTokens(gpu, llm, ids) };
   const [{ tokenIds }] = await decode(gpu, llm, prompt, greedyPicker(gpu), {
-    ...{ stopIds: new Set<number>(), maxNewTokens: [tokens], guardLoops: false },
+    stopIds: new Set<number>(),
+    maxNewTokens: [tokens],
+    guardLoops: false,
     onPrefill: () => (first = performance.now()),
   });
   const end = performance.now();
@@ -61,7 +63,9 @@ export async function timeLlama(
     const of = (value: (run: Run) => number): Record<string, Spread> =>
       Object.fromEntries([...runs].map(([name, list]) => [name, roundedSpread(spread(list.map(value)))]));
     return {
-      ...{ versions, promptTokens, tokens },
+      versions,
+      promptTokens,
+      tokens,
       prefillSeconds: of((run) => run.seconds - run.decode),
       tokensPerSecond: of((run) => (tokens - 1) / run.decode),
       sameTokens: sameAtFirst(runs.get("funasr-webgpu")![0].ids, runs.get("llama.cpp")![0].ids),

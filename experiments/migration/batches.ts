@@ -36,7 +36,11 @@ const { json, file: frontendFile } = await checkpoint.assets.frontend();
 const { tokenizer, prompts } = await loadText(checkpoint);
 const cache = new FeatureCache(join(work, "cache"), config.encoder.hiddenSize);
 const corpus = new Corpus({
-  ...{ config, tokenizer, prompts, cache, frontend: parseFrontendConfig(json, frontendFile) },
+  config,
+  tokenizer,
+  prompts,
+  cache,
+  frontend: parseFrontendConfig(json, frontendFile),
   encoder: `${await encoderSha256(checkpoint, createHash("sha256"))} as stored`,
   encode: () =>
     Promise.reject(new Error(`${work}: expected all encoder states in cache; train the variant first`)),

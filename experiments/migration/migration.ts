@@ -72,12 +72,13 @@ async function trainOnce({ name, data, blocks, after, ...run }: Variant): Promis
   const model = after === undefined ? await migrated(blocks) : await train(variantOf(after));
   const [align, steps] = [scaled(run.align), scaled(run.align) + scaled(run.steps)];
   const numbers = {
-    ...{ "--steps": steps, "--align": align, "--align-lr": alignRate, "--lr": run.rate },
-    ...{
-      "--batch-tokens": run.align > 0 ? alignFrames : batchTokens,
-      "--every": Math.ceil(steps / 4),
-      "--decode": quick ? 4 : 40,
-    },
+    "--steps": steps,
+    "--align": align,
+    "--align-lr": alignRate,
+    "--lr": run.rate,
+    "--batch-tokens": run.align > 0 ? alignFrames : batchTokens,
+    "--every": Math.ceil(steps / 4),
+    "--decode": quick ? 4 : 40,
   };
   await cli(
     [

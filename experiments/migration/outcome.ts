@@ -51,8 +51,11 @@ function systems(): System[] {
   if (migration) {
     const add = (name: string, path: string): unknown =>
       found.push({
-        ...{ name, model: join(migration, path), shown: `DIR/${path}` },
-        ...{ formats: ["stored"], options: [] },
+        name,
+        model: join(migration, path),
+        shown: `DIR/${path}`,
+        formats: ["stored"],
+        options: [],
       });
     add("before", "migrated-2");
     for (const { name } of variants) add(name, `trained/${name}/checkpoint`);
@@ -84,11 +87,15 @@ function measure({ name, model, shown, options }: System, format: string): Outco
   const { measured } = JSON.parse(out) as FormatResult;
   const { firstToken, total, tokens } = measured.second!;
   return {
-    ...{ format, command: args(shown).join(" "), load },
+    format,
+    command: args(shown).join(" "),
+    load,
     firstTokenSeconds: rounded(firstToken.median),
     totalSeconds: rounded(total.median),
     p95Seconds: rounded(total.p95),
-    ...{ tokens, weightBytes: measured.weightBytes, gpuPeakBytes: measured.gpuPeakBytes },
+    tokens,
+    weightBytes: measured.weightBytes,
+    gpuPeakBytes: measured.gpuPeakBytes,
     residentPeakBytes: measured.residentPeakBytes,
     loadSeconds: rounded(measured.loadSeconds),
   };

@@ -118,8 +118,14 @@ async function makeCheckpoint<Config extends ModelParts>({
   for (const entry of ignored) all.delete(entry.name);
   const used = [...all.values()];
   return {
-    ...{ name, layout, config, metadata, ignored },
-    ...{ configFile: rest.configFile, notes: rest.notes, assets: rest.assets },
+    name,
+    layout,
+    config,
+    metadata,
+    ignored,
+    configFile: rest.configFile,
+    notes: rest.notes,
+    assets: rest.assets,
     tensors: all,
     warnings: warning === undefined ? [] : [warning],
     ctc: stored.filter((t) => isCtc(t.name)),

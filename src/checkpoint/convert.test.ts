@@ -144,14 +144,12 @@ test("a front-end that does not fit the encoder", async () => {
 
 test("config.json reads back to the config that it was made from", () => {
   const yarn = {
-    ...{
-      factor: 4,
-      originalMaxPositions: 32768,
-      attentionFactor: 1.25,
-      betaFast: 31,
-      betaSlow: 2,
-      truncate: false,
-    },
+    factor: 4,
+    originalMaxPositions: 32768,
+    attentionFactor: 1.25,
+    betaFast: 31,
+    betaSlow: 2,
+    truncate: false,
   };
   for (const size of ["0.6B", "1.7B", "4B", "8B"] as const) {
     for (const ropeScaling of [undefined, yarn]) {

@@ -115,8 +115,12 @@ export async function processorConfig({ assets }: Checkpoint): Promise<JsonObjec
     ...(audioToken === undefined ? {} : { audio_token: audioToken }),
     feature_extractor: {
       feature_extractor_type: "FunAsrNanoFeatureExtractor",
-      ...{ feature_size: melBins, num_frames_lfr: 7, stride_lfr: 6 },
-      ...{ padding_side: "right", padding_value: 0, return_attention_mask: true },
+      feature_size: melBins,
+      num_frames_lfr: 7,
+      stride_lfr: 6,
+      padding_side: "right",
+      padding_value: 0,
+      return_attention_mask: true,
       ...rest,
     },
   };

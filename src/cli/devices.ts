@@ -36,7 +36,10 @@ async function findDevices(): Promise<DeviceReport[]> {
     if (!adapter) continue;
     const { vendor, architecture, device, description } = adapter.info;
     reports.set([vendor, architecture, device, description].join("|"), {
-      ...{ vendor, architecture, device, description },
+      vendor,
+      architecture,
+      device,
+      description,
       software: isSoftware(adapter.info),
       features: [...adapter.features].sort(),
       limits: Object.fromEntries(shown.map((name) => [name, adapter.limits[name]])),

@@ -108,8 +108,15 @@ function tell(
   const kept = parameters(adaptor.filter((t) => t.kept));
   if (json) {
     printJson({
-      ...{ out, files: files.map((f) => f.name), bytes: weightBytes(migration), parameters: counts },
-      ...{ adaptor, adaptorKept: kept, encoderSha256, emptyThought, seed },
+      out,
+      files: files.map((f) => f.name),
+      bytes: weightBytes(migration),
+      parameters: counts,
+      adaptor,
+      adaptorKept: kept,
+      encoderSha256,
+      emptyThought,
+      seed,
       audioTokenId: config.audioTokenId,
     });
     return;

@@ -105,7 +105,9 @@ export async function loadText(checkpoint: Checkpoint): Promise<TextParts> {
     vocabSize: config.llm.vocabSize,
     audioToken,
     eosTokenId: generation.json["eos_token_id"],
-    ...{ tokenizerFile, configFile, generationConfigFile: generation.file },
+    tokenizerFile,
+    configFile,
+    generationConfigFile: generation.file,
   });
   const reserved = tokenizer.addedTokens;
   const prompts = createPromptRenderer({ ...prompt, audioToken: special.audioToken, reserved });

@@ -19,8 +19,13 @@ const directory = mkdtempSync(join(tmpdir(), "tuning-"));
 afterAll(() => rmSync(directory, { recursive: true }));
 
 const key: TuningKey = {
-  ...{ package: "1.2.3", kernels: "0123456789abcdef", lanes: 8 },
-  ...{ vendor: "v", architecture: "a", device: "d", description: "driver 1" },
+  package: "1.2.3",
+  kernels: "0123456789abcdef",
+  lanes: 8,
+  vendor: "v",
+  architecture: "a",
+  device: "d",
+  description: "driver 1",
 };
 const sizes = { "linear bf16 9+": { TM: 8, TN: 3 }, "linear q4 1": { workgroups: 16 } };
 const text = (changes: Record<string, unknown>): string => JSON.stringify({ ...key, sizes, ...changes });

@@ -38,8 +38,11 @@ export interface CheckedStage {
 export function measuredAdapter(name: string, ceilings: Ceilings): Adapter {
   const { bandwidth, flops, dispatch, readback } = ceilings;
   return {
-    ...{ name, bandwidth: bandwidth.max, flops: flops.max },
-    ...{ dispatch: dispatch.median, readback: readback.median },
+    name,
+    bandwidth: bandwidth.max,
+    flops: flops.max,
+    dispatch: dispatch.median,
+    readback: readback.median,
   };
 }
 

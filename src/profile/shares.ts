@@ -135,11 +135,17 @@ export async function makeProbes(gpu: Gpu, format: WeightFormat): Promise<Probes
     const [tiles, cache] = [line("attention", flops.max), line("cache", bandwidth.max)];
     const elements = line("elements", bandwidth.max);
     return {
-      ...{ flops: products.share, bandwidth: row.share, attention: tiles.share },
-      ...{ cache: cache.share, elements: elements.share },
+      flops: products.share,
+      bandwidth: row.share,
+      attention: tiles.share,
+      cache: cache.share,
+      elements: elements.share,
       calls: {
-        ...{ products: products.call, row: row.call, attention: tiles.call },
-        ...{ cache: cache.call, elements: elements.call },
+        products: products.call,
+        row: row.call,
+        attention: tiles.call,
+        cache: cache.call,
+        elements: elements.call,
       },
     };
   };

@@ -106,8 +106,15 @@ class Sums {
       const memory = sum.bytes / seconds / bandwidth.max;
       const arithmetic = (sum.flops ?? 0) / seconds / flops.max;
       return {
-        ...{ stage, kernel, shape, calls: sum.calls, milliseconds: 1000 * seconds, atMost: sum.atMost },
-        ...{ bytes: sum.bytes, flops: sum.flops, bandwidth: sum.bytes / seconds },
+        stage,
+        kernel,
+        shape,
+        calls: sum.calls,
+        milliseconds: 1000 * seconds,
+        atMost: sum.atMost,
+        bytes: sum.bytes,
+        flops: sum.flops,
+        bandwidth: sum.bytes / seconds,
         flopRate: sum.flops === undefined ? undefined : sum.flops / seconds,
         share: Math.max(memory, arithmetic),
         bound: arithmetic > memory ? "arithmetic" : "memory",

@@ -47,7 +47,11 @@ export function traceEvents(run: TimedRun): Trace {
     { name: "process_name", ph: "M", pid: host, tid: 0, args: { name: "host" } },
     { name: "process_name", ph: "M", pid: device, tid: 0, args: { name: "device" } },
     ...threads.map(({ pid, tid, name }) => ({
-      ...{ name: "thread_name", ph: "M" as const, pid, tid, args: { name } },
+      name: "thread_name",
+      ph: "M" as const,
+      pid,
+      tid,
+      args: { name },
     })),
   ];
   const add = (

@@ -58,7 +58,12 @@ function textLength(value: unknown): number {
 
 /** Jinja's names for a chat template; no clock, for a prompt that changes from day to day cannot be reproduced. */
 const globals: Readonly<Record<string, unknown>> = {
-  ...{ true: true, false: false, none: null, True: true, False: false, None: null },
+  true: true,
+  false: false,
+  none: null,
+  True: true,
+  False: false,
+  None: null,
   range,
   raise_exception: (message: string) => {
     throw new Error(message);

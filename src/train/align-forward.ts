@@ -71,8 +71,13 @@ export async function alignBatch(
     columns: transcript.map((token) => columns.get(token)!),
   }));
   return align({
-    ...{ products: products as Float32Array, embeddings: embeddings as Float32Array },
-    ...{ tokens: tokens.length, squares: squares[0], clips, denominator, ...alignmentDefaults },
+    products: products as Float32Array,
+    embeddings: embeddings as Float32Array,
+    tokens: tokens.length,
+    squares: squares[0],
+    clips,
+    denominator,
+    ...alignmentDefaults,
   });
 }
 

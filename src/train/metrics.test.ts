@@ -17,8 +17,15 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 function step(number: number): Metrics {
   return {
-    ...{ step: number, epoch: 0, loss: 1 / number, gradientNorm: 2, learningRate: 1e-3, tokens: 1000 },
-    ...{ answerTokens: 10, seconds: 0.5, gpuBytes: 5e6 },
+    step: number,
+    epoch: 0,
+    loss: 1 / number,
+    gradientNorm: 2,
+    learningRate: 1e-3,
+    tokens: 1000,
+    answerTokens: 10,
+    seconds: 0.5,
+    gpuBytes: 5e6,
   };
 }
 const validation = (number: number): Metrics => ({

@@ -10,12 +10,22 @@ export function sizeConfig(size: Qwen3Size): ModelConfig {
   const { hiddenSize } = llm;
   return {
     encoder: {
-      ...{ inputSize: 560, hiddenSize: 512, heads: 4, intermediateSize: 2048 },
-      ...{ layers: 49, tpLayers: 20, fsmnKernelSize: 11, layerNormEps: 1e-5 },
+      inputSize: 560,
+      hiddenSize: 512,
+      heads: 4,
+      intermediateSize: 2048,
+      layers: 49,
+      tpLayers: 20,
+      fsmnKernelSize: 11,
+      layerNormEps: 1e-5,
     },
     adaptor: {
-      ...{ projectorHiddenSize: 2048, hiddenSize, heads: 8, intermediateSize: hiddenSize / 4 },
-      ...{ layers: 2, layerNormEps: 1e-5 },
+      projectorHiddenSize: 2048,
+      hiddenSize,
+      heads: 8,
+      intermediateSize: hiddenSize / 4,
+      layers: 2,
+      layerNormEps: 1e-5,
     },
     llm,
     audioTokenId: 151_646,

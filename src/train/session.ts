@@ -106,6 +106,21 @@ function checkTune({ tune, lora, options }: SessionSetup): void {
     throw new TrainError(`align: expected adaptor or encoder in what is tuned, got ${tune.join(", ")}`);
 }
 
+/** The checkpoint's weights on the GPU; what is tuned in f32. */
+function loadTuned(
+  gpu: Gpu,
+  checkpoint: Checkpoint,
+  source: HashedSource,
+  setup: SessionSetup,
+): Promise<FunAsrNano> {
+  return loadFunAsrNano(gpu, checkpoint.config, source, {
+    weights: setup.weights,
+    tune: isTuned(setup.tune),
+    use: trainingUse(checkpoint.config, checkpoint, plannedTraining(setup)),
+    onProgress: (bytes) => setup.onLoad?.(bytes, checkpoint.totalBytes),
+  });
+}
+
 async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Promise<Session> {
   const { tune, out } = setup;
   const { config } = checkpoint;
@@ -115,20 +130,17 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
   const trained = tune.includes("encoder");
   const sha256 = await encoderOf(checkpoint, setup);
   const source = new HashedSource(checkpoint, isOfEncoder);
-  const planned = plannedTraining(setup);
-  const loaded = await loadFunAsrNano(gpu, config, source, {
-    weights: setup.weights,
-    tune: isTuned(tune),
-    use: trainingUse(config, checkpoint, planned),
-    onProgress: (bytes) => setup.onLoad?.(bytes, checkpoint.totalBytes),
-  });
+  const loaded = await loadTuned(gpu, checkpoint, source, setup);
   let model = loaded;
   try {
     if (tune.includes("lora")) model = withLora(gpu, loaded, loraShape(setup.lora));
     if (model.trainables.length === 0) throw new TrainError("train: expected something to tune, got nothing");
     const { inputSize, hiddenSize } = config.encoder;
     const corpus = new Corpus({
-      ...{ config, frontend, tokenizer, prompts },
+      config,
+      frontend,
+      tokenizer,
+      prompts,
       cache: new FeatureCache(setup.cache ?? join(out, "cache"), trained ? inputSize : hiddenSize),
       encoder: trained ? "" : `${sha256} ${setup.weights ?? "as stored"}`,
       ...(trained ? {} : { encode: (features) => encodeClip(gpu, model, features) }),
@@ -148,7 +160,14 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
     });
     const run: TrainRun = {
       pools: new PoolKeeper(gpu, poolBuffers(gpu, checkpoint, setup)),
-      ...{ gpu, model, optimiser, corpus, clips, options, identity, files: runFiles(out) },
+      gpu,
+      model,
+      optimiser,
+      corpus,
+      clips,
+      options,
+      identity,
+      files: runFiles(out),
       validation: { clips: validation, tokenizer, stopIds },
     };
     const free = (): void => {
@@ -203,7 +222,10 @@ async function prepare(corpus: Corpus, setup: SessionSetup): Promise<[TrainClip[
   const total = data.utterances.length + (validation?.utterances.length ?? 0);
   const part = (file: DataFile, before: number, check?: (clip: TrainClip) => void): Promise<TrainClip[]> =>
     corpus.prepare(file.utterances, {
-      ...{ file: file.name, skipBad, onBad, ...(check ? { check } : {}) },
+      file: file.name,
+      skipBad,
+      onBad,
+      ...(check ? { check } : {}),
       onProgress: (done) => onPrepare?.(before + done, total),
     });
   const clips = await part(data, 0, (clip) => checkBudget(clip, setup.options));

@@ -104,7 +104,12 @@ function alignmentStage({ clips, unknown, short }: Alignable, options: TrainOpti
   const { align, alignRate, schedule: shape, floor, batchTokens: budget, seed } = options;
   const warmup = Math.floor(rise * align);
   return {
-    ...{ loss: "alignment", first: 0, steps: align, clips, tokens, terms: tokens },
+    loss: "alignment",
+    first: 0,
+    steps: align,
+    clips,
+    tokens,
+    terms: tokens,
     rateOption: "--align-lr",
     trains: (name) => !name.includes(".lora_"),
     schedule: { peak: alignRate, warmup, total: align, shape, floor },
@@ -130,7 +135,11 @@ function answerStage(clips: readonly TrainClip[], options: TrainOptions): Stage 
   const { align, steps, learningRate: peak, warmup, schedule: shape, floor, labelSmoothing } = options;
   const { batchTokens: budget, seed } = options;
   return {
-    ...{ loss: "cross-entropy", first: align, steps: steps - align, clips, tokens: clipTokens },
+    loss: "cross-entropy",
+    first: align,
+    steps: steps - align,
+    clips,
+    tokens: clipTokens,
     terms: ({ answer }) => answer.length,
     rateOption: "--lr",
     schedule: { peak, warmup, total: steps - align, shape, floor },

@@ -109,8 +109,12 @@ test.each<[WeightFormat | undefined]>([[undefined], ["f32"], ["bf16"], ["f16"], 
     }
     expect(read.at(-1)).toBe(checkpoint.totalBytes);
     const each = (format: string, over: Record<string, string> = {}): Record<string, string> => ({
-      ...{ "F32 [8]": format, "Q8_0 [32]": format, "Q8_0 [64]": format },
-      ...{ "Q4_K [256]": format, "Q5_K [256]": format, "Q6_K [256]": format },
+      "F32 [8]": format,
+      "Q8_0 [32]": format,
+      "Q8_0 [64]": format,
+      "Q4_K [256]": format,
+      "Q5_K [256]": format,
+      "Q6_K [256]": format,
       ...over,
     });
     const table: Record<string, Record<string, string>> = {

@@ -26,8 +26,19 @@ export function ggufPair(changes: Readonly<Record<string, Uint8Array>> = {}): Mo
 
 /** Numbers of the metadata's types. */
 export const T = {
-  ...{ u8: 0, i8: 1, u16: 2, i16: 3, u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 },
-  ...{ u64: 10, i64: 11, f64: 12 },
+  u8: 0,
+  i8: 1,
+  u16: 2,
+  i16: 3,
+  u32: 4,
+  i32: 5,
+  f32: 6,
+  bool: 7,
+  string: 8,
+  array: 9,
+  u64: 10,
+  i64: 11,
+  f64: 12,
 } as const;
 
 /** Writes little-endian fields one after another. */

@@ -9,9 +9,18 @@ const json = (value: unknown): Uint8Array => utf8(JSON.stringify(value));
 
 function llmConfig(width: number): Record<string, unknown> {
   return {
-    ...{ architectures: ["Qwen3ForCausalLM"], model_type: "qwen3", vocab_size: 1072, hidden_size: width },
-    ...{ intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1 },
-    ...{ head_dim: 16, rms_norm_eps: 1e-6, rope_theta: 1e6, tie_word_embeddings: true },
+    architectures: ["Qwen3ForCausalLM"],
+    model_type: "qwen3",
+    vocab_size: 1072,
+    hidden_size: width,
+    intermediate_size: 48,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    num_key_value_heads: 1,
+    head_dim: 16,
+    rms_norm_eps: 1e-6,
+    rope_theta: 1e6,
+    tie_word_embeddings: true,
     max_position_embeddings: 512,
   };
 }
@@ -20,7 +29,9 @@ function llmConfig(width: number): Record<string, unknown> {
 export async function llmFiles(width = 96): Promise<Map<string, Uint8Array>> {
   const config = llmConfig(width);
   const tensors = [...expectedTensors({ llm: parseLlmConfig(config) })].map(([name, shape]): WriteTensor => ({
-    ...{ name: name.replace("model.language_model.", "model."), shape, dtype: "BF16" },
+    name: name.replace("model.language_model.", "model."),
+    shape,
+    dtype: "BF16",
     data: generateParameter(name, shape, 5, "bf16"),
   }));
   tensors.push({ ...tensors[0], name: "lm_head.weight" });

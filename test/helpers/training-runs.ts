@@ -54,14 +54,23 @@ export function useTraining(gpu: () => Gpu): TrainingRuns {
   function setup({ options, ...change }: Change = {}): SessionSetup {
     const { path, data } = directory();
     return {
-      ...{ model: modelFiles(join(path, "model")), data, tune: ["adaptor"] },
-      ...{ out: join(path, `run-${++runs}`), cache: join(path, "cache") },
-      ...{ skipBad: false, onBad: () => undefined },
+      model: modelFiles(join(path, "model")),
+      data,
+      tune: ["adaptor"],
+      out: join(path, `run-${++runs}`),
+      cache: join(path, "cache"),
+      skipBad: false,
+      onBad: () => undefined,
       ...change,
       options: {
         ...defaultOptions,
-        ...{ steps: 4, warmup: 0, learningRate: 3e-3, schedule: "constant" },
-        ...{ batchTokens: 400, every: 100, decode: 0 },
+        steps: 4,
+        warmup: 0,
+        learningRate: 3e-3,
+        schedule: "constant",
+        batchTokens: 400,
+        every: 100,
+        decode: 0,
         ...options,
       },
     };

@@ -86,7 +86,10 @@ describe("a file that gguf-py wrote", () => {
 });
 
 const f32 = (name: string, count: number | bigint, offset: number | bigint = 0): RawTensor => ({
-  ...{ name, dims: [count], type: 0, offset },
+  name,
+  dims: [count],
+  type: 0,
+  offset,
 });
 const array = (type: number, length: number | bigint, rest: (b: Bytes) => void = () => undefined): Value => {
   return (b) => rest(b.u32(T.array).u32(type).u64(length));

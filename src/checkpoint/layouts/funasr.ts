@@ -48,7 +48,8 @@ export async function openFunasr(files: ModelFiles): Promise<OpenedLayout> {
   const opened = await openContainer(files);
   return {
     ...(await splitOrClose(opened, yaml)),
-    ...{ config, configFile },
+    config,
+    configFile,
     keyMaps: [FUNASR_KEY_MAP],
     assets: {
       ...tokenizerAssets(llmFiles),

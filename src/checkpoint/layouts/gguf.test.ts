@@ -82,7 +82,11 @@ describe("a pair made from a transformers checkpoint", () => {
   test("assets: front-end, tokenizer, stop token, FunASR's prompt", async () => {
     const { assets } = await openCheckpoint(pair());
     expect((await assets.frontend()).json).toEqual({
-      ...{ num_mel_bins: 4, num_frames_lfr: 2, stride_lfr: 1, waveform_scale: 32768, dither: 0 },
+      num_mel_bins: 4,
+      num_frames_lfr: 2,
+      stride_lfr: 1,
+      waveform_scale: 32768,
+      dither: 0,
     });
     expect((await assets.generation()).json).toEqual({ eos_token_id: 6 });
     expect((await assets.tokenizer()).file).toBe(`m/${LLM}`);

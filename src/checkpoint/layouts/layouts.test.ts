@@ -81,13 +81,22 @@ describe("FunASR's model.pt", () => {
   test("front-end, tokenizer, prompt and stop ids", async () => {
     const { assets } = nano;
     expect((await assets.frontend()).json).toEqual({
-      ...{ sampling_rate: 16000, feature_size: 4, frame_length: 25, frame_shift: 10 },
-      ...{ num_frames_lfr: 7, stride_lfr: 6, window: "hamming", waveform_scale: 32768, dither: 0 },
+      sampling_rate: 16000,
+      feature_size: 4,
+      frame_length: 25,
+      frame_shift: 10,
+      num_frames_lfr: 7,
+      stride_lfr: 6,
+      window: "hamming",
+      waveform_scale: 32768,
+      dither: 0,
     });
     expect((await assets.tokenizer()).json).toEqual((await hf.assets.tokenizer()).json);
     expect((await assets.generation()).json["eos_token_id"]).toEqual([258, 256]);
     expect(await assets.prompt()).toEqual({
-      ...{ audioToken: "<|object_ref_start|>", emptyThought: false, systemTurn: true },
+      audioToken: "<|object_ref_start|>",
+      emptyThought: false,
+      systemTurn: true,
     });
     expect(nano.notes).toEqual([expect.stringMatching(/^FunASR adds noise to the waveform \(dither 1\)/)]);
   });
@@ -147,7 +156,9 @@ describe("the MLX port's safetensors", () => {
     const files = layoutFiles("mlx");
     const weights = await openSafetensors(bytesSource("x", files.get("model.safetensors")!));
     const renamed = [...weights.tensors.values()].map(({ name, dtype, shape, offset, byteLength }) => ({
-      ...{ name: portName(name), dtype, shape },
+      name: portName(name),
+      dtype,
+      shape,
       data: files.get("model.safetensors")!.subarray(offset, offset + byteLength),
     }));
     files.set("model.safetensors", await safetensorsBytes(renamed));

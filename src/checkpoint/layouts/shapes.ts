@@ -83,7 +83,9 @@ export class CanonicalShapes {
       throw this.#refuse(name, `rows for heads of ${headDim}`, [rows]);
     };
     return {
-      ...{ vocabSize, hiddenSize, headDim },
+      vocabSize,
+      hiddenSize,
+      headDim,
       intermediateSize: this.#shape(`${at}.mlp.gate_proj.weight`, 2)[0],
       layers: this.#count(/^model\.language_model\.layers\.(\d{1,5})\./),
       heads: heads("q"),

@@ -7,8 +7,13 @@ import { parseYamlObject } from "./yaml.js";
 test("values as PyYAML and OmegaConf read them", () => {
   const text = "a: on\nb: 5.0e-06\nc: null\nd: ${a.b}\ne: {f: [1, 'x']}\ng: &g {h: 1}\ni:\n  <<: *g\n";
   expect(parseYamlObject(text, "x")).toEqual({
-    ...{ a: true, b: 5e-6, c: null, d: "${a.b}", e: { f: [1, "x"] } },
-    ...{ g: { h: 1 }, i: { h: 1 } },
+    a: true,
+    b: 5e-6,
+    c: null,
+    d: "${a.b}",
+    e: { f: [1, "x"] },
+    g: { h: 1 },
+    i: { h: 1 },
   });
 });
 

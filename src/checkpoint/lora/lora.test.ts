@@ -127,7 +127,10 @@ const tensor = (
   name: string,
   shape: number[],
 ): { name: string; shape: number[]; dtype: "F32"; data: Uint8Array } => ({
-  ...{ name, shape, dtype: "F32", data: new Uint8Array(4 * shape.reduce((a, b) => a * b, 1)) },
+  name,
+  shape,
+  dtype: "F32",
+  data: new Uint8Array(4 * shape.reduce((a, b) => a * b, 1)),
 });
 const pair = (module: string, rows: number, columns: number): ReturnType<typeof tensor>[] => [
   tensor(`${module}.lora_A.weight`, [2, columns]),

@@ -76,7 +76,9 @@ async function written(
 ): Promise<ModelFiles> {
   const shapes = expectedTensors({ llm: { ...llm, tiedHead: false } });
   const list = [...tensors].map(([name, data]): WriteTensor => ({
-    ...{ name: rename(name), dtype: "BF16", shape: shapes.get(name)! },
+    name: rename(name),
+    dtype: "BF16",
+    shape: shapes.get(name)!,
     data: data.slice(),
   }));
   const files = qwen3Files("tied");

@@ -62,13 +62,12 @@ describe("tokenizers", () => {
         assets(),
         assets((json) => (find(json).id = 7)),
       ),
-    ).toEqual({
-      ...{ ...same, same: 1057, otherId: 1 },
-      added: [{ token: audio, here: 1035, there: 7 }],
-    });
+    ).toEqual({ ...same, same: 1057, otherId: 1, added: [{ token: audio, here: 1035, there: 7 }] });
     const without = assets((json) => json.added_tokens.splice(json.added_tokens.indexOf(find(json)), 1));
     expect(await compareTokenizers(assets(), without)).toEqual({
-      ...{ ...same, same: 1057, onlyHere: 1 },
+      ...same,
+      same: 1057,
+      onlyHere: 1,
       added: [{ token: audio, here: 1035, there: null }],
     });
     const other = assets((json) => {

@@ -65,8 +65,17 @@ export const QWEN3: Readonly<Record<string, LlmConfig>> = Object.fromEntries(
   ).map(([name, hiddenSize, intermediateSize, layers, heads, tiedHead]) => [
     name,
     {
-      ...{ vocabSize: 151_936, hiddenSize, intermediateSize, layers, heads, kvHeads: 8, headDim: 128 },
-      ...{ rmsNormEps: 1e-6, ropeTheta: 1e6, tiedHead, maxPositions: 40_960 },
+      vocabSize: 151_936,
+      hiddenSize,
+      intermediateSize,
+      layers,
+      heads,
+      kvHeads: 8,
+      headDim: 128,
+      rmsNormEps: 1e-6,
+      ropeTheta: 1e6,
+      tiedHead,
+      maxPositions: 40_960,
     },
   ]),
 );

@@ -242,21 +242,22 @@ export function trainOptions(cli: TrainCliOptions): AskedOptions {
   } = cli;
   return {
     ...defaultOptions,
-    ...{
-      steps,
-      epochs,
-      align,
-      alignRate: cli.alignLr,
-      learningRate: cli.lr,
-      warmup,
-      schedule,
-      floor,
-      clip,
-      decay,
-      batchTokens,
-      accumulate,
-    },
-    ...{ labelSmoothing, seed, every, decode },
+    steps,
+    epochs,
+    align,
+    alignRate: cli.alignLr,
+    learningRate: cli.lr,
+    warmup,
+    schedule,
+    floor,
+    clip,
+    decay,
+    batchTokens,
+    accumulate,
+    labelSmoothing,
+    seed,
+    every,
+    decode,
   };
 }
 

@@ -244,12 +244,13 @@ describe("WenetSpeech", () => {
     end: unknown,
     text: unknown,
     ...subsets: string[]
-  ): object => ({
-    ...{ sid, confidence: 1, begin_time: begin, end_time: end, subsets, text },
-  });
+  ): object => ({ sid, confidence: 1, begin_time: begin, end_time: end, subsets, text });
   const audios = [
     {
-      ...{ aid: "Y1", duration: 100.5, path: "audio/train/youtube/B00000/Y1.opus", url: 'https://x/?a="{[' },
+      aid: "Y1",
+      duration: 100.5,
+      path: "audio/train/youtube/B00000/Y1.opus",
+      url: 'https://x/?a="{[',
       tags: ["drama"],
       segments: [
         segment("Y1_S00000", 0.5, 2.25, "我们 说 web speech", "L", "M"),
@@ -293,7 +294,9 @@ describe("WenetSpeech", () => {
 
   test("many audios, across the pieces that the file is read in", async () => {
     const many = Array.from({ length: 2000 }, (_, i) => ({
-      ...{ aid: `Y${i}`, path: name, title: '引号"与\\括号{['.repeat(i % 7) },
+      aid: `Y${i}`,
+      path: name,
+      title: '引号"与\\括号{['.repeat(i % 7),
       segments: [segment(`Y${i}_S0`, i, i + 0.5, "字".repeat(1 + (i % 61)), "L")],
     }));
     const path = tree("wenet-many", { [name]: null, "WenetSpeech.json": JSON.stringify({ audios: many }) });
