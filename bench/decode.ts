@@ -10,7 +10,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { TensorData } from "../src/gpu/device.js";
-import { Program } from "../src/gpu/program.js";
+import { Program } from "../src/gpu/recorder.js";
 import type { Tensor } from "../src/gpu/tensor.js";
 import { argmax } from "../src/kernels/argmax/argmax.js";
 import { takeRows } from "../src/kernels/copy-rows/copy-rows.js";

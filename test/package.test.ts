@@ -208,7 +208,7 @@ describe("import rules", () => {
   });
 
   it.each([
-    ["src/kernels/add/add.ts", "../../gpu/expect.js", "expectDevice"],
+    ["src/kernels/add/add.ts", "../../gpu/errors.js", "expectDevice"],
     ["src/model/taps.ts", "../kernels/add/add.js", "add"],
     ["src/decode/guards.ts", "../model/taps.js", "noTap"],
     ["src/cli/output.ts", "../decode/guards.js", "loopStart"],

@@ -1,5 +1,5 @@
 import type { Gpu } from "../../src/gpu/device.js";
-import { Program } from "../../src/gpu/program.js";
+import { Program } from "../../src/gpu/recorder.js";
 import { makeSegments } from "../../src/kernels/attention/segments.js";
 import { argmax } from "../../src/kernels/argmax/argmax.js";
 import { takeRows } from "../../src/kernels/copy-rows/copy-rows.js";

@@ -1,7 +1,7 @@
 import { digits, table } from "../report/text.js";
 import { FunasrError } from "../errors.js";
 import type { WeightFormat } from "../gpu/matrix.js";
-import type { Sizes, Tuning } from "../gpu/tuning.js";
+import type { Sizes, Tuning } from "../gpu/kernel.js";
 import { type ShapeClass, shapeClasses } from "../kernels/shape-classes.js";
 import { adapterNames } from "../node/device.js";
 import { type TuningKey, readTuning, tuningFile, tuningKey, writeTuning } from "../node/tuning-cache.js";

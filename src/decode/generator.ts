@@ -1,7 +1,7 @@
 import { type LlmCheckpoint, openLlm } from "../checkpoint/migrate/open-llm.js";
 import { type ModelFiles, expectModelFiles } from "../checkpoint/source.js";
 import type { Gpu } from "../gpu/device.js";
-import { expectGpu } from "../gpu/expect.js";
+import { expectGpu } from "../gpu/errors.js";
 import type { LlmConfig } from "../config/model-config.js";
 import type { WeightFormat } from "../weights/loader.js";
 import { type LanguageModel, embedTokens, loadLanguageModel } from "../model/qwen3.js";

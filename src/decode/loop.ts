@@ -1,6 +1,6 @@
 import { FunasrError } from "../errors.js";
 import type { Gpu, TensorData } from "../gpu/device.js";
-import { Program } from "../gpu/program.js";
+import { Program } from "../gpu/recorder.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { notANumber } from "../kernels/argmax/argmax.js";
 import { embedding } from "../kernels/embedding/embedding.js";

@@ -7,7 +7,7 @@ import { type FrontendConfig, parseFrontendConfig } from "../frontend/config.js"
 import { AudioError } from "../frontend/errors.js";
 import { extractFeatures, mixWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
-import { expectGpu } from "../gpu/expect.js";
+import { expectGpu } from "../gpu/errors.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { audioTokens, longestAudio } from "../config/model-config.js";
 import { type FunAsrNano, type PromptTokens, adapt, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";

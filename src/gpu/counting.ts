@@ -1,5 +1,5 @@
 import { Gpu } from "./device.js";
-import type { Tuning } from "./tuning.js";
+import type { Tuning } from "./kernel.js";
 
 /** Limits that the engine's choices depend on. */
 export type CountedLimits = Pick<

@@ -1,27 +1,53 @@
 /// <reference types="@webgpu/types" preserve="true" />
-import { Pool } from "./arena.js";
-import { GpuError } from "./errors.js";
-import { expectDevice } from "./expect.js";
-import { bufferUsage } from "./flags.js";
-import { type Kernel, type Overrides, foldGroups, writeParams } from "./kernel.js";
-import { DeviceLoss } from "./loss.js";
-import { DeviceMemory } from "./memory.js";
-import type { Dispatch, GpuBytes, GpuCounts, GpuOptions } from "./options.js";
-import { Pins } from "./pins.js";
-import { PipelineCache, paramsBytes, paramsWindow } from "./pipelines.js";
-import type { Command, Program } from "./program.js";
-import { type Readback, type TensorData, beginMapping, copyOut, handOver } from "./readback.js";
-import { Recorder } from "./recorder.js";
+import { GpuError, expectDevice } from "./errors.js";
+import { type Dispatch, type Kernel, type Overrides, type Tuning, foldGroups } from "./kernel.js";
+import { DeviceMemory, Pins, Pool, bufferUsage } from "./memory.js";
+import { PipelineCache, paramsBytes } from "./pipelines.js";
+import { DeviceLoss, type Readback, type TensorData, beginMapping, copyOut, handOver } from "./readback.js";
+import { type Program, Recorder } from "./recorder.js";
 import type { Tape } from "./tape.js";
 import { type Allocation, type DType, type Tensor, byteCount, tensorsIn } from "./tensor.js";
 import type { Timing } from "./timing.js";
 
-export type { Dispatch, GpuCounts, GpuOptions } from "./options.js";
+export type { Dispatch } from "./kernel.js";
 export type { TensorData } from "./readback.js";
 
 const storage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.copyDst;
 const writesPerSubmit = 64 << 20; // bytes
 const noOverrides: Overrides = {};
+
+export interface GpuOptions {
+  /** How to wait for the device; software adapters want a wait that leaves the cores to the driver. */
+  readonly wait?: <T>(promise: Promise<T>) => Promise<T>;
+  /** Bytes of buffers at most; default: what the device grants. */
+  readonly memoryLimit?: number;
+  /** Lanes of every subgroup, where the adapter has one size and the device the feature `subgroups`; else undefined. */
+  readonly subgroupSize?: number;
+  /** Sizes of kernels that were measured on this adapter. Default: the usual ones. */
+  readonly tuning?: Tuning;
+  /** Bind groups kept at most, at least 1. Default: 16,384. */
+  readonly bindGroups?: number;
+}
+
+/** Counts since the device was opened. */
+export interface GpuCounts {
+  readonly dispatches: number;
+  readonly submits: number;
+  readonly pipelines: number;
+  readonly bindGroups: number;
+}
+
+/** Bytes of GPU buffers. */
+export interface GpuBytes {
+  /** Of model and session. */
+  readonly kept: number;
+  /** What a running step holds. */
+  readonly live: number;
+  /** All that were made and not destroyed. */
+  readonly reserved: number;
+  /** The most that `reserved` has been. */
+  readonly peak: number;
+}
 
 /** Allocations that go back to the pool at the scope's end. */
 type Scope = Set<Allocation>;
@@ -37,8 +63,6 @@ export class Gpu {
   /** Sizes of kernels by class of shapes; a class that is not named has its usual ones. */
   tuning: NonNullable<GpuOptions["tuning"]>;
   readonly #cache: PipelineCache;
-  readonly #params: GPUBuffer;
-  readonly #paramsView = new DataView(new ArrayBuffer(paramsBytes));
   readonly #activations: Pool;
   readonly #uploads: Pool;
   readonly #staging: Pool;
@@ -53,9 +77,6 @@ export class Gpu {
   #reads: Readback[] = [];
   readonly #recorder: Recorder;
   readonly #loss: DeviceLoss;
-  #recorded: Command[] | undefined; // of a program's first run
-  #age = 0;
-  #paramsUsed = 0;
   #kept = 0;
   #written = 0;
 
@@ -64,13 +85,13 @@ export class Gpu {
     options: GpuOptions = {},
   ) {
     expectDevice(device);
-    this.#recorder = new Recorder(device);
     this.#wait = options.wait ?? ((promise) => promise);
     this.subgroupSize = options.subgroupSize;
     this.tuning = options.tuning ?? {};
     this.#memory = new DeviceMemory(device, options.memoryLimit);
-    this.#params = this.#memory.create(paramsBytes, bufferUsage.uniform | bufferUsage.copyDst).buffer;
-    this.#cache = new PipelineCache(device, this.#params, options.bindGroups);
+    const params = this.#memory.create(paramsBytes, bufferUsage.uniform | bufferUsage.copyDst).buffer;
+    this.#recorder = new Recorder(device, params);
+    this.#cache = new PipelineCache(device, params, options.bindGroups);
     const destroy = (allocation: Allocation): void => this.#destroy(allocation);
     this.#activations = new Pool((bytes) => this.#memory.create(bytes, storage), destroy);
     this.#uploads = new Pool((bytes) => this.#memory.create(bytes, storage), destroy);
@@ -164,7 +185,7 @@ export class Gpu {
   /** A step tensor with the given contents; it lives to the end of the step. */
   upload(data: TensorData, shape: readonly number[]): Tensor {
     this.#scope();
-    this.#refuseInProgram("upload: write into kept tensors before it");
+    this.#recorder.refuseInProgram("upload: write into kept tensors before it");
     const dtype = data instanceof Float32Array ? "f32" : "u32";
     const bytes = byteCount(shape, dtype);
     if (data.byteLength !== bytes) {
@@ -183,18 +204,13 @@ export class Gpu {
   run(kernel: Kernel, dispatch: Dispatch): void {
     this.#scope();
     if (dispatch.groups === 0) return;
-    if (this.#paramsUsed + paramsWindow > paramsBytes) {
-      this.#refuseInProgram("hold so many dispatches");
-      this.#submit();
-    }
+    this.#recorder.makeRoom();
     const pipeline = this.#cache.pipeline(kernel, dispatch.overrides ?? noOverrides);
-    writeParams(kernel, dispatch.params, this.#paramsView, this.#paramsUsed);
-    const offset = this.#paramsUsed;
+    const offset = this.#recorder.writeParams(kernel, dispatch.params);
     const bind = (): GPUBindGroup => this.#cache.bindGroup(pipeline, dispatch.tensors, offset);
     const group = this.timing ? this.timing.span("bind groups", bind) : bind();
     const [x, y] = foldGroups(dispatch.groups);
-    this.#encode({ pipeline: pipeline.pipeline, group, x, y, kernel, dispatch });
-    this.#paramsUsed += paramsWindow;
+    this.#recorder.dispatch({ pipeline: pipeline.pipeline, group, x, y, kernel, dispatch });
   }
 
   /** Runs `body`; what it allocates goes back to the pool at its end, but for the tensors that it returns. */
@@ -266,7 +282,7 @@ export class Gpu {
   /** Contents of a step tensor as they are at this point of the step; settles when the step has run. */
   read(tensor: Tensor): Promise<TensorData> {
     this.#scope();
-    this.#refuseInProgram("read: return the tensors");
+    this.#recorder.refuseInProgram("read: return the tensors");
     return copyOut(tensor, this.#staging, this.#recorder.commands(), this.#reads);
   }
 
@@ -284,7 +300,7 @@ export class Gpu {
     let results: Promise<TensorData>[] = [];
     let failure: { readonly error: unknown } | undefined;
     const { timing } = this;
-    const record = program ? (): readonly Tensor[] => this.#runProgram(program, body) : body;
+    const record = program ? (): readonly Tensor[] => this.#recorder.run(program, body) : body;
     if (timing) timing.program = program !== undefined;
     try {
       const tensors = timing ? timing.span("encode", record) : record();
@@ -295,8 +311,8 @@ export class Gpu {
     const reads = this.#reads;
     this.#reads = [];
     try {
-      if (timing) timing.span("submit", () => this.#submit());
-      else this.#submit();
+      if (timing) timing.span("submit", () => this.#recorder.submit());
+      else this.#recorder.submit();
     } catch (error) {
       failure ??= { error };
     } finally {
@@ -321,7 +337,7 @@ export class Gpu {
 
   /** Destroys the free buffers of the pools. */
   trim(): void {
-    this.#age++;
+    this.#recorder.forget();
     for (const pool of [this.#activations, this.#uploads, this.#staging]) pool.trim();
   }
 
@@ -354,43 +370,6 @@ export class Gpu {
 
   #giveBack(allocation: Allocation): void {
     if (!this.#pins.keeps(allocation)) this.#activations.give(allocation);
-  }
-
-  #refuseInProgram(what: string): void {
-    if (this.#recorded) throw new GpuError(`a program's step cannot ${what}`);
-  }
-
-  #encode(command: Command): void {
-    this.#recorder.dispatch(command);
-    this.#recorded?.push(command);
-  }
-
-  /** A program's step: as recorded, else recorded now. */
-  #runProgram(program: Program, body: () => readonly Tensor[]): readonly Tensor[] {
-    const { recording } = program;
-    if (recording?.age === this.#age) {
-      new Uint8Array(this.#paramsView.buffer).set(recording.params);
-      this.#paramsUsed = recording.params.length;
-      for (const command of recording.commands) this.#encode(command);
-      return recording.results;
-    }
-    const commands: Command[] = (this.#recorded = []);
-    try {
-      const results = body();
-      const params = this.#paramsView.buffer.slice(0, this.#paramsUsed);
-      program.recording = { commands, params: new Uint8Array(params), results, age: this.#age };
-      return results;
-    } finally {
-      this.#recorded = undefined;
-    }
-  }
-
-  #submit(): void {
-    if (this.#paramsUsed > 0) {
-      this.device.queue.writeBuffer(this.#params, 0, this.#paramsView.buffer, 0, this.#paramsUsed);
-    }
-    this.#paramsUsed = 0;
-    this.#recorder.submit();
   }
 
   #destroy(allocation: Allocation): void {

@@ -1,3 +1,4 @@
+import { expectArgument, hasMethods } from "../arguments.js";
 import { FunasrError } from "../errors.js";
 
 /** The device refused something: a kernel does not compile, a limit is passed, memory is out, the device is lost. */
@@ -27,3 +28,15 @@ export class DeviceMemoryError extends GpuError {
 
 /** An op was called with tensors whose shapes or dtypes do not fit. */
 export class ShapeError extends FunasrError {}
+
+/** Refuses what is no GPUDevice, such as an adapter. @throws ArgumentError */
+export function expectDevice(device: unknown): void {
+  const ok = hasMethods(device, "createBuffer", "createComputePipeline");
+  expectArgument("new Gpu: device", ok, "a GPUDevice, as await adapter.requestDevice() gives", device);
+}
+
+/** Refuses what is no Gpu, such as a GPUDevice. @throws ArgumentError */
+export function expectGpu(where: string, gpu: unknown): void {
+  const ok = hasMethods(gpu, "step", "keep");
+  expectArgument(`${where}: gpu`, ok, "a Gpu, as new Gpu(DEVICE) or (await openDevice()).gpu", gpu);
+}

@@ -1,5 +1,6 @@
 import { wgsl } from "#wgsl";
 import { GpuError } from "./errors.js";
+import type { Tensor } from "./tensor.js";
 
 export interface Binding {
   readonly index: number;
@@ -25,6 +26,26 @@ export interface Kernel {
 
 /** Values of a kernel's `override` constants, by name. */
 export type Overrides = Readonly<Record<string, number | boolean>>;
+
+/** What a kernel call needs. Tensors are bound by the names that the WGSL file gives them. */
+export interface Dispatch {
+  readonly params: Readonly<Record<string, number>>;
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  /** Workgroups wanted; more than 65,535 are folded into a second dimension (see `foldGroups`). */
+  readonly groups: number;
+  readonly overrides?: Overrides;
+}
+
+/** What a kernel is built or launched with, by name: rows of a tile, columns of a lane and the like. */
+export type Sizes = Readonly<Record<string, number>>;
+
+/** Sizes that were measured to be faster on an adapter than the usual ones, by shape class (see kernels/shape-classes.ts). */
+export type Tuning = Readonly<Record<string, Sizes>>;
+
+/** The sizes for a shape class: those that were measured on this device, else the usual ones. */
+export function tuned<T extends Sizes>(tuning: Tuning, shapeClass: string, usual: T): T {
+  return Object.hasOwn(tuning, shapeClass) ? { ...usual, ...tuning[shapeClass] } : usual;
+}
 
 function parseBindings(name: string, text: string): Binding[] {
   const found: Binding[] = [];

@@ -1,6 +1,5 @@
 import { GpuError } from "./errors.js";
-import { computeStage } from "./flags.js";
-import type { Kernel, Overrides } from "./kernel.js";
+import type { Dispatch, Kernel, Overrides } from "./kernel.js";
 import type { Tensor } from "./tensor.js";
 
 /** A compiled kernel with one set of override values. */
@@ -11,12 +10,31 @@ export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
 }
 
+/** One dispatch as the device takes it. */
+export interface Command {
+  readonly pipeline: GPUComputePipeline;
+  readonly group: GPUBindGroup;
+  readonly x: number;
+  readonly y: number;
+  /** What it was made from. */
+  readonly kernel: Kernel;
+  readonly dispatch: Dispatch;
+}
+
+/** Adds a dispatch to a pass. */
+export function encode(pass: GPUComputePassEncoder, { pipeline, group, x, y }: Command): void {
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, group);
+  pass.dispatchWorkgroups(x, y);
+}
+
 /** A bind group with the buffers that it holds. */
 interface Group {
   readonly group: GPUBindGroup;
   readonly buffers: readonly number[];
 }
 
+const computeStage = 0x04; // GPUShaderStage.COMPUTE, which Node does not have
 const usualGroups = 16_384; // a 0.6B model makes 1,500 a clip length
 
 /** Bytes of the uniform window that a dispatch sees. */

@@ -1,10 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
-import { Pool } from "./arena.js";
+import { bufferUsage, Pool } from "./memory.js";
 import { GpuError } from "./errors.js";
-import { DeviceLoss } from "./loss.js";
-import { bufferUsage } from "./flags.js";
-import { type Readback, type TensorData, beginMapping, copyOut, handOver } from "./readback.js";
+import { type Readback, type TensorData, beginMapping, copyOut, DeviceLoss, handOver } from "./readback.js";
 import type { Tensor } from "./tensor.js";
 
 // What a step's readers are told where a check, the mapping, or both fail, with buffers that only pretend; then, on the device, that

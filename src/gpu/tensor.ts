@@ -1,4 +1,7 @@
+import { elementCount } from "../shape.js";
 import { ShapeError } from "./errors.js";
+
+export { elementCount };
 
 /** Storage types on the GPU. bf16 and f16 are packed two to a u32, low half first. */
 export type DType = "f32" | "bf16" | "f16" | "u32";
@@ -18,11 +21,6 @@ export interface Tensor {
   readonly dtype: DType;
   readonly bytes: number;
   readonly allocation: Allocation;
-}
-
-/** Product of the dimensions; 1 for a scalar. */
-export function elementCount(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
 }
 
 /** Bytes that a tensor takes on the GPU, rounded up to a whole u32. */

@@ -4,7 +4,7 @@ import { add } from "../kernels/add/add.js";
 import { argmax } from "../kernels/argmax/argmax.js";
 import { copyRows } from "../kernels/copy-rows/copy-rows.js";
 import { GpuError } from "./errors.js";
-import { Program } from "./program.js";
+import { Program } from "./recorder.js";
 import { Timing } from "./timing.js";
 
 // Every dispatch of a run is there once, in order, with its label, its submit and what it was made from, also those that a Program

@@ -1,8 +1,7 @@
 import { GpuError } from "./errors.js";
-import { bufferUsage, mapRead } from "./flags.js";
-import type { Kernel } from "./kernel.js";
-import type { Dispatch } from "./options.js";
-import { type Command, encode } from "./program.js";
+import type { Dispatch, Kernel } from "./kernel.js";
+import { bufferUsage, mapRead } from "./memory.js";
+import { type Command, encode } from "./pipelines.js";
 import type { Tensor } from "./tensor.js";
 
 /** Some work of the host: recording a step, making bind groups within it, submitting, waiting, copying results out. */

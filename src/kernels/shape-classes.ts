@@ -1,5 +1,5 @@
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
-import type { Sizes } from "../gpu/tuning.js";
+import type { Sizes } from "../gpu/kernel.js";
 
 /** Kernels that read their sizes from a tuning. None of the sizes below changes the order of a sum: all give the same bits. */
 export const tunedKernels = [

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { create } from "webgpu";
 import { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
-import type { Tuning } from "../gpu/tuning.js";
+import type { Tuning } from "../gpu/kernel.js";
 import { FunasrError } from "../errors.js";
 import { type AdapterNames, readTuning, tuningFile, tuningKey } from "./tuning-cache.js";
 import { withoutLimitWarnings } from "./driver-lines.js";

@@ -6,7 +6,7 @@ import { wgsl } from "#wgsl";
 import { CheckpointError } from "../formats/errors.js";
 import { parseJsonObject } from "../checkpoint/json.js";
 import { readUtf8 } from "../checkpoint/source.js";
-import type { Sizes, Tuning } from "../gpu/tuning.js";
+import type { Sizes, Tuning } from "../gpu/kernel.js";
 import { isObject, show } from "../json.js";
 import { sameSizes, shapeClasses, tunedKernels } from "../kernels/shape-classes.js";
 import { openFile, writeFileAtomic } from "./files.js";

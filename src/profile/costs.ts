@@ -1,5 +1,5 @@
 import { GpuError } from "../gpu/errors.js";
-import type { Dispatch } from "../gpu/options.js";
+import type { Dispatch } from "../gpu/kernel.js";
 import type { Tensor } from "../gpu/tensor.js";
 
 /** Work of a dispatch, counted from its shapes. */

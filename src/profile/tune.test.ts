@@ -6,7 +6,7 @@ import { type Matrix, freeMatrix } from "../gpu/matrix.js";
 import { makeSegments } from "../kernels/attention/segments.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { Timing } from "../gpu/timing.js";
-import type { Sizes } from "../gpu/tuning.js";
+import type { Sizes } from "../gpu/kernel.js";
 import { attention } from "../kernels/attention/attention.js";
 import { linear } from "../kernels/linear/linear.js";
 import { type ShapeClass, shapeClasses, tunedKernels } from "../kernels/shape-classes.js";

@@ -2,7 +2,7 @@ import type { Gpu } from "../gpu/device.js";
 import { freeMatrix, keepMatrix } from "../gpu/matrix.js";
 import { makeSegments } from "../kernels/attention/segments.js";
 import type { Tensor } from "../gpu/tensor.js";
-import type { Sizes, Tuning } from "../gpu/tuning.js";
+import type { Sizes, Tuning } from "../gpu/kernel.js";
 import { attention } from "../kernels/attention/attention.js";
 import { linear } from "../kernels/linear/linear.js";
 import { type ShapeClass, shapeClasses } from "../kernels/shape-classes.js";

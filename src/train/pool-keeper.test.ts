@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Pool } from "../gpu/arena.js";
+import { Pool } from "../gpu/memory.js";
 import { PoolKeeper } from "./pool-keeper.js";
 
 // Over a real pool without a device: equal batches never trim, small ones beside a large one do not either, like ones do; and

@@ -7,7 +7,7 @@ import {
   readTensor,
 } from "../checkpoint/safetensors/safetensors.js";
 import type { Gpu } from "../gpu/device.js";
-import { expectGpu } from "../gpu/expect.js";
+import { expectGpu } from "../gpu/errors.js";
 import { type Updates, judgeSteps, judgeUpdated, judgeZero } from "./amplified.js";
 import { type Bundle, readIds } from "./bundle.js";
 import { type StageResult, compareIds, compareStage, difference, failedStage, unjudged } from "./compare.js";

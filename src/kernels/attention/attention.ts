@@ -1,9 +1,8 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
+import { loadKernel, tuned } from "../../gpu/kernel.js";
 import type { Tiles } from "./segments.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
-import { tuned } from "../../gpu/tuning.js";
 import { attentionClass } from "../shape-classes.js";
 import { subgroupKernel } from "../subgroup-kernel.js";
 import { attentionBackward } from "./attention-backward.js";

@@ -1,7 +1,6 @@
 import type { Gpu } from "../../gpu/device.js";
-import { type Kernel, loadKernel } from "../../gpu/kernel.js";
+import { type Kernel, loadKernel, tuned } from "../../gpu/kernel.js";
 import type { WeightFormat } from "../../gpu/matrix.js";
-import { tuned } from "../../gpu/tuning.js";
 import { linearClass, normedClass } from "../shape-classes.js";
 
 /** A kernel that makes y = x · wᵀ, and the part of y that one workgroup makes. */

@@ -1,6 +1,5 @@
 import type { Gpu } from "../../gpu/device.js";
-import type { Kernel } from "../../gpu/kernel.js";
-import type { Dispatch } from "../../gpu/options.js";
+import type { Dispatch, Kernel } from "../../gpu/kernel.js";
 import { subgroupKernel } from "../subgroup-kernel.js";
 
 const threads = 32; // of a workgroup: WG of the kernels with LANES

@@ -4,7 +4,7 @@ import { add } from "../kernels/add/add.js";
 import { copyRows } from "../kernels/copy-rows/copy-rows.js";
 import type { Gpu, TensorData } from "./device.js";
 import { GpuError } from "./errors.js";
-import { Program } from "./program.js";
+import { Program } from "./recorder.js";
 
 // A step that is recorded once: what it reads, what it counts, that others may run between its runs, and what it cannot hold.
 const gpu = useGpu();

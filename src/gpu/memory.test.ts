@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Pool, bucketBytes } from "./arena.js";
+import { Pool, bucketBytes } from "./memory.js";
 import type { Allocation } from "./tensor.js";
 
 // Bucket sizes over a range of requests; then a pool over counted allocations: which buffer is taken, what the counters say.
