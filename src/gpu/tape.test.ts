@@ -141,7 +141,7 @@ describe("what is recorded", () => {
   });
 
   test.each<[string, (x: Tensor) => unknown]>([
-    ["linearSwiglu", (x) => linearSwiglu(gpu(), x, frozen([16, 8]))],
+    ["linearSwiglu", (x) => linearSwiglu(gpu(), x, [frozen([16, 8])])],
     ["swigluJoined", (x) => swigluJoined(gpu(), x)],
     ["embedding", (x) => embedding(gpu(), gpu().empty([1], "u32"), matrixOf(x))],
     ["crossEntropy", (x) => crossEntropy(gpu(), gpu().empty([1, 8]), matrixOf(x), [0])],

@@ -100,6 +100,11 @@ export class KvCache {
     return this.#lengths;
   }
 
+  /** A layer's keys and values. */
+  layer(i: number): { readonly keys: Tensor; readonly values: Tensor } {
+    return { keys: this.keys[i], values: this.values[i] };
+  }
+
   /**
    * Makes room for `counts[i]` more tokens of sequence i in the running step.
    * @throws GpuError  the cache is full

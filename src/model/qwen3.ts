@@ -3,13 +3,11 @@ import { ShapeError } from "../gpu/errors.js";
 import type { Matrix } from "../gpu/matrix.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { attention } from "../kernels/attention/attention.js";
-import { copyRows, takeRows } from "../kernels/copy-rows/copy-rows.js";
+import { takeRows } from "../kernels/copy-rows/copy-rows.js";
 import { embedding } from "../kernels/embedding/embedding.js";
 import { linear, linearSwiglu } from "../kernels/linear/linear.js";
-import { qkNormRope } from "../kernels/qk-norm-rope/qk-norm-rope.js";
+import { type KeysAndValues, qkvProjection } from "../kernels/qk-norm-rope/qkv-projection.js";
 import { rmsNorm } from "../kernels/rms-norm/rms-norm.js";
-import { rope } from "../kernels/rope/rope.js";
-import { swiglu } from "../kernels/swiglu/swiglu.js";
 import type { LlmConfig } from "../config/model-config.js";
 import type { KvCache, LlmRows } from "./kv-cache.js";
 import { loadWeights } from "../weights/memory.js";
@@ -90,79 +88,35 @@ export function embedTokens(gpu: Gpu, w: Qwen3, ids: readonly number[]): Tensor 
   return embedding(gpu, gpu.upload(new Uint32Array(ids), [ids.length]), w.embedTokens);
 }
 
-/** What attention reads: the step's queries, and keys and values of all that they may see. */
-interface Projected {
-  readonly q: Tensor;
-  readonly keys: Tensor;
-  readonly values: Tensor;
+/** What a decoder layer takes beside its weights and its input. */
+interface LayerStep {
+  readonly config: LlmConfig;
+  readonly rows: LlmRows;
+  /** The layer's share of the KV cache. Absent: the step holds whole sequences. */
+  readonly cache: KeysAndValues | undefined;
+  /** Rows of the output, in this order: what follows the attention goes row by row. Default: all. */
+  readonly only: readonly number[] | undefined;
 }
 
-/** x [S, D] → queries [S, heads · headDim]; keys and values join the cache, or stand alone where there is none. */
-function project(gpu: Gpu, w: Qwen3Layer, x: Tensor, rows: LlmRows, cache: Cache): Projected {
-  const { inputLayernorm: gamma, qNorm, kNorm, qkvProj } = w;
-  const { kvHeads, headDim, rmsNormEps: eps } = cache.config;
-  const { angles, slots, count } = rows;
-  if (qkvProj.length === 1) {
-    const keys = cache.keys ?? gpu.empty([count, kvHeads * headDim]);
-    const values = cache.values ?? gpu.empty([count, kvHeads * headDim]);
-    const options = { qNorm, kNorm, eps, angles, slots, keys, values };
-    const qkv = linear(gpu, x, qkvProj[0], { norm: { gamma, eps } });
-    return { q: qkNormRope(gpu, qkv, options), keys, values };
-  }
-  const h = rmsNorm(gpu, x, gamma, eps);
-  const turn = (part: Tensor, norm: Tensor): Tensor => rope(gpu, rmsNorm(gpu, part, norm, eps), angles);
-  const [q, k, v] = qkvProj.map((matrix) => linear(gpu, h, matrix));
-  return {
-    q: turn(q, qNorm),
-    keys: cached(gpu, turn(k, kNorm), rows, cache.keys),
-    values: cached(gpu, v, rows, cache.values),
-  };
-}
-
-/** Causal grouped-query attention of the step's rows over their sequences' cache. x [S, D] → [S, heads · headDim] */
-function selfAttention(gpu: Gpu, w: Qwen3Layer, x: Tensor, rows: LlmRows, cache: Cache): Tensor {
-  const { heads, kvHeads } = cache.config;
-  const { q, keys, values } = project(gpu, w, x, rows, cache);
-  const { ranges, tiles, longest } = rows;
+/** Causal grouped-query attention of the step's rows over their sequences. x [S, D] → [S, heads · headDim] */
+function selfAttention(gpu: Gpu, w: Qwen3Layer, x: Tensor, { config, rows, cache }: LayerStep): Tensor {
+  const { heads, kvHeads, rmsNormEps: eps } = config;
+  const { angles, slots, ranges, tiles, longest } = rows;
+  const { inputLayernorm: gamma, qNorm, kNorm } = w;
+  const options = { gamma, qNorm, kNorm, eps, kvHeads, angles, slots, cache };
+  const { q, keys, values } = qkvProjection(gpu, x, w.qkvProj, options);
   return attention(gpu, q, keys, values, { heads, kvHeads, ranges, tiles, longest });
 }
 
-/** The cache with the step's rows put in, or those rows alone where the step holds whole sequences. */
-function cached(gpu: Gpu, fresh: Tensor, rows: LlmRows, cache: Tensor | undefined): Tensor {
-  if (!cache) return fresh;
-  gpu.tape?.refuse("KV cache", [fresh]);
-  copyRows(gpu, fresh, rows.slots, cache);
-  return cache;
-}
-
-/** One layer's share of the KV cache; without one the step holds whole sequences. */
-interface Cache {
-  readonly config: LlmConfig;
-  readonly keys?: Tensor;
-  readonly values?: Tensor;
-}
-
-/** x [S, D] → silu(h · gateᵀ) · (h · upᵀ) of its norm h [S, F] */
-function gated(gpu: Gpu, w: Qwen3Layer, x: Tensor, eps: number): Tensor {
-  const { postAttentionLayernorm: gamma } = w;
-  const [gate, up] = w.gateUpProj;
-  if (!up) return linearSwiglu(gpu, x, gate, { gamma, eps });
-  const h = rmsNorm(gpu, x, gamma, eps);
-  return swiglu(gpu, linear(gpu, h, gate), linear(gpu, h, up));
-}
-
-/** x [S, D] → [S, D] f32; where `only` is given, these rows of it: what follows the attention goes row by row. */
-function decoderLayer(
-  gpu: Gpu,
-  w: Qwen3Layer,
-  x: Tensor,
-  { rows, cache, only }: { rows: LlmRows; cache: Cache; only?: readonly number[] },
-): Tensor {
-  const eps = cache.config.rmsNormEps;
+/** x [S, D] → [S, D] f32, or as many rows as `only` has */
+function decoderLayer(gpu: Gpu, w: Qwen3Layer, x: Tensor, step: LayerStep): Tensor {
+  const { only, config } = step;
   const wanted = (all: Tensor): Tensor => (only ? takeRows(gpu, all, only) : all);
-  const attended = wanted(selfAttention(gpu, w, x, rows, cache));
+  const attended = wanted(selfAttention(gpu, w, x, step));
   const r = linear(gpu, attended, w.oProj, { residual: wanted(x) });
-  return linear(gpu, gated(gpu, w, r, eps), w.downProj, { residual: r });
+  const norm = { gamma: w.postAttentionLayernorm, eps: config.rmsNormEps };
+  const gated = linearSwiglu(gpu, r, w.gateUpProj, norm);
+  return linear(gpu, gated, w.downProj, { residual: r });
 }
 
 export interface Qwen3Options {
@@ -187,9 +141,9 @@ export function qwen3(
 ): Tensor {
   tap("llm.inputs_embeds", embeds);
   const x = gpu.chain(embeds, w.layers, (input, layer, i) => {
-    const part = { config: w.config, keys: cache?.keys[i], values: cache?.values[i] };
     const last = i === w.layers.length - 1;
-    const output = decoderLayer(gpu, layer, input, { rows, cache: part, only: last ? only : undefined });
+    const step = { config: w.config, rows, cache: cache?.layer(i), only: last ? only : undefined };
+    const output = decoderLayer(gpu, layer, input, step);
     tap(`llm.layers.${i}`, output);
     return output;
   });

@@ -80,8 +80,10 @@ describe.each([[true], [false]])("subgroups %s", (subgroups) => {
         const input = gpu().upload(x, [rows, width]);
         return swiglu(gpu(), linear(gpu(), input, apart[0]), linear(gpu(), input, apart[1]));
       });
-      const got = await runOp(device, () => linearSwiglu(device, device.upload(x, [rows, width]), both));
-      expect(got).toEqual(want);
+      const got = (on: Gpu, matrices: readonly Matrix[]): Promise<Float32Array> =>
+        runOp(on, () => linearSwiglu(on, on.upload(x, [rows, width]), matrices));
+      expect(await got(device, [both])).toEqual(want);
+      expect(await got(gpu(), apart)).toEqual(want);
     }
     freeMatrix(device, both);
     for (const matrix of apart) freeMatrix(gpu(), matrix);
@@ -114,7 +116,7 @@ describe.each([[true], [false]])("subgroups %s", (subgroups) => {
           norm: inside ? norm : undefined,
         };
         const before = device.counts.dispatches;
-        const y = gate ? linearSwiglu(device, h, w, options.norm) : linear(device, h, w, options);
+        const y = gate ? linearSwiglu(device, h, [w], options.norm) : linear(device, h, w, options);
         if (inside) dispatches += device.counts.dispatches - before;
         return y;
       });
@@ -161,7 +163,7 @@ describe.each([[true], [false]])("subgroups %s", (subgroups) => {
   test("a gate that is no number is not hidden", async () => {
     const x = Float32Array.of(NaN, 0, 0, 0, 0, 0, 0, 0);
     const w = keepWeights(gpu(), new Float32Array(16).fill(1), [2, 8], "f32");
-    const got = await runOp(gpu(), () => linearSwiglu(gpu(), gpu().upload(x, [1, 8]), w));
+    const got = await runOp(gpu(), () => linearSwiglu(gpu(), gpu().upload(x, [1, 8]), [w]));
     freeMatrix(gpu(), w);
     expect([...got]).toEqual([NaN]);
   });
@@ -171,7 +173,7 @@ describe.each([[true], [false]])("subgroups %s", (subgroups) => {
     const x = (): ReturnType<Gpu["empty"]> => gpu().empty([2, 8]);
     const refused = (op: () => unknown, message: string): Promise<void> =>
       expect(gpu().step(() => (op(), []))).rejects.toThrow(new ShapeError(message));
-    await refused(() => linearSwiglu(gpu(), x(), w), "linear: gateUp must have even rows, got 5");
+    await refused(() => linearSwiglu(gpu(), x(), [w]), "linear: gateUp must have even rows, got 5");
     await refused(
       () => linear(gpu(), x(), w, { residual: gpu().empty([2, 8]) }),
       "linear: residual must be [2, 5], got [2, 8]",

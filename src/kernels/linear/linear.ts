@@ -5,7 +5,7 @@ import { type Tensor, expectDType, expectShape } from "../../gpu/tensor.js";
 import { add } from "../add/add.js";
 import { rmsNorm } from "../rms-norm/rms-norm.js";
 import { dropout, scale } from "../scale/scale.js";
-import { swigluJoined } from "../swiglu/swiglu.js";
+import { swiglu, swigluJoined } from "../swiglu/swiglu.js";
 import { linearKernel } from "./family.js";
 import { recordLinear } from "./linear-backward.js";
 import { type InputNorm, expectInput, fusedNorm, product } from "./product.js";
@@ -53,25 +53,28 @@ export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = 
 }
 
 /**
- * y = silu(x · gateᵀ) · (x · upᵀ), with gate and up as one matrix.
+ * y = silu(x · gateᵀ) · (x · upᵀ): one matrix in one dispatch for one row where the device can, and without a gradient; two in ops
+ * that have one. The same bits.
  * @param x       [M, K] f32, K a multiple of 4
- * @param gateUp  [2 F, K] the gate's rows, then up's; in any storage format
+ * @param gateUp  one matrix [2 F, K], the gate's rows, then up's; or gate and up [F, K]; in any storage format
  * @param norm    of x, as in `linear`
  * @returns       [M, F] f32
- * @throws ShapeError  K differs or is no multiple of 4, or the rows are odd
+ * @throws ShapeError  K differs or is no multiple of 4, the rows of one matrix are odd, or a gradient is to pass it
  * @source transformers Qwen3MLP
  */
-export function linearSwiglu(gpu: Gpu, x: Tensor, gateUp: Matrix, norm?: InputNorm): Tensor {
-  if (norm && !fusedNorm(gpu, x, gateUp, norm)) {
+export function linearSwiglu(gpu: Gpu, x: Tensor, gateUp: readonly Matrix[], norm?: InputNorm): Tensor {
+  const [gate, up] = gateUp;
+  if (norm && (up || !fusedNorm(gpu, x, gate, norm))) {
     return linearSwiglu(gpu, rmsNorm(gpu, x, norm.gamma, norm.eps), gateUp);
   }
-  const [rows] = expectInput(x, gateUp);
-  if (gateUp.rows % 2 !== 0) throw new ShapeError(`linear: gateUp must have even rows, got ${gateUp.rows}`);
-  gpu.tape?.refuse("linearSwiglu", [x, gateUp.pieces[0].tensor]);
-  const { family } = linearKernel(gpu, gateUp.format, rows, gateUp.columns);
-  const oneDispatch = rows === 1 && family === "subgroup" && gateUp.pieces.length === 1;
-  if (oneDispatch) return product(gpu, x, gateUp, { norm, activation: "swiglu" });
-  return gpu.scope(() => swigluJoined(gpu, product(gpu, x, gateUp, { norm, activation: "none" })));
+  if (up) return swiglu(gpu, linear(gpu, x, gate), linear(gpu, x, up));
+  const [rows] = expectInput(x, gate);
+  if (gate.rows % 2 !== 0) throw new ShapeError(`linear: gateUp must have even rows, got ${gate.rows}`);
+  gpu.tape?.refuse("linearSwiglu", [x, gate.pieces[0].tensor]);
+  const { family } = linearKernel(gpu, gate.format, rows, gate.columns);
+  const oneDispatch = rows === 1 && family === "subgroup" && gate.pieces.length === 1;
+  if (oneDispatch) return product(gpu, x, gate, { norm, activation: "swiglu" });
+  return gpu.scope(() => swigluJoined(gpu, product(gpu, x, gate, { norm, activation: "none" })));
 }
 
 /** scale · dropout(x) · aᵀ · bᵀ + y; x [M, K], y [M, N] → [M, N]. @source peft LoraLayer */
