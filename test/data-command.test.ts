@@ -159,6 +159,30 @@ describe("data", () => {
     expect(existsSync(at("none2.jsonl"))).toBe(false);
   });
 
+  test("--strict leaves out audio that is cut short, damaged or none, once decoded", async () => {
+    const cut = wav(1, 1).subarray(0, -8000);
+    writeFileSync(at("cut.wav"), cut);
+    const lines = [
+      { audio: "corpus/a.wav", text: "a" },
+      { audio: "cut.wav", text: "b", end: 0.2 },
+      { audio: "cut.wav", text: "c" },
+      { audio: "corpus/c.wav", text: "no header" },
+    ];
+    writeFileSync(at("some.jsonl"), lines.map((line) => JSON.stringify(line)).join("\n"));
+    const make = (...rest: string[]): ReturnType<typeof cli> =>
+      cli(["data", "jsonl", at("some.jsonl"), "--out", at("strict.jsonl"), ...rest]);
+    const strict = await make("--strict");
+    expect({ code: strict.code, stdout: strict.stdout }).toEqual({
+      code: 0,
+      stdout: `${at("strict.jsonl")}: 1 utterances, 0.00 h; 3 skipped\n`,
+    });
+    const why = `skipped: bad audio: ${at("cut.wav")}: audio: expected a whole file (--strict), got 0.75 s could be read of the 1.00 s in the header; copy or download it again, or make it anew from its source`;
+    const told = strict.stderr.split("\n").filter((line) => line.startsWith("skipped"));
+    expect(told.slice(0, 2)).toEqual([why, why]);
+    expect(told[2]).toContain(`skipped: bad audio: ${at("corpus", "c.wav")}: container: expected WAV`);
+    expect((await make("--force")).stdout).toContain("4 utterances");
+  });
+
   test("an LLM's answers, one for each transcript; one that is cut is skipped", async () => {
     const transcripts = at("transcripts.jsonl");
     const lines = ["打开厨房的台灯", "", "打开厨房的台灯"].map((text) =>

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { utteranceLine } from "../src/data/utterances.js";
 import { lockFile, withRunLock } from "../src/train/run-lock.js";
-import { cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
+import { type Run, cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { type TrainingDirectory, trainingDirectory } from "./helpers/training.js";
 
 // The command on a tiny checkpoint: trains, validates, writes checkpoint, LoRA and report; goes on only with --resume; refuses bad
@@ -108,6 +108,26 @@ describe("train", () => {
     const run = await cli([...args, "--out", out, "--skip-bad", "--steps", "1"]);
     expect(run.code).toBe(0);
     expect(existsSync(join(out, "checkpoint", "model.safetensors"))).toBe(true);
+  });
+
+  test("audio that is cut is reported as transcribe does, from the cache too, and refused with --strict", async () => {
+    const cut = join(directory.path, "cut.wav");
+    writeFileSync(cut, readFileSync(directory.data.utterances[7].audio).subarray(0, -8000));
+    const data = join(directory.path, "cut.jsonl");
+    writeFileSync(data, `{"audio":"cut.wav","text":"now"}\n{"audio":"cut.wav","text":"please","end":0.2}\n`);
+    const model = ["--model", join(directory.path, "model")];
+    const warnings = ({ stderr }: Run): string[] =>
+      stderr.split("\n").filter((line) => line.startsWith("warning: "));
+    const want = warnings(await cli(["transcribe", ...model, cut]));
+    expect(want).toEqual([`warning: ${cut}: 0.96 s could be read of the 1.21 s in the header`]);
+    const args = ["train", ...model, "--data", data, "--steps", "1", "--cache", join(directory.path, "cuts")];
+    for (const out of ["cut-1", "cut-2"]) {
+      const run = await cli([...args, "--out", join(directory.path, out)]);
+      expect({ code: run.code, warnings: warnings(run) }).toEqual({ code: 0, warnings: want });
+    }
+    const strict = await cli([...args, "--out", join(directory.path, "cut-3"), "--strict"]);
+    expect(strict.stderr).toContain(`${data}:1: ${cut}: audio: expected a whole file (--strict), got 0.96 s`);
+    expect(expectRefusal(strict)).toContain("expected 2 lines that can be used, got 2 that cannot");
   });
 
   test("a directory that another process trains in is refused, and stays as it is", async () => {

@@ -9,18 +9,20 @@ import { DataError } from "../data/errors.js";
 import { type Utterance, readUtterances, utteranceLine } from "../data/utterances.js";
 import { Generator } from "../decode/generator.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+import { decodeClip } from "../node/clip.js";
 import { writeFileAtomic } from "../node/files.js";
 import { modelFiles } from "../node/model-files.js";
 import { checkOutput } from "../node/output-place.js";
 import { openDevice } from "./device.js";
 import { findModel, modelForms, warnOf } from "./model.js";
-import { note, print, printJson, printPart, shown, status } from "./output.js";
+import { describe, note, print, printJson, printPart, shown, status } from "./output.js";
 import { refuseIdle } from "./usage.js";
 
 interface DataOptions extends CorpusOptions {
   readonly out: string;
   readonly force?: boolean;
   readonly skipBad?: boolean;
+  readonly strict?: boolean;
   readonly limit?: number;
   readonly answers?: string;
   readonly model?: string;
@@ -72,6 +74,7 @@ export function dataCommand(): Command {
       ]),
     )
     .option("--skip-bad", "jsonl: leave bad lines out, and report each")
+    .option("--strict", "decode all audio, and leave out what is cut short, damaged or none; report each")
     .option("--limit <count>", "stop after so many utterances", natural)
     .option(
       "--answers <wording>",
@@ -117,7 +120,7 @@ async function makeData(layout: string, path: string, options: DataOptions, comm
       ? fromJsonl(path, options)
       : CORPORA[layout as keyof typeof CORPORA].read(path, { ...options, task });
   await withAnswers(options, async (answer) => {
-    const made = lines(kept(found, tally, answer), options, tally);
+    const made = lines(kept(options.strict ? wholeAudio(found) : found, tally, answer), options, tally);
     if (out !== STDOUT) await writeFileAtomic(out, made);
     else for await (const line of made) printPart(new TextDecoder().decode(line));
   });
@@ -153,6 +156,29 @@ async function* fromJsonl(
     else yield { utterance: prompt === undefined ? utterance : { ...utterance, prompt } };
   }
   yield* skipped();
+}
+
+/** The utterances whose audio decodes whole; others are skipped. */
+async function* wholeAudio(found: AsyncIterable<Found>): AsyncGenerator<Found, void, undefined> {
+  const faults = new Map<string, string | undefined>();
+  for await (const item of found) {
+    const audio = "utterance" in item ? item.utterance.audio : undefined;
+    if (audio !== undefined && !faults.has(audio)) {
+      faults.clear(); // parts of one file follow each other
+      faults.set(audio, await faultOf(audio));
+    }
+    const why = audio === undefined ? undefined : faults.get(audio);
+    yield why === undefined ? item : { skipped: "bad audio", why };
+  }
+}
+
+async function faultOf(audio: string): Promise<string | undefined> {
+  try {
+    await decodeClip(audio, { strict: true, keep: { rate: 16_000 } }); // memory of one channel
+    return undefined;
+  } catch (error) {
+    return describe(error, audio);
+  }
 }
 
 /** The utterances, with the LLM's answers where it is asked; what is left out is reported and counted. */

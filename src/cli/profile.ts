@@ -13,7 +13,7 @@ import { profilePage } from "../profile/page.js";
 import { type Profile, summarise } from "../profile/summary.js";
 import { causeRows, groupRows, hostRows, remarks } from "../profile/text.js";
 import { type Trace, traceEvents } from "../profile/trace.js";
-import { decodeClip } from "./clip.js";
+import { decodeClip } from "../node/clip.js";
 import { openDevice } from "./device.js";
 import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
 import { exitCode, note, print, printJson, report, status } from "./output.js";

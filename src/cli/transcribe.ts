@@ -15,7 +15,7 @@ import { PromptError } from "../tokenizer/errors.js";
 import type { Language } from "../tokenizer/languages.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import { type ChannelChoice, channelOption, chosenChannels } from "./channel.js";
-import { decodeClip } from "./clip.js";
+import { decodeClip } from "../node/clip.js";
 import { openDevice } from "./device.js";
 import { languageOption } from "./language.js";
 import { timeLoading } from "./loaded.js";

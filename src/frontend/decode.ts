@@ -44,9 +44,14 @@ export async function decodeAudio(
     keep === undefined || instead === undefined
       ? whole
       : { ...(await decode({ ...keep, channel: instead })), ...(warning !== undefined && { warning }) };
-  if (options.strict && audio.damage !== undefined)
-    throw new AudioError(name, "audio", "a whole file (--strict)", audio.damage, fetchAgain);
+  if (options.strict) expectWhole(audio, name);
   return audio;
+}
+
+/** @throws AudioError  the file lost audio */
+export function expectWhole({ damage }: Pick<DecodedAudio, "damage">, name: string): void {
+  if (damage !== undefined)
+    throw new AudioError(name, "audio", "a whole file (--strict)", damage, fetchAgain);
 }
 
 /** First bytes of a file that `checkHead` needs. */

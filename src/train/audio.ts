@@ -1,13 +1,9 @@
 import { createHash } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { cutAudio } from "../frontend/cut.js";
-import { decodeAudio } from "../frontend/decode.js";
-import { AudioError } from "../frontend/errors.js";
-import { toWaveform } from "../frontend/features.js";
-
-/** Bytes that an audio file may have: 1 GiB, nine hours of 16-bit mono at 16 kHz. */
-const maxBytes = 2 ** 30;
+import { checkHead, decodeAudio } from "../frontend/decode.js";
+import { mixWaveform } from "../frontend/features.js";
+import { maxClipBytes, readClip } from "../node/clip.js";
 
 /** A piece of an audio file. */
 export interface AudioPiece {
@@ -17,6 +13,15 @@ export interface AudioPiece {
   readonly end?: number | undefined;
   /** Counted from 1; absent: the mean of all. */
   readonly channel?: number | undefined;
+}
+
+/** What is wrong with an audio file that is used all the same, as decodeAudio has it. */
+export type AudioFaults = Pick<DecodedAudio, "damage" | "warning">;
+
+/** Of a piece. */
+export interface Waveform extends AudioFaults {
+  /** [n] f32, mono */
+  readonly samples: Float32Array;
 }
 
 interface ReadFile {
@@ -33,9 +38,13 @@ export class AudioReader {
   /** @param rate  Hz that waveforms have */
   constructor(private readonly rate: number) {}
 
-  /** SHA-256 of the whole file, in hex. @throws AudioError  it is no file, or too large */
-  async sha256(path: string): Promise<string> {
-    return (await this.#read(path)).sha256;
+  /**
+   * SHA-256 of the whole file, in hex.
+   * @param maxSeconds  what a whole file may last
+   * @throws AudioError  it is no file, no audio or too large, or its first bytes say that it is longer
+   */
+  async sha256(piece: AudioPiece, maxSeconds?: number): Promise<string> {
+    return (await this.#read(piece, maxSeconds)).sha256;
   }
 
   /** [first, one past the last] sample of the piece, and its channel where it has one; undefined for a whole file. */
@@ -46,23 +55,37 @@ export class AudioReader {
     return channel === undefined ? span : [...span, channel];
   }
 
-  /** Mono samples of the piece, which is cut before it is resampled. @throws AudioError  the file cannot be decoded, the piece passes its end */
-  async waveform(piece: AudioPiece): Promise<Float32Array> {
-    const file = await this.#read(piece.audio);
-    file.audio ??= await decodeAudio(file.bytes, file.path);
-    return toWaveform(cutAudio(file.audio, piece, file.path), this.rate, file.path);
+  /**
+   * Mono samples of the piece, which is cut before it is resampled.
+   * @param maxSeconds  what a whole file may last
+   * @throws AudioError  the file cannot be decoded or is longer, the piece passes its end
+   */
+  async waveform(piece: AudioPiece, maxSeconds?: number): Promise<Waveform> {
+    const file = await this.#read(piece, maxSeconds);
+    const { bytes, path } = file;
+    const bound = { maxSeconds: isCut(piece) ? undefined : maxSeconds };
+    if (this.segment(piece) === undefined) {
+      const { channels, damage, warning } = await decodeAudio(bytes, path, {
+        ...bound,
+        keep: { rate: this.rate },
+      });
+      return { samples: channels[0], damage, warning };
+    }
+    file.audio ??= await decodeAudio(bytes, path, bound);
+    const { damage } = file.audio;
+    return { damage, ...mixWaveform(cutAudio(file.audio, piece, path), this.rate, path) };
   }
 
-  async #read(path: string): Promise<ReadFile> {
+  async #read(piece: AudioPiece, maxSeconds: number | undefined): Promise<ReadFile> {
+    const path = piece.audio;
     if (this.#last?.path === path) return this.#last;
-    const found = await stat(path);
-    if (!found.isFile()) throw new AudioError(path, "type", "a file", "something else");
-    if (found.size > maxBytes) {
-      const advice = "cut the file into parts";
-      throw new AudioError(path, "file size", `at most ${maxBytes} bytes`, found.size, { advice });
-    }
-    const bytes = await readFile(path);
+    const bound = { maxSeconds: isCut(piece) ? undefined : maxSeconds };
+    const bytes = await readClip(path, maxClipBytes, (head, size) => checkHead(head, size, path, bound));
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     return (this.#last = { path, sha256, bytes });
   }
+}
+
+function isCut({ start, end }: AudioPiece): boolean {
+  return start !== undefined || end !== undefined;
 }

@@ -1,15 +1,16 @@
 import type { Utterance } from "../data/utterances.js";
-import { type ModelConfig, audioTokens } from "../config/model-config.js";
+import { type ModelConfig, audioTokens, longestAudio } from "../config/model-config.js";
 import type { PromptTokens } from "../model/fun-asr-nano.js";
 import { reason } from "../json.js";
 import type { FrontendConfig } from "../frontend/config.js";
+import { expectWhole } from "../frontend/decode.js";
 import { extractFeatures } from "../frontend/features.js";
 import { type PromptRenderer, promptIds } from "../tokenizer/prompt.js";
 import { INSTRUCTION } from "../tokenizer/prompts.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { AudioReader } from "./audio.js";
 import { CacheError, TrainError } from "./errors.js";
-import { type ClipRows, type FeatureCache, cacheKey } from "./feature-cache.js";
+import { type CachedClip, type ClipRows, type FeatureCache, cacheKey } from "./feature-cache.js";
 
 /** An utterance as the model sees it. */
 export interface TrainClip {
@@ -58,9 +59,14 @@ export interface PrepareOptions {
   readonly file: string;
   /** Leave lines out that cannot be used, instead of refusing them all at the end. */
   readonly skipBad: boolean;
+  /** Audio that is cut short or damaged cannot be used. Default: it is, with a warning. */
+  readonly strict?: boolean | undefined;
   /** Throws what is wrong with a clip whose line cannot be used for its length. */
   readonly check?: (clip: TrainClip) => void;
-  /** Called with each line that cannot be used: 20 of a file at most, then with how many more there are. */
+  /**
+   * Called with each line that cannot be used: 20 of a file at most, then with how many more there are; and with what is wrong with
+   * audio that is used, once a file.
+   */
   readonly onBad: (message: string) => void;
   readonly onProgress?: (done: number) => void;
 }
@@ -94,10 +100,17 @@ export interface BadLineTeller {
 
 const toldLines = 20;
 
+interface RenderedPrompt {
+  readonly text: string;
+  /** Of the text, without the audio. */
+  readonly tokens: number;
+}
+
 /** The utterances of a data file with their tokens, and with their rows in the cache: those that it lacks are computed. */
 export class Corpus {
   readonly #reader: AudioReader;
-  readonly #rendered = new Map<string | undefined, string>();
+  readonly #rendered = new Map<string | undefined, RenderedPrompt>();
+  readonly #warned = new Set<string>();
   readonly #endId: number;
   /** Entries that were computed, because they were missing or damaged. */
   computed = 0;
@@ -131,7 +144,7 @@ export class Corpus {
     const told = badLines(options.file, options.onBad);
     for (const [i, utterance] of utterances.entries()) {
       try {
-        const clip = await this.#clip(utterance);
+        const clip = await this.#clip(utterance, options);
         options.check?.(clip);
         clips.push(clip);
       } catch (error) {
@@ -154,27 +167,32 @@ export class Corpus {
   async rows({ key, utterance }: TrainClip): Promise<ClipRows> {
     const found = await this.parts.cache.read(key);
     if (found) return found;
-    if ((await this.#key(utterance)) === key) return this.#compute(key, utterance);
+    if ((await this.#key(utterance)) === key) return (await this.#compute(key, utterance)).rows;
     throw new TrainError(
       `${utterance.audio}: expected the file as it was when the run began, got another; put it back, or begin a new run`,
     );
   }
 
   /** Of the utterance's rows in the cache, from its audio file as it is now. */
-  async #key(utterance: Utterance): Promise<string> {
+  async #key(utterance: Utterance, maxSeconds?: number): Promise<string> {
     const { encoder, frontend } = this.parts;
-    const audio = await this.#reader.sha256(utterance.audio);
+    const audio = await this.#reader.sha256(utterance, maxSeconds);
     return cacheKey({ encoder, audio, segment: this.#reader.segment(utterance), frontend });
   }
 
-  async #clip(utterance: Utterance): Promise<TrainClip> {
-    const { config, cache, tokenizer } = this.parts;
-    const text = this.#prompt(utterance.prompt); // first what costs nothing
+  async #clip(utterance: Utterance, { strict, onBad }: PrepareOptions): Promise<TrainClip> {
+    const { config, frontend, cache, tokenizer } = this.parts;
+    const { audio } = utterance;
+    const { text, tokens: words } = this.#prompt(utterance.prompt); // first what costs nothing
     const answer = [...this.#ids("text", utterance.text), this.#endId];
     const spoken = spokenText(utterance);
     const transcript = spoken === undefined ? {} : { transcript: this.#ids("transcript", spoken) };
-    const key = await this.#key(utterance);
-    const frames = (await cache.frames(key)) ?? (await this.#compute(key, utterance)).frames;
+    const longest = longestAudio(config, (frontend.lfrStride * frontend.frameShift) / 1000, words);
+    const key = await this.#key(utterance, longest);
+    const cached = await cache.head(key);
+    const { frames, damage, warning } = cached ?? (await this.#compute(key, utterance, longest)).head;
+    if (strict) expectWhole({ damage }, audio);
+    for (const fault of [damage, warning]) if (fault !== undefined) this.#warn(`${audio}: ${fault}`, onBad);
     const audioLength = audioTokens(config.audioTokenRule, frames);
     const prompt = { ...promptIds(tokenizer, text, config.audioTokenId, audioLength), audioLength };
     const tokens = prompt.ids.length + answer.length;
@@ -183,28 +201,41 @@ export class Corpus {
     throw new TrainError(`tokens: expected ${expected}, got ${tokens}; cut the clip into parts`);
   }
 
-  async #compute(key: string, utterance: Utterance): Promise<ClipRows> {
+  #warn(message: string, warn: (message: string) => void): void {
+    if (this.#warned.has(message)) return;
+    this.#warned.add(message);
+    warn(`warning: ${message}`);
+  }
+
+  async #compute(
+    key: string,
+    utterance: Utterance,
+    maxSeconds?: number,
+  ): Promise<{ readonly rows: ClipRows; readonly head: CachedClip }> {
     const { frontend, cache, encode } = this.parts;
-    const features = extractFeatures(await this.#reader.waveform(utterance), frontend, utterance.audio);
+    const { samples, ...faults } = await this.#reader.waveform(utterance, maxSeconds);
+    const features = extractFeatures(samples, frontend, utterance.audio);
     const rows = encode ? await encode(features) : features;
     try {
-      await cache.write(key, rows);
+      await cache.write(key, rows, faults);
     } catch (error) {
       throw new CacheError(
         `${cache.path(key)}: expected a cache that can be written, got ${reason(error)}; make room, or name another --cache`,
       );
     }
     this.computed++;
-    return rows;
+    return { rows, head: { frames: rows.frames, ...faults } };
   }
 
-  #prompt(prompt: string | undefined): string {
-    let text = this.#rendered.get(prompt);
-    if (text === undefined) {
-      text = this.parts.prompts.render(prompt === undefined ? {} : { prompt });
-      this.#rendered.set(prompt, text);
+  #prompt(prompt: string | undefined): RenderedPrompt {
+    let rendered = this.#rendered.get(prompt);
+    if (rendered === undefined) {
+      const { config, prompts, tokenizer } = this.parts;
+      const text = prompts.render(prompt === undefined ? {} : { prompt });
+      rendered = { text, tokens: promptIds(tokenizer, text, config.audioTokenId, 1).ids.length - 1 };
+      this.#rendered.set(prompt, rendered);
     }
-    return text;
+    return rendered;
   }
 
   #ids(field: "text" | "transcript", text: string): number[] {

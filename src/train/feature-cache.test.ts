@@ -17,11 +17,19 @@ const rows = { frames: 7, data: values(7 * 4, 1) };
 test("comes back as it was, and nothing else is written", async () => {
   const cache = new FeatureCache(directory, 4);
   expect(await cache.read(key)).toBeUndefined();
-  expect(await cache.frames(key)).toBeUndefined();
+  expect(await cache.head(key)).toBeUndefined();
   await cache.write(key, rows);
   expect(await cache.read(key)).toEqual(rows);
-  expect(await cache.frames(key)).toBe(7);
+  expect(await cache.head(key)).toEqual({ frames: 7 });
   expect(readdirSync(dirname(cache.path(key)))).toHaveLength(1);
+});
+
+test("what is wrong with the audio stays in the header", async () => {
+  const cache = new FeatureCache(directory, 4);
+  const faults = { damage: "1 damaged frame was skipped", warning: "the channels cancel each other" };
+  await cache.write(key, rows, faults);
+  expect(await cache.head(key)).toEqual({ frames: 7, ...faults });
+  expect(await cache.read(key)).toEqual(rows);
 });
 
 test("a damaged entry is none", async () => {

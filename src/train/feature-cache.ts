@@ -5,12 +5,18 @@ import type { ByteSource } from "../checkpoint/source.js";
 import { errorCode } from "../errors.js";
 import { openFile, writeSafetensorsFile } from "../node/files.js";
 import { makeDirectory } from "../node/make-directory.js";
+import type { AudioFaults } from "./audio.js";
 
 /** Rows of one clip: encoder states, or the front-end's features where the encoder is trained. */
 export interface ClipRows {
   readonly frames: number;
   /** [frames, width] f32 */
   readonly data: Float32Array;
+}
+
+/** What an entry's header says. */
+export interface CachedClip extends AudioFaults {
+  readonly frames: number;
 }
 
 /** What a cached entry is made of: whatever changes it changes the key. */
@@ -48,9 +54,11 @@ export class FeatureCache {
     return join(this.directory, key.slice(0, 2), `${key.slice(2)}.safetensors`);
   }
 
-  /** Rows of an entry, from its header alone; undefined where it is missing or damaged. */
-  async frames(key: string): Promise<number | undefined> {
-    return this.#open(key, (_, frames) => Promise.resolve(frames));
+  /** An entry's header; undefined where it is missing or damaged. */
+  async head(key: string): Promise<CachedClip | undefined> {
+    return this.#open(key, ({ metadata }, frames) =>
+      Promise.resolve({ frames, damage: metadata.get("damage"), warning: metadata.get("warning") }),
+    );
   }
 
   /** An entry whose data has its checksum; undefined where it is missing or damaged. */
@@ -62,13 +70,19 @@ export class FeatureCache {
     });
   }
 
-  /** Written beside and renamed: a reader never sees half an entry. */
-  async write(key: string, { frames, data }: ClipRows): Promise<void> {
+  /**
+   * Written beside and renamed: a reader never sees half an entry.
+   * @param faults  of the audio; they stay in the header
+   */
+  async write(key: string, { frames, data }: ClipRows, { damage, warning }: AudioFaults = {}): Promise<void> {
     const path = this.path(key);
     await makeDirectory(dirname(path), path);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const tensor = { name: tensorName, dtype: "F32", shape: [frames, this.width], data: bytes } as const;
-    await writeSafetensorsFile(path, [tensor], new Map([["sha256", checksum(bytes)]]));
+    const metadata = new Map([["sha256", checksum(bytes)]]);
+    if (damage !== undefined) metadata.set("damage", damage);
+    if (warning !== undefined) metadata.set("warning", warning);
+    await writeSafetensorsFile(path, [tensor], metadata);
   }
 
   async #open<T>(

@@ -53,6 +53,8 @@ export interface SessionSetup {
   /** Storage of the frozen weights on the GPU. Default: as in the checkpoint. */
   readonly weights?: WeightFormat | undefined;
   readonly skipBad: boolean;
+  /** Lines whose audio is cut short or damaged cannot be used. Default: they are, with a warning. */
+  readonly strict?: boolean;
   /** Called with what is told about the data, and with a warning where the encoder is not the one that the adaptor was made for. */
   readonly onBad: (message: string) => void;
   readonly onLoad?: (done: number, total: number) => void;
@@ -218,12 +220,13 @@ function tellLeftOut({ data, onBad }: SessionSetup, { clips, unknown, short }: A
 }
 
 async function prepare(corpus: Corpus, setup: SessionSetup): Promise<[TrainClip[], TrainClip[]]> {
-  const { data, validation, skipBad, onBad, onPrepare } = setup;
+  const { data, validation, skipBad, strict, onBad, onPrepare } = setup;
   const total = data.utterances.length + (validation?.utterances.length ?? 0);
   const part = (file: DataFile, before: number, check?: (clip: TrainClip) => void): Promise<TrainClip[]> =>
     corpus.prepare(file.utterances, {
       file: file.name,
       skipBad,
+      strict,
       onBad,
       ...(check ? { check } : {}),
       onProgress: (done) => onPrepare?.(before + done, total),

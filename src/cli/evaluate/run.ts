@@ -20,7 +20,7 @@ import type { DecodeOptions } from "../../frontend/decode.js";
 import { toWaveform } from "../../frontend/features.js";
 import type { Gpu } from "../../gpu/device.js";
 import type { WeightFormat } from "../../gpu/matrix.js";
-import { decodeClip } from "../clip.js";
+import { decodeClip } from "../../node/clip.js";
 import type { Results } from "../../evaluate/results.js";
 import { describe, exitCode, note, report, shown, status } from "../output.js";
 import { wavDataUri } from "../../report/wav.js";

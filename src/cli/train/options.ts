@@ -13,6 +13,7 @@ import {
 import { type TunablePart, parseTune } from "../../train/tune.js";
 import { loraOption, modelForms } from "../model.js";
 import { exitCode } from "../output.js";
+import { strictOption } from "../transcribe.js";
 import { refuseIdle } from "../usage.js";
 
 /** `train`'s options as commander gives them. */
@@ -48,6 +49,7 @@ export interface TrainCliOptions {
   readonly dtype?: "bf16" | "f32";
   readonly weights?: WeightFormat;
   readonly skipBad?: boolean;
+  readonly strict?: boolean;
   readonly resume?: boolean;
   readonly export?: "best" | "last";
   readonly report?: string;
@@ -210,6 +212,7 @@ function addOtherOptions(command: Command): Command {
       ).choices(Object.keys(weightBlocks)),
     )
     .option("--skip-bad", "leave out lines that cannot be used")
+    .addOption(strictOption())
     .option("--resume", "go on from the run's saved state")
     .addOption(
       new Option("--export <state>", "only write the checkpoint of a run's saved state").choices([

@@ -110,6 +110,7 @@ async function run(
       cache: options.cache,
       weights: options.weights,
       skipBad: options.skipBad === true,
+      strict: options.strict === true,
       onBad: (message) => note(message),
       onLoad: bars.loading.update,
       onPrepare: bars.preparing.update,
