@@ -9,18 +9,21 @@ import { show } from "../json.js";
 import { elementCount } from "../shape.js";
 import { CheckpointError, tensorField } from "../formats/errors.js";
 
-/** The tensor of an untied head, which a tied checkpoint may hold too. */
+/** The tensor of an untied head. A tied checkpoint may store it too. */
 export const HEAD = "lm_head.weight";
 
 type Add = (name: string, ...shape: number[]) => void;
 
-/** Layers of a model at most, all parts together: a config is a stranger's, and every layer makes a dozen entries. The 8B has 108. */
+/**
+ * Most layers, all parts together: each makes a dozen entries, and a config can say any number. The
+ * 8B has 108.
+ */
 const MAX_LAYERS = 1_000;
 
 /**
  * Every tensor of a checkpoint with this config: canonical name → shape.
- * @param file  what errors call the checkpoint
- * @throws CheckpointError  the config asks for more than MAX_LAYERS
+ * @param file  name of the checkpoint in errors
+ * @throws CheckpointError  more than MAX_LAYERS
  * @source transformers 5.23, `FunAsrNanoForConditionalGeneration(config).state_dict()`
  */
 export function expectedTensors(
@@ -29,14 +32,9 @@ export function expectedTensors(
 ): Map<string, readonly number[]> {
   const layers = (encoder ? encoder.layers + encoder.tpLayers : 0) + (adaptor?.layers ?? 0) + llm.layers;
   if (layers > MAX_LAYERS) {
+    const expected = `at most ${MAX_LAYERS}`;
     const advice = "is the config damaged?";
-    throw new CheckpointError({
-      file,
-      field: "layers",
-      expected: `at most ${MAX_LAYERS}`,
-      got: String(layers),
-      advice,
-    });
+    throw new CheckpointError({ file, field: "layers", expected, got: layers, advice });
   }
   const table = new Map<string, readonly number[]>();
   const add: Add = (name, ...shape) => table.set(name, shape);
@@ -46,7 +44,10 @@ export function expectedTensors(
   return table;
 }
 
-/** Parameters of each part. A tied head counts 0: it is the embedding matrix, which `llm` holds. */
+/**
+ * Parameters of each part. A tied head counts 0, because its matrix is the embedding, which `llm`
+ * counts.
+ */
 export interface ParameterCount {
   encoder: number;
   adaptor: number;
@@ -71,7 +72,7 @@ export function countParameters(config: ModelParts): ParameterCount {
   return counts;
 }
 
-/** How a set of tensors differs from what its config asks for. */
+/** Differences between a set of tensors and its config. */
 export interface TensorDifferences {
   readonly missing: readonly string[];
   readonly leftOver: readonly string[];
@@ -79,43 +80,43 @@ export interface TensorDifferences {
   readonly wrongDtype: readonly { name: string; got: Dtype | GgmlType }[];
 }
 
-/** What `checkTensors` needs of a tensor; the map's keys are canonical names. */
+/** The properties of a tensor that `checkTensors` reads. The map's keys are canonical names. */
 export interface ShapedTensor {
   readonly dtype: Dtype | GgmlType;
   readonly shape: readonly number[];
 }
 
-/** Compares, and throws only what expectedTensors does. A head stored although the config ties it is no difference. */
+/**
+ * Compares, and throws only what expectedTensors throws. A stored head of a tied config is not a
+ * difference.
+ */
 export function compareTensors(
   config: ModelParts,
   tensors: ReadonlyMap<string, ShapedTensor>,
   file?: string,
 ): TensorDifferences {
-  const expected = expectedTensors(config, file);
-  const found = [...tensors].map(([name, { dtype, shape }]) => ({
-    name,
-    dtype,
-    got: shape,
-    expected: expected.get(name),
-  }));
+  const table = expectedTensors(config, file);
+  const found = [...tensors].flatMap(([name, { dtype, shape }]) => {
+    const expected = table.get(name);
+    return expected ? [{ name, expected, got: shape, dtype }] : [];
+  });
   return {
-    missing: [...expected.keys()].filter((name) => !tensors.has(name)),
-    leftOver: found
-      .filter((t) => !t.expected && !(t.name === HEAD && config.llm.tiedHead))
-      .map((t) => t.name),
-    wrongShape: found.flatMap(({ name, expected: want, got }) =>
-      want && !sameShape(want, got) ? [{ name, expected: want, got }] : [],
+    missing: [...table.keys()].filter((name) => !tensors.has(name)),
+    leftOver: [...tensors.keys()].filter((n) => !table.has(n) && !(n === HEAD && config.llm.tiedHead)),
+    wrongShape: found.flatMap(({ name, expected, got }) =>
+      String(expected) === String(got) ? [] : [{ name, expected, got }],
     ),
-    wrongDtype: found.flatMap((t) =>
-      t.expected && !isUsable(t.dtype, t.expected) ? [{ name: t.name, got: t.dtype }] : [],
+    wrongDtype: found.flatMap(({ name, expected, dtype }) =>
+      isUsable(dtype, expected) ? [] : [{ name, got: dtype }],
     ),
   };
 }
 
 /**
- * Refuses a set of tensors that is not exactly what the config asks for.
- * @param file  what the error calls the checkpoint
- * @throws CheckpointError  one line: the first tensor that is missing, left over, of another shape or dtype, and how many of each
+ * Refuses a set of tensors that differs from its config.
+ * @param file  name of the checkpoint in the error
+ * @throws CheckpointError  names the first tensor that is missing, left over, of another shape or
+ *   dtype, and counts them
  */
 export function checkTensors(
   config: ModelParts,
@@ -144,71 +145,66 @@ export function checkTensors(
   if (wrongDtype[0]) refuse(wrongDtype[0].name, "F32, F16 or BF16", wrongDtype[0].got);
 }
 
-/** Floats of up to 32 bits; blocks for matrices only. */
+/** True for floats of up to 32 bits, and for blocks of a matrix. */
 function isUsable(dtype: Dtype | GgmlType, shape: readonly number[]): boolean {
-  if (isGgmlType(dtype)) return shape.length === 2;
-  return isFloatDtype(dtype) && dtype !== "F64";
-}
-
-function sameShape(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((d, i) => d === b[i]);
+  return isGgmlType(dtype) ? shape.length === 2 : isFloatDtype(dtype) && dtype !== "F64";
 }
 
 function addEncoder(add: Add, c: EncoderConfig): void {
   const d = c.hiddenSize;
   const finals = finalNormLayers(c);
   for (let i = 0; i <= c.layers + c.tpLayers; i++) {
-    const at = `model.audio_tower.layers.${i}`;
-    addBlock(add, at, i === 0 ? c.inputSize : d, d, c.intermediateSize);
-    add(`${at}.self_attn.fsmn.conv.weight`, d, 1, c.fsmnKernelSize);
-    if (finals.includes(i)) addNorm(add, `${at}.final_layernorm`, d);
+    const layer = `model.audio_tower.layers.${i}`;
+    addBlock(add, layer, i === 0 ? c.inputSize : d, d, c.intermediateSize);
+    add(`${layer}.self_attn.fsmn.conv.weight`, d, 1, c.fsmnKernelSize);
+    if (finals.includes(i)) addNorm(add, `${layer}.final_layernorm`, d);
   }
 }
 
 function addAdaptor(add: Add, c: AdaptorConfig, encoderWidth: number): void {
-  const at = "model.multi_modal_projector";
-  addLinear(add, `${at}.linear_1`, encoderWidth, c.projectorHiddenSize);
-  addLinear(add, `${at}.linear_2`, c.projectorHiddenSize, c.hiddenSize);
+  const adaptor = "model.multi_modal_projector";
+  addLinear(add, `${adaptor}.linear_1`, encoderWidth, c.projectorHiddenSize);
+  addLinear(add, `${adaptor}.linear_2`, c.projectorHiddenSize, c.hiddenSize);
   for (let i = 0; i < c.layers; i++)
-    addBlock(add, `${at}.layers.${i}`, c.hiddenSize, c.hiddenSize, c.intermediateSize);
+    addBlock(add, `${adaptor}.layers.${i}`, c.hiddenSize, c.hiddenSize, c.intermediateSize);
 }
 
-/** Pre-norm attention and feed-forward, all with biases: encoder layers and adaptor blocks. */
-function addBlock(add: Add, at: string, from: number, d: number, f: number): void {
-  addNorm(add, `${at}.input_layernorm`, from);
-  for (const p of ["q_proj", "k_proj", "v_proj"]) addLinear(add, `${at}.self_attn.${p}`, from, d);
-  addLinear(add, `${at}.self_attn.o_proj`, d, d);
-  addNorm(add, `${at}.post_attention_layernorm`, d);
-  addLinear(add, `${at}.mlp.fc1`, d, f);
-  addLinear(add, `${at}.mlp.fc2`, f, d);
+/** Pre-norm attention and feed-forward with biases, of encoder layers and adaptor blocks. */
+function addBlock(add: Add, layer: string, from: number, d: number, f: number): void {
+  addNorm(add, `${layer}.input_layernorm`, from);
+  for (const p of ["q_proj", "k_proj", "v_proj"]) addLinear(add, `${layer}.self_attn.${p}`, from, d);
+  addLinear(add, `${layer}.self_attn.o_proj`, d, d);
+  addNorm(add, `${layer}.post_attention_layernorm`, d);
+  addLinear(add, `${layer}.mlp.fc1`, d, f);
+  addLinear(add, `${layer}.mlp.fc2`, f, d);
 }
 
-function addNorm(add: Add, at: string, width: number): void {
-  add(`${at}.weight`, width);
-  add(`${at}.bias`, width);
+function addNorm(add: Add, name: string, width: number): void {
+  add(`${name}.weight`, width);
+  add(`${name}.bias`, width);
 }
 
-function addLinear(add: Add, at: string, from: number, to: number): void {
-  add(`${at}.weight`, to, from);
-  add(`${at}.bias`, to);
+function addLinear(add: Add, name: string, from: number, to: number): void {
+  add(`${name}.weight`, to, from);
+  add(`${name}.bias`, to);
 }
 
 function addLlm(add: Add, c: LlmConfig): void {
   const d = c.hiddenSize;
   add("model.language_model.embed_tokens.weight", c.vocabSize, d);
   for (let i = 0; i < c.layers; i++) {
-    const at = `model.language_model.layers.${i}`;
-    add(`${at}.input_layernorm.weight`, d);
-    add(`${at}.self_attn.q_proj.weight`, c.heads * c.headDim, d);
-    add(`${at}.self_attn.k_proj.weight`, c.kvHeads * c.headDim, d);
-    add(`${at}.self_attn.v_proj.weight`, c.kvHeads * c.headDim, d);
-    add(`${at}.self_attn.o_proj.weight`, d, c.heads * c.headDim);
-    add(`${at}.self_attn.q_norm.weight`, c.headDim);
-    add(`${at}.self_attn.k_norm.weight`, c.headDim);
-    add(`${at}.post_attention_layernorm.weight`, d);
-    add(`${at}.mlp.gate_proj.weight`, c.intermediateSize, d);
-    add(`${at}.mlp.up_proj.weight`, c.intermediateSize, d);
-    add(`${at}.mlp.down_proj.weight`, d, c.intermediateSize);
+    const layer = `model.language_model.layers.${i}`;
+    add(`${layer}.input_layernorm.weight`, d);
+    add(`${layer}.self_attn.q_proj.weight`, c.heads * c.headDim, d);
+    add(`${layer}.self_attn.k_proj.weight`, c.kvHeads * c.headDim, d);
+    add(`${layer}.self_attn.v_proj.weight`, c.kvHeads * c.headDim, d);
+    add(`${layer}.self_attn.o_proj.weight`, d, c.heads * c.headDim);
+    add(`${layer}.self_attn.q_norm.weight`, c.headDim);
+    add(`${layer}.self_attn.k_norm.weight`, c.headDim);
+    add(`${layer}.post_attention_layernorm.weight`, d);
+    add(`${layer}.mlp.gate_proj.weight`, c.intermediateSize, d);
+    add(`${layer}.mlp.up_proj.weight`, c.intermediateSize, d);
+    add(`${layer}.mlp.down_proj.weight`, d, c.intermediateSize);
   }
   add("model.language_model.norm.weight", d);
   if (!c.tiedHead) add(HEAD, c.vocabSize, d);

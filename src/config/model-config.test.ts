@@ -4,7 +4,8 @@ import { fixtureFiles, realConfig, refusal } from "../../test/helpers/checkpoint
 import { ConfigError } from "../formats/errors.js";
 import { audioTokens, parseLlmConfig, parseModelConfig } from "./model-config.js";
 
-// config.json in each released spelling gives the same numbers; what is missing, wrong or not implemented is refused by its path.
+// Plan: config.json gives the same numbers in each released spelling. A field that is missing,
+// wrong or not implemented is refused by its path.
 
 type Json = Record<string, unknown>;
 const tiny = (): Json =>
@@ -69,7 +70,10 @@ const oldEncoder = {
   kernel_size: 11,
   activation_function: "relu",
 };
-/** The hub's later revision before 5.17: encoder_config, adaptor_config with the encoder's old keys. */
+/**
+ * The hub's second revision before 5.17: encoder_config, and adaptor_config with the encoder's old
+ * keys.
+ */
 const later = (): Json => ({
   model_type: "fun_asr_nano",
   encoder_config: oldEncoder,
@@ -98,11 +102,11 @@ const first = (): Json => ({
   tie_word_embeddings: true,
 });
 
-/** Sets (or with undefined removes) one field by its path. */
+/** Sets one field by its path; undefined removes it. */
 function change(json: Json, path: string, value: unknown): Json {
   const keys = path.split(".");
   const last = keys.pop()!;
-  const holder = keys.reduce<Json>((at, key) => (at[key] = { ...(at[key] as Json) }), json);
+  const holder = keys.reduce<Json>((section, key) => (section[key] = { ...(section[key] as Json) }), json);
   if (value === undefined) Reflect.deleteProperty(holder, last);
   else holder[last] = value;
   return json;
@@ -111,13 +115,13 @@ function change(json: Json, path: string, value: unknown): Json {
 describe("released spellings", () => {
   test.each([
     ["transformers 5.17 to 5.23", current()],
-    ["the hub's revision before them", later()],
+    ["the hub's second revision", later()],
     ["the hub's first revision", first()],
   ])("%s", (_, json) => {
     expect(parseModelConfig(json)).toEqual({ ...realConfig("0.6B"), raw: json });
   });
 
-  test("what save_pretrained of 5.23 writes", () => {
+  test("save_pretrained of transformers 5.23", () => {
     const { encoder, adaptor, llm, audioTokenId, audioTokenRule } = parseModelConfig(tiny());
     expect(encoder).toEqual({
       inputSize: 8,
@@ -148,16 +152,16 @@ describe("released spellings", () => {
     }
   });
 
-  test("a head_dim of encoder or adaptor that says what their width says", () => {
+  test("a head_dim of encoder or adaptor that agrees with their width", () => {
     const json = change(change(current(), "audio_config.head_dim", 128), "adaptor_config.head_dim", null);
     expect(parseModelConfig(json).encoder).toEqual(realConfig("0.6B").encoder);
   });
 
-  test("num_key_value_heads null means one for each head", () => {
+  test("num_key_value_heads null means one per head", () => {
     expect(parseLlmConfig(text({ num_key_value_heads: null })).kvHeads).toBe(16);
   });
 
-  test("the outer tie_word_embeddings decides; alone, the inner one", () => {
+  test("the outer tie_word_embeddings decides, or else the inner one", () => {
     const tied = (outer: unknown, inner: unknown): boolean => {
       const json = change(current(), "tie_word_embeddings", outer);
       return parseModelConfig(change(json, "text_config.tie_word_embeddings", inner)).llm.tiedHead;
@@ -170,7 +174,7 @@ describe("released spellings", () => {
     ]);
   });
 
-  test("the audio-token rule: all unless the config says otherwise", () => {
+  test("the audio-token rule is all by default", () => {
     const rule = (path: string, value: unknown): string =>
       parseModelConfig(change(current(), path, value)).audioTokenRule;
     expect(rule("audio_token_rule", "low_frame_rate")).toBe("low_frame_rate");
@@ -270,24 +274,24 @@ describe("bad input", () => {
     expect(error).toBeInstanceOf(ConfigError);
   });
 
-  test("the older spellings name their own fields", async () => {
-    const at = async (json: Json): Promise<string> =>
+  test("errors name the fields of the older spelling", async () => {
+    const message = async (json: Json): Promise<string> =>
       (await refusal(() => parseModelConfig(json, "m/config.json"))).message;
-    expect(await at(change(later(), "encoder_config.d_model", 510))).toBe(
+    expect(await message(change(later(), "encoder_config.d_model", 510))).toBe(
       "m/config.json: encoder_config.d_model: expected a multiple of 4, got 510",
     );
-    expect(await at(change(later(), "adaptor_config.d_model", 512))).toContain(
+    expect(await message(change(later(), "adaptor_config.d_model", 512))).toContain(
       "adaptor_config.d_model: expected text_config.hidden_size",
     );
-    expect(await at(change(first(), "adaptor_num_attention_heads", 7))).toContain(
+    expect(await message(change(first(), "adaptor_num_attention_heads", 7))).toContain(
       "adaptor_num_attention_heads: expected a divisor of text_config.hidden_size 1024, got 7",
     );
-    expect(await at(change(first(), "text_config.hidden_size", 1028))).toContain(
+    expect(await message(change(first(), "text_config.hidden_size", 1028))).toContain(
       "text_config.hidden_size: expected a multiple of 16, for the adaptor's FFN, got 1028",
     );
   });
 
-  test("heads wider than the attention kernel takes", async () => {
+  test("heads wider than the attention kernel's limit", async () => {
     const json = change(current(), "audio_config.hidden_size", 2064);
     expect((await refusal(() => parseModelConfig(json))).message).toBe(
       "config.json: audio_config.num_attention_heads: expected heads of a multiple of 4 up to 512 in hidden_size 2064, got 4",
@@ -312,7 +316,7 @@ describe("bad input", () => {
     );
   });
 
-  test("2,000 configs with fields replaced by anything: parsed, or refused in one line", async () => {
+  test("2,000 configs with random fields are parsed, or refused in one line", async () => {
     const paths = Object.entries(current()).flatMap(([key, value]) =>
       typeof value === "object" && value !== null
         ? [key, ...Object.keys(value).map((k) => `${key}.${k}`)]
@@ -345,7 +349,8 @@ describe("audioTokens", () => {
     expect([0, 1, 7, 500].map((t) => audioTokens("all", t))).toEqual([0, 1, 7, 500]);
   });
 
-  // computed by the lines of funasr 1.4.16 fun_asr_nano/model.py: olens = 1 + (n - 3 + 2) // 2, twice, then (olens - 1) // 2 + 1
+  // funasr 1.4.16 fun_asr_nano/model.py: olens = 1 + (n - 3 + 2) // 2, twice, then (olens - 1) // 2
+  // + 1
   test.each([
     [0, 0],
     [1, 1],

@@ -64,28 +64,33 @@ export interface LlmConfig {
 /** How many of the adaptor's rows reach the LLM: see audioTokens. */
 export type AudioTokenRule = "all" | "low_frame_rate";
 
-/** What the engine needs of a checkpoint's config.json. */
+/** The fields of a checkpoint's config.json that the engine uses. */
 export interface ModelConfig {
   encoder: EncoderConfig;
   adaptor: AdaptorConfig;
   llm: LlmConfig;
-  /** The token that audio embeddings replace. */
+  /** Audio embeddings replace this token. */
   audioTokenId: number;
   audioTokenRule: AudioTokenRule;
-  /** SHA-256, hex, of the encoder that the adaptor was made for: see encoderSha256. Absent: the files do not say. */
+  /**
+   * SHA-256, hex, of the encoder that the adaptor was trained with: see encoderSha256. Absent: not
+   * in the files.
+   */
   encoderSha256?: string | undefined;
   /** config.json as parsed. */
   raw: unknown;
 }
 
-/** The parts that a set of weights is for: all of them, or the LLM alone. */
+/** The parts of a model: all, or only the LLM. */
 export type ModelParts = Pick<ModelConfig, "llm"> & Partial<Pick<ModelConfig, "encoder" | "adaptor">>;
 
 /**
- * Reads config.json of a Fun-ASR-Nano checkpoint in any released spelling (transformers 5.17 to 5.23, and the two that the hub had before).
+ * Reads config.json of a Fun-ASR-Nano checkpoint in any released spelling: transformers 5.17 to
+ * 5.23, or the hub's two earlier ones.
  * @param json  the parsed file
- * @param file  what errors call it
- * @throws ConfigError  a field is missing, of the wrong type, out of range, contradicts another, or asks for what is not implemented
+ * @param file  its name in errors
+ * @throws ConfigError  a field is missing, has a wrong type, is out of range, contradicts another,
+ *   or is not implemented
  * @source transformers 5.23 `configuration_fun_asr_nano.py`, `configuration_qwen3.py`
  */
 export function parseModelConfig(json: unknown, file = "config.json"): ModelConfig {
@@ -107,10 +112,7 @@ export function parseModelConfig(json: unknown, file = "config.json"): ModelConf
   return { encoder, adaptor, llm, audioTokenId, audioTokenRule: parseRule(root), ...hash, raw: json };
 }
 
-/**
- * Reads config.json of a Qwen3 language model alone.
- * @throws ConfigError  as parseModelConfig
- */
+/** Reads config.json of a Qwen3 language model. @throws ConfigError  as parseModelConfig */
 export function parseLlmConfig(json: unknown, file = "config.json"): LlmConfig {
   const root = ConfigReader.of(json, file);
   refuseQuantised(root);
@@ -118,8 +120,8 @@ export function parseLlmConfig(json: unknown, file = "config.json"): LlmConfig {
 }
 
 /**
- * Adaptor rows that reach the LLM, of T.
- * "all": every row. "low_frame_rate": only the first L = ⌊(b − 1)/2⌋ + 1, with a = 1 + ⌊(T − 1)/2⌋ and b = 1 + ⌊(a − 1)/2⌋.
+ * The number of adaptor rows that reach the LLM. "all": T. "low_frame_rate": the first ⌊(b − 1)/2⌋
+ * + 1 rows, with a = 1 + ⌊(T − 1)/2⌋ and b = 1 + ⌊(a − 1)/2⌋.
  * @param frames  T, LFR frames
  * @source transformers `FunAsrNanoProcessor`; funasr `fun_asr_nano/model.py`, `use_low_frame_rate`
  */
@@ -131,9 +133,9 @@ export function audioTokens(rule: AudioTokenRule, frames: number): number {
 }
 
 /**
- * Seconds of audio that fit the model's positions beside a prompt's text.
+ * Seconds of audio that fit the model's positions beside the text of a prompt.
  * @param frameSeconds  from one LFR frame to the next
- * @param textTokens    of the prompt without the audio
+ * @param textTokens    tokens of the prompt without audio
  */
 export function longestAudio(
   { audioTokenRule, llm }: Pick<ModelConfig, "audioTokenRule" | "llm">,
@@ -145,17 +147,17 @@ export function longestAudio(
 }
 
 /**
- * Indices (stem = 0) of the layers whose output is normalised: the last transcription layer and the last timestamp-prediction layer;
- * one index where there are no timestamp-prediction layers.
+ * Indices (stem = 0) of the layers with a final norm: the last transcription layer and the last
+ * timestamp-prediction layer, if any.
  * @source transformers 5.23 `FunAsrNanoEncoder.__init__`, layer_norm_indices
  */
 export function finalNormLayers(encoder: EncoderConfig): number[] {
   return [...new Set([encoder.layers, encoder.layers + encoder.tpLayers])];
 }
 
-const mostLayers = 1000; // config.json is a stranger's: a table of a million layers takes minutes
+const mostLayers = 1000; // a table of a million layers would take minutes
 const mostTaps = 1024;
-const mostHeadDim = 512; // what the attention kernel holds of a row
+const mostHeadDim = 512; // the attention kernel's limit
 const headWidths = `a multiple of 4 up to ${mostHeadDim}`;
 
 function parseEncoder(root: ConfigReader): EncoderConfig {
@@ -180,7 +182,10 @@ function parseEncoder(root: ConfigReader): EncoderConfig {
   });
 }
 
-/** The spelling of the hub's first revisions; encoder_layers counts the stem but not the timestamp-prediction layers. */
+/**
+ * The spelling of the hub's first revisions; encoder_layers counts the stem but not the
+ * timestamp-prediction layers.
+ */
 function parseOldEncoder(audio: ConfigReader): EncoderConfig {
   audio.oneOf("activation_function", ["relu"], "relu");
   return checkHeads(audio, "d_model", "encoder_attention_heads", {
@@ -191,7 +196,7 @@ function parseOldEncoder(audio: ConfigReader): EncoderConfig {
     layers: audio.integer("encoder_layers", { most: mostLayers }) - 1,
     tpLayers: audio.integer("num_timestamp_prediction_blocks", { least: 0, most: mostLayers }),
     fsmnKernelSize: audio.integer("kernel_size", { most: mostTaps }),
-    layerNormEps: 1e-5, // torch.nn.LayerNorm's own: those revisions had no field for it
+    layerNormEps: 1e-5, // torch.nn.LayerNorm's default: these revisions have no field for it
   });
 }
 
@@ -223,9 +228,12 @@ function parseAdaptor(root: ConfigReader, llmWidth: number): AdaptorConfig {
   });
 }
 
-/** The hub's first revision kept the adaptor's numbers at the top; its FFN is a quarter of the LLM's width. */
+/**
+ * The hub's first revision kept the adaptor's numbers at the top; its FFN is a quarter of the LLM's
+ * width.
+ */
 function parseFirstAdaptor(root: ConfigReader, llmWidth: number): AdaptorConfig {
-  if (!root.has("adaptor_num_hidden_layers")) root.section("adaptor_config"); // neither spelling: name the new one
+  if (!root.has("adaptor_num_hidden_layers")) root.section("adaptor_config"); // the error names the new spelling
   root.oneOf("activation_function", ["relu"], "relu");
   if (llmWidth % 16 !== 0)
     throw root.refusal("text_config.hidden_size", "a multiple of 16, for the adaptor's FFN", llmWidth);
@@ -239,20 +247,23 @@ function parseFirstAdaptor(root: ConfigReader, llmWidth: number): AdaptorConfig 
   });
 }
 
+/**
+ * Returns the config `c` that was read from `section`.
+ * @throws ConfigError  its heads and width do not match
+ */
 function checkHeads<C extends { hiddenSize: number; heads: number }>(
-  at: ConfigReader,
+  section: ConfigReader,
   width: string,
   heads: string,
   c: C,
 ): C {
-  if (c.hiddenSize % c.heads !== 0) throw at.refusal(heads, `a divisor of ${width} ${c.hiddenSize}`, c.heads);
   const headDim = c.hiddenSize / c.heads;
-  if (!isHeadWidth(headDim)) {
-    throw at.refusal(heads, `heads of ${headWidths} in ${width} ${c.hiddenSize}`, c.heads);
-  }
-  if (!at.isNull("head_dim") && at.integer("head_dim") !== headDim) {
-    throw at.refusal("head_dim", `${headDim}, which is ${width} / ${heads}`, at.value("head_dim"));
-  }
+  if (!Number.isInteger(headDim))
+    throw section.refusal(heads, `a divisor of ${width} ${c.hiddenSize}`, c.heads);
+  if (!isHeadWidth(headDim))
+    throw section.refusal(heads, `heads of ${headWidths} in ${width} ${c.hiddenSize}`, c.heads);
+  if (!section.isNull("head_dim") && section.integer("head_dim") !== headDim)
+    throw section.refusal("head_dim", `${headDim}, which is ${width} / ${heads}`, section.value("head_dim"));
   return c;
 }
 
@@ -307,12 +318,10 @@ function parseHash(root: ConfigReader): Pick<ModelConfig, "encoderSha256"> {
 
 function refuseQuantised(root: ConfigReader): void {
   if (root.isNull("quantization_config") && root.isNull("quantization")) return;
-  const field = root.isNull("quantization_config") ? "quantization" : "quantization_config";
-  const expected = "none: weights in f32, f16 or bf16";
   throw new ConfigError({
     file: root.file,
-    field,
-    expected,
+    field: root.isNull("quantization_config") ? "quantization" : "quantization_config",
+    expected: "none: weights in f32, f16 or bf16",
     got: "a quantised checkpoint",
     advice: "use the unquantised one",
   });

@@ -3,10 +3,10 @@ import { realConfig } from "../../test/helpers/checkpoint.js";
 import { countParameters } from "./expected-tensors.js";
 import { finalNormLayers } from "./model-config.js";
 
-// The sums over the table of tensors are what torch counts.
+// Plan: countParameters equals torch's count.
 
 describe("countParameters", () => {
-  // counted by torch over FunAsrNanoForConditionalGeneration of transformers 5.23, on the meta device
+  // torch's count over FunAsrNanoForConditionalGeneration of transformers 5.23 on the meta device
   test.each([
     ["0.6B", 221136992, 12604928, 596049920, 0],
     ["1.7B", 221136992, 43033600, 1720574976, 0],
@@ -17,7 +17,7 @@ describe("countParameters", () => {
   });
 });
 
-test("finalNormLayers: the last of each kind; one where there is no second kind", () => {
+test("finalNormLayers: the last layer of each kind", () => {
   const { encoder } = realConfig("0.6B");
   expect(finalNormLayers(encoder)).toEqual([49, 69]);
   expect(finalNormLayers({ ...encoder, tpLayers: 0 })).toEqual([49]);

@@ -1,10 +1,12 @@
 import { type JsonObject, isObject, show } from "../json.js";
 import { ConfigError } from "../formats/errors.js";
 
-/** Widths, vocabularies and contexts past it are no model's: 256 times Qwen3's widest, a hundred times its vocabulary. */
+/**
+ * Largest width, vocabulary or context: 256 times Qwen3's widest, a hundred times its vocabulary.
+ */
 const LARGEST = 2 ** 24;
 
-/** Typed reads of one object of a JSON config; every refusal names the file and the field's path. */
+/** Typed reads of one object of a JSON config. Every error names the file and the field's path. */
 export class ConfigReader {
   readonly file: string;
   readonly #path: string;
@@ -16,13 +18,13 @@ export class ConfigReader {
     this.#object = object;
   }
 
-  /** @throws ConfigError if the top is no object */
+  /** @throws ConfigError  not an object */
   static of(json: unknown, file: string): ConfigReader {
     if (isObject(json)) return new ConfigReader(file, "", json);
     throw new ConfigError({ file, field: "top", expected: "an object", got: show(json) });
   }
 
-  /** The value, undefined where the field is missing. */
+  /** The value, or undefined if the field is missing. */
   value(field: string): unknown {
     return Object.hasOwn(this.#object, field) ? this.#object[field] : undefined;
   }
@@ -42,7 +44,7 @@ export class ConfigReader {
     throw this.refusal(field, "an object", value);
   }
 
-  /** As `section`, without any field where it is missing or null. */
+  /** As `section`, but a reader without fields if it is missing or null. */
   optional(field: string): ConfigReader {
     return this.isNull(field)
       ? new ConfigReader(this.file, `${this.#path}${field}.`, {})
@@ -58,12 +60,12 @@ export class ConfigReader {
     return value;
   }
 
-  /** A positive integer; `absent` where the field is missing or null. */
+  /** A positive integer, or `absent` if the field is missing or null. */
   integerOr(field: string, absent: number): number {
     return this.isNull(field) ? absent : this.integer(field);
   }
 
-  /** A matrix width: a positive multiple of 4, which the kernels read as vec4. */
+  /** A matrix width: a positive multiple of 4, because kernels read vec4. */
   width(field: string): number {
     const value = this.integer(field);
     if (value % 4 === 0) return value;
@@ -76,7 +78,7 @@ export class ConfigReader {
     throw this.refusal(field, "a positive number", value);
   }
 
-  /** The eps of a norm: positive and below 1, past which it drowns the variance that it is added to. */
+  /** The eps of a norm: positive and below 1. A larger one would drown the variance. */
   epsilon(field: string): number {
     const value = this.positive(field);
     if (value < 1) return value;
@@ -89,12 +91,12 @@ export class ConfigReader {
     throw this.refusal(field, "true or false", value);
   }
 
-  /** As `boolean`; `absent` where the field is missing or null. */
+  /** As `boolean`, or `absent` if the field is missing or null. */
   flag(field: string, absent: boolean): boolean {
     return this.isNull(field) ? absent : this.boolean(field);
   }
 
-  /** One of the values that the engine implements; `absent` where the field is missing or null. */
+  /** One of the implemented values, or `absent` if the field is missing or null. */
   oneOf<T extends string | number | boolean>(field: string, values: readonly T[], absent: NoInfer<T>): T {
     if (this.isNull(field)) return absent;
     const value = this.value(field);
@@ -117,7 +119,6 @@ export class ConfigReader {
 
   /** The error for `field` of this object. */
   refusal(field: string, expected: string, got: unknown, advice?: string): ConfigError {
-    const refusal = { file: this.file, field: this.#path + field, expected, got: show(got) };
-    return new ConfigError(advice === undefined ? refusal : { ...refusal, advice });
+    return new ConfigError({ file: this.file, field: this.#path + field, expected, got: show(got), advice });
   }
 }

@@ -65,8 +65,9 @@ const worst = (got: ArrayLike<number>, want: ArrayLike<number>, relative = 0): n
   );
 };
 
-// Tables up to position 131,071 against Qwen3RotaryEmbedding of transformers run in double: every entry is the rounded
-// number (half an ulp, and what an angle of 131,071 loses in f64). Upstream's own f32 is off by thousandths there.
+// Plan: tables up to position 131,071 against Qwen3RotaryEmbedding of transformers, run in double.
+// Every entry is the rounded number: the tolerance is half an ulp and the f64 error of an angle of
+// 131,071. Upstream's f32 is off by thousandths.
 describe("ropeAngles against transformers", () => {
   test("covers default and yarn", () => {
     expect(files).toContain("default.safetensors");
@@ -120,12 +121,12 @@ describe("yarn in config.json", () => {
     expect(parse(fields)).toMatchObject({ ropeTheta: 1e6, ropeScaling: scaling, maxPositions: 131_072 });
   });
 
-  test("Qwen3's own advice: yarn beside the 40,960 positions of the released config", () => {
+  test("as Qwen3 advises: yarn beside the 40,960 positions of the released config", () => {
     const fields = { rope_theta: 1e6, rope_scaling: yarn, max_position_embeddings: 40_960 };
     expect(parse(fields).maxPositions).toBe(131_072);
   });
 
-  test("without an original length it is max_position_embeddings", () => {
+  test("max_position_embeddings is the default of the original length", () => {
     const rope_scaling = { rope_type: "yarn", factor: 2 };
     const config = parse({ rope_theta: 1e6, rope_scaling, max_position_embeddings: 1000 });
     expect(config).toMatchObject({ ropeScaling: { originalMaxPositions: 1000 }, maxPositions: 2000 });
@@ -136,7 +137,7 @@ describe("yarn in config.json", () => {
     expect(config.ropeScaling?.truncate).toBe(false);
   });
 
-  test("default leaves no scaling behind", () => {
+  test("the type default means no scaling", () => {
     const config = parse({ rope_parameters: { rope_type: "default", rope_theta: 1e6 } });
     expect(Object.hasOwn(config, "ropeScaling")).toBe(false);
     expect(config.maxPositions).toBe(131_072);

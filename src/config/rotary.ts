@@ -1,7 +1,7 @@
 import type { ConfigReader } from "./reader.js";
 import type { YarnScaling } from "./yarn.js";
 
-/** What LlmConfig says of positions. */
+/** The positions part of LlmConfig. */
 interface RopeConfig {
   ropeTheta: number;
   ropeScaling?: YarnScaling;
@@ -9,9 +9,11 @@ interface RopeConfig {
 }
 
 /**
- * Rotary positions of Qwen3. transformers 5 writes rope_parameters {rope_type, rope_theta, ...}; before it, rope_theta stood alone
- * beside rope_scaling {rope_type or type, ...}, which still decides the type where a config has both.
- * @throws ConfigError  a type other than default and yarn, a field of the wrong type, two values of theta
+ * Rotary positions of Qwen3. transformers 5 writes rope_parameters {rope_type, rope_theta, ...}.
+ * Earlier versions wrote rope_theta beside rope_scaling {rope_type or type, ...}, which decides the
+ * type if a config has both.
+ * @throws ConfigError  a type other than default and yarn, a field of the wrong type, two values of
+ *   theta
  * @source transformers 5.23 `RotaryEmbeddingConfigMixin`, `_compute_yarn_parameters`
  */
 export function parseRope(text: ConfigReader): RopeConfig {
@@ -52,12 +54,13 @@ function parseTheta(text: ConfigReader): number {
 }
 
 function parseYarn(text: ConfigReader, rope: ConfigReader, maxPositions: number): YarnScaling {
-  const original = "original_max_position_embeddings"; // beside rope_parameters it comes first, in them it is usual
-  const holder = [text, rope].find((at) => !at.isNull(original));
+  const original = "original_max_position_embeddings"; // outside rope_parameters it has priority
+  const holder = [text, rope].find((section) => !section.isNull(original));
   const originalMaxPositions = holder?.integer(original) ?? maxPositions;
-  const whole = rope.value("factor") === null; // spelled out as null: what the two contexts say
-  const factor = whole ? maxPositions / originalMaxPositions : rope.positive("factor");
-  const optional = (field: string): number => (rope.value(field) ? rope.positive(field) : 0); // 0 stands for absent, as upstream
+  // a factor of null is the ratio of the two contexts
+  const factor =
+    rope.value("factor") === null ? maxPositions / originalMaxPositions : rope.positive("factor");
+  const optional = (field: string): number => (rope.value(field) ? rope.positive(field) : 0); // as upstream, 0 is absent
   return {
     factor,
     originalMaxPositions,
@@ -71,6 +74,6 @@ function parseYarn(text: ConfigReader, rope: ConfigReader, maxPositions: number)
 }
 
 function attentionFactor(factor: number, mscale: number, mscaleAllDim: number): number {
-  const at = (scale: number): number => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
-  return mscale && mscaleAllDim ? at(mscale) / at(mscaleAllDim) : at(1);
+  const attention = (scale: number): number => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
+  return mscale && mscaleAllDim ? attention(mscale) / attention(mscaleAllDim) : attention(1);
 }

@@ -1,20 +1,23 @@
-/** YaRN: slow pairs of a head turn `factor` times slower, fast ones as before, those between in part. */
+/**
+ * YaRN: slow pairs of a head turn `factor` times slower, fast pairs keep their frequency, pairs
+ * between are blended.
+ */
 export interface YarnScaling {
   readonly factor: number;
   /** Context that the model was trained on, tokens. */
   readonly originalMaxPositions: number;
-  /** Cosines and sines are multiplied by it, so scores by its square. */
+  /** Multiplies cosines and sines, and so scores by its square. */
   readonly attentionFactor: number;
-  /** Pairs that turn more often than this over the original context stay as they are. */
+  /** Pairs that turn more often than this over the original context keep their frequency. */
   readonly betaFast: number;
-  /** Pairs that turn less often than this are slowed by the whole factor. */
+  /** Pairs that turn less often than this are slowed by the full factor. */
   readonly betaSlow: number;
-  /** The bounds between fast and slow are whole pairs. */
+  /** Rounds the bounds between fast and slow to whole pairs. */
   readonly truncate: boolean;
 }
 
 /**
- * Angle of each pair a position, in double precision.
+ * Angle per position of each pair, in double precision.
  * @param headDim  even
  * @returns        [headDim / 2] f64: theta^(-2i / headDim), scaled
  * @source transformers `_compute_yarn_parameters`
@@ -29,7 +32,10 @@ export function rotaryFrequencies(headDim: number, theta: number, scaling?: Yarn
   });
 }
 
-/** The last pair that keeps its frequency and the first that is slowed by the whole factor; fractions where not truncated. */
+/**
+ * The last pair that keeps its frequency and the first that is slowed by the full factor; fractions
+ * unless truncated.
+ */
 function yarnRange(headDim: number, theta: number, scaling: YarnScaling): [low: number, high: number] {
   const { originalMaxPositions, betaFast, betaSlow, truncate } = scaling;
   // the pair that turns this many times over the original context

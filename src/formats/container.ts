@@ -1,6 +1,9 @@
 import type { Dtype } from "./dtypes.js";
 
-/** A quantised block type of GGUF, spelled as there. (Its F32, F16 and BF16 are the safetensors dtypes of that name.) */
+/**
+ * A quantised block type, spelled as in GGUF. Its F32, F16 and BF16 are the safetensors dtypes of
+ * that name.
+ */
 export type GgmlType = "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q8_0" | "Q4_K" | "Q5_K" | "Q6_K";
 
 /** Values and bytes of one block. @source ggml `ggml-common.h`, `block_q4_0` and so on */
@@ -19,11 +22,11 @@ export function isGgmlType(dtype: Dtype | GgmlType): dtype is GgmlType {
   return Object.hasOwn(GGML_BLOCKS, dtype);
 }
 
-/** One tensor as it lies in a file. */
+/** One tensor in a file. */
 export interface StoredTensor {
   /** Name in the file. */
   readonly name: string;
-  /** File that holds it, as named in the directory. */
+  /** Name of its file in the directory. */
   readonly file: string;
   readonly dtype: Dtype | GgmlType;
   /** Row-major, outermost first. */
@@ -34,19 +37,19 @@ export interface StoredTensor {
 /** The published layouts of a checkpoint. */
 export type Layout = "transformers" | "funasr" | "gguf" | "mlx";
 
-/** The weight files of one checkpoint, open: a table of tensors, and their bytes when asked for. */
+/** The open weight files of one checkpoint: a table of tensors, whose bytes are read on demand. */
 export interface Container {
-  /** What error messages call it. */
+  /** Its name in error messages. */
   readonly name: string;
   readonly layout: Layout;
   /** By the name in the file. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
-  /** What the files say of themselves, as text. */
+  /** The files' metadata as text. */
   readonly metadata: ReadonlyMap<string, string>;
   /**
    * Little-endian bytes [byteOffset, byteOffset + byteLength) of one tensor.
-   * @param into  as ByteSource.read
-   * @throws CheckpointError outside it
+   * @param into  see ByteSource.read
+   * @throws CheckpointError  the range is not inside the tensor
    */
   read(
     tensor: StoredTensor,

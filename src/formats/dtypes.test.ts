@@ -4,7 +4,8 @@ import { fromFloat32, toFloat32 } from "./dtypes.js";
 import { openSafetensors, readTensor } from "../checkpoint/safetensors/safetensors.js";
 import { bytesSource } from "../checkpoint/source.js";
 
-// Widening is exact and narrowing rounds as torch does: every 16-bit pattern, and torch's own results for the ties and the edges.
+// Plan: widening is exact and narrowing rounds as torch: every 16-bit pattern, and torch's results
+// for ties and edge cases.
 
 const ALL = Uint16Array.from({ length: 0x10000 }, (_, i) => i);
 
@@ -29,7 +30,7 @@ describe.each([
     for (const bits of ALL) {
       const want = definition(bits, exponent, mantissa);
       if (!Object.is(wide[bits], want)) expect.fail(`${dtype} ${bits}: got ${wide[bits]}, want ${want}`);
-      const same = Number.isNaN(want) ? bits | quiet : bits; // a NaN stays one, made quiet
+      const same = Number.isNaN(want) ? bits | quiet : bits; // a NaN becomes quiet
       if (back[bits] !== same) expect.fail(`${dtype} ${bits}: narrowed to ${back[bits]}, want ${same}`);
     }
   });
@@ -57,7 +58,7 @@ describe("torch's rounding", () => {
     expect(got).toEqual(toFloat32(await readTensor(file, "f64_as_f32"), "F32"));
   });
 
-  test("NaN stays NaN of its sign, even where rounding would carry into infinity", () => {
+  test("NaN keeps its sign and stays NaN, even where rounding would carry into infinity", () => {
     const nans = new Float32Array(
       Uint32Array.of(0x7f800001, 0x7fffffff, 0xff800001, 0xffffffff, 0x7fc00000).buffer,
     );
@@ -79,7 +80,7 @@ test("bytes at an odd alignment and views of a larger buffer", () => {
   }
 });
 
-test("refusals: a dtype that is no float, a length that is no whole number of elements", async () => {
+test("refusals: an integer dtype, a length that is not a multiple of the element size", async () => {
   expect((await refusal(() => toFloat32(new Uint8Array(4), "I32"))).message).toBe(
     "bytes: dtype: expected F32, F16, BF16 or F64, got I32",
   );

@@ -1,6 +1,9 @@
 import { CheckpointError } from "./errors.js";
 
-/** Bits an element, for every dtype of safetensors 0.8. @source safetensors `tensor.rs`, `Dtype::bitsize` */
+/**
+ * Bits an element, for every dtype of safetensors 0.8.
+ * @source safetensors `tensor.rs`, `Dtype::bitsize`
+ */
 export const DTYPE_BITS = {
   BOOL: 8,
   F4: 4,
@@ -36,17 +39,18 @@ export function isDtype(name: unknown): name is Dtype {
   return typeof name === "string" && Object.hasOwn(DTYPE_BITS, name);
 }
 
-/** @param dtype  of safetensors, or a block type of GGUF, which is none */
+/** @param dtype  of safetensors, or a block type of GGUF, which is not a float */
 export function isFloatDtype(dtype: string): dtype is FloatDtype {
   return dtype === "F32" || dtype === "F16" || dtype === "BF16" || dtype === "F64";
 }
 
 /**
- * Little-endian bytes → f32. F16, BF16 and F32 keep their value (NaN payloads too); F64 is rounded to the nearest, ties to even.
+ * Little-endian bytes → f32. F16, BF16 and F32 keep their value (NaN payloads too); F64 is rounded
+ * to the nearest, ties to even.
  * @param bytes  [n × element size], at any alignment
- * @param into   room for n values or more, which is used where the dtype has 16 bits
+ * @param into   space for at least n values, used for 16-bit dtypes
  * @returns      [n] f32, a copy
- * @throws CheckpointError  a dtype that is no float of 16 bits or more, or a length that is no whole number of elements
+ * @throws CheckpointError  not a float dtype of at least 16 bits, or not a whole number of elements
  */
 export function toFloat32(
   bytes: Uint8Array,
@@ -54,15 +58,12 @@ export function toFloat32(
   file = "bytes",
   into?: Float32Array,
 ): Float32Array {
-  if (!isFloatDtype(dtype)) throw notFloat(file, dtype);
+  if (!isFloatDtype(dtype))
+    throw new CheckpointError({ file, field: "dtype", expected: "F32, F16, BF16 or F64", got: dtype });
   const size = DTYPE_BITS[dtype] / 8;
   if (bytes.byteLength % size !== 0) {
-    throw new CheckpointError({
-      file,
-      field: dtype,
-      expected: `a multiple of ${size} bytes`,
-      got: `${bytes.byteLength}`,
-    });
+    const expected = `a multiple of ${size} bytes`;
+    throw new CheckpointError({ file, field: dtype, expected, got: bytes.byteLength });
   }
   if (dtype === "F32") return new Float32Array(bytes.slice().buffer);
   if (dtype === "F64") return Float32Array.from(new Float64Array(bytes.slice().buffer));
@@ -81,7 +82,8 @@ export function toFloat32(
 }
 
 /**
- * f32 → little-endian bytes, rounded to the nearest, ties to even, as torch's `.to(dtype)`. Overflow gives infinity, NaN stays NaN.
+ * f32 → little-endian bytes, rounded to the nearest, ties to even, as torch's `.to(dtype)`.
+ * Overflow gives infinity, NaN stays NaN.
  * @param values  [n] f32
  * @returns       [n × element size] bytes, a copy
  */
@@ -95,11 +97,7 @@ export function fromFloat32(values: Float32Array, dtype: FloatDtype): Uint8Array
   return new Uint8Array(out.buffer);
 }
 
-function notFloat(file: string, dtype: string): CheckpointError {
-  return new CheckpointError({ file, field: "dtype", expected: "F32, F16, BF16 or F64", got: dtype });
-}
-
-/** f32 bits → bf16 bits. A NaN is made quiet, or its rounding could carry into infinity. */
+/** f32 bits → bf16 bits. A NaN becomes quiet, because rounding could carry it into infinity. */
 function bfloatBits(x: number): number {
   if ((x & 0x7fffffff) > 0x7f800000) return (x >>> 16) | 0x40;
   return (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
@@ -131,7 +129,7 @@ export function halfValues(): Float32Array {
 
 let halves: Uint32Array | undefined;
 
-/** f32 bits of each of the 65,536 f16 patterns, made at first use. */
+/** f32 bits of each of the 65,536 f16 patterns, computed at first use. */
 function halfTable(): Uint32Array {
   halves ??= Uint32Array.from({ length: 0x10000 }, (_, h) => {
     const sign = (h & 0x8000) << 16;

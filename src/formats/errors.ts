@@ -1,13 +1,13 @@
 import { FileError } from "../errors.js";
 import { show } from "../json.js";
 
-/** Weights or their container are missing, damaged, or not what the config says. */
+/** Weights or their container are missing or damaged, or contradict the config. */
 export class CheckpointError extends FileError {}
 
-/** A JSON config lacks a field, or holds a value that this engine cannot run. */
+/** A JSON config lacks a field, or a field has a value that this engine cannot run. */
 export class ConfigError extends FileError {}
 
-/** The field path of a tensor, quoted because a name may hold anything. */
+/** The field path of a tensor. The name is quoted: it can contain any character. */
 export function tensorField(name: string, field?: string): string {
   return `tensor ${show(name)}${field === undefined ? "" : ` ${field}`}`;
 }

@@ -15,8 +15,9 @@ async function tensorBytes(name: string): Promise<Uint8Array> {
   return readGgufRange(file.source, tensor, 0, tensor.byteLength);
 }
 
-// Plan: bit for bit the f32 of the gguf Python package, for blocks that it quantised (the kinds of 32 values) and random ones (K), the last row with
-// scales of 0, -0, subnormal, negative and the largest f16; then any alignment, no block, half a block.
+// Plan: values have the bits that the gguf Python package computes, for blocks that it quantised
+// (types of 32 values) and for random blocks (K types). The last row has scales of 0, -0,
+// subnormal, negative and the largest f16. Then any alignment, no blocks, half a block.
 describe("dequantizeBlocks", () => {
   test.each(TYPES)("%s has the bits of Python's gguf", async (type) => {
     const want = await tensorBytes(`${type}.f32`);
@@ -32,15 +33,14 @@ describe("dequantizeBlocks", () => {
     expect(dequantizeBlocks(shifted.subarray(1), type)).toEqual(dequantizeBlocks(bytes, type));
   });
 
-  test.each(TYPES)("%s: an infinite scale is infinite or no number, never finite", (type) => {
+  test.each(TYPES)("%s: an infinite scale gives infinity or NaN", (type) => {
     const block = new Uint8Array(GGML_BLOCKS[type].bytes).fill(0x77);
-    const at = type === "Q6_K" ? 208 : 0;
-    block.set([0x00, 0x7c], at);
+    block.set([0x00, 0x7c], type === "Q6_K" ? 208 : 0);
     const values = dequantizeBlocks(block, type);
     expect(values.some((v) => Number.isFinite(v))).toBe(false);
   });
 
-  test.each(TYPES)("%s: no blocks give no values, half a block is refused", async (type) => {
+  test.each(TYPES)("%s: no blocks give no values; half a block is refused", async (type) => {
     expect(dequantizeBlocks(new Uint8Array(0), type)).toHaveLength(0);
     const error = await refusal(() => dequantizeBlocks(new Uint8Array(17), type, "m.gguf"));
     expect(error.message).toBe(

@@ -5,12 +5,12 @@ import { CheckpointError } from "./errors.js";
 import type { Q8Weights } from "./quantize.js";
 
 /**
- * Blocks → f32, with the bits of ggml. Every product of an f16 scale, a 6-bit or 8-bit sub-scale and a quantised value has at most
- * 24 significant bits and lies in f32's range, and a sum of two of them, or of one and an f16, fits in f64: the one rounding is the store,
- * as in ggml's f32 arithmetic.
+ * Blocks → f32, bit for bit as ggml. A product of an f16 scale, a 6-bit or 8-bit sub-scale and a
+ * quantised value has at most 24 significant bits and is in f32's range. A sum of two products, or
+ * of a product and an f16, fits in f64. So only the store rounds, as in ggml's f32 arithmetic.
  * @param bytes  [n × bytes of a block], at any alignment
  * @returns      [n × values of a block] f32
- * @throws CheckpointError  no whole number of blocks
+ * @throws CheckpointError  not a whole number of blocks
  * @source ggml `ggml-quants.c`, dequantize_row_*; gguf (Python) `quants.py`
  */
 export function dequantizeBlocks(bytes: Uint8Array, type: GgmlType, file = "bytes"): Float32Array {
@@ -18,7 +18,7 @@ export function dequantizeBlocks(bytes: Uint8Array, type: GgmlType, file = "byte
   const count = bytes.byteLength / block.bytes;
   if (!Number.isInteger(count)) {
     const expected = `a multiple of ${block.bytes} bytes`;
-    throw new CheckpointError({ file, field: type, expected, got: `${bytes.byteLength}` });
+    throw new CheckpointError({ file, field: type, expected, got: bytes.byteLength });
   }
   const out = new Float32Array(count * block.values);
   const unpack = UNPACK[type];
@@ -34,8 +34,8 @@ const UNPACK: Readonly<Record<GgmlType, Unpack>> = {
   Q5_0: (bytes, at, out, to) => unpackPlain(bytes, at, out, to, PLAIN.Q5_0),
   Q5_1: (bytes, at, out, to) => unpackPlain(bytes, at, out, to, PLAIN.Q5_1),
   Q8_0: unpackQ8,
-  Q4_K: unpackQ4,
-  Q5_K: unpackQ5,
+  Q4_K: (bytes, at, out, to) => unpackRuns(bytes, at, out, to, 0),
+  Q5_K: (bytes, at, out, to) => unpackRuns(bytes, at, out, to, 32),
   Q6_K: unpackQ6,
 };
 
@@ -47,10 +47,12 @@ function half(bytes: Uint8Array, at: number): number {
   return halves[bytes[at] | (bytes[at + 1] << 8)];
 }
 
-/** Where a block of 32 with one scale has its parts, bytes from its start; the f16 scale d is the first. */
+/**
+ * Byte offsets of the parts of a block of 32 values with one scale. The f16 scale d comes first.
+ */
 interface Plain {
   /** f16 m: y = d q + m. Absent: y = d (q - zero). */
-  readonly least?: number;
+  readonly minimum?: number;
   readonly zero: number;
   /** u32: bit i is bit 4 of value i. Absent: 4 bits. */
   readonly high?: number;
@@ -60,9 +62,9 @@ interface Plain {
 
 const PLAIN = {
   Q4_0: { zero: 8, nibbles: 2 },
-  Q4_1: { least: 2, zero: 0, nibbles: 4 },
+  Q4_1: { minimum: 2, zero: 0, nibbles: 4 },
   Q5_0: { zero: 16, high: 2, nibbles: 6 },
-  Q5_1: { least: 2, zero: 0, high: 4, nibbles: 8 },
+  Q5_1: { minimum: 2, zero: 0, high: 4, nibbles: 8 },
 } as const satisfies Partial<Record<GgmlType, Plain>>;
 
 /** The 32 integers q - zero of a block. */
@@ -87,15 +89,12 @@ const quants = new Int8Array(32);
 function unpackPlain(bytes: Uint8Array, at: number, out: Float32Array, to: number, plain: Plain): void {
   const d = half(bytes, at);
   plainQuants(bytes, at, plain, quants, 0);
-  if (plain.least === undefined) for (let i = 0; i < 32; i++) out[to + i] = d * quants[i];
-  else {
-    const m = half(bytes, at + plain.least);
-    for (let i = 0; i < 32; i++) out[to + i] = d * quants[i] + m;
-  }
+  const m = plain.minimum === undefined ? -0 : half(bytes, at + plain.minimum); // x + -0 is x, also for -0
+  for (let i = 0; i < 32; i++) out[to + i] = d * quants[i] + m;
 }
 
 /**
- * Blocks without a minimum as q8 has them, the bits of the scales and the values kept: y = scale · quant.
+ * Blocks without a minimum → q8: y = scale · quant. Scales keep their bits and values stay equal.
  * @param bytes  [n × bytes of a block]
  * @returns      quants [n × 32], scales [n] f16 bits
  */
@@ -117,47 +116,40 @@ function unpackQ8(bytes: Uint8Array, at: number, out: Float32Array, to: number):
 }
 
 /**
- * { f16 d, dmin; u8 scales[12]; u8 q[128] }: eight runs of 32 with a 6-bit scale s and minimum m each, y = d s q - dmin m. Runs 2j and
- * 2j + 1 are the low and the high nibbles of q[32 j ...].
+ * Q4_K: { f16 d, dmin; u8 scales[12]; u8 q[128] }. Each of eight runs of 32 has a 6-bit scale s and
+ * minimum m: y = d s q - dmin m. Runs 2j and 2j + 1 are the low and the high nibbles of q[32 j
+ * ...]. Q5_K also has u8 qh[32] before q: bit r of qh[i] is bit 4 of value i of run r.
  */
-function unpackQ4(bytes: Uint8Array, at: number, out: Float32Array, to: number): void {
-  const d = half(bytes, at);
-  const dmin = half(bytes, at + 2);
-  for (let run = 0; run < 8; run++) {
-    const scale = d * sixBits(bytes, at + 4, run, 0);
-    const least = dmin * sixBits(bytes, at + 4, run, 4);
-    const from = at + 16 + (run >> 1) * 32;
-    const shift = (run & 1) * 4;
-    for (let i = 0; i < 32; i++) out[to++] = scale * ((bytes[from + i] >> shift) & 15) - least;
-  }
-}
-
-/** As Q4_K, with u8 qh[32] before q: bit r of qh[i] is bit 4 of value i of run r. */
-function unpackQ5(bytes: Uint8Array, at: number, out: Float32Array, to: number): void {
+function unpackRuns(bytes: Uint8Array, at: number, out: Float32Array, to: number, highBytes: 0 | 32): void {
   const d = half(bytes, at);
   const dmin = half(bytes, at + 2);
   const high = at + 16;
   for (let run = 0; run < 8; run++) {
     const scale = d * sixBits(bytes, at + 4, run, 0);
-    const least = dmin * sixBits(bytes, at + 4, run, 4);
-    const from = at + 48 + (run >> 1) * 32;
+    const minimum = dmin * sixBits(bytes, at + 4, run, 4);
+    const from = high + highBytes + (run >> 1) * 32;
     const shift = (run & 1) * 4;
     for (let i = 0; i < 32; i++) {
-      const q = ((bytes[from + i] >> shift) & 15) | (((bytes[high + i] >> run) & 1) << 4);
-      out[to++] = scale * q - least;
+      const fifth = highBytes === 0 ? 0 : ((bytes[high + i] >> run) & 1) << 4;
+      out[to++] = scale * (((bytes[from + i] >> shift) & 15) | fifth) - minimum;
     }
   }
 }
 
-/** Scale (kind 0) or minimum (kind 4) of a run: whole in the first 8 bytes for runs 0..3; for 4..7 a nibble of the last 4 bytes and the two top bits of the byte 4 before. */
+/**
+ * Scale (kind 0) or minimum (kind 4) of a run. Runs 0..3 have it in one of the first 8 bytes. Runs
+ * 4..7 have four bits in a nibble of the last 4 bytes, and two in the top bits of the byte 4
+ * before.
+ */
 function sixBits(bytes: Uint8Array, at: number, run: number, kind: 0 | 4): number {
   if (run < 4) return bytes[at + run + kind] & 63;
   return ((bytes[at + run + 4] >> kind) & 15) | ((bytes[at + run - 4 + kind] >> 6) << 4);
 }
 
 /**
- * { u8 ql[128]; u8 qh[64]; i8 scales[16]; f16 d }: y = d s (q - 32), a scale for each 16. In each half of 128 values, run r of 32 has
- * its low bits in the nibbles (low for r < 2) of ql[32 (r mod 2) ...] and its two high bits at bit 2r of qh[0 ... 31].
+ * { u8 ql[128]; u8 qh[64]; i8 scales[16]; f16 d }: y = d s (q - 32), with one scale for 16 values.
+ * In each half of 128 values, run r of 32 has its low bits in the nibbles (low for r < 2) of ql[32
+ * (r mod 2) ...], and its two high bits at bit 2r of qh[0 ... 31].
  */
 function unpackQ6(bytes: Uint8Array, at: number, out: Float32Array, to: number): void {
   const d = half(bytes, at + 208);
@@ -169,9 +161,8 @@ function unpackQ6(bytes: Uint8Array, at: number, out: Float32Array, to: number):
     const low = at + part * 64 + (run & 1) * 32 + start;
     const high = at + 128 + part * 32 + start;
     const shift = (run >> 1) * 4;
-    const place = 2 * run;
     for (let i = 0; i < 16; i++) {
-      const q = ((bytes[low + i] >> shift) & 15) | (((bytes[high + i] >> place) & 3) << 4);
+      const q = ((bytes[low + i] >> shift) & 15) | (((bytes[high + i] >> (2 * run)) & 3) << 4);
       out[to++] = scale * (q - 32);
     }
   }

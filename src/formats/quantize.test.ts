@@ -1,35 +1,28 @@
-/**
- * q8 and q4: what the GPU's blocks stand for is near what was rounded. The rounding is checked against the largest error
- * that its own step allows, weight by weight, and against the error over normal weights that NumPy gives for the same scheme.
- */
+// Plan: decoded q8 and q4 weights are near the originals. Each error is at most what its step
+// allows, and the error over normal weights is the one that NumPy gives for the same scheme.
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { normals, relativeRms, unpackQ4, unpackQ8 } from "../../test/helpers/quantized.js";
 import { quantizeQ4, quantizeQ8 } from "./quantize.js";
 
-/** Normal weights, of one sign, with ties, tiny, huge, zero, and whole steps around 0: 256 of each in turn. */
+/**
+ * 256 of each kind in turn: normal, negative, positive, with ties, tiny, huge, zero, whole steps
+ * around 0.
+ */
 function manyKinds(): Float32Array {
   return normals(1 << 16, 9).map((v, i) => {
-    const kinds = [
-      v,
-      -Math.abs(v),
-      Math.abs(v),
-      Math.round(v * 16) / 16,
-      v * 1e-7,
-      v * 1e5,
-      0,
-      (i % 64) - 31.5,
-    ];
-    return kinds[(i >> 8) % 8];
+    const a = Math.abs(v);
+    return [v, -a, a, Math.round(v * 16) / 16, v * 1e-7, v * 1e5, 0, (i % 64) - 31.5][(i >> 8) % 8];
   });
 }
 
 const sha256 = (data: ArrayBufferView): string =>
   createHash("sha256").update(new Uint8Array(data.buffer)).digest("hex");
 
-// Plan: the bits of plain loops that divide and round each value by Math.round, over 65,536 weights; a NaN or an infinity is not lost.
+// Plan: 65,536 weights have the bits of plain loops that divide and Math.round each value; no NaN
+// or infinity gets lost.
 describe("bits", () => {
-  test("q8 and q4 are those of the plain definition", () => {
+  test("q8 and q4 have the bits of the plain definition", () => {
     const { quants, scales } = quantizeQ8(manyKinds());
     expect([quants, scales, quantizeQ4(manyKinds())].map(sha256)).toEqual([
       "2076c4744dd081ded63d304fd2dd03891bd0568fc173a1e49013aabf7b045c24",
@@ -38,12 +31,12 @@ describe("bits", () => {
     ]);
   });
 
-  test.each([NaN, -NaN, Infinity, -Infinity])("%d leaves no finite value in its block", (odd) => {
-    for (const at of [0, 31, 100, 255]) {
+  test.each([NaN, -NaN, Infinity, -Infinity])("%d leaves no finite value in its block", (special) => {
+    for (const index of [256, 287, 356, 511]) {
       const values = normals(512, 3);
-      values[256 + at] = odd;
+      values[index] = special;
       const q8 = unpackQ8(quantizeQ8(values));
-      const block = 256 + (at & ~31);
+      const block = index & ~31;
       expect(q8.subarray(block, block + 32).some(isFinite)).toBe(false);
       expect(q8.subarray(0, 256).every(isFinite)).toBe(true);
       const q4 = unpackQ4(quantizeQ4(values));
@@ -85,7 +78,7 @@ describe("quantizeQ4", () => {
     expect(relativeRms(unpackQ4(quantizeQ4(values)), values)).toBeCloseTo(0.0783, 3);
   });
 
-  test("an error is at most half a step of its 32 weights, and the 6-bit rounding of scale and minimum", () => {
+  test("an error is at most half a step of its part and the 6-bit rounding of scale and minimum", () => {
     const values = normals(256 * 20, 4);
     const back = unpackQ4(quantizeQ4(values));
     for (let p = 0; p < values.length; p += 32) {
@@ -107,7 +100,8 @@ describe("quantizeQ4", () => {
     expect(Math.max(...unpackQ4(quantizeQ4(mixed)).subarray(0, 32).map(Math.abs))).toBeLessThan(0.05);
   });
 
-  // Plan: one large value makes the scale of its neighbours round to 0, or the weights are below f16's steps: no part is worse than zeros.
+  // Plan: one large value rounds the scale of its neighbours to 0, or the weights are below f16's
+  // steps. No part is worse than zeros.
   test.each([
     ["one +100 in N(0, 0.02)", (v: number, i: number) => (i === 77 ? 100 : v * 0.02)],
     ["one -100 in N(0, 0.02)", (v: number, i: number) => (i === 77 ? -100 : v * 0.02)],
@@ -123,8 +117,9 @@ describe("quantizeQ4", () => {
       expect(relativeRms(back.subarray(p, p + 32), values.subarray(p, p + 32))).toBeLessThanOrEqual(1);
   });
 
-  // Plan: in the part of the large value, the others are no farther off than zeros would be. A large negative value is left out: the
-  // others then decode to one level, which f16's rounding of minimum and step puts at up to 2^-11 of the large value.
+  // Plan: in the part of the large value, the other values are no worse than zeros. A large
+  // negative value is left out: the others then decode to one level, which f16's rounding of
+  // minimum and step moves by up to 2^-11 of the large value.
   test.each([
     ["one +100 in N(0, 0.02)", (v: number, i: number) => (i % 32 === 13 ? 100 : v * 0.02)],
     ["two of them", (v: number, i: number) => (i % 32 === 13 || i % 32 === 20 ? 100 : v * 0.02)],

@@ -28,16 +28,20 @@ function fromBits(bits: number): number {
   return single[0];
 }
 
-/** The bits of f32 values. As integers, those of one sign compare as the magnitudes do, with NaN above infinity. */
+/**
+ * The bits of f32 values. As integers, values of one sign compare by magnitude, with NaN above
+ * infinity.
+ */
 function bitsOf(values: Float32Array): Int32Array {
   return new Int32Array(values.buffer, values.byteOffset, values.length);
 }
 
 /**
- * Rounds weights to 8 bits with an f16 scale for each 32 of them: the largest magnitude becomes ±127. Where the scale is no finite
- * number all quants are 0, and every product is NaN.
+ * Rounds weights to 8 bits with an f16 scale for each 32 of them. The largest magnitude becomes
+ * ±127. If the scale is not finite, all quants are 0 and every product is NaN.
  * @param values  [n] f32, n a multiple of 32
- * @source ggml Q8_0; here a value is divided by the rounded scale, which halves the scale's share of the error
+ * @source ggml Q8_0. Here a value is divided by the rounded scale, which halves the scale's share
+ *   of the error.
  */
 export function quantizeQ8(values: Float32Array): Q8Weights {
   const half = halfValues();
@@ -66,8 +70,9 @@ export function quantizeQ8(values: Float32Array): Q8Weights {
 }
 
 /**
- * Added before the fraction is cut off, rounds to the nearest + 128, halves upwards. The 2^-30 undoes the reciprocal's rounding at a
- * half: any other quotient of an f32 by an f16 is at least 2^-25 away from one.
+ * Added before truncation, it gives the nearest integer + 128, halves upwards. The 2^-30 undoes the
+ * reciprocal's rounding at a half: any other quotient of an f32 by an f16 is at least 2^-25 away
+ * from a half.
  */
 const nearest = 128.5 + 2 ** -30;
 
@@ -75,9 +80,10 @@ const parts = 8; // of a q4 block
 const partLength = 32;
 
 /**
- * Rounds weights to 4 bits in blocks of 256: eight parts of 32, each with a 6-bit scale and a 6-bit minimum in units of the
- * block's two f16 factors. value = d · scale · quant − dmin · minimum. Where a part's minimum is less than
- * half a step, as beside one large value, the small values decode to it: it is 0 there, but where their squared error is smaller with it.
+ * Rounds weights to 4 bits in blocks of 256. A block has eight parts of 32, each with a 6-bit scale
+ * and a 6-bit minimum in units of the block's two f16 factors: value = d · scale · quant − dmin ·
+ * minimum. If a part's minimum is less than half a step, as beside one large value, small values
+ * decode to the minimum. It is then 0, unless it lowers their squared error.
  * @param values  [n] f32, n a multiple of 256
  * @returns       [n / 256 · 144] bytes
  * @source ggml Q4_K
@@ -123,8 +129,8 @@ export function quantizeQ4(values: Float32Array): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Whether the constant −lift has a smaller squared error than 0 has, over those of 32 values that decode to it: all below half a step,
- * and all where there is no step.
+ * Whether the constant −lift has a smaller squared error than 0, over the values of a part that
+ * decode to it: those below half a step, or all without a step.
  */
 function nearerThanZero(values: Float32Array, start: number, step: number, lift: number): boolean {
   const end = (step || Infinity) / 2 - lift;
@@ -138,7 +144,7 @@ function nearerThanZero(values: Float32Array, start: number, step: number, lift:
   return 2 * sum + count * lift < 0;
 }
 
-/** The least of 32 values and 0; NaN if there is a negative one. */
+/** The least of 32 values and 0; NaN if one is a negative NaN. */
 function lowest(bits: Int32Array, start: number): number {
   let most = -1;
   for (let i = start; i < start + partLength; i++) {
@@ -148,12 +154,15 @@ function lowest(bits: Int32Array, start: number): number {
   return most < 0 ? 0 : fromBits(most ^ 0x80000000);
 }
 
-/** The largest of 32 values; NaN if there is one, but for a negative one beside others. */
+/**
+ * The largest of 32 values. A positive NaN is the largest; a negative one counts only if no value
+ * is positive.
+ */
 function highest(bits: Int32Array, start: number): number {
   let most = -1;
   for (let i = start; i < start + partLength; i++) if (bits[i] > most) most = bits[i];
   if (most >= 0) return fromBits(most);
-  let least = 0xffffffff; // all are negative: the one of the least magnitude
+  let least = 0xffffffff; // all are negative: find the least magnitude
   for (let i = start; i < start + partLength; i++) least = Math.min(least, bits[i] >>> 0);
   return fromBits(least);
 }
@@ -164,14 +173,17 @@ function largest(values: Float32Array): number {
   return most;
 }
 
-/** Steps and lifts of a block's parts, of which p and p + 1 are meant: value = step · quant − lift. */
+/** Steps and lifts of a block's parts: value = step · quant − lift. The pair is p and p + 1. */
 interface PartPair {
   readonly steps: Float32Array;
   readonly lifts: Float32Array;
   readonly p: number;
 }
 
-/** Quants of 32 values into the low nibbles of 32 bytes, and of the next 32 into the high ones. */
+/**
+ * Writes the quants of 32 values to the low nibbles of 32 bytes, and of the next 32 values to the
+ * high nibbles.
+ */
 function packParts(
   values: Float32Array,
   start: number,
@@ -179,7 +191,7 @@ function packParts(
   to: number,
   { steps, lifts, p }: PartPair,
 ): void {
-  const step = steps[p] || Infinity; // a part without a step: quants of 0
+  const step = steps[p] || Infinity; // without a step, quants are 0
   const nextStep = steps[p + 1] || Infinity;
   const lift = lifts[p];
   const nextLift = lifts[p + 1];
@@ -190,7 +202,10 @@ function packParts(
   }
 }
 
-/** 6-bit scale and minimum of part p into the 12 bytes that follow the two factors of the block at `at`. */
+/**
+ * Writes the 6-bit scale and minimum of part p to the 12 bytes after the two factors of the block
+ * at byte `at`.
+ */
 function packScale(bytes: Uint8Array, at: number, p: number, s: number, m: number): void {
   if (p < 4) {
     bytes[at + 4 + p] |= s;

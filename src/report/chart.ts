@@ -7,9 +7,9 @@ export interface ChartSize {
   readonly height?: number;
 }
 
-const phone = 400; // pixels: text of a chart that is drawn this wide can be read on a phone
+const phone = 400; // pixels: the text of a chart of this width is readable on a phone
 const legendRow = 24; // pixels
-/** Colours of middle lightness: the page inverts charts in the dark, where these still stand out. */
+/** Colours of middle lightness: they are visible on white and, inverted, on black. */
 const color = [
   "#2f78c4",
   "#d9822b",
@@ -24,7 +24,7 @@ const color = [
 
 /**
  * A chart as a figure for `page`: two SVGs, of which the page shows the one that fits its width.
- * @param option  as ECharts documents it, with one `grid` at most; it is drawn without animation
+ * @param option  of ECharts, with at most one `grid`; drawn without animation
  */
 export function chart(option: echarts.EChartsOption, { width = 1000, height = 320 }: ChartSize = {}): string {
   const narrow = narrowed(option, height);
@@ -44,7 +44,7 @@ function draw(option: echarts.EChartsOption, width: number, height: number): str
   }
 }
 
-/** The chart for a phone: room for a legend of several rows, and fewer ticks. */
+/** The chart for a phone: space for a legend of several rows, and fewer ticks. */
 function narrowed(
   option: echarts.EChartsOption,
   height: number,
@@ -62,18 +62,18 @@ function narrowed(
   };
 }
 
-/** Rows that a legend of the series' names takes at a phone's width: an icon and 7 pixels a character each. */
+/** Rows of the legend at a phone's width: each name takes an icon and 7 pixels a character. */
 function legendRows({ series }: echarts.EChartsOption): number {
   const names = [series ?? []].flat().flatMap(({ name }) => (name === undefined ? [] : [String(name)]));
   let rows = 1;
   let used = 0;
   for (const name of names) {
-    const taken = 50 + 7 * name.length;
-    if (used > 0 && used + taken > phone) {
+    const width = 50 + 7 * name.length;
+    if (used > 0 && used + width > phone) {
       rows++;
       used = 0;
     }
-    used += taken;
+    used += width;
   }
   return rows;
 }

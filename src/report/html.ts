@@ -1,9 +1,9 @@
-/** Text as HTML shows it, in an element or an attribute. */
+/** Escapes text for an element or an attribute. */
 export function escapeHtml(text: string): string {
   return text.replaceAll(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
-/** What a table shows: text, or HTML that was made by this package. */
+/** A table cell: text, or HTML made by this package. */
 export type Cell = string | number | { readonly html: string };
 
 const style = `
@@ -27,7 +27,7 @@ del { background: var(--gone); text-decoration: line-through } ins { background:
 }
 `;
 
-/** A whole HTML page that needs no other file and no script. @param body  HTML */
+/** An HTML page without other files or scripts. @param body  HTML */
 export function page({ title, body }: { readonly title: string; readonly body: string }): string {
   return `<!doctype html>
 <html lang="en">
@@ -46,7 +46,7 @@ ${body}
 `;
 }
 
-/** A table; the first row is its head. @param right  columns that are aligned to the right */
+/** A table whose first row is its head. @param right  columns aligned to the right */
 export function tableHtml(
   [head, ...rows]: readonly (readonly Cell[])[],
   right: readonly number[] = [],

@@ -2,7 +2,8 @@ import { expect, it } from "vitest";
 import { chart } from "./chart.js";
 import { escapeHtml, page, tableHtml } from "./html.js";
 
-// Plan: text cannot become markup; a table has its rows; a chart is an SVG with its labels; the page refers to nothing outside.
+// Plan: text cannot become markup. A table has its rows, and a chart its labels. The page refers to
+// no other file.
 it("escapes text", () => {
   expect(escapeHtml(`<a href="x">&'`)).toBe("&#60;a href=&#34;x&#34;&#62;&#38;&#39;");
   expect(tableHtml([["<b>"], [{ html: "<i>x</i>" }], [7]], [0])).toMatch(
@@ -26,7 +27,7 @@ it("draws a chart", () => {
   expect(page({ title: "t", body: svg })).not.toMatch(/(src|href)="(?!data:|#)|<script/);
 });
 
-it("draws the chart for a phone at its width, with room for a legend of several rows", () => {
+it("draws the chart for a phone at its width, with space for a legend of several rows", () => {
   const names = ["linear-broadcast", "attention-subgroup", "rms-norm", "qk-norm-rope", "embedding"];
   const series = names.map((name) => ({ name, type: "bar" as const, data: [1] }));
   const axes = { xAxis: { type: "value" as const }, yAxis: { type: "category" as const, data: ["a"] } };
@@ -36,10 +37,10 @@ it("draws the chart for a phone at its width, with room for a legend of several 
       ([, w, h]) => `${w}x${h}`,
     );
   expect(heights({})).toEqual(["1000x320", "400x320"]);
-  expect(heights({ legend: {} })).toEqual(["1000x320", "400x332"]); // two rows and one to spare, above the usual 60 pixels
+  expect(heights({ legend: {} })).toEqual(["1000x320", "400x332"]); // two rows and a spare one, instead of 60 pixels
 });
 
-it("the page fits a phone and the dark", () => {
+it("the page has styles for a phone and for dark mode", () => {
   const html = page({ title: "t", body: "" });
   for (const rule of ["color-scheme: light dark", "max-width: 640px", "prefers-color-scheme: dark"])
     expect(html).toContain(rule);

@@ -1,6 +1,9 @@
 import { oneLine } from "../errors.js";
 
-/** Rows of cells as aligned lines, ends of lines in cells escaped; columns named in `right` are aligned to the right. */
+/**
+ * Rows of cells as aligned lines, with line breaks escaped.
+ * @param right  columns aligned to the right
+ */
 export function table(cells: readonly (readonly string[])[], right: readonly number[] = []): string {
   const rows = cells.map((row) => row.map(oneLine));
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
@@ -19,7 +22,7 @@ export function count(value: number): string {
   return value.toLocaleString("en-US");
 }
 
-/** Bytes in the largest fitting decimal unit. */
+/** Bytes in the largest decimal unit that fits, e.g. 12.3 MB. */
 export function bytes(value: number): string {
   const units = ["B", "kB", "MB", "GB"];
   const power = Math.min(Math.floor(Math.log10(Math.max(value, 1)) / 3), units.length - 1);
@@ -27,7 +30,7 @@ export function bytes(value: number): string {
   return `${power === 0 ? scaled : scaled.toPrecision(3)} ${units[power]}`;
 }
 
-/** A number with three digits that count. */
+/** A number with three significant digits. */
 export function digits(value: number): string {
   if (value === 0 || !Number.isFinite(value)) return String(value);
   if (Math.abs(value) >= 100) return value.toFixed(0);

@@ -1,6 +1,6 @@
 /**
  * A clip as a data: URI that a page can play: 16-bit PCM WAV, one channel.
- * @param samples  [n] f32, range [-1, 1]; what is past it is cut
+ * @param samples  [n] f32, range [-1, 1], clipped
  */
 export function wavDataUri(samples: Float32Array, sampleRate: number): string {
   const bytes = Buffer.alloc(44 + 2 * samples.length);

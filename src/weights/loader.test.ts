@@ -16,7 +16,7 @@ import { storedToFloat32, weightFormat } from "./pieces.js";
 
 const gpu = useGpu();
 
-/** The bytes of tensors, one after another. */
+/** The bytes of tensors, concatenated. */
 async function bytesOf(device: Gpu, tensors: readonly Tensor[]): Promise<Buffer> {
   const parts: Promise<{ buffer: ArrayBufferLike }>[] = [];
   await device.step(() => {
@@ -37,7 +37,7 @@ async function stored(device: Gpu, { pieces }: Matrix): Promise<{ weights: Buffe
   };
 }
 
-/** What a matrix should hold, made from the whole tensor at once. */
+/** The expected bytes of a matrix, from one conversion of the whole tensor. */
 function expected(
   bytes: Uint8Array,
   dtype: Dtype | GgmlType,
@@ -54,23 +54,19 @@ function expected(
   }
   if ((dtype === "Q4_0" || dtype === "Q5_0") && format === "q8") {
     const size = GGML_BLOCKS[dtype].bytes;
-    const at = Array.from({ length: bytes.length / size }, (_, i) => i * size);
-    const scales = at.map((i) => half(bytes[i] | (bytes[i + 1] << 8)));
+    const starts = Array.from({ length: bytes.length / size }, (_, i) => i * size);
+    const scales = starts.map((i) => half(bytes[i] | (bytes[i + 1] << 8)));
     const quants = storedToFloat32(bytes, dtype, "x").map((value, i) => value / scales[i >> 5]);
     return {
       weights: as(Int8Array.from(quants)),
-      scales: Buffer.concat(at.map((i) => bytes.subarray(i, i + 2))),
+      scales: Buffer.concat(starts.map((i) => bytes.subarray(i, i + 2))),
     };
   }
   if (dtype === "Q4_K" && format === "q4") return { weights: as(bytes), scales: none };
   const values = storedToFloat32(bytes, dtype, "x");
   if (format === "q4") return { weights: as(quantizeQ4(values)), scales: none };
-  if (format !== "q8") {
-    return {
-      weights: as(fromFloat32(values, ({ f32: "F32", bf16: "BF16", f16: "F16" } as const)[format])),
-      scales: none,
-    };
-  }
+  const dtypes = { f32: "F32", bf16: "BF16", f16: "F16" } as const;
+  if (format !== "q8") return { weights: as(fromFloat32(values, dtypes[format])), scales: none };
   const { quants, scales } = quantizeQ8(values);
   return { weights: as(quants), scales: as(scales) };
 }
@@ -80,15 +76,15 @@ function quantisedPair(): Promise<Checkpoint> {
   return openCheckpoint(memoryFiles("q", new Map(names.map((n) => [n, ggufFixture(n)]))));
 }
 
-// Plan: every matrix of a quantised pair in every format, against the conversion of the whole tensor; vectors in f32; the formats that
-// are taken where none is asked for, and where rows are no whole blocks.
+// Plan: every matrix of a quantised pair in every format, against one conversion of the whole
+// tensor. Vectors are f32. The default formats, and the formats of rows that are not whole blocks.
 test.each<[WeightFormat | undefined]>([[undefined], ["f32"], ["bf16"], ["f16"], ["q8"], ["q4"]])(
   "a GGUF pair as %s",
   async (weights) => {
     const checkpoint = await quantisedPair();
     const read: number[] = [];
     const load = new ParameterLoader(gpu(), checkpoint, { weights, onProgress: (bytes) => read.push(bytes) });
-    const taken = new Map<string, string>();
+    const formats = new Map<string, string>();
     for (const entry of checkpoint.tensors.values()) {
       const bytes = await checkpoint.read(entry, 0, entry.byteLength);
       if (entry.shape.length !== 2) {
@@ -98,34 +94,30 @@ test.each<[WeightFormat | undefined]>([[undefined], ["f32"], ["bf16"], ["f16"], 
       }
       const matrix = await load.matrix(entry.name);
       expect(matrix.format).toBe(weightFormat(entry.dtype, entry.shape[1], weights));
-      taken.set(`${entry.dtype} [${entry.shape[1]}]`, matrix.format);
+      formats.set(`${entry.dtype} [${entry.shape[1]}]`, matrix.format);
       const want = expected(bytes, entry.dtype, matrix.format);
       const got = await stored(gpu(), matrix);
-      expect([entry.name, got.weights.equals(want.weights), got.scales.equals(want.scales)]).toEqual([
-        entry.name,
-        true,
-        true,
-      ]);
+      expect(got.weights.equals(want.weights) && got.scales.equals(want.scales), entry.name).toBe(true);
     }
     expect(read.at(-1)).toBe(checkpoint.totalBytes);
-    const each = (format: string, over: Record<string, string> = {}): Record<string, string> => ({
+    const all = (format: string, exceptions: Record<string, string> = {}): Record<string, string> => ({
       "F32 [8]": format,
       "Q8_0 [32]": format,
       "Q8_0 [64]": format,
       "Q4_K [256]": format,
       "Q5_K [256]": format,
       "Q6_K [256]": format,
-      ...over,
+      ...exceptions,
     });
     const table: Record<string, Record<string, string>> = {
-      f32: each("f32"),
-      bf16: each("bf16"),
-      f16: each("f16"),
-      q8: each("q8", { "F32 [8]": "bf16" }),
-      q4: each("q4", { "F32 [8]": "bf16", "Q8_0 [32]": "q8", "Q8_0 [64]": "q8" }),
-      stored: each("q8", { "F32 [8]": "f32", "Q4_K [256]": "q4" }),
+      f32: all("f32"),
+      bf16: all("bf16"),
+      f16: all("f16"),
+      q8: all("q8", { "F32 [8]": "bf16" }),
+      q4: all("q4", { "F32 [8]": "bf16", "Q8_0 [32]": "q8", "Q8_0 [64]": "q8" }),
+      stored: all("q8", { "F32 [8]": "f32", "Q4_K [256]": "q4" }),
     };
-    expect(Object.fromEntries(taken)).toEqual(table[weights ?? "stored"]);
+    expect(Object.fromEntries(formats)).toEqual(table[weights ?? "stored"]);
     load.free();
     expect(gpu().bytes.kept).toBe(0);
   },
@@ -150,8 +142,8 @@ function oneMatrix(
   };
 }
 
-// Plan: matrices of more values than are converted at a time, cut into several bindings: pieces begin at blocks, in the middle of
-// rows (a prime number of them), and land where they belong.
+// Plan: matrices of several conversions and several bindings, with a prime number of rows. Pieces
+// begin at blocks, also in the middle of a row, and arrive at the right offset.
 test.each<[Dtype | GgmlType, WeightFormat]>([
   ["Q8_0", "q8"],
   ["Q8_0", "bf16"],
@@ -184,7 +176,7 @@ test.each<[Dtype | GgmlType, WeightFormat]>([
   load.free();
 });
 
-test("a load that fails leaves nothing, also of matrices that stand each by itself", async () => {
+test("a failed load leaves nothing on the device, also of matrices that are not stacked", async () => {
   const tensors = new Map(
     ["a", "b", "c"].map((name) => [name, { name, dtype: "F32" as const, shape: [4, 8], byteLength: 128 }]),
   );
@@ -203,7 +195,7 @@ function randomBlocks(type: GgmlType, count: number): Uint8Array {
   const size = GGML_BLOCKS[type].bytes;
   const bytes = Uint8Array.from({ length: count * size }, (_, i) => Math.imul(i, 2654435761) >>> 13);
   const halves = type === "Q6_K" ? [208] : type === "Q8_0" ? [0] : [0, 2];
-  for (let i = 0; i < count; i++) for (const at of halves) bytes[i * size + at + 1] = 0x10 + (i % 7); // about 2^-11
+  for (let i = 0; i < count; i++) for (const h of halves) bytes[i * size + h + 1] = 0x10 + (i % 7); // about 2^-11
   return bytes;
 }
 

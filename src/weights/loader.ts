@@ -28,12 +28,12 @@ export interface ParameterEntry {
   readonly byteLength: number;
 }
 
-/** Where parameters come from: an open checkpoint, a golden bundle, a generator. */
+/** A source of parameters: an open checkpoint, a golden bundle, a generator. */
 export interface ParameterSource {
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly name: string;
   readonly tensors: ReadonlyMap<string, ParameterEntry>;
-  /** @param into  as ByteSource.read */
+  /** @param into  see ByteSource.read */
   read(
     entry: ParameterEntry,
     byteOffset: number,
@@ -43,34 +43,37 @@ export interface ParameterSource {
 }
 
 export interface LoadOptions {
-  /** Storage of the weight matrices. Default: as they are in the file (see weightFormat). Norms, biases and FSMN taps are always f32. */
+  /**
+   * Format of the weight matrices. Default: as stored (see weightFormat). Norms, biases and FSMN
+   * taps are always f32.
+   */
   readonly weights?: WeightFormat;
-  /** Parameters that will be trained: f32 whatever `weights` says, each with a gradient. */
+  /** True for parameters to train. They are f32, whatever `weights` says, and have a gradient. */
   readonly tune?: (name: string) => boolean;
-  /** What the model will do: memory for that is checked before anything is read. Default: nothing, it is loaded alone. */
+  /** The work that memory is checked for before anything is read. Default: only the weights. */
   readonly use?: MemoryUse | undefined;
-  /** Called after each piece with the bytes of the files read so far. */
+  /** Called after each piece with the bytes read so far. */
   readonly onProgress?: (bytesRead: number) => void;
-  /** Ends the loading before its next read, with the signal's reason. */
+  /** Stops before the next read, with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** An object of promises → one of what they become; all run at once. */
+/** Awaits every property of an object; all run at once. */
 export async function all<T extends object>(parts: T): Promise<{ [K in keyof T]: Awaited<T[K]> }> {
   const entries = Object.entries(parts).map(async ([key, value]) => [key, (await value) as unknown] as const);
   return Object.fromEntries(await Promise.all(entries)) as { [K in keyof T]: Awaited<T[K]> };
 }
 
-/** Bytes read at a time: few enough to stay in a core's cache until they are uploaded. */
+/** Bytes of one read: few enough to stay in a core's cache until the upload. */
 const pieceBytes = 1 << 20;
-/** Values converted at a time at most: 4 MB as f32. */
+/** Most values of one conversion: 4 MB as f32. */
 const pieceValues = 1 << 20;
-/** Reads at a time. */
+/** Concurrent reads. */
 const readers = 4;
 
 /**
- * Puts parameters on the GPU by name and remembers them, so that all are freed together. Many may be asked for at once. On a
- * counting device nothing is read.
+ * Loads parameters to the GPU by name, many at once, and frees them together. On a counting device
+ * it reads nothing.
  */
 export class ParameterLoader {
   readonly #tensors: Tensor[] = [];
@@ -87,7 +90,10 @@ export class ParameterLoader {
     private readonly options: LoadOptions = {},
   ) {}
 
-  /** Norm weight, bias or FSMN taps, as f32 in their own shape. @throws CheckpointError  it is missing */
+  /**
+   * Norm weight, bias or FSMN taps as f32, in the stored shape.
+   * @throws CheckpointError  missing
+   */
   async vector(name: string): Promise<Tensor> {
     const entry = this.#entry(name);
     const { dtype, shape, byteLength } = entry;
@@ -101,17 +107,20 @@ export class ParameterLoader {
     return tensor;
   }
 
-  /** A weight matrix, streamed in pieces. @throws CheckpointError  it is missing or no matrix of floats */
+  /**
+   * A weight matrix, streamed in pieces.
+   * @throws CheckpointError  missing, or not a matrix of floats
+   */
   async matrix(name: string): Promise<Matrix> {
     const [matrix] = await this.stacked([name]);
     return matrix;
   }
 
   /**
-   * Weight matrices of one width, one below the other: a product with them all is one with a single matrix.
-   * @returns  one matrix, or each by itself where they are not all stored alike (as in GGUF files of mixed types), and where
-   *           something is trained: ops that read several at once have no gradient
-   * @throws CheckpointError  one is missing or no matrix of floats
+   * Weight matrices of one width, stacked by rows, so that one product computes all of them.
+   * @returns  one matrix; or one each if their formats differ (GGUF files of mixed types), or in
+   *           training, because ops that read several at once have no gradient
+   * @throws CheckpointError  one is missing, or not a matrix of floats
    */
   async stacked(names: readonly string[]): Promise<readonly Matrix[]> {
     const parts = names.map((name) => this.#matrixEntry(name));
@@ -119,7 +128,8 @@ export class ParameterLoader {
     const alike =
       !this.options.tune &&
       parts.every((part) => part.format === format && part.entry.shape[1] === entry.shape[1]);
-    // Every matrix is made before the first wait: one that was made after a failure elsewhere would never be freed.
+    // All are allocated before the first wait: a matrix allocated after a failure elsewhere would
+    // never be freed.
     const groups = alike ? [parts] : parts.map((part) => [part]);
     const matrices = groups.map((group) => {
       const rows = group.reduce((sum, part) => sum + part.entry.shape[0], 0);
@@ -129,25 +139,25 @@ export class ParameterLoader {
       return matrix;
     });
     const filled = groups.flatMap((group, i) => {
-      let first = 0;
-      return group.map(async (part) => {
-        const at = first;
-        first += part.entry.shape[0];
-        await this.#fill(matrices[i], at, part.entry);
+      let end = 0;
+      return group.map((part) => {
+        const first = end;
+        end += part.entry.shape[0];
+        return this.#fill(matrices[i], first, part.entry);
       });
     });
     await Promise.all(filled);
     return matrices;
   }
 
-  /** Destroys everything that was loaded; what is still being read is dropped. */
+  /** Destroys everything that was loaded; pending reads are dropped. */
   free(): void {
     this.#freed = true;
     for (const tensor of this.#tensors.splice(0)) this.gpu.free(tensor);
     for (const matrix of this.#matrices.splice(0)) freeMatrix(this.gpu, matrix);
   }
 
-  /** What `tune` asked for, by name: tensors arrive in any order. */
+  /** The parameters that `tune` selects, sorted by name because they load in any order. */
   get trainables(): readonly Trainable[] {
     return [...this.#trainables].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
@@ -161,7 +171,7 @@ export class ParameterLoader {
     this.#train(name, pieces[0].tensor);
   }
 
-  /** Gives a parameter that will be trained its gradient. */
+  /** Allocates the gradient of a trained parameter. */
   #train(name: string, value: Tensor): void {
     if (!this.options.tune?.(name)) return;
     const gradient = this.gpu.keep(value.shape, "f32");
@@ -194,14 +204,14 @@ export class ParameterLoader {
     });
   }
 
-  /** Streams a parameter into a matrix's rows from `first` on. */
+  /** Streams a parameter to the matrix's rows from `first` on. */
   async #fill(matrix: Matrix, first: number, entry: ParameterEntry): Promise<void> {
     if (isCounting(this.gpu)) return;
     const { format, columns } = matrix;
     const { dtype, shape, byteLength } = entry;
     const start = first * columns;
     const count = elementCount(shape);
-    const bytesPerValue = byteLength / count; // exact: a block has a power of two of values, and every piece begins at one
+    const bytesPerValue = byteLength / count; // exact: blocks have a power of two values, pieces whole blocks
     const block = weightBlocks[format];
     const unit = valuesPerUnit(dtype, format);
     const step = Math.floor(Math.min(pieceValues, pieceBytes / bytesPerValue) / unit) * unit;
@@ -211,14 +221,16 @@ export class ParameterLoader {
       const upload = (bytes: Uint8Array): void => {
         const { weights, scales } = convertPiece(bytes, dtype, format, this.source.name, entry.name);
         writeMatrix(this.gpu, matrix, weights, ((start + at) / block.columns) * block.bytes);
-        if (scales) writeScales(this.gpu, matrix, scales, (start + at) / 16); // an f16 for each 32
+        if (scales) writeScales(this.gpu, matrix, scales, (start + at) / 16); // one f16 for 32 values
       };
       pieces.push(this.#piece(entry, at * bytesPerValue, length, upload));
     }
     await Promise.all(pieces);
   }
 
-  /** Reads a piece when a buffer is free and the device has granted what was asked for before the first, and hands it over. */
+  /**
+   * Reads and uploads a piece, when a buffer is free and the device has granted the allocations.
+   */
   async #piece(
     entry: ParameterEntry,
     at: number,
@@ -240,13 +252,13 @@ export class ParameterLoader {
 }
 
 /**
- * Buffers for reading, lent in the order of the asking. The same few again and again: the first touch of fresh memory costs more
- * than reading a file that the system has in memory.
+ * A few read buffers, lent first come, first served. They are reused: the first touch of fresh
+ * memory costs more than reading a cached file.
  */
 class ReadBuffers {
   readonly #free: Uint8Array<ArrayBuffer>[] = [];
   readonly #waiting: ((buffer: Uint8Array<ArrayBuffer>) => void)[] = [];
-  #made = 0;
+  #allocated = 0;
   #next = 0;
 
   constructor(
@@ -255,26 +267,18 @@ class ReadBuffers {
   ) {}
 
   async use(body: (buffer: Uint8Array<ArrayBuffer>) => Promise<void>): Promise<void> {
-    const buffer = await this.#take();
+    if (this.#free.length === 0 && this.#allocated < this.count) {
+      this.#allocated++;
+      this.#free.push(new Uint8Array(this.bytes));
+    }
+    // always awaited: the caller allocates all its matrices before the first body runs
+    const buffer = await (this.#free.pop() ??
+      new Promise<Uint8Array<ArrayBuffer>>((resolve) => this.#waiting.push(resolve)));
     try {
       await body(buffer);
     } finally {
-      this.#give(buffer);
+      if (this.#next < this.#waiting.length) this.#waiting[this.#next++](buffer);
+      else this.#free.push(buffer);
     }
-  }
-
-  #take(): Promise<Uint8Array<ArrayBuffer>> {
-    const free = this.#free.pop();
-    if (free) return Promise.resolve(free);
-    if (this.#made < this.count) {
-      this.#made++;
-      return Promise.resolve(new Uint8Array(this.bytes));
-    }
-    return new Promise((resolve) => this.#waiting.push(resolve));
-  }
-
-  #give(buffer: Uint8Array<ArrayBuffer>): void {
-    if (this.#next < this.#waiting.length) this.#waiting[this.#next++](buffer);
-    else this.#free.push(buffer);
   }
 }

@@ -8,7 +8,7 @@ import { countedDevice, countingGpu } from "../gpu/counting.js";
 import { GpuError } from "../gpu/errors.js";
 import { Gpu } from "../gpu/device.js";
 import { loadFunAsrNano } from "../model/fun-asr-nano.js";
-import { type MemoryNeed, OutOfMemoryError } from "./memory.js";
+import { type MemoryNeed, type MemoryUse, OutOfMemoryError } from "./memory.js";
 import type { WeightFormat } from "./loader.js";
 
 const gpu = useGpu();
@@ -25,10 +25,10 @@ const need = async (weights?: WeightFormat): Promise<number> => {
   return bytes + working;
 };
 
-/** Bytes that an engine without a model has on the device. */
+/** Bytes of an engine without a model on the device. */
 const empty = (): number => new Gpu(gpu().device).bytes.reserved;
 
-/** The error of a load, which must leave nothing on the device; how many pieces were read before it. */
+/** The error of a load and its reads. The load must leave nothing on the device. */
 async function refused(device: Gpu, weights?: WeightFormat): Promise<{ message: string; reads: number }> {
   const before = device.bytes.reserved;
   let reads = 0;
@@ -52,9 +52,9 @@ async function refused(device: Gpu, weights?: WeightFormat): Promise<{ message: 
   return { message, reads };
 }
 
-// Plan: the bytes that are counted are those of the device, exactly: of the weights in every format, of a clip of 30 s at its peak, of
-// a prompt to the LLM alone; a model whose context is shorter than that is counted too.
-describe("the bytes that are counted", () => {
+// Plan: counted bytes equal the device's: of the weights in every format, exactly; of a clip of 30
+// s at its peak, within 3 %. A shorter context needs less.
+describe("counted bytes", () => {
   test.each<[WeightFormat | undefined]>([[undefined], ["f32"], ["bf16"], ["f16"], ["q8"], ["q4"]])(
     "weights as %s",
     async (weights) => {
@@ -87,26 +87,24 @@ describe("the bytes that are counted", () => {
     "a context of %d tokens: less room for a clip or a prompt",
     async (maxPositions) => {
       const config = { ...checkpoint.config, llm: { ...checkpoint.config.llm, maxPositions } };
-      const whole = [
-        transcription(checkpoint.config, checkpoint),
-        generation(checkpoint.config.llm, checkpoint),
+      const uses = (c: typeof config): MemoryUse[] => [
+        transcription(c, checkpoint),
+        generation(c.llm, checkpoint),
       ];
-      for (const [i, use] of [
-        transcription(config, checkpoint),
-        generation(config.llm, checkpoint),
-      ].entries()) {
+      for (const [i, use] of uses(config).entries()) {
         const { weights, working } = await use.count(countingGpu(), "bf16");
-        const most = await whole[i].count(countingGpu(), "bf16");
-        expect(weights).toBe(most.weights);
+        const full = await uses(checkpoint.config)[i].count(countingGpu(), "bf16");
+        expect(weights).toBe(full.weights);
         expect(working).toBeGreaterThan(0);
-        expect(working).toBeLessThan(most.working);
+        expect(working).toBeLessThan(full.working);
       }
     },
   );
 });
 
-// Plan: a limit below the need is refused before a byte is read, with the formats that have room; a device that refuses a buffer in the
-// middle is reported in the same way; both give everything back, and the device works on.
+// Plan: a limit below the need is refused before a byte is read, and the error lists the formats
+// that fit. A refused buffer gives the same error. Both free everything, and the device still
+// works.
 describe("out of device memory", () => {
   test.each<[WeightFormat | undefined, () => Promise<number>, RegExp]>([
     [
@@ -140,7 +138,7 @@ describe("out of device memory", () => {
     expect(reads).toBe(0);
   });
 
-  test("the need itself fits", async () => {
+  test("a limit equal to the need is enough", async () => {
     const limited = new Gpu(gpu().device, { memoryLimit: empty() + (await need("q8")) });
     const model = await loadFunAsrNano(limited, checkpoint.config, checkpoint, {
       weights: "q8",
@@ -153,12 +151,12 @@ describe("out of device memory", () => {
     const device = refusing(gpu().device, 20);
     const { message, reads } = await refused(new Gpu(device), "f32");
     expect(message).toMatch(
-      /^tiny: out of device memory: as f32 the model needs .*, a buffer of [\d.]+ k?B(ytes)? was refused beside [\d.]+ [kM]B; /,
+      /^tiny: out of device memory: as f32 the model needs .*, a buffer of [\d.]+ k?B was refused beside [\d.]+ [kM]B; /,
     );
     expect(reads).toBe(0);
   });
 
-  test("a step over the limit names the bytes, and the next one runs", async () => {
+  test("a step over the limit fails with the bytes, and the next one runs", async () => {
     const limited = new Gpu(gpu().device, { memoryLimit: empty() + 5000 });
     const step = (count: number): Promise<unknown> => limited.step(() => [limited.empty([count])]);
     await expect(step(2000)).rejects.toThrow(
@@ -169,7 +167,7 @@ describe("out of device memory", () => {
   });
 });
 
-/** The device as it would be with room for so many more buffers: the next is answered as the standard says. */
+/** A device that grants so many buffers and refuses the next one as the standard says. */
 function refusing(device: GPUDevice, buffers: number): GPUDevice {
   let made = 0;
   return new Proxy(device, {

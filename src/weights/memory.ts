@@ -2,35 +2,46 @@ import { countedDevice, countingGpu } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";
 import { DeviceMemoryError, GpuError } from "../gpu/errors.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+import { bytes as size } from "../report/text.js";
 import { type LoadOptions, ParameterLoader, type ParameterSource } from "./loader.js";
 
-/** Bytes that a model takes on the GPU. */
+/** GPU memory of a model, bytes. */
 export interface MemoryNeed {
   readonly weights: number;
-  /** All else at its peak: to transcribe, the KV cache and activations for a prompt of 30 s of audio and its answer. */
+  /**
+   * The peak of all else: to transcribe, the KV cache and activations for a prompt of 30 s of audio
+   * and its answer.
+   */
   readonly working: number;
 }
 
-/** What a model is loaded for. */
+/** The work that a model is loaded for. */
 export interface MemoryUse {
   /**
-   * Loads the model and does this work on a device that counts.
-   * @param gpu      counts; new
+   * Loads the model and does the work on a counting device.
+   * @param gpu      a new counting device
    * @param weights  as LoadOptions.weights
    */
   count(gpu: Gpu, weights: WeightFormat | undefined): Promise<MemoryNeed>;
-  /** What the working space is for, as a message has it: "to work on 30 s of audio". Absent: there is none. */
+  /**
+   * The purpose of the working space in messages: "to work on 30 s of audio". Absent: there is no
+   * working space.
+   */
   readonly work?: string;
-  /** With so many bytes left the work is not counted: there is room. Absent: it always is. */
+  /**
+   * With this many bytes left there is room, and the work is not counted. Absent: it is always
+   * counted.
+   */
   readonly ample?: number;
-  /** What makes it smaller, next to a format or a model: "a lower --batch-tokens". */
+  /** Another way to need less, for messages: "a lower --batch-tokens". */
   readonly lower?: string;
 }
 
 /**
- * Puts a model on the GPU with a loader of its own, which frees everything where that fails.
- * @returns  what `build` made, and how to give its memory back
- * @throws OutOfMemoryError  before anything is read where the device's limit tells, else when the device refuses a buffer
+ * Loads a model to the GPU. Everything is freed if that fails.
+ * @returns  the parts that `build` made, and `free`
+ * @throws OutOfMemoryError  before anything is read if the device has a known limit, else when it
+ *   refuses a buffer
  */
 export async function loadWeights<T extends object>(
   gpu: Gpu,
@@ -54,11 +65,11 @@ export async function loadWeights<T extends object>(
   }
 }
 
-/** A model's load on a device whose memory may be too small for it. */
+/** The memory check of one load. */
 class ModelMemory {
   readonly #use: MemoryUse;
 
-  /** @param weigh  counts the weights alone, for a load without a use */
+  /** @param weigh  counts only the weights, for a load without a use */
   constructor(
     private readonly gpu: Gpu,
     private readonly name: string,
@@ -68,16 +79,22 @@ class ModelMemory {
     this.#use = options.use ?? { count: weigh };
   }
 
-  /** Before anything is read. @throws GpuError  the device's limit has no room for the weights and their working space */
+  /**
+   * Called before anything is read.
+   * @throws OutOfMemoryError  weights and working space do not fit the device's limit
+   */
   async check(): Promise<void> {
     const { memoryLimit, bytes } = this.gpu;
     const left = memoryLimit - bytes.reserved;
     if (left >= (this.#use.ample ?? Infinity)) return;
     if (total(await this.#need(this.options.weights)) > left)
-      throw await this.#refusal(left, `${size(left)} are left`);
+      throw await this.#refusal(left, `${size(Math.max(left, 0))} are left`);
   }
 
-  /** What a failed load is reported with: where memory was out, with what would fit. */
+  /**
+   * The error to report for a failed load: if memory ran out, an OutOfMemoryError that lists the
+   * formats that fit.
+   */
   async explain(error: unknown): Promise<unknown> {
     if (!(error instanceof DeviceMemoryError)) return error;
     const reason = `a buffer of ${size(error.asked)} was refused beside ${size(error.granted)}`;
@@ -111,7 +128,7 @@ function total({ weights, working }: MemoryNeed): number {
   return weights + working;
 }
 
-/** A model does not fit the device. */
+/** The model does not fit the device. */
 export class OutOfMemoryError extends GpuError {}
 
 interface SizedFormat {
@@ -119,22 +136,16 @@ interface SizedFormat {
   readonly bytes: number;
 }
 
-/** Which formats of fewer bytes have room, and what else helps. */
+/** Advice: the smaller formats that fit, or other ways to need less. */
 function fitting(smaller: readonly SizedFormat[], room: number, lower: string | undefined): string {
   const formats = smaller.toSorted((a, b) => b.bytes - a.bytes);
   const fits = formats.filter(({ bytes }) => bytes <= room);
-  const list = (some: readonly SizedFormat[]): string =>
-    some.map(({ format, bytes }) => `${format} (${size(bytes)})`).join(", ");
+  const list = (sized: readonly SizedFormat[]): string =>
+    sized.map(({ format, bytes }) => `${format} (${size(bytes)})`).join(", ");
   if (fits.length > 0)
     return `these --weights would fit: ${list(fits)}${lower === undefined ? "" : `; so may ${lower}`}`;
   const others = ["a smaller model", ...(lower === undefined ? [] : [lower])];
   const advice = `take ${others.join(", ")} or a device with more memory`;
   if (formats.length === 0) return `no --weights are smaller; ${advice}`;
   return `no --weights fit, the smallest being ${list(formats.slice(-1))}; ${advice}`;
-}
-
-function size(bytes: number): string {
-  const units = ["bytes", "kB", "MB", "GB"];
-  const unit = Math.min(Math.max(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), 0), units.length - 1);
-  return unit === 0 ? `${Math.max(bytes, 0)} bytes` : `${(bytes / 1000 ** unit).toFixed(2)} ${units[unit]}`;
 }

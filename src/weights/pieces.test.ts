@@ -4,8 +4,8 @@ import { GGML_BLOCKS } from "../formats/container.js";
 import { fromFloat32 } from "../formats/dtypes.js";
 import { convertPiece, storedToFloat32 } from "./pieces.js";
 
-// Plan: finite values that a format with f16 in it cannot hold are refused by the tensor's name; the largest that it holds, and values
-// that are infinite in the file, pass.
+// Plan: finite values that overflow a format with f16 are refused by the tensor's name. The largest
+// finite value passes, and so does a stored infinity.
 describe("overflow", () => {
   const bytes = (...first: number[]): Uint8Array => {
     const values = new Float32Array(512).fill(0.5);
@@ -28,7 +28,7 @@ describe("overflow", () => {
     expect(() => convertPiece(bytes(bad, Infinity), "F32", format)).not.toThrow();
   });
 
-  // a value of 1e9 is one of every stored type but F16
+  // F16 cannot store 1e9
   test.each([
     ["F32", "f16"],
     ["BF16", "f16"],
@@ -47,9 +47,8 @@ describe("overflow", () => {
   });
 
   test("blocks of GGUF whose values are past f16", () => {
-    const block = new Uint8Array(256 * 2).fill(0x77); // more than the 272 bytes of 8 blocks
-    const blocks = block.subarray(0, 8 * 34);
-    for (let at = 0; at < blocks.length; at += 34) blocks.set([0xff, 0x7b], at); // d = 65504, y = 119 d
+    const blocks = new Uint8Array(8 * 34).fill(0x77);
+    for (let i = 0; i < blocks.length; i += 34) blocks.set([0xff, 0x7b], i); // d = 65504, y = 119 d
     expect(() => convertPiece(blocks, "Q8_0", "f16", "m.gguf", "a")).toThrow(
       /^m\.gguf: tensor "a": .*; use --weights bf16$/,
     );
@@ -62,7 +61,7 @@ describe("overflow", () => {
   });
 });
 
-// Plan: weights whose 4-bit scales round to 0, stored in every type: no part is further from its values than zeros are.
+// Plan: weights whose 4-bit scales round to 0, stored in every type. No part is worse than zeros.
 describe("q4 of small parts", () => {
   const kinds: readonly (readonly [string, (v: number, i: number) => number])[] = [
     ["N(0, 0.02) with one +100", (v, i) => (i % 256 === 77 ? 100 : v * 0.02)],
@@ -81,9 +80,9 @@ describe("q4 of small parts", () => {
   test.each(["Q8_0", "Q4_0", "Q5_1"] as const)("%s with one large scale", (type) => {
     const { bytes: size } = GGML_BLOCKS[type];
     const bytes = Uint8Array.from({ length: 64 * size }, (_, i) => Math.imul(i + 1, 2654435761) >>> 13);
-    for (let at = 0; at < bytes.length; at += size) {
-      bytes[at + 1] = at % (8 * size) === 0 ? 0x50 : 0x04; // 2^5 or 2^-14
-      if (type === "Q5_1") bytes.set([0, 0x84], at + 2);
+    for (let i = 0; i < bytes.length; i += size) {
+      bytes[i + 1] = i % (8 * size) === 0 ? 0x50 : 0x04; // 2^5 or 2^-14
+      if (type === "Q5_1") bytes.set([0, 0x84], i + 2);
     }
     expectNoWorseThanZeros(bytes, type);
   });

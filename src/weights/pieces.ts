@@ -12,8 +12,11 @@ export interface WeightPiece {
   readonly scales?: Uint8Array<ArrayBuffer>;
 }
 
-/** The format that keeps a stored type as it is. Q4_1, Q5_1, Q5_K and Q6_K have none: the next with as many bits takes them. */
-const kept: Partial<Record<Dtype | GgmlType, WeightFormat>> = {
+/**
+ * The default format of each stored type. It keeps the values, but for Q4_1, Q5_1, Q5_K and Q6_K,
+ * which become q8.
+ */
+const defaultFormat: Partial<Record<Dtype | GgmlType, WeightFormat>> = {
   F32: "f32",
   BF16: "bf16",
   F16: "f16",
@@ -30,22 +33,22 @@ const kept: Partial<Record<Dtype | GgmlType, WeightFormat>> = {
 const dtypeOf = { f32: "F32", bf16: "BF16", f16: "F16" } as const;
 
 /**
- * The format of a matrix on the GPU: the one asked for, else the stored one. Rows that are no whole blocks of it (the stem's 560
- * columns in q8, the adaptor's narrow ones in q4) have the next finer one: q4, q8, bf16.
- * @returns undefined for a stored type that is no weight
+ * The format of a matrix on the GPU: `wanted`, or the default of its stored type. Rows that are not
+ * a whole number of its blocks (the stem's 560 columns in q8, the adaptor's narrow rows in q4) take
+ * the next finer format: q4, q8, bf16.
+ * @returns undefined for a stored type that is not a weight type
  */
 export function weightFormat(
   dtype: Dtype | GgmlType,
   columns: number,
   wanted?: WeightFormat,
 ): WeightFormat | undefined {
-  const asStored = kept[dtype];
-  const format = asStored && (wanted ?? asStored);
+  const format = defaultFormat[dtype] && (wanted ?? defaultFormat[dtype]);
   if (!format || columns % weightBlocks[format].columns === 0) return format;
   return format === "q4" && columns % weightBlocks.q8.columns === 0 ? "q8" : "bf16";
 }
 
-/** Values of the smallest part that converts by itself. */
+/** Values of the smallest part that can be converted alone. */
 export function valuesPerUnit(dtype: Dtype | GgmlType, format: WeightFormat): number {
   return Math.max(isGgmlType(dtype) ? GGML_BLOCKS[dtype].values : 1, weightBlocks[format].columns);
 }
@@ -57,7 +60,7 @@ export function storedToFloat32(bytes: Uint8Array, dtype: Dtype | GgmlType, file
 
 let scratch = new Float32Array(0);
 
-/** As storedToFloat32, but the values may lie where the next call puts its own. */
+/** As storedToFloat32, but the next call may overwrite the values. */
 function toScratch(bytes: Uint8Array, dtype: Dtype | GgmlType, file: string): Float32Array {
   if (isGgmlType(dtype)) return dequantizeBlocks(bytes, dtype, file);
   if (scratch.byteLength < 2 * bytes.byteLength) scratch = new Float32Array(bytes.byteLength / 2);
@@ -65,10 +68,11 @@ function toScratch(bytes: Uint8Array, dtype: Dtype | GgmlType, file: string): Fl
 }
 
 /**
- * Stored bytes → the GPU's format. Bits stay where both are the same: F32, BF16, F16, Q8_0 in q8, Q4_K in q4. q8 has the values of Q4_0 and Q5_0.
+ * Stored bytes → the GPU's format. Equal formats keep their bits: F32, BF16, F16, Q8_0 as q8, Q4_K
+ * as q4. q8 keeps the values of Q4_0 and Q5_0.
  * @param bytes   a whole number of units (valuesPerUnit)
- * @param file    what errors call the checkpoint
- * @param tensor  and the tensor
+ * @param file    name of the checkpoint in errors
+ * @param tensor  name of the tensor in errors
  * @throws CheckpointError  finite values whose f16, or f16 scale, would be infinite
  */
 export function convertPiece(
@@ -99,14 +103,15 @@ function q8Piece({ quants, scales }: Q8Weights): WeightPiece {
   return { weights: new Uint8Array(quants.buffer), scales: wholeWords(new Uint8Array(scales.buffer)) };
 }
 
-/** Whether an f16 of the piece is infinite or no number: a value in f16, a scale in q8, d or dmin in q4. */
+/**
+ * Whether an f16 of the piece is infinite or NaN: a value in f16, a scale in q8, d or dmin in q4.
+ */
 function overflows({ weights, scales }: WeightPiece, format: "f16" | "q8" | "q4"): boolean {
   const bytes = scales ?? weights;
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
-  const isOver = (at: number): boolean => (halves[at] & 0x7c00) === 0x7c00;
-  if (format !== "q4") return halves.some((half) => (half & 0x7c00) === 0x7c00);
-  for (let at = 0; at < halves.length; at += q4BlockBytes / 2) if (isOver(at) || isOver(at + 1)) return true;
-  return false;
+  return halves.some(
+    (half, i) => (half & 0x7c00) === 0x7c00 && (format !== "q4" || i % (q4BlockBytes / 2) < 2),
+  );
 }
 
 function overflow(values: Float32Array, format: string, file: string, tensor: string): CheckpointError {
@@ -116,21 +121,24 @@ function overflow(values: Float32Array, format: string, file: string, tensor: st
   return new CheckpointError({ file, field: tensorField(tensor), expected, got: `${most}`, advice });
 }
 
-/** Q8_0 blocks, each an f16 scale before its 32 values, as all values and all scales: half-words, as blocks have 17 of them. */
+/**
+ * Separates the values and the scales of Q8_0 blocks. A block has 17 half-words: its f16 scale and
+ * 32 values.
+ */
 function splitQ8(bytes: Uint8Array): WeightPiece {
   const even = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
-  const from = new Uint16Array(even.buffer, even.byteOffset, even.byteLength / 2);
-  const count = from.length / 17;
+  const stored = new Uint16Array(even.buffer, even.byteOffset, even.byteLength / 2);
+  const count = stored.length / 17;
   const weights = new Uint16Array(count * 16);
   const scales = new Uint16Array(Math.ceil(count / 2) * 2);
-  for (let i = 0, at = 0, to = 0; i < count; i++) {
-    scales[i] = from[at++];
-    for (let k = 0; k < 16; k++) weights[to++] = from[at++];
+  for (let i = 0, from = 0, to = 0; i < count; i++) {
+    scales[i] = stored[from++];
+    for (let k = 0; k < 16; k++) weights[to++] = stored[from++];
   }
   return { weights: new Uint8Array(weights.buffer), scales: new Uint8Array(scales.buffer) };
 }
 
-/** The bytes filled up to a multiple of 4, over memory that is not shared. */
+/** The bytes, padded to a multiple of 4, in memory that is not shared. */
 function wholeWords(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const shared = typeof SharedArrayBuffer !== "undefined" && bytes.buffer instanceof SharedArrayBuffer;
   if (bytes.byteLength % 4 === 0 && !shared) return bytes as Uint8Array<ArrayBuffer>;

@@ -3,7 +3,7 @@ import type { ModelParts } from "../config/model-config.js";
 import { elementCount } from "../shape.js";
 import type { ParameterEntry, ParameterSource } from "./loader.js";
 
-/** The parameters of a model as shapes alone, stored in bf16, for a device that counts. Nothing can be read from it. */
+/** A model's parameters as bf16 shapes without bytes, for a counting device. Reading throws. */
 export function shapeSource(config: ModelParts, name = "shapes"): ParameterSource {
   const tensors = new Map<string, ParameterEntry>();
   for (const [tensor, shape] of expectedTensors(config))
