@@ -1,26 +1,30 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { benchCommand } from "./bench.js";
-import { convertCommand } from "./convert.js";
-import { dataCommand } from "./data.js";
-import { devicesCommand } from "./devices.js";
-import { evaluateCommand } from "./evaluate/evaluate.js";
-import { generateCommand } from "./generate.js";
-import { inspectCommand } from "./inspect.js";
-import { migrateCommand } from "./migrate.js";
 import { oneLine } from "../errors.js";
 import { onLeftover } from "../node/unfinished.js";
 import { exitCode, note, report, setOutput } from "./output.js";
-import { profileCommand } from "./profile.js";
 import { handleSignals } from "./signals.js";
-import { trainCommand } from "./train/train.js";
-import { transcribeCommand } from "./transcribe.js";
-import { translateCommand } from "./translate.js";
 import { isolateUnknownCommand } from "./unknown-command.js";
-import { verifyCommand } from "./verify.js";
 
 const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
   readonly version: string;
+};
+
+/** The commands in the order of the general help. A command's modules are loaded where it runs: most of a short run is loading. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  transcribe: async () => (await import("./transcribe.js")).transcribeCommand(),
+  translate: async () => (await import("./translate.js")).translateCommand(),
+  evaluate: async () => (await import("./evaluate/evaluate.js")).evaluateCommand(),
+  generate: async () => (await import("./generate.js")).generateCommand(),
+  train: async () => (await import("./train/train.js")).trainCommand(),
+  verify: async () => (await import("./verify.js")).verifyCommand(),
+  inspect: async () => (await import("./inspect.js")).inspectCommand(),
+  convert: async () => (await import("./convert.js")).convertCommand(),
+  migrate: async () => (await import("./migrate.js")).migrateCommand(),
+  data: async () => (await import("./data.js")).dataCommand(),
+  profile: async () => (await import("./profile.js")).profileCommand(),
+  bench: async () => (await import("./bench.js")).benchCommand(),
+  devices: async () => (await import("./devices.js")).devicesCommand(),
 };
 
 const program = new Command("funasr-webgpu")
@@ -30,20 +34,12 @@ const program = new Command("funasr-webgpu")
   .option("--quiet", "no notes and no bars on stderr; errors stay")
   .configureHelp({ showGlobalOptions: true })
   .exitOverride()
-  .hook("preAction", (_, command) => setOutput(command.optsWithGlobals()))
-  .addCommand(transcribeCommand())
-  .addCommand(translateCommand())
-  .addCommand(evaluateCommand())
-  .addCommand(generateCommand())
-  .addCommand(trainCommand())
-  .addCommand(verifyCommand())
-  .addCommand(inspectCommand())
-  .addCommand(convertCommand())
-  .addCommand(migrateCommand())
-  .addCommand(dataCommand())
-  .addCommand(profileCommand())
-  .addCommand(benchCommand())
-  .addCommand(devicesCommand());
+  .hook("preAction", (_, command) => setOutput(command.optsWithGlobals()));
+
+const args = process.argv.slice(2);
+const named = args.find((arg) => !arg.startsWith("-")) ?? "";
+for (const [name, load] of Object.entries(commands))
+  if (name === named || !Object.hasOwn(commands, named)) program.addCommand(await load());
 for (const command of [program, ...program.commands])
   command.configureOutput({
     outputError: (text, write) => write(`${oneLine(text.trimEnd().replace(/\n(?=\(Did you mean)/, " "))}\n`),
@@ -65,7 +61,7 @@ handleSignals();
 onLeftover(note);
 
 try {
-  await program.parseAsync(isolateUnknownCommand(program, process.argv.slice(2)), { from: "user" });
+  await program.parseAsync(isolateUnknownCommand(program, args), { from: "user" });
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? exitCode.done : exitCode.wrongUsage;

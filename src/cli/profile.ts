@@ -9,7 +9,6 @@ import { modelDirectory, writeFileAtomic } from "../node/files.js";
 import { checkOutput } from "../node/output-place.js";
 import { ggufPaths, modelFiles } from "../node/model-files.js";
 import { measureCeilings } from "../profile/ceiling.js";
-import { profilePage } from "../profile/page.js";
 import { type Profile, summarise } from "../profile/summary.js";
 import { causeRows, groupRows, hostRows, remarks } from "../profile/text.js";
 import { type Trace, traceEvents } from "../profile/trace.js";
@@ -73,7 +72,10 @@ async function profile(audio: string | undefined, options: ProfileCliOptions): P
     const what = audio ?? JSON.stringify(options.prompt);
     const about = `${what}, model ${options.model}, weights ${options.weights ?? "as in the checkpoint"}, on ${adapter.device} ${adapter.description}`;
     if (options.trace) await writeFileAtomic(options.trace, [Buffer.from(JSON.stringify(trace))]);
-    if (options.html) await writeFileAtomic(options.html, [Buffer.from(profilePage(result, about))]);
+    if (options.html) {
+      const { profilePage } = await import("../profile/page.js"); // its charts take a while to load
+      await writeFileAtomic(options.html, [Buffer.from(profilePage(result, about))]);
+    }
     if (options.json) printJson({ about, adapter: { ...describeAdapter(adapter) }, ...result });
     else show(result);
   } catch (error) {

@@ -10,7 +10,6 @@ import { replaceDirectoryAtomic, writeFileAtomic } from "../node/files.js";
 import { TrainError, TrainFileError } from "./errors.js";
 import { type LoraShape, adaptedWeights, adapterFiles, trainedFiles } from "./export.js";
 import { readMetrics } from "./metrics.js";
-import { trainingReport } from "./report.js";
 import { runFiles } from "./session.js";
 import { DamagedStateError, noneWhole, withAdvice } from "./state-file.js";
 import { type SavedValues, readValues } from "./state.js";
@@ -149,6 +148,7 @@ export async function writeReport(out: string): Promise<string> {
   const { metrics } = runFiles(out);
   const lines = await readMetrics(metrics);
   if (lines.length === 0) throw new TrainError(`${metrics}: expected the steps of a run, got none`);
+  const { trainingReport } = await import("./report.js"); // its charts take a while to load
   const path = join(out, "report.html");
   const html = trainingReport(`Training run ${basename(out)}`, lines);
   await writeFileAtomic(path, [new TextEncoder().encode(html)]);
