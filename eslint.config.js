@@ -8,7 +8,7 @@ const zones = [
   ...rooms.flatMap((room, i) =>
     rooms.slice(0, i).map((above) => ({ target: `./src/${room}`, from: `./src/${above}` })),
   ),
-  ...rooms.map((room) => ({ target: "./src/!(index|node).ts", from: `./src/${room}` })),
+  ...rooms.map((room) => ({ target: "./src/!(index|node|train).ts", from: `./src/${room}` })),
 ];
 
 export default tseslint.config(

@@ -51,7 +51,7 @@ export {
   type TranscriberOptions,
   type Transcription,
 } from "./decode/transcriber.js";
-export { type Bundle, openBundle } from "./verify/bundle.js";
+export { type Bundle, openBundle, readParameter, readStage } from "./verify/bundle.js";
 export { type StageResult, medianRatio } from "./verify/compare.js";
 export type { RunOptions } from "./verify/run.js";
-export { verifyBundle } from "./verify/verify.js";
+export { verifyBundle, verifyOutputs } from "./verify/verify.js";

@@ -11,6 +11,14 @@ const runs: Readonly<Record<string, { readonly args: readonly string[]; readonly
     args: ["models/demo/clips/en-seen-1.wav"],
     prints: /^set the oven to eighty two degrees$/m,
   },
+  "train-adaptor.ts": {
+    args: [],
+    prints: /^step 20 {2}loss [\s\S]*\nafter training: loss 0\.00\d\d over 10 clips$/m,
+  },
+  "verify-your-port.ts": {
+    args: [],
+    prints: /^right: adaptor.projector agrees: .*\nwithout relu: adaptor.projector differs: /m,
+  },
 };
 
 it.each(readdirSync(new URL("../examples/", import.meta.url)))("examples/%s", (name) => {

@@ -6,12 +6,14 @@ import {
   type SafetensorsFile,
   findTensor,
   openSafetensors,
+  readFloat32,
   readTensor,
 } from "../checkpoint/safetensors/safetensors.js";
 import type { ByteSource } from "../checkpoint/source.js";
 import { generateParameter } from "../checkpoint/weights.js";
 import { type ModelConfig, parseModelConfig } from "../config/model-config.js";
 import type { ParameterEntry, ParameterSource } from "../weights/loader.js";
+import { toFloat32 } from "../formats/dtypes.js";
 import { elementCount } from "../shape.js";
 
 /** Where the tensors of a bundle begin; what lies before is not computed. */
@@ -114,6 +116,21 @@ export function bundleParameters(bundle: Bundle, config: ModelConfig): Parameter
   if (kind === "bundle") return heldParameters(bundle);
   if (kind !== "generator") return refuse(bundle.file, "metadata weights", "bundle or generator", kind);
   return generatedParameters(config, metadataCount(bundle, "generator_seed", 0));
+}
+
+/** A float tensor of the bundle as PyTorch's f32 run has it, row-major. @throws CheckpointError  it is missing, or no float */
+export async function readStage(
+  { file }: Bundle,
+  name: string,
+): Promise<{ readonly shape: readonly number[]; readonly data: Float32Array }> {
+  return { shape: findTensor(file, name).shape, data: await readFloat32(file, name) };
+}
+
+/** One parameter of the bundle's model as f32, row-major. @throws CheckpointError  the model has no such parameter */
+export async function readParameter(bundle: Bundle, name: string): Promise<Float32Array> {
+  const source = bundleParameters(bundle, bundleConfig(bundle));
+  const entry = source.tensors.get(name) ?? refuse(bundle.file, name, "a parameter of the model", "none");
+  return toFloat32(await source.read(entry, 0, entry.byteLength), entry.dtype, name);
 }
 
 function heldParameters({ file }: Bundle): ParameterSource {

@@ -6,12 +6,12 @@ import {
   readFloat32,
   readTensor,
 } from "../checkpoint/safetensors/safetensors.js";
-import type { Gpu } from "../gpu/device.js";
+import type { Gpu, TensorData } from "../gpu/device.js";
 import { expectGpu } from "../gpu/errors.js";
 import { type Updates, judgeSteps, judgeUpdated, judgeZero } from "./amplified.js";
-import { type Bundle, readIds } from "./bundle.js";
+import { type Bundle, readIds, refuse } from "./bundle.js";
 import { type StageResult, compareIds, compareStage, difference, failedStage, unjudged } from "./compare.js";
-import { type Computed, type RunOptions, runBundle } from "./run.js";
+import { type RunOptions, runBundle } from "./run.js";
 import { judgeSmall } from "./small.js";
 import { updateReach } from "./train.js";
 
@@ -70,6 +70,28 @@ export async function verifyBundle(
   return judgeSmall(results);
 }
 
+/** Stages by their names in the bundle: floats row-major, and token ids. */
+interface Outputs {
+  readonly floats: ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: TensorData }>;
+  readonly ids: ReadonlyMap<string, readonly number[]>;
+}
+
+/**
+ * Judges stages that another program computed by the rule that judges this engine.
+ * @throws CheckpointError  a name that the bundle does not hold
+ */
+export async function verifyOutputs(bundle: Bundle, outputs: Outputs["floats"]): Promise<StageResult[]> {
+  for (const name of outputs.keys())
+    if (!bundle.stages.includes(name))
+      refuse(bundle.file, `stage ${name}`, `one of ${bundle.stages.join(", ")}`, "none of them");
+  const stages = [...outputs.keys()].sort((a, b) => place(a) - place(b));
+  const scale = await gradientScale(bundle);
+  const results: StageResult[] = [];
+  for (const stage of stages)
+    results.push(await verifyStage(bundle, stage, { floats: outputs, ids: new Map() }, scale));
+  return judgeSmall(results);
+}
+
 /** Token ids were compared and some differ, which is no problem of the run. */
 function isIdsApart({ ratio, error }: StageResult): boolean {
   return ratio === Infinity && Number.isFinite(error);
@@ -119,7 +141,7 @@ async function gradientScale({ file, stages }: Bundle): Promise<GradientScale> {
 async function verifyStage(
   bundle: Bundle,
   stage: string,
-  computed: Computed,
+  computed: Outputs,
   scale: GradientScale,
 ): Promise<StageResult> {
   const { file } = bundle;
