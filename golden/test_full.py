@@ -21,6 +21,7 @@ from fullsize.streaming import Weights, streamed_model
 from generator import parameter
 from models import LLM_PREFIX, canonical
 
+PARITY = Path(__file__).resolve().parent.parent / "docs" / "parity.md"
 SHARED = "model.language_model.embed_tokens.weight"
 
 
@@ -143,25 +144,25 @@ class Summary(unittest.TestCase):
         self.assertFalse(summarise(self.STAGES)["greedy_ids_equal"])
 
     def test_committed_results(self):
-        """Each file says what the README's table needs, and no stage in it is without a verdict."""
+        """Each file holds its row of docs/parity.md, and every stage in it has a verdict."""
         for path in (Path(__file__).resolve().parent / "results").glob("*.json"):
             with self.subTest(path.name):
                 result = json.loads(path.read_text())
                 self.assertEqual(path.stem, f"{result['size']}-{result['format']}")
                 self.assertEqual(len(result["verify"]["table"]), result["verify"]["stages"])
                 self.assertEqual(sum(not stage["ok"] for stage in result["verify"]["table"]), result["verify"]["failed"])
-                readme = (Path(__file__).resolve().parent / "README.md").read_text()
-                self.assertIn(markdown_table([result]).splitlines()[-1], re.sub(" +", " ", readme))
+                page = PARITY.read_text()
+                self.assertIn(markdown_table([result]).splitlines()[-1], re.sub(" +", " ", page))
 
     def test_committed_migrations(self):
-        """Each file is named after what it holds, and its row stands in README.md."""
+        """A file's name is its size and format, and its row stands in docs/parity.md."""
         results = Path(__file__).resolve().parent / "results" / "migrated"
-        readme = re.sub(" +", " ", (Path(__file__).resolve().parent / "README.md").read_text())
+        page = re.sub(" +", " ", PARITY.read_text())
         for path in results.glob("*.json"):
             with self.subTest(path.name):
                 result = json.loads(path.read_text())
                 self.assertEqual(path.stem, f"{result['size']}-{result['format']}")
-                self.assertIn(full_migrated.row(result), readme)
+                self.assertIn(full_migrated.row(result), page)
 
 
 if __name__ == "__main__":

@@ -15,16 +15,50 @@ test.each([
 });
 
 test.each(variants.map((variant) => [variant.name, variant] as const))(
-  "docs/migration.md tells the steps and the rate of %s",
+  "docs/migration.md lists the steps and the rate of %s",
   (name, { align, after, steps, rate }) => {
     const text = readFileSync(new URL("../docs/migration.md", import.meta.url), "utf8");
     const row = text.split("\n").find((line) => line.startsWith(`| \`${name}\` `))!;
-    const told = row.split("|").slice(2, 4);
-    expect(told[0]).toContain(align > 0 ? align.toLocaleString("en") : after ? `\`${after}\`` : "–");
-    expect(told[1]).toContain(steps > 0 ? `${steps}` : "–");
-    if (steps > 0) expect(told[1]).toContain(rate.toExponential());
+    const cells = row.split("|").slice(2, 4);
+    expect(cells[0]).toContain(align > 0 ? align.toLocaleString("en") : after ? `\`${after}\`` : "–");
+    expect(cells[1]).toContain(steps > 0 ? `${steps}` : "–");
+    if (steps > 0) expect(cells[1]).toContain(rate.toExponential());
   },
 );
+
+interface Manifest {
+  readonly bundles: readonly Record<"name" | "file" | "kind" | "description", string>[];
+}
+const golden = (file: string): Buffer => readFileSync(new URL(`../golden/${file}`, import.meta.url));
+const { bundles } = JSON.parse(golden("manifest.json").toString()) as Manifest;
+
+/** How many stages a bundle holds. */
+function stages(file: string): number {
+  const data = golden(`bundles/${file}`);
+  const header = data.subarray(8, 8 + Number(data.readBigUInt64LE(0)));
+  const names = Object.keys(JSON.parse(header.toString()) as object);
+  return names.filter((name) => name.startsWith("f64.") || name === "generated_ids").length;
+}
+
+// The table of `verify` depends on the machine; its bundles and their numbers of stages do not.
+test("docs/parity.md lists every committed bundle with its number of stages", () => {
+  const text = readFileSync(new URL("../docs/parity.md", import.meta.url), "utf8");
+  const listed = [...text.matchAll(/^(\w+-[\w-]+) +(\d+) .* ok$/gm)].map(([, name, count]) => [name, +count]);
+  const floats = bundles.filter(({ kind }) => kind !== "tokenizer");
+  expect(new Map(listed as [string, number][])).toEqual(
+    new Map(floats.map(({ name, file }) => [name, stages(file)])),
+  );
+});
+
+test("golden/README.md lists every committed bundle with the manifest's description", () => {
+  const rows = golden("README.md")
+    .toString()
+    .split("\n")
+    .map((line) => line.split("|").map((cell) => cell.trim()))
+    .filter(([, , kind]) => bundles.some((bundle) => bundle.kind === kind))
+    .map(([, name, kind, , , , description]) => [name, kind, description]);
+  expect(rows).toEqual(bundles.map(({ name, kind, description }) => [`\`${name}\``, kind, description]));
+});
 
 test("ratios are those of the medians", () => {
   const same = (value: number): PeerResults["ceilings"]["flops"] => ({

@@ -110,7 +110,7 @@ def quantised(result: dict) -> bool:
 
 
 def markdown_table(results: list[dict]) -> str:
-    """The README's tables: results under the rule of the small goldens, then those of weights that were rounded."""
+    """The tables of docs/parity.md: results under the rule of the small goldens, then those of weights that were rounded."""
     exact = [row(r) for r in results if not quantised(r)]
     rounded = [quantised_row(r) for r in results if quantised(r)]
     return "\n\n".join(_markdown(rows) for rows in (exact, rounded) if rows)
