@@ -2,48 +2,58 @@ import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { loadKernel } from "../src/gpu/kernel.js";
 import { useGpu } from "./gpu.js";
+import {
+  combinations,
+  constantValues,
+  helperFunctions,
+  kernelErrors,
+  kernelFiles,
+  kernelRoot,
+  kernelText,
+  opFolders,
+  overrideValues,
+} from "./helpers/kernel-files.js";
 
-// Every .wgsl file below src/kernels: beside it are its wrapper, reference and test; it reads as docs and style ask; it
-// compiles without a message for every value of its overrides, and is valid WGSL for every size of subgroups.
+// Every .wgsl file below src/kernels: beside it are its wrapper, reference and test; it reads as docs and style ask; a function that
+// stands in several files is one text; it compiles without a message for every value of its overrides, and is valid WGSL for every
+// size of subgroups and every value of its constants.
 const gpu = useGpu();
-const root = new URL("../src/kernels/", import.meta.url);
-const folders = readdirSync(root, { withFileTypes: true })
-  .filter((entry) => entry.isDirectory())
-  .map(({ name }) => name);
-const kernels = folders.flatMap((folder) =>
-  readdirSync(new URL(folder, root))
-    .filter((file) => file.endsWith(".wgsl"))
-    .map((file) => `${folder}/${file.slice(0, -5)}`),
-);
-
-/** Values that an override is tried with; a bool is tried with both. */
-const domains: Readonly<Record<string, readonly number[]>> = {
-  WEIGHT: [0, 1, 2, 3, 4],
-  ACTIVATION: [0, 1, 2, 3],
-  WG: [32, 64],
-  LANES: [1, 2, 32],
-};
-
+const kernels = kernelFiles();
 const subgroupSizes = [4, 8, 16, 32, 64]; // lanes; a device has one of them, so the others are only translated here
 
-/** Every combination of one value for each name. */
-function combinations(choices: readonly (readonly [string, readonly number[]])[]): Record<string, number>[] {
-  if (choices.length === 0) return [{}];
-  const [[name, list], ...others] = choices;
-  return combinations(others).flatMap((rest) => list.map((value) => ({ [name]: value, ...rest })));
-}
-
-test("there are kernels", () => {
+test("there are kernels, and values for their overrides are read from their text", () => {
   expect(kernels.length).toBeGreaterThanOrEqual(13);
+  expect(overrideValues(kernelText("linear/linear-row-subgroup"))).toEqual([
+    ["WEIGHT", [0, 1, 2, 3, 4]],
+    ["ACTIVATION", [0, 1, 2]],
+  ]);
+  expect(overrideValues(kernelText("rope/rope"))).toEqual([
+    ["WG", [1, 64]],
+    ["INVERSE", [0, 1]],
+  ]);
 });
 
-test.each(folders)("%s holds a kernel, its wrapper, its reference and its test", (folder) => {
-  const files = readdirSync(new URL(folder, root));
+test.each(opFolders())("%s holds a kernel, its wrapper, its reference and its test", (folder) => {
+  const files = readdirSync(new URL(folder, kernelRoot));
   for (const ending of [".wgsl", ".ts", ".ref.ts", ".test.ts"]) expect(files).toContain(`${folder}${ending}`);
 });
 
+test("a function that stands in several files is one text", () => {
+  const first = new Map<string, { readonly name: string; readonly text: string }>();
+  const shared = new Set<string>();
+  for (const name of kernels)
+    for (const [helper, text] of helperFunctions(kernelText(name))) {
+      const other = first.get(helper);
+      if (other) {
+        expect(text, `${helper} of ${name}, against that of ${other.name}`).toBe(other.text);
+        shared.add(helper);
+      } else first.set(helper, { name, text });
+    }
+  expect([...shared]).toEqual(expect.arrayContaining(["accurate_exp", "mac", "q4", "word"]));
+});
+
 describe.each(kernels)("%s", (name) => {
-  const { source } = loadKernel(name);
+  const source = kernelText(name);
   const lines = source.split("\n");
 
   test("LF, no tabs, one newline at the end, lines of 150 at most", () => {
@@ -63,41 +73,27 @@ describe.each(kernels)("%s", (name) => {
     }
   });
 
-  test("accurate_exp is the same text everywhere, and the driver's exp nowhere", () => {
-    const text = source.replace(/\/\/[^\n]*/g, "");
-    expect(text).not.toMatch(/\bexp2?\(/);
-    const own = /fn accurate_exp[^}]*\}/.exec(source)?.[0];
-    const first = /fn accurate_exp[^}]*\}/.exec(loadKernel("swiglu/swiglu").source)![0];
-    if (text.includes("accurate_exp(")) expect(own).toBe(first);
+  test("the driver's exp is nowhere", () => {
+    expect(source.replace(/\/\/[^\n]*/g, "")).not.toMatch(/\bexp2?\(/);
   });
 
   test("compiles for every value of its overrides", async () => {
-    const { device } = gpu();
-    const choices = [...source.matchAll(/^override (\w+): (\w+)/gm)].map(([, override, type]) => {
-      const values = type === "bool" ? [0, 1] : domains[override];
-      expect(values, `values of the override ${override}`).toBeDefined();
-      return [override, values] as const;
-    });
-    const module = device.createShaderModule({ code: source });
-    expect((await module.getCompilationInfo()).messages.map(({ message }) => message)).toEqual([]);
-    for (const constants of combinations(choices)) {
-      device.pushErrorScope("validation");
-      device.createComputePipeline({ layout: "auto", compute: { module, entryPoint: "main", constants } });
-      expect((await device.popErrorScope())?.message).toBeUndefined();
-    }
+    expect(await kernelErrors(gpu().device, source)).toEqual([]);
   });
 });
 
-test.each(kernels.filter((name) => /^const SG = /m.test(loadKernel(name).source)))(
-  "%s is valid for every size of subgroups",
+test.each(kernels.filter((name) => /^const \w+ = \d+u;\s*\/\/ @set/m.test(kernelText(name))))(
+  "%s is valid for every size of subgroups and every value of its constants",
   async (name) => {
     const { device } = gpu();
-    for (const SG of subgroupSizes) {
-      const { source: code } = loadKernel(name, { SG });
+    const source = kernelText(name);
+    const sizes: [string, number[]][] = /^const SG = /m.test(source) ? [["SG", subgroupSizes]] : [];
+    for (const constants of combinations([...sizes, ...constantValues(source)])) {
+      const { source: code } = loadKernel(name, constants);
       const { messages } = await device.createShaderModule({ code }).getCompilationInfo();
       expect(
         messages.map(({ message }) => message),
-        `${SG} lanes`,
+        JSON.stringify(constants),
       ).toEqual([]);
     }
   },

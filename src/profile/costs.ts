@@ -133,9 +133,9 @@ const counts: Readonly<Record<string, Count>> = {
   "cross-entropy/cross-entropy": ({ rows, width }, { overrides }) => ({
     flops: rows * width * (overrides?.GRADIENT ? 8 : 4),
   }),
-  "embedding/embedding": ({ rows, piece_rows }, { tensors: { table, y } }) => ({
+  "embedding/embedding": ({ rows, piece_rows }, { tensors: { w, y } }) => ({
     flops: 0,
-    bytes: 4 * rows + (table.bytes / piece_rows) * rows + y.bytes,
+    bytes: 4 * rows + (w.bytes / piece_rows) * rows + y.bytes,
   }),
   "fsmn/fsmn": convolution(2, 1),
   "fsmn/fsmn-backward": convolution(2, 1),
@@ -147,7 +147,6 @@ const counts: Readonly<Record<string, Count>> = {
   "layer-norm/layer-norm-backward": perElement(16),
   "layer-norm/layer-norm-backward-subgroup": perElement(16),
   "linear/linear": linear,
-  "linear/linear-row": linear,
   "linear/linear-subgroup": linear,
   "linear/linear-row-subgroup": linear,
   "linear/linear-input-grad": gradient,

@@ -45,7 +45,7 @@ fn mac(a: vec4f, b: vec4f, sum: f32) -> f32 {
 
 fn mac2(a: vec4f, b: vec4f, c: vec4f, d: vec4f, sum: vec2f) -> vec2f { return vec2f(mac(a, b, sum.x), mac(c, d, sum.y)); }
 
-fn range_of(row: u32) -> vec2u { return vec2u(stats[row * (p.heads + 1u) + p.heads].xy); }
+fn range_of(row: u32) -> vec3u { return vec3u(stats[row * (p.heads + 1u) + p.heads].xyz); }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u,

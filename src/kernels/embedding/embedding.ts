@@ -10,15 +10,15 @@ const threads = 64;
 /**
  * y[r] = table[ids[r]]. An id outside the table leaves its row undefined: callers check ids that come from outside.
  * @param ids    [rows] u32
- * @param table  [vocabulary, width] in any storage format, in one piece or several; width even
+ * @param table  [vocabulary, width] in any storage format, in one piece or several; width a multiple of 4
  * @returns      [rows, width] f32
  * @source torch.nn.functional.embedding
  */
 export function embedding(gpu: Gpu, ids: Tensor, table: Matrix): Tensor {
   expectDType("embedding", { ids }, "u32");
   expectShape("embedding", { ids }, [ids.shape[0]]);
-  if (table.columns % 2 !== 0) {
-    throw new ShapeError(`embedding: table must have an even number of columns, got ${table.columns}`);
+  if (table.columns % 4 !== 0) {
+    throw new ShapeError(`embedding: table must have a multiple of 4 columns, got ${table.columns}`);
   }
   gpu.tape?.refuse("embedding", [table.pieces[0].tensor]);
   const rows = ids.shape[0];
@@ -27,7 +27,7 @@ export function embedding(gpu: Gpu, ids: Tensor, table: Matrix): Tensor {
   for (const piece of table.pieces) {
     gpu.run(kernel, {
       params: { rows, half_width: half, first: piece.first, piece_rows: piece.rows },
-      tensors: { ids, table: piece.tensor, scales: piece.scales ?? piece.tensor, y },
+      tensors: { ids, w: piece.tensor, scales: piece.scales ?? piece.tensor, y },
       groups: Math.ceil((rows * half) / threads),
       overrides: { WEIGHT: weightCode(table.format), WG: threads },
     });

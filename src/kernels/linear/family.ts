@@ -41,8 +41,8 @@ function workgroupsOf(lanes: number, few: number): number {
 }
 
 const portable = {
-  tiled: { kernel: loadKernel("linear/linear"), family: "portable", rows: 4, columns: 128 },
-  row: { kernel: loadKernel("linear/linear-row"), family: "portable", rows: 1, columns: 128 },
+  tiled: { kernel: loadKernel("linear/linear", { TM: 4 }), family: "portable", rows: 4, columns: 128 },
+  row: { kernel: loadKernel("linear/linear", { TM: 1 }), family: "portable", rows: 1, columns: 128 },
 } as const;
 
 const subgroupKernels = new Map<string, Kernel>();

@@ -86,17 +86,16 @@ interface LinearCall {
   /** Added within the product; only without an activation. */
   readonly residual?: Tensor;
   readonly y: Tensor;
-  readonly activation: "none" | "relu" | "silu";
+  readonly activation: "none" | "relu";
 }
 
 /**
  * Puts a linear on the tape, if there is one. x is kept only where the weight is trained.
- * @throws ShapeError  SiLU; a residual within an activation's product, whose output alone the gradient needs
+ * @throws ShapeError  a residual within an activation's product, whose output alone the gradient needs
  */
 export function recordLinear(gpu: Gpu, { x, w, bias, residual, y, activation }: LinearCall): void {
   const { tape } = gpu;
   if (!tape) return;
-  if (activation === "silu") throw new ShapeError("linear: silu has no gradient, use relu or none");
   if (residual && activation !== "none") {
     throw new ShapeError(
       `linear: a residual is recorded apart from the activation ${activation}, got both in one`,

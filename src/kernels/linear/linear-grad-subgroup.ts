@@ -18,7 +18,7 @@ export function inputGradBySubgroup(gpu: Gpu, dy: Tensor, w: Matrix): Tensor | u
   for (const { first, rows: terms, tensor, scales } of w.pieces) {
     gpu.run(found.kernel, {
       params: { rows, k4, terms, first, row_stride: columns, term_stride: 1 },
-      tensors: { a: dy, b: tensor, scales: scales ?? tensor, c },
+      tensors: { a: dy, w: tensor, scales: scales ?? tensor, c },
       groups: Math.ceil(rows / found.rows) * Math.ceil(k4 / found.lanes),
       overrides: { WEIGHT: weightCode(w.format), ACCUMULATE: first > 0 },
     });
@@ -40,7 +40,7 @@ export function weightGradBySubgroup(gpu: Gpu, dy: Tensor, x: Tensor): Tensor | 
   const c = gpu.empty([columns, x.shape[1]]);
   gpu.run(found.kernel, {
     params: { rows: columns, k4, terms, first: 0, row_stride: 1, term_stride: columns },
-    tensors: { a: dy, b: x, scales: x, c },
+    tensors: { a: dy, w: x, scales: x, c },
     groups: Math.ceil(columns / found.rows) * Math.ceil(k4 / found.lanes),
     overrides: { WEIGHT: weightCode("f32"), ACCUMULATE: false },
   });

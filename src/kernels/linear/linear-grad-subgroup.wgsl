@@ -1,11 +1,11 @@
-// c = a @ b, per row.      torch.nn.functional.linear, gradients: dx = dy @ w, and dw = dy^T @ x
+// c = a @ w, per row.      torch.nn.functional.linear, gradients: dx = dy @ w, and dw = dy^T @ x
 // For devices whose subgroups have one known size SG: a workgroup is one subgroup and makes TM rows by 4 * SG columns, a lane
 // 4 neighbouring columns. The next SG terms of the rows of a are read once by the subgroup, one a lane, and each lane takes
 // them from there. No workgroup memory, no barrier.
 // Sum order of every element: SG consecutive terms in order, such blocks in order up to 256 terms, then those groups in order.
 // A weight in several pieces of its rows adds piece after piece.
 enable subgroups;
-override WEIGHT: u32 = 0u; // storage of b: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
+override WEIGHT: u32 = 0u; // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
 override ACCUMULATE: bool = false; // c += instead of c =
 const SG = 8u;  // @set lanes of a subgroup
 const TM = 16u; // @set rows of a tile
@@ -14,18 +14,18 @@ alias Tile = array<vec4f, TM>;
 struct Params {
   rows: u32,        // of c
   k4: u32,          // columns of c / 4
-  terms: u32,       // rows of b, or of this piece of it
+  terms: u32,       // rows of w, or of this piece of it
   first: u32,       // a's element that multiplies the piece's first row for c's first row
   row_stride: u32,  // from a's element for a row of c to that for the next
-  term_stride: u32  // from a's element for a row of b to that for the next
+  term_stride: u32  // from a's element for a row of w to that for the next
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;         // [rows, terms] or [terms, rows], by the strides
-@group(0) @binding(2) var<storage, read> b: array<vec2u>;       // [terms, k4] of 2 (f32), 1 (bf16, f16), 1/2 (q8); q4 [terms, k4 / 64] of 18
+@group(0) @binding(2) var<storage, read> w: array<vec2u>;       // [terms, k4] of 2 (f32), 1 (bf16, f16), 1/2 (q8); q4 [terms, k4 / 64] of 18
 @group(0) @binding(3) var<storage, read> scales: array<u32>;    // [terms, k4 / 8] q8's f16, two to a u32; else any array
 @group(0) @binding(4) var<storage, read_write> c: array<vec4f>; // [rows, k4]
 
-fn word(i: u32) -> u32 { return b[i >> 1u][i & 1u]; }
+fn word(i: u32) -> u32 { return w[i >> 1u][i & 1u]; }
 
 // q4 is ggml's Q4_K: see linear.wgsl.
 fn q4(i: u32) -> vec4f {
@@ -45,15 +45,17 @@ fn q4(i: u32) -> vec4f {
   return (d.x * f32(scale)) * v - vec4f(d.y * f32(minimum));
 }
 
-fn four(i: u32) -> vec4f {
-  if (WEIGHT == 0u) { return vec4f(bitcast<vec2f>(b[2u * i]), bitcast<vec2f>(b[2u * i + 1u])); }
+fn weights(i: u32) -> vec4f {
+  if (WEIGHT == 0u) {
+    return vec4f(bitcast<vec2f>(w[2u * i]), bitcast<vec2f>(w[2u * i + 1u]));
+  }
   if (WEIGHT == 3u) {
     let scale = unpack2x16float(scales[i >> 4u])[(i >> 3u) & 1u];
     let u = word(i);
     return vec4f(bitcast<vec4i>(vec4u(u << 24u, u << 16u, u << 8u, u)) >> vec4u(24u)) * scale;
   }
   if (WEIGHT == 4u) { return q4(i); }
-  let u = b[i];
+  let u = w[i];
   if (WEIGHT == 1u) {
     return bitcast<vec4f>(vec4u(u.x << 16u, u.x & 0xffff0000u, u.y << 16u, u.y & 0xffff0000u));
   }
@@ -70,7 +72,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (row >= p.rows) { return; }
   var ai: array<u32, TM>; // rows and columns past the end repeat the last one and are not stored
   for (var m = 0u; m < TM; m++) { ai[m] = p.first + min(row + m, p.rows - 1u) * p.row_stride; }
-  let bi = min(column, p.k4 - 1u);
+  let wi = min(column, p.k4 - 1u);
   var total = Tile();
   for (var outer = 0u; outer < p.terms; outer += GROUP) {
     var part = Tile();
@@ -80,7 +82,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       for (var m = 0u; m < TM; m++) { spread[m] = a[ai[m] + own]; }
       var sum = Tile();
       for (var j = 0u; j < min(SG, p.terms - start); j++) {
-        let v = four((start + j) * p.k4 + bi);
+        let v = weights((start + j) * p.k4 + wi);
         for (var m = 0u; m < TM; m++) { sum[m] = fma(vec4f(subgroupShuffle(spread[m], j)), v, sum[m]); }
       }
       for (var m = 0u; m < TM; m++) { part[m] += sum[m]; }

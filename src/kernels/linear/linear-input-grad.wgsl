@@ -39,7 +39,7 @@ fn q4(i: u32) -> vec4f {
     minimum = ((far >> 4u) & 15u) | ((near >> 2u) & 48u);
   }
   let values = word(block + 4u + (part >> 1u) * 8u + i % 8u) >> (4u * (part & 1u));
-  let v = vec4f(vec4u(values, values >> 8u, values >> 16u, values >> 24u) & vec4u(15u));
+  let v = vec4f(bitcast<vec4i>(vec4u(values, values >> 8u, values >> 16u, values >> 24u) & vec4u(15u)));
   return (d.x * f32(scale)) * v - vec4f(d.y * f32(minimum));
 }
 
@@ -60,10 +60,6 @@ fn weights(i: u32) -> vec4f {
   return vec4f(unpack2x16float(u.x), unpack2x16float(u.y));
 }
 
-fn accumulate(into: ptr<function, Tile>, tile: ptr<function, Tile>) {
-  for (var m = 0u; m < TM; m++) { (*into)[m] += (*tile)[m]; }
-}
-
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
@@ -82,9 +78,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         let b = weights(n * p.k4 + column);
         for (var m = 0u; m < TM; m++) { sum[m] = fma(vec4f(dy[yi[m] + n]), b, sum[m]); }
       }
-      accumulate(&part, &sum);
+      for (var m = 0u; m < TM; m++) { part[m] += sum[m]; }
     }
-    accumulate(&total, &part);
+    for (var m = 0u; m < TM; m++) { total[m] += part[m]; }
   }
   for (var m = 0u; m < TM; m++) {
     if (row + m < p.rows) {

@@ -1,4 +1,4 @@
-// y = act(x @ w^T + bias) + residual, per row.      torch.nn.functional.linear, then ReLU or SiLU
+// y = act(x @ w^T + bias) + residual, per row.      torch.nn.functional.linear, then ReLU
 // or, where w holds a gate's rows and then as many of up:  y = silu(x @ gate^T) * (x @ up^T) + residual.      Qwen3MLP
 // linear-subgroup.wgsl for one row: a workgroup is one subgroup and makes SG columns, one a lane. The row's next 32 terms are
 // read once by the subgroup, spread over its lanes, and each lane takes them from there. The same sum order. With SwiGLU the
@@ -8,7 +8,7 @@
 // A weight larger than one binding comes in pieces of its rows.
 enable subgroups;
 override WEIGHT: u32 = 0u;     // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
-override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU, 2 SiLU, 3 SwiGLU
+override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU, 2 SwiGLU
 const SG = 8u;   // @set lanes of a subgroup
 const KEPT = 1u; // @set vec4 of h: K / 4 where x is normalised, 0 where not
 const LOADS = (7u + SG) / SG; // vec4 of x that a lane reads for 32 terms
@@ -74,7 +74,7 @@ fn read_four(i: u32, k: u32, scale: u32, head: Head) -> Unit {
 }
 
 // Block k of the group that begins at i.
-fn read_unit(i: u32, k: u32) -> Unit {
+fn read_one(i: u32, k: u32) -> Unit {
   if (WEIGHT == 0u) { return Unit(w[i + 2u * k], w[i + 2u * k + 1u], vec4f()); }
   return Unit(w[i + k], vec4u(), vec4f());
 }
@@ -90,7 +90,7 @@ fn signed_bytes(u: u32) -> vec4f { return vec4f(bitcast<vec4i>(vec4u(u << 24u, u
 fn nibbles(u: u32) -> vec4f { return vec4f(bitcast<vec4i>(vec4u(u, u >> 8u, u >> 16u, u >> 24u) & vec4u(15u))); }
 
 // Block j of a unit.
-fn eight(unit: Unit, j: u32) -> Eight {
+fn eight_of_row(unit: Unit, j: u32) -> Eight {
   if (WEIGHT == 0u) { return Eight(bitcast<vec4f>(unit.u), bitcast<vec4f>(unit.v), vec2f()); }
   if (WEIGHT == 1u) { return Eight(bf16(unit.u.xy), bf16(unit.u.zw), vec2f()); }
   if (WEIGHT == 2u) {
@@ -138,7 +138,6 @@ fn accurate_exp(x: f32) -> f32 {
 
 fn activate(v: f32) -> f32 {
   if (ACTIVATION == 1u) { return select(v, 0.0, v < 0.0); } // max() may hide a NaN
-  if (ACTIVATION >= 2u) { return v / (1.0 + accurate_exp(-v)); }
   return v;
 }
 
@@ -194,27 +193,27 @@ fn make_columns(row: u32, start: u32, width: u32, lane: u32) {
       var unit: Unit;
       if (WEIGHT >= 3u) { unit = read_four(wi, k, scale, head); }
       for (var j = 0u; j < STEP; j++) {
-        if (WEIGHT < 3u) { unit = read_unit(wi, k + j); }
+        if (WEIGHT < 3u) { unit = read_one(wi, k + j); }
         if (WEIGHT == 3u && j % 2u == 0u) { unit.u = w[wi + (k + j) / 2u]; } // 16 at a time: 32 spill registers
         let from_a = subgroupShuffle(a[2u * j / SG], 2u * j % SG);
         let from_b = subgroupShuffle(a[2u * j / SG], 2u * j % SG + 1u);
         var of_block = 0.0;
         if (WEIGHT == 4u) { of_block = subgroupShuffle(of_x[2u * j / SG], 2u * j % SG); }
-        part = block(part, from_a, from_b, eight(unit, j), of_block);
+        part = block(part, from_a, from_b, eight_of_row(unit, j), of_block);
       }
     }
     if (WEIGHT < 3u) { // a row of q8 or q4 is whole steps
       for (; k < blocks; k++) {
         let a = input(row, x_group + 2u * k + min(lane, 1u));
-        let unit = read_unit(wi, k);
-        part = block(part, subgroupShuffle(a, 0u), subgroupShuffle(a, 1u), eight(unit, 0u), 0.0);
+        let unit = read_one(wi, k);
+        part = block(part, subgroupShuffle(a, 0u), subgroupShuffle(a, 1u), eight_of_row(unit, 0u), 0.0);
       }
     }
     total += part;
   }
   if (p.has_bias != 0u) { total += bias[p.first + own]; }
   var v = activate(total);
-  if (ACTIVATION == 3u) { v *= subgroupShuffleXor(total, SG / 2u); }
+  if (ACTIVATION == 2u) { v = (total / (1.0 + accurate_exp(-total))) * subgroupShuffleXor(total, SG / 2u); }
   if (column < p.columns && lane < width) {
     let i = row * p.y_columns + p.first + column;
     if (p.has_residual != 0u) { v += residual[i]; }
@@ -225,7 +224,7 @@ fn make_columns(row: u32, start: u32, width: u32, lane: u32) {
 @compute @workgroup_size(SG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(subgroup_invocation_id) lane: u32) {
-  let width = select(SG, SG / 2u, ACTIVATION == 3u); // columns of y that the subgroup makes at once
+  let width = select(SG, SG / 2u, ACTIVATION == 2u); // columns of y that the subgroup makes at once
   let column_tiles = (p.columns + width - 1u) / width;
   let strips = (column_tiles + p.tiles - 1u) / p.tiles;
   let id = group.y * groups.x + group.x;

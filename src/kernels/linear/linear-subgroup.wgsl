@@ -1,4 +1,4 @@
-// y = act(x @ w^T + bias) + residual, per row.      torch.nn.functional.linear, then ReLU or SiLU
+// y = act(x @ w^T + bias) + residual, per row.      torch.nn.functional.linear, then ReLU
 // linear.wgsl for devices whose subgroups have one known size SG: a workgroup is one subgroup and makes TM rows by
 // TN * SG columns; a lane holds TM rows of TN columns. The rows' next 8 terms are read once by the subgroup, spread over
 // its lanes, and each lane takes them from there. No workgroup memory, no barrier.
@@ -9,7 +9,7 @@
 // A weight larger than one binding comes in pieces of its rows.
 enable subgroups;
 override WEIGHT: u32 = 0u;     // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
-override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU, 2 SiLU
+override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU
 const SG = 8u;  // @set lanes of a subgroup
 const TM = 16u; // @set rows of a tile
 const TN = 2u;  // @set columns of a lane
@@ -121,21 +121,8 @@ fn block(sum: f32, a: vec4f, b: vec4f, v: Eight, of_x: f32) -> f32 {
   return sum + s;
 }
 
-// exp to 1.5e-7 relative: the built-in was measured at 4e-6 on lavapipe and SwiftShader, where exp(NaN) was infinity.
-// exp(x) = 2^n exp(r), |r| <= ln(2) / 2. The first product is formed in integers so that no compiler merges the two
-// parts of n ln(2) (45426 / 65536 + 1.42860677e-6). Subnormal results are 0.
-fn accurate_exp(x: f32) -> f32 {
-  let t = select(select(x, -88.0, x < -88.0), 89.0, x > 89.0); // NaN stays
-  let n = i32(round(t * 1.44269504));
-  let r = (t - f32(n * 45426) * 0x1p-16) - f32(n) * 1.42860677e-6;
-  var q = fma(r, 1.0 / 5040.0, 1.0 / 720.0); // Taylor series
-  q = fma(r, fma(r, fma(r, fma(r, q, 1.0 / 120.0), 1.0 / 24.0), 1.0 / 6.0), 0.5);
-  return (1.0 + fma(r * r, q, r)) * bitcast<f32>((n + 127) << 23u);
-}
-
 fn activate(v: f32) -> f32 {
   if (ACTIVATION == 1u) { return select(v, 0.0, v < 0.0); } // max() may hide a NaN
-  if (ACTIVATION == 2u) { return v / (1.0 + accurate_exp(-v)); }
   return v;
 }
 

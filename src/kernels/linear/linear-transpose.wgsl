@@ -28,12 +28,12 @@ fn q4(i: u32) -> vec4f {
     minimum = ((far >> 4u) & 15u) | ((near >> 2u) & 48u);
   }
   let values = word(block + 4u + (part >> 1u) * 8u + i % 8u) >> (4u * (part & 1u));
-  let v = vec4f(vec4u(values, values >> 8u, values >> 16u, values >> 24u) & vec4u(15u));
+  let v = vec4f(bitcast<vec4i>(vec4u(values, values >> 8u, values >> 16u, values >> 24u) & vec4u(15u)));
   return (d.x * f32(scale)) * v - vec4f(d.y * f32(minimum));
 }
 
 // Bits of 4 neighbouring weights; of bf16 and f16 the low halves.
-fn four(i: u32) -> vec4u {
+fn bits(i: u32) -> vec4u {
   if (WEIGHT == 0u) { return vec4u(w[2u * i], w[2u * i + 1u]); }
   if (WEIGHT == 3u) {
     let scale = unpack2x16float(scales[i >> 4u])[(i >> 3u) & 1u];
@@ -55,7 +55,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (block >= blocks) { return; }
   var v = array<vec4u, 8>();
   for (var r = 0u; r < 8u; r++) {
-    if (block * 8u + r < p.rows) { v[r] = four((block * 8u + r) * p.k4 + column); }
+    if (block * 8u + r < p.rows) { v[r] = bits((block * 8u + r) * p.k4 + column); }
   }
   for (var c = 0u; c < 4u; c++) {
     let at = (4u * column + c) * blocks + block;

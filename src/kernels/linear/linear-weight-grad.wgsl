@@ -16,10 +16,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x: array<vec4f>;        // [rows, K / 4]
 @group(0) @binding(3) var<storage, read_write> dw: array<vec4f>; // [columns, K / 4]
 
-fn accumulate(into: ptr<function, Tile>, tile: ptr<function, Tile>) {
-  for (var n = 0u; n < TN; n++) { (*into)[n] += (*tile)[n]; }
-}
-
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
@@ -38,9 +34,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         let b = x[m * p.k4 + column];
         for (var n = 0u; n < TN; n++) { sum[n] = fma(vec4f(dy[m * p.columns + yi[n]]), b, sum[n]); }
       }
-      accumulate(&part, &sum);
+      for (var n = 0u; n < TN; n++) { part[n] += sum[n]; }
     }
-    accumulate(&total, &part);
+    for (var n = 0u; n < TN; n++) { total[n] += part[n]; }
   }
   for (var n = 0u; n < TN; n++) {
     if (row + n < p.columns) { dw[(row + n) * p.k4 + column] = total[n]; }

@@ -1,7 +1,6 @@
 const activations = {
   none: (v: number) => v,
   relu: (v: number) => Math.max(v, 0),
-  silu: (v: number) => v / (1 + Math.exp(-v)),
 };
 
 /**

@@ -17,7 +17,7 @@ export interface LinearOptions {
   readonly norm?: InputNorm;
   /** [N] f32 */
   readonly bias?: Tensor;
-  readonly activation?: "none" | "relu" | "silu";
+  readonly activation?: "none" | "relu";
   /** [M, N] f32, added after the activation */
   readonly residual?: Tensor;
 }

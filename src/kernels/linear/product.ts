@@ -11,7 +11,7 @@ export interface InputNorm {
   readonly eps: number;
 }
 
-const activations = { none: 0, relu: 1, silu: 2, swiglu: 3 };
+const activations = { none: 0, relu: 1, swiglu: 2 };
 
 /** The kernel that normalises x itself, where nothing else needs the normalised x. */
 export function fusedNorm(gpu: Gpu, x: Tensor, w: Matrix, { gamma }: InputNorm): LinearKernel | undefined {
