@@ -13,7 +13,16 @@ const zones = [
 
 export default tseslint.config(
   {
-    ignores: ["dist", "coverage", "node_modules", "golden/.venv", "golden/.cache", "models", "**/*.d.ts"],
+    ignores: [
+      "dist",
+      "coverage",
+      "docs-api",
+      "node_modules",
+      "golden/.venv",
+      "golden/.cache",
+      "models",
+      "**/*.d.ts",
+    ],
   },
   {
     files: ["**/*.ts"],

@@ -19,6 +19,7 @@ import {
 } from "./output-files.js";
 import type { WriteTensor } from "./safetensors/write.js";
 
+/** How a checkpoint is written in the layout of transformers. */
 export interface ConvertOptions {
   /** Of every tensor. Default: as stored; blocks of GGUF, which transformers has no type for, become F32. */
   readonly dtype?: WriteDtype;

@@ -18,6 +18,7 @@ export interface OutputFile {
   readonly name: string;
   /** Bytes of weights in it, 0 for other files. */
   readonly weightBytes: number;
+  /** The content, in order. */
   readonly pieces: () => AsyncIterable<Uint8Array>;
 }
 

@@ -15,6 +15,7 @@ export interface ByteSource {
    * @throws CheckpointError if they are not all there.
    */
   read(offset: number, length: number, into?: Uint8Array<ArrayBuffer>): Promise<Uint8Array>;
+  /** Gives the file handle back. */
   close(): Promise<void>;
 }
 
@@ -22,7 +23,9 @@ export interface ByteSource {
 export interface ModelFiles {
   /** What error messages call this directory. */
   readonly name: string;
+  /** Names of the files and directories at the top. */
   list(): Promise<string[]>;
+  /** Whether the file exists. */
   has(file: string): Promise<boolean>;
   /** @throws CheckpointError naming the file if it is missing or is no regular file. */
   open(file: string): Promise<ByteSource>;

@@ -30,6 +30,7 @@ export interface BadLine {
   readonly message: string;
 }
 
+/** How a file of utterances is read. */
 export interface ReadOptions {
   /** Leaves bad lines out and calls this with each. Default: the first one is an error. */
   readonly onBad?: (bad: BadLine) => void;

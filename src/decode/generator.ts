@@ -14,6 +14,7 @@ import { DecodeError, type Finish, decode } from "./loop.js";
 import { isSampled, samplingPicker } from "./sampler.js";
 import type { SamplingOptions } from "./sampling.js";
 
+/** How a language model is loaded. */
 export interface GeneratorOptions {
   /** Storage of the weights on the GPU. Default: as in the checkpoint. */
   readonly weights?: WeightFormat;
@@ -38,6 +39,7 @@ export interface GenerateOptions extends ChatOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** An answer to one prompt. */
 export interface Generation {
   readonly text: string;
   readonly tokenIds: readonly number[];

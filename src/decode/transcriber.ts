@@ -48,6 +48,7 @@ export interface StageSeconds {
   readonly decode: number;
 }
 
+/** The text of one clip. */
 export interface Transcription {
   readonly text: string;
   readonly tokenIds: readonly number[];
@@ -73,6 +74,7 @@ export interface TranscribeOptions extends PromptOptions {
   readonly onStage?: (stage: "encoder" | "adaptor" | "prefill" | "decode") => void;
 }
 
+/** How a checkpoint is loaded. */
 export interface TranscriberOptions {
   /** Storage of the weights on the GPU. Default: as in the checkpoint. */
   readonly weights?: WeightFormat;

@@ -16,6 +16,7 @@ const storage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.copyDst;
 const writesPerSubmit = 64 << 20; // bytes
 const noOverrides: Overrides = {};
 
+/** How a `Gpu` uses its device. */
 export interface GpuOptions {
   /** How to wait for the device; software adapters want a wait that leaves the cores to the driver. */
   readonly wait?: <T>(promise: Promise<T>) => Promise<T>;

@@ -3,6 +3,7 @@ import { type Pool, mapRead } from "./memory.js";
 import type { Allocation, Tensor } from "./tensor.js";
 import type { Timing } from "./timing.js";
 
+/** Values read back from the GPU: f32, or u32 where the tensor holds ids. */
 export type TensorData = Float32Array | Uint32Array;
 
 /** A tensor's contents on their way to the host. */

@@ -13,6 +13,7 @@ import { type Environment, hubSettings } from "./settings.js";
 import { downloadPart } from "./transfer.js";
 import { makeDirectory } from "../node/make-directory.js";
 
+/** How files are downloaded from the hub. */
 export interface HubOptions {
   /** Default: process.env. */
   readonly env?: Environment;

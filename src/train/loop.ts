@@ -41,12 +41,17 @@ export interface RunFiles {
   readonly metrics: string;
 }
 
+/** What a training run calls while it runs. */
 export interface TrainEvents {
   /** Ends the run behind the step that is under way, with its state saved. */
   readonly signal?: AbortSignal;
+  /** Called once, with the steps that are done and those of the whole run. */
   readonly onStart?: (done: number, total: number) => void;
+  /** Called after each step. */
   readonly onStep?: (metrics: StepMetrics) => void;
+  /** Called after each validation. */
   readonly onValidation?: (metrics: ValidationMetrics) => void;
+  /** Called with one line where the gradient norm or the outputs look wrong. */
   readonly onAlarm?: (message: string) => void;
   /** Called with one line where the last state is damaged and the run goes back to the one before it, or cached rows were damaged. */
   readonly onFallback?: (message: string) => void;

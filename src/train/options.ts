@@ -44,6 +44,7 @@ export interface AskedOptions extends Omit<TrainOptions, "warmup"> {
   readonly epochs?: number | undefined;
 }
 
+/** The defaults of `funasr-webgpu train`. */
 export const defaultOptions: TrainOptions = {
   steps: 1000,
   align: 0,

@@ -34,6 +34,7 @@ export interface DataFile {
   readonly utterances: readonly Utterance[];
 }
 
+/** What is trained, on what, and where the run is kept. */
 export interface SessionSetup {
   readonly model: ModelFiles;
   /** Directories of LoRAs that are merged into the model before it is trained. */
@@ -57,7 +58,9 @@ export interface SessionSetup {
   readonly strict?: boolean;
   /** Called with what is told about the data, and with a warning where the encoder is not the one that the adaptor was made for. */
   readonly onBad: (message: string) => void;
+  /** Called with the bytes of weights that are loaded, and with all. */
   readonly onLoad?: (done: number, total: number) => void;
+  /** Called with the clips that are prepared, and with all. */
   readonly onPrepare?: (done: number, total: number) => void;
 }
 
@@ -79,6 +82,7 @@ export function isBegun({ last, previous }: RunFiles): boolean {
 /** A loaded model, its data and its optimiser; `free` gives their GPU memory back. */
 export interface Session {
   readonly run: TrainRun;
+  /** Gives the GPU memory of the weights and of the optimiser back. */
   free(): void;
 }
 

@@ -2,6 +2,7 @@ import { TrainError } from "./errors.js";
 
 /** What training can change. */
 export const tunableParts = ["adaptor", "lora", "encoder"] as const;
+/** A part of the model that training can change. */
 export type TunablePart = (typeof tunableParts)[number];
 
 const prefixes: Readonly<Record<TunablePart, string | undefined>> = {

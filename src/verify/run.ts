@@ -42,6 +42,7 @@ export interface Computed {
   readonly ids: Map<string, number[]>;
 }
 
+/** How a bundle is run. */
 export interface RunOptions {
   /** Parameters to use instead of the bundle's own. */
   readonly parameters?: ParameterSource;

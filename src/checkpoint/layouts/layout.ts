@@ -36,6 +36,7 @@ export interface Assets {
   tokenizerConfig(): Promise<NamedJson>;
   /** generation_config.json, or an empty object. */
   generation(): Promise<NamedJson>;
+  /** What the prompt is built of. */
   prompt(): Promise<PromptAssets>;
   /** The directory that the tokenizer's files lie in. Absent where they are part of another file. */
   readonly tokenizerFiles?: ModelFiles;

@@ -23,6 +23,7 @@ import {
 } from "../output-files.js";
 import type { WriteTensor } from "../safetensors/write.js";
 
+/** How the new adaptor and the prompt of a migrated checkpoint are made. */
 export interface MigrateOptions {
   /** Blocks of the new adaptor. Default: as many as the source has. */
   readonly blocks?: number;
