@@ -4,6 +4,15 @@ import { readFileSync } from "node:fs";
 
 const fixtures = "test/fixtures/audio";
 
+export function fixture(name: string): Buffer {
+  return readFileSync(`${fixtures}/${name}`);
+}
+
+/** A file again and again, as `cat` joins them. */
+export function chain(bytes: Buffer, count: number): Buffer {
+  return Buffer.concat(new Array<Buffer>(count).fill(bytes));
+}
+
 function ascii(text: string): number[] {
   return Array.from(text, (c) => c.charCodeAt(0));
 }
@@ -109,9 +118,36 @@ export function mp3(seconds: number): Buffer {
   return Buffer.concat(new Array<Buffer>(Math.ceil(seconds / 0.036)).fill(frame));
 }
 
+/** Runs of three silent frames, mono and stereo in turn: each a stream of its own. */
+export function mp3Chain(count: number): Buffer {
+  const run = (mode: number): Buffer => chain(Buffer.from([0xff, 0xf3, 0x14, mode, ...Buffer.alloc(20)]), 3);
+  return Buffer.concat(Array.from({ length: count }, (_, i) => run(i % 2 === 0 ? 0x04 : 0xc4)));
+}
+
+/** Runs of ADTS at two rates in turn. */
+export function adtsChain(count: number): Buffer {
+  const { frame, index } = shortest();
+  const run = (rate: number): Buffer => {
+    const bytes = chain(frame, 3);
+    for (let at = 2; at < bytes.length; at += frame.length) bytes[at] = (bytes[at] & ~0x3c) | (rate << 2);
+    return bytes;
+  };
+  return Buffer.concat(Array.from({ length: count }, (_, i) => run(i % 2 === 0 ? index : 11)));
+}
+
+/** A FLAC whose one frame cannot be decoded, and whose checksum allows an end at each of 100 zeros behind it. */
+export function wrongEnd(): Buffer {
+  const whole = flac(65_535 / 48_000, 1);
+  const last = whole.length - 3 - 2;
+  whole[last] = 0xff; // no kind of subframe
+  const begin = whole.lastIndexOf(Buffer.from([0xff, 0xf8]));
+  whole.writeUInt16BE(crc(whole.subarray(begin, -2), 16, 0x8005), whole.length - 2);
+  return Buffer.concat([whole, Buffer.alloc(100), Buffer.of(1)]);
+}
+
 /** ADTS frames of the fixture, each with its head of 7 bytes. */
 function adtsFrames(): Buffer[] {
-  const bytes = readFileSync(`${fixtures}/speech.aac`);
+  const bytes = fixture("speech.aac");
   const frames: Buffer[] = [];
   for (let at = 0; at + 7 <= bytes.length;) {
     const size = ((bytes[at + 3] & 3) << 11) | (bytes[at + 4] << 3) | (bytes[at + 5] >> 5);

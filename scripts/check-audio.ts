@@ -12,7 +12,21 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { adts, flac, m4a, mp3, opus, plainHead, wavHead, webm } from "./audio-bombs.js";
+import {
+  adts,
+  adtsChain,
+  chain,
+  flac,
+  fixture,
+  m4a,
+  mp3,
+  mp3Chain,
+  opus,
+  plainHead,
+  wavHead,
+  webm,
+  wrongEnd,
+} from "./audio-bombs.js";
 
 // usage: npm run check:audio [-- PATH ...]   (after npm run build)
 // Transcribes small files that last long, and long files that hold little, with models/demo, each in a process of its own. Prints a table;
@@ -54,6 +68,14 @@ const bombs: [string, () => Uint8Array | Sparse][] = [
   ["3h-says-100s.m4a", () => m4a(3 * hour, { claimed: 100 })],
   ["3h-says-100s-index-last.m4a", () => m4a(3 * hour, { claimed: 100, indexLast: true })],
   ["day.webm", () => webm(24 * hour)],
+  ["500-streams.mp3", () => mp3Chain(500)],
+  ["500-streams-of-vorbis.ogg", () => chain(fixture("speech.ogg"), 500)],
+  ["500-streams.opus", () => chain(fixture("speech.opus"), 500)],
+  ["500-streams-of-flac.ogg", () => chain(fixture("flac.ogg"), 500)],
+  ["500-streams.aac", () => adtsChain(500)],
+  ["100-streams.flac", () => chain(fixture("speech.flac"), 100)],
+  ["100-streams-with-wrong-ends.flac", () => chain(wrongEnd(), 100)],
+  ["501-streams.mp3", () => mp3Chain(501)],
   ["3h.wav", () => wav(3 * hour * 32_000)],
   ["100s-64-channels.wav", () => wav(100 * 64 * 48_000, { channels: 64, rate: 48_000, bits: 8 })],
   ["day-ima.wav", () => wav(24 * hour * 8000, { tag: 17, bits: 4, align: 1024 })],
@@ -90,8 +112,8 @@ let broken = 0;
 
 function run(path: string, name: string): void {
   const began = performance.now();
-  const command = ["bin/funasr-webgpu.js", "transcribe", "--language", "en", "--quiet", path];
-  const { status, signal, stderr } = spawnSync(
+  const command = ["bin/funasr-webgpu.js", "transcribe", "--language", "en", "--quiet", "--json", path];
+  const { status, signal, stdout, stderr } = spawnSync(
     "/usr/bin/time",
     ["-f", "TIME %M %U %S", process.execPath, ...command],
     { encoding: "utf8", timeout: 300_000, killSignal: "SIGKILL" },
@@ -108,11 +130,22 @@ function run(path: string, name: string): void {
     took <= need.took + seconds &&
     megs <= need.peak + megabytes + (2 * size) / 2 ** 20;
   if (!good) broken++;
-  const lines = stderr.split("\n").filter((line) => line !== "" && !/^(TIME|Command exited)/.test(line));
-  const outcome =
-    (status === 0 ? "transcribed " : "") + (lines.at(-1) ?? "").replaceAll(root, "").slice(0, 120);
+  const outcome = outcomeOf(stdout).replaceAll(root, "").slice(0, 120);
   const cells = [name, size, wall.toFixed(1), took.toFixed(1), megs.toFixed(0), status ?? signal];
   console.log(`| ${cells.join(" | ")} | ${good ? "" : "BROKEN "}${outcome} |`);
+}
+
+/** What the command says of its one clip. */
+function outcomeOf(stdout: string): string {
+  const [line = "{}"] = stdout.split("\n").filter((text) => text.startsWith("{"));
+  const { audioSeconds, warning, error } = JSON.parse(line) as {
+    readonly audioSeconds?: number;
+    readonly warning?: string;
+    readonly error?: { readonly message: string };
+  };
+  if (error) return error.message;
+  if (audioSeconds === undefined) return "no result";
+  return `transcribed ${audioSeconds.toFixed(1)} s${warning === undefined ? "" : `; ${warning}`}`;
 }
 
 function more(path: string): string[] {

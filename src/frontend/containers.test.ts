@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { fuzzRuns } from "../../test/helpers/fuzz.js";
 import { scanAdts } from "./adts-frames.js";
 import { decodeAudio } from "./decode.js";
 import { byFlacFrames, flacLength, flacStreams } from "./flac-frames.js";
@@ -144,7 +145,7 @@ describe("unknown lengths", () => {
 
 // Plan: arbitrary and damaged inputs: parsers end, throw nothing and stay within the file. `FUZZ=10000 npx vitest run THIS` runs as many.
 describe("parsers", () => {
-  const numRuns = Number(process.env.FUZZ ?? 1000);
+  const numRuns = fuzzRuns(1000);
   const within = (pieces: Iterable<Uint8Array>, most: number): void => {
     let sum = 0;
     for (const piece of pieces) sum += piece.length;

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
+import { fuzzRuns } from "../../test/helpers/fuzz.js";
 import { decodeAudio } from "./decode.js";
 import { AudioError } from "./errors.js";
 import { toWaveform } from "./features.js";
@@ -181,7 +182,7 @@ it("reads ADTS", async () => {
   expect(damage).toBeUndefined();
 });
 
-// Plan: 10,000 arbitrary or damaged inputs: the parsers neither throw nor return bytes that are not there.
+// Plan: 10,000 arbitrary or damaged inputs, or FUZZ: the parsers neither throw nor return bytes that are not there.
 describe("parsers of MP3 frames, Ogg pages and MP4 boxes", () => {
   it.each(["speech.mp3", "speech.ogg", "speech.m4a"])("%s damaged", (name) => {
     const source = file(name);
@@ -198,7 +199,7 @@ describe("parsers of MP3 frames, Ogg pages and MP4 boxes", () => {
       }
     };
     const input = fc.tuple(edits, fc.nat(source.length), fc.uint8Array({ maxLength: 200 }));
-    fc.assert(fc.property(input, run), { numRuns: 10_000, seed: 1 });
+    fc.assert(fc.property(input, run), { numRuns: fuzzRuns(10_000), seed: 1 });
   });
 });
 
@@ -272,7 +273,7 @@ describe("decodeAudio: refusals", () => {
       const outcome = await decodeAudio(bytes, name).catch((error: unknown) => error);
       if (outcome instanceof Error && !(outcome instanceof AudioError)) throw outcome;
     };
-    await fc.assert(fc.asyncProperty(damaged, run), { numRuns: 100, seed: 1 });
+    await fc.assert(fc.asyncProperty(damaged, run), { numRuns: fuzzRuns(100), seed: 1 });
   });
 });
 

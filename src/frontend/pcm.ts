@@ -1,7 +1,7 @@
 import { adpcmFrames, adpcmHead, isAdpcm, readAdpcm } from "./adpcm.js";
 import { checkFinite } from "./audio.js";
 import type { Budget } from "./budget.js";
-import { AudioError, fetchAgain } from "./errors.js";
+import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import { type Heard, Hearing } from "./hearing.js";
 import { fromALaw, fromMuLaw } from "./g711.js";
 
@@ -19,6 +19,8 @@ export interface PcmFormat {
   readonly bits: number;
   /** Bytes of a sample of every channel; of ADPCM, of a block. */
   readonly blockAlign: number;
+  /** Bytes from one channel's sample to the next. Default: those of its bits. */
+  readonly slot?: number | undefined;
   /** Whether numbers have their lowest byte first. */
   readonly little: boolean;
   /** Whether bytes are signed, as in AIFF and AU. WAV's are not. */
@@ -47,14 +49,15 @@ export function framesIn(format: PcmFormat, bytes: number, counted = 0): number 
 /**
  * Samples of a container. Fewer bytes than promised, and blocks that mean nothing, are reported as `damage`.
  * @param field  the field of the samples' size, for errors
- * @throws AudioError  no samples; a clip that passes the budget; floats that are NaN or infinite
+ * @throws AudioError  no samples; a clip that passes the budget; floats that are NaN or infinite; slots that hold no 24 bits
  */
 export function pcmAudio(
   name: string,
   field: string,
-  format: PcmFormat,
+  given: PcmFormat,
   { data, promised, counted, budget }: PcmData,
 ): Heard {
+  const format = given.slot === 4 ? inSlots(data, given, name) : given;
   const all = framesIn(format, promised, counted);
   const frames = promised > data.length ? framesIn(format, data.length) : all;
   if (frames === 0) {
@@ -74,6 +77,21 @@ export function pcmAudio(
   if (damaged > 0) faults.push(`blocks that could not be read are silent: ${damaged}`);
   const damage = faults.length > 0 ? faults.join("; ") : undefined;
   return { ...audio, ...(damage !== undefined && { damage }) };
+}
+
+/** 24 bits in slots of 4 bytes: the low three where the fourth only has their sign or 0, else the high three where the fourth is 0. */
+function inSlots(data: Uint8Array, format: PcmFormat, name: string): PcmFormat {
+  const [top, next, bottom] = format.little ? [3, 2, 0] : [0, 1, 3];
+  let [low, high] = [true, true];
+  for (let at = 0; at + 4 <= data.length && (low || high); at += 4) {
+    const sign = data[at + next] < 128 ? 0 : 255;
+    low &&= data[at + top] === 0 || data[at + top] === sign;
+    high &&= data[at + bottom] === 0;
+  }
+  if (low) return format;
+  if (high) return { ...format, bits: 32, slot: undefined };
+  const expected = `${format.channels * 3} for ${format.channels} x 24 bits, or samples of 24 bits in 4 bytes each`;
+  throw new AudioError(name, "fmt.blockAlign", expected, format.blockAlign, convertIt);
 }
 
 /** Reports a whole file that follows the samples of one, as `cat` joins them. */
@@ -124,11 +142,12 @@ function readBlock(
 
 function readSamples(data: Uint8Array, frames: number, format: PcmFormat): Float32Array[] {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const width = format.bits / 8;
+  const width = format.slot ?? format.bits / 8;
   const read = sampleReader(view, format);
+  const first = format.slot === 4 && !format.little ? 1 : 0;
   return Array.from({ length: format.channels }, (_, c) => {
     const samples = new Float32Array(frames);
-    let at = c * width;
+    let at = first + c * width;
     for (let i = 0; i < frames; i++, at += format.blockAlign) samples[i] = read(at);
     return samples;
   });

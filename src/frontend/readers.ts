@@ -79,18 +79,19 @@ function checkStreams(count: number, budget: Budget): void {
 
 async function readFlac(bytes: Uint8Array, budget: Budget): Promise<Heard> {
   let seconds = 0;
-  const found = flacStreams(bytes);
-  for (const stream of found) {
-    const { total, channels, rate } = streamInfo(stream, 8);
-    const samples = total || flacLength(stream);
+  const found = flacStreams(bytes).map((whole) => {
+    const info = streamInfo(whole, 8);
+    return { ...info, whole, samples: info.total || flacLength(whole) };
+  });
+  for (const { samples, channels, rate } of found) {
     budget.claim(samples, channels, rate);
     seconds += rate > 0 ? samples / rate : 0;
     budget.lasts(seconds);
   }
   const streams: Stream[] = [];
-  for (const whole of found) {
-    const { total, bits, channels, rate } = streamInfo(whole, 8);
-    const chunks = byFlacFrames(await withoutTail(whole, total));
+  const tries = { left: 64 }; // of a file: chance gives one in 65,536 bytes
+  for (const { whole, samples, total, bits, channels, rate } of found) {
+    const chunks = byFlacFrames(await withoutTail(whole, samples, tries));
     streams.push({ codec: "FLAC", chunks, claimed: total, bits, kind: { rate, channels } });
   }
   const { audio, reports } = await decodeStreams(streams, budget);

@@ -24,7 +24,15 @@ const tails: [string, Uint8Array][] = [
   ["3000 bytes of noise", noise(3000)],
   ["zeros", zeros(700)],
 ];
-const names = ["speech.flac", "24bit.flac", "speech.m4a", "speech.aac", "speech.mp3", "speech.ogg"];
+const names = [
+  "speech.flac",
+  "24bit.flac",
+  "speech.m4a",
+  "speech.aac",
+  "speech.mp3",
+  "speech.ogg",
+  "speech.webm",
+];
 
 // Plan: what follows the last frame or box changes nothing, and is no damage.
 describe.each(tails)("behind the end: %s", (_, tail) => {
@@ -42,9 +50,38 @@ const unknownLength = (): Uint8Array => {
   return bytes;
 };
 
-it("FLAC of unknown length keeps its last frame in front of a tag", async () => {
+it.each(tails)("FLAC of unknown length keeps its last frame in front of %s", async (_, tail) => {
   const whole = await decodeAudio(unknownLength(), "x");
-  expect(await decodeAudio(cat(unknownLength(), id3v1), "x")).toEqual(whole);
+  expect(whole.channels[0].length).toBe(8000);
+  expect(await decodeAudio(cat(unknownLength(), tail), "x")).toEqual(whole);
+});
+
+/** WebM whose segment and clusters have no sizes, as MediaRecorder writes it, without what stands behind its blocks. */
+const recorded = (): Uint8Array => {
+  const bytes = Buffer.from(file("speech.webm"));
+  for (const id of [
+    [0x18, 0x53, 0x80, 0x67],
+    [0x1f, 0x43, 0xb6, 0x75],
+  ])
+    for (let at = bytes.indexOf(Buffer.from(id)); at >= 0; at = bytes.indexOf(Buffer.from(id), at + 1)) {
+      const length = Math.clz32(bytes[at + 4]) - 23;
+      bytes.set([2 ** (8 - length) + 2 ** (8 - length) - 1, ...new Uint8Array(length - 1).fill(255)], at + 4);
+    }
+  return bytes.subarray(0, bytes.lastIndexOf(Buffer.from([0x1c, 0x53, 0xbb, 0x6b])));
+};
+
+// Plan: a recording of no sizes has no end but its last block; what cannot follow one is left out, a part of one is a cut.
+it.each(tails)("WebM without sizes in front of %s", async (_, tail) => {
+  const whole = await decodeAudio(recorded(), "x");
+  expect([whole.channels[0].length > 20_000, whole.damage]).toEqual([true, undefined]);
+  expect(await decodeAudio(cat(recorded(), tail), "x")).toEqual(whole);
+  const cut = cat(recorded().subarray(0, -20));
+  expect((await decodeAudio(cut, "x")).damage).toBe("cut short: an element passes its end");
+});
+
+it("WebM that is cut within its segment is reported with other bytes behind", async () => {
+  const bytes = cat(file("speech.webm").subarray(0, -900), [0x42, 0x87, 0x7f, 0xff, 1]);
+  expect((await decodeAudio(bytes, "x")).damage).toBe("cut short: an element passes its end");
 });
 
 it("FLAC that is cut, and has a tag behind, is reported", async () => {
@@ -103,6 +140,13 @@ describe("equal channels", () => {
     const right = decodeAudio(frames(mode), "x", { keep: { rate: 16_000, channel: 2 } });
     if (count === 2) expect((await right).channels.length).toBe(1);
     else await expect(right).rejects.toThrow("x: channel: expected 1, the only one, got 2");
+  });
+
+  it.each([
+    ["mp3.mp4", 1],
+    ["mp3-stereo.mp4", 2],
+  ])("%s", async (name, count) => {
+    expect((await decodeAudio(file(name), "x")).channels.length).toBe(count);
   });
 
   it("AAC in M4A of one channel", async () => {

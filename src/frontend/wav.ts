@@ -56,7 +56,7 @@ export function isWav(bytes: Uint8Array): boolean {
 /**
  * Samples of a WAV file: PCM of 1 to 32 bits, IEEE float of 32 or 64, A-law and mu-law; Microsoft and IMA ADPCM
  * of one or two channels; plain or WAVE_FORMAT_EXTENSIBLE; RIFF, RIFX, RF64 or BW64; 1 to 64 channels, 4,000 to 768,000 Hz.
- * Integers are divided by 2^(bits-1), unsigned bytes are centred first. Size fields are advice: a data chunk that says more
+ * Integers are divided by 2^(bits-1), unsigned bytes are centred first; 24 bits may stand in 4 bytes. Size fields are advice: a data chunk that says more
  * than there is goes to the end of the file. It is reported as `damage` where no sign says that its writer could not seek.
  * @param bytes   the whole file; at most eight times its size is allocated
  * @param name    the file's name, for errors
@@ -208,7 +208,10 @@ export function parseFormat(chunk: Uint8Array, name: string, little: boolean): P
       convertIt,
     );
   }
-  const frame = isAdpcm(tag) ? adpcmBlock({ tag, channels, blockAlign }, name) : (channels * bits) / 8;
+  const slot = bits === 24 && blockAlign === 4 * channels ? 4 : undefined;
+  const frame = isAdpcm(tag)
+    ? adpcmBlock({ tag, channels, blockAlign }, name)
+    : channels * (slot ?? bits / 8);
   if (blockAlign > frame)
     throw new AudioError(
       name,
@@ -217,7 +220,7 @@ export function parseFormat(chunk: Uint8Array, name: string, little: boolean): P
       blockAlign,
       convertIt,
     );
-  return { tag, channels, rate, bits, blockAlign: frame, little };
+  return { tag, channels, rate, bits, blockAlign: frame, slot, little };
 }
 
 /** @returns the bytes of a block */

@@ -27,8 +27,23 @@ const AUDIO = 0xe1;
 const CHANNELS = 0x9f;
 const PRIVATE = 0x63a2;
 const INFO = 0x1549a966;
+const EBML = 0x1a45dfa3;
 /** Elements whose parts are read. */
 const OPENED = new Set([SEGMENT, CLUSTER, GROUP, TRACKS, TRACK, AUDIO, INFO]);
+/** Elements that may stand last where no size says where the file ends: blocks, cues, tags, filling, a block group's parts. */
+const LAST = new Set([
+  CLUSTER,
+  GROUP,
+  BLOCK,
+  SIMPLE_BLOCK,
+  TIME,
+  0x1c53bb6b,
+  0x1254c367,
+  0xec,
+  0x9b,
+  0x75a2,
+  0xfb,
+]);
 
 interface Element {
   readonly id: number;
@@ -85,10 +100,17 @@ function* audioBlocks(bytes: Uint8Array, head: number, wanted: number): Generato
   }
 }
 
-/** Elements in their order, those inside others too. One that is not opened and passes the file's end comes last. */
+/**
+ * Elements in their order, those inside others too. One that is not opened and passes the file's end comes last. What follows the
+ * segment's end, or blocks where its size is not known, and is no element of it, is not looked at unless a cluster is in it.
+ */
 function* elements(bytes: Uint8Array, view: DataView): Generator<Element> {
+  let whole = Infinity; // where the segment ends
   for (let at = 0; at < bytes.length;) {
-    const element = elementAt(view, at);
+    const found = elementAt(view, at);
+    if (found?.id === SEGMENT) whole = found.end;
+    if (found?.id === EBML) whole = Infinity;
+    const element = at < whole ? found : undefined;
     const inside = element !== undefined && (OPENED.has(element.id) || element.end <= bytes.length);
     if (inside) {
       yield element;
@@ -96,8 +118,10 @@ function* elements(bytes: Uint8Array, view: DataView): Generator<Element> {
       continue;
     }
     const next = nextCluster(bytes, at + 1);
-    if (next < 0 && element && element.end !== Infinity) yield { ...element, id: 0 };
+    if (next < 0 && element && element.end !== Infinity && (whole !== Infinity || LAST.has(element.id)))
+      yield { ...element, id: 0 };
     if (next < 0) return;
+    whole = Infinity;
     at = next;
   }
 }
