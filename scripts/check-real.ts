@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { progressBar } from "../src/cli/output.js";
+import { withBar } from "../src/cli/output.js";
 import { Transcriber } from "../src/decode/transcriber.js";
 import { FunasrError } from "../src/errors.js";
 import { decodeAudio } from "../src/frontend/decode.js";
@@ -47,16 +47,8 @@ function readOptions(): {
 }
 
 /** Runs `get` with a bar on the terminal for what it downloads. */
-async function download(get: (options: HubOptions) => Promise<string>): Promise<string> {
-  let bar: ReturnType<typeof progressBar> | undefined;
-  try {
-    return await get({
-      onNote: (text) => console.error(text),
-      onProgress: (done, total) => (bar ??= progressBar("downloading", total)).update(done),
-    });
-  } finally {
-    bar?.stop();
-  }
+function download(get: (options: HubOptions) => Promise<string>): Promise<string> {
+  return withBar("downloading", (onProgress) => get({ onNote: (text) => console.error(text), onProgress }));
 }
 
 /** Transcribes the clips; true if every text is the expected one to the letter. */

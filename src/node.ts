@@ -1,5 +1,6 @@
 /** Node: the device that the npm package `webgpu` offers, files on disk, models by their names on the hub. */
 export { type DeviceOptions, type OpenedDevice, openDevice } from "./node/device.js";
+export { loadGenerator, loadTranscriber } from "./decode/load.js";
 export { demoModel } from "./node/demo.js";
 export {
   modelDirectory,

@@ -1,14 +1,12 @@
 import { digits, table } from "../report/text.js";
-import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { transcription } from "../decode/clip-work.js";
 import { type WeightFormat } from "../gpu/matrix.js";
 import { loadFunAsrNano } from "../model/fun-asr-nano.js";
-import { modelFiles } from "../node/model-files.js";
 import { type CheckedStage, checkStages, tolerance } from "../profile/check.js";
 import type { ClipSizes } from "../profile/predict.js";
-import { openDevice } from "./device.js";
-import { findModel } from "./model.js";
-import { exitCode, note, print, printJson, status } from "./output.js";
+import { withDevice } from "./device.js";
+import { findModel, openModel } from "./model.js";
+import { exitCode, print, printJson, status } from "./output.js";
 
 export interface CheckOptions extends ClipSizes {
   readonly model: string;
@@ -20,10 +18,8 @@ export interface CheckOptions extends ClipSizes {
 export async function checkPredictions(options: CheckOptions): Promise<void> {
   const { seconds, tokens, json } = options;
   const path = await findModel(options.model);
-  const { gpu, adapter: info } = await openDevice();
-  try {
-    note(`device: ${info.device} ${info.description}`);
-    const checkpoint = await openCheckpoint(modelFiles(path));
+  await withDevice(async ({ gpu, adapter: info }) => {
+    const checkpoint = await openModel(path);
     const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
       weights: options.weights,
       use: transcription(checkpoint.config, checkpoint),
@@ -36,10 +32,7 @@ export async function checkPredictions(options: CheckOptions): Promise<void> {
     if (json) printJson({ ...about, stages });
     else show(stages);
     if (stages.some(({ within }) => !within)) process.exitCode = exitCode.inputFailed;
-  } finally {
-    status("");
-    gpu.destroy();
-  }
+  });
 }
 
 const names = { audio: "encoder and adaptor", prompt: "prompt", token: "a token" } as const;

@@ -6,7 +6,7 @@ import { type ShapeClass, shapeClasses } from "../kernels/shape-classes.js";
 import { adapterNames } from "../node/device.js";
 import { type TuningKey, readTuning, tuningFile, tuningKey, writeTuning } from "../node/tuning-cache.js";
 import { type Choice, tune, tuningOf } from "../profile/tune.js";
-import { openDevice } from "./device.js";
+import { withDevice } from "./device.js";
 import { note, print, printJson, status } from "./output.js";
 
 export interface TuneOptions {
@@ -17,29 +17,27 @@ export interface TuneOptions {
 
 /** `bench --tune`: what every command then takes on this adapter. */
 export async function tuneAdapter({ weights, json }: TuneOptions): Promise<void> {
-  const { gpu, adapter } = await openDevice({ tuning: false });
-  try {
-    note(`device: ${adapter.device} ${adapter.description}`);
-    const lanes = gpu.subgroupSize;
-    if (lanes === undefined) {
-      note("bench: this adapter has no subgroups of one size; the kernels without them have one size each");
-      return;
-    }
-    const wanted = ({ format }: ShapeClass): boolean => !weights || !format || format === weights;
-    const classes = new Map([...shapeClasses].filter(([, shapeClass]) => wanted(shapeClass)));
-    const choices = await tune(gpu, { classes, onClass: (name) => status(`timing ${name}`) });
-    const key = tuningKey({ ...adapterNames(adapter), lanes });
-    const file = tuningFile(key);
-    if (file !== undefined) {
-      const others = Object.entries(await before(file, key)).filter(([name]) => !classes.has(name));
-      await writeTuning(file, key, { ...Object.fromEntries(others), ...tuningOf(choices) });
-    }
-    show(choices, json);
-    note(file === undefined ? "FUNASR_WEBGPU_TUNING is off: nothing was kept" : `wrote ${file}`);
-  } finally {
-    status("");
-    gpu.destroy();
-  }
+  await withDevice(
+    async ({ gpu, adapter }) => {
+      const lanes = gpu.subgroupSize;
+      if (lanes === undefined) {
+        note("bench: this adapter has no subgroups of one size; the kernels without them have one size each");
+        return;
+      }
+      const wanted = ({ format }: ShapeClass): boolean => !weights || !format || format === weights;
+      const classes = new Map([...shapeClasses].filter(([, shapeClass]) => wanted(shapeClass)));
+      const choices = await tune(gpu, { classes, onClass: (name) => status(`timing ${name}`) });
+      const key = tuningKey({ ...adapterNames(adapter), lanes });
+      const file = tuningFile(key);
+      if (file !== undefined) {
+        const others = Object.entries(await before(file, key)).filter(([name]) => !classes.has(name));
+        await writeTuning(file, key, { ...Object.fromEntries(others), ...tuningOf(choices) });
+      }
+      show(choices, json);
+      note(file === undefined ? "FUNASR_WEBGPU_TUNING is off: nothing was kept" : `wrote ${file}`);
+    },
+    { tuning: false },
+  );
 }
 
 /** What was chosen earlier; nothing where that is damaged, which is what this run mends. */

@@ -1,9 +1,9 @@
 import { digits, table } from "../report/text.js";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { checkPredictions } from "./bench-check.js";
 import { tuneAdapter } from "./bench-tune.js";
 import { type CountedDevice, countedDevice } from "../gpu/counting.js";
-import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+import type { WeightFormat } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
 import { type Adapter, adapters, efficiency } from "../presets.js";
 import { type Ceilings, measureCeilings } from "../profile/ceiling.js";
@@ -19,10 +19,10 @@ import {
 } from "../profile/predict.js";
 import { measureShares } from "../profile/shares.js";
 import { type Qwen3Size, qwen3Sizes, sizeConfig } from "../train/plan-sizes.js";
-import { openDevice } from "./device.js";
-import { modelForms } from "./model.js";
+import { withDevice } from "./device.js";
+import { modelForms, weightFormats, weightsOption } from "./model.js";
+import { natural, number } from "./numbers.js";
 import { exitCode, complain, note, print, printJson } from "./output.js";
-import { positive } from "./transcribe.js";
 import { refuseIdle } from "./usage.js";
 
 interface BenchCliOptions {
@@ -41,8 +41,6 @@ interface BenchCliOptions {
   readonly json?: boolean;
 }
 
-const formats = Object.keys(weightBlocks) as WeightFormat[];
-
 /** What can be named, and the adapters that it stands for. */
 const presets: Readonly<Record<string, readonly Adapter[]>> = {
   "m-series": adapters.filter(({ name }) => name.startsWith("Apple")),
@@ -50,12 +48,7 @@ const presets: Readonly<Record<string, readonly Adapter[]>> = {
   h100: adapters.filter(({ name }) => name.startsWith("H100")),
 };
 
-function above0(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value > 0) || value === Infinity)
-    throw new InvalidArgumentError("Expected a number above 0.");
-  return value;
-}
+const above0 = number("a number above 0", (value) => value > 0);
 
 export function benchCommand(): Command {
   return new Command("bench")
@@ -67,10 +60,9 @@ export function benchCommand(): Command {
       "time a few tile sizes of each kernel on this adapter and keep the fastest for later runs of every command",
     )
     .addOption(
-      new Option(
-        "--weights <format>",
+      weightsOption(
         "tune for weights in this format alone, default: all; check with them, default: as in the checkpoint",
-      ).choices(formats),
+      ),
     )
     .addOption(
       new Option(
@@ -84,7 +76,7 @@ export function benchCommand(): Command {
     .option("--peak <TFLOP/s>", "its f32 arithmetic", above0)
     .option("--dispatch <µs>", "what a dispatch costs on it", above0)
     .option("--seconds <seconds>", "of the clip that is predicted", above0, 10)
-    .option("--tokens <count>", "of its answer", positive, 50)
+    .option("--tokens <count>", "of its answer", natural, 50)
     .option("--json", "one JSON object a result")
     .action(async (options: BenchCliOptions, command: Command) => {
       const wrong = wrongUsage(options);
@@ -111,19 +103,16 @@ async function bench(options: BenchCliOptions): Promise<void> {
     for (const adapter of stated) showPredictions(options, counted, adapter, () => evenShares(efficiency));
     return;
   }
-  const { gpu, adapter } = await openDevice();
-  try {
+  await withDevice(async ({ gpu, adapter }) => {
     const name = adapter.description || adapter.device;
     const ceilings = await measureCeilings(gpu);
     if (options.ceiling) showCeilings(name, ceilings, options.json);
     if (!options.predict) return;
     const shares = new Map<WeightFormat, Shares>();
-    for (const format of formats) shares.set(format, await measureShares(gpu, format, ceilings));
+    for (const format of weightFormats) shares.set(format, await measureShares(gpu, format, ceilings));
     const counted = await countModels(options, countedDevice(gpu));
     showPredictions(options, counted, measuredAdapter(name, ceilings), (format) => shares.get(format)!);
-  } finally {
-    gpu.destroy();
-  }
+  });
 }
 
 /** Adapters that were named or described; none: this one. */
@@ -188,7 +177,7 @@ type Counted = readonly {
 }[];
 
 async function countModels(sizes: ClipSizes, device: CountedDevice): Promise<Counted> {
-  const models = qwen3Sizes.flatMap((size) => formats.map((weights) => ({ size, weights })));
+  const models = qwen3Sizes.flatMap((size) => weightFormats.map((weights) => ({ size, weights })));
   const counted = [];
   for (const { size, weights } of models)
     counted.push({ size, weights, work: await countClip(sizeConfig(size), weights, sizes, device) });

@@ -1,12 +1,10 @@
 import { bytes } from "../report/text.js";
 import { Command, Option } from "commander";
-import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { transformersFiles } from "../checkpoint/convert.js";
 import type { WriteDtype } from "../checkpoint/output-files.js";
 import { writeDirectoryAtomic } from "../node/files.js";
-import { modelFiles } from "../node/model-files.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
-import { findModel, loraFiles, loraOption, modelForms, warnOf } from "./model.js";
+import { loraOption, modelForms, openModel, warnOf } from "./model.js";
 import { note, print, printJson, progressBar, shown } from "./output.js";
 
 const dtypes = { bf16: "BF16", f16: "F16", f32: "F32" } as const satisfies Record<string, WriteDtype>;
@@ -35,16 +33,16 @@ export function convertCommand(): Command {
 }
 
 async function convert(model: string, out: string, options: ConvertCommandOptions): Promise<void> {
-  const checkpoint = await openCheckpoint(modelFiles(await findModel(model)), loraFiles(options.lora));
-  let bar: ReturnType<typeof progressBar> | undefined;
+  const checkpoint = await openModel(model, options.lora);
+  const bar = progressBar("converting");
   try {
+    let weightBytes = 0;
     const files = await transformersFiles(checkpoint, {
       ...(options.dtype ? { dtype: dtypes[options.dtype] } : {}),
       template: funasrTemplate,
-      onProgress: (done) => bar?.update(done),
+      onProgress: (done) => bar.update(done, weightBytes),
     });
-    const weightBytes = files.reduce((sum, f) => sum + f.weightBytes, 0);
-    bar = progressBar("converting", weightBytes);
+    weightBytes = files.reduce((sum, f) => sum + f.weightBytes, 0);
     await writeDirectoryAtomic(out, files);
     bar.stop();
     if (options.json) {
@@ -67,7 +65,7 @@ async function convert(model: string, out: string, options: ConvertCommandOption
     for (const line of checkpoint.notes) note(`note: ${line}`);
     warnOf(checkpoint.warnings);
   } finally {
-    bar?.stop();
+    bar.stop();
     await checkpoint.close();
   }
 }

@@ -1,20 +1,20 @@
 import { count } from "../report/text.js";
 import { dirname, extname, relative, resolve, sep } from "node:path";
-import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, Option } from "commander";
 import { type Answer, answerer } from "../data/answers.js";
 import { audioSeconds } from "../data/audio-length.js";
 import { CORPORA } from "../data/corpora/all.js";
 import { type CorpusOptions, type Found, isFile, missing } from "../data/corpora/corpus.js";
 import { DataError } from "../data/errors.js";
 import { type Utterance, readUtterances, utteranceLine } from "../data/utterances.js";
-import { Generator } from "../decode/generator.js";
-import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+import { loadGenerator } from "../decode/load.js";
+import type { WeightFormat } from "../gpu/matrix.js";
 import { decodeClip } from "../node/clip.js";
 import { writeFileAtomic } from "../node/files.js";
-import { modelFiles } from "../node/model-files.js";
 import { checkOutput } from "../node/output-place.js";
-import { openDevice } from "./device.js";
-import { findModel, modelForms, warnOf } from "./model.js";
+import { withDevice } from "./device.js";
+import { findModel, modelForms, warnOf, weightsOption } from "./model.js";
+import { natural } from "./numbers.js";
 import { describe, note, print, printJson, printPart, shown, status } from "./output.js";
 import { refuseIdle } from "./usage.js";
 
@@ -44,12 +44,6 @@ interface Tally {
 
 const JSONL = "jsonl";
 const STDOUT = "-";
-
-function natural(text: string): number {
-  const value = text.trim() === "" ? NaN : Number(text);
-  if (Number.isSafeInteger(value) && value >= 1) return value;
-  throw new InvalidArgumentError("Expected a whole number from 1.");
-}
 
 export function dataCommand(): Command {
   const layouts = Object.entries(CORPORA).map(([name, { layout }]) => `  ${name.padEnd(12)} ${layout}`);
@@ -81,12 +75,7 @@ export function dataCommand(): Command {
       "let an LLM answer each transcript, asked in this wording ({text} is the transcript, else it follows), and write its answer",
     )
     .option("--model <model>", `whose LLM answers: ${modelForms}`)
-    .addOption(
-      new Option(
-        "--weights <format>",
-        "storage of the LLM's weights on the GPU; default: as in the checkpoint",
-      ).choices(Object.keys(weightBlocks)),
-    )
+    .addOption(weightsOption("storage of the LLM's weights on the GPU; default: as in the checkpoint"))
     .option("--max-tokens <count>", "of an answer; one that is cut there is skipped", natural, 256)
     .option("--json", "one JSON object")
     .addHelpText(
@@ -259,18 +248,14 @@ async function withAnswers(
   use: (answer: ((text: string) => Promise<Answer>) | undefined) => Promise<void>,
 ): Promise<void> {
   if (answers === undefined || model === undefined) return use(undefined);
-  const files = modelFiles(await findModel(model));
-  const { gpu, adapter } = await openDevice();
-  note(`device: ${adapter.device} ${adapter.description}`);
-  try {
-    const generator = await Generator.load(gpu, files, { weights });
+  const path = await findModel(model);
+  await withDevice(async ({ gpu }) => {
+    const generator = await loadGenerator(gpu, path, { weights });
     warnOf(generator.warnings);
     const ask = async (prompt: string): Promise<Answer> => {
       const { text, finish } = await generator.generate({ prompt, thinking: false, maxNewTokens: maxTokens });
       return { text: text.trim(), complete: finish === "stop" };
     };
     await use(answerer(answers, ask));
-  } finally {
-    gpu.destroy();
-  }
+  });
 }

@@ -1,14 +1,11 @@
 import { count } from "../report/text.js";
 import { Command } from "commander";
 import { GpuError } from "../gpu/errors.js";
-import { isSoftware, noAdapter, requestAdapter } from "../node/device.js";
+import { adapterNames, isSoftware, noAdapter, requestAdapter } from "../node/device.js";
+import type { AdapterNames } from "../node/tuning-cache.js";
 import { note, print, printJson } from "./output.js";
 
-interface DeviceReport {
-  readonly vendor: string;
-  readonly architecture: string;
-  readonly device: string;
-  readonly description: string;
+interface DeviceReport extends AdapterNames {
   readonly software: boolean;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
@@ -34,12 +31,9 @@ async function findDevices(): Promise<DeviceReport[]> {
   for (const wish of wishes) {
     const adapter = await requestAdapter(wish, { quiet: true });
     if (!adapter) continue;
-    const { vendor, architecture, device, description } = adapter.info;
-    reports.set([vendor, architecture, device, description].join("|"), {
-      vendor,
-      architecture,
-      device,
-      description,
+    const names = adapterNames(adapter.info);
+    reports.set(JSON.stringify(names), {
+      ...names,
       software: isSoftware(adapter.info),
       features: [...adapter.features].sort(),
       limits: Object.fromEntries(shown.map((name) => [name, adapter.limits[name]])),

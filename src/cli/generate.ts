@@ -1,18 +1,15 @@
-import { basename, dirname } from "node:path";
-import { Command, InvalidArgumentError, Option } from "commander";
-import { GGUF_ENCODER } from "../checkpoint/layouts/gguf.js";
-import { type Generation, Generator } from "../decode/generator.js";
+import { Command, Option } from "commander";
+import type { Generation, Generator } from "../decode/generator.js";
+import { loadGenerator } from "../decode/load.js";
 import { isSampled } from "../decode/sampler.js";
 import type { SamplingOptions } from "../decode/sampling.js";
-import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../weights/loader.js";
 import { demoModel } from "../node/demo.js";
-import { modelDirectory } from "../node/files.js";
-import { ggufPaths, modelFiles } from "../node/model-files.js";
-import { openDevice } from "./device.js";
+import { withDevice } from "./device.js";
 import { type Loading, timeLoading } from "./loaded.js";
-import { findModel, loraFiles, loraOption, warnOf } from "./model.js";
-import { note, print, printJson, printPart, progressBar } from "./output.js";
+import { findModel, loraOption, warnOf, weightsOption } from "./model.js";
+import { natural, number, whole } from "./numbers.js";
+import { note, print, printJson, printPart } from "./output.js";
 
 interface GenerateCliOptions extends SamplingOptions {
   readonly model: string;
@@ -24,19 +21,8 @@ interface GenerateCliOptions extends SamplingOptions {
   readonly json?: boolean;
 }
 
-/** A parser of numbers for commander. */
-function number(expected: string, ok: (value: number) => boolean): (text: string) => number {
-  return (text) => {
-    const value = text.trim() === "" ? NaN : Number(text);
-    if (ok(value)) return value;
-    throw new InvalidArgumentError(`Expected ${expected}.`);
-  };
-}
-
-const positive = number("a positive number", (value) => value > 0 && Number.isFinite(value));
+const positive = number("a positive number", (value) => value > 0);
 const share = number("a number from 0 to 1", (value) => value >= 0 && value <= 1);
-const whole = number("a whole number from 0", (value) => value >= 0 && Number.isSafeInteger(value));
-const natural = number("a whole number from 1", (value) => value >= 1 && Number.isSafeInteger(value));
 
 export function generateCommand(): Command {
   return new Command("generate")
@@ -54,7 +40,7 @@ export function generateCommand(): Command {
     .option("--system <text>", "instructions to the model, before the prompt")
     .option("--max-tokens <count>", "new tokens at most; default: 512, or what the context leaves", natural)
     .option("--temperature <number>", "draw tokens, scores divided by this", positive)
-    .option("--top-k <count>", "draw from the k likeliest tokens", whole)
+    .option("--top-k <count>", "draw from the k likeliest tokens", whole(0))
     .option("--top-p <share>", "draw from the likeliest tokens of this much probability together", share)
     .option(
       "--min-p <share>",
@@ -65,49 +51,22 @@ export function generateCommand(): Command {
     .option(
       "--seed <number>",
       "draw tokens with this seed; default where tokens are drawn: a new one, which is printed",
-      whole,
+      whole(0),
     )
     .option("--no-think", "ask for the answer without a thought before it")
-    .addOption(
-      new Option(
-        "--weights <format>",
-        "storage of the weights on the GPU; default: as in the checkpoint",
-      ).choices(["bf16", "f16", "f32", "q8", "q4"]),
-    )
+    .addOption(weightsOption())
     .option("--json", "one JSON object")
     .action(async (prompt: string, options: GenerateCliOptions) => {
       const path = await findModel(options.model);
-      const { gpu, adapter } = await openDevice();
-      note(`device: ${adapter.device} ${adapter.description}`);
-      try {
-        const { model, ...loading } = await timeLoading(gpu, () => loadGenerator(gpu, path, options));
+      const { weights, lora } = options;
+      await withDevice(async ({ gpu }) => {
+        const { model, ...loading } = await timeLoading(gpu, (onProgress) =>
+          loadGenerator(gpu, path, { weights, lora, onProgress }),
+        );
         warnOf(model.warnings);
         await answer(model, prompt, options, loading);
-      } finally {
-        gpu.destroy();
-      }
+      });
     });
-}
-
-async function loadGenerator(
-  gpu: Gpu,
-  path: string,
-  { weights, lora }: GenerateCliOptions,
-): Promise<Generator> {
-  const gguf =
-    ggufPaths(path)?.length === 1 && !GGUF_ENCODER.test(basename(path)) ? basename(path) : undefined;
-  const files = gguf === undefined ? modelFiles(path) : modelDirectory(dirname(path));
-  let bar: ReturnType<typeof progressBar> | undefined;
-  try {
-    return await Generator.load(gpu, files, {
-      weights,
-      gguf,
-      lora: loraFiles(lora),
-      onProgress: (done, total) => (bar ??= progressBar("loading", total)).update(done),
-    });
-  } finally {
-    bar?.stop();
-  }
 }
 
 async function answer(

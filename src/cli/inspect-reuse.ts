@@ -11,17 +11,15 @@ import {
   adaptorReuse,
   compareTokenizers,
 } from "../checkpoint/migrate/reuse.js";
-import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+import type { WeightFormat } from "../gpu/matrix.js";
 import type { LlmConfig, ModelConfig } from "../config/model-config.js";
 import { modelFiles } from "../node/model-files.js";
 import { type Footprint, footprint } from "../train/footprint.js";
-import { findModel } from "./model.js";
+import { findModel, weightFormats } from "./model.js";
 import { print, shown } from "./output.js";
 
 /** Tokens that the memory to run is counted for: a minute of audio and its answer. */
 const TOKENS = 1_500;
-
-const formats = Object.keys(weightBlocks) as WeightFormat[];
 
 /** What a migration of this checkpoint keeps and makes anew, and the memory that the result needs. */
 export interface ReuseReport {
@@ -68,7 +66,7 @@ async function difference(checkpoint: Checkpoint, llm: LlmCheckpoint): Promise<T
 
 async function memory(config: ModelConfig): Promise<Record<WeightFormat, Footprint>> {
   const by: Partial<Record<WeightFormat, Footprint>> = {};
-  for (const format of formats) by[format] = await footprint(config, format, TOKENS);
+  for (const format of weightFormats) by[format] = await footprint(config, format, TOKENS);
   return by as Record<WeightFormat, Footprint>;
 }
 
@@ -103,8 +101,8 @@ export function printReuse({ encoderSha256, adaptor, memory: sizes, tokenizer }:
     `\nmemory on the GPU by --weights: weights / to run, with the cache of ${count(TOKENS)} tokens / to train the adaptor, without activations (train --plan counts those)`,
   );
   const cells = (f: Footprint): string => [f.weights, f.run, f.train].map(bytes).join(" / ");
-  const lines = Object.entries(sizes).map(([name, by]) => [name, ...formats.map((f) => cells(by[f]))]);
-  print(table([["model", ...formats], ...lines]));
+  const lines = Object.entries(sizes).map(([name, by]) => [name, ...weightFormats.map((f) => cells(by[f]))]);
+  print(table([["model", ...weightFormats], ...lines]));
 }
 
 function changes({ changed }: AdaptorReuse): string {

@@ -4,11 +4,11 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { type LlmCheckpoint, isLlmAlone, openLlm } from "../checkpoint/migrate/open-llm.js";
 import type { LlmConfig, ModelConfig } from "../config/model-config.js";
 import { demoModel } from "../node/demo.js";
-import { modelFiles } from "../node/model-files.js";
+import { loraFiles, modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
 import { loadTokenizer } from "../tokenizer/tokenizer.js";
 import { printReuse, reuseReport } from "./inspect-reuse.js";
-import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
+import { findModel, loraOption, modelForms } from "./model.js";
 import { print, printJson, shown } from "./output.js";
 
 interface Part {

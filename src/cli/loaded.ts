@@ -1,5 +1,5 @@
 import type { Gpu } from "../gpu/device.js";
-import { note } from "./output.js";
+import { type OnProgress, note, withBar } from "./output.js";
 
 /** What loading took. */
 export interface Loading {
@@ -8,11 +8,14 @@ export interface Loading {
   readonly weightBytes: number;
 }
 
-/** Runs a load and tells on stderr what it took. */
-export async function timeLoading<T>(gpu: Gpu, load: () => Promise<T>): Promise<Loading & { model: T }> {
+/** Runs a load with a bar, and reports on stderr what it took. */
+export async function timeLoading<T>(
+  gpu: Gpu,
+  load: (onProgress: OnProgress) => Promise<T>,
+): Promise<Loading & { model: T }> {
   const { kept } = gpu.bytes;
   const start = performance.now();
-  const model = await load();
+  const model = await withBar("loading", load);
   const seconds = (performance.now() - start) / 1000;
   const weightBytes = gpu.bytes.kept - kept;
   note(`loaded in ${seconds.toFixed(1)} s; weights on the GPU: ${weightBytes} bytes`);

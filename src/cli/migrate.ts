@@ -1,16 +1,15 @@
 import { bytes, count, table } from "../report/text.js";
 import { createHash } from "node:crypto";
-import { Command, InvalidArgumentError, Option } from "commander";
-import { openCheckpoint } from "../checkpoint/checkpoint.js";
-import { encoderMismatch } from "../checkpoint/migrate/encoder-hash.js";
+import { Command, Option } from "commander";
 import { type AdaptorTensor, type Migration, planMigration } from "../checkpoint/migrate/migrate.js";
 import { openLlm } from "../checkpoint/migrate/open-llm.js";
 import { countParameters } from "../config/expected-tensors.js";
 import { writeDirectoryAtomic } from "../node/files.js";
-import { modelFiles } from "../node/model-files.js";
+import { loraFiles, modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
-import { findModel, loraFiles, loraOption, modelForms, warnOf } from "./model.js";
+import { findModel, loraOption, modelForms, openModel, warnOf, warnOfOtherEncoder } from "./model.js";
+import { whole } from "./numbers.js";
 import { note, print, printJson, progressBar, shown } from "./output.js";
 
 interface MigrateCommandOptions {
@@ -23,14 +22,6 @@ interface MigrateCommandOptions {
   readonly reuse: "linear_1" | "none";
   readonly emptyThought?: boolean;
   readonly json?: boolean;
-}
-
-function whole(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = text.trim() === "" ? NaN : Number(text);
-    if (Number.isInteger(value) && value >= least && value <= most) return value;
-    throw new InvalidArgumentError(`Expected a whole number from ${least} to ${most}.`);
-  };
 }
 
 export function migrateCommand(): Command {
@@ -62,22 +53,22 @@ export function migrateCommand(): Command {
 }
 
 async function migrate({ encoder, llm: llmName, out, ...options }: MigrateCommandOptions): Promise<void> {
-  const source = await openCheckpoint(modelFiles(await findModel(encoder)));
-  let bar: ReturnType<typeof progressBar> | undefined;
+  const source = await openModel(encoder);
+  const bar = progressBar("migrating");
   try {
-    const mismatch = await encoderMismatch(source, createHash("sha256"));
-    if (mismatch !== undefined) note(`warning: ${mismatch}`);
+    await warnOfOtherEncoder(source);
     const loras = loraFiles(options.lora);
     const llm = await openLlm(modelFiles(await findModel(llmName)), undefined, loras);
     try {
       warnOf(llm.warnings);
+      let total = 0;
       const migration = await planMigration(source, llm, {
         ...options,
         template: funasrTemplate,
         sha256: () => createHash("sha256"),
-        onProgress: (done) => bar?.update(done),
+        onProgress: (done) => bar.update(done, total),
       });
-      bar = progressBar("migrating", weightBytes(migration));
+      total = weightBytes(migration);
       await writeDirectoryAtomic(out, migration.files);
       bar.stop();
       tell(migration, out, { ...options, merged: loras.length > 0 });
@@ -85,7 +76,7 @@ async function migrate({ encoder, llm: llmName, out, ...options }: MigrateComman
       await llm.close();
     }
   } finally {
-    bar?.stop();
+    bar.stop();
     await source.close();
   }
 }

@@ -1,12 +1,14 @@
 import { createHash } from "node:crypto";
 import { Option } from "commander";
-import { openCheckpoint } from "../checkpoint/checkpoint.js";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { encoderMismatch } from "../checkpoint/migrate/encoder-hash.js";
-import type { ModelFiles } from "../checkpoint/source.js";
+import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { resolveModel } from "../hub/resolve.js";
-import { modelDirectory } from "../node/files.js";
-import { ggufPaths, modelFiles } from "../node/model-files.js";
-import { note, progressBar } from "./output.js";
+import { ggufPaths, loraFiles, modelFiles } from "../node/model-files.js";
+import { note, withBar } from "./output.js";
+
+/** What --weights may name. */
+export const weightFormats = Object.keys(weightBlocks) as WeightFormat[];
 
 /** What every command accepts for a model. */
 export const modelForms =
@@ -22,34 +24,28 @@ export function loraOption(
   ]);
 }
 
-/** The directories of --lora. */
-export function loraFiles(paths: readonly string[] | undefined): ModelFiles[] {
-  return (paths ?? []).map((path) => modelDirectory(path));
+/** The option of every command that puts one model's weights on the GPU. */
+export function weightsOption(
+  about = "storage of the weights on the GPU; default: as in the checkpoint",
+): Option {
+  return new Option("--weights <format>", about).choices(weightFormats);
 }
 
 /** The path of a model; one that has to be downloaded is, with a bar. */
 export async function findModel(model: string): Promise<string> {
   if (ggufPaths(model)) return model;
-  let bar: ReturnType<typeof progressBar> | undefined;
-  try {
-    return await resolveModel(model, {
-      onNote: note,
-      onProgress: (done, total) => (bar ??= progressBar("downloading", total)).update(done),
-    });
-  } finally {
-    bar?.stop();
-  }
+  return withBar("downloading", (onProgress) => resolveModel(model, { onNote: note, onProgress }));
 }
 
-/** Tells on stderr where a checkpoint's encoder is not the one that its adaptor was made for: reads the encoder if the files name one. */
-export async function warnOfOtherEncoder(model: string, lora?: readonly string[]): Promise<void> {
-  const checkpoint = await openCheckpoint(modelFiles(model), loraFiles(lora));
-  try {
-    const mismatch = await encoderMismatch(checkpoint, createHash("sha256"));
-    if (mismatch !== undefined) note(`warning: ${mismatch}`);
-  } finally {
-    await checkpoint.close();
-  }
+/** Opens a checkpoint with its LoRAs; one that has to be downloaded is. */
+export async function openModel(model: string, lora?: readonly string[]): Promise<Checkpoint> {
+  return openCheckpoint(modelFiles(await findModel(model)), loraFiles(lora));
+}
+
+/** Warns where a checkpoint's encoder is not the one that its adaptor was made for: reads the encoder if the files name one. */
+export async function warnOfOtherEncoder(checkpoint: Checkpoint): Promise<void> {
+  const mismatch = await encoderMismatch(checkpoint, createHash("sha256"));
+  if (mismatch !== undefined) note(`warning: ${mismatch}`);
 }
 
 /** Prints what a checkpoint's files contradict each other in. */

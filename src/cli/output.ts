@@ -140,13 +140,33 @@ export function restoreTerminal(): void {
   status("");
 }
 
-/** A progress bar on stderr where that is a terminal, else nothing. */
-export function progressBar(
-  label: string,
-  total: number,
-): { update: (value: number) => void; stop: () => void } {
-  const bar = terminalBar({ format: `${label} {bar} {percentage}%` });
-  if (!bar) return { update: () => undefined, stop: () => undefined };
-  bar.start(total, 0);
-  return { update: (value) => bar.update(value), stop: () => bar.stop() };
+/** How much is done, of how much. */
+export type OnProgress = (done: number, total: number) => void;
+
+/** A progress bar on stderr that appears with its first value, where that is a terminal. */
+export function progressBar(label: string): { readonly update: OnProgress; readonly stop: () => void } {
+  let bar: SingleBar | undefined;
+  return {
+    update: (done, total) => {
+      if (!bar) {
+        bar = terminalBar({ format: `${label} {bar} {percentage}%` });
+        bar?.start(total, 0);
+      }
+      bar?.update(done);
+    },
+    stop: () => {
+      bar?.stop();
+      bar = undefined;
+    },
+  };
+}
+
+/** Runs what has a progress bar. */
+export async function withBar<T>(label: string, body: (onProgress: OnProgress) => Promise<T>): Promise<T> {
+  const bar = progressBar(label);
+  try {
+    return await body(bar.update);
+  } finally {
+    bar.stop();
+  }
 }

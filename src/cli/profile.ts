@@ -1,22 +1,22 @@
 import { table } from "../report/text.js";
 import { Command, Option } from "commander";
-import { Generator } from "../decode/generator.js";
+import { loadGenerator, loadTranscriber } from "../decode/load.js";
 import type { Gpu } from "../gpu/device.js";
-import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+import type { WeightFormat } from "../gpu/matrix.js";
 import { Timing } from "../gpu/timing.js";
 import { demoModel } from "../node/demo.js";
-import { modelDirectory, writeFileAtomic } from "../node/files.js";
+import { adapterNames } from "../node/device.js";
+import { writeFileAtomic } from "../node/files.js";
 import { checkOutput } from "../node/output-place.js";
-import { ggufPaths, modelFiles } from "../node/model-files.js";
 import { measureCeilings } from "../profile/ceiling.js";
 import { type Profile, summarise } from "../profile/summary.js";
 import { causeRows, groupRows, hostRows, remarks } from "../profile/text.js";
 import { type Trace, traceEvents } from "../profile/trace.js";
 import { decodeClip } from "../node/clip.js";
-import { openDevice } from "./device.js";
-import { findModel, loraFiles, loraOption, modelForms } from "./model.js";
-import { exitCode, note, print, printJson, report, status } from "./output.js";
-import { loadTranscriber, positive } from "./transcribe.js";
+import { adapterName, withDevice } from "./device.js";
+import { findModel, loraOption, modelForms, weightsOption } from "./model.js";
+import { natural } from "./numbers.js";
+import { exitCode, print, printJson, report, status, withBar } from "./output.js";
 
 interface ProfileCliOptions {
   readonly prompt?: string;
@@ -40,13 +40,8 @@ export function profileCommand(): Command {
     .option("--prompt <text>", "text to answer with the language model alone, instead of a clip")
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
     .addOption(loraOption())
-    .addOption(
-      new Option(
-        "--weights <format>",
-        "storage of the weights on the GPU; default: as in the checkpoint",
-      ).choices(Object.keys(weightBlocks)),
-    )
-    .option("--max-tokens <count>", "new tokens at most", positive, 32)
+    .addOption(weightsOption())
+    .option("--max-tokens <count>", "new tokens at most", natural, 32)
     .option("--trace <file>", "write a trace that Perfetto and chrome://tracing open")
     .option("--html <file>", "write a page with the roofline and the stages")
     .option("--json", "one JSON object with all of it")
@@ -64,30 +59,26 @@ export function profileCommand(): Command {
 
 async function profile(audio: string | undefined, options: ProfileCliOptions): Promise<void> {
   for (const file of [options.trace, options.html]) if (file !== undefined) await checkOutput(file);
-  const { gpu, adapter } = await openDevice({ timestamps: true });
-  note(`device: ${adapter.device} ${adapter.description}`);
-  try {
-    const work = await prepare(gpu, audio, options);
-    const { result, trace } = await measure(gpu, work);
-    const what = audio ?? JSON.stringify(options.prompt);
-    const about = `${what}, model ${options.model}, weights ${options.weights ?? "as in the checkpoint"}, on ${adapter.device} ${adapter.description}`;
-    if (options.trace) await writeFileAtomic(options.trace, [Buffer.from(JSON.stringify(trace))]);
-    if (options.html) {
-      const { profilePage } = await import("../profile/page.js"); // its charts take a while to load
-      await writeFileAtomic(options.html, [Buffer.from(profilePage(result, about))]);
-    }
-    if (options.json) printJson({ about, adapter: { ...describeAdapter(adapter) }, ...result });
-    else show(result);
-  } catch (error) {
-    report(error, options.debug === true);
-  } finally {
-    status("");
-    gpu.destroy();
-  }
-}
-
-function describeAdapter({ vendor, architecture, device, description }: GPUAdapterInfo): object {
-  return { vendor, architecture, device, description };
+  await withDevice(
+    async ({ gpu, adapter }) => {
+      try {
+        const work = await prepare(gpu, audio, options);
+        const { result, trace } = await measure(gpu, work);
+        const what = audio ?? JSON.stringify(options.prompt);
+        const about = `${what}, model ${options.model}, weights ${options.weights ?? "as in the checkpoint"}, on ${adapterName(adapter)}`;
+        if (options.trace) await writeFileAtomic(options.trace, [Buffer.from(JSON.stringify(trace))]);
+        if (options.html) {
+          const { profilePage } = await import("../profile/page.js"); // its charts take a while to load
+          await writeFileAtomic(options.html, [Buffer.from(profilePage(result, about))]);
+        }
+        if (options.json) printJson({ about, adapter: adapterNames(adapter), ...result });
+        else show(result);
+      } catch (error) {
+        report(error, options.debug === true);
+      }
+    },
+    { timestamps: true },
+  );
 }
 
 /** Loads the model and what it is to work on. */
@@ -95,14 +86,15 @@ async function prepare(gpu: Gpu, audio: string | undefined, options: ProfileCliO
   const { maxTokens: maxNewTokens, weights, lora } = options;
   const path = await findModel(options.model);
   if (audio === undefined) {
-    const files = ggufPaths(path) ? modelFiles(path) : modelDirectory(path);
-    const generator = await Generator.load(gpu, files, { weights, lora: loraFiles(lora) });
+    const generator = await loadGenerator(gpu, path, { weights, lora });
     return (onStage) => {
       onStage("prefill");
       return generator.generate({ prompt: options.prompt!, maxNewTokens });
     };
   }
-  const transcriber = await loadTranscriber(gpu, path, { weights, lora });
+  const transcriber = await withBar("loading", (onProgress) =>
+    loadTranscriber(gpu, path, { weights, lora, onProgress }),
+  );
   const bounds = { maxSeconds: transcriber.maxSeconds(), keep: { rate: transcriber.sampleRate } };
   const clip = transcriber.prepare(await decodeClip(audio, bounds), audio);
   return (onStage) => transcriber.transcribe([clip], { maxNewTokens, onStage });

@@ -2,25 +2,34 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import {
   type PreparedClip,
   type TranscribeOptions,
-  Transcriber,
+  type Transcriber,
   type Transcription,
 } from "../decode/transcriber.js";
 import { defaultMaxNewTokens } from "../decode/answer-limit.js";
 import { languageWarning, scriptWarning, translationWarning } from "../decode/language-warnings.js";
+import { loadTranscriber } from "../decode/load.js";
 import { type TargetLanguage, translate, translationPrompt } from "../decode/translator.js";
-import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+import type { WeightFormat } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
-import { modelFiles } from "../node/model-files.js";
 import { PromptError } from "../tokenizer/errors.js";
 import type { Language } from "../tokenizer/languages.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import { type ChannelChoice, channelOption, chosenChannels } from "./channel.js";
 import { decodeClip } from "../node/clip.js";
-import { openDevice } from "./device.js";
+import { withDevice } from "./device.js";
 import { languageOption } from "./language.js";
 import { timeLoading } from "./loaded.js";
-import { findModel, loraFiles, loraOption, modelForms, warnOf, warnOfOtherEncoder } from "./model.js";
-import { exitCode, note, print, printJson, printPart, progressBar, report, shown, status } from "./output.js";
+import {
+  findModel,
+  loraOption,
+  modelForms,
+  openModel,
+  warnOf,
+  warnOfOtherEncoder,
+  weightsOption,
+} from "./model.js";
+import { natural } from "./numbers.js";
+import { exitCode, note, print, printJson, printPart, report, shown, status } from "./output.js";
 
 export interface TranscribeCliOptions {
   readonly model: string;
@@ -46,14 +55,6 @@ export function strictOption(): Option {
   return new Option("--strict", "refuse audio that is cut short or damaged, instead of a warning");
 }
 
-/** A whole number from 1, for commander. */
-export function positive(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1)
-    throw new InvalidArgumentError("Expected a whole number from 1.");
-  return value;
-}
-
 function list(text: string): string[] {
   const words = text
     .split(/[,，]/)
@@ -76,17 +77,12 @@ export function transcribeCommand(): Command {
     .option("--hotwords <words>", "words to expect, separated by commas", list)
     .option("--context <text>", "what the clip is about")
     .option("--no-itn", "write numbers as spoken (no inverse text normalisation)")
-    .addOption(
-      new Option(
-        "--weights <format>",
-        "storage of the weights on the GPU; default: as in the checkpoint",
-      ).choices(Object.keys(weightBlocks)),
-    )
-    .option("--batch <clips>", "clips that run together", positive, 1)
+    .addOption(weightsOption())
+    .option("--batch <clips>", "clips that run together", natural, 1)
     .option(
       "--max-tokens <count>",
       "new tokens a clip at most; default: 32 and one per 60 ms of audio",
-      positive,
+      natural,
     )
     .addOption(channelOption())
     .addOption(strictOption())
@@ -102,12 +98,14 @@ export async function transcribeFiles(
   options: TranscribeCliOptions,
 ): Promise<void> {
   const model = await findModel(options.model);
-  const { gpu, adapter } = await openDevice();
-  note(`device: ${adapter.device} ${adapter.description}`);
-  try {
-    const { model: transcriber } = await timeLoading(gpu, () => loadTranscriber(gpu, model, options));
+  const { weights, lora } = options;
+  await withDevice(async ({ gpu }) => {
+    const { model: transcriber } = await timeLoading(gpu, (onProgress) =>
+      loadTranscriber(gpu, model, { weights, lora, onProgress }),
+    );
     warnOf(transcriber.warnings);
-    await warnOfOtherEncoder(model, options.lora);
+    const checkpoint = await openModel(model, lora);
+    await warnOfOtherEncoder(checkpoint).finally(() => checkpoint.close());
     if (transcriber.promptFallback !== undefined) note(`prompt: FunASR's own; ${transcriber.promptFallback}`);
     if (!acceptsOptions(transcriber, options)) return;
     const unknown = languageWarning(options.language, transcriber.languages);
@@ -116,10 +114,7 @@ export async function transcribeFiles(
       const batch = files.slice(i, i + options.batch);
       await transcribeBatch(transcriber, batch, options, { first: i + 1, total: files.length });
     }
-  } finally {
-    status("");
-    gpu.destroy();
-  }
+  });
 }
 
 /** Whether the prompt can be built as asked; an option that no clip could have is wrong usage. */
@@ -131,24 +126,6 @@ function acceptsOptions(transcriber: Transcriber, options: TranscribeCliOptions)
     report(error, options.debug === true);
     if (error instanceof PromptError) process.exitCode = exitCode.wrongUsage;
     return false;
-  }
-}
-
-/** Loads a checkpoint, with a bar. */
-export async function loadTranscriber(
-  gpu: Transcriber["gpu"],
-  model: string,
-  options: Pick<TranscribeCliOptions, "weights" | "lora">,
-): Promise<Transcriber> {
-  let bar: ReturnType<typeof progressBar> | undefined;
-  try {
-    return await Transcriber.load(gpu, modelFiles(model), {
-      weights: options.weights,
-      lora: loraFiles(options.lora),
-      onProgress: (done, total) => (bar ??= progressBar("loading", total)).update(done),
-    });
-  } finally {
-    bar?.stop();
   }
 }
 

@@ -1,10 +1,10 @@
 import { Command, Option } from "commander";
-import { weightBlocks } from "../gpu/matrix.js";
 import { demoModel } from "../node/demo.js";
 import { channelOption } from "./channel.js";
 import { languageOption } from "./language.js";
-import { loraOption, modelForms } from "./model.js";
-import { type TranscribeCliOptions, positive, strictOption, transcribeFiles } from "./transcribe.js";
+import { loraOption, modelForms, weightsOption } from "./model.js";
+import { natural } from "./numbers.js";
+import { type TranscribeCliOptions, strictOption, transcribeFiles } from "./transcribe.js";
 
 export function translateCommand(): Command {
   return new Command("translate")
@@ -20,17 +20,12 @@ export function translateCommand(): Command {
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
     .addOption(loraOption())
     .addOption(languageOption("language that is spoken, for a cascade's transcript"))
-    .addOption(
-      new Option(
-        "--weights <format>",
-        "storage of the weights on the GPU; default: as in the checkpoint",
-      ).choices(Object.keys(weightBlocks)),
-    )
-    .option("--batch <clips>", "clips that run together", positive, 1)
+    .addOption(weightsOption())
+    .option("--batch <clips>", "clips that run together", natural, 1)
     .option(
       "--max-tokens <count>",
       "new tokens a clip at most; default: 32 and one per 60 ms of audio, of a cascade's text 32 and three per token",
-      positive,
+      natural,
     )
     .addOption(channelOption())
     .addOption(strictOption())

@@ -2,12 +2,13 @@ import { table } from "../report/text.js";
 import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
-import { Command, Option } from "commander";
-import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { Command } from "commander";
+import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { FunasrError } from "../errors.js";
-import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
+import type { Gpu } from "../gpu/device.js";
+import type { WeightFormat } from "../gpu/matrix.js";
+import type { OpenedDevice } from "../node/device.js";
 import { openFile } from "../node/files.js";
-import { modelFiles } from "../node/model-files.js";
 import { type Kind, bundleKind, openBundle } from "../verify/bundle.js";
 import {
   type StageResult,
@@ -20,9 +21,9 @@ import {
 import { type Listed, checkListed, parseManifest } from "../verify/manifest.js";
 import { isAllSmall, judgeSmall } from "../verify/small.js";
 import { verifyBundle } from "../verify/verify.js";
-import { openDevice } from "./device.js";
-import { findModel, loraFiles, loraOption } from "./model.js";
-import { exitCode, note, print, printJson, progressBar, report, shown } from "./output.js";
+import { withDevice } from "./device.js";
+import { findModel, loraOption, openModel, weightsOption } from "./model.js";
+import { type OnProgress, exitCode, note, print, printJson, report, shown, withBar } from "./output.js";
 import { refuseIdle } from "./usage.js";
 
 interface VerifyOptions {
@@ -79,10 +80,7 @@ export function verifyCommand(): Command {
     .option("--model <model>", "take the parameters from this checkpoint instead of the bundle")
     .addOption(loraOption())
     .addOption(
-      new Option(
-        "--weights <format>",
-        "storage of the weights on the GPU; default: as in the bundle or the checkpoint",
-      ).choices(Object.keys(weightBlocks)),
+      weightsOption("storage of the weights on the GPU; default: as in the bundle or the checkpoint"),
     )
     .option("--stages", "a row per stage; the default where bundles are named")
     .option("--no-subgroups", "with the kernels for devices without subgroups of one size")
@@ -100,48 +98,60 @@ export function verifyCommand(): Command {
 
 async function verifyAll(targets: readonly Target[], options: VerifyOptions): Promise<FileResult[]> {
   const model = options.model === undefined ? undefined : await findModel(options.model);
-  const { gpu, adapter } = await openDevice({ subgroups: options.subgroups });
-  const lanes = gpu.subgroupSize === undefined ? "no subgroups" : `subgroups of ${gpu.subgroupSize}`;
-  const machine: Machine = {
-    adapter: adapter.device,
-    driver: adapter.description,
-    processor: cpus()[0]?.model.trim() ?? "unknown",
-  };
-  note(`device: ${adapter.device} ${adapter.description}, ${lanes}`);
-  let checkpoint: Checkpoint | undefined;
   const results: FileResult[] = [];
-  const bar = progressBar("verifying", targets.length);
-  try {
-    checkpoint =
-      model === undefined ? undefined : await openCheckpoint(modelFiles(model), loraFiles(options.lora));
-    for (const [i, { path, listed }] of targets.entries()) {
-      bar.update(i);
-      try {
-        const source = await openFile(path);
-        try {
-          if (listed) await checkListed(source, listed);
-          const bundle = await openBundle(source);
-          const stages = await verifyBundle(gpu, bundle, {
-            parameters: checkpoint,
-            weights: options.weights,
-            onLoaded: checkpoint && ((bytes) => note(`weights on the GPU: ${bytes} bytes`)),
-          });
-          const kind = bundleKind(bundle);
-          results.push(...stages.map((result) => ({ file: path, kind, ...result, machine })));
-        } finally {
-          await source.close();
-        }
-      } catch (error) {
-        report(error, options.debug === true, path);
+  const about = ({ subgroupSize }: Gpu): string =>
+    subgroupSize === undefined ? ", no subgroups" : `, subgroups of ${subgroupSize}`;
+  const verifyOn = async ({ gpu, adapter }: OpenedDevice, onProgress: OnProgress): Promise<void> => {
+    const machine: Machine = {
+      adapter: adapter.device,
+      driver: adapter.description,
+      processor: cpus()[0]?.model.trim() ?? "unknown",
+    };
+    const checkpoint = model === undefined ? undefined : await openModel(model, options.lora);
+    try {
+      for (const [i, target] of targets.entries()) {
+        onProgress(i, targets.length);
+        const stages = await verifyTarget(gpu, target, checkpoint, options);
+        results.push(...stages.map((stage) => ({ ...stage, machine })));
       }
+    } finally {
+      await checkpoint?.close();
     }
-  } finally {
-    bar.stop();
-    await checkpoint?.close();
-    gpu.destroy();
-  }
+  };
+  await withDevice((opened) => withBar("verifying", (onProgress) => verifyOn(opened, onProgress)), {
+    subgroups: options.subgroups,
+    about,
+  });
   const sameKind = (kind: Kind): FileResult[] => results.filter((other) => other.kind === kind);
   return results.flatMap((result) => (result.ok ? [result] : judgeSmall([result], sameKind(result.kind))));
+}
+
+/** A bundle's stages; none where it fails, which is reported. */
+async function verifyTarget(
+  gpu: Gpu,
+  { path, listed }: Target,
+  checkpoint: Checkpoint | undefined,
+  options: VerifyOptions,
+): Promise<Omit<FileResult, "machine">[]> {
+  try {
+    const source = await openFile(path);
+    try {
+      if (listed) await checkListed(source, listed);
+      const bundle = await openBundle(source);
+      const stages = await verifyBundle(gpu, bundle, {
+        parameters: checkpoint,
+        weights: options.weights,
+        onLoaded: checkpoint && ((bytes) => note(`weights on the GPU: ${bytes} bytes`)),
+      });
+      const kind = bundleKind(bundle);
+      return stages.map((result) => ({ file: path, kind, ...result }));
+    } finally {
+      await source.close();
+    }
+  } catch (error) {
+    report(error, options.debug === true, path);
+    return [];
+  }
 }
 
 function number(value: number): string {

@@ -17,6 +17,11 @@ export function modelFiles(path: string): ModelFiles {
   return paths.length === 1 ? withSibling(paths[0]) : pairOf(path, paths);
 }
 
+/** The files of LoRAs by their directories. */
+export function loraFiles(paths: readonly string[] = []): ModelFiles[] {
+  return paths.map((path) => modelDirectory(path));
+}
+
 /** The paths that `model` names if all of them are GGUF files. */
 export function ggufPaths(model: string): string[] | undefined {
   const paths = model.split(",");

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { oneChannelOption } from "../channel.js";
-import { openDevice } from "../device.js";
+import { adapterName, withDevice } from "../device.js";
 import { compareFiles } from "../evaluate-compare.js";
 import { type ReadData, readData } from "./data.js";
 import { type Identity, Results, fileSha256 } from "../../evaluate/results.js";
@@ -11,14 +11,15 @@ import { EvaluateError } from "../../evaluate/metrics/edits.js";
 import { type Normalizer, type TextForm, normalizersOf, textForm } from "../../evaluate/metrics/text-form.js";
 import type { EvaluationReport } from "../../evaluate/report.js";
 import type { RunSettings } from "../../evaluate/run.js";
-import { type WeightFormat, weightBlocks } from "../../gpu/matrix.js";
+import type { WeightFormat } from "../../gpu/matrix.js";
 import { demoModel } from "../../node/demo.js";
 import { type OpenedDevice } from "../../node/device.js";
 import { type FormatRun, playable, runFormats } from "./run.js";
 import { languageOption } from "../language.js";
-import { findModel, loraOption, modelForms, warnOfOtherEncoder } from "../model.js";
+import { findModel, loraOption, modelForms, openModel, warnOfOtherEncoder, weightFormats } from "../model.js";
+import { natural, whole } from "../numbers.js";
 import { complain, exitCode, note, print, printJson } from "../output.js";
-import { positive, strictOption } from "../transcribe.js";
+import { strictOption } from "../transcribe.js";
 import { refuseIdle } from "../usage.js";
 
 interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens"> {
@@ -42,9 +43,9 @@ interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens"> {
 
 function formats(text: string): WeightFormat[] {
   const names = text.split(",");
-  const wild = names.find((name) => !Object.hasOwn(weightBlocks, name));
-  if (wild !== undefined || new Set(names).size < names.length)
-    throw new InvalidArgumentError(`Expected ${Object.keys(weightBlocks).join(", ")}, each once.`);
+  const known = names.every((name) => weightFormats.some((format) => format === name));
+  if (!known || new Set(names).size < names.length)
+    throw new InvalidArgumentError(`Expected ${weightFormats.join(", ")}, each once.`);
   return names as WeightFormat[];
 }
 
@@ -54,12 +55,6 @@ function normalizers(text: string): Normalizer[] {
   } catch (error) {
     throw error instanceof EvaluateError ? new InvalidArgumentError(`${error.message}.`) : error;
   }
-}
-
-function whole(text: string): number {
-  const value = text.trim() === "" ? NaN : Number(text);
-  if (Number.isSafeInteger(value) && value >= 0) return value;
-  throw new InvalidArgumentError("Expected a whole number from 0.");
 }
 
 export function evaluateCommand(): Command {
@@ -82,9 +77,9 @@ export function evaluateCommand(): Command {
       "storage of the weights on the GPU, several after one another: bf16,q8,q4; default: as in the checkpoint",
       formats,
     )
-    .option("--batch <clips>", "clips that run together", positive, 1)
-    .option("--max-tokens <count>", "new tokens a clip at most", positive)
-    .option("--limit <count>", "utterances at most", positive)
+    .option("--batch <clips>", "clips that run together", natural, 1)
+    .option("--max-tokens <count>", "new tokens a clip at most", natural)
+    .option("--limit <count>", "utterances at most", natural)
     .option("--forced", "score the references under forced decoding too")
     .addOption(
       new Option("--tokenizer <name>", "of BLEU; default: zh for Chinese, else 13a").choices([
@@ -99,8 +94,8 @@ export function evaluateCommand(): Command {
       "before texts are compared: whisper (English), chinese (numbers, width), simplified (from traditional), several with commas; or none",
       normalizers,
     )
-    .option("--second <rounds>", "rounds over one second of audio; 0: none", whole, 5)
-    .option("--seed <number>", "of the bootstrap's resamples", whole, 12_345)
+    .option("--second <rounds>", "rounds over one second of audio; 0: none", whole(0), 5)
+    .option("--seed <number>", "of the bootstrap's resamples", whole(0), 12_345)
     .option("--out <dir>", "results of each utterance, report.json, report.html; a run that was cut goes on")
     .option("--compare <files...>", "two utterances-*.jsonl of --out: difference, interval, p; runs no model")
     .addOption(oneChannelOption())
@@ -157,7 +152,8 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
       ? undefined
       : await readData(options.data, { onBad: reportBad, onNote: note }, options.limit);
   const model = await findModel(options.model);
-  await warnOfOtherEncoder(model, options.lora);
+  const checkpoint = await openModel(model, options.lora);
+  await warnOfOtherEncoder(checkpoint).finally(() => checkpoint.close());
   const settings = settingsOf(options);
   const identity: Identity = {
     model: options.model,
@@ -167,19 +163,15 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
     dataSha256: options.data?.endsWith(".jsonl") ? fileSha256(options.data) : null,
     ...Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, value ?? null])),
   };
-  await Results.use(options.out, identity, async (results) => {
-    const device = await openDevice();
-    note(`device: ${device.adapter.device} ${device.adapter.description}`);
-    try {
+  await Results.use(options.out, identity, (results) =>
+    withDevice(async (device) => {
       const weights: (WeightFormat | undefined)[] = [...(options.weights ?? [undefined])];
       const form = await textForm(options.normalize ?? []);
       const plan = { ...options, settings, form, model, utterances: data?.utterances ?? [] };
       const runs = await runFormats(device.gpu, weights, plan, results);
       await printAll(options, runs, results, { device, form, badLines: data?.bad ?? 0 });
-    } finally {
-      device.gpu.destroy();
-    }
-  });
+    }),
+  );
 }
 
 function settingsOf(options: EvaluateCliOptions): RunSettings {
@@ -200,7 +192,7 @@ async function printAll(
   const whole: EvaluationReport = {
     model: [options.model, ...(options.lora ?? [])].join(" with "),
     data: options.data ?? null,
-    device: `${device.adapter.device} ${device.adapter.description}`.trim(),
+    device: adapterName(device.adapter).trim(),
     settings: { ...settingsOf(options), tokenizer: options.tokenizer, normalize: options.normalize ?? [] },
     badLines,
     results: runs.map(({ result }) => result),

@@ -1,4 +1,5 @@
-import { Transcriber } from "../../decode/transcriber.js";
+import { loadTranscriber } from "../../decode/load.js";
+import type { Transcriber } from "../../decode/transcriber.js";
 import { type UtteranceRecord, isFailed } from "../../evaluate/record.js";
 import type { FormatResult, Measured } from "../../evaluate/report.js";
 import {
@@ -22,9 +23,8 @@ import type { Gpu } from "../../gpu/device.js";
 import type { WeightFormat } from "../../gpu/matrix.js";
 import { decodeClip } from "../../node/clip.js";
 import type { Results } from "../../evaluate/results.js";
-import { describe, exitCode, note, report, shown, status } from "../output.js";
+import { describe, exitCode, note, report, shown, status, withBar } from "../output.js";
 import { wavDataUri } from "../../report/wav.js";
-import { loadTranscriber } from "../transcribe.js";
 import { warnOf } from "../model.js";
 
 /** What is run with each weight format. */
@@ -94,7 +94,9 @@ async function runFormat(
   const memory = new MemoryPeak(gpu, () => process.memoryUsage.rss());
   const kept = gpu.bytes.kept;
   const start = performance.now();
-  const transcriber = await loadTranscriber(gpu, plan.model, { weights, lora: plan.lora });
+  const transcriber = await withBar("loading", (onProgress) =>
+    loadTranscriber(gpu, plan.model, { weights, lora: plan.lora, onProgress }),
+  );
   const unknown = languageWarning(plan.settings.language, transcriber.languages);
   const warnings = [...transcriber.warnings, ...(unknown === undefined ? [] : [unknown])];
   warnOf(warnings);

@@ -1,6 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { WeightFormat } from "../../gpu/matrix.js";
-import { weightBlocks } from "../../gpu/matrix.js";
 import { type LoraOptions, checkLora, loraTargets, parseLoraTargets } from "../../train/lora.js";
 import {
   type AskedOptions,
@@ -11,7 +10,8 @@ import {
   isWithin,
 } from "../../train/options.js";
 import { type TunablePart, parseTune } from "../../train/tune.js";
-import { loraOption, modelForms } from "../model.js";
+import { loraOption, modelForms, weightsOption } from "../model.js";
+import { number } from "../numbers.js";
 import { exitCode } from "../output.js";
 import { strictOption } from "../transcribe.js";
 import { refuseIdle } from "../usage.js";
@@ -58,16 +58,12 @@ export interface TrainCliOptions {
   readonly debug?: boolean;
 }
 
-function number(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("Expected a number.");
-  return value;
-}
+const anyNumber = number("a number");
 
 /** A parser of a number that the option of this name may be. */
 function bounded(name: keyof typeof bounds): (text: string) => number {
   return (text) => {
-    const value = number(text);
+    const value = anyNumber(text);
     if (!isWithin(value, bounds[name]))
       throw new InvalidArgumentError(`Expected ${boundName(bounds[name])}.`);
     return value;
@@ -88,7 +84,7 @@ function parsed<T>(parse: (text: string) => T): (text: string) => T {
 /** A parser of one of the LoRA's numbers. */
 function lora(name: "rank" | "alpha" | "dropout"): (text: string) => number {
   return parsed((text) => {
-    const value = number(text);
+    const value = anyNumber(text);
     checkLora({ [name]: value });
     return value;
   });
@@ -205,12 +201,7 @@ function addOtherOptions(command: Command): Command {
         "f32",
       ]),
     )
-    .addOption(
-      new Option(
-        "--weights <format>",
-        "storage of the frozen weights on the GPU; default: as in the checkpoint",
-      ).choices(Object.keys(weightBlocks)),
-    )
+    .addOption(weightsOption("storage of the frozen weights on the GPU; default: as in the checkpoint"))
     .option("--skip-bad", "leave out lines that cannot be used")
     .addOption(strictOption())
     .option("--resume", "go on from the run's saved state")

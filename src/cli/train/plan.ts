@@ -1,13 +1,11 @@
 import { bytes, count, table } from "../../report/text.js";
-import { openCheckpoint } from "../../checkpoint/checkpoint.js";
-import { countedDevice } from "../../gpu/counting.js";
+import { type CountedDevice, countedDevice } from "../../gpu/counting.js";
 import type { Gpu } from "../../gpu/device.js";
 import { GpuError } from "../../gpu/errors.js";
 import { type WeightFormat, keepMatrix, freeMatrix } from "../../gpu/matrix.js";
 import { add } from "../../kernels/add/add.js";
 import { linear } from "../../kernels/linear/linear.js";
 import type { ModelConfig } from "../../config/model-config.js";
-import { modelFiles } from "../../node/model-files.js";
 import { efficiency } from "../../presets.js";
 import { usualDevice } from "../../profile/predict.js";
 import {
@@ -25,8 +23,8 @@ import { elementCount } from "../../shape.js";
 import type { ParameterSource } from "../../weights/loader.js";
 import { weightFormat } from "../../weights/pieces.js";
 import { shapeSource } from "../../weights/shapes.js";
-import { openDevice } from "../device.js";
-import { findModel } from "../model.js";
+import { withDevice } from "../device.js";
+import { openModel } from "../model.js";
 import { note, print, printJson } from "../output.js";
 import type { TrainCliOptions } from "./options.js";
 
@@ -35,22 +33,21 @@ export async function printPlan(options: TrainCliOptions): Promise<void> {
   const { tune, batchTokens } = options;
   const { models, stored } = await plannedModels(options.model);
   const { weights = stored } = options;
-  const { gpu, adapter } = await openDevice();
+  const [device, devices] = await withDevice(
+    async ({ gpu, adapter }): Promise<[CountedDevice, readonly DeviceSpeed[]]> => [
+      countedDevice(gpu),
+      [{ name: adapter.description || adapter.device, ...(await measure(gpu)) }, ...presets],
+    ],
+  );
   const lora = { rank: options.loraRank, targets: options.loraTargets };
   const plan: PlanOptions = {
     tune,
     weights: options.weights,
     lora,
     batchTokens,
-    device: countedDevice(gpu),
+    device,
     aligned: options.align > 0,
   };
-  let devices: readonly DeviceSpeed[];
-  try {
-    devices = [{ name: adapter.description || adapter.device, ...(await measure(gpu)) }, ...presets];
-  } finally {
-    gpu.destroy();
-  }
   const results: PlanResult[] = [];
   for (const model of models) results.push(await planOf(model, plan, devices));
   if (options.json) {
@@ -100,7 +97,7 @@ async function plannedModels(model: string | undefined): Promise<PlannedModels> 
     });
     return { models, stored: "bf16" };
   }
-  const checkpoint = await openCheckpoint(modelFiles(await findModel(model)));
+  const checkpoint = await openModel(model);
   await checkpoint.close();
   const models = [{ llm: model, config: checkpoint.config, source: checkpoint }];
   return { models, stored: storedFormat(checkpoint) };

@@ -4,7 +4,8 @@ import { basename, dirname, join, resolve } from "node:path";
 import { Command } from "commander";
 import { type Utterance, readUtterances } from "../../data/utterances.js";
 import { align, countEdits } from "../../evaluate/metrics/edits.js";
-import { modelFiles } from "../../node/model-files.js";
+import type { Gpu } from "../../gpu/device.js";
+import { loraFiles, modelFiles } from "../../node/model-files.js";
 import { badLines } from "../../train/corpus.js";
 import { TrainError } from "../../train/errors.js";
 import { type Finished, writeReport, writeTrained } from "../../train/finish.js";
@@ -13,9 +14,9 @@ import { checkLora } from "../../train/lora.js";
 import { type AskedOptions, checkOptions } from "../../train/options.js";
 import { withRunLock } from "../../train/run-lock.js";
 import { type DataFile, isBegun, openSession, runFiles } from "../../train/session.js";
-import { openDevice } from "../device.js";
-import { findModel, loraFiles } from "../model.js";
-import { note, print, printJson, progressBar, shown } from "../output.js";
+import { withDevice } from "../device.js";
+import { findModel } from "../model.js";
+import { note, print, printJson, progressBar, shown, withBar } from "../output.js";
 import { stoppable } from "../signals.js";
 import { type TrainCliOptions, addTrainOptions, checkUsage, loraOptions, trainOptions } from "./options.js";
 import { printPlan } from "./plan.js";
@@ -85,16 +86,22 @@ interface Run {
   readonly check: () => void;
 }
 
-async function run(
-  { path, data, validation, out, settings, check }: Run,
-  options: TrainCliOptions,
-): Promise<void> {
+async function run(asked: Run, options: TrainCliOptions): Promise<void> {
+  const { path, out } = asked;
   const begun = isBegun(runFiles(out));
   if (begun && !options.resume)
     throw new TrainError(`${out}: expected a new directory, got a run; --resume goes on with it`);
-  const { gpu, adapter } = await openDevice();
-  note(`device: ${adapter.device} ${adapter.description}`);
-  const bars = { loading: lazyBar("loading"), preparing: lazyBar("preparing clips") };
+  const stopped = await withDevice(({ gpu }) => trainOn(gpu, { ...asked, begun }, options));
+  if (stopped) note(`${shown(out)}: the state is saved; the same command with --resume goes on`);
+  else await finish(path, out, options);
+}
+
+async function trainOn(
+  gpu: Gpu,
+  { path, data, validation, out, settings, check, begun }: Run & { readonly begun: boolean },
+  options: TrainCliOptions,
+): Promise<boolean> {
+  const bars = [progressBar("loading"), progressBar("preparing clips")];
   const display = trainDisplay();
   try {
     const session = await openSession(gpu, {
@@ -112,10 +119,10 @@ async function run(
       skipBad: options.skipBad === true,
       strict: options.strict === true,
       onBad: (message) => note(message),
-      onLoad: bars.loading.update,
-      onPrepare: bars.preparing.update,
+      onLoad: bars[0].update,
+      onPrepare: bars[1].update,
     });
-    for (const bar of Object.values(bars)) bar.stop();
+    for (const bar of bars) bar.stop();
     if (options.resume && !begun) note(`${shown(out)}: no state was saved yet; the run begins anew`);
     const { stopped } = await stoppable((signal) =>
       train(session.run, options.resume === true, {
@@ -132,43 +139,35 @@ async function run(
     );
     display.stop();
     session.free();
-    if (stopped) {
-      note(`${shown(out)}: the state is saved; the same command with --resume goes on`);
-      return;
-    }
+    return stopped;
   } finally {
-    for (const bar of Object.values(bars)) bar.stop();
+    for (const bar of bars) bar.stop();
     display.stop();
-    gpu.destroy();
   }
-  await finish(path, out, options);
 }
 
 /** The checkpoint and the report of a run. */
 async function finish(model: string, out: string, options: TrainCliOptions): Promise<void> {
-  const bar = lazyBar("writing");
   const dtype = options.dtype && ({ bf16: "BF16", f32: "F32" } as const)[options.dtype];
-  try {
-    const finished = await writeTrained(modelFiles(await findModel(model)), out, {
+  const files = modelFiles(await findModel(model));
+  const finished = await withBar("writing", (onProgress) =>
+    writeTrained(files, out, {
       which: options.export,
       dtype,
       merge: options.merge === true,
       begunWith: loraFiles(options.lora),
-      onProgress: bar.update,
+      onProgress,
       onFallback: (message) => note(message),
-    });
-    bar.stop();
-    const report = await writeReport(out);
-    const result = { ...finished, report };
-    if (options.json) printJson(result);
-    else {
-      if (finished.checkpoint !== undefined)
-        print(`${shown(finished.checkpoint)}: the model of step ${finished.step}`);
-      if (finished.lora !== undefined) print(loraLine(finished.lora, finished, model, options));
-      print(`${shown(report)}: the curves of the run`);
-    }
-  } finally {
-    bar.stop();
+    }),
+  );
+  const report = await writeReport(out);
+  const result = { ...finished, report };
+  if (options.json) printJson(result);
+  else {
+    if (finished.checkpoint !== undefined)
+      print(`${shown(finished.checkpoint)}: the model of step ${finished.step}`);
+    if (finished.lora !== undefined) print(loraLine(finished.lora, finished, model, options));
+    print(`${shown(report)}: the curves of the run`);
   }
 }
 
@@ -199,16 +198,4 @@ async function readData(file: string, { skipBad }: TrainCliOptions): Promise<Dat
     );
   }
   return { name: file, utterances };
-}
-
-/** A bar that appears with its first value. */
-function lazyBar(label: string): { update: (done: number, total: number) => void; stop: () => void } {
-  let bar: ReturnType<typeof progressBar> | undefined;
-  return {
-    update: (done, total) => (bar ??= progressBar(label, total)).update(done),
-    stop: () => {
-      bar?.stop();
-      bar = undefined;
-    },
-  };
 }
