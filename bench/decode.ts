@@ -6,8 +6,6 @@
  * submitting), dispatches, the growth from the shortest cache, and CPU milliseconds of the process, which on a software adapter
  * hold the device's work and waver less than wall time where others use the machine. --write adds bench/results/decode-<device>-<commit>.json.
  */
-import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { TensorData } from "../src/gpu/device.js";
 import { Program } from "../src/gpu/recorder.js";
@@ -20,6 +18,7 @@ import type { WeightFormat } from "../src/weights/loader.js";
 import { embedTokens, lmHead, loadLanguageModel, qwen3 } from "../src/model/qwen3.js";
 import { openDevice } from "../src/node/device.js";
 import { qwen3Config, syntheticSource } from "./synthetic.js";
+import { commitName, deviceName, writeResult } from "./result.js";
 
 const { values } = parseArgs({
   options: {
@@ -159,11 +158,9 @@ const flat = ({ ms, encodeMs, ...rest }: { ms: Spread; encodeMs?: Spread }): obj
 console.table(decode.map((row) => flat(row)));
 console.table(first.map((row) => flat(row)));
 if (values.write) {
-  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
-  const device = adapter.device.replaceAll(/[^a-z0-9]+/gi, "-").replaceAll(/^-|-$/g, "");
+  const commit = commitName();
   const { vendor, architecture, description } = adapter;
   const about = { vendor, architecture, device: adapter.device, description, node: process.version, commit };
-  mkdirSync("bench/results", { recursive: true });
   const result = {
     ...about,
     weights,
@@ -173,7 +170,7 @@ if (values.write) {
     decode,
     prefill: first,
   };
-  writeFileSync(`bench/results/decode-${device}-${commit}.json`, `${JSON.stringify(result, null, 1)}\n`);
+  writeResult(`decode-${deviceName(adapter)}-${commit}`, result);
 }
 model.free();
 gpu.destroy();

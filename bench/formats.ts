@@ -7,8 +7,7 @@
  * but the first of each is scored under forced decoding. Writes bench/results/formats-NAME.json.
  */
 import { bytes, table } from "../src/report/text.js";
-import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type Checkpoint, openCheckpoint } from "../src/checkpoint/checkpoint.js";
@@ -25,6 +24,7 @@ import type { Tap } from "../src/model/taps.js";
 import { openDevice } from "../src/node/device.js";
 import { modelDirectory } from "../src/node/files.js";
 import { loadTokenizer } from "../src/tokenizer/tokenizer.js";
+import { commitName, writeResult } from "./result.js";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -247,14 +247,10 @@ const report = {
   parameters: checkpoint.parameterCount,
   fileBytes: checkpoint.totalBytes,
   device: `${adapter.device} ${adapter.description}`.trim(),
-  commit: execFileSync("git", ["rev-parse", "--short=12", "HEAD"], { encoding: "utf8" }).trim(),
+  commit: commitName(),
   text: values.text === undefined ? "random ids" : basename(values.text),
   seed: Number(values.seed),
   stages: names,
   results,
 };
-mkdirSync(values.out, { recursive: true });
-const file = `${values.out}/formats-${name}.json`;
-writeFileSync(`${file}.part`, `${JSON.stringify(report, null, 1)}\n`);
-renameSync(`${file}.part`, file);
-note(`written: ${file}`);
+note(`written: ${writeResult(`formats-${name}`, report, values.out)}`);

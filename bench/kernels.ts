@@ -2,8 +2,6 @@
  * Times kernels on this machine's WebGPU device: `npm run bench`. Rounds of all cases follow each other, so that a change
  * in the machine's speed meets all of them. Prints a table and writes bench/results/<device>-<commit>.json.
  */
-import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
 import { Bench, type TaskResult } from "tinybench";
 import type { Gpu } from "../src/gpu/device.js";
 import {
@@ -26,6 +24,7 @@ import { rmsNorm } from "../src/kernels/rms-norm/rms-norm.js";
 import { convertPiece } from "../src/weights/pieces.js";
 import { openDevice } from "../src/node/device.js";
 import { type Case, ceilingCases, copyName, mulAddName } from "./ceiling.js";
+import { commitName, deviceName, writeResult } from "./result.js";
 
 const rounds = 10;
 
@@ -157,10 +156,7 @@ for (const [i, { name, run }] of cases.entries()) {
 await bench.run();
 const rows = withShares(cases.map((one, i) => report(one, bench.tasks[i].result, cpu[i])));
 console.table(rows);
-const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
-const device = adapter.device.replaceAll(/[^a-z0-9]+/gi, "-").replaceAll(/^-|-$/g, "");
-mkdirSync(new URL("results", import.meta.url), { recursive: true });
-const file = `bench/results/${device}-${commit}.json`;
+const commit = commitName();
 const { vendor, architecture, description } = adapter;
 const about = {
   vendor,
@@ -171,6 +167,6 @@ const about = {
   commit,
   rounds,
 };
-writeFileSync(file, `${JSON.stringify({ ...about, kernels: rows }, null, 1)}\n`);
+const file = writeResult(`${deviceName(adapter)}-${commit}`, { ...about, kernels: rows });
 console.log(`wrote ${file}`);
 gpu.destroy();

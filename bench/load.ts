@@ -5,7 +5,7 @@
  * (on a software adapter those are resident too) and over what the process held before.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { openCheckpoint } from "../src/checkpoint/checkpoint.js";
@@ -13,6 +13,7 @@ import { loadFunAsrNano } from "../src/model/fun-asr-nano.js";
 import type { WeightFormat } from "../src/weights/loader.js";
 import { openDevice } from "../src/node/device.js";
 import { modelDirectory } from "../src/node/files.js";
+import { commitName, writeResult } from "./result.js";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -128,12 +129,7 @@ function bench(): void {
     ofWhichBeforeLoading: median(rounds.map((r) => r.before)),
   };
   console.log(JSON.stringify(result, null, 1));
-  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
-  mkdirSync("bench/results", { recursive: true });
-  writeFileSync(
-    `bench/results/load-${basename(directory)}-${values.weights ?? "stored"}-${commit}.json`,
-    `${JSON.stringify(result, null, 1)}\n`,
-  );
+  writeResult(`load-${basename(directory)}-${values.weights ?? "stored"}-${commitName()}`, result);
 }
 
 if (values.child) console.log(JSON.stringify(await load()));

@@ -3,8 +3,8 @@
  * trained from cached encoder states, behind it a frozen LLM of 4 layers and width 256. In one run, in turn, one step each;
  * told are the medians and the ratio of PyTorch's time to ours, and on what kernels another step's time goes, by timestamps. golden/.venv (golden/README.md) has the peer's PyTorch.
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -21,6 +21,7 @@ import { openDevice } from "../src/node/device.js";
 import { type TrainingBatch, recordGradients } from "../src/train/forward.js";
 import { makeOptimiser, update } from "../src/train/optimiser.js";
 import { isTuned } from "../src/train/tune.js";
+import { commitName, writeResult } from "./result.js";
 
 const { values } = parseArgs({
   options: {
@@ -200,7 +201,7 @@ try {
     if (i >= 0) rounds.push(round);
   }
   const ratios = rounds.map((round) => round.torch / round.ours);
-  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
+  const commit = commitName();
   const result = {
     commit,
     adapter: adapter.description,
@@ -216,8 +217,7 @@ try {
     profile: await profile(gpu, () => ourStep(gpu, model, batch, run)),
   };
   console.log(JSON.stringify(result, null, 1));
-  mkdirSync("bench/results", { recursive: true });
-  writeFileSync(`bench/results/train-${commit}.json`, `${JSON.stringify(result, null, 1)}\n`);
+  writeResult(`train-${commit}`, result);
 } finally {
   child.kill();
   gpu.destroy();

@@ -1,7 +1,7 @@
-import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { type Spread, spread } from "../../src/profile/ceiling.js";
+import { commitName } from "../result.js";
 
 /** Something to be timed. */
 export interface Contender {
@@ -54,14 +54,6 @@ export function exponent(points: readonly (readonly [number, number])[]): number
   return top / logs.reduce((sum, [x]) => sum + (x - mx) ** 2, 0);
 }
 
-/** The commit, with a mark where files differ from it. */
-export function commitName(): string {
-  const git = (...args: string[]): string => execFileSync("git", args, { encoding: "utf8" }).trim();
-  return (
-    git("rev-parse", "--short", "HEAD") + (git("status", "--porcelain", "-uno") === "" ? "" : "-changed")
-  );
-}
-
 /** What a run depends on beside the code. */
 export function machine(adapter: GPUAdapterInfo): Record<string, string | number> {
   const { vendor, architecture, device, description } = adapter;
@@ -81,9 +73,4 @@ export function machine(adapter: GPUAdapterInfo): Record<string, string | number
     dawn: manifest("../../node_modules/webgpu/package.json").version,
     commit: commitName(),
   };
-}
-
-/** The device's name as a part of a file's. */
-export function deviceName({ device }: GPUAdapterInfo): string {
-  return device.replaceAll(/[^a-z0-9]+/gi, "-").replaceAll(/^-|-$/g, "");
 }

@@ -6,16 +6,17 @@
  * alone against llama.cpp, with --llama-python a Python that has llama-cpp-python.
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { openDevice } from "../../src/node/device.js";
 import { type Spread, measureCeilings, spread } from "../../src/profile/ceiling.js";
 import { timeBatches, timeFullSize } from "./full-size.js";
 import { measureGrowth } from "./growth.js";
-import { deviceName, machine, rest, roundedSpread } from "./harness.js";
+import { deviceName, writeResult } from "../result.js";
+import { machine, rest, roundedSpread } from "./harness.js";
 import { timeProduct } from "./products.js";
 import { timeLayer } from "./layer.js";
 import { timeLlama } from "./llama.js";
@@ -84,12 +85,11 @@ const results: PeerResults = {
   },
 };
 const file = values.out ?? `bench/results/peers-${deviceName(adapter)}-${results.machine.commit}.json`;
-mkdirSync("bench/results", { recursive: true });
 
 /** Tells what comes next, and keeps what there is. */
 function note(text: string): void {
   console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
-  writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
+  writeResult(basename(file, ".json"), results, dirname(file));
 }
 
 if (wanted.has("products")) {

@@ -6,15 +6,16 @@
  * tables of docs/migration.md of it and of migration.json.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { loadavg } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { FormatResult } from "../../src/evaluate/report.js";
 import { variants } from "./variants.js";
 import type { Outcome, OutcomeFormat, OutcomeRow } from "./outcome-table.js";
-import { commitName, rounded } from "../../bench/peers/harness.js";
+import { rounded } from "../../bench/peers/harness.js";
+import { commitName, writeResult } from "../../bench/result.js";
 
 const { values } = parseArgs({
   options: {
@@ -110,7 +111,6 @@ for (const system of systems()) {
     const one = measure(system, format);
     const others = rows.get(system.name)?.formats.filter((other) => other.format !== format) ?? [];
     rows.set(system.name, { name: system.name, commit: commitName(), formats: [...others, one] });
-    writeFileSync(`${file}.part`, `${JSON.stringify({ rows: [...rows.values()] }, null, 1)}\n`);
-    renameSync(`${file}.part`, file);
+    writeResult("outcome", { rows: [...rows.values()] }, dirname(file));
   }
 }
