@@ -27,6 +27,8 @@ beforeAll(async () => {
       { audio: "b.wav", text: "x" },
       ...["none.wav", ".", "pipe", "/dev/zero", "/dev/null", "linked"].map((audio) => ({ audio, text: "y" })),
     ),
+    "half/text": "u1 hello\nu2 there\nu3 again\n",
+    "half/wav.scp": "u1 ../a.wav\nu3 sox x |\n",
     "kaldi/text": "u1 hello there\n",
     "kaldi/wav.scp": "u1 ../a.wav\n",
     "kaldi/utt2lang": "u1 en\n",
@@ -84,6 +86,17 @@ describe("bad input", () => {
       expect.stringMatching(/wrongkeys\.jsonl:2: prompt: expected a text, got 1/),
       expect.stringMatching(/content: expected an utterance or more, got none: 2 lines that are none$/),
     ]);
+  });
+
+  it.each([
+    ["wrongkeys.jsonl", ["wrongkeys.jsonl:1", "wrongkeys.jsonl:2", "wrongkeys.jsonl"]],
+    ["bad.jsonl", ["bad.jsonl:2", "broken.wav", "none.wav"]],
+    ["half", ["half/text:2", "half/text:3"]],
+  ])("--json prints an object for each bad line of %s", async (name, files) => {
+    const run = await evaluate("--data", at(name), "--json");
+    const failed = jsonLines(run).filter((line) => "error" in line);
+    expect(failed.map(({ file }) => file)).toEqual(files.map(at));
+    expect(failed.map(({ error }) => `error: ${(error as Error).message}`)).toEqual(errorLines(run));
   });
 
   it("a line's channel is heard; one that the file lacks is an error", async () => {

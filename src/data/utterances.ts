@@ -28,6 +28,7 @@ export interface BadLine {
   readonly line: number;
   /** `FILE:LINE: FIELD: expected E, got G`. */
   readonly message: string;
+  readonly error: DataError;
 }
 
 /** How a file of utterances is read. */
@@ -57,7 +58,7 @@ export async function* readUtterances(
       yield parseUtterance(text, file, line);
     } catch (error) {
       if (!(error instanceof DataError) || !onBad) throw error;
-      onBad({ line, message: error.message });
+      onBad({ line, message: error.message, error });
     }
   }
 }

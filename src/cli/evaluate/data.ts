@@ -3,6 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { kaldi } from "../../data/corpora/kaldi.js";
 import { DataError } from "../../data/errors.js";
 import { type Utterance, readUtterances } from "../../data/utterances.js";
+import { FunasrError } from "../../errors.js";
 
 /** What a file or a directory of utterances holds. */
 export interface ReadData {
@@ -13,8 +14,8 @@ export interface ReadData {
 
 /** Who hears of what is read. */
 export interface Listener {
-  /** A line that holds no utterance: where and why. */
-  readonly onBad: (message: string) => void;
+  /** A line that holds no utterance: why, and where as FILE:LINE. */
+  readonly onBad: (error: FunasrError, place: string) => void;
   /** What the data hold that is not used. */
   readonly onNote: (message: string) => void;
 }
@@ -32,9 +33,9 @@ export async function readData(
   const directory = await kaldiDirectory(path);
   const utterances: Utterance[] = [];
   let bad = 0;
-  const report = (message: string): void => {
+  const report: Listener["onBad"] = (error, place) => {
     bad++;
-    onBad(message);
+    onBad(error, place);
   };
   const listener = { onBad: report, onNote };
   const source = directory === undefined ? fromJsonl(path, listener) : fromKaldi(directory, listener);
@@ -64,7 +65,7 @@ async function kaldiDirectory(path: string): Promise<string | undefined> {
 }
 
 function fromJsonl(path: string, { onBad }: Listener): AsyncGenerator<Utterance> {
-  return readUtterances(path, { onBad: ({ message }) => onBad(message) });
+  return readUtterances(path, { onBad: ({ error }) => onBad(error, error.file) });
 }
 
 async function* fromKaldi(directory: string, { onBad, onNote }: Listener): AsyncGenerator<Utterance> {
@@ -72,6 +73,6 @@ async function* fromKaldi(directory: string, { onBad, onNote }: Listener): Async
   for await (const found of kaldi.read(directory, {})) {
     if ("utterance" in found) yield { ...found.utterance, line: ++line };
     else if ("note" in found) onNote(found.note);
-    else onBad(`${found.skipped}: ${found.why}`);
+    else onBad(new FunasrError(`${found.skipped}: ${found.why}`), found.skipped);
   }
 }

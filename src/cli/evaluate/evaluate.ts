@@ -7,6 +7,7 @@ import { type ReadData, readData } from "./data.js";
 import { type Identity, Results, fileSha256 } from "../../evaluate/results.js";
 import { reportText } from "../../evaluate/tables.js";
 import type { BleuTokenizer } from "../../evaluate/metrics/bleu-tokenizers.js";
+import type { FunasrError } from "../../errors.js";
 import { EvaluateError } from "../../evaluate/metrics/edits.js";
 import { type Normalizer, type TextForm, normalizersOf, textForm } from "../../evaluate/metrics/text-form.js";
 import type { EvaluationReport } from "../../evaluate/report.js";
@@ -18,7 +19,7 @@ import { type FormatRun, playable, runFormats } from "./run.js";
 import { languageOption } from "../language.js";
 import { findModel, loraOption, modelForms, openModel, warnOfOtherEncoder, weightFormats } from "../model.js";
 import { natural, whole } from "../numbers.js";
-import { complain, exitCode, note, print, printJson } from "../output.js";
+import { note, print, printJson, report } from "../output.js";
 import { strictOption } from "../transcribe.js";
 import { refuseIdle } from "../usage.js";
 
@@ -141,16 +142,12 @@ function wrongUsage(options: EvaluateCliOptions): string | undefined {
   return undefined;
 }
 
-function reportBad(message: string): void {
-  complain(`error: ${message}`);
-  process.exitCode = exitCode.inputFailed;
-}
-
 async function evaluate(options: EvaluateCliOptions): Promise<void> {
+  const onBad = (error: FunasrError, place: string): void => report(error, options.debug === true, place);
   const data: ReadData | undefined =
     options.data === undefined
       ? undefined
-      : await readData(options.data, { onBad: reportBad, onNote: note }, options.limit);
+      : await readData(options.data, { onBad, onNote: note }, options.limit);
   const model = await findModel(options.model);
   const checkpoint = await openModel(model, options.lora);
   await warnOfOtherEncoder(checkpoint).finally(() => checkpoint.close());
