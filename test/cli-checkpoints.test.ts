@@ -1,4 +1,5 @@
-import { existsSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { safetensorsBytes } from "../src/checkpoint/safetensors/write.js";
@@ -103,8 +104,43 @@ describe("damaged checkpoints", () => {
     expect(await refusedBy(["inspect"], make)).toMatch(message);
   });
 
-  it.concurrent.each(brokenText)("%s", async (_, make, message) => {
-    expect(await refusedBy(["transcribe", "--model"], make)).toMatch(message);
+  it.concurrent.each(brokenText)(
+    "%s: transcribe and convert refuse it, inspect reports it",
+    async (_, make, message) => {
+      const folder = writeDirectory(await make());
+      const out = `${folder.path}-out`;
+      for (const args of [
+        ["transcribe", "--model", folder.path, clip],
+        ["convert", folder.path, out],
+      ]) {
+        const line = expectRefusal(await cli(args));
+        expect(line).toContain(folder.path);
+        expect(line).toMatch(message);
+      }
+      expect(existsSync(out)).toBe(false);
+      const { stdout, stderr } = await cli(["inspect", folder.path]);
+      folder.remove();
+      expect(stdout + stderr).toMatch(
+        /tokens +no tokenizer\.json|warning +transcribe refuses it: |^error: /m,
+      );
+      if (!stdout.includes("no tokenizer.json")) expect(stdout + stderr).toMatch(message);
+    },
+  );
+
+  it.concurrent.each<[string, (path: string) => void, string]>([
+    ["chat_template.jinja", (path) => execFileSync("mkfifo", [path]), "a named pipe"],
+    ["chat_template.jinja", (path) => mkdirSync(path), "a directory"],
+    ["chat_template.jinja", (path) => symlinkSync("gone", path), "a link to none"],
+    ["generation_config.json", (path) => mkdirSync(path), "a directory"],
+    ["tokenizer_config.json", (path) => execFileSync("mkfifo", [path]), "a named pipe"],
+    ["model.safetensors", (path) => mkdirSync(path), "a directory"],
+    ["model.safetensors", (path) => symlinkSync("gone", path), "a link to none"],
+  ])("%s: %#", async (name, put, got) => {
+    const folder = writeDirectory(new Map([...tiny].filter(([file]) => file !== name)));
+    put(join(folder.path, name));
+    const run = await cli(["transcribe", "--model", folder.path, clip]);
+    folder.remove();
+    expect(expectRefusal(run)).toMatch(new RegExp(`${name}: (type|link): expected a .*file, got ${got}`));
   });
 
   it("both commands name a missing directory", async () => {

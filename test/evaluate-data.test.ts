@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync, symlinkSync } from "node:fs";
+import { mkdtempSync, readFileSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Run, cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { type Evaluations, evaluations, lines } from "./helpers/evaluations.js";
@@ -142,6 +143,22 @@ describe("bad input", () => {
       [1, "undefined"],
       ...[2, 3, 4, 5, 6, 7].map((line) => [line, "string"]),
     ]);
+  });
+
+  it.each([
+    ["report.json", "pipe", "a named pipe"],
+    ["run.json", "pipe", "a named pipe"],
+    ["utterances-stored.jsonl", "pipe", "a named pipe"],
+    ["report.html", ".", "a directory"],
+    ["report.json", "/dev/zero", "a device"],
+  ])("%s in --out is a link to %s: refused before the work", async (name, target, got) => {
+    const out = mkdtempSync(at("out-"));
+    symlinkSync(/^\//.test(target) ? target : at(target), join(out, name));
+    const run = await evaluate("--data", at("parts.jsonl"), "--out", out);
+    expect(expectRefusal(run)).toContain(
+      `${join(out, name)}: write: expected a file, or none, got ${got}; remove it, or name another --out`,
+    );
+    expect(run.stderr).not.toContain("device: ");
   });
 
   it.each([

@@ -25,7 +25,7 @@ export interface ModelFiles {
   readonly name: string;
   /** Names of the files and directories at the top. */
   list(): Promise<string[]>;
-  /** Whether the file exists. */
+  /** Whether the directory has this name, be it a file or something that `open` refuses. */
   has(file: string): Promise<boolean>;
   /** @throws CheckpointError naming the file if it is missing or is no regular file. */
   open(file: string): Promise<ByteSource>;

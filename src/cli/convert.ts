@@ -2,6 +2,7 @@ import { bytes } from "../report/text.js";
 import { Command, Option } from "commander";
 import { transformersFiles } from "../checkpoint/convert.js";
 import type { WriteDtype } from "../checkpoint/output-files.js";
+import { loadParts } from "../decode/transcriber.js";
 import { writeDirectoryAtomic } from "../node/files.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { loraOption, modelForms, openModel, warnOf } from "./model.js";
@@ -36,6 +37,7 @@ async function convert(model: string, out: string, options: ConvertCommandOption
   const checkpoint = await openModel(model, options.lora);
   const bar = progressBar("converting");
   try {
+    await loadParts(checkpoint); // what transcribe refuses is not written
     let weightBytes = 0;
     const files = await transformersFiles(checkpoint, {
       ...(options.dtype ? { dtype: dtypes[options.dtype] } : {}),

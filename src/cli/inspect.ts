@@ -3,6 +3,9 @@ import { Argument, Command } from "commander";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { type LlmCheckpoint, isLlmAlone, openLlm } from "../checkpoint/migrate/open-llm.js";
 import type { LlmConfig, ModelConfig } from "../config/model-config.js";
+import { readText } from "../decode/generator.js";
+import { loadParts } from "../decode/transcriber.js";
+import { FunasrError } from "../errors.js";
 import { demoModel } from "../node/demo.js";
 import { loraFiles, modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
@@ -116,11 +119,12 @@ export function inspectCommand(): Command {
     .option("--json", "one JSON object")
     .action(async (model: string, options: InspectOptions) => {
       const files = modelFiles(await findModel(model));
-      const checkpoint = await ((await isLlmAlone(files))
+      const opened = await ((await isLlmAlone(files))
         ? openLlm(files, undefined, loraFiles(options.lora))
         : openCheckpoint(files, loraFiles(options.lora)));
       try {
-        const tokens = await readSpecialTokens(checkpoint);
+        const tokens = await readSpecialTokens(opened);
+        const checkpoint = Object.keys(tokens).length > 0 ? await withRefusal(opened) : opened;
         const reuse = isCheckpoint(checkpoint) ? await reuseReport(checkpoint, options.against) : undefined;
         if (options.json) {
           printJson({ ...inspection(checkpoint, options.tensors === true), specialTokens: tokens, reuse });
@@ -129,9 +133,21 @@ export function inspectCommand(): Command {
           if (reuse) printReuse(reuse);
         }
       } finally {
-        await checkpoint.close();
+        await opened.close();
       }
     });
+}
+
+/** With a warning where the commands that run the model refuse its tokenizer, prompts or front-end. */
+async function withRefusal(checkpoint: Inspected): Promise<Inspected> {
+  try {
+    await (isCheckpoint(checkpoint) ? loadParts(checkpoint) : readText(checkpoint));
+    return checkpoint;
+  } catch (error) {
+    if (!(error instanceof FunasrError)) throw error;
+    const command = isCheckpoint(checkpoint) ? "transcribe" : "generate";
+    return { ...checkpoint, warnings: [...checkpoint.warnings, `${command} refuses it: ${error.message}`] };
+  }
 }
 
 function inspection(checkpoint: Inspected, tensors: boolean): Record<string, unknown> {

@@ -1,5 +1,6 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
+import { kindOf } from "../file-kind.js";
 import { DataError } from "./errors.js";
 
 /** One line of a text file. */
@@ -53,14 +54,8 @@ const openPipe = /^(\/dev|\/proc\/(self|\d+))\/fd\/\d+$|^\/dev\/stdin$/;
 export async function checkReadable(file: string): Promise<void> {
   const found = await stat(file);
   if (found.isFile() || (found.isFIFO() && openPipe.test(file))) return;
-  const kinds: [boolean, string][] = [
-    [found.isDirectory(), "a directory"],
-    [found.isFIFO(), "a named pipe"],
-    [found.isSocket(), "a socket"],
-  ];
-  const got = kinds.find(([is]) => is)?.[1] ?? "a device";
   const advice = found.isDirectory() ? "name a file in it" : "write the lines to a file, and name that";
-  throw new DataError({ file, field: "type", expected: "a file", got, advice });
+  throw new DataError({ file, field: "type", expected: "a file", got: kindOf(found), advice });
 }
 
 function tooLong(line: number): Line {

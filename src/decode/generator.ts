@@ -154,8 +154,8 @@ export class Generator {
   }
 }
 
-/** Tokenizer, chat template and stop tokens. */
-async function readText({ assets, config }: LlmCheckpoint): Promise<GeneratorText> {
+/** Tokenizer, chat template and stop tokens. @throws as Generator.load */
+export async function readText({ assets, config }: LlmCheckpoint): Promise<GeneratorText> {
   const { file: tokenizerFile, json } = await assets.tokenizer();
   const { json: tokenizerConfig } = await assets.tokenizerConfig();
   const tokenizer = loadTokenizer(json, tokenizerConfig, tokenizerFile);

@@ -122,6 +122,17 @@ export async function loadText(checkpoint: Checkpoint): Promise<TextParts> {
   return { tokenizer, prompts, chat, stopIds: new Set(special.stop), languages };
 }
 
+/** All that a checkpoint needs beside its weights to turn audio into text. @throws as Transcriber.load */
+export async function loadParts(
+  checkpoint: Checkpoint,
+): Promise<{ frontend: FrontendConfig; text: TextParts }> {
+  const { assets, config, configFile } = checkpoint;
+  const { json, file } = await assets.frontend();
+  const frontend = parseFrontendConfig(json, file);
+  checkFeatures(frontend, file, config.encoder.inputSize, configFile);
+  return { frontend, text: await loadText(checkpoint) };
+}
+
 /** A checkpoint that turns audio into text. */
 export class Transcriber {
   private constructor(
@@ -153,15 +164,11 @@ export class Transcriber {
     checkpoint: Checkpoint,
     { weights, onProgress, signal }: TranscriberOptions,
   ): Promise<Transcriber> {
-    const { assets, config, configFile } = checkpoint;
-    const { json, file } = await assets.frontend();
-    const frontend = parseFrontendConfig(json, file);
-    checkFeatures(frontend, file, config.encoder.inputSize, configFile);
-    const text = await loadText(checkpoint);
+    const { frontend, text } = await loadParts(checkpoint);
     const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
       weights,
       signal,
-      use: transcription(config, checkpoint),
+      use: transcription(checkpoint.config, checkpoint),
       onProgress: (bytes) => onProgress?.(bytes, checkpoint.totalBytes),
     });
     return new Transcriber(gpu, model, frontend, text, checkpoint.warnings);

@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
-import { appendFileSync, existsSync, readFileSync, readdirSync, truncateSync } from "node:fs";
-import { join } from "node:path";
+import { appendFileSync, existsSync, readFileSync, readdirSync, statSync, truncateSync } from "node:fs";
+import { basename, join } from "node:path";
 import { EvaluateError } from "./metrics/edits.js";
 import { type UtteranceRecord, isFailed, parseRecords } from "./record.js";
 import type { Measured } from "./report.js";
+import { kindOf } from "../file-kind.js";
 import { isObject } from "../json.js";
 import { withDirectoryLock } from "../node/directory-lock.js";
 import { writeFileAtomic } from "../node/files.js";
-import { writeError } from "../node/write-error.js";
+import { WriteError, writeError } from "../node/write-error.js";
 import { makeDirectory } from "../node/make-directory.js";
 
 /** What a directory of results belongs to: results of another run are not mixed with it. */
@@ -55,8 +56,10 @@ export class Results {
     const results = new Results(directory, identity);
     if (directory === undefined) return results;
     await makeDirectory(directory);
+    const names = readdirSync(directory);
+    for (const name of names) refuseNoFile(join(directory, name));
     const file = join(directory, runFile);
-    const found = readdirSync(directory).find((name) => /^utterances-.*\.jsonl$/.test(name));
+    const found = names.find((name) => /^utterances-.*\.jsonl$/.test(name));
     if (existsSync(file)) results.#resume(file);
     else if (found === undefined) await results.#writeRun();
     else
@@ -127,6 +130,15 @@ export class Results {
     const measured = isObject(found) && isObject(found.measured) ? found.measured : {};
     for (const [weights, value] of Object.entries(measured)) this.#measured.set(weights, value as Measured);
   }
+}
+
+/** @throws WriteError  something else has the name of a file that a run reads or replaces: opening a pipe would wait */
+function refuseNoFile(file: string): void {
+  if (!/^(run\.json|report\.(json|html)|utterances-.*\.jsonl)$/.test(basename(file))) return;
+  const found = statSync(file, { throwIfNoEntry: false });
+  if (!found || found.isFile()) return;
+  const [field, expected, got] = ["write", "a file, or none", kindOf(found)];
+  throw new WriteError({ file, field, expected, got, advice: "remove it, or name another --out" });
 }
 
 /** @throws WriteError  the system refused to write */

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { stat } from "node:fs/promises";
+import { lstat, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CheckpointError } from "../formats/errors.js";
 import { type ByteSource, readUtf8 } from "../checkpoint/source.js";
@@ -69,7 +69,8 @@ export class Checksums {
 
   async #read(): Promise<ReadonlyMap<string, string>> {
     const lines = new Map<string, string>();
-    if (!(await isFile(join(this.path, CHECKSUMS)))) return lines;
+    const there = await lstat(join(this.path, CHECKSUMS)).catch(() => undefined);
+    if (!there) return lines;
     const text = await readUtf8(await this.open(CHECKSUMS), maxListBytes);
     const refuse = (field: string, expected: string, got: string): never => {
       throw new CheckpointError({ file: join(this.path, CHECKSUMS), field, expected, got, advice });

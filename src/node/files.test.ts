@@ -68,13 +68,26 @@ describe("modelDirectory", () => {
     expect((await refusal(() => modelDirectory(join(dir, "a.txt")).list())).field).toBe("directory");
   });
 
-  test("a directory or a pipe in place of a file: refused, not waited for", async () => {
+  test.each([
+    ["sub", "type: expected a regular file, got a directory"],
+    ["pipe", "type: expected a regular file, got a named pipe"],
+    [
+      "dead",
+      "link: expected a link to a file, got a link to none; copy the file there, or download it again",
+    ],
+    [
+      "loop",
+      "link: expected a link to a file, got a link to none; copy the file there, or download it again",
+    ],
+  ])("%s in place of a file is there, and refused without a wait", async (name, message) => {
     mkdirSync(join(dir, "sub"));
     execFileSync("mkfifo", [join(dir, "pipe")]);
-    for (const name of ["sub", "pipe"]) {
-      const error = await refusal(() => modelDirectory(dir).open(name));
-      expect(error.message).toBe(`${dir}/${name}: type: expected a regular file, got something else`);
-    }
+    symlinkSync("gone", join(dir, "dead"));
+    symlinkSync("loop", join(dir, "loop"));
+    const files = modelDirectory(dir);
+    expect(await files.has(name)).toBe(true);
+    expect((await refusal(() => files.open(name))).message).toBe(`${dir}/${name}: ${message}`);
+    expect(await files.has("none")).toBe(false);
   });
 
   test("text above the limit, and text that is no UTF-8", async () => {

@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
-import { link, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { link, lstat, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { errorCode } from "../errors.js";
+import { kindOf } from "../file-kind.js";
 import { CheckpointError } from "../formats/errors.js";
 import { refuseLfsPointer } from "../checkpoint/foreign.js";
 import { writeSafetensors } from "../checkpoint/safetensors/write.js";
@@ -30,7 +31,10 @@ export function modelDirectory(path: string, root = path): ModelFiles {
       await checkInside(root, join(path, file));
       return await refuseLfsPointer(await openFile(join(path, file)));
     } catch (cause) {
-      throw isMissing(cause) ? missingFile(path, file, { cause }) : cause;
+      if (!isMissing(cause) && errorCode(cause) !== "ELOOP") throw cause;
+      throw (await isThere(join(path, file)))
+        ? deadLink(join(path, file), { cause })
+        : missingFile(path, file, { cause });
     }
   };
   const checksums = new Checksums(path, openUnchecked);
@@ -47,7 +51,7 @@ export function modelDirectory(path: string, root = path): ModelFiles {
   return {
     name: path,
     list: () => listFiles(path),
-    has: (file) => (isPlainName(file) ? isFile(join(path, file)) : Promise.resolve(false)),
+    has: (file) => (isPlainName(file) ? isThere(join(path, file)) : Promise.resolve(false)),
     open: openNamed,
     readText: async (file, maxBytes) => readUtf8(await openNamed(file), maxBytes),
     directory(name) {
@@ -79,6 +83,12 @@ async function checkInside(root: string, path: string): Promise<void> {
   });
 }
 
+function deadLink(file: string, options: ErrorOptions): CheckpointError {
+  const [field, expected, got] = ["link", "a link to a file", "a link to none"];
+  const advice = "copy the file there, or download it again";
+  return new CheckpointError({ file, field, expected, got, advice }, options);
+}
+
 function isInside(directory: string, path: string): boolean {
   const way = relative(directory, path);
   return way !== ".." && !way.startsWith(`..${sep}`) && way !== path;
@@ -87,14 +97,14 @@ function isInside(directory: string, path: string): boolean {
 /** One file as random-access bytes; its handle stays open until close(). @throws CheckpointError if it is no regular file */
 export async function openFile(path: string): Promise<ByteSource> {
   // stat first: opening a pipe would wait for its writer
-  if (!(await stat(path)).isFile()) {
+  const found = await stat(path);
+  if (!found.isFile())
     throw new CheckpointError({
       file: path,
       field: "type",
       expected: "a regular file",
-      got: "something else",
+      got: kindOf(found),
     });
-  }
   const handle = await open(path, "r");
   try {
     const { size } = await handle.stat();
@@ -306,9 +316,10 @@ async function listFiles(path: string): Promise<string[]> {
   }
 }
 
-async function isFile(path: string): Promise<boolean> {
-  return stat(path).then(
-    (s) => s.isFile(),
+/** Whether the name is taken, by whatever: opening it refuses what is no file. */
+async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
     () => false,
   );
 }

@@ -8,12 +8,11 @@ import { openLora } from "../checkpoint/lora/open.js";
 import { CHECKSUMS } from "../node/checksums.js";
 import { modelDirectory } from "../node/files.js";
 import { writeTrained } from "./finish.js";
-import { readMetrics } from "./metrics.js";
 import { runFiles } from "./session.js";
 
 // A flipped bit in each file of a run beside its saved states (damaged-state.test.ts): a file of its checkpoint or its LoRA is refused by
 // name by whoever opens it, the list of their hashes too; cached rows are computed again, which is reported once with a count, and the
-// run ends with the same bits; a line of metrics is refused by its number.
+// run ends with the same bits; damaged metrics are reported, and the run goes on.
 const gpu = useGpu();
 const { directory, setup, run } = useTraining(gpu);
 const options = { steps: 2, every: 1 };
@@ -155,9 +154,29 @@ describe("cached rows", () => {
   });
 });
 
-test("metrics: a line that is no JSON is refused by its number", async () => {
+test.each([
+  [
+    "a line that is no JSON",
+    (text: string) => text.indexOf("\n") + 2,
+    /line 2: expected an object .*; it is left out$/,
+  ],
+  [
+    "a digit of a loss",
+    (text: string) => text.indexOf('"loss":') + 9,
+    /expected the lines of the saved state, got others/,
+  ],
+])("metrics, %s: reported in one line, and the run goes on as it would", async (_, place, message) => {
+  const more = { ...options, steps: 3 };
+  const goOn = (out: string): ReturnType<typeof run> =>
+    run({ out, cache: join(out, "cache"), options: more }, { resume: true });
   const out = copy(whole);
   const { metrics } = runFiles(out);
-  flip(metrics, readFileSync(metrics, "utf8").indexOf("\n") + 2);
-  await expect(readMetrics(metrics)).rejects.toThrow(`${metrics}: line 2: expected an object with a step`);
+  flip(metrics, place(readFileSync(metrics, "utf8")));
+  const [damaged, undamaged] = [await goOn(out), await goOn(copy(whole))];
+  expect(undamaged.fallbacks).toEqual([]);
+  expect(damaged.fallbacks).toEqual([expect.stringMatching(message)]);
+  expect(damaged.fallbacks[0]).toMatch(new RegExp(`^${metrics}: [^\n]*$`));
+  expect(damaged.steps.map(({ step, loss }) => [step, loss])).toEqual(
+    undamaged.steps.map(({ step, loss }) => [step, loss]),
+  );
 });

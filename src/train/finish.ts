@@ -143,10 +143,15 @@ function parseLora(file: string, stored: unknown): LoraShape | undefined {
   throw new TrainFileError({ file, field: "lora", expected, got: show(stored) });
 }
 
-/** Draws a run's report. @returns its path @throws TrainError  the directory has no metrics.jsonl, or an empty one */
-export async function writeReport(out: string): Promise<string> {
+/**
+ * Draws a run's report.
+ * @param onDamage  as readMetrics
+ * @returns its path
+ * @throws TrainError  the directory has no metrics.jsonl, or an empty one
+ */
+export async function writeReport(out: string, onDamage?: (message: string) => void): Promise<string> {
   const { metrics } = runFiles(out);
-  const lines = await readMetrics(metrics);
+  const lines = await readMetrics(metrics, onDamage);
   if (lines.length === 0) throw new TrainError(`${metrics}: expected the steps of a run, got none`);
   const { trainingReport } = await import("./report.js"); // its charts take a while to load
   const path = join(out, "report.html");

@@ -53,7 +53,7 @@ export interface TrainEvents {
   readonly onValidation?: (metrics: ValidationMetrics) => void;
   /** Called with one line where the gradient norm or the outputs look wrong. */
   readonly onAlarm?: (message: string) => void;
-  /** Called with one line where the last state is damaged and the run goes back to the one before it, or cached rows were damaged. */
+  /** Called with one line where the last state is damaged and the run goes back to the one before it, or metrics or cached rows were damaged. */
   readonly onFallback?: (message: string) => void;
 }
 
@@ -68,7 +68,7 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
   let progress: Progress = { step: 0, position: 0, norms: [] };
   if (resume && (existsSync(files.last) || existsSync(files.previous))) progress = await goOn(run, events);
   else for (const path of [files.best, files.previous]) await rm(path, { force: true }); // of a run that was killed before its first saved state
-  const metrics = await MetricsFile.open(files.metrics, progress.step);
+  const metrics = await MetricsFile.open(files.metrics, progress, events.onFallback);
   events.onStart?.(progress.step, options.steps);
   try {
     while (progress.step < options.steps) {
@@ -79,6 +79,7 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
       }
       const step = await optimiserStep(run, stage, progress);
       await metrics.append(step);
+      progress.metrics = metrics.digest;
       events.onStep?.(step);
       alarm(events, step, normAlarm(progress.norms, step.gradientNorm, stage.rateOption));
       progress.norms = [...progress.norms, step.gradientNorm].slice(-normWindow);
@@ -94,6 +95,7 @@ export async function train(run: TrainRun, resume: boolean, events: TrainEvents 
       run.pools.trim();
       checkFinite(validation, stage);
       await metrics.append(validation);
+      progress.metrics = metrics.digest;
       events.onValidation?.(validation);
       alarm(events, step, collapseAlarm(validation.validation.cosine, stage.rateOption));
       await save(run, progress, validation);

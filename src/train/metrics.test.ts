@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -5,8 +6,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Metrics, MetricsFile, readMetrics } from "./metrics.js";
 import { trainingReport } from "./report.js";
 
-// Lines come back; opened at a step, what is past it and what was cut short is gone; a line of something else is refused, by
-// number. The report draws what there is, names every curve, and refers to nothing outside.
+// Lines come back; opened at a step, what is past it and what was cut short is gone; lines that were damaged are reported. The report draws what there is, names every curve, and refers to nothing outside.
 let directory = "";
 let path = "";
 beforeEach(() => {
@@ -35,23 +35,63 @@ const validation = (number: number): Metrics => ({
 
 test("a resumed run's file ends at its step", async () => {
   const lines = [step(1), step(2), validation(2), step(3)];
-  const file = await MetricsFile.open(path, 0);
+  const file = await MetricsFile.open(path, { step: 0 });
   for (const line of lines) await file.append(line);
   await file.close();
   expect(await readMetrics(path)).toEqual(lines);
   appendFileSync(path, '{"step":4,"lo');
-  const again = await MetricsFile.open(path, 2);
+  const again = await MetricsFile.open(path, { step: 2 });
   await again.append(step(3));
   await again.close();
   expect(await readMetrics(path)).toEqual([step(1), step(2), validation(2), step(3)]);
   expect(readFileSync(path, "utf8")).toMatch(/}\n$/);
 });
 
-test("a line of something else is refused", async () => {
-  writeFileSync(path, `${JSON.stringify(step(1))}\n{"step":"x"}\n`);
-  await expect(readMetrics(path)).rejects.toThrow(
-    /metrics\.jsonl: line 2: expected an object with a step and its loss or validation, got "{/,
-  );
+test("lines of something else are left out, and reported in one line", async () => {
+  const others = ['{"step":"x"}', "{", '{"step":2}', '{"step":2,"validation":{}}', ""];
+  const good = JSON.stringify(step(1));
+  for (const count of [1, others.length]) {
+    const damage: string[] = [];
+    writeFileSync(path, `${[good, ...others.slice(0, count), good].join("\n")}\n`);
+    expect(await readMetrics(path, (message) => damage.push(message))).toEqual([step(1), step(1)]);
+    expect(damage).toEqual([
+      `${path}: line 2: expected an object with a step and its loss or validation, got ${JSON.stringify(others[0])}; ` +
+        `it${count > 1 ? " and 4 others are" : " is"} left out`,
+    ]);
+  }
+});
+
+test("a flipped byte anywhere in what is exact is reported once, and the others are taken", async () => {
+  const lines = [step(1), step(2), validation(2), step(3)];
+  const file = await MetricsFile.open(path, { step: 0 });
+  for (const line of lines) await file.append(line);
+  await file.close();
+  const state = { step: 3, metrics: file.digest };
+  const whole = readFileSync(path);
+  const damage: string[] = [];
+  const onDamage = (message: string): void => void damage.push(message);
+  await (await MetricsFile.open(path, state, onDamage)).close();
+  expect(damage).toEqual([]);
+  const slow = whole.toString().replaceAll('"seconds":0.5', '"seconds":7');
+  for (let at = 0; at < whole.length; at += 3) {
+    const bytes = Buffer.from(whole);
+    bytes[at] ^= 1;
+    writeFileSync(path, bytes);
+    damage.length = 0;
+    const opened = await MetricsFile.open(path, state, onDamage);
+    await opened.close();
+    expect(damage.length, bytes.toString()).toBe(opened.digest === state.metrics ? 0 : 1);
+    if (damage.length > 0) expect(damage[0]).not.toContain("\n");
+  }
+  writeFileSync(path, slow);
+  damage.length = 0;
+  await (await MetricsFile.open(path, state, onDamage)).close();
+  expect(damage).toEqual([]);
+});
+
+test("a pipe in its place is refused without a wait", async () => {
+  execFileSync("mkfifo", [path]);
+  await expect(readMetrics(path)).rejects.toThrow(`${path}: type: expected a file, got a named pipe`);
 });
 
 test("no file, no lines", async () => {

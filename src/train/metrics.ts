@@ -1,5 +1,8 @@
-import { open, readFile } from "node:fs/promises";
+import { type Hash, createHash } from "node:crypto";
+import { open, readFile, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
+import { kindOf } from "../file-kind.js";
+import { errorCode } from "../errors.js";
 import { isObject, show } from "../json.js";
 import { writeFileAtomic } from "../node/files.js";
 import { naming } from "../node/write-error.js";
@@ -45,24 +48,49 @@ export type Metrics = StepMetrics | ValidationMetrics;
 
 /** Appends to metrics.jsonl, a line a record. */
 export class MetricsFile {
+  readonly #hash: Hash = createHash("sha256");
+
   private constructor(
     private readonly path: string,
     private readonly handle: FileHandle,
   ) {}
 
   /**
-   * Opens the file of a run that stands at `step`: lines past it, and one that was cut short, are taken away.
-   * @throws TrainFileError  a line that is none of a run's
+   * Opens the file of a run that stands at `step`: lines past it, and damaged ones, are taken away.
+   * @param digest  of the lines up to the step, as the saved state has it
+   * @param onDamage  called with one line where the file is not as it was written
+   * @throws TrainFileError  it is no file
    */
-  static async open(path: string, step: number): Promise<MetricsFile> {
-    const kept = (await readMetrics(path)).filter((line) => line.step <= step);
+  static async open(
+    path: string,
+    { step, metrics: digest }: { readonly step: number; readonly metrics?: string | undefined },
+    onDamage?: (message: string) => void,
+  ): Promise<MetricsFile> {
+    let damaged = false;
+    const lines = await readMetrics(path, (message) => {
+      damaged = true;
+      onDamage?.(message);
+    });
+    const kept = lines.filter((line) => line.step <= step);
     const text = kept.map((line) => `${JSON.stringify(line)}\n`).join("");
     await writeFileAtomic(path, [new TextEncoder().encode(text)]);
-    return new MetricsFile(path, await naming(path, () => open(path, "a")));
+    const file = new MetricsFile(path, await naming(path, () => open(path, "a")));
+    for (const line of kept) file.#hash.update(exactText(line));
+    if (!damaged && digest !== undefined && digest !== file.digest)
+      onDamage?.(
+        `${path}: expected the lines of the saved state, got others; the run goes on, its report shows them`,
+      );
+    return file;
+  }
+
+  /** SHA-256 of what is exact in all lines, hexadecimal. */
+  get digest(): string {
+    return this.#hash.copy().digest("hex");
   }
 
   async append(line: Metrics): Promise<void> {
     await naming(this.path, () => this.handle.appendFile(`${JSON.stringify(line)}\n`));
+    this.#hash.update(exactText(line));
   }
 
   async close(): Promise<void> {
@@ -70,22 +98,45 @@ export class MetricsFile {
   }
 }
 
-/**
- * The lines of metrics.jsonl; none where there is no file. What follows the last newline was cut short and is left out.
- * @throws TrainFileError  a line that is none of a run's
- */
-export async function readMetrics(path: string): Promise<Metrics[]> {
-  const text = await readFile(path, "utf8").catch((error: unknown) => {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return "";
-    throw error;
-  });
-  return text
-    .split("\n")
-    .slice(0, -1)
-    .map((line, i) => parseLine(path, line, i + 1));
+/** A line without what the machine's load changes. */
+function exactText(line: Metrics): string {
+  return JSON.stringify(line, (key, value: unknown) =>
+    key === "seconds" || key === "gpuBytes" ? undefined : value,
+  );
 }
 
-function parseLine(path: string, line: string, number: number): Metrics {
+/**
+ * The lines of metrics.jsonl; none where there is no file. What follows the last newline was cut short and is left out.
+ * @param onDamage  called with one line where lines are none of a run's; they are left out
+ * @throws TrainFileError  it is no file
+ */
+export async function readMetrics(path: string, onDamage?: (message: string) => void): Promise<Metrics[]> {
+  const lines: Metrics[] = [];
+  const damaged: string[] = [];
+  for (const [i, line] of (await readText(path)).split("\n").slice(0, -1).entries()) {
+    const parsed = parseLine(line);
+    if (parsed) lines.push(parsed);
+    else
+      damaged.push(
+        `line ${i + 1}: expected an object with a step and its loss or validation, got ${show(line)}`,
+      );
+  }
+  const others = damaged.length > 1 ? ` and ${damaged.length - 1} others are` : " is";
+  if (damaged.length > 0) onDamage?.(`${path}: ${damaged[0]}; it${others} left out`);
+  return lines;
+}
+
+async function readText(path: string): Promise<string> {
+  const found = await stat(path).catch((error: unknown) => {
+    if (errorCode(error) === "ENOENT") return undefined;
+    throw error;
+  });
+  if (!found) return "";
+  if (found.isFile()) return readFile(path, "utf8");
+  throw new TrainFileError({ file: path, field: "type", expected: "a file", got: kindOf(found) });
+}
+
+function parseLine(line: string): Metrics | undefined {
   let value: unknown;
   try {
     value = JSON.parse(line);
@@ -96,8 +147,7 @@ function parseLine(path: string, line: string, number: number): Metrics {
     const [name, numbers] = isObject(value.validation) ? ["cosine", value.validation] : ["loss", value];
     if (typeof numbers[name] === "number") return value as unknown as Metrics;
   }
-  const expected = "an object with a step and its loss or validation";
-  throw new TrainFileError({ file: path, field: `line ${number}`, expected, got: show(line) });
+  return undefined;
 }
 
 export function isValidation(line: Metrics): line is ValidationMetrics {

@@ -18,6 +18,8 @@ export interface Progress {
   best?: { readonly step: number; readonly cer: number; readonly loss: number } | undefined;
   /** Gradient norms of the latest steps, for the alarm. */
   norms: readonly number[];
+  /** MetricsFile.digest up to the step; absent in states of earlier versions. */
+  metrics?: string;
 }
 
 /** What must be equal for a run to go on: options and data. */

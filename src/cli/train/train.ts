@@ -29,7 +29,7 @@ export function trainCommand(): Command {
   return addTrainOptions(command).action(async (options: TrainCliOptions) => {
     checkUsage(command, options);
     if (options.report !== undefined) {
-      const report = await writeReport(options.report);
+      const report = await writeReport(options.report, note);
       if (options.json) printJson({ report });
       else print(shown(report));
     } else if (options.plan) {
@@ -160,7 +160,7 @@ async function finish(model: string, out: string, options: TrainCliOptions): Pro
       onFallback: (message) => note(message),
     }),
   );
-  const report = await writeReport(out);
+  const report = await writeReport(out, note);
   const result = { ...finished, report };
   if (options.json) printJson(result);
   else {
