@@ -107,7 +107,7 @@ describe("damaged checkpoints", () => {
   it.concurrent.each(brokenText)(
     "%s: transcribe and convert refuse it, inspect reports it",
     async (_, make, message) => {
-      const folder = writeDirectory(await make());
+      const folder = writeDirectory(make());
       const out = `${folder.path}-out`;
       for (const args of [
         ["transcribe", "--model", folder.path, clip],

@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { openCheckpoint } from "../../src/checkpoint/checkpoint.js";
 import { encoderSha256 } from "../../src/checkpoint/migrate/encoder-hash.js";
-import { loadText } from "../../src/decode/transcriber.js";
+import { loadText } from "../../src/decode/parts.js";
 import { parseFrontendConfig } from "../../src/frontend/config.js";
 import { modelFiles } from "../../src/node/model-files.js";
 import { BatchStream } from "../../src/train/batches.js";

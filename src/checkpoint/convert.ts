@@ -8,6 +8,7 @@ import {
   type OutputFile,
   PIECE_BYTES,
   type WriteDtype,
+  type WriteEvents,
   configDetails,
   generationConfig,
   json,
@@ -20,7 +21,7 @@ import {
 import type { WriteTensor } from "./safetensors/write.js";
 
 /** How a checkpoint is written in the layout of transformers. */
-export interface ConvertOptions {
+export interface ConvertOptions extends WriteEvents {
   /** Of every tensor. Default: as stored; blocks of GGUF, which transformers has no type for, become F32. */
   readonly dtype?: WriteDtype;
   /** Above it the weights are sharded. Default 5 GB. */
@@ -32,8 +33,6 @@ export interface ConvertOptions {
     /** Of FunASR's config.yaml alone: its default tells the two published checkpoints apart. */
     readonly audioTokenRule?: ModelConfig["audioTokenRule"] | undefined;
   }) => string;
-  /** Called after each piece with the bytes of weights written so far. */
-  readonly onProgress?: (bytesWritten: number) => void;
 }
 
 const MAX_SHARD_BYTES = 5e9;
@@ -41,13 +40,14 @@ const MAX_SHARD_BYTES = 5e9;
 /**
  * The files of a checkpoint's -hf form, to be written in this order: what transformers 5.23 loads, and what openCheckpoint opens to the
  * same tensors, front-end, prompts and stop ids. Reads the small files at once and the weights while `pieces` runs.
- * @throws CheckpointError  the checkpoint lacks a tokenizer, or its front-end does not fit its encoder
+ * @throws CheckpointError  the checkpoint lacks a tokenizer, or its front-end does not fit its encoder; the signal's reason
  */
 export async function transformersFiles(
   checkpoint: Checkpoint,
   options: ConvertOptions,
 ): Promise<OutputFile[]> {
   const { dtype } = options;
+  options.signal?.throwIfAborted();
   const tensors = [...checkpoint.tensors.values()].map((entry) => storedTensor(checkpoint, entry, dtype));
   const processor = await processorConfig(checkpoint);
   const prompt = await checkpoint.assets.prompt();
@@ -101,7 +101,7 @@ export function storedTensor(
 function weightFiles(
   { metadata }: Checkpoint,
   tensors: readonly WriteTensor[],
-  { maxShardBytes = MAX_SHARD_BYTES, onProgress }: ConvertOptions,
+  { maxShardBytes = MAX_SHARD_BYTES, ...events }: ConvertOptions,
 ): OutputFile[] {
   const shards: WriteTensor[][] = [[]];
   let size = 0;
@@ -114,5 +114,5 @@ function weightFiles(
     shards.at(-1)!.push(tensor);
     size += bytes;
   }
-  return shardFiles(shards, metadata, onProgress);
+  return shardFiles(shards, metadata, events);
 }

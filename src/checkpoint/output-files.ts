@@ -52,11 +52,19 @@ export function tensorBytes({ dtype, shape }: WriteTensor): number {
   return (elementCount(shape) * DTYPE_BITS[dtype]) / 8;
 }
 
+/** What is seen of a writing, and what ends it. */
+export interface WriteEvents {
+  /** Called after each piece with the bytes of weights written so far. */
+  readonly onProgress?: (bytesWritten: number) => void;
+  /** Ends the reading of weights, while files are planned and while they are written, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Weights, each list of tensors in a file of its own, and their index where there are several. */
 export function shardFiles(
   shards: readonly (readonly WriteTensor[])[],
   metadata: ReadonlyMap<string, string>,
-  onProgress?: (bytesWritten: number) => void,
+  { onProgress, signal }: WriteEvents = {},
 ): OutputFile[] {
   const names = shards.map((_, i) => (shards.length === 1 ? SINGLE : shardName(i + 1, shards.length)));
   const tensors = shards.flat();
@@ -64,6 +72,7 @@ export function shardFiles(
   const header = new Map([...metadata, ["format", "pt"]]);
   const write = async function* (shard: readonly WriteTensor[]): AsyncGenerator<Uint8Array, void, undefined> {
     for await (const piece of writeSafetensors(shard, header)) {
+      signal?.throwIfAborted();
       yield piece;
       onProgress?.((done += piece.byteLength));
     }

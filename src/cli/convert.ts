@@ -2,7 +2,7 @@ import { bytes } from "../report/text.js";
 import { Command, Option } from "commander";
 import { transformersFiles } from "../checkpoint/convert.js";
 import type { WriteDtype } from "../checkpoint/output-files.js";
-import { loadParts } from "../decode/transcriber.js";
+import { loadParts } from "../decode/parts.js";
 import { writeDirectoryAtomic } from "../node/files.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { loraOption, modelForms, openModel, warnOf } from "./model.js";

@@ -4,7 +4,7 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { type LlmCheckpoint, isLlmAlone, openLlm } from "../checkpoint/migrate/open-llm.js";
 import type { LlmConfig, ModelConfig } from "../config/model-config.js";
 import { readText } from "../decode/generator.js";
-import { loadParts } from "../decode/transcriber.js";
+import { loadParts } from "../decode/parts.js";
 import { FunasrError } from "../errors.js";
 import { demoModel } from "../node/demo.js";
 import { loraFiles, modelFiles } from "../node/model-files.js";

@@ -5,13 +5,18 @@
 const WRAPPER =
   /(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|base_model\.model|base_layer)\./g;
 
+/** A name without what wrappers put into it. */
+export function unwrapped(name: string): string {
+  return name.replace(WRAPPER, "");
+}
+
 /**
  * Removes the parts that wrappers added, from some names or all, anywhere in a name.
  * @returns  stored name → name. No name changes if two would become equal.
  */
 export function unwrappedNames(names: Iterable<string>): Map<string, string> {
   const stored = [...names];
-  const bare = stored.map((name) => name.replace(WRAPPER, ""));
+  const bare = stored.map(unwrapped);
   const unique = new Set(bare).size === stored.length;
   return new Map(stored.map((name, i) => [name, unique ? bare[i] : name]));
 }

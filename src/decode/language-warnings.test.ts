@@ -1,8 +1,9 @@
 import { expect, it } from "vitest";
 import { LANGUAGE_CODES } from "../tokenizer/languages.js";
-import { languageWarning, scriptWarning, translationWarning } from "./language-warnings.js";
+import { SIMPLIFIED, languageWarning, scriptWarning, translationWarning } from "./language-warnings.js";
 
-// Plan: answers in the script asked for, with loanwords and digits, give no warning; other scripts and drifts into one do.
+// Plan: answers in the script asked for, with loanwords and digits, and one short Latin word alone give no warning; other scripts, and
+// drifts into one, do.
 it.each([
   ["th", "เปิดไฟ WebGPU 3 ดวง", undefined],
   ["th", "打开所有的灯", "Han"],
@@ -21,11 +22,26 @@ it.each([
   ["ja", "谢谢", "no kana"],
   ["ja", "東京都庁舎前広場集合", undefined],
   ["ja", "了解", undefined],
-  ["ja", "OK", "Latin"],
-  ["th", "good", "Latin"],
+  ["th", "good", undefined],
   ["th", "ดี good", undefined],
   ["ko", "thank you", "Latin"],
-  ["zh", "yes", "Latin"],
+  ...["zh", "ja", "ko", "th", "ar", "el"].flatMap((asked): [string, string, string | undefined][] => [
+    [asked, "OK", undefined],
+    [asked, "ok.", undefined],
+    [asked, "ＯＫ", undefined],
+    [asked, "USB", undefined],
+    [asked, "Wi-Fi", undefined],
+    [asked, "yes", undefined],
+    [asked, "MP3", undefined],
+    [asked, "hello", "Latin"],
+    [asked, "OpenAI", "Latin"],
+    [asked, "I am", "Latin"],
+    [asked, "OK OK", "Latin"],
+    [asked, "thank you", "Latin"],
+  ]),
+  ["en", "是", "Han"],
+  ["zh", "はい", "Hiragana"],
+  ["zh", "네", "Hangul"],
   ["el", "good morning", "Latin"],
   ["ko", "불을 켜 주세요", undefined],
   ["ko", "请打开灯", "Han"],
@@ -40,6 +56,31 @@ it.each([
   const got = scriptWarning(text, language);
   if (want === undefined) expect(got).toBeUndefined();
   else expect(got).toContain(want);
+});
+
+// Plan: each character of the table has another traditional form and stands in no traditional word and no Japanese one, by OpenCC's
+// dictionaries; characters that do are found.
+const dictionary = async (name: string): Promise<string[][]> => {
+  const { default: text } = (await import(`opencc-js/dict/${name}`)) as { default: string };
+  return text.split("|").map((line) => line.split(" "));
+};
+
+it("the table has characters alone that only simplified Chinese writes", async () => {
+  const traditional = new Map((await dictionary("STCharacters")).map(([from, to]) => [from, to]));
+  const words = [
+    ...(await dictionary("STPhrases")),
+    ...(await dictionary("TSCharacters")).map(([from]) => ["", from]),
+  ];
+  const elsewhere = new Set(
+    [...words.map(([, to]) => to), ...(await dictionary("JPShinjitaiCharacters")).flat()].join(""),
+  );
+  const isShared = (character: string): boolean => !traditional.has(character) || elsewhere.has(character);
+  const table = Array.from(/\[(.*)\]/u.exec(SIMPLIFIED.source)![1]);
+  expect(new Set(table).size).toBe(66);
+  expect(table.filter(isShared)).toEqual([]);
+  expect(
+    Array.from("国学会来点東車馬后里面只台云人日本").filter((character) => !isShared(character)),
+  ).toEqual([]);
 });
 
 // Plan: a language that the checkpoint does not know is reported with those that it knows; no claim where nothing is known.

@@ -10,8 +10,13 @@ const foreignShare = 0.25;
 const latinWords = 3;
 /** Chinese characters from which a Japanese answer without any kana is reported. */
 const kanjiAlone = 20;
-/** Common simplified characters that Japanese does not write. @source Unihan: kTraditionalVariant without kJoyoKanji or kJinmeiyoKanji */
-const SIMPLIFIED =
+/** Letters from which an answer in Latin letters alone is reported, unless it has several words: OK, USB and Wi-Fi are words of any language. */
+const leastLatin = 5;
+/**
+ * Common characters that only simplified Chinese writes.
+ * @source OpenCC's dictionaries: each has another traditional form, stands in no traditional word, and is no Japanese form (the test checks it by opencc-js)
+ */
+export const SIMPLIFIED =
   /[们这时为说对开关书东车马鸟鱼门问间见长话语请让认识谁谢给钱钟听觉应该买卖过还进远运边达动办务员难电热厅头饭讲爱样现汉计设际华乐场报吗]/u;
 
 /**
@@ -30,6 +35,8 @@ export function scriptWarning(text: string, language: string | undefined): strin
       return `the answer has Chinese characters and no kana; ${asked}`;
   }
   const words = text.match(/\p{Script=Latin}+/gu)?.length ?? 0;
+  if (counts.size === 1 && (counts.get("Latin") ?? leastLatin) < leastLatin && !/\s/.test(text.trim()))
+    return undefined;
   const fits = Array.from(counts.keys()).some((name) => scripts.includes(name));
   const foreign = Array.from(counts).filter(
     ([name]) => !scripts.includes(name) && (name !== "Latin" || !fits || words > latinWords),

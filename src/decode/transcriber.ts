@@ -1,9 +1,8 @@
 import { expectArgument } from "../arguments.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
-import { ConfigError } from "../formats/errors.js";
 import { type ModelFiles, expectModelFiles } from "../checkpoint/source.js";
 import type { DecodedAudio } from "../frontend/audio.js";
-import { type FrontendConfig, parseFrontendConfig } from "../frontend/config.js";
+import type { FrontendConfig } from "../frontend/config.js";
 import { AudioError } from "../frontend/errors.js";
 import { extractFeatures, mixWaveform } from "../frontend/features.js";
 import type { Gpu } from "../gpu/device.js";
@@ -12,20 +11,15 @@ import type { Tensor } from "../gpu/tensor.js";
 import { audioTokens, longestAudio } from "../config/model-config.js";
 import { type FunAsrNano, type PromptTokens, adapt, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
 import type { WeightFormat } from "../weights/loader.js";
-import {
-  type PromptOptions,
-  type PromptRenderer,
-  createPromptRenderer,
-  promptIds,
-} from "../tokenizer/prompt.js";
-import { type LanguageCode, knownLanguages } from "../tokenizer/languages.js";
-import { checkSpecialTokens } from "../tokenizer/special-tokens.js";
-import { type ChatRenderer, createChatRenderer } from "../tokenizer/chat.js";
-import { type Tokenizer, loadTokenizer } from "../tokenizer/tokenizer.js";
+import { type PromptOptions, type PromptRenderer, promptIds } from "../tokenizer/prompt.js";
+import type { LanguageCode } from "../tokenizer/languages.js";
+import type { ChatRenderer } from "../tokenizer/chat.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { answerLimit } from "./answer-limit.js";
 import { transcription } from "./clip-work.js";
 import { greedy } from "./greedy.js";
 import { DecodeError, type Finish } from "./loop.js";
+import { type TextParts, loadParts } from "./parts.js";
 
 /** Features of one clip, ready for the encoder. */
 export interface PreparedClip {
@@ -84,53 +78,6 @@ export interface TranscriberOptions {
   readonly onProgress?: (done: number, total: number) => void;
   /** Ends the loading before its next read, with the signal's reason; what was loaded is freed. */
   readonly signal?: AbortSignal | undefined;
-}
-
-export interface TextParts {
-  readonly tokenizer: Tokenizer;
-  readonly prompts: PromptRenderer;
-  readonly chat: ChatRenderer;
-  readonly stopIds: ReadonlySet<number>;
-  /** Languages that the checkpoint knows; undefined where nothing says it. */
-  readonly languages?: readonly LanguageCode[];
-}
-
-/** Tokenizer, prompts and stop ids of a checkpoint, checked against each other and against its config. */
-export async function loadText(checkpoint: Checkpoint): Promise<TextParts> {
-  const { assets, config, configFile } = checkpoint;
-  const { json, file: tokenizerFile } = await assets.tokenizer();
-  const tokenizer = loadTokenizer(json, (await assets.tokenizerConfig()).json, tokenizerFile);
-  const { audioToken, ...prompt } = await assets.prompt();
-  const generation = await assets.generation();
-  const special = checkSpecialTokens(tokenizer, {
-    audioTokenId: config.audioTokenId,
-    vocabSize: config.llm.vocabSize,
-    audioToken,
-    eosTokenId: generation.json["eos_token_id"],
-    tokenizerFile,
-    configFile,
-    generationConfigFile: generation.file,
-  });
-  const reserved = tokenizer.addedTokens;
-  const prompts = createPromptRenderer({ ...prompt, audioToken: special.audioToken, reserved });
-  const chat = createChatRenderer({ template: prompt.template, reserved });
-  const template = prompts.source === "template" ? prompt.template : undefined;
-  const languages = knownLanguages(
-    template,
-    checkpoint.layout === "funasr" ? config.audioTokenRule : undefined,
-  );
-  return { tokenizer, prompts, chat, stopIds: new Set(special.stop), languages };
-}
-
-/** All that a checkpoint needs beside its weights to turn audio into text. @throws as Transcriber.load */
-export async function loadParts(
-  checkpoint: Checkpoint,
-): Promise<{ frontend: FrontendConfig; text: TextParts }> {
-  const { assets, config, configFile } = checkpoint;
-  const { json, file } = await assets.frontend();
-  const frontend = parseFrontendConfig(json, file);
-  checkFeatures(frontend, file, config.encoder.inputSize, configFile);
-  return { frontend, text: await loadText(checkpoint) };
 }
 
 /** A checkpoint that turns audio into text. */
@@ -368,17 +315,6 @@ class Stopwatch {
 }
 
 /** The front-end's features must be as wide as the encoder's input. */
-function checkFeatures(frontend: FrontendConfig, file: string, inputSize: number, configFile: string): void {
-  const { melBins, lfrStack } = frontend;
-  if (melBins * lfrStack === inputSize) return;
-  throw new ConfigError({
-    file,
-    field: "feature_size",
-    expected: `${inputSize} once times num_frames_lfr, which is num_mel_bins × num_stacked_frames of ${configFile}`,
-    got: `${melBins} × ${lfrStack}`,
-  });
-}
-
 function tooLong(clip: PreparedClip, { ids, audioLength }: PromptTokens, maxPositions: number): AudioError {
   const text = ids.length - audioLength;
   const seconds = Math.floor((clip.audioSeconds * (maxPositions - 1 - text)) / audioLength);

@@ -2,7 +2,7 @@ import type { PreparedClip, Transcriber } from "../decode/transcriber.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { adapt, encode, promptEmbeddings } from "../model/fun-asr-nano.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
-import { force } from "./forced.js";
+import { type ForcedOptions, force } from "./forced.js";
 import type { ForcedRecord } from "./record.js";
 
 /**
@@ -13,7 +13,7 @@ export async function forceClips(
   transcriber: Transcriber,
   clips: readonly PreparedClip[],
   answers: readonly string[],
-  options: PromptOptions,
+  { signal, ...options }: PromptOptions & Pick<ForcedOptions, "signal">,
 ): Promise<ForcedRecord[]> {
   const { gpu, model, tokenizer, stopIds } = transcriber;
   const [end] = stopIds;
@@ -22,11 +22,12 @@ export async function forceClips(
     ids: [...ids, ...tokenizer.encode(answers[i]), end],
     first: ids.length,
   }));
+  signal?.throwIfAborted();
   const audio = await embedClips(transcriber, clips);
   try {
     const whole = sequences.map(({ ids }, i) => ({ ...prompts[i], ids }));
     const embed = (): Tensor => promptEmbeddings(gpu, model, whole, audio);
-    const scored = await force(gpu, model.llm, sequences, { embed });
+    const scored = await force(gpu, model.llm, sequences, { embed, signal });
     return scored.map((tokens) => ({
       ids: tokens.map(({ id }) => id),
       tops: tokens.map(({ top }) => top),

@@ -29,6 +29,8 @@ export interface ForcedOptions {
   readonly tap?: Tap;
   /** Sees the scores of the answers' tokens, some rows at a time. @param logits  [rows, V] f32 */
   readonly onLogits?: (logits: Float32Array, firstRow: number) => void;
+  /** Ends the run before its next step, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Answers of several sequences scored together. */
@@ -50,15 +52,17 @@ export async function force(
   gpu: Gpu,
   llm: Qwen3,
   sequences: readonly ForcedSequence[],
-  { embed, tap, onLogits }: ForcedOptions = {},
+  { embed, tap, onLogits, signal }: ForcedOptions = {},
 ): Promise<ForcedToken[][]> {
   const rows = answerRows(sequences);
   const wanted = sequences.flatMap(({ ids, first }) => ids.slice(first));
+  signal?.throwIfAborted();
   const hidden = await lastStates(gpu, llm, sequences, rows, { embed, tap });
   const tokens: ForcedToken[] = [];
   try {
     const step = Math.max(1, Math.floor(pieceBytes / (4 * llm.config.vocabSize)));
     for (let at = 0; at < rows.length; at += step) {
+      signal?.throwIfAborted();
       const count = Math.min(step, rows.length - at);
       const piece = Array.from({ length: count }, (_, i) => at + i);
       const [data] = await gpu.step(() => [lmHead(gpu, llm, takeRows(gpu, hidden, piece))]);

@@ -1,5 +1,5 @@
 import type { Utterance } from "../data/utterances.js";
-import type { PreparedClip, Transcriber } from "../decode/transcriber.js";
+import type { PreparedClip, TranscribeOptions, Transcriber } from "../decode/transcriber.js";
 import { scriptWarning, translationWarning } from "../decode/language-warnings.js";
 import { type TargetLanguage, type Translation, translate, translationPrompt } from "../decode/translator.js";
 import type { DecodedAudio } from "../frontend/audio.js";
@@ -34,6 +34,8 @@ export interface RunTools {
   readonly describe: (error: unknown, utterance: Utterance) => string;
   /** Called with each record as it is there, in the order of the utterances of a batch. */
   readonly onRecord: (record: UtteranceRecord) => void;
+  /** Ends the run before its next step, with the signal's reason; the clips that were under way have no record. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 interface Ready {
@@ -59,7 +61,10 @@ export class MemoryPeak {
   };
 }
 
-/** Runs utterances in batches. One that cannot be run is recorded as failed and costs no other its result. */
+/**
+ * Runs utterances in batches. One that cannot be run is recorded as failed and costs no other its result.
+ * @throws GpuError  the device is lost; the signal's reason
+ */
 export async function runUtterances(
   transcriber: Transcriber,
   utterances: readonly Utterance[],
@@ -70,6 +75,7 @@ export async function runUtterances(
   for (const batch of batches(utterances, settings)) {
     const ready: Ready[] = [];
     for (const utterance of batch) {
+      tools.signal?.throwIfAborted();
       try {
         const audio = cutAudio(await tools.read(utterance), utterance, utterance.audio);
         const clip = transcriber.prepare(audio, utterance.audio);
@@ -77,6 +83,7 @@ export async function runUtterances(
         for (const text of warnings) tools.warn(utterance, text);
         ready.push({ utterance, clip, warnings });
       } catch (error) {
+        tools.signal?.throwIfAborted();
         tools.onRecord(failed(utterance, settings.task, tools.describe(error, utterance)));
       }
     }
@@ -106,8 +113,10 @@ async function runBatch(
   if (ready.length === 0) return;
   let records: readonly UtteranceRecord[];
   try {
-    records = await hear(transcriber, ready, settings, memory);
+    records = await hear(transcriber, ready, settings, tools, memory);
   } catch (error) {
+    tools.signal?.throwIfAborted();
+    if (transcriber.gpu.lost) throw error;
     if (ready.length > 1) {
       for (const one of ready) await runBatch(transcriber, [one], settings, tools, memory);
       return;
@@ -138,18 +147,21 @@ async function hear(
   transcriber: Transcriber,
   ready: readonly Ready[],
   settings: RunSettings,
+  { signal }: RunTools,
   memory: MemoryPeak,
 ): Promise<Heard[]> {
   const { task, to, cascade, language, maxNewTokens } = settings;
   const clips = ready.map(({ clip }) => clip);
-  const options = { maxNewTokens, onStage: memory.see };
+  const options = { maxNewTokens, onStage: memory.see, signal };
   const asked = promptOf(ready[0].utterance, settings);
   const results: readonly Translation[] = await (task === "st" && to !== undefined && cascade
     ? translate(transcriber, clips, { ...options, to, cascade, language })
     : transcriber.transcribe(clips, { ...options, ...asked }));
   memory.see();
   const references = ready.map(({ utterance }) => utterance.text);
-  const forced = settings.forced ? await forceClips(transcriber, clips, references, asked) : undefined;
+  const forced = settings.forced
+    ? await forceClips(transcriber, clips, references, { ...asked, signal })
+    : undefined;
   memory.see();
   return results.map((result, i) => ({
     ...placeOf(ready[i].utterance, task),
@@ -201,10 +213,14 @@ export interface SecondOfAudio {
 const warmUpTokens = 2;
 
 /** Runs a short clip once, so that what is done once for all (pipelines) is in no clip's time. @returns seconds */
-export async function warmUp(transcriber: Transcriber, second: DecodedAudio): Promise<number> {
+export async function warmUp(
+  transcriber: Transcriber,
+  second: DecodedAudio,
+  signal?: AbortSignal,
+): Promise<number> {
   const start = performance.now();
   const clip = transcriber.prepare(second, "warm-up");
-  await transcriber.transcribe([clip], { maxNewTokens: warmUpTokens });
+  await transcriber.transcribe([clip], { maxNewTokens: warmUpTokens, signal });
   return (performance.now() - start) / 1000;
 }
 
@@ -213,7 +229,7 @@ export async function timeSecond(
   transcriber: Transcriber,
   second: DecodedAudio,
   rounds: number,
-  settings: Pick<RunSettings, "maxNewTokens" | "language">,
+  settings: Pick<TranscribeOptions, "maxNewTokens" | "language" | "signal">,
 ): Promise<SecondOfAudio> {
   const first: number[] = [];
   const total: number[] = [];

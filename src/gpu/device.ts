@@ -336,6 +336,11 @@ export class Gpu {
     this.#loss.check();
   }
 
+  /** Whether the device is known to be lost: no call can succeed again. */
+  get lost(): boolean {
+    return this.#loss.known;
+  }
+
   /** Destroys the free buffers of the pools. */
   trim(): void {
     this.#recorder.forget();

@@ -98,6 +98,10 @@ export class DeviceLoss {
     );
   }
 
+  get known(): boolean {
+    return this.#message !== undefined;
+  }
+
   /** @throws GpuError  the device is lost */
   check(): void {
     if (this.#message !== undefined) throw new GpuError(this.#message);

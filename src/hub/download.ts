@@ -143,15 +143,16 @@ function listed(names: readonly string[]): string {
 async function currentSnapshot(job: Job): Promise<string> {
   const { cache, purpose, select, patience } = job;
   const { name } = purpose;
+  const { signal } = job.options;
   const brief = { ...patience, tries: Math.min(3, patience.tries) }; // the cache or a person waits for the answer
-  const commit = isCommit(name.revision) ? name.revision : await fetchCommit(purpose, brief);
+  const commit = isCommit(name.revision) ? name.revision : await fetchCommit(purpose, brief, signal);
   const kept = await cache.tree(commit);
-  const tree = kept ?? (await fetchTree(purpose, commit, brief));
+  const tree = kept ?? (await fetchTree(purpose, commit, brief, signal));
   const wanted = pick(tree, select([...tree.keys()], label(name)), purpose);
   if ((await missing(cache, commit, wanted)).length > 0) {
     const onWait = (holder: LockHolder): void =>
       job.options.onNote?.(`${label(name)}: ${holderName(holder)} is downloading it; waiting`);
-    await withLock(cache.lockFile, () => fetchMissing(job, commit, wanted), { onWait });
+    await withLock(cache.lockFile, () => fetchMissing(job, commit, wanted), { onWait, signal });
   }
   if (!kept) await cache.writeTree(commit, tree);
   await cache.writeCommit(name.revision, commit);

@@ -7,27 +7,33 @@ const MAX_ANSWER_BYTES = 16_000_000;
 const MAX_FILES = 10_000;
 
 /** The commit that a branch, tag or commit id stands for now. */
-export async function fetchCommit(purpose: Purpose, patience: Patience): Promise<string> {
+export async function fetchCommit(
+  purpose: Purpose,
+  patience: Patience,
+  signal?: AbortSignal,
+): Promise<string> {
   const { modelInfo } = await import("@huggingface/hub");
   const { settings, name } = purpose;
-  const info = await persist(patience, () =>
-    sensible(
-      purpose,
-      modelInfo({
-        name: name.repo,
-        revision: name.revision,
-        hubUrl: settings.endpoint,
-        additionalFields: ["sha"],
-        fetch: answers(purpose, patience),
-      }),
-    ),
-  );
+  const ask = async (): Promise<{ readonly sha?: unknown }> =>
+    modelInfo({
+      name: name.repo,
+      revision: name.revision,
+      hubUrl: settings.endpoint,
+      additionalFields: ["sha"],
+      fetch: answers(purpose, patience, signal),
+    });
+  const info = await persist(patience, () => sensible(purpose, ask(), signal), undefined, signal);
   if (typeof info.sha === "string" && isCommit(info.sha)) return info.sha;
   throw strange(purpose, "a commit id");
 }
 
 /** Every file of the repository at a commit. */
-export async function fetchTree(purpose: Purpose, commit: string, patience: Patience): Promise<HubTree> {
+export async function fetchTree(
+  purpose: Purpose,
+  commit: string,
+  patience: Patience,
+  signal?: AbortSignal,
+): Promise<HubTree> {
   const { listFiles } = await import("@huggingface/hub");
   const { settings, name } = purpose;
   const list = async (): Promise<HubTree> => {
@@ -37,7 +43,7 @@ export async function fetchTree(purpose: Purpose, commit: string, patience: Pati
       recursive: true,
       revision: commit,
       hubUrl: settings.endpoint,
-      fetch: answers(purpose, patience),
+      fetch: answers(purpose, patience, signal),
     });
     for await (const { type, path, size, oid, lfs } of entries) {
       if (type === "directory") continue;
@@ -46,21 +52,24 @@ export async function fetchTree(purpose: Purpose, commit: string, patience: Pati
     }
     return files;
   };
-  return persist(patience, () => sensible(purpose, list()));
+  return persist(patience, () => sensible(purpose, list(), signal), undefined, signal);
 }
 
 /** The client trusts the shape of the JSON it gets: where that is another, it fails in ways of its own. */
-async function sensible<T>(purpose: Purpose, answer: Promise<T>): Promise<T> {
+async function sensible<T>(purpose: Purpose, answer: Promise<T>, signal?: AbortSignal): Promise<T> {
   return answer.catch((cause: unknown) => {
+    signal?.throwIfAborted();
     throw cause instanceof HubError ? cause : strange(purpose, "the hub's JSON", { cause });
   });
 }
 
 /** What the client fetches with: our token, errors and patience, and answers that are JSON of a bounded size. */
-function answers(purpose: Purpose, { stallMs }: Patience): typeof fetch {
+function answers(purpose: Purpose, { stallMs }: Patience, ended?: AbortSignal): typeof fetch {
   return async (input, init) => {
     const url = input instanceof Request ? input.url : String(input);
-    const response = await get(purpose, url, { ...init, signal: AbortSignal.timeout(stallMs) });
+    const silence = AbortSignal.timeout(stallMs);
+    const signal = ended ? AbortSignal.any([silence, ended]) : silence;
+    const response = await get(purpose, url, { ...init, signal });
     const pieces: Uint8Array[] = [];
     let length = 0;
     try {

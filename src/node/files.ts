@@ -115,20 +115,26 @@ export async function openFile(path: string): Promise<ByteSource> {
   }
 }
 
+/** What ends a writing. */
+export interface WriteOptions {
+  /** Ends the writing before its next piece, with the signal's reason; what was written is removed. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Writes `pieces` beside `path` under a name of its own, flushes, then renames: a reader sees the old file or the whole new one.
  * On any failure the unfinished file is removed and the error passed on.
  * @param options  keep: new name of the file that `path` replaces, if there is one
- * @throws WriteError  the system refused to write, or `path` is a device or a pipe
+ * @throws WriteError  the system refused to write, or `path` is a device or a pipe; the signal's reason
  */
 export async function writeFileAtomic(
   path: string,
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  { keep }: { readonly keep?: string | undefined } = {},
+  options: WriteOptions & { readonly keep?: string | undefined } = {},
 ): Promise<void> {
   await refuseSpecial(path);
   await removeLeftovers(path);
-  await writeThenRename(path, pieces, { keep });
+  await writeThenRename(path, pieces, options);
 }
 
 /** @throws WriteError  a device or a pipe, which a rename would replace */
@@ -157,14 +163,23 @@ async function keepAs(path: string, keep: string): Promise<void> {
 async function writeThenRename(
   path: string,
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  { name = path, keep }: { readonly name?: string; readonly keep?: string | undefined } = {},
+  {
+    name = path,
+    keep,
+    signal,
+  }: WriteOptions & { readonly name?: string; readonly keep?: string | undefined } = {},
 ): Promise<void> {
+  signal?.throwIfAborted();
   const unfinished = await unfinishedName(path);
   const done = inWork(unfinished);
   try {
     const handle = await naming(name, () => open(unfinished, "wx"));
     try {
-      for await (const piece of pieces) await naming(name, () => writeAll(handle, piece));
+      for await (const piece of pieces) {
+        signal?.throwIfAborted();
+        await naming(name, () => writeAll(handle, piece));
+      }
+      signal?.throwIfAborted();
       await naming(name, () => handle.sync());
     } finally {
       await handle.close();
@@ -182,14 +197,15 @@ async function writeThenRename(
 /**
  * Writes a directory's files one after another beside `path` under a name of its own, then renames it: nobody sees half a model.
  * On any failure what was written is removed and the error passed on.
- * @throws CheckpointError  `path` is there and is no empty directory
+ * @throws CheckpointError  `path` is there and is no empty directory; the signal's reason
  */
 export async function writeDirectoryAtomic(
   path: string,
   files: Iterable<{ readonly name: string; readonly pieces: () => AsyncIterable<Uint8Array> }>,
+  options: WriteOptions = {},
 ): Promise<void> {
   await refuseUsed(path);
-  await writeBeside(path, files, (unfinished) => place(unfinished, path)); // over an empty directory, but not over one that was filled meanwhile
+  await writeBeside(path, files, (unfinished) => place(unfinished, path), options); // over an empty directory, but not over one that was filled meanwhile
 }
 
 /** @throws CheckpointError  another process has filled the directory meanwhile */
@@ -226,6 +242,7 @@ async function writeBeside(
   path: string,
   files: Parameters<typeof writeDirectoryAtomic>[1],
   place: (unfinished: string) => Promise<void>,
+  { signal }: WriteOptions = {},
 ): Promise<void> {
   await removeLeftovers(path.replace(/(?<=.)[/\\]+$/, ""));
   const unfinished = await unfinishedName(path);
@@ -234,7 +251,7 @@ async function writeBeside(
     await makeDirectory(unfinished, path);
     for (const { name, pieces } of files) {
       checkPlainName(path, name);
-      await writeThenRename(join(unfinished, name), pieces(), { name: join(path, name) });
+      await writeThenRename(join(unfinished, name), pieces(), { name: join(path, name), signal });
     }
     await place(unfinished);
   } catch (error) {
@@ -267,8 +284,9 @@ export async function writeSafetensorsFile(
   path: string,
   tensors: readonly WriteTensor[],
   metadata?: ReadonlyMap<string, string>,
+  options: WriteOptions = {},
 ): Promise<void> {
-  await writeFileAtomic(path, writeSafetensors(tensors, metadata));
+  await writeFileAtomic(path, writeSafetensors(tensors, metadata), options);
 }
 
 function fileSource(path: string, size: number, handle: FileHandle): ByteSource {

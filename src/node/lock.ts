@@ -26,6 +26,8 @@ export interface LockOptions {
   /** A holder that shows no sign of life for so long is taken for dead. */
   readonly staleMs?: number;
   readonly pollMs?: number;
+  /** Ends the wait for another's lock, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
   /** What silence is measured by. Default: the process's clock. */
   readonly clock?: LockClock;
 }
@@ -88,10 +90,11 @@ async function keep(path: string, holder: LockHolder): Promise<boolean> {
 type Waiting = LockOptions & { readonly staleMs: number };
 
 async function acquire(path: string, holder: LockHolder, options: Waiting): Promise<void> {
-  const { onWait, refuse, staleMs, pollMs = 100, clock = processClock } = options;
+  const { onWait, refuse, staleMs, pollMs = 100, clock = processClock, signal } = options;
   let told = false;
   let seen: { mark: string; at: number } | undefined;
   while (!(await create(path, holder))) {
+    signal?.throwIfAborted();
     const other = await readHolder(path);
     const mark = await markOf(path);
     const alive = other && (await isAlive(other));

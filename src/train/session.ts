@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { encoderSha256, isOfEncoder, otherEncoder } from "../checkpoint/migrate/encoder-hash.js";
 import type { ModelFiles } from "../checkpoint/source.js";
-import { loadText } from "../decode/transcriber.js";
+import { loadText } from "../decode/parts.js";
 import { parseFrontendConfig } from "../frontend/config.js";
 import { countedDevice, countingGpu } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";

@@ -49,7 +49,7 @@ export interface RunOptions {
   readonly weights?: WeightFormat;
   /** Called when the parameters of a whole model are on the GPU, with the bytes that they take there. */
   readonly onLoaded?: (bytes: number) => void;
-  /** Ends the run before its next read of parameters, with the signal's reason. */
+  /** Ends the run before its next read, step or comparison, with the signal's reason; what it held on the GPU is given back. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -58,7 +58,10 @@ class Recorder {
   readonly computed: Computed = { floats: new Map(), ids: new Map() };
   #reads: Promise<void>[] = [];
 
-  constructor(private readonly gpu: Gpu) {}
+  constructor(
+    private readonly gpu: Gpu,
+    private readonly signal: AbortSignal | undefined,
+  ) {}
 
   tap = (stage: string, tensor: Tensor): void => this.#record(stage, tensor, undefined);
 
@@ -67,8 +70,13 @@ class Recorder {
     return (stage, tensor) => this.#record(stage, tensor, { rows, total });
   }
 
-  /** After the step: every tapped tensor has arrived. */
-  async settle(): Promise<void> {
+  /** Runs a step; then every tensor that it tapped has arrived. @throws  the signal's reason, before it */
+  async step(body: () => void): Promise<void> {
+    this.signal?.throwIfAborted();
+    await this.gpu.step(() => {
+      body();
+      return [];
+    });
     await Promise.all(this.#reads.splice(0));
   }
 
@@ -98,7 +106,7 @@ class Recorder {
 /** Runs a bundle from its first stage to its last. */
 export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = {}): Promise<Computed> {
   options.signal?.throwIfAborted();
-  const recorder = new Recorder(gpu);
+  const recorder = new Recorder(gpu, options.signal);
   if (bundle.start === "input.source" || bundle.start === "input.waveform") {
     await runFrontend(bundle, recorder.computed);
   }
@@ -107,7 +115,7 @@ export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = 
   const config = bundleConfig(bundle);
   const parameters = options.parameters ?? bundleParameters(bundle, config);
   if (kind === "train") {
-    await runTrain(gpu, bundle, config, parameters, recorder.computed.floats, options.weights);
+    await runTrain(gpu, bundle, config, parameters, recorder.computed.floats, options);
     return recorder.computed;
   }
   const load = new ParameterLoader(gpu, parameters, { weights: options.weights, signal: options.signal });
@@ -123,7 +131,13 @@ export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = 
         await runLlm(gpu, bundle, load, config, recorder);
         break;
       case "model":
-        await runModel(gpu, bundle, await loadModel(gpu, config, parameters, options), recorder);
+        await runModel(
+          gpu,
+          bundle,
+          await loadModel(gpu, config, parameters, options),
+          recorder,
+          options.signal,
+        );
     }
   } finally {
     load.free();
@@ -195,12 +209,10 @@ async function runEncoder(
   const weights = await loadSanmEncoder(load, config.encoder);
   const input = await features(bundle, recorder.computed);
   const lengths = await readLengths(bundle, "input.segments", input.rows);
-  await gpu.step(() => {
+  await recorder.step(() => {
     const x = gpu.upload(input.data, [input.rows, input.width]);
     sanmEncoder(gpu, weights, x, makeSegments(gpu, lengths), recorder.tap);
-    return [];
   });
-  await recorder.settle();
 }
 
 async function runAdaptor(
@@ -213,12 +225,10 @@ async function runAdaptor(
   const weights = await loadAdaptor(load, config.adaptor);
   const input = await matrix(bundle, "encoder.output");
   const lengths = await readLengths(bundle, "input.segments", input.rows);
-  await gpu.step(() => {
+  await recorder.step(() => {
     const x = gpu.upload(input.data, [input.rows, input.width]);
     adaptor(gpu, weights, x, makeSegments(gpu, lengths), recorder.tap);
-    return [];
   });
-  await recorder.settle();
 }
 
 /** Embeds packed rows [first, first + count) of each sequence inside a step. */
@@ -241,12 +251,10 @@ async function runRows(
       Array.from({ length: count }, (_, j) => starts[i] + cache.lengths[i] + j),
     );
     const tap = recorder.place(rows, total);
-    await gpu.step(() => {
+    await recorder.step(() => {
       const hidden = qwen3(gpu, llm, embed(rows), cache.append(counts), cache, { tap });
       lmHead(gpu, llm, hidden, tap);
-      return [];
     });
-    await recorder.settle();
   };
   try {
     await step(lengths.map((length) => length - cached));
@@ -298,7 +306,13 @@ function promptTokens(ids: readonly number[], audioTokenId: number): PromptToken
   return { ids, audioOffset: Math.max(ids.indexOf(audioTokenId), 0), audioLength };
 }
 
-async function runModel(gpu: Gpu, bundle: Bundle, model: FunAsrNano, recorder: Recorder): Promise<void> {
+async function runModel(
+  gpu: Gpu,
+  bundle: Bundle,
+  model: FunAsrNano,
+  recorder: Recorder,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   let audio: Tensor | undefined;
   try {
     const input = await features(bundle, recorder.computed);
@@ -309,39 +323,25 @@ async function runModel(gpu: Gpu, bundle: Bundle, model: FunAsrNano, recorder: R
     const prompts = lengths.map((length) =>
       promptTokens(ids.slice(start, (start += length)), model.config.audioTokenId),
     );
-    await gpu.step(() => {
+    await recorder.step(() => {
       const states = encode(gpu, model, { features: input.data, frames }, recorder.tap);
       audio = gpu.hold(adapt(gpu, model, states, frames, recorder.tap));
-      return [];
     });
-    await recorder.settle();
     const embeddings = audio!;
     const embed: Embed = () => promptEmbeddings(gpu, model, prompts, embeddings);
     await runRows(gpu, model.llm, lengths, 0, embed, recorder);
-    await generate(gpu, bundle, model, prompts, embeddings, recorder);
+    const steps = metadataCount(bundle, "generate", 0);
+    if (steps === 0) return;
+    const decoded = await greedy(gpu, model, prompts, embeddings, {
+      stopIds: new Set(),
+      maxNewTokens: prompts.map(() => steps),
+      guardLoops: false,
+      signal,
+    });
+    const generated = decoded.flatMap(({ tokenIds }) => [...tokenIds]);
+    recorder.computed.ids.set("generated_ids", generated);
   } finally {
     if (audio) gpu.release(audio);
     model.free();
   }
-}
-
-async function generate(
-  gpu: Gpu,
-  bundle: Bundle,
-  model: FunAsrNano,
-  prompts: readonly PromptTokens[],
-  audio: Tensor,
-  recorder: Recorder,
-): Promise<void> {
-  const steps = metadataCount(bundle, "generate", 0);
-  if (steps === 0) return;
-  const decoded = await greedy(gpu, model, prompts, audio, {
-    stopIds: new Set(),
-    maxNewTokens: prompts.map(() => steps),
-    guardLoops: false,
-  });
-  recorder.computed.ids.set(
-    "generated_ids",
-    decoded.flatMap(({ tokenIds }) => [...tokenIds]),
-  );
 }

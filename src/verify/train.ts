@@ -57,16 +57,22 @@ export async function readBatch(bundle: Bundle, audioTokenId: number): Promise<T
   };
 }
 
+interface TrainRunOptions {
+  readonly weights?: WeightFormat | undefined;
+  /** Ends the run before its next step, with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Loads the model with what the bundle tunes; LoRA's factors have the generator's values. */
 async function loadTuned(
   gpu: Gpu,
   bundle: Bundle,
   config: ModelConfig,
   parameters: ParameterSource,
-  weights: WeightFormat | undefined,
+  options: TrainRunOptions,
 ): Promise<FunAsrNano> {
   const tune = list(bundle, JSON.parse(metadata(bundle, "tune")), "tune").join(",");
-  const model = await loadFunAsrNano(gpu, config, parameters, { weights, tune: isTuned(parseTune(tune)) });
+  const model = await loadFunAsrNano(gpu, config, parameters, { ...options, tune: isTuned(parseTune(tune)) });
   if (!bundle.file.metadata.has("lora")) return model;
   const lora = object(bundle, "lora");
   const rank = numberIn(bundle, lora, "lora", "rank");
@@ -101,20 +107,22 @@ export async function runTrain(
   config: ModelConfig,
   parameters: ParameterSource,
   floats: Floats,
-  weights?: WeightFormat,
+  options: TrainRunOptions = {},
 ): Promise<void> {
-  const model = await loadTuned(gpu, bundle, config, parameters, weights);
+  const { signal } = options;
+  const model = await loadTuned(gpu, bundle, config, parameters, options);
   try {
     const batch = await readBatch(bundle, config.audioTokenId);
     const denominator = batch.answers.flat().length;
     const labelSmoothing = Number(bundle.file.metadata.get("label_smoothing") ?? 0);
     const losses = (): ReturnType<typeof recordGradients> =>
       recordGradients(gpu, model, batch, { denominator, labelSmoothing });
+    signal?.throwIfAborted();
     const [first] = await gpu.step(() => [losses()]);
     floats.set("loss", { data: Float32Array.of(mean(first)), shape: [1] });
     await keep(gpu, "grad", model.trainables, "gradient", floats);
     const steps = metadataCount(bundle, "steps", 0);
-    if (steps > 0) await runSteps(gpu, bundle, model, { steps, losses, floats });
+    if (steps > 0) await runSteps(gpu, bundle, model, { steps, losses, floats, signal });
   } finally {
     model.free();
   }
@@ -138,13 +146,14 @@ interface Steps {
   readonly steps: number;
   readonly losses: () => ReturnType<typeof recordGradients>;
   readonly floats: Floats;
+  readonly signal: AbortSignal | undefined;
 }
 
 async function runSteps(
   gpu: Gpu,
   bundle: Bundle,
   model: FunAsrNano,
-  { steps, losses, floats }: Steps,
+  { steps, losses, floats, signal }: Steps,
 ): Promise<void> {
   const given = object(bundle, "adamw");
   const number = (key: string): number => numberIn(bundle, given, "adamw", key);
@@ -161,6 +170,7 @@ async function runSteps(
   const norms = new Float32Array(steps);
   try {
     for (let i = 0; i < steps; i++) {
+      signal?.throwIfAborted();
       const [made, clip] = await gpu.step(() => {
         for (const { gradient } of model.trainables) gpu.clear(gradient);
         const found = losses();

@@ -44,6 +44,7 @@ async function readFloat64(file: SafetensorsFile, name: string): Promise<Float64
 /**
  * Runs a bundle and compares every stage that it holds. A stage that was not computed, has another shape, no f64 twin
  * or a NaN fails. Under weights of few bits (q8, q4, blocks of a GGUF file) errors are measured and not judged.
+ * @throws  the signal's reason
  */
 export async function verifyBundle(
   gpu: Gpu,
@@ -63,6 +64,7 @@ export async function verifyBundle(
   const results: StageResult[] = [];
   const scale = await gradientScale(bundle);
   for (const stage of stages) {
+    options.signal?.throwIfAborted();
     const result = await verifyStage(bundle, stage, computed, scale);
     const measured = result.problem === undefined || isIdsApart(result);
     results.push(rounded && measured ? unjudged(result) : result);

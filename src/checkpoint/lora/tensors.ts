@@ -1,4 +1,5 @@
 import { show } from "../../json.js";
+import { unwrapped } from "../../config/wrappers.js";
 import type { StoredTensor } from "../../formats/container.js";
 import { isFloatDtype, toFloat32 } from "../../formats/dtypes.js";
 import { CheckpointError, tensorField } from "../../formats/errors.js";
@@ -52,10 +53,9 @@ export function isLoraName(name: string): boolean {
   return /(^|\.)lora_/.test(name);
 }
 
-/** A layer's name without what peft and distributed training put before and into it. */
+/** A layer's or a tensor's name without what peft and other wrappers put into it. */
 export function plainModule(name: string): string {
-  const bare = name.replace(/^(?:module\.|_orig_mod\.|base_model\.model\.)+/, "");
-  return bare.replace(/\.base_layer(?=\.|$)/, "").replace(ADAPTER_NAMED, ".");
+  return unwrapped(`${name}.`).slice(0, -1).replace(ADAPTER_NAMED, "."); // the last part may be a wrapper's too
 }
 
 /**

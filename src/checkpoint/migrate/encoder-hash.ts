@@ -21,14 +21,17 @@ export function isOfEncoder(name: string): boolean {
 export async function encoderSha256(
   checkpoint: Pick<Checkpoint, "tensors" | "read">,
   hash: Sha256,
+  signal?: AbortSignal,
 ): Promise<string> {
   const names = [...checkpoint.tensors.keys()].filter(isOfEncoder).sort();
   const utf8 = new TextEncoder();
   for (const name of names) {
     const entry = checkpoint.tensors.get(name)!;
     hash.update(utf8.encode(`${name} ${entry.dtype} [${entry.shape.join(", ")}]\n`));
-    for (let at = 0; at < entry.byteLength; at += PIECE_BYTES)
+    for (let at = 0; at < entry.byteLength; at += PIECE_BYTES) {
+      signal?.throwIfAborted();
       hash.update(await checkpoint.read(entry, at, Math.min(PIECE_BYTES, entry.byteLength - at)));
+    }
   }
   return hash.digest("hex");
 }

@@ -13,6 +13,7 @@ import type { LlmCheckpoint } from "./open-llm.js";
 import {
   type OutputFile,
   type WriteDtype,
+  type WriteEvents,
   configDetails,
   generationConfig,
   json,
@@ -24,7 +25,7 @@ import {
 import type { WriteTensor } from "../safetensors/write.js";
 
 /** How the new adaptor and the prompt of a migrated checkpoint are made. */
-export interface MigrateOptions {
+export interface MigrateOptions extends WriteEvents {
   /** Blocks of the new adaptor. Default: as many as the source has. */
   readonly blocks?: number;
   /** Of the new adaptor's values, a u32. Default 0. */
@@ -42,8 +43,6 @@ export interface MigrateOptions {
   }) => string;
   /** A new SHA-256. */
   readonly sha256: () => Sha256;
-  /** Called after each piece with the bytes of weights written so far. */
-  readonly onProgress?: (bytesWritten: number) => void;
 }
 
 /** What becomes of one tensor of the adaptor. */
@@ -90,7 +89,7 @@ export function migratedConfig(source: ModelConfig, llm: LlmConfig, blocks?: num
  * A source checkpoint's encoder behind another LLM: encoder and LLM bit for bit as they are, the LLM in the shards that it came in, the
  * adaptor anew at the LLM's width. Reads the encoder once, for its hash, and the weights while the files' `pieces` run.
  * @throws CheckpointError  the two do not fit: a vocabulary without the prompt's tokens, a width that the adaptor cannot have, weights
- *                          that are stored in blocks, a front-end that is not the encoder's
+ *                          that are stored in blocks, a front-end that is not the encoder's; the signal's reason
  */
 export async function planMigration(
   source: Checkpoint,
@@ -99,7 +98,7 @@ export async function planMigration(
 ): Promise<Migration> {
   checkWidth(llm);
   checkStored(llm);
-  const sha = await encoderSha256(source, options.sha256());
+  const sha = await encoderSha256(source, options.sha256(), options.signal);
   const audioTokenId = await promptTokens(source, llm);
   const config = {
     ...migratedConfig(source.config, llm.config.llm, options.blocks),
@@ -119,7 +118,7 @@ export async function planMigration(
     json("generation_config.json", await generationConfig(llm.assets)),
     textFile("chat_template.jinja", template),
     ...(await tokenizerOutput(llm.assets)),
-    ...shardFiles(shards, metadata, options.onProgress),
+    ...shardFiles(shards, metadata, options),
   ];
   return { config, adaptor: table, encoderSha256: sha, emptyThought, files };
 }
