@@ -79,23 +79,31 @@ function fromSecondStep(device: Gpu, midway: () => void): () => void {
   return () => void (device.step = step);
 }
 
+/** Runs `body` with an open bundle, each of whose reads is in the midst. */
+async function withBundle(
+  name: string,
+  midway: () => void,
+  body: (bundle: library.Bundle) => Promise<unknown>,
+): Promise<unknown> {
+  const source = await node.openFile(bundlePath(name));
+  let opened = false;
+  const watched: ByteSource = {
+    ...source,
+    read: (...range) => (opened && midway(), source.read(...range)),
+  };
+  try {
+    const bundle = await openBundle(watched);
+    opened = true;
+    return await body(bundle);
+  } finally {
+    await source.close();
+  }
+}
+
 const verify =
   (name: string): Run =>
-  async ({ gpu: device, signal, midway }) => {
-    const source = await node.openFile(bundlePath(name));
-    let opened = false;
-    const watched: ByteSource = {
-      ...source,
-      read: (...range) => (opened && midway(), source.read(...range)),
-    };
-    try {
-      const bundle = await openBundle(watched);
-      opened = true;
-      return await library.verifyBundle(device, bundle, { signal });
-    } finally {
-      await source.close();
-    }
-  };
+  ({ gpu: device, signal, midway }) =>
+    withBundle(name, midway, (bundle) => library.verifyBundle(device, bundle, { signal }));
 
 const utterances = [1, 2, 3].map((line) => ({ audio: `${line}`, text: "set the oven", line }));
 const evaluation = withTranscriber(async (transcriber, _, { gpu: device, signal, midway }) => {
@@ -170,6 +178,17 @@ function* twoPieces(midway: () => void): Generator<Uint8Array> {
 
 /** Calls on files. */
 const onFiles: Readonly<Record<string, Run>> = {
+  verifyOutputs: ({ signal, midway }) =>
+    withBundle("adaptor-packed", midway, (bundle) => {
+      const stages = bundle.stages.map((stage) => {
+        const { shape } = bundle.file.tensors.get(stage)!;
+        return [
+          stage,
+          { shape, data: new Float32Array(shape.reduce((all, size) => all * size, 1)) },
+        ] as const;
+      });
+      return library.verifyOutputs(bundle, new Map(stages), { signal });
+    }),
   decodeAudio: ({ signal, midway }) => {
     const bytes = readFileSync(new URL("fixtures/audio/speech.flac", import.meta.url));
     const blob = new (class extends Blob {

@@ -80,17 +80,24 @@ interface Outputs {
 
 /**
  * Judges stages that another program computed by the rule that judges this engine.
- * @throws CheckpointError  a name that the bundle does not hold
+ * @throws CheckpointError  a name that the bundle does not hold; the signal's reason
  */
-export async function verifyOutputs(bundle: Bundle, outputs: Outputs["floats"]): Promise<StageResult[]> {
+export async function verifyOutputs(
+  bundle: Bundle,
+  outputs: Outputs["floats"],
+  { signal }: Pick<RunOptions, "signal"> = {},
+): Promise<StageResult[]> {
+  signal?.throwIfAborted();
   for (const name of outputs.keys())
     if (!bundle.stages.includes(name))
       refuse(bundle.file, `stage ${name}`, `one of ${bundle.stages.join(", ")}`, "none of them");
   const stages = [...outputs.keys()].sort((a, b) => place(a) - place(b));
   const scale = await gradientScale(bundle);
   const results: StageResult[] = [];
-  for (const stage of stages)
+  for (const stage of stages) {
+    signal?.throwIfAborted();
     results.push(await verifyStage(bundle, stage, { floats: outputs, ids: new Map() }, scale));
+  }
   return judgeSmall(results);
 }
 
