@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import {
   commit,
   expectWhole,
@@ -27,6 +27,10 @@ import { gitSha1, sha256 } from "../../test/helpers/hub-server.js";
 // A download that is cut goes on where it stopped; bytes that are not those of the listing are never kept.
 
 const bench = useBench();
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
 
 describe("interrupted", () => {
   test("the connection breaks in mid-file, twice: it goes on by ranges in the same run", async () => {
@@ -63,11 +67,12 @@ describe("interrupted", () => {
   });
 
   test("the process is killed in mid-file: the next one takes over its lock and its part", async () => {
-    bench().server.faults.set("model.safetensors", { pace: { bytes: 20_000, ms: 30 } });
+    bench().server.faults.set("model.safetensors", { gate: new Promise(() => undefined) });
     const { child } = bench().inChild();
+    const ended = new Promise((resolve) => child.once("exit", resolve));
     await until(() => existsSync(bench().part) && statSync(bench().part).size > 40_000);
     child.kill("SIGKILL");
-    await new Promise((resolve) => child.once("exit", resolve));
+    await ended;
     const kept = statSync(bench().part).size;
     expect(kept).toBeLessThan(weights.length);
     bench().server.faults.clear();
@@ -84,10 +89,14 @@ describe("interrupted", () => {
     "an abort %s ends with its reason; the bytes stay",
     async (when) => {
       const hangs = when !== "in mid-file";
-      bench().server.faults.set("model.safetensors", hangs ? { hangs } : { pace: { bytes: 20_000, ms: 30 } });
+      bench().server.faults.set(
+        "model.safetensors",
+        hangs ? { hangs } : { gate: new Promise(() => undefined) },
+      );
       const control = new AbortController();
       const reason = new Error("the user has seen enough");
-      const download = bench().get(repo, { signal: control.signal });
+      const patience = { ...quick, stallMs: 600_000 };
+      const download = bench().get(repo, { signal: control.signal, patience });
       await until(() =>
         hangs
           ? bench().server.downloads("model.safetensors").length > 0
@@ -125,8 +134,20 @@ describe("interrupted", () => {
 
   test("a server that hangs is given up after the wait, and told so", async () => {
     bench().server.faults.set("model.safetensors", { hangs: true });
-    // long enough for a busy machine to bring each try's request to the server before it is given up
-    expect(await bench().refused(repo, { patience: { ...quick, stallMs: 1000 } })).toBe(
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const answer = globalThis.fetch;
+    let answers = 0;
+    vi.stubGlobal("fetch", async (url: string, init: RequestInit) => {
+      const response = await answer(url, init);
+      if (url.endsWith("/model.safetensors")) answers++;
+      return response;
+    });
+    const refused = bench().refused(repo, { patience: { ...quick, stallMs: 1000 } });
+    for (let tries = 1; tries <= 3; tries++) {
+      await until(() => answers === tries);
+      vi.advanceTimersByTime(1000);
+    }
+    expect(await refused).toBe(
       "owner/tiny-model: model.safetensors: HOST cannot be reached (no byte for 1 s); run the command again: the download goes on where it stopped",
     );
     expect(bench().server.downloads("model.safetensors").length).toBe(3);
@@ -262,11 +283,15 @@ describe("the disk", () => {
   test("full in mid-file: told, the part is kept, and with room it goes on", async ({ skip }) => {
     skip(!canMount(), "mounting a small disk needs root on Linux");
     bench().home = bench().env.HF_HOME = disk(600);
-    bench().server.faults.set("model.safetensors", { pace: { bytes: 40_000, ms: 20 } });
-    const run = bench().refused();
+    let open = (): void => undefined;
+    bench().server.faults.set("model.safetensors", {
+      gate: new Promise<void>((resolve) => (open = resolve)),
+    });
+    const run = bench().refused(repo, { patience: { ...quick, stallMs: 600_000 } });
     await until(() => existsSync(bench().part) && statSync(bench().part).size > 40_000);
     const { bavail, bsize } = statfsSync(bench().home);
     writeFileSync(join(bench().home, "filler"), new Uint8Array(bavail * bsize - 8192));
+    open();
     expect(await run).toBe(
       "owner/tiny-model: the disk of HOME/hub is full (ENOSPC); make room and run the command again (it goes on where it stopped), or set HF_HOME to a directory on another disk",
     );
