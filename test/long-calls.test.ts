@@ -271,7 +271,7 @@ it("every function of the library is in one of the lists", () => {
   expect(functionsOf({ ...library, ...node }).sort()).toEqual(listed.sort());
 });
 
-describe.each(Object.entries({ ...onGpu, ...beside, ...onFiles }))("%s", (name, run) => {
+describe.each(Object.entries({ ...onGpu, ...beside, ...onFiles }))("%s", (_, run) => {
   const reason = new Error("the user has seen enough");
 
   it.each(["before", "in its midst"])("aborted %s", async (when) => {

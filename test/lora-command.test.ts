@@ -3,12 +3,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openCheckpoint } from "../src/checkpoint/checkpoint.js";
+import type { WriteTensor } from "../src/checkpoint/safetensors/write.js";
+import { bytesSource } from "../src/checkpoint/source.js";
+import type { Dtype } from "../src/formats/dtypes.js";
 import { demoModel } from "../src/node/demo.js";
+import { openDevice } from "../src/node/device.js";
 import { writeDirectoryAtomic } from "../src/node/files.js";
 import { modelFiles } from "../src/node/model-files.js";
 import { type TrainedValues, adapterFiles } from "../src/train/export.js";
 import { paddedRank, projectionName } from "../src/train/lora.js";
+import { openBundle } from "../src/verify/bundle.js";
+import { runBundle } from "../src/verify/run.js";
 import { values } from "./gpu.js";
+import { bundleBytes } from "./helpers/bundles.js";
 import { cli, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { layoutPath } from "./helpers/layouts.js";
 import { loraFixturePath } from "./helpers/lora.js";
@@ -64,14 +71,15 @@ async function three(before: string[], after: string[] = []): Promise<Record<str
 }
 
 describe("beside the base as merged", () => {
-  test("transcribe and generate: tokens", async () => {
+  test("transcribe, translate and generate: tokens", async () => {
     for (const [before, after] of [
       [["transcribe", "--json", "--model"], [clip]],
+      [["translate", "--json", "--to", "zh", "--model"], [clip]],
       [["generate", "remind me to", "--json", "--max-tokens", "8", "--model"], []],
     ]) {
       const [beside, whole, base] = await three(before, after);
       expect(beside.tokenIds).toEqual(whole.tokenIds);
-      if (before[0] === "transcribe") expect(beside.tokenIds).not.toEqual(base.tokenIds);
+      if (before[0] !== "generate") expect(beside.tokenIds).not.toEqual(base.tokenIds);
     }
   });
 
@@ -106,6 +114,44 @@ describe("beside the base as merged", () => {
     const beside = await migrated("migrated", demoModel, "--lora", lora);
     expect(beside.equals(await migrated("migrated-merged", merged))).toBe(true);
     expect(beside.equals(await migrated("migrated-base", demoModel))).toBe(false);
+  });
+
+  test("verify: the figures of a bundle that holds the merged model's own states", async () => {
+    const checkpoint = await openCheckpoint(modelFiles(merged));
+    const { gpu } = await openDevice();
+    const ids = [5, 60, 700, 9];
+    const shape = [ids.length, checkpoint.config.llm.hiddenSize];
+    const bundle = (states: Float32Array): Promise<Uint8Array> => {
+      const torch = states.map((value, i) => value * (1 + (i % 2 === 0 ? 1e-4 : -1e-4)));
+      const tensors: [string, Dtype, readonly number[], ArrayBufferView][] = [
+        ["input.token_ids", "I64", [ids.length], BigInt64Array.from(ids, BigInt)],
+        ["input.token_segments", "I64", [2], BigInt64Array.of(0n, BigInt(ids.length))],
+        ["llm.norm", "F32", shape, torch],
+        ["f64.llm.norm", "F64", shape, Float64Array.from(states)],
+      ];
+      const written = tensors.map(([name, dtype, size, { buffer }]): [string, WriteTensor] => [
+        name,
+        { name, dtype, shape: size, data: new Uint8Array(buffer) },
+      ]);
+      const config = readFileSync(join(demoModel, "config.json"), "utf8");
+      const metadata = { start: "input.token_ids", kind: "llm", weights: "generator", config };
+      return bundleBytes({ tensors: new Map(written), metadata: new Map(Object.entries(metadata)) });
+    };
+    const empty = await bundle(new Float32Array(shape[0] * shape[1]));
+    const opened = await openBundle(bytesSource("empty", empty));
+    const { floats } = await runBundle(gpu, opened, { parameters: checkpoint });
+    const path = join(root, "bundle.safetensors");
+    writeFileSync(path, await bundle(floats.get("llm.norm")!.data as Float32Array));
+    await checkpoint.close();
+    gpu.destroy();
+    const verified = async (...model: string[]): Promise<[number | null, unknown[]]> => {
+      const run = await cli(["verify", path, "--json", "--model", ...model]);
+      return [run.code, jsonLines(run)];
+    };
+    const [code, beside] = await verified(demoModel, "--lora", lora);
+    expect([code, beside]).toEqual(await verified(merged));
+    expect(beside).toEqual([expect.objectContaining({ stage: "llm.norm", ok: true, ratio: 0 })]);
+    expect(await verified(demoModel)).toEqual([1, [expect.objectContaining({ ok: false })]]);
   });
 
   test("inspect notes it, profile runs it", async () => {

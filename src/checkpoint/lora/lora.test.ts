@@ -11,6 +11,7 @@ import { applyLora } from "./apply.js";
 import { canonicalTensors } from "./names.js";
 import { openLora } from "./open.js";
 import { layerPattern } from "./pattern.js";
+import { plainModule } from "./tensors.js";
 
 // LoRAs that peft and FunASR wrote merge to the weights that peft and FunASR make of them, whatever program's names they have; a converted
 // checkpoint holds the same bits; reading in pieces gives the bits of the whole; what is not implemented or for another model is one line.
@@ -266,4 +267,15 @@ test("patterns of layers", () => {
     expect([key, layerPattern(key)!.test(name)]).toEqual([key, matches]);
   for (const key of ["", "(a+)+", "a|b", "[a-z]+", ".*.*.*.*a", "(?=a)", "a{9}", "x".repeat(301)])
     expect([key, layerPattern(key)]).toEqual([key, undefined]);
+});
+
+test.each([
+  ["base_model.model.model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.q_proj"],
+  ["module._orig_mod.base_model.model.q_proj.base_layer", "q_proj"],
+  ["model.layers.0._checkpoint_wrapped_module.mlp.up_proj", "model.layers.0.mlp.up_proj"],
+  ["model._fsdp_wrapped_module.layers.0.mlp.up_proj", "model.layers.0.mlp.up_proj"],
+  ["_forward_module.lm_head.modules_to_save.default.weight", "lm_head.weight"],
+  ["model.modules.q_proj", "model.modules.q_proj"],
+])("the plain name of %s", (name, plain) => {
+  expect(plainModule(name)).toBe(plain);
 });
