@@ -241,6 +241,8 @@ const short = [
     "extractFeatures",
     "toWaveform",
     "openBundle",
+    "readStage",
+    "readParameter",
     "medianRatio",
     "openDevice",
     "modelDirectory",
