@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
-import type { Matrix } from "../src/gpu/matrix.js";
 import { elementCount } from "../src/gpu/tensor.js";
+import type { Projection } from "../src/kernels/linear/linear.js";
 import { type FunAsrNano, loadFunAsrNano } from "../src/model/fun-asr-nano.js";
 import type { WeightFormat } from "../src/weights/loader.js";
 import { openFile } from "../src/node/files.js";
@@ -236,7 +236,7 @@ describe("LoRA", () => {
         gpu().write(of(w), mergedRows(values as Float32Array, 0, factors));
       }
     }
-    const plain = (matrix: Matrix): Matrix => ({ ...matrix, lora: undefined });
+    const plain = (matrix: Projection): Projection => ({ ...matrix, lora: undefined });
     const layers = model.llm.layers.map((layer) => ({
       ...layer,
       qkvProj: layer.qkvProj.map(plain),

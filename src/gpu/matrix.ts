@@ -25,21 +25,6 @@ export interface Matrix {
   readonly columns: number;
   readonly format: WeightFormat;
   readonly pieces: readonly MatrixPiece[];
-  /** A low-rank addition that `linear` applies: y += scale · x · aᵀ · bᵀ. */
-  readonly lora?: LowRank;
-}
-
-/** The two factors of a low-rank addition to a matrix [rows, columns]. */
-export interface LowRank {
-  /** [rank, columns] f32 */
-  readonly a: Matrix;
-  /** [rows, rank] f32 */
-  readonly b: Matrix;
-  readonly scale: number;
-  /** Probability of dropping an element of x while a tape records. */
-  readonly dropout: number;
-  /** Tells this matrix's draws from those of the others. */
-  readonly stream: number;
 }
 
 export interface MatrixPiece {

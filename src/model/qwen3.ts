@@ -5,7 +5,7 @@ import type { Tensor } from "../gpu/tensor.js";
 import { attention } from "../kernels/attention/attention.js";
 import { takeRows } from "../kernels/copy-rows/copy-rows.js";
 import { embedding } from "../kernels/embedding/embedding.js";
-import { linear, linearSwiglu } from "../kernels/linear/linear.js";
+import { type Projection, linear, linearSwiglu, projection } from "../kernels/linear/linear.js";
 import { type KeysAndValues, qkvProjection } from "../kernels/qk-norm-rope/qkv-projection.js";
 import { rmsNorm } from "../kernels/rms-norm/rms-norm.js";
 import type { LlmConfig } from "../config/model-config.js";
@@ -17,14 +17,14 @@ import { type Tap, noTap } from "./taps.js";
 export interface Qwen3Layer {
   readonly inputLayernorm: Tensor;
   /** Query, key and value projections: one below the other, or each by itself where they are stored in several formats. */
-  readonly qkvProj: readonly Matrix[];
-  readonly oProj: Matrix;
+  readonly qkvProj: readonly Projection[];
+  readonly oProj: Projection;
   readonly qNorm: Tensor;
   readonly kNorm: Tensor;
   readonly postAttentionLayernorm: Tensor;
   /** Gate and up projections, likewise. */
-  readonly gateUpProj: readonly Matrix[];
-  readonly downProj: Matrix;
+  readonly gateUpProj: readonly Projection[];
+  readonly downProj: Projection;
 }
 
 export interface Qwen3 {
@@ -113,10 +113,10 @@ function decoderLayer(gpu: Gpu, w: Qwen3Layer, x: Tensor, step: LayerStep): Tens
   const { only, config } = step;
   const wanted = (all: Tensor): Tensor => (only ? takeRows(gpu, all, only) : all);
   const attended = wanted(selfAttention(gpu, w, x, step));
-  const r = linear(gpu, attended, w.oProj, { residual: wanted(x) });
+  const r = projection(gpu, attended, w.oProj, wanted(x));
   const norm = { gamma: w.postAttentionLayernorm, eps: config.rmsNormEps };
   const gated = linearSwiglu(gpu, r, w.gateUpProj, norm);
-  return linear(gpu, gated, w.downProj, { residual: r });
+  return projection(gpu, gated, w.downProj, r);
 }
 
 export interface Qwen3Options {

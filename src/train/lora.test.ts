@@ -3,7 +3,7 @@ import { expectClose, keepWeights, useGpu, values } from "../../test/gpu.js";
 import { Tape, type Trainable } from "../gpu/tape.js";
 import { add } from "../kernels/add/add.js";
 import { addInto } from "../kernels/add/add-into.js";
-import { linear } from "../kernels/linear/linear.js";
+import { projection } from "../kernels/linear/linear.js";
 import { linearBackwardRef, linearRef } from "../kernels/linear/linear.ref.js";
 import type { FunAsrNano } from "../model/fun-asr-nano.js";
 import { paddedRank, withLora } from "./lora.js";
@@ -78,7 +78,7 @@ describe.each([1, 2, 3, 4, 5, 7])("rank %i", (rank) => {
     const got = await gpu().step(() => {
       const tape = new Tape(gpu(), [input, ...model.trainables], { add, addInto });
       gpu().tape = tape;
-      const y = linear(gpu(), input.value, model.llm.layers[0].oProj);
+      const y = projection(gpu(), input.value, model.llm.layers[0].oProj);
       gpu().tape = undefined;
       tape.add(y, gpu().upload(dy, [rows, columns]));
       tape.backward();

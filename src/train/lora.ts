@@ -1,8 +1,9 @@
 import { uniformNumbers } from "../random.js";
 import { isCounting } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";
-import { type LowRank, type Matrix, keepMatrix } from "../gpu/matrix.js";
+import { type Matrix, keepMatrix } from "../gpu/matrix.js";
 import type { Trainable } from "../gpu/tape.js";
+import type { LowRank, Projection } from "../kernels/linear/linear.js";
 import type { FunAsrNano } from "../model/fun-asr-nano.js";
 import type { Qwen3Layer } from "../model/qwen3.js";
 import { TrainError } from "./errors.js";
@@ -103,7 +104,7 @@ export function withLora(gpu: Gpu, model: FunAsrNano, options: LoraOptions = {})
     return matrix;
   };
   const layers = model.llm.layers.map((layer, i) => {
-    const add = (matrix: Matrix, target: LoraTarget): Matrix => {
+    const add = (matrix: Matrix, target: LoraTarget): Projection => {
       const name = projectionName(i, target);
       const a = factor(`${name}.lora_A`, padded, matrix.columns, matrix.columns ** -0.5);
       const b = factor(`${name}.lora_B`, matrix.rows, padded, 0);
@@ -138,7 +139,7 @@ const places = {
 function changeProjection(
   layer: Qwen3Layer,
   target: LoraTarget,
-  change: (matrix: Matrix, target: LoraTarget) => Matrix,
+  change: (matrix: Matrix, target: LoraTarget) => Projection,
 ): Qwen3Layer {
   const place = places[target];
   if (place.length === 1) return { ...layer, [place[0]]: change(layer[place[0]], target) };

@@ -9,7 +9,7 @@ import { add } from "../add/add.js";
 import { rmsNorm } from "../rms-norm/rms-norm.js";
 import { scale } from "../scale/scale.js";
 import { swiglu } from "../swiglu/swiglu.js";
-import { linear, linearSwiglu } from "./linear.js";
+import { linear, linearSwiglu, projection } from "./linear.js";
 
 // What linear does besides the product has the bits of the ops apart, in both kernel families: residual and LoRA against `add`;
 // gate and up as one matrix against two and `swiglu`; the input's norm against `rmsNorm`, whether or not it takes a dispatch of
@@ -36,7 +36,7 @@ describe.each([[true], [false]])("subgroups %s", (subgroups) => {
         const residual = gpu().upload(r, [rows, columns]);
         if (fused) {
           const lora = { a, b, scale: 0.5, dropout: 0, stream: 0 };
-          return linear(gpu(), input, { ...w, lora }, { residual });
+          return projection(gpu(), input, { ...w, lora }, residual);
         }
         const low = linear(gpu(), scale(gpu(), linear(gpu(), input, a), 0.5), b);
         return add(gpu(), add(gpu(), linear(gpu(), input, w), residual), low);

@@ -17,7 +17,7 @@ const activations = { none: 0, relu: 1, swiglu: 2 };
 export function fusedNorm(gpu: Gpu, x: Tensor, w: Matrix, { gamma }: InputNorm): LinearKernel | undefined {
   const [rows, width] = expectInput(x, w);
   const fits = gamma.dtype === "f32" && gamma.shape.length === 1 && gamma.shape[0] === width;
-  if (!fits || gpu.tape !== undefined || w.lora !== undefined) return undefined;
+  if (!fits || gpu.tape !== undefined) return undefined;
   return normedKernel(gpu, w.format, rows, width);
 }
 

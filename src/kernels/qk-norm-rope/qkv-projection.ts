@@ -1,8 +1,7 @@
 import type { Gpu } from "../../gpu/device.js";
-import type { Matrix } from "../../gpu/matrix.js";
 import { type Tensor, elementCount } from "../../gpu/tensor.js";
 import { copyRows } from "../copy-rows/copy-rows.js";
-import { linear } from "../linear/linear.js";
+import { type Projection, linear, projection } from "../linear/linear.js";
 import { rmsNorm } from "../rms-norm/rms-norm.js";
 import { rope } from "../rope/rope.js";
 import { qkNormRope } from "./qk-norm-rope.js";
@@ -42,7 +41,7 @@ export interface QkvOptions {
 export function qkvProjection(
   gpu: Gpu,
   x: Tensor,
-  w: readonly Matrix[],
+  w: readonly Projection[],
   { gamma, qNorm, kNorm, eps, kvHeads, angles, slots, cache }: QkvOptions,
 ): KeysAndValues & { readonly q: Tensor } {
   if (w.length === 1) {
@@ -52,7 +51,7 @@ export function qkvProjection(
     return { q: qkNormRope(gpu, qkv, { qNorm, kNorm, eps, angles, slots, keys, values }), keys, values };
   }
   const h = rmsNorm(gpu, x, gamma, eps);
-  const [q, k, v] = w.map((matrix) => linear(gpu, h, matrix));
+  const [q, k, v] = w.map((part) => projection(gpu, h, part));
   const turn = (part: Tensor, norm: Tensor): Tensor => rope(gpu, rmsNorm(gpu, part, norm, eps), angles);
   const store = (rows: Tensor, into: Tensor | undefined): Tensor => {
     if (!into) return rows;
