@@ -120,6 +120,10 @@ const onGpu: Readonly<Record<string, Run>> = {
     Transcriber.load(device, files, { signal, onProgress: midway }),
   "Generator.load": ({ gpu: device, signal, midway }) =>
     Generator.load(device, files, { signal, onProgress: midway }),
+  loadTranscriber: ({ gpu: device, signal, midway }) =>
+    node.loadTranscriber(device, node.demoModel, { signal, onProgress: midway }),
+  loadGenerator: ({ gpu: device, signal, midway }) =>
+    node.loadGenerator(device, node.demoModel, { signal, onProgress: midway }),
   "Transcriber.transcribe": withTranscriber((transcriber, clips, { signal, midway }) =>
     transcriber.transcribe(clips, { signal, onStage: (stage) => stage === "adaptor" && midway() }),
   ),
