@@ -13,7 +13,7 @@ export function chain(bytes: Buffer, count: number): Buffer {
   return Buffer.concat(new Array<Buffer>(count).fill(bytes));
 }
 
-function ascii(text: string): number[] {
+export function ascii(text: string): number[] {
   return Array.from(text, (c) => c.charCodeAt(0));
 }
 

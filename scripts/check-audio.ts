@@ -15,6 +15,7 @@ import { basename, join } from "node:path";
 import {
   adts,
   adtsChain,
+  ascii,
   chain,
   flac,
   fixture,
@@ -52,6 +53,13 @@ const plain = (kind: "aiff" | "w64" | "au", length: number): Sparse => {
   return sparse(head, head.length + length);
 };
 
+/** 100 MiB: a head, then a unit again and again. */
+function filled(head: readonly number[], unit: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(100 * 2 ** 20, Buffer.from(unit));
+  bytes.set(head);
+  return bytes;
+}
+
 /** Name of the file, its bytes. The first is a clip that the model takes. */
 const bombs: [string, () => Uint8Array | Sparse][] = [
   ["taken-100s.wav", () => wav(100 * 32_000)],
@@ -82,6 +90,12 @@ const bombs: [string, () => Uint8Array | Sparse][] = [
   ["3h.aiff", () => plain("aiff", 3 * hour * 32_000)],
   ["3h.w64", () => plain("w64", 3 * hour * 32_000)],
   ["3h.au", () => plain("au", 3 * hour * 32_000)],
+  [
+    "100MiB-empty-clusters.webm",
+    () => filled([0x1a, 0x45, 0xdf, 0xa3, 0x80], [0x1f, 0x43, 0xb6, 0x75, 0x80]),
+  ],
+  ["100MiB-empty-boxes.m4a", () => filled([0, 0, 0, 8, ...ascii("ftyp")], [0, 0, 0, 8, ...ascii("free")])],
+  ["100MiB-sync.mp3", () => filled([0xff, 0xfb, 0x90, 0], [0xff])],
   ["1GiB-zeros.bin", () => sparse(new Uint8Array(4), gibi)],
   ["1GiB.wav", () => wav(gibi - 44)],
   ["1GiB-after-1s.flac", () => sparse(flac(1, 1), gibi)],

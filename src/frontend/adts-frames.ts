@@ -1,3 +1,4 @@
+import { nextByte } from "./spans.js";
 import { afterTags } from "./tags.js";
 
 /** Frames of one rate and channel count that follow one another; what lies between them is left out. */
@@ -38,8 +39,8 @@ export function scanAdts(bytes: Uint8Array): AdtsScan {
     const run = runs.at(-1);
     const follows = run !== undefined && at === end && frame !== undefined && fits(frame, run);
     if (!frame || !(follows || isSure(bytes, at, frame, run === undefined))) {
-      const next = bytes.indexOf(0xff, at + 1);
-      at = next < 0 ? bytes.length : next;
+      at = nextByte(bytes, 0xff, at + 1);
+      if (at < 0) break;
       continue;
     }
     if (at + frame.size > bytes.length) {
@@ -53,6 +54,12 @@ export function scanAdts(bytes: Uint8Array): AdtsScan {
   if (cut) return { runs, damage: "cut short: its last frame ends early" };
   const places = `${stray} ${stray === 1 ? "place" : "places"}`;
   return { runs, damage: stray > 0 ? `bytes that are no frame were left out in ${places}` : undefined };
+}
+
+/** Whether three frames of one kind that follow one another begin at `at`. */
+export function isAdtsRun(bytes: Uint8Array, at: number): boolean {
+  const frame = frameAt(bytes, at);
+  return frame !== undefined && isSure(bytes, at, frame, false);
 }
 
 function addFrame(runs: AdtsRun[], at: number, frame: Frame): void {

@@ -1,4 +1,4 @@
-/** A chunk's id as the number that its bytes are, highest first. */
+/** The id of a chunk or box as the number that its bytes are, highest first. */
 export function chunkId(id: string): number {
   return Array.from(id).reduce((sum, c) => ((sum << 8) | c.charCodeAt(0)) >>> 0, 0);
 }

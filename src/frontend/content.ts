@@ -1,5 +1,7 @@
+import { isAdtsRun } from "./adts-frames.js";
 import { isAiff } from "./aiff.js";
 import { isAu } from "./au.js";
+import { isFlacHead } from "./flac-frames.js";
 import { isLfsPointer, unreadFormat } from "./formats.js";
 import { isMp3Frame, isMp3Run } from "./mp3-frames.js";
 import { afterTags, has } from "./tags.js";
@@ -68,7 +70,7 @@ function startsAt(bytes: Uint8Array, at: number): ContainerName | undefined {
     case 0x4f: // "O"
       return has(bytes, at, "OggS\0") && has(bytes, pageEnd(bytes, at), "OggS\0") ? "Ogg" : undefined;
     case 0x66: // "f"
-      return has(bytes, at, "fLaC\0\0\0\x22") || has(bytes, at, "fLaC\x80\0\0\x22") ? "FLAC" : undefined;
+      return isFlacHead(bytes, at) ? "FLAC" : undefined;
     case 0x52: // "R"
       return isWav(bytes.subarray(at, at + 12)) && has(bytes, at + 8, "WAVE") ? "WAV" : undefined;
     default:
@@ -80,16 +82,4 @@ function startsAt(bytes: Uint8Array, at: number): ContainerName | undefined {
 function pageEnd(bytes: Uint8Array, at: number): number {
   const lacing = bytes.subarray(at + 27, at + 27 + (bytes[at + 26] ?? 0));
   return at + 27 + lacing.length + lacing.reduce((sum, size) => sum + size, 0);
-}
-
-/** Whether three ADTS frames of one kind follow one another. @source ISO/IEC 13818-7, section 6.2 */
-function isAdtsRun(bytes: Uint8Array, first: number): boolean {
-  for (let at = first, i = 0; i < 3; i++) {
-    const alike = bytes[at + 1] === bytes[first + 1] && bytes[at + 2] === bytes[first + 2];
-    const size = ((bytes[at + 3] & 3) << 11) | (bytes[at + 4] << 3) | (bytes[at + 5] >> 5);
-    if (at + 7 > bytes.length || bytes[at] !== 0xff || (bytes[at + 1] & 0xf6) !== 0xf0) return false;
-    if (!alike || size < 7 || ((bytes[at + 2] >> 2) & 15) > 12) return false;
-    at += size;
-  }
-  return true;
 }

@@ -1,4 +1,6 @@
 import { bySize } from "./decoders.js";
+import { nextByte } from "./spans.js";
+import { has } from "./tags.js";
 
 /** A FLAC's STREAMINFO. */
 export interface StreamInfo {
@@ -24,12 +26,16 @@ export function streamInfo(bytes: Uint8Array, at: number): StreamInfo {
 /** The FLAC streams that stand one after another in a file, as `cat` makes it: 100 at most, the last with all that follows. */
 export function flacStreams(bytes: Uint8Array): Uint8Array[] {
   const begins = [0];
-  for (let at = bytes.indexOf(0x66, 4); at >= 0 && begins.length < 100; at = bytes.indexOf(0x66, at + 1))
-    if (HEAD.every((byte, i) => bytes[at + i] === byte) && (bytes[at + 4] & 0x7f) === 0) begins.push(at);
+  for (let at = bytes.indexOf(0x66, 4); at >= 0 && begins.length < 100; at = nextByte(bytes, 0x66, at + 1))
+    // "f"
+    if (isFlacHead(bytes, at)) begins.push(at);
   return begins.map((begin, i) => bytes.subarray(begin, begins[i + 1]));
 }
 
-const HEAD = Object.assign([0x66, 0x4c, 0x61, 0x43] as (number | undefined)[], { 5: 0, 6: 0, 7: 34 });
+/** Whether a stream begins at `at`: its mark, then a STREAMINFO. */
+export function isFlacHead(bytes: Uint8Array, at: number): boolean {
+  return has(bytes, at, "fLaC") && (bytes[at + 4] & 0x7f) === 0 && has(bytes, at + 5, "\0\0\x22");
+}
 
 const FRAMES = 8; // of 2 MB at most each: 65,535 samples in 8 channels
 
@@ -39,7 +45,7 @@ const GAP = 2 ** 24; // bytes without a sync code that no frame has; what follow
 export function* byFlacFrames(bytes: Uint8Array): Generator<Uint8Array> {
   let [begin, frames] = [0, 0];
   let last = 0;
-  for (let at = bytes.indexOf(0xff); at >= 0 && at - last < GAP; at = bytes.indexOf(0xff, at + 1)) {
+  for (let at = bytes.indexOf(0xff); at >= 0 && at - last < GAP; at = nextByte(bytes, 0xff, at + 1)) {
     if ((bytes[at + 1] & 0xfe) === 0xf8) {
       frames++;
       last = at;
@@ -84,10 +90,11 @@ export function lastFlacFrame(bytes: Uint8Array, total: number): LastFrame | und
     const head = frameHead(bytes, at);
     if (!head || (head.variable ? head.number : head.number * usual) + head.block !== total) continue;
     const ends: number[] = [];
-    let sum = 0;
+    let [sum, run] = [0, 0];
     for (let i = at; i < bytes.length; i++) {
       sum = ((sum << 8) & 0xffff) ^ SUMS[(sum >> 8) ^ bytes[i]];
-      if (sum === 0 && i >= at + 8) ends.push(i + 1);
+      run = sum === 0 ? run + 1 : 0;
+      if (run > 0 && run <= 3 && i >= at + 8) ends.push(i + 1); // zeros keep a sum of 0; the frame's own may be two of them
     }
     return { begin: at, samples: head.block, ends };
   }

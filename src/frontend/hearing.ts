@@ -39,6 +39,8 @@ export class Hearing {
   readonly #pieces: Float32Array[][] = [];
   #resamplers: Resampler[] = [];
   #adapters: Resampler[] = [];
+  /** The rate of the last block, Hz. */
+  #adapted = 0;
   #energies: Energy[] = [];
   readonly #mix = new Energy();
   readonly #rate: number;
@@ -63,6 +65,8 @@ export class Hearing {
     checkFinite(this.name, block, this.#length);
     const heard = this.#mono ? [toMono(block, this.name)] : block;
     const common = this.#rate || this.#from || rate;
+    if (rate !== this.#adapted) this.endStream();
+    this.#adapted = rate;
     if (common === rate) {
       this.#hear(heard, rate);
       return;
@@ -74,7 +78,7 @@ export class Hearing {
     );
   }
 
-  /** Ends a stream: the next may have another rate. */
+  /** Ends a stream, or its part of one rate. */
   endStream(): void {
     if (this.#adapters.length > 0)
       this.#hear(

@@ -1,3 +1,5 @@
+import { nextByte } from "./spans.js";
+
 /** Frames of one rate and channel count that follow one another; what lies between them is left out. */
 export interface Mp3Run {
   readonly rate: number;
@@ -43,14 +45,13 @@ const MOST_RUNS = 10_000;
 export function scanMp3(bytes: Uint8Array): Mp3Scan {
   const runs: Mp3Run[] = [];
   let run: Mp3Run | undefined;
-  let [at, frames, promised, cut] = [afterTag(bytes, 0), 0, 0, false];
+  let [at, frames, promised, cut] = [0, 0, 0, false];
   while (at + 4 <= bytes.length && runs.length < MOST_RUNS) {
     const frame = frameAt(bytes, at);
     const follows = run !== undefined && frame !== undefined && fits(frame, run) && at === endOf(run);
     if (!frame || !(follows || isSure(bytes, at, frame, runs.length === 0))) {
-      const next = bytes.indexOf(0xff, at + 1);
-      if (next < 0) break;
-      at = next;
+      at = nextByte(bytes, 0xff, at + 1);
+      if (at < 0) break;
       continue;
     }
     if (at + frame.size > bytes.length) {
@@ -134,10 +135,4 @@ function countOf(bytes: Uint8Array, at: number): number | undefined {
   if (mark !== "Xing" && mark !== "Info") return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset + at);
   return (view.getUint32(4) & 1) === 1 ? view.getUint32(8) : 0;
-}
-
-/** The byte after an ID3v2 tag at `at`; `at` where there is none. */
-function afterTag(bytes: Uint8Array, at: number): number {
-  if (String.fromCharCode(...bytes.subarray(at, at + 3)) !== "ID3" || at + 10 > bytes.length) return at;
-  return at + 10 + bytes.subarray(at + 6, at + 10).reduce((sum, byte) => sum * 128 + (byte & 127), 0);
 }

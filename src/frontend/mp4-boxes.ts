@@ -1,10 +1,7 @@
+import { chunkId } from "./chunks.js";
+
 /** Where a box's body is: [begin, end). */
 export type Span = readonly [begin: number, end: number];
-
-/** A box's id as a number. */
-export function word(id: string): number {
-  return Array.from(id).reduce((sum, c) => ((sum << 8) | c.charCodeAt(0)) >>> 0, 0);
-}
 
 export function boxId(bytes: Uint8Array, at: number): string {
   return String.fromCharCode(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
@@ -12,15 +9,20 @@ export function boxId(bytes: Uint8Array, at: number): string {
 
 /** Bodies of the boxes of one id in a span, in their order. Sizes that pass its end, or mean nothing, go to its end. */
 export function* boxesIn(view: DataView, [begin, end]: Span, id: string): Generator<Span> {
-  const wanted = word(id);
+  const wanted = chunkId(id);
   for (let at = begin; at + 8 <= end;) {
-    const short = view.getUint32(at);
-    const wide = short === 1 && at + 16 <= end;
-    const size = wide ? Number(view.getBigUint64(at + 8)) : short;
-    const stop = size < 8 ? end : Math.min(end, at + size);
-    if (view.getUint32(at + 4) === wanted) yield [Math.min(stop, at + (wide ? 16 : 8)), stop];
+    const stop = boxEnd(view, at, end);
+    const head = view.getUint32(at) === 1 ? 16 : 8;
+    if (view.getUint32(at + 4) === wanted) yield [Math.min(stop, at + head), stop];
     at = stop;
   }
+}
+
+/** Where the box at `at` ends within others that end at `end`. */
+function boxEnd(view: DataView, at: number, end: number): number {
+  const short = view.getUint32(at);
+  const size = short === 1 && at + 16 <= end ? Number(view.getBigUint64(at + 8)) : short;
+  return size < 8 ? end : Math.min(end, at + size);
 }
 
 /** The first box by a path of ids. */
@@ -32,4 +34,32 @@ export function boxAt(view: DataView, span: Span, ...path: readonly string[]): S
     if (found) return found;
   }
   return undefined;
+}
+
+/** Boxes that the decoder opens. */
+const OPENED = new Set(
+  ["moov", "trak", "mdia", "minf", "stbl", "udta", "edts", "sinf", "wave", "mvex"].map(chunkId),
+);
+/** Boxes that a file may hold: 24 hours in fragments of 50 ms have 3.5 million. */
+export const mostBoxes = 4_000_000;
+
+/** Boxes of a file, with those inside others: no more than one past `mostBoxes` are counted. */
+export function countBoxes(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const ends = [view.byteLength];
+  let count = 0;
+  for (let at = 0; count <= mostBoxes;) {
+    const end = ends[ends.length - 1];
+    if (at + 8 > end) {
+      at = ends.pop()!;
+      if (ends.length === 0) break;
+      continue;
+    }
+    count++;
+    const stop = boxEnd(view, at, end);
+    const opened = OPENED.has(view.getUint32(at + 4));
+    if (opened) ends.push(stop);
+    at = opened ? Math.min(stop, at + 8) : stop;
+  }
+  return count;
 }

@@ -1,5 +1,6 @@
 import { AudioError, fetchAgain } from "./errors.js";
-import { boxId as id, word } from "./mp4-boxes.js";
+import { chunkId } from "./chunks.js";
+import { boxAt, boxId as id, type Span } from "./mp4-boxes.js";
 
 /** Bytes before the entries of a table (after its id) and bytes an entry; the entry count is the last u32 before them. */
 interface Table {
@@ -69,7 +70,9 @@ export function checkMp4Tables(bytes: Uint8Array, name: string): Mp4Extent {
       );
     }
     const end = at + size;
-    if (!isData) checkTablesIn(bytes, view, at, end, name);
+    const tags = type === "moov" ? tagsIn(view, [at + 8, end]) : undefined;
+    if (!isData) checkTablesIn(bytes, view, at, tags?.[0] ?? end, name);
+    if (tags) checkTablesIn(bytes, view, tags[1], end, name);
     indexed ||= type === "moov";
     filled ||= isData;
     at = end;
@@ -77,7 +80,13 @@ export function checkMp4Tables(bytes: Uint8Array, name: string): Mp4Extent {
   return { end: Math.min(at, bytes.length), damage: cut ? "cut short: its last box ends early" : undefined };
 }
 
-const TABLE_WORDS = new Map(Object.keys(TABLES).map((key) => [word(key), key]));
+/** A cover and other tags, where four bytes may be those of a table's id: no decoder looks for one there. */
+function tagsIn(view: DataView, moov: Span): Span | undefined {
+  const meta = boxAt(view, moov, "udta", "meta");
+  return meta && boxAt(view, [meta[0] + 4, meta[1]], "ilst"); // after version and flags
+}
+
+const TABLE_WORDS = new Map(Object.keys(TABLES).map((key) => [chunkId(key), key]));
 
 /** Every place that carries a table's id is taken for that table, so no path through damaged boxes can miss one. */
 function checkTablesIn(bytes: Uint8Array, view: DataView, start: number, end: number, name: string): void {

@@ -1,5 +1,7 @@
+import { chunkId } from "./chunks.js";
 import { bySize } from "./decoders.js";
-import { boxAt, boxesIn, boxId, type Span, word } from "./mp4-boxes.js";
+import { streamInfo } from "./flac-frames.js";
+import { boxAt, boxesIn, boxId, type Span } from "./mp4-boxes.js";
 
 /** The audio track of an MP4 that the decoder takes, and the file in pieces for it. */
 export interface Mp4Track {
@@ -13,13 +15,17 @@ export interface Mp4Track {
   readonly channels: number;
   /** By the header of AAC or MP3, else the track's; 0: not said. */
   readonly coded: number;
+  /** Of FLAC: of its integers. */
+  readonly bits?: number | undefined;
   /** Steps that the decoder takes to find its samples. */
   readonly lookUps: number;
   /** Pieces that decode to a few MB each, the index first. */
   readonly chunks: Iterable<Uint8Array>;
 }
 
-const ESDS = word("esds");
+const ESDS = chunkId("esds");
+/** The sample entry that a codec's box belongs to. */
+const ENTRIES = { dOps: "Opus", dfLa: "fLaC" } as const;
 /** Least seconds of a compressed frame. */
 const SHORTEST = 0.0025;
 /** Codecs whose samples are frames; those of others are samples of all channels. */
@@ -42,8 +48,9 @@ export function mp4Track(bytes: Uint8Array): Mp4Track {
       claimed: claimedSeconds(view, moov, track),
       media: table ? mediaSeconds(view, track, table) : 0,
       edited: boxAt(view, track, "edts", "elst") !== undefined,
-      channels: opusChannels(bytes, table),
+      channels: opusChannels(view, table),
       coded: codedChannels(view, table),
+      bits: flacBits(bytes, view, table),
       lookUps: table ? lookUps(view, table) : 0,
       chunks: chunksOf(bytes, moov, table),
     };
@@ -105,13 +112,25 @@ function* entries(view: DataView, [begin, end]: Span, at: number, size: number):
   for (let i = 0, entry = begin + at + 4; i < count && entry + size <= end; i++, entry += size) yield entry;
 }
 
-function opusChannels(bytes: Uint8Array, table: Span | undefined): number {
-  if (!table) return 0;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const description = boxAt(view, table, "stsd");
-  if (!description || description[0] + 44 > description[1]) return 0;
-  const head = boxAt(view, [description[0] + 44, description[1]], "dOps"); // after the entry's own 36 bytes
-  return head && head[0] + 2 <= head[1] ? bytes[head[0] + 1] : 0;
+function opusChannels(view: DataView, table: Span | undefined): number {
+  const head = codecBox(view, table, "dOps");
+  return head && head[0] + 2 <= head[1] ? view.getUint8(head[0] + 1) : 0;
+}
+
+/** By the STREAMINFO in the sample entry. @source Encapsulation of FLAC in ISO Base Media File Format, section 3.3 */
+function flacBits(bytes: Uint8Array, view: DataView, table: Span | undefined): number | undefined {
+  const head = codecBox(view, table, "dfLa");
+  return head && head[0] + 42 <= head[1] ? streamInfo(bytes, head[0] + 8).bits : undefined;
+}
+
+/** The box of a codec's header, in the track's sample entry of that codec. */
+function codecBox(view: DataView, table: Span | undefined, id: keyof typeof ENTRIES): Span | undefined {
+  const description = table && boxAt(view, table, "stsd");
+  if (!description || description[0] + 44 > description[1]) return undefined;
+  if (view.getUint32(description[0] + 12) !== chunkId(ENTRIES[id])) return undefined;
+  const more = [0, 16, 36][view.getUint16(description[0] + 24)] ?? 0; // by QuickTime's version
+  const begin = Math.min(description[1], description[0] + 44 + more); // after the entry's own 36 bytes
+  return boxAt(view, [begin, description[1]], id);
 }
 
 /**

@@ -1,3 +1,6 @@
+import { nextByte } from "./spans.js";
+import { has } from "./tags.js";
+
 /** One link of a chain of Ogg streams: the pages of its first stream of a known codec. */
 export interface OggLink {
   /** First 8 characters of the stream's first packet. */
@@ -134,12 +137,8 @@ function packetSamples(toc: number, next: number, size: number): number {
 
 function nextPage(bytes: Uint8Array, from: number): number {
   let at = bytes.indexOf(0x4f, from);
-  while (at >= 0 && !isPage(bytes, at)) at = bytes.indexOf(0x4f, at + 1);
+  while (at >= 0 && !has(bytes, at, "OggS")) at = nextByte(bytes, 0x4f, at + 1); // "O"
   return at >= 0 && at + 27 <= bytes.length ? at : -1;
-}
-
-function isPage(bytes: Uint8Array, at: number): boolean {
-  return bytes[at] === 0x4f && bytes[at + 1] === 0x67 && bytes[at + 2] === 0x67 && bytes[at + 3] === 0x53;
 }
 
 /** A page that the file cuts, with the packets that are whole and without the mark of the stream's end. */

@@ -7,12 +7,13 @@ import { byFlacFrames, flacLength, flacStreams, streamInfo } from "./flac-frames
 import { notRead } from "./formats.js";
 import type { Heard } from "./hearing.js";
 import { scanMp3 } from "./mp3-frames.js";
+import { countBoxes, mostBoxes } from "./mp4-boxes.js";
 import { checkMp4Tables } from "./mp4-guard.js";
 import { mp4Track } from "./mp4-track.js";
 import { type OggLink, oggCodec, oggLinks, oggPages, opusSamples } from "./ogg-pages.js";
 import { spanBytes } from "./spans.js";
 import { decodeStreams, type Stream } from "./streams.js";
-import { scanWebm } from "./webm-blocks.js";
+import { mostElements, scanWebm } from "./webm-blocks.js";
 
 type Reader = (bytes: Uint8Array, budget: Budget) => Promise<Heard>;
 
@@ -60,21 +61,14 @@ function claimRuns(
   runs: readonly { readonly samples: number; readonly rate: number }[],
   budget: Budget,
 ): void {
-  checkStreams(runs.length, budget);
+  checkCount(runs.length, MOST_STREAMS, "streams one after another", budget);
   const rate = runs[0]?.rate ?? 0;
   budget.claim(runs.reduce((sum, run) => sum + run.samples / run.rate, 0) * rate, 1, rate);
 }
 
-/** @throws AudioError  more streams than have a decoder each within seconds */
-function checkStreams(count: number, budget: Budget): void {
-  if (count > MOST_STREAMS)
-    throw new AudioError(
-      budget.name,
-      "streams one after another",
-      `at most ${MOST_STREAMS}`,
-      count,
-      convertIt,
-    );
+/** @throws AudioError  more than are decoded within seconds */
+function checkCount(count: number, most: number, field: string, budget: Budget): void {
+  if (count > most) throw new AudioError(budget.name, field, `at most ${most}`, count, convertIt);
 }
 
 async function readFlac(bytes: Uint8Array, budget: Budget): Promise<Heard> {
@@ -89,9 +83,8 @@ async function readFlac(bytes: Uint8Array, budget: Budget): Promise<Heard> {
     budget.lasts(seconds);
   }
   const streams: Stream[] = [];
-  const tries = { left: 64 }; // of a file: chance gives one in 65,536 bytes
   for (const { whole, samples, total, bits, channels, rate } of found) {
-    const chunks = byFlacFrames(await withoutTail(whole, samples, tries));
+    const chunks = byFlacFrames(await withoutTail(whole, samples, found.length, budget));
     streams.push({ codec: "FLAC", chunks, claimed: total, bits, kind: { rate, channels } });
   }
   const { audio, reports } = await decodeStreams(streams, budget);
@@ -105,7 +98,7 @@ async function readFlac(bytes: Uint8Array, budget: Budget): Promise<Heard> {
 
 async function readOgg(bytes: Uint8Array, budget: Budget): Promise<Heard> {
   const { links, cut } = oggLinks(bytes);
-  checkStreams(links.length, budget);
+  checkCount(links.length, MOST_STREAMS, "streams one after another", budget);
   let seconds = 0;
   const streams = links.map((link) => {
     const { length, stream } = linkStream(bytes, link, budget);
@@ -131,7 +124,7 @@ function linkStream(
   if (codec === "Speex") throw notRead(budget.name, "Speex in Ogg");
   if (codec === undefined) throw notRead(budget.name, "Ogg without Vorbis, Opus or FLAC");
   const packet = 27 + head[26];
-  let [channels, rate, total] = [head[packet + (codec === "Opus" ? 9 : 11)], 48_000, 0];
+  let [channels, rate, total] = [head[packet + (codec === "Opus" ? 9 : 11)] ?? 0, 48_000, 0];
   let bits: number | undefined;
   if (codec === "FLAC") ({ channels, rate, bits, total } = streamInfo(head, packet + 17));
   else if (codec === "Vorbis")
@@ -156,6 +149,7 @@ const edited = 1800; // seconds of media that may be decoded beyond the part whi
 const mostLookUps = 2 ** 31;
 
 async function readMp4(file: Uint8Array, budget: Budget): Promise<Heard> {
+  checkCount(countBoxes(file), mostBoxes, "boxes", budget);
   const { end, damage: cut } = checkMp4Tables(file, budget.name);
   const bytes = file.subarray(0, end);
   const track = mp4Track(bytes);
@@ -167,24 +161,19 @@ async function readMp4(file: Uint8Array, budget: Budget): Promise<Heard> {
     const expected = `stco times stsc of at most ${mostLookUps} entries`;
     throw new AudioError(budget.name, "sample tables", expected, track.lookUps, convertIt);
   }
-  const flac = indexOf(bytes, "dfLa");
-  const bits = flac < 0 ? undefined : streamInfo(bytes, flac + 12).bits;
   const kind = { rate: 0, channels: track.coded };
-  const { audio, reports } = await decodeStreams(
-    [{ codec: "M4A", chunks: track.chunks, bits, kind }],
-    budget,
-  );
+  const stream: Stream = { codec: "M4A", chunks: track.chunks, bits: track.bits, kind };
+  const { audio, reports } = await decodeStreams([stream], budget);
   const seconds = reports[0].samples / reports[0].rate;
   const short = `${seconds.toFixed(2)} s could be decoded of the ${claimed.toFixed(2)} s in the header`;
   return withDamage(audio, claimed - seconds > shortest ? short : (skipped(reports) ?? cut));
 }
 
 async function readWebm(bytes: Uint8Array, budget: Budget): Promise<Heard> {
-  const { seconds, channels, coded, damage, chunks } = scanWebm(bytes);
+  const { seconds, channels, coded, bits, elements, damage, chunks } = scanWebm(bytes);
+  checkCount(elements, mostElements, "elements", budget);
   checkChannels(channels, budget);
   budget.lasts(seconds);
-  const flac = indexOf(bytes.subarray(0, 65_536), "A_FLAC") < 0 ? -1 : indexOf(bytes, "fLaC");
-  const bits = flac < 0 ? undefined : streamInfo(bytes, flac + 8).bits;
   const kind = { rate: 0, channels: coded };
   const { audio, reports } = await decodeStreams([{ codec: "WebM", chunks, bits, kind }], budget);
   return withDamage(audio, damage ?? skipped(reports));
@@ -203,11 +192,4 @@ function skipped(reports: readonly StreamReport[]): string | undefined {
   const frames = reports.reduce((sum, { errors }) => sum + errors, 0);
   if (frames === 0) return undefined;
   return `${frames} damaged ${frames === 1 ? "frame was" : "frames were"} skipped`;
-}
-
-function indexOf(bytes: Uint8Array, mark: string): number {
-  const codes = Array.from(mark, (c) => c.charCodeAt(0));
-  for (let at = bytes.indexOf(codes[0]); at >= 0; at = bytes.indexOf(codes[0], at + 1))
-    if (codes.every((code, i) => bytes[at + i] === code)) return at;
-  return -1;
 }

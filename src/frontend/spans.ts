@@ -1,3 +1,8 @@
+/** Where `byte` is next, from `from` on; -1: nowhere. A run of it costs no call of `indexOf` for each. */
+export function nextByte(bytes: Uint8Array, byte: number, from: number): number {
+  return bytes[from] === byte ? from : bytes.indexOf(byte, from);
+}
+
 /** Byte ranges [begin, end) of a file. */
 export type Spans = readonly (readonly [begin: number, end: number])[];
 

@@ -1,3 +1,6 @@
+import { streamInfo } from "./flac-frames.js";
+import { has } from "./tags.js";
+
 /** What a WebM or Matroska file holds of its first audio track. */
 export interface WebmTrack {
   /** Seconds from its first block to its last. */
@@ -6,6 +9,10 @@ export interface WebmTrack {
   readonly channels: number;
   /** Of the tracks by their headers alone; 1 is what a header without it means. */
   readonly coded: number;
+  /** Of FLAC: of its integers. */
+  readonly bits?: number | undefined;
+  /** In the file, with those inside others: no more than one past `mostElements` are looked at. */
+  readonly elements: number;
   /** What is missing: the file ends within an element, or holds bytes that are none. */
   readonly damage?: string | undefined;
   /** The file without what belongs to other tracks or to none: all in front of the first cluster, then block by block. */
@@ -28,6 +35,8 @@ const CHANNELS = 0x9f;
 const PRIVATE = 0x63a2;
 const INFO = 0x1549a966;
 const EBML = 0x1a45dfa3;
+/** Elements that a file may hold: 24 hours have 4.3 million blocks of 20 ms. */
+export const mostElements = 5_000_000;
 /** Elements whose parts are read. */
 const OPENED = new Set([SEGMENT, CLUSTER, GROUP, TRACKS, TRACK, AUDIO, INFO]);
 /** Elements that may stand last where no size says where the file ends: blocks, cues, tags, filling, a block group's parts. */
@@ -61,42 +70,73 @@ interface Element {
  */
 export function scanWebm(bytes: Uint8Array): WebmTrack {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let [number, wanted, channels, coded] = [0, 0, 0, 1];
+  let track: Track = { number: 0 };
+  let audio: Track | undefined;
+  let [count, channels, coded] = [0, 0, 1];
+  let [groupEnd, inGroup, plain] = [0, 0, true];
   let [scale, cluster, first, last, head, stopped] = [1_000_000, 0, Infinity, 0, -1, 0];
   let damage: string | undefined;
   for (const element of elements(bytes, view)) {
     const { id, at, begin, end } = element;
+    if (++count > mostElements) break;
     if (at > stopped && stopped > 0) damage ??= "bytes between its clusters mean nothing and were left out";
     stopped = OPENED.has(id) ? begin : end;
     if (end !== Infinity && end > bytes.length) damage ??= "cut short: an element passes its end";
+    if (id === GROUP) {
+      plain &&= at >= groupEnd;
+      [groupEnd, inGroup] = [end, 0];
+    } else if (id === BLOCK) plain &&= ++inGroup === 1;
     if (id === CLUSTER && head < 0) head = at;
     else if (id === SCALE) scale = unsigned(view, element);
     else if (id === TIME) cluster = unsigned(view, element);
-    else if (id === NUMBER) number = unsigned(view, element);
-    else if (id === TYPE && unsigned(view, element) === 2) wanted ||= number;
+    else if (id === TRACK) track = { number: 0 };
+    else if (id === NUMBER) track.number = unsigned(view, element);
+    else if (id === TYPE && unsigned(view, element) === 2) audio ??= track;
     else if (id === CHANNELS) coded = Math.max(coded, unsigned(view, element));
-    else if (id === PRIVATE && isOpus(bytes, begin)) channels = Math.max(channels, bytes[begin + 9]);
-    else if ((id === SIMPLE_BLOCK || id === BLOCK) && isOf(view, element, wanted)) {
+    else if (id === PRIVATE && has(bytes, begin, "OpusHead"))
+      channels = Math.max(channels, bytes[begin + 9] ?? 0);
+    else if (id === PRIVATE && has(bytes, begin, "fLaC")) track.bits = streamInfo(bytes, begin + 8).bits;
+    else if ((id === SIMPLE_BLOCK || id === BLOCK) && isOf(view, element, audio)) {
       const time = cluster + view.getInt16(vint(view, begin)!.next);
       [first, last] = [Math.min(first, time), Math.max(last, time)];
     }
   }
   const seconds = first === Infinity ? 0 : ((last - first) * scale) / 1e9;
-  const chunks = head < 0 ? [bytes] : audioBlocks(bytes, head, wanted);
-  return { seconds, channels: Math.max(channels, coded), coded, damage, chunks };
+  const chunks = head < 0 ? [bytes] : audioBlocks(bytes, head, audio, plain);
+  const { bits } = audio ?? {};
+  return { seconds, channels: Math.max(channels, coded), coded, bits, elements: count, damage, chunks };
 }
 
-function* audioBlocks(bytes: Uint8Array, head: number, wanted: number): Generator<Uint8Array> {
+interface Track {
+  number: number;
+  bits?: number;
+}
+
+/**
+ * The bytes in front of `head`, then the blocks of a track.
+ * @param plain  whether each group holds one block: it then goes whole, with what belongs to the block
+ */
+function* audioBlocks(
+  bytes: Uint8Array,
+  head: number,
+  audio: Track | undefined,
+  plain: boolean,
+): Generator<Uint8Array> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   yield bytes.subarray(0, head);
+  if (!audio) return;
   let group: Element | undefined;
   for (const element of elements(bytes, view)) {
     const { id, at, end } = element;
     if (id === GROUP) group = element;
-    if ((id !== SIMPLE_BLOCK && id !== BLOCK) || !isOf(view, element, wanted)) continue;
-    const inGroup = id === BLOCK && group !== undefined && group.end >= end && group.end <= bytes.length;
-    if (inGroup) yield bytes.subarray(group!.at, group!.end);
-    else if (id === SIMPLE_BLOCK) yield bytes.subarray(at, end);
+    if ((id !== SIMPLE_BLOCK && id !== BLOCK) || !isOf(view, element, audio)) continue;
+    if (id === SIMPLE_BLOCK) yield bytes.subarray(at, end);
+    else if (!plain) {
+      const block = bytes.slice(at, end);
+      block[0] = SIMPLE_BLOCK;
+      yield block;
+    } else if (group && group.end >= end && group.end <= bytes.length)
+      yield bytes.subarray(group.at, group.end);
   }
 }
 
@@ -156,13 +196,10 @@ function unsigned(view: DataView, { begin, end }: Element): number {
 }
 
 /** Whether a block is whole and of a track. */
-function isOf(view: DataView, { begin, end }: Element, wanted: number): boolean {
-  const track = vint(view, begin);
-  return track?.value === wanted && track.next + 3 <= Math.min(end, view.byteLength);
-}
-
-function isOpus(bytes: Uint8Array, at: number): boolean {
-  return at + 10 <= bytes.length && String.fromCharCode(...bytes.subarray(at, at + 8)) === "OpusHead";
+function isOf(view: DataView, { begin, end }: Element, track: Track | undefined): boolean {
+  const number = vint(view, begin);
+  if (!number || number.value !== track?.number) return false;
+  return number.next + 3 <= Math.min(end, view.byteLength);
 }
 
 function nextCluster(bytes: Uint8Array, from: number): number {
