@@ -18,7 +18,10 @@ export const copyName = "ceiling: copy";
 
 const mulAdd = loadKernel("../../bench/shaders/mul-add");
 
-/** What the device does at most: multiplications and additions from registers, and bytes copied between buffers. */
+/**
+ * What the device does at most: multiplications and additions from registers, and bytes copied
+ * between buffers.
+ */
 export function ceilingCases(gpu: Gpu): Case[] {
   const [threads, chains, rounds, group] = [8192, 12, 400, 64];
   const factors = gpu.keep([2], "f32");

@@ -1,10 +1,13 @@
 /**
- * Decoding and prefill of a language model of Qwen3-0.6B's shape with weights that mean nothing:
- * `npm run bench:decode [-- --weights bf16|f16|f32|q8|q4] [--layers N] [--tokens N] [--rounds N] [--cache A,B,...] [--prefill A,B,...] [--write]`.
- * Each round runs, in turn, some tokens at each cache length, each submitted before the one before it has been read as in the
- * engine's own loop, and each prefill. Told are milliseconds a token (median of all), the host's share of it (recording and
- * submitting), dispatches, the growth from the shortest cache, and CPU milliseconds of the process, which on a software adapter
- * hold the device's work and waver less than wall time where others use the machine. --write adds bench/results/decode-<device>-<commit>.json.
+ * Times decoding and prefill of a language model of Qwen3-0.6B's shape, with synthetic weights:
+ * `npm run bench:decode [-- --weights bf16|f16|f32|q8|q4] [--layers N] [--tokens N] [--rounds N]
+ * [--cache A,B,...] [--prefill A,B,...] [--write]`.
+ * Each round runs some tokens at each cache length, then each prefill. A token is submitted before
+ * the one before it has been read, as in the engine's own loop. Prints milliseconds a token (median
+ * of all), the host's share of it (recording and submitting), dispatches, the growth from the
+ * shortest cache, and CPU milliseconds of the process. On a software adapter these include the
+ * device's work, and vary less than wall time on a busy machine. --write adds
+ * bench/results/decode-<device>-<commit>.json.
  */
 import { parseArgs } from "node:util";
 import type { TensorData } from "../src/gpu/device.js";
@@ -58,7 +61,7 @@ const spread = (numbers: readonly number[]): Spread => ({
   max: rounded(Math.max(...numbers)),
 });
 
-/** A sequence whose cache is said to hold so many tokens; what they hold is zero, which costs the same. */
+/** A sequence whose cache claims to hold so many tokens. They are zero, which costs the same. */
 class Sequence {
   readonly wall: number[] = [];
   readonly encode: number[] = [];

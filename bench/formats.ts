@@ -1,10 +1,13 @@
 /**
- * What a weight format costs and what it rounds: `npm run bench:formats -- DIR [--formats bf16,f16,f32,q8,q4] [--positions 2048]
- * [--text FILE] [--seed 1] [--name NAME]`. The checkpoint runs in its own format first, then in each format. Errors are relative
- * RMS against the own format: `one` is behind the first layer, `all` behind the whole stack. The encoder reads the same features, the
- * adaptor the own format's encoder states, the LLM the same ids, so its layers' error holds that of the embedding. The ids are packed
- * sequences of 128 tokens, seeded random ones or those of a text, and every token
- * but the first of each is scored under forced decoding. Writes bench/results/formats-NAME.json.
+ * Measures the cost and the rounding of each weight format:
+ * `npm run bench:formats -- DIR [--formats bf16,f16,f32,q8,q4] [--positions 2048] [--text FILE]
+ * [--seed 1] [--name NAME]`.
+ * The checkpoint runs in its own format first, then in each format. Errors are relative RMS against
+ * its own format: `one` is behind the first layer, `all` behind the whole stack. The encoder reads
+ * the same features, the adaptor the encoder states of the own format, the LLM the same ids, so the
+ * error of its layers includes that of the embedding. The ids are packed sequences of 128 tokens,
+ * seeded random ones or those of a text. Every token but the first of each is scored under forced
+ * decoding. Writes bench/results/formats-NAME.json.
  */
 import { bytes, table } from "../src/report/text.js";
 import { readFileSync } from "node:fs";
@@ -40,8 +43,9 @@ const { values, positionals } = parseArgs({
 const [directory] = positionals;
 if (!directory) throw new Error("bench/formats: expected a checkpoint directory");
 const formats = values.formats.split(",") as WeightFormat[];
-const wild = formats.find((format) => !Object.hasOwn(weightBlocks, format));
-if (wild !== undefined) throw new Error(`bench/formats: expected bf16, f16, f32, q8 or q4, got ${wild}`);
+const unknown = formats.find((format) => !Object.hasOwn(weightBlocks, format));
+if (unknown !== undefined)
+  throw new Error(`bench/formats: expected bf16, f16, f32, q8 or q4, got ${unknown}`);
 
 const sequenceLength = 128;
 const together = 4; // sequences in one step
@@ -67,7 +71,7 @@ function normal(count: number, seed: number): Float32Array {
   );
 }
 
-/** Sequences of 128 tokens: of a text, which repeats where it is too short, else seeded random ids. */
+/** Sequences of 128 tokens: of a text, repeated if it is too short, or seeded random ids. */
 async function makeSequences(checkpoint: Checkpoint): Promise<ForcedSequence[]> {
   const { vocabSize } = checkpoint.config.llm;
   const count = Math.ceil(Number(values.positions) / (sequenceLength - 1));

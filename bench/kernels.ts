@@ -1,6 +1,7 @@
 /**
- * Times kernels on this machine's WebGPU device: `npm run bench`. Rounds of all cases follow each other, so that a change
- * in the machine's speed meets all of them. Prints a table and writes bench/results/<device>-<commit>.json.
+ * Times kernels on this machine's WebGPU device: `npm run bench`. Rounds of all cases alternate, so
+ * a change in the machine's speed affects all of them. Prints a table and writes
+ * bench/results/<device>-<commit>.json.
  */
 import { Bench, type TaskResult } from "tinybench";
 import type { Gpu } from "../src/gpu/device.js";

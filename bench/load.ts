@@ -1,8 +1,10 @@
 /**
- * Loading speed and memory: `npm run bench:load -- DIR [--weights FORMAT] [--rounds N]`. Each round, in turn, on warm files:
- * `cat FILES > /dev/null`; one memcpy of as many bytes into fresh memory; the engine's load, in a process of its own.
- * Told is the ratio of (cat + memcpy) to the load, in wall time and, for a machine that others use too, in processor time; and the load's peak resident memory over the bytes of its GPU buffers
- * (on a software adapter those are resident too) and over what the process held before.
+ * Measures loading speed and memory: `npm run bench:load -- DIR [--weights FORMAT] [--rounds N]`.
+ * Each round runs three things in turn, on warm files: `cat FILES > /dev/null`; one memcpy of as
+ * many bytes into fresh memory; the engine's load, in a process of its own.
+ * Prints the ratio of (cat + memcpy) to the load, in wall time and in processor time (for a busy
+ * machine), and the load's peak resident memory beyond the bytes of its GPU buffers (on a software
+ * adapter those are resident too) and beyond the memory of the process before.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { readFileSync, readdirSync, statSync } from "node:fs";

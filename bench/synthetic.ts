@@ -53,7 +53,8 @@ function encode(values: Float32Array, format: WeightFormat): Uint8Array {
 }
 
 /**
- * Parameters that mean nothing: matrices repeat one seeded stretch of values, all else is 1. No file is read.
+ * Synthetic parameters: matrices repeat one seeded stretch of values, all else is 1. No file is
+ * read.
  * @param expected  names and shapes; default: those of a language model alone
  */
 export function syntheticSource(

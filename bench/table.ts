@@ -1,6 +1,8 @@
 /**
- * Tables of results files, between the marks that stand in the texts already: `npm run bench:table -- [bench/results/FILE]`. The performance table in docs/speed.md is of a
- * file of bench/peers/run.ts (without FILE of the same as before), the outcome in docs/migration.md of outcome.json and migration.json.
+ * Writes the tables of results files between the marks of the pages: `npm run bench:table --
+ * [bench/results/FILE]`. The performance table of docs/speed.md is of a file of bench/peers/run.ts
+ * (default: the same file as before). The outcome of docs/migration.md is of outcome.json and
+ * migration.json.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -15,7 +17,10 @@ const ratio = (value: number): string => (value >= 10 ? value.toFixed(0) : value
 const times = ({ min, median, max }: Spread, scale: number, unit: string): string =>
   `${[min, median, max].map((value) => digits(value * scale)).join(" / ")} ${unit}`;
 
-/** Rows [what, aim, measured, ms of ours and theirs] of how much faster one contender is than another, by the medians. */
+/**
+ * Rows [what, aim, measured, ms of ours and theirs]: how much faster one contender is than another,
+ * by the medians.
+ */
 function faster(what: string, aim: number, all: Times, [ours, theirs]: readonly [string, string]): string[] {
   const [a, b] = [all[ours], all[theirs]];
   if (!a || !b) return [];
@@ -27,7 +32,9 @@ function faster(what: string, aim: number, all: Times, [ours, theirs]: readonly 
   ];
 }
 
-/** Rows of a product's kernel alone and of a product among several of a step, where the run has them. */
+/**
+ * Rows of a product's kernel alone and of a product among several of a step, if the run has them.
+ */
 function partRows(
   all: Times,
   [what, aim]: readonly [string, string],
@@ -193,7 +200,10 @@ export function benchTable(results: PeerResults, file: string): string {
 const read = (file: string): unknown =>
   JSON.parse(readFileSync(new URL(`../${file}`, import.meta.url), "utf8"));
 
-/** A text with what stands between two marks `<!-- NAME: FILE -->` and `<!-- /NAME -->` made anew. @throws Error  no marks */
+/**
+ * Replaces the text between two marks `<!-- NAME: FILE -->` and `<!-- /NAME -->`.
+ * @throws Error  no marks
+ */
 function between(text: string, name: string, make: (file: string) => readonly [string, string]): string {
   const marks = new RegExp(`<!-- ${name}: (\\S+) -->\\n[^]*?\\n<!-- /${name} -->`);
   const found = marks.exec(text);

@@ -1,7 +1,9 @@
 /**
- * Optimiser steps a second against PyTorch on the CPU: `npm run bench:train [-- --rounds N]`. The miniature: adaptor of two blocks
- * trained from cached encoder states, behind it a frozen LLM of 4 layers and width 256. In one run, in turn, one step each;
- * told are the medians and the ratio of PyTorch's time to ours, and on what kernels another step's time goes, by timestamps. golden/.venv (golden/README.md) has the peer's PyTorch.
+ * Compares optimiser steps a second with PyTorch on the CPU: `npm run bench:train [-- --rounds N]`.
+ * The miniature: an adaptor of two blocks is trained from cached encoder states through a frozen
+ * LLM of 4 layers and width 256. One run takes one step of each in turn. Prints the medians, the
+ * ratio of PyTorch's time to ours, and the kernels of one more step by timestamps. golden/.venv
+ * (golden/README.md) has the peer's PyTorch.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -141,8 +143,7 @@ function peer(config: ModelConfig, directory: string): { next: () => Promise<str
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const next = async (): Promise<string> => {
     const line: IteratorResult<string, unknown> = await lines.next();
-    if (line.done)
-      throw new Error("bench/train: the peer ended; is golden/.venv made as golden/README.md says?");
+    if (line.done) throw new Error("bench/train: the peer ended; make golden/.venv as golden/README.md says");
     return line.value;
   };
   return { next, child };
@@ -156,7 +157,7 @@ interface KernelTime {
   readonly share: number;
 }
 
-/** What one more step's kernels take, the longest first; those of under a hundredth are left out. */
+/** Times of one more step's kernels, the longest first, without those below a hundredth. */
 async function profile(gpu: Gpu, step: () => Promise<unknown>): Promise<KernelTime[]> {
   const timing = (gpu.timing = new Timing(gpu.device));
   try {

@@ -1,4 +1,4 @@
-"""Checking and writing a bundle: what every case ends with."""
+"""Checks and writes a bundle: the last step of every case."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-MAX_F32_ERROR = 1e-4  # a stage where PyTorch's own f32 is worse than this proves nothing about a port
+MAX_F32_ERROR = 1e-4  # above this, PyTorch's own f32 is no yardstick for a port
 MAX_PLAIN_ERROR = 1e-12  # f64 run of the upstream class against the numpy formulas; f32 anywhere gives about 1e-8
 GRADIENT_FLOOR = 1e-2  # of the RMS over all gradients of a case
 MAX_FILE_BYTES = 10 * 2**20

@@ -21,7 +21,7 @@ import transformers
 import pure_torchaudio  # noqa: F401  before anything imports torchaudio
 from fullsize.checkpoint import check_space, parameter_count, space_to_write, write_checkpoint
 from fullsize.containers import WRITERS, write_container
-from fullsize.engine import REPOSITORY, markdown_table, summarise, told, verify, versions
+from fullsize.engine import REPOSITORY, markdown_table, summarise, noted, verify, versions
 from fullsize.reference import Measured, make_bundle, make_clip
 from fullsize.sizes import SIZES, make_config
 
@@ -79,13 +79,13 @@ def prove(arguments, directory: Path, form: str, weights: str | None, made: tupl
     name = "-".join(part for part in (form if form != TRANSFORMERS else None, weights) if part) or "bf16"
     summary = summarise(run["stages"])
     flags = "".join([f" --container {form}" if form != TRANSFORMERS else "", f" --weights {weights}" if weights else ""])
-    device = told(run["notes"], "device: ")
+    device = noted(run["notes"], "device: ")
     result = {"size": arguments.size, "format": name, "container": form, "versions": versions(), "device": device}
     result |= {"made_by": f"python golden/full.py --size {arguments.size} --work DIR{flags}"}
     result |= {"command": run["command"], "exit_code": run["exit_code"]} | known
     result["seconds"] = known["seconds"] | {"engine": run["seconds"], "engine_cpu": run["cpu_seconds"]}
     result["peak_resident_bytes"] = known["peak_resident_bytes"] | {"engine": run["peak_resident_bytes"]}
-    result["weights_on_gpu_bytes"] = int(told(run["notes"], "weights on the GPU: ").removesuffix(" bytes"))
+    result["weights_on_gpu_bytes"] = int(noted(run["notes"], "weights on the GPU: ").removesuffix(" bytes"))
     result["same_figures_as_bf16"] = same_as_stored(arguments.work / f"{arguments.size}-bf16.stages.json", name, run["stages"])
     result["verify"] = summary
     out = arguments.results / f"{arguments.size}-{name}.json"
@@ -119,17 +119,17 @@ def as_text(result: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=["tiny", *SIZES])
-    parser.add_argument("--work", type=Path, help="directory for what is made; outside the repository")
+    parser.add_argument("--work", type=Path, help="directory for the outputs; outside the repository")
     parser.add_argument("--seconds", type=float, default=3.0, help="of audio (default: 3)")
     parser.add_argument("--seed", type=int, default=1, help="of the audio (default: 1)")
     parser.add_argument("--weights", nargs="+", default=[None], help="run the engine once with each of these (default: as stored)")
     parser.add_argument(
         "--container", nargs="+", default=[TRANSFORMERS], choices=[TRANSFORMERS, *WRITERS], help="run it on these (default: transformers)"
     )
-    parser.add_argument("--reuse", action="store_true", help="take the checkpoint and the bundle that lie in DIR")
+    parser.add_argument("--reuse", action="store_true", help="use the checkpoint and the bundle in DIR")
     parser.add_argument("--no-engine", action="store_true", help="stop before the engine")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="(default: golden/results)")
-    parser.add_argument("--table", action="store_true", help="print the results as a Markdown table and stop")
+    parser.add_argument("--table", action="store_true", help="print the tables of docs/parity.md and stop")
     arguments = parser.parse_args()
     if arguments.table:
         rows = [json.loads(path.read_text()) for path in arguments.results.glob("*.json")]

@@ -20,7 +20,7 @@ import pure_torchaudio  # noqa: F401  before anything imports torchaudio
 import transformers
 
 from fullsize.checkpoint import check_space, parameter_count, write_llm
-from fullsize.engine import REPOSITORY, run_command, told, versions
+from fullsize.engine import REPOSITORY, run_command, noted, versions
 from fullsize.sizes import ANALYSIS_BYTES, SIZES, make_config
 
 WEIGHT_SEED = 1
@@ -44,8 +44,8 @@ def facts(result: dict) -> dict:
 
 
 def loading(result: dict) -> tuple[float, int]:
-    """Seconds and bytes that the engine tells of its load: "loaded in 1.2 s; weights on the GPU: 3 bytes"."""
-    seconds, weights = told(result["notes"], "loaded in ").split(" s; weights on the GPU: ")
+    """Seconds and bytes that the engine reports of its load: "loaded in 1.2 s; weights on the GPU: 3 bytes"."""
+    seconds, weights = noted(result["notes"], "loaded in ").split(" s; weights on the GPU: ")
     return float(seconds), int(weights.removesuffix(" bytes"))
 
 
@@ -93,7 +93,7 @@ def measure(arguments, weights: str, llm: Path, migrated: Path, made: dict, show
     flags = ["--weights", weights, "--max-tokens", str(TOKENS), "--json"]
     generated = run(["generate", PROMPT, "--model", str(llm), *flags], shown)
     transcribed = run(["transcribe", CLIP, "--model", str(migrated), *flags], shown)
-    result = {"size": arguments.size, "format": weights, "versions": versions(), "device": told(transcribed["notes"], "device: ")}
+    result = {"size": arguments.size, "format": weights, "versions": versions(), "device": noted(transcribed["notes"], "device: ")}
     result |= {"made_by": f"python golden/full_migrated.py --size {arguments.size} --work DIR --weights {weights}"}
     result |= made | {"generate": spoken(generated), "transcribe": spoken(transcribed)}
     result["analysis_bytes"] = ANALYSIS_BYTES[arguments.size]
@@ -128,11 +128,11 @@ def table(results: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=list(SIZES))
-    parser.add_argument("--work", type=Path, help="directory for what is made; outside the repository")
+    parser.add_argument("--work", type=Path, help="directory for the outputs; outside the repository")
     parser.add_argument("--weights", nargs="+", default=["q4"], help="run the engine once with each of these (default: q4)")
-    parser.add_argument("--reuse", action="store_true", help="take the directories that lie in DIR")
+    parser.add_argument("--reuse", action="store_true", help="use the directories in DIR")
     parser.add_argument("--results", type=Path, default=REPOSITORY / "golden" / "results" / "migrated", help="(default: golden/results/migrated)")
-    parser.add_argument("--table", action="store_true", help="print the results as a Markdown table and stop")
+    parser.add_argument("--table", action="store_true", help="print the table of docs/parity.md and stop")
     arguments = parser.parse_args()
     if arguments.table:
         print(table(arguments.results))

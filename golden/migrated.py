@@ -1,4 +1,4 @@
-"""Write golden/migrated: what transformers computes with checkpoints that `funasr-webgpu migrate` wrote.
+"""Write golden/migrated: transformers' results with checkpoints that `funasr-webgpu migrate` wrote.
 
 From the repository's root, after `npm ci` and in the environment of README.md:
 golden/.venv/bin/python golden/migrated.py [--out DIR] [--keep DIR]

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-// Small files that last long: frames of silence, or a fixture's packets, again and again.
+// Small files that last long: repeated frames of silence, or a fixture's repeated packets.
 
 const fixtures = "test/fixtures/audio";
 
@@ -33,7 +33,7 @@ function crc(bytes: Uint8Array, bits: number, polynomial: number): number {
   return sum;
 }
 
-/** A number in the way of UTF-8, up to 31 bits. */
+/** A number encoded as UTF-8 encodes code points, up to 31 bits. */
 function coded(value: number): number[] {
   if (value < 0x80) return [value];
   const count = [11, 16, 21, 26, 31].findIndex((bits) => value < 2 ** bits) + 1;
@@ -41,7 +41,10 @@ function coded(value: number): number[] {
   return [((0xff00 >> (count + 1)) & 0xff) | (value >> (6 * count)), ...tail];
 }
 
-/** Silence at 48 kHz, 16 bits, in frames of 65,535 samples. @param claimed  seconds of the header; 0: unknown */
+/**
+ * Silence at 48 kHz, 16 bits, in frames of 65,535 samples.
+ * @param claimed  seconds of the header; 0: unknown
+ */
 export function flac(seconds: number, channels: number, claimed = seconds): Buffer {
   const [block, rate] = [65_535, 48_000];
   const head = Buffer.alloc(42);
@@ -111,7 +114,7 @@ export function opus(seconds: number, channels = 1, known = true): Buffer {
   return Buffer.concat(pages);
 }
 
-/** The fixture's MPEG frames again and again, without its tags. */
+/** The fixture's MPEG frames, repeated, without its tags. */
 export function mp3(seconds: number): Buffer {
   const frame = Buffer.alloc(36); // MPEG 2, layer III, 8 kbit/s at 16 kHz: 36 ms
   frame.set([0xff, 0xf3, 0x18, 0xc0]);
@@ -157,7 +160,7 @@ function adtsFrames(): Buffer[] {
   return frames;
 }
 
-/** The smallest frame of the fixture, again and again. */
+/** The smallest frame of the fixture, repeated. */
 function shortest(): { readonly frame: Buffer; readonly rate: number; readonly index: number } {
   const [frame] = adtsFrames().sort((a, b) => a.length - b.length);
   const index = (frame[2] >> 2) & 15;
@@ -177,7 +180,10 @@ function box(name: string, ...parts: Uint8Array[]): Buffer {
   return Buffer.concat([u32(body.length + 8), Buffer.from(name, "latin1"), body]);
 }
 
-/** M4A of AAC. @param claimed  seconds that its headers say; the sample table says as many as there are */
+/**
+ * M4A of AAC.
+ * @param claimed  seconds in its headers; the sample table has the true count
+ */
 export function m4a(seconds: number, { claimed = seconds, indexLast = false } = {}): Buffer {
   const { frame: whole, rate, index } = shortest();
   const frame = whole.subarray(7);

@@ -30,16 +30,18 @@ import {
 } from "./audio-bombs.js";
 
 // usage: npm run check:audio [-- PATH ...]   (after npm run build)
-// Transcribes small files that last long, and long files that hold little, with models/demo, each in a process of its own. Prints a table;
-// exit code 1 if a file of N bytes takes more than 300 MB + 2 N or 10 s of the processor. What is transcribed may take what a clip as
-// long as the model takes does, besides. PATH adds a file, or the files of a directory; ONLY=WORD takes the made files with it in their name.
+// Transcribes small files that last long, and long files that hold little, with models/demo, each
+// in a process of its own. Prints a table. Exit code 1 if a file of N bytes takes more than 300 MB
+// + 2 N or 10 s of the processor. A file that is transcribed may also take the cost of the longest
+// clip that the model accepts. PATH adds a file, or the files of a directory. ONLY=WORD keeps the
+// generated files with it in their name.
 
 const seconds = 10;
 const megabytes = 300;
 const hour = 3600;
 const gibi = 2 ** 30;
 
-/** A file's first bytes and its whole size; the rest is a hole, which reads as zeros. */
+/** A file's first bytes and its whole size. The rest is a hole, which reads as zeros. */
 interface Sparse {
   readonly head: Uint8Array;
   readonly size: number;
@@ -60,7 +62,7 @@ function filled(head: readonly number[], unit: readonly number[]): Buffer {
   return bytes;
 }
 
-/** Name of the file, its bytes. The first is a clip that the model takes. */
+/** Name of the file, its bytes. The model accepts the first. */
 const bombs: [string, () => Uint8Array | Sparse][] = [
   ["taken-100s.wav", () => wav(100 * 32_000)],
   ["2h-8-channels.flac", () => flac(2 * hour, 8)],
@@ -120,7 +122,7 @@ function write(name: string, content: Uint8Array | Sparse): string {
   return path;
 }
 
-/** What a clip as long as the model takes needs. */
+/** Memory and time of the longest clip that the model accepts. */
 let taken = { took: 0, peak: 0 };
 let broken = 0;
 
@@ -180,5 +182,5 @@ try {
 } finally {
   rmSync(root, { recursive: true, force: true });
 }
-if (broken > 0) console.error(`${broken} of the files broke a bound`);
+if (broken > 0) console.error(`${broken} files exceed a bound`);
 process.exitCode = broken > 0 ? 1 : 0;

@@ -1,13 +1,14 @@
-// Runs the inputs of a directory of cases through the command line and compares what comes out with what is expected:
-// npm run check:cases -- DIR. The directory holds wav/ mp3/ other/ jsonl/ kaldi-channel/ kaldi-end-1/ hostile/; a case whose file
-// is not there is left out. A file of a hostile model is put into a copy of models/demo. Exit 1 if one differs.
+// Runs the inputs of a directory of cases through the command line and compares the output with the
+// expected one: npm run check:cases -- DIR. The directory holds wav/ mp3/ other/ jsonl/
+// kaldi-channel/ kaldi-end-1/ hostile/. A case without its file is omitted. A hostile file goes
+// into a copy of models/demo. Exit 1 if a case differs.
 import { execFile } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** What a run gives: its exit code, and a text that stdout or stderr holds; `not` must be in neither. */
+/** The expectation: an exit code, and a text in stdout or stderr. `not` must be in neither. */
 interface Expected {
   readonly code: number;
   readonly holds: string;
@@ -16,7 +17,7 @@ interface Expected {
 
 interface Case {
   readonly file: string;
-  /** The name in the model directory that the file takes; a file without one is given to the command as it is. */
+  /** The file's name in the model directory. Without one, the command gets the file itself. */
   readonly place?: string;
   readonly args: readonly string[];
   readonly expected: Expected;
@@ -106,7 +107,7 @@ function run(args: readonly string[]): Promise<Got> {
   });
 }
 
-/** Runs a case; a command with OUT in its words writes a file, which belongs to its text. */
+/** Runs a case. If a command has OUT in its words, the file that it writes joins its text. */
 async function result({ file, place, args }: Case, directory: string, index: number): Promise<Got> {
   const path = join(directory, file);
   if (place !== undefined) {
@@ -125,7 +126,7 @@ async function result({ file, place, args }: Case, directory: string, index: num
   return { ...got, text: `${existsSync(out) ? readFileSync(out, "utf8") : ""}${got.text}` };
 }
 
-/** The line of the output that says most: a result, an error or a warning. */
+/** The most telling line of the output: a result, an error or a warning. */
 function shortly({ code, text }: Got): string {
   const lines = text.split("\n").filter((line) => line !== "" && !/^(device|loaded|Warning): ?/.test(line));
   return `${code}: ${lines[0] ?? ""}`.slice(0, 90);

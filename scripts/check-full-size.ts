@@ -1,6 +1,8 @@
-// npm run check:real with a checkpoint of full size from a hub on loopback, by hand: npm run check:full-size -- DIR [--out FILE].
-// DIR is a transformers directory, such as golden/full.py makes. The words are those that the engine gives for DIR itself; then
-// check:real downloads the model (the first answer breaks off in the middle), checks its SHA-256, and must give the same; once more offline.
+// Runs check:real with a checkpoint of full size from a hub on loopback, by hand: npm run
+// check:full-size -- DIR [--out FILE]. DIR is a transformers directory, such as golden/full.py
+// makes. The expected words are the engine's for DIR itself. check:real then downloads the model
+// (the first answer breaks off in the middle), checks its SHA-256, and must give the same words;
+// then once more offline.
 import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -23,7 +25,7 @@ const audio = join(root, "test/fixtures/audio", clip);
 
 const since = (start: number): number => Math.round((performance.now() - start) / 100) / 10;
 
-/** What the engine makes of the clip with the files where they lie. */
+/** The engine's words for the clip, from the files in their place. */
 async function expectedText(): Promise<{ text: string; seconds: number; adapter: string }> {
   const start = performance.now();
   const { gpu, adapter } = await openDevice();

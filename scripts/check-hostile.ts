@@ -15,17 +15,22 @@ import { demo, makeModel, modelRows, outputRows } from "./hostile-rows.js";
 import type { Command, ModelRow } from "./hostile-rows.js";
 
 // usage: npm run check:hostile [-- DIR]   (after npm run build)
-// Puts hostile files, one at a time, into a copy of a model and runs commands on it; then writes to places that cannot be written. Prints a
-// row for each command; exit code 1 if one breaks a bound: 5 s and 500 MB above the size of the directory (where it succeeds, above what
-// the command takes for the model as it is), exit code 0, 1 or 2, one line on stderr besides notes. A loaded machine is allowed for: past
-// 5 s of wall clock, the user CPU time counts. DIR adds files NAME.tokenizer.json, NAME.jinja ...; HOSTILE=PATTERN keeps rows that it finds.
+// Puts hostile files, one at a time, into a copy of a model and runs commands on it. Then writes to
+// places that cannot be written. Prints a row for each command. Exit code 1 if one breaks a bound:
+// - 5 s and 500 MB above the size of the directory (if it succeeds, above the command's cost for
+// the unchanged model). Beyond 5 s of wall clock the user CPU time counts, because the machine may
+// be busy;
+// - exit code 0, 1 or 2;
+// - one line on stderr besides notes.
+// DIR adds files NAME.tokenizer.json, NAME.jinja ...; HOSTILE=PATTERN keeps the rows that it
+// matches.
 
 const seconds = 5;
 const megabytes = 500;
-/** After this a command is ended, and its row broken. */
+/** After this time a command is ended, and its row counts as broken. */
 const patience = 60_000;
 const clip = `${demo}/clips/en-seen-1.wav`;
-/** Lines on stderr that are no errors. */
+/** Lines on stderr that are not errors. */
 const notes =
   /^(note: |Warning: maxDynamic|device: |loaded in |\d+ tokens|the model gave no text|.*a repeating cycle was cut)/;
 
@@ -66,7 +71,10 @@ async function measure(args: readonly string[], stdout = "/dev/null"): Promise<R
 
 let broken = 0;
 
-/** Prints a row. @param need  what the command may take without the bounds */
+/**
+ * Prints a row.
+ * @param need  time and memory that the command may take beside the bounds
+ */
 function report(kind: string, command: string, result: Result, need: Need): void {
   const { exit, wall, cpu, peak, lines } = result;
   const faults = [
@@ -98,10 +106,10 @@ const commands: Readonly<Record<Command, readonly string[]>> = {
   generate: ["generate", "--model", model, "hi"],
   convert: ["convert", model, join(root, "out")],
 };
-/** What a command takes for a base as it is: its first row. */
+/** Cost of a command on an unchanged base: its first row. */
 const plain = new Map<string, Need>();
 
-/** MB that the files of the model take on the disk: holes take none. */
+/** MB of the model's files on the disk. Holes take none. */
 function size(): number {
   const names = readdirSync(model, { recursive: true, encoding: "utf8" });
   return names.reduce((sum, name) => sum + lstatSync(join(model, name)).blocks * 512, 0) / 2 ** 20;
@@ -143,5 +151,5 @@ try {
 } finally {
   rmSync(root, { recursive: true, force: true });
 }
-if (broken > 0) console.error(`${broken} of the commands broke a bound`);
+if (broken > 0) console.error(`${broken} commands exceed a bound`);
 process.exitCode = broken > 0 ? 1 : 0;

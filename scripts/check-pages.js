@@ -1,5 +1,6 @@
-// `npm run check:pages`: makes the pages of profile, evaluate and train from the demo, opens each in headless Chromium and fails where the
-// console has a line or nothing is drawn. `-- DIR` keeps the pages and pictures of each there: broad, dark, and at a phone's width. CHROMIUM names the program.
+// `npm run check:pages` makes the pages of profile, evaluate and train from the demo and opens each
+// in headless Chromium. It fails if the console has a line or nothing is drawn. `-- DIR` keeps the
+// pages and pictures of each there: wide, dark, and at a phone's width. CHROMIUM names the program.
 import { execFile, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -67,7 +68,7 @@ function atPhoneWidth(file) {
   return frame;
 }
 
-/** What Chromium said of a page: its console's lines, and its document when it was drawn. */
+/** Chromium's view of a page: the lines of its console, and the document after drawing. */
 function open(chromium, file, picture, dark = false) {
   const profile = join(scratch, `chromium-${Math.random()}`);
   const args = [
@@ -99,9 +100,9 @@ try {
   writeFileSync(broken, "<script>nothing.here()</script><img src='missing.png'>");
   const { lines } = await open(chromium, broken);
   if (!lines.some((line) => line.includes("nothing is not defined")))
-    throw new Error("a page with an error was opened, and the console did not tell");
+    throw new Error("a page with an error left no line in the console");
   for (const [name, file] of Object.entries(makePages())) {
-    const { document, lines: said } = await open(chromium, file);
+    const { document, lines: logged } = await open(chromium, file);
     if (kept) {
       await open(chromium, file, join(kept, `${name}.png`));
       await open(chromium, file, join(kept, `${name}-dark.png`), true);
@@ -109,10 +110,10 @@ try {
     }
     const drawn = document.match(/<figure/g)?.length ?? 0;
     console.log(
-      `${name}: ${drawn} charts, ${document.match(/<table/g)?.length ?? 0} tables, ${said.length} lines in the console`,
+      `${name}: ${drawn} charts, ${document.match(/<table/g)?.length ?? 0} tables, ${logged.length} lines in the console`,
     );
-    for (const line of said) console.log(`  ${line}`);
-    if (said.length > 0 || drawn === 0) process.exitCode = 1;
+    for (const line of logged) console.log(`  ${line}`);
+    if (logged.length > 0 || drawn === 0) process.exitCode = 1;
   }
 } finally {
   rmSync(scratch, { recursive: true, force: true, maxRetries: 3 });

@@ -1,5 +1,6 @@
-// For people with a network: downloads the published checkpoint and its example clips and compares the transcripts with those
-// that are published. --model, --clips and --clip name others: npm run check:real -- --model OWNER/NAME --clip "a.wav=the words"
+// Downloads the published checkpoint and its example clips, and compares the transcripts with the
+// published ones. It needs a network. --model, --clips and --clip name others: npm run check:real
+// -- --model OWNER/NAME --clip "a.wav=the words"
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -25,7 +26,7 @@ interface Clip {
   readonly text: string;
 }
 
-/** What is to be run, from the command line. */
+/** The run, from the command line. */
 function readOptions(): {
   readonly model: string;
   readonly clipsFrom: string;
@@ -46,7 +47,7 @@ function readOptions(): {
   return { model: values.model, clipsFrom: values.clips, clips };
 }
 
-/** Runs `get` with a bar on the terminal for what it downloads. */
+/** Runs `get` with a download bar on the terminal. */
 function download(get: (options: HubOptions) => Promise<string>): Promise<string> {
   return withBar("downloading", (onProgress) => get({ onNote: (text) => console.error(text), onProgress }));
 }

@@ -1,4 +1,5 @@
-// After tsc: copies every kernel's .wgsl into dist, and writes the map that a browser build reads instead of files.
+// After tsc: copies every kernel's .wgsl into dist, and writes the map that browser builds read
+// instead of files.
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,4 +1,4 @@
-// The main job on the clips that ship with the demo checkpoint: transcribes them and compares with what was spoken.
+// Transcribes the clips of the demo checkpoint and compares the texts with the spoken words.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -1,11 +1,11 @@
-// Before the demo and the tests: finds a WebGPU adapter, or installs the software one where that is possible.
+// Before the demo and the tests: finds a WebGPU adapter, or installs the software one if possible.
 import { spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** Runs in a process of its own: Dawn looks for drivers once in a process's life. */
+/** Runs in a process of its own: Dawn looks for drivers once in a process. */
 function adapterFound() {
   const { status, stderr } = spawnSync(process.execPath, [join(here, "check-adapter.js")], {
     encoding: "utf8",

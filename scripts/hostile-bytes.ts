@@ -3,7 +3,8 @@ import { Bytes, T, ggufFixture, key, keyBytes, rawGguf, wholeGguf } from "../tes
 import type { Value } from "../test/helpers/gguf.js";
 import { storedZip } from "../test/helpers/torch-zip.js";
 
-// Bytes of hostile weights for check-hostile.ts: headers of safetensors, GGUF files, pickles and zip archives.
+// Bytes of hostile weights for check-hostile.ts: headers of safetensors, GGUF files, pickles and
+// zip archives.
 
 /** A safetensors file of `count` empty tensors. */
 export function safetensors(count: number): Buffer {
@@ -22,7 +23,9 @@ export function safetensorsOf(header: string): Buffer {
 
 const long = Buffer.alloc(60 << 20, "a");
 
-/** Strings without characters, written as one piece: `count` of them one by one take the memory of this script. */
+/**
+ * `count` empty strings, written as one piece: separate ones would take the memory of this script.
+ */
 function strings(count: number, text: string): (b: Bytes) => void {
   const one = new Bytes().string(text).done();
   return (b) =>
@@ -55,7 +58,7 @@ const values = (count: number, text: string): [string, Value][] =>
 const tensors = (count: number, dims: bigint[], type = 0) =>
   Array.from({ length: count }, (_, i) => ({ name: `t${i}`, dims, type, offset: 0 }));
 
-/** What is wrong with a GGUF file, and its bytes. */
+/** The fault of a GGUF file, and its bytes. */
 export const ggufs: readonly (readonly [string, () => Uint8Array])[] = [
   ["2^63 tensors and keys", () => rawGguf({ tensorCount: 2n ** 63n, keyCount: 2n ** 63n })],
   ["4,000,000,000 keys", () => rawGguf({ keyCount: 4_000_000_000 })],
@@ -105,7 +108,7 @@ const pickled = (...parts: Buffer[]): Buffer => Buffer.concat([op(0x80, 2), ...p
 const dict = (...parts: Buffer[]): Buffer => pickled(op(0x7d, 0x58), u32(1), op(0x78), ...parts, op(0x73));
 const name = (text: string): Buffer => Buffer.concat([op(0x58), u32(text.length), Buffer.from(text)]);
 
-/** What is wrong with a pickle, and its bytes. Opcodes by their number in Python's `pickletools.py`. */
+/** The fault of a pickle, and its bytes. Opcodes: their number in Python's `pickletools.py`. */
 export const pickles: readonly (readonly [string, () => Buffer])[] = [
   ["900,000 tuples in tuples", () => dict(op(0x29), times(900_000, 0x85))],
   ["900,000 lists in lists", () => dict(times(900_000, 0x5d), times(899_999, 0x61))],
@@ -160,7 +163,10 @@ export function torchOf(pickle: Uint8Array): Uint8Array {
   return storedZip([["archive/data.pkl", pickle]]);
 }
 
-/** An archive of one entry whose fields are changed by `change`; `end` and `directory` are where its records begin. */
+/**
+ * An archive of one entry whose fields are changed by `change`; `end` and `directory` are where its
+ * records begin.
+ */
 function archive(
   data: Uint8Array,
   change: (zip: Buffer, end: number, directory: number) => void,
@@ -175,7 +181,10 @@ function archive(
 const plain = dict(op(0x4e));
 const small = Array.from({ length: 30_000 }, (_, i) => [`archive/data/${i}`, new Uint8Array()] as const);
 
-/** What is wrong with a zip archive, and its bytes. Offsets of fields: PKWARE APPNOTE 4.3.7, 4.3.12, 4.3.16. */
+/**
+ * The fault of a zip archive, and its bytes. Offsets of fields: PKWARE APPNOTE 4.3.7, 4.3.12,
+ * 4.3.16.
+ */
 export const zips: readonly (readonly [string, () => Uint8Array])[] = [
   ["a bomb: 400 MB deflated", () => deflated(deflateRawSync(Buffer.alloc(400 << 20)), 400 << 20)],
   ["a directory of 4 GB", () => archive(plain, (zip, end) => zip.writeUInt32LE(2 ** 32 - 1, end + 12))],

@@ -3,7 +3,8 @@ import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, wri
 import { join } from "node:path";
 import { ggufs, pickles, safetensors, safetensorsOf, torchOf, zips } from "./hostile-bytes.js";
 
-// The rows of check-hostile.ts: model directories with one hostile file each, and outputs that cannot be written.
+// The rows of check-hostile.ts: model directories with one hostile file each, and outputs that
+// cannot be written.
 
 export const demo = "models/demo";
 const fixtures = "test/fixtures";
@@ -87,8 +88,8 @@ const jsons = [
   ]),
 );
 
-/** Files of the demo with a wild number: of layers, widths, samples, tokens. */
-const wild: [file: string, name: string, value: number][] = [
+/** Files of the demo with an extreme number: of layers, widths, samples, tokens. */
+const extremes: [file: string, name: string, value: number][] = [
   ["config.json", "num_hidden_layers", 2 ** 31],
   ["config.json", "vocab_size", 2 ** 40],
   ["config.json", "max_position_embeddings", 2 ** 52],
@@ -104,7 +105,7 @@ const wild: [file: string, name: string, value: number][] = [
   ["processor_config.json", "sampling_rate", 1e12],
   ["generation_config.json", "max_new_tokens", 2 ** 50],
 ];
-const wildRows = wild.flatMap(([file, name, value]) => {
+const extremeRows = extremes.flatMap(([file, name, value]) => {
   const own = (): string => readFileSync(`${demo}/${file}`, "utf8");
   const number = new RegExp(`("${name}": )[\\d.]+`, "g");
   return demoRows(file, [[`${name} ${value}`, () => own().replace(number, `$1${value}`)]]);
@@ -196,7 +197,7 @@ function holes(path: string): void {
   truncateSync(path, 2 ** 40);
 }
 
-/** Things that are no files, in the place of each file that is read. */
+/** Other things than files, in place of each file that is read. */
 const places = ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"];
 const things: [string, (path: string) => void][] = [
   ["a FIFO", (path) => execFileSync("mkfifo", [path])],
@@ -221,7 +222,7 @@ export const modelRows: readonly ModelRow[] = [
   ...templates,
   ...tokenizers,
   ...jsons,
-  ...wildRows,
+  ...extremeRows,
   ...weights,
   ...yamlRows,
   ...torchRows,

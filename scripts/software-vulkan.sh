@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs Mesa's software Vulkan driver (lavapipe), a WebGPU device for machines without a GPU.
-# Debian and Ubuntu; needs root or password-less sudo. Dawn refuses Mesa below 24, so Debian 12 takes it from backports.
+# Debian and Ubuntu; needs root or password-less sudo. Dawn refuses Mesa below 24, so Debian 12
+# takes it from backports.
 set -euo pipefail
 
 say() { printf 'software-vulkan: %s\n' "$*" >&2; }

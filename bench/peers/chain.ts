@@ -11,7 +11,7 @@ const source = `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) { if (id.x < arrayLength(&y)) { y[id.x] = a[id.x] + 1.0; } }`;
 
-/** 300 additions of 1,024 elements that wait for each other: by the engine's op, and by WebGPU with nothing around it. */
+/** 300 dependent additions of 1,024 elements: by the engine's op, and by bare WebGPU. */
 export async function timeChain(gpu: Gpu, rounds: number): Promise<Record<"engine" | "bare", Spread>> {
   const { device } = gpu;
   const pipeline = device.createComputePipeline({

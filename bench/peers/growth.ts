@@ -23,7 +23,10 @@ function growth(times: Readonly<Record<string, { readonly min: number; readonly 
   return { points, exponent: Number(exponent(points).toFixed(3)) };
 }
 
-/** Encoder and prompt against the seconds of audio, a token against the length of the cache; at full width, four layers of each part. */
+/**
+ * Cost of encoder and prompt against the seconds of audio, of a token against the length of the
+ * cache. Full width, four layers of each part.
+ */
 export async function measureGrowth(
   gpu: Gpu,
   rounds: number,

@@ -6,11 +6,16 @@ import { commitName } from "../result.js";
 /** Something to be timed. */
 export interface Contender {
   readonly name: string;
-  /** Runs once, from input to result on the host; a number that it gives is its seconds, where they are not those of the call. */
+  /**
+   * Runs once, from input to result on the host. May return its seconds, if they differ from the
+   * call's.
+   */
   readonly run: () => Promise<unknown>;
 }
 
-/** Milliseconds before each run: onnxruntime's threads poll for some time after a run, on the cores that the next one needs. */
+/**
+ * Rest before each run, ms: onnxruntime's threads poll after a run, on the cores of the next one.
+ */
 export const rest = 100;
 
 /** Four digits that count. */
@@ -30,8 +35,8 @@ async function seconds({ run }: Contender): Promise<number> {
 }
 
 /**
- * Seconds of each contender: all once to warm up, then in turn with a rest before each, so
- * that a change in the machine's speed meets all of them.
+ * Seconds of each contender: each runs once to warm up, then in turn with a rest before each run.
+ * So a change in the machine's speed affects all of them.
  */
 export async function interleave(
   contenders: readonly Contender[],

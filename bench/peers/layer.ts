@@ -42,8 +42,9 @@ function exportLayer(python: string, directory: string): Buffer {
 }
 
 /**
- * Seconds of one Qwen3 layer and the final norm over a sequence of 128 rows, input uploaded and result read each time: ours in f32 and
- * bf16, and onnxruntime's. Results are compared.
+ * Seconds of one Qwen3 layer and the final norm over a sequence of 128 rows. Each time the input is
+ * uploaded and the result read. Contenders: ours in f32 and bf16, and onnxruntime's. Their results
+ * are compared.
  */
 export async function timeLayer(
   gpu: Gpu,

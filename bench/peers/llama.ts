@@ -37,7 +37,10 @@ async function runEngine(gpu: Gpu, { llm }: LanguageModel, ids: readonly number[
   return { seconds: (end - start) / 1000, decode: (end - first) / 1000, ids: tokenIds };
 }
 
-/** The LLM alone from one GGUF file: this engine, its blocks as they are stored, and llama.cpp on the CPU, in turn. */
+/**
+ * The LLM alone from one GGUF file: this engine with the stored blocks, and llama.cpp on the CPU,
+ * in turn.
+ */
 export async function timeLlama(
   gpu: Gpu,
   file: string,

@@ -1,4 +1,6 @@
-/** ONNX models of a few nodes as bytes: protobuf messages of onnx.proto3, written field by field. */
+/**
+ * ONNX models of a few nodes as bytes: protobuf messages of onnx.proto3, written field by field.
+ */
 
 function varint(value: number): number[] {
   const bytes: number[] = [];

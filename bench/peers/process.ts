@@ -16,7 +16,10 @@ export function sameAtFirst(ids: readonly number[], want: readonly number[]): nu
   return differs < 0 ? ids.length : differs;
 }
 
-/** A Python script of this folder as a contender: one JSON object a line, first its versions, then an answer to each request. */
+/**
+ * A Python script of this folder as a contender. It prints one JSON object a line: first its
+ * versions, then an answer to each request.
+ */
 export class PeerProcess {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;

@@ -84,8 +84,8 @@ async function kernelSeconds(gpu: Gpu, step: () => Promise<unknown>): Promise<nu
 }
 
 /**
- * Ours: a product as a whole call with the input uploaded and the result read, its kernel alone, and for one row a product among
- * several of a step, as a decoder has them.
+ * Ours: a product as a whole call with the input uploaded and the result read, its kernel alone,
+ * and for one row a product among several of a step, as in decoding.
  */
 function ourContenders(
   gpu: Gpu,
@@ -111,9 +111,9 @@ function ourContenders(
 }
 
 /**
- * Seconds of x [m, k] · w [k, n] with the input uploaded and the result read each time: ours in the given formats, and
- * onnxruntime's, f32 on its WebGPU provider and on the CPU with 2 threads. Results are compared before. Ours also without what is
- * around the kernel.
+ * Seconds of x [m, k] · w [k, n], with the input uploaded and the result read each time.
+ * Contenders: ours in the given formats, also the kernel alone, and onnxruntime's in f32, on its
+ * WebGPU provider and on the CPU with 2 threads. Their results are compared first.
  */
 export async function timeProduct(
   gpu: Gpu,

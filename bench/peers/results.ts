@@ -16,9 +16,15 @@ export interface PeerResults {
   /** Milliseconds without work before each timed run. */
   readonly rest?: number;
   readonly ceilings: Ceilings;
-  /** 128×1024×3072: whole calls, upload and readback with them; "… kernel" is the kernel alone, by timestamps. */
+  /**
+   * 128×1024×3072: whole calls with upload and readback; "… kernel" is the kernel alone, by
+   * timestamps.
+   */
   gemm?: Readonly<Record<string, Spread>>;
-  /** 1×1024×16384, the same; "… of 4" is a product among 4 with one upload, one wait and one readback, each with its own weights. */
+  /**
+   * 1×1024×16384, the same; "… of 4" is a product among 4 with one upload, one wait and one
+   * readback, each with its own weights.
+   */
   gemv?: Readonly<Record<string, Spread>>;
   /** 300 additions that wait for each other, by this engine and by bare WebGPU. */
   chain?: Readonly<Record<"engine" | "bare", Spread>>;

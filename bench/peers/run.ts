@@ -1,9 +1,11 @@
 /**
- * This engine beside its peers, in one run: `npm run bench:peers -- --model DIR [--rounds N] [--only A,B] [--python PATH]`, after
- * `npm run bench:install` and with DIR as golden/full.py makes it. Contenders take turns. Writes bench/results/peers-<device>-<commit>.json,
- * of which `npm run bench:table` makes the table of docs/speed.md. --only takes products, chain, start, growth, batch, full, layer
- * (whose Python needs onnx and onnxscript too). --gguf FILE adds the LLM
- * alone against llama.cpp, with --llama-python a Python that has llama-cpp-python.
+ * Compares this engine with its peers, in one run: `npm run bench:peers -- --model DIR [--rounds N]
+ * [--only A,B] [--python PATH]`, after `npm run bench:install`. golden/full.py makes DIR.
+ * Contenders take turns. Writes bench/results/peers-<device>-<commit>.json; `npm run bench:table`
+ * makes the table of docs/speed.md from it.
+ * --only takes products, chain, start, growth, batch, full, layer (whose Python needs onnx and
+ * onnxscript too). --gguf FILE adds the LLM alone against llama.cpp; --llama-python is a Python
+ * that has llama-cpp-python.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -37,7 +39,10 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 const wanted = new Set(values.only.split(","));
 
-/** Seconds of `transcribe` of a demo clip in a process of its own, to its first output and to its end. */
+/**
+ * Seconds of `transcribe` of a demo clip in a process of its own, to its first output and to its
+ * end.
+ */
 function start(cache: string): { first: number; whole: number } {
   const began = performance.now();
   const script = `

@@ -1,7 +1,9 @@
 /**
- * The batches of a run of the miniature, for `experiments/migration/recipe/torch_curve.py`:
- * `npx tsx experiments/migration/batches.ts --work DIR [--variant mixed] [--count 200] > DIR/batches.jsonl`. A line is an optimiser step: for each clip the file of
- * its encoder states in DIR/cache, prompt ids with the place of the audio, and answer ids.
+ * Prints the batches of a run of the miniature, for `experiments/migration/recipe/torch_curve.py`:
+ * `npx tsx experiments/migration/batches.ts --work DIR [--variant mixed] [--count 200] >
+ * DIR/batches.jsonl`.
+ * A line is an optimiser step. For each clip it has the file of its encoder states in DIR/cache,
+ * the prompt ids with the place of the audio, and the answer ids.
  */
 import { createHash } from "node:crypto";
 import { join, resolve } from "node:path";

@@ -32,7 +32,9 @@ export async function cli(args: readonly string[], log: string): Promise<void> {
   await run(process.execPath, ["bin/funasr-webgpu.js", ...args], log);
 }
 
-/** Makes a file or directory that is not there yet; what a stopped run was making has another name. */
+/**
+ * Makes a file or directory that does not exist yet. A stopped run leaves it under another name.
+ */
 export async function once(path: string, make: (unfinished: string) => Promise<void>): Promise<string> {
   if (existsSync(path)) return path;
   const unfinished = join(dirname(path), `unfinished-${path.slice(dirname(path).length + 1)}`);

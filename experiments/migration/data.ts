@@ -36,7 +36,10 @@ export function testSource(work: string, { name, task }: Test): string {
   return join(work, "speech", `test-${kind}-${name}.jsonl`);
 }
 
-/** One file of all four test sets, `count` lines of each in the order of `tests`; validation of both tasks in turn. */
+/**
+ * One file of all four test sets, `count` lines of each in the order of `tests`; validation of both
+ * tasks in turn.
+ */
 export async function testSets(work: string, count: number): Promise<void> {
   await once(testFile(work), (file) => {
     writeJsonl(
@@ -76,7 +79,7 @@ export async function trainingData(
   });
 }
 
-/** Has the LLM translate the transcripts of a file. */
+/** Lets the LLM translate the transcripts of a file. */
 async function answers(work: string, source: string, out: string, to: "en" | "zh"): Promise<string> {
   const wordings = ["--answers", `${TRANSLATION.text[to][0]}{text}`, "--prompt", TRANSLATION.speech[to][0]];
   return once(out, (unfinished) =>
@@ -87,7 +90,10 @@ async function answers(work: string, source: string, out: string, to: "en" | "zh
   );
 }
 
-/** The LLM's translations of what is said in a test set, from the true text, by audio file; those without an end are left out. */
+/**
+ * The LLM's translations of a test set's true text, by audio file. Answers without an end are
+ * omitted.
+ */
 export async function translatedTexts(
   work: string,
   { name }: Test,

@@ -1,8 +1,10 @@
 /**
- * The miniature migration: `npm run migration -- --work DIR [--quick]`. Speaks the clips where they are missing, puts a wider Qwen3 behind the
- * demo's encoder, trains the new adaptor in each of the ways of docs/migration.md, and evaluates each on unseen clips, next to the adaptor
- * before training, the source checkpoint, and the LLM on the true text. DIR/results.json, table.md and curves come out. What is done is
- * passed over, what was stopped goes on. --quick is a trial of everything with few clips and steps: its figures mean nothing.
+ * Runs the miniature migration: `npm run migration -- --work DIR [--quick]`. It speaks the missing
+ * clips, puts a wider Qwen3 behind the demo's encoder, and trains the new adaptor in each of the
+ * ways of docs/migration.md. It evaluates each on unseen clips, beside the adaptor before training,
+ * the source checkpoint, and the LLM on the true text. It writes DIR/results.json, table.md and
+ * curves. It skips finished steps and continues stopped ones. --quick tries everything with few
+ * clips and steps: its figures mean nothing.
  */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -55,7 +57,10 @@ const migrated = (blocks: number): Promise<string> =>
 const scaled = (steps: number): number => Math.ceil(share * steps);
 const begun = new Map<string, Promise<string>>();
 
-/** Trains a variant, and before it what it goes on from; its checkpoint is that of the best validation. */
+/**
+ * Trains a variant, after the variant that it continues. Its checkpoint is that of the best
+ * validation.
+ */
 function train(variant: Variant): Promise<string> {
   const { name } = variant;
   const found = begun.get(name);

@@ -7,7 +7,7 @@ export interface OutcomeFormat {
   /** "stored": as in the checkpoint */
   readonly format: string;
   readonly command: string;
-  /** Of the machine, before. */
+  /** The machine's load before. */
   readonly load: number;
   readonly firstTokenSeconds: number;
   readonly totalSeconds: number;
@@ -36,7 +36,7 @@ export interface Migration {
   readonly rows: readonly Row[];
 }
 
-/** What the migration analysis expects of a size: nobody measured it. */
+/** The expectation of the migration analysis for a size. It was not measured. */
 const expected: Readonly<
   Record<string, readonly [cer: string, bleu: string, seconds: string, memory: string]>
 > = {
@@ -83,7 +83,7 @@ function cost({
   ];
 }
 
-/** Rows whose quality was measured: the demo, the miniature, the LLM on the true text. */
+/** Rows with a measured quality: the demo, the miniature, the LLM on the true text. */
 function trainedTable(migration: Migration, costs: ReadonlyMap<string, OutcomeRow>): string {
   const head = [
     "",
@@ -97,7 +97,7 @@ function trainedTable(migration: Migration, costs: ReadonlyMap<string, OutcomeRo
   return lines([head, ...rows]);
 }
 
-/** Rows of full size with random weights: cost alone is measured, beside it what is expected. */
+/** Rows of full size with random weights: the measured cost, and the expectation. */
 function sizesTable(costs: ReadonlyMap<string, OutcomeRow>): string {
   const head = [
     ...["LLM", "weights", "1 s of audio: first token / all (tokens)", "GPU memory / resident"],

@@ -1,9 +1,13 @@
 /**
- * What checkpoints give and cost, in one table: `npm run bench:outcome -- [--migration DIR] [--sizes DIR] [--rounds N]`. Times one second of audio and
- * counts memory with `evaluate --second`, each checkpoint and weight format in a process of its own: the demo; the miniature's
- * checkpoints in the migration's DIR (`npm run migration -- --work DIR`); DIR/migrated-SIZE and DIR/0.6B of golden/full_migrated.py and golden/full.py, whose
- * weights are random. Writes bench/results/outcome.json, where rows that were not measured again stay; `npm run bench:table` makes the
- * tables of docs/migration.md of it and of migration.json.
+ * Measures the cost of checkpoints, for one table: `npm run bench:outcome -- [--migration DIR]
+ * [--sizes DIR] [--rounds N]`. Times one second of audio and counts memory with `evaluate
+ * --second`, each checkpoint and weight format in a process of its own:
+ * - the demo;
+ * - the miniature's checkpoints in the migration's DIR (`npm run migration -- --work DIR`);
+ * - DIR/migrated-SIZE and DIR/0.6B of golden/full_migrated.py and golden/full.py, with random
+ *   weights.
+ * Writes bench/results/outcome.json and keeps rows that were not measured again. `npm run
+ * bench:table` makes the tables of docs/migration.md from it and from migration.json.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -29,15 +33,17 @@ const { values } = parseArgs({
 const root = fileURLToPath(new URL("..", import.meta.url));
 const file = join(root, "bench/results/outcome.json");
 
-/** Whose middle second is heard. */
+/** The clip whose middle second is measured. */
 const clips = "models/demo/clips/clips.jsonl";
 
-/** Tokens that a model with random weights answers to one second: about what is said in it. */
+/**
+ * Tokens that a model with random weights answers to one second: about as many as its words have.
+ */
 const randomTokens = 8;
 
 interface System {
   readonly name: string;
-  /** Directory, and how the command names it. */
+  /** Directory, and its name in the command. */
   readonly model: string;
   readonly shown: string;
   readonly formats: readonly string[];

@@ -9,13 +9,13 @@ import { type StepMetrics, isValidation, readMetrics } from "../../src/train/met
 import { readJsonl, testFile, testSource, translatedTexts } from "./data.js";
 import { type Test, tests } from "./variants.js";
 
-/** What a model answers to one test set. */
+/** Scores of a model on one test set. */
 export interface Score {
   readonly test: Test["name"];
   readonly utterances: number;
   /** Character error rate; of a translation against the one reference. */
   readonly cer: number;
-  /** Answers that are the reference to the letter, a share. */
+  /** Share of answers that equal the reference to the letter. */
   readonly exact: number;
   /** Of translations. */
   readonly bleu?: number;
@@ -28,7 +28,7 @@ export interface Row {
   readonly training?: Training;
 }
 
-/** What the training of a variant took. */
+/** Cost of the training of a variant. */
 export interface Training {
   readonly steps: number;
   readonly clips: number;
@@ -52,7 +52,7 @@ function score(test: Test, pairs: readonly (readonly [string, string])[]): Score
   };
 }
 
-/** Scores of what `evaluate` wrote: each test set's lines follow those of the one before. */
+/** Scores of the records of `evaluate`. The lines of the test sets follow each other. */
 export function evaluated(work: string, name: string): Score[] {
   const file = join(work, "evaluated", name, "utterances-stored.jsonl");
   const records = parseRecords(readFileSync(file, "utf8"), file);
@@ -67,7 +67,7 @@ export function evaluated(work: string, name: string): Score[] {
   });
 }
 
-/** The LLM's own translation of the true text: what speech can at most be expected to reach. */
+/** The LLM's own translation of the true text: the limit of a translation from speech. */
 export async function upperBound(work: string): Promise<Row> {
   const count = readJsonl(testFile(work)).length / tests.length;
   const scores: Score[] = [];
@@ -180,7 +180,7 @@ export function writeCurves(file: string, label: string, curves: readonly Curve[
 
 /**
  * Means of `window` neighbouring steps, for curves of a few dozen points.
- * @param before  steps of the run that this one goes on from
+ * @param before  steps of the run that this one continues
  */
 export function thinned(steps: readonly StepMetrics[], window: number, before = 0): Point[] {
   const points: Point[] = [];
@@ -191,7 +191,10 @@ export function thinned(steps: readonly StepMetrics[], window: number, before = 
   return points;
 }
 
-/** CER of the validations of a run, in %. @param before  steps of the run that this one goes on from */
+/**
+ * CER of the validations of a run, in %.
+ * @param before  steps of the run that this one continues
+ */
 export async function validationErrors(work: string, name: string, before = 0): Promise<Point[]> {
   const lines = await readMetrics(join(work, "trained", name, "metrics.jsonl"));
   return lines

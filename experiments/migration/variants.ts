@@ -9,9 +9,9 @@ export interface Variant {
   readonly steps: number;
   /** Highest learning rate of the cross-entropy. */
   readonly rate: number;
-  /** The variant whose checkpoint this one goes on from. Default: the migrated one. */
+  /** The variant whose checkpoint this one continues. Default: the migrated checkpoint. */
   readonly after?: string;
-  /** Options of `train` beside those that all variants share. */
+  /** Further options of `train`. */
   readonly options: readonly string[];
 }
 
@@ -28,7 +28,10 @@ const alone = { data: "transcripts", align: 2000, steps: 0, rate: 0, options: []
 const fresh = { blocks: 2, align: 0, steps: 300, rate: 1.2e-3, options: [] } as const;
 const onward = { blocks: 2, align: 0, steps: 300, rate: 2e-4, after: "aligned", options: [] } as const;
 
-/** The variants of docs/migration.md in the order of their training; one that others go on from stands before them. */
+/**
+ * The variants of docs/migration.md in the order of their training. A variant stands after the one
+ * it continues.
+ */
 export const variants: readonly Variant[] = [
   { ...alone, name: "aligned", title: "alignment alone", blocks: 2 },
   { ...fresh, name: "transcripts", title: "transcripts only", data: "transcripts" },
@@ -60,7 +63,7 @@ export const variants: readonly Variant[] = [
   },
 ];
 
-/** What is asked of the test clips. */
+/** A test set. */
 export interface Test {
   readonly name: "en" | "zh" | "en-zh" | "zh-en";
   readonly title: string;

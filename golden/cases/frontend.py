@@ -50,7 +50,7 @@ def stack(fbank: torch.Tensor) -> torch.Tensor:
 def resample(source: torch.Tensor, rate: int) -> torch.Tensor:
     """[channels, n] at `rate` → [m] at 16 kHz: mean of the channels, then torchaudio's windowed sinc, as FunASR's loader does.
 
-    The transform builds its kernel (all but the phases) in double and rounds it to float32 unless told a dtype; at 22.05 kHz
+    The transform builds its kernel (all but the phases) in double and rounds it to float32 unless a dtype is given; at 22.05 kHz
     its error is 3e-6. `functional.resample` builds all of it in float32: 6e-6.
     """
     kernel = torch.float64 if source.dtype == torch.float64 else None

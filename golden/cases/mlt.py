@@ -1,4 +1,4 @@
-"""Whole-model cases of Fun-ASR-MLT-Nano's config: what FunASR's own class hands to the LLM is what the bundle has."""
+"""Whole-model cases of Fun-ASR-MLT-Nano's config: FunASR's own class gives the same LLM inputs as the bundle."""
 
 import tempfile
 from unittest import mock

@@ -70,7 +70,7 @@ def storage(total: int, mapped: Path) -> np.ndarray:
 
 
 def write_model(model: nn.Module, seed: int, directory: Path, named: Callable[[str], str] = str) -> None:
-    """`save_pretrained` (sharded above 2 GB) of a model without memory, given the generator's values; `named` tells a parameter's -hf name."""
+    """`save_pretrained` (sharded above 2 GB) of a model without memory, given the generator's values; `named` gives a parameter's -hf name."""
     shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
     mapped = directory.with_name(f"{directory.name}.parameters")
     data, at, slices = storage(sum(map(prod, shapes.values())), mapped), 0, {}

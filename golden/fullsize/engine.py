@@ -45,7 +45,7 @@ def verify(model: Path, bundle: Path, weights: str | None) -> dict:
     return run | {"stages": run.pop("lines")}
 
 
-def told(notes: list[str], label: str) -> str:
+def noted(notes: list[str], label: str) -> str:
     """What the engine said on stderr after this label."""
     return next(line.removeprefix(label) for line in notes if line.startswith(label))
 

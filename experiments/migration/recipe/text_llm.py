@@ -6,7 +6,7 @@ It never sees audio. A request has the wording of one about speech, with the sen
 sentence may later come as audio embeddings, two in three are given roughly: each token several times, pauses between (the
 audio token; in half of them as many as the frames of speech, and at least one between equal tokens), copies that are tokens
 the sentence has not, neighbours mixed, noise added.
-A quarter of the sentences are numbers of two to four different digits: the hardest to repeat, as their place alone tells equal
+A quarter of the sentences are numbers of two to four different digits: the hardest to repeat, as their place alone separates equal
 digits apart. Sentences of the test split are never used.
 Loss: mean cross-entropy on the answer and its closing <|im_end|>. What is saved is the running mean of the weights, in
 bf16, with the demo's tokenizer; it is measured as saved, greedily, on sentences of the test split.
