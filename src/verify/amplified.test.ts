@@ -9,7 +9,8 @@ const gradient = f64.map((x) => 0.01 * x);
 /** `f64` with the value at `i` off by this. */
 const off = (i: number, by: number): number[] => f64.map((x, j) => (j === i ? x + by : x));
 
-// Plan: one weight whose gradient is lost in rounding decides no stage; another weight, a move past what the steps reach, or NaN does.
+// Plan: one weight whose gradient is lost in rounding decides no stage; another weight, a move past what the steps reach, more than 4 % of
+// the weights, or NaN does.
 // A gradient of 0 in both precisions explains no error; a gradient that is no measure changes no verdict.
 describe("judgeUpdated", () => {
   const where = { bundle: "b", stage: "final.a.weight", shape: [40] };
@@ -17,6 +18,9 @@ describe("judgeUpdated", () => {
   const dead = gradient.with(0, 0);
   const none = { gradient: gradient.map(() => 0), torchGradient: gradient.map(() => 0) };
   const every = torch.map((x) => x + 9e-4);
+  const steep = (count: number): number[] => gradient.map((g, i) => (i < count ? 1e-6 * g : g));
+  const two = { gradient: steep(2), torchGradient: steep(2) };
+  const outlier = gradient.map((g, i) => (i === 0 ? 1e4 : g));
   const judge = (got: number[], updates: Partial<Parameters<typeof judgeUpdated>[2]> = {}): boolean =>
     judgeUpdated(
       compareStage(where, got, torch, f64),
@@ -30,6 +34,13 @@ describe("judgeUpdated", () => {
     ["another weight", off(1, 2e-5), {}, false],
     ["no small gradient", off(0, 2e-5), { gradient }, false],
     ["every weight", f64.map((x) => x * (1 + 1e-5)), {}, false],
+    ["two of 40, more than 4 %", off(0, 2e-5), two, false],
+    [
+      "all beside one that is 1e6 times as large",
+      every.with(0, torch[0]),
+      { gradient: outlier, torchGradient: outlier },
+      false,
+    ],
     ["NaN", off(0, NaN), {}, false],
     ["a bias that is zero by symmetry", off(7, 2e-5), { zero: true }, true],
     ["a gradient of 0 in both precisions", off(0, 9e-4), { gradient: dead, torchGradient: dead }, false],
