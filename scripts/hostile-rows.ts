@@ -58,6 +58,22 @@ const templates = demoRows("chat_template.jinja", [
 const replace = { type: "Replace", pattern: { Regex: "[\\s\\S]" }, content: "$&$&" };
 const backtracks = { type: "Replace", pattern: { Regex: "(a+)+b|((?:\\s|\\S)+)+\\u0000" }, content: "" };
 const split = { type: "Split", pattern: { Regex: "((?:\\s|\\S)+)+\\u0000|." }, behavior: "Isolated" };
+/** As many normalisers and pre-tokenisers as are taken, each with a pattern of `count` characters that no other one has. */
+function manyPatterns(count: number, write: (characters: readonly string[]) => string): string {
+  const patterns = Array.from({ length: 14 }, (_, at) => {
+    const characters = Array.from({ length: count }, (__, i) => String.fromCharCode(0x4e00 + at * count + i));
+    return { Regex: `${write(characters)}|z` };
+  });
+  const normalizers = patterns.slice(0, 7).map((pattern) => ({ type: "Replace", pattern, content: "" }));
+  const pretokenizers = patterns
+    .slice(7)
+    .map((pattern) => ({ type: "Split", pattern, behavior: "Isolated" }));
+  return tokenizerWith({
+    normalizer: { type: "Sequence", normalizers },
+    pre_tokenizer: { type: "Sequence", pretokenizers },
+  });
+}
+
 const longTokens = Array.from({ length: 16_000 }, (_, id) => ({ id, content: `${id}${"a".repeat(1000)}` }));
 
 const tokenizers = demoRows("tokenizer.json", [
@@ -71,6 +87,8 @@ const tokenizers = demoRows("tokenizer.json", [
     () => tokenizerWith({ model: { ...tokenizer.model, merges: Array(3_000_000).fill("a b") } }),
   ],
   ["Replace backtracks", () => tokenizerWith({ normalizer: backtracks })],
+  ["14 patterns of 1,000 characters", () => manyPatterns(1000, (all) => all.join(""))],
+  ["14 patterns of 250 sets", () => manyPatterns(250, (all) => all.map((one) => `[${one}]`).join("|"))],
   ["added tokens, 16 MB", () => tokenizerWith({ added_tokens: longTokens })],
 ]);
 

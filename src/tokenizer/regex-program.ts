@@ -204,15 +204,29 @@ class Compiler {
   #set(raw: string): (codePoint: number) => boolean {
     const known = this.#sets.get(raw);
     if (known) return known;
-    const only = new RegExp(`^${raw}$`, "u");
-    const seen = new Uint8Array(0x10000); // 1: out, 2: in
-    const has = (codePoint: number): boolean => {
-      const ask = (): boolean => only.test(String.fromCodePoint(codePoint));
-      if (codePoint > 0xffff) return ask();
-      if (seen[codePoint] === 0) seen[codePoint] = ask() ? 2 : 1;
-      return seen[codePoint] === 2;
-    };
+    const has = isCharacter(raw) ? isIt(raw.codePointAt(0)) : inSet(new RegExp(`^${raw}$`, "u"));
     this.#sets.set(raw, has);
     return has;
   }
+}
+
+function isCharacter(raw: string): boolean {
+  return !".[\\".includes(raw[0]);
+}
+
+function isIt(character: number | undefined): (codePoint: number) => boolean {
+  return (codePoint) => codePoint === character;
+}
+
+/** Asks the RegExp once for each character of the basic plane: two bits each, made when first asked. */
+function inSet(only: RegExp): (codePoint: number) => boolean {
+  let seen: Uint8Array | undefined; // 1: out, 2: in
+  return (codePoint) => {
+    const ask = (): boolean => only.test(String.fromCodePoint(codePoint));
+    if (codePoint > 0xffff) return ask();
+    seen ??= new Uint8Array(0x4000);
+    const [byte, shift] = [codePoint >> 2, (codePoint & 3) * 2];
+    if (((seen[byte] >> shift) & 3) === 0) seen[byte] |= (ask() ? 2 : 1) << shift;
+    return ((seen[byte] >> shift) & 3) === 2;
+  };
 }
