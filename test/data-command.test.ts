@@ -4,6 +4,7 @@ import {
   rmSync,
   writeFileSync,
   existsSync,
+  linkSync,
   mkdirSync,
   symlinkSync,
 } from "node:fs";
@@ -29,6 +30,8 @@ beforeAll(() => {
     ["b", 1.5],
   ] as const)
     writeFileSync(at("corpus", `${name}.wav`), wav(seconds, 1));
+  symlinkSync(at("corpus"), at("other"));
+  linkSync(at("corpus", "a.wav"), at("hard.wav"));
   writeFileSync(at("corpus", "c.wav"), "no header");
   writeFileSync(at("corpus", "wav.scp"), "u1 a.wav\nu2 b.wav\nu3 c.wav\nu4 d.wav\n");
   writeFileSync(at("corpus", "text"), "u1 打开 台灯\nu2 two\nu3 three\nu4 four\nu5 five\n");
@@ -110,6 +113,8 @@ describe("data", () => {
     ["source.jsonl", ["--force"], /expected another file than is read, got the same/],
     ["linked.jsonl", ["--force"], /expected another file than is read, got the same/],
     ["corpus/a.wav", ["--force"], /expected another file than is read, got an utterance's audio/],
+    ["other/a.wav", ["--force"], /expected another file than is read, got an utterance's audio/],
+    ["hard.wav", ["--force"], /expected another file than is read, got an utterance's audio/],
     ["corpus", ["--force"], /expected a name for a file, got a directory's/],
     ["/dev/null", ["--force"], /expected the name of a file, got a device or a pipe/],
     [
@@ -131,11 +136,19 @@ describe("data", () => {
     expect(readFileSync(at("corpus/a.wav")).subarray(0, 4).toString()).toBe("RIFF");
   });
 
-  test.each(["wav.scp", "text", "a.wav"])("--force replaces no file of the corpus: %s", async (name) => {
-    const before = readFileSync(at("corpus", name));
-    const run = await cli(["data", "kaldi", at("corpus"), "--out", at("corpus", name), "--force"]);
+  // Plan: the corpus by its own name or by a link, and a file of it by either: [corpus, out].
+  test.each([
+    ["corpus", "corpus/wav.scp"],
+    ["corpus", "corpus/text"],
+    ["corpus", "corpus/a.wav"],
+    ["corpus", "other/text"],
+    ["other", "corpus/text"],
+    ["other", "other/wav.scp"],
+  ])("--force replaces no file of the corpus: %s, %s", async (corpus, out) => {
+    const before = readFileSync(at(out));
+    const run = await cli(["data", "kaldi", at(corpus), "--out", at(out), "--force"]);
     expect(expectRefusal(run)).toContain("expected another file than is read, got the same");
-    expect(readFileSync(at("corpus", name)).equals(before)).toBe(true);
+    expect(readFileSync(at(out)).equals(before)).toBe(true);
   });
 
   test("--force replaces an earlier file, and - is standard output alone", async () => {

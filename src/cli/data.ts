@@ -1,5 +1,6 @@
 import { count } from "../report/text.js";
-import { dirname, extname, relative, resolve, sep } from "node:path";
+import { realpath } from "node:fs/promises";
+import { dirname, extname, relative, sep } from "node:path";
 import { Argument, Command, Option } from "commander";
 import { type Answer, answerer } from "../data/answers.js";
 import { audioSeconds } from "../data/audio-length.js";
@@ -11,7 +12,7 @@ import { loadGenerator } from "../decode/load.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import { decodeClip } from "../node/clip.js";
 import { writeFileAtomic } from "../node/files.js";
-import { checkOutput } from "../node/output-place.js";
+import { checkOutput, fileIdentity } from "../node/output-place.js";
 import { withDevice } from "./device.js";
 import { findModel, modelForms, warnOf, weightsOption } from "./model.js";
 import { natural } from "./numbers.js";
@@ -125,9 +126,15 @@ async function makeData(layout: string, path: string, options: DataOptions, comm
 
 /** @throws WriteError  nothing can be written there, or only over something that is to stay */
 async function checkPlace(path: string, { out, force = false }: DataOptions): Promise<void> {
-  const within = relative(resolve(path), resolve(out));
-  const ofCorpus = within.split(sep)[0] !== ".." && extname(out) !== `.${JSONL}`;
-  await checkOutput(out, { force, inputs: ofCorpus ? [path, out] : [path] });
+  await checkOutput(out, { force, inputs: (await isOfCorpus(path, out)) ? [path, out] : [path] });
+}
+
+/** Whether a file is there that stands in the corpus, by whatever way the names lead to them, and is no JSONL. */
+async function isOfCorpus(path: string, out: string): Promise<boolean> {
+  const real = (name: string): Promise<string> => realpath(name).catch(() => "");
+  const [corpus, file] = [await real(path), await real(out)];
+  if (corpus === "" || file === "") return false;
+  return relative(corpus, file).split(sep)[0] !== ".." && extname(file) !== `.${JSONL}`;
 }
 
 async function* fromJsonl(
@@ -201,8 +208,9 @@ async function* lines(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const known = new Map<string, number | undefined>();
   const encoder = new TextEncoder();
+  const replaced = out === STDOUT ? undefined : await fileIdentity(out);
   for await (const utterance of utterances) {
-    if (resolve(utterance.audio) === resolve(out)) throw overAudio(out);
+    if (replaced !== undefined && (await fileIdentity(utterance.audio)) === replaced) throw overAudio(out);
     const seconds = await length(utterance, known);
     tally.utterances++;
     if (seconds === undefined) tally.unknown++;

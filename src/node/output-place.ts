@@ -1,3 +1,4 @@
+import type { Stats } from "node:fs";
 import { rm, stat, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { errorCode } from "../errors.js";
@@ -28,13 +29,22 @@ export async function checkOutput(
   }
   if (found.isDirectory()) refuse("a name for a file", "a directory's", "name a file in it");
   if (!found.isFile()) refuse("the name of a file", "a device or a pipe", "name a file");
+  const own = identity(found);
   for (const input of inputs) {
-    const other = await perhapsStat(input);
-    if (other?.dev === found.dev && other.ino === found.ino)
-      refuse("another file than is read", "the same", "name another");
+    if ((await fileIdentity(input)) === own) refuse("another file than is read", "the same", "name another");
   }
   if (!force) refuse("a new name", "a file that is there", "name another, or replace it with --force");
   await tryToWrite(file);
+}
+
+/** The same for all names of a file; undefined where none is. */
+export async function fileIdentity(path: string): Promise<string | undefined> {
+  const found = await perhapsStat(path);
+  return found && identity(found);
+}
+
+function identity({ dev, ino }: Pick<Stats, "dev" | "ino">): string {
+  return `${dev} ${ino}`;
 }
 
 /** Makes the unfinished file that the output will be written to, and removes it. @throws WriteError  the system refused it */
@@ -49,7 +59,7 @@ async function tryToWrite(file: string): Promise<void> {
   }
 }
 
-async function perhapsStat(path: string): Promise<Awaited<ReturnType<typeof stat>> | undefined> {
+async function perhapsStat(path: string): Promise<Stats | undefined> {
   try {
     return await stat(path);
   } catch (error) {

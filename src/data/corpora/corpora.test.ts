@@ -396,4 +396,11 @@ test.each([
   ["बत्ती जलाओ", "बत्ती जलाओ"],
   ["bật đèn lên", "bật đèn lên"],
   ["turn it on", "turn it on"],
+  ["a  𠮷\n𠮷 b", "a𠮷𠮷b"],
+  [" 中 a  b ", "中a  b "],
 ])("%s is joined to %s", (text, want) => expect(joinUnspaced(text)).toBe(want));
+
+test("400,000 spaces take time that grows with their count", () => {
+  const spaces = " ".repeat(400_000);
+  expect(joinUnspaced(`hello${spaces}world${spaces}中`)).toBe(`hello${spaces}world中`);
+});

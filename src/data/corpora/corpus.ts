@@ -69,15 +69,17 @@ export async function utteranceOf(
 
 const eastAsian = "\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\u30fc";
 const southEastAsian = "\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}\\p{Script=Myanmar}";
-const segmentation = new RegExp(
-  `(?<=[${eastAsian}])\\s+|\\s+(?=[${eastAsian}])|(?<=[${southEastAsian}])\\s+(?=[${southEastAsian}])`,
-  "gu",
-);
+/** What stands beside spaces, with one space between, where they are left out. */
+const unspaced = new RegExp(`[${eastAsian}] | [${eastAsian}]|[${southEastAsian}] [${southEastAsian}]`, "u");
 
 /**
  * Without the spaces that word segmentation put into scripts that have none: beside Chinese and Japanese characters, and between
  * Thai, Lao, Khmer or Burmese ones, which keep those beside other scripts and digits. Spaces between other words stay.
  */
 export function joinUnspaced(text: string): string {
-  return text.replace(segmentation, "");
+  return text.replace(/\s+/gu, (spaces, at: number) => {
+    const after = at + spaces.length;
+    const beside = `${text.slice(Math.max(0, at - 2), at)} ${text.slice(after, after + 2)}`;
+    return unspaced.test(beside) ? "" : spaces;
+  });
 }
