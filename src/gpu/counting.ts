@@ -36,7 +36,7 @@ class CountingDevice {
     onSubmittedWorkDone: settled,
   };
 
-  /** Bytes of every buffer that was made, in order. */
+  /** Bytes of every buffer that was made since they were taken, in order. */
   readonly buffers: number[] = [];
 
   constructor(readonly limits: CountedLimits) {}
@@ -109,7 +109,7 @@ export function isCounting({ device }: Gpu): boolean {
   return device instanceof CountingDevice;
 }
 
-/** Bytes of every buffer that a counting `Gpu` has made so far, in order. */
-export function countedBuffers({ device }: Gpu): readonly number[] {
-  return device instanceof CountingDevice ? device.buffers : [];
+/** Bytes of every buffer that a counting `Gpu` has made since the last call, in order. */
+export function takeBuffers({ device }: Gpu): readonly number[] {
+  return device instanceof CountingDevice ? device.buffers.splice(0) : [];
 }

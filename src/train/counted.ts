@@ -1,5 +1,5 @@
 import { audioTokens, type ModelConfig } from "../config/model-config.js";
-import { countedBuffers } from "../gpu/counting.js";
+import { takeBuffers } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import { elementCount } from "../gpu/tensor.js";
@@ -121,9 +121,9 @@ export class CountedTraining {
   /** Bytes of each buffer of the pools that a micro-batch takes. */
   async buffers(rows: BatchRows): Promise<readonly number[]> {
     this.gpu.trim();
-    const before = countedBuffers(this.gpu).length;
+    takeBuffers(this.gpu);
     await this.step(rows);
-    return countedBuffers(this.gpu).slice(before);
+    return takeBuffers(this.gpu);
   }
 
   #batch({ clips, contrasted = 1 }: BatchRows): AlignmentBatch & { answers: number[][] } {

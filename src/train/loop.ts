@@ -173,7 +173,9 @@ async function optimiserStep(run: TrainRun, stage: Stage, progress: Progress): P
   const within = progress.step - stage.first; // steps of the stage that are done
   const first = within * options.accumulate;
   const group = Array.from({ length: options.accumulate }, (_, i) => stage.stream.at(first + i));
-  const clips = group.map((batch) => batch.clips.map((i) => stage.clips[i]));
+  const clipsOf = (batch: { readonly clips: readonly number[] }): TrainClip[] =>
+    batch.clips.map((i) => stage.clips[i]);
+  const clips = group.map(clipsOf);
   const denominator = sum(clips.flat().map(stage.terms));
   const rate = learningRate(stage.schedule, within);
   const { beta1, beta2, eps, decay } = options;
@@ -188,13 +190,15 @@ async function optimiserStep(run: TrainRun, stage: Stage, progress: Progress): P
     const seed = lowbias32(lowbias32(options.seed) + progress.position + i);
     const pass = await stage.pass(gpu, model, batch, { members, denominator, seed });
     const last = i === clips.length - 1;
-    const results = await gpu.step(() => {
+    const stepped = gpu.step(() => {
       const losses = pass.record();
       if (!last) return losses;
       const adam = { learningRate: rate, step: within + 1, beta1, beta2, eps, decay };
       const found = update(gpu, optimiser, options.clip, adam, stage.trains);
       return [found.squares, found.clip, ...losses];
     });
+    run.pools.ahead(stage.rows(clipsOf(stage.stream.at(first + i + 1))));
+    const results = await stepped;
     if (last) [squares, norm] = [results[0], results[1][0]];
     total += pass.loss ?? sum(results.at(-1)!) / denominator;
   }

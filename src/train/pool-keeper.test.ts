@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Pool } from "../gpu/memory.js";
-import { PoolKeeper } from "./pool-keeper.js";
+import { PoolKeeper, remembering } from "./pool-keeper.js";
 
 // Over a real pool without a device: equal batches never trim, small ones beside a large one do not either, like ones do; and
 // whatever comes, the pool stays at 1.1 of what the largest batch needs.
@@ -48,4 +48,30 @@ test("small batches fit beside a large one, like ones do not", async () => {
 test("the pool stays at what the largest batch needs", async () => {
   const batches = Array.from({ length: 200 }, (_, i) => 1024 * (1 + ((i * 7919) % 4)));
   expect((await run(batches)).peak).toBeLessThanOrEqual(1.1 * 10 * 1024 * 4096);
+});
+
+// Plan: rows are counted once while they are among the last 64; an error of counting ahead comes with the batch.
+test("the last 64 rows are remembered", async () => {
+  const asked: number[] = [];
+  const count = remembering(({ clips }) => {
+    asked.push(clips[0].text);
+    return Promise.resolve([clips[0].text]);
+  });
+  const ask = (text: number): ReturnType<typeof count> => count({ clips: [{ text, frames: 0, answer: 0 }] });
+  for (let text = 0; text < 64; text++) expect(await ask(text)).toEqual([text]);
+  await ask(0);
+  await ask(64);
+  asked.length = 0;
+  for (const text of [0, 64, 2, 1]) await ask(text);
+  expect(asked).toEqual([1]);
+});
+
+test("counting ahead reports no error; the batch does", async () => {
+  const pools = { bytes: { kept: 0, reserved: 0 }, trim: () => undefined };
+  const keeper = new PoolKeeper(
+    pools,
+    remembering(() => Promise.reject(new Error("no file"))),
+  );
+  keeper.ahead({ clips: [] });
+  await expect(keeper.before({ clips: [] })).rejects.toThrow("no file");
 });

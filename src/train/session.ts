@@ -22,7 +22,7 @@ import { makeOptimiser } from "./optimiser.js";
 import { type AskedOptions, checkOptions, identityOf, settle } from "./options.js";
 import { HashedSource } from "./parameter-hash.js";
 import { type PlannedTraining, trainingUse } from "./plan-memory.js";
-import { PoolKeeper } from "./pool-keeper.js";
+import { PoolKeeper, remembering } from "./pool-keeper.js";
 import { type Alignable, alignable, isAlignable } from "./stages.js";
 import { type TunablePart, isTuned } from "./tune.js";
 import { makeDirectory } from "../node/make-directory.js";
@@ -188,22 +188,18 @@ async function open(gpu: Gpu, checkpoint: Checkpoint, setup: SessionSetup): Prom
   }
 }
 
-/** Bytes of each buffer that a micro-batch takes of the pools, counted once for each of other sizes. */
+/** Bytes of each buffer that a micro-batch takes of the pools. */
 function poolBuffers(
   gpu: Gpu,
   checkpoint: Checkpoint,
   { tune, weights, lora }: SessionSetup,
 ): (rows: BatchRows) => Promise<readonly number[]> {
   let training: Promise<CountedTraining> | undefined;
-  const counted = new Map<string, Promise<readonly number[]>>();
-  return async (rows) => {
+  return remembering(async (rows) => {
     const counting = (): Gpu => countingGpu(countedDevice(gpu));
     training ??= CountedTraining.load(counting(), checkpoint.config, checkpoint, { tune, weights, lora });
-    const key = JSON.stringify(rows);
-    const known = counted.get(key) ?? (await training).buffers(rows);
-    counted.set(key, known);
-    return known;
-  };
+    return (await training).buffers(rows);
+  });
 }
 
 function plannedTraining({ tune, lora, options }: SessionSetup): PlannedTraining {
