@@ -4,8 +4,11 @@ import { join } from "node:path";
 import { CheckpointError } from "../formats/errors.js";
 import { type ByteSource, readUtf8 } from "../checkpoint/source.js";
 
-/** Name of the list with the SHA-256 of each file beside it, in the form that `sha256sum --check` reads. */
-export const CHECKSUMS = "checksums.sha256";
+/**
+ * Name of the list with the SHA-256 of each file beside it, in the form that `sha256sum --check` reads. Lists of other names, which
+ * people put beside their models, are not read: they may name what was not downloaded.
+ */
+export const CHECKSUMS = "funasr-webgpu.sha256";
 
 const maxListBytes = 1_000_000;
 const pieceBytes = 1 << 24;

@@ -1,4 +1,4 @@
-import { cpSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
@@ -118,6 +118,34 @@ describe.each<[string, () => string, (path: string) => Promise<void>, string[]]>
     writeFileSync(join(path, needed[0]), `${readFileSync(join(path, needed[0]), "utf8")}\n`);
     await open(path);
   });
+});
+
+// Plan: people's own lists are not read: of files in other directories, of files that are not there, of other hashes, with other text.
+test("a list of another name: the directory is used as it is", async () => {
+  const path = copy(join(whole, "checkpoint"));
+  const hash = "0".repeat(64);
+  const lines = [
+    `${hash}  ./config.json`,
+    `${hash}  onnx/model.onnx`,
+    `${hash}  pytorch_model.bin`,
+    "# made by us",
+  ];
+  writeFileSync(join(path, "checksums.sha256"), lines.join("\r\n"));
+  await openModel(path);
+});
+
+// Plan: a LoRA that is written beside a checkpoint sets it aside under a name that is free.
+test("checkpoints that are set aside keep each other", async () => {
+  const out = copy(adapted);
+  const notes: string[] = [];
+  const names = ["checkpoint.earlier", "checkpoint.earlier-2", "checkpoint.earlier-3"];
+  for (const name of names) {
+    mkdirSync(join(out, "checkpoint"));
+    writeFileSync(join(out, "checkpoint", "name"), name);
+    await writeTrained(setup().model, out, { merge: false, onFallback: (note) => notes.push(note) });
+  }
+  expect(names.map((name) => readFileSync(join(out, name, "name"), "utf8"))).toEqual(names);
+  expect(notes.map((note) => note.split(" ").at(-2))).toEqual(names);
 });
 
 describe("cached rows", () => {

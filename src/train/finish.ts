@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { rename, rm } from "node:fs/promises";
+import { rename } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { baseSha256 } from "../checkpoint/lora/base-hash.js";
@@ -83,11 +83,12 @@ export async function writeTrained(
   }
 }
 
-/** Renames an earlier checkpoint of the directory, which is not what its LoRA was trained to. */
+/** Renames an earlier checkpoint of the directory, which is not what its LoRA was trained to, to a name that is free. */
 async function setAside(out: string, onNote: FinishOptions["onFallback"]): Promise<void> {
-  const [earlier, aside] = ["checkpoint", "checkpoint.earlier"].map((name) => join(out, name));
+  const earlier = join(out, "checkpoint");
   if (!existsSync(earlier)) return;
-  await rm(aside, { recursive: true, force: true });
+  let aside = `${earlier}.earlier`;
+  for (let i = 2; existsSync(aside); i++) aside = `${earlier}.earlier-${i}`;
   await rename(earlier, aside);
   onNote?.(`${earlier}: it does not hold this LoRA; it is called ${basename(aside)} now`);
 }
