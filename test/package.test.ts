@@ -127,7 +127,15 @@ const tracked = execFileSync("git", ["ls-files", "-z"], { cwd: root })
   .split("\0")
   .filter((file) => file !== "" && existsSync(join(root, file)));
 
-// Plan: nothing in the repository ties it to a machine or is too large to clone.
+/** What GitHub calls a heading in links. */
+const anchorOf = (heading: string): string =>
+  heading
+    .replace(/^#+ /, "")
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\- _]/gu, "")
+    .replaceAll(" ", "-");
+
+// Plan: nothing in the repository ties it to a machine or is too large to clone; links lead somewhere; a paragraph is one line.
 describe("the repository", () => {
   it("has no file over 10 MB, and less than 50 MB in all", () => {
     const sizes = tracked.map((file) => statSync(join(root, file)).size);
@@ -158,6 +166,25 @@ describe("the repository", () => {
     const links = [...text(page).matchAll(/\]\(([^)#\s]+)[^)]*\)/g)].map(([, link]) => link);
     const local = links.filter((link) => !/^[a-z]+:/.test(link));
     expect(local.filter((link) => !existsSync(join(root, page, "..", link)))).toEqual([]);
+  });
+
+  it.each(pages)("every link of %s to a heading has that heading", (page) => {
+    const links = [...text(page).matchAll(/\]\(([^)#\s:]*)#([^)]+)\)/g)];
+    const lost = links.filter(([, file, anchor]) => {
+      const headings = text(file ? join(page, "..", file) : page).match(/^#+ .*$/gm) ?? [];
+      return !headings.some((heading) => anchorOf(heading) === anchor);
+    });
+    expect(lost.map(([link]) => link)).toEqual([]);
+  });
+
+  it.each(pages)("a paragraph of %s is one line", (page) => {
+    const prose = text(page).replace(/^```[^]*?^```$/gm, "\n");
+    const other = /^(\||#|<!--|!\[|- |\d+\. | {4}|$)/; // tables, headings, marks, pictures, items, formulas
+    const lines = prose.split("\n");
+    const wrapped = lines.filter(
+      (line, i) => i > 0 && !other.test(line) && !/^(\||#|<!--|$)/.test(lines[i - 1]),
+    );
+    expect(wrapped).toEqual([]);
   });
 
   it("no tracked text holds a path of a machine", () => {
