@@ -106,7 +106,8 @@ describe("ADPCM in WAV", () => {
   });
 });
 
-// Plan: 12,000 damaged files, or FUZZ: samples, two at most for each byte, or an AudioError of one line; never anything else.
+// Plan: 12,000 damaged files, or FUZZ: each gives at most two samples a byte, or an AudioError of
+// one line.
 it("any bytes", () => {
   const edit = fc.tuple(fc.nat(), fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 127, 128, 255)));
   const seeds = NAMES.map((name) => file(name).subarray(0, 900));

@@ -1,8 +1,10 @@
+import { viewOf } from "./spans.js";
+
 /** Format tags of mmreg.h: 4 bits a sample, in blocks that begin with whole samples. */
 export const MS_ADPCM = 2;
 export const IMA_ADPCM = 0x11;
 
-/** What lays out the blocks; `blockAlign` is the bytes of one. */
+/** The layout of the blocks, each of `blockAlign` bytes. */
 export interface AdpcmFormat {
   readonly tag: number;
   readonly channels: number;
@@ -13,12 +15,12 @@ export function isAdpcm(tag: number): boolean {
   return tag === MS_ADPCM || tag === IMA_ADPCM;
 }
 
-/** Bytes that a block begins with, of all channels: the least that a block has. */
+/** Bytes of a block's head, over all channels. No block is shorter. */
 export function adpcmHead({ tag, channels }: Omit<AdpcmFormat, "blockAlign">): number {
   return (tag === MS_ADPCM ? 7 : 4) * channels;
 }
 
-/** Samples of a channel in `bytes` bytes of blocks, of which the last may be short. */
+/** Samples of a channel in `bytes` bytes of blocks. The last block may be short. */
 export function adpcmFrames(format: AdpcmFormat, bytes: number): number {
   const { blockAlign } = format;
   return Math.floor(bytes / blockAlign) * inBlock(format, blockAlign) + inBlock(format, bytes % blockAlign);
@@ -33,8 +35,8 @@ function inBlock({ tag, channels }: AdpcmFormat, bytes: number): number {
 /**
  * Decodes Microsoft ADPCM, and IMA ADPCM with the product form of the difference that ffmpeg computes.
  * @param data    blocks of one or two channels
- * @param frames  samples of a channel that are wanted, at most `adpcmFrames`
- * @returns channels [C][frames] f32, and how many blocks have a head that means nothing: their samples are 0
+ * @param frames  samples of a channel to decode, at most `adpcmFrames`
+ * @returns channels [C][frames] f32, and the number of blocks with an invalid head: their samples are 0
  * @source Microsoft, Multimedia Data Standards Update (1994); IMA, Recommended Practices for Digital Audio (1992)
  */
 export function readAdpcm(
@@ -48,7 +50,7 @@ export function readAdpcm(
   let damaged = 0;
   for (let at = 0, block = 0; at < frames; at += step, block++) {
     const bytes = data.subarray(block * format.blockAlign, (block + 1) * format.blockAlign);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const view = viewOf(bytes);
     const count = Math.min(frames - at, inBlock(format, bytes.length));
     const whole = channels.map((_, c) => decode(view, c, channels.length));
     if (whole.includes(undefined)) damaged++;
@@ -75,10 +77,10 @@ const MS_COEFFICIENTS = [
   [460, -208],
   [392, -232],
 ];
-/** Where scales stop, far above any of a valid file, so that they stay integers of 32 bits. */
+/** The largest scale: far above any of a valid file, and within 32 bits. */
 const MAX_SCALE = Math.floor((2 ** 31 - 1) / 768);
 
-/** @returns the samples of channel c, to be asked for in their order; undefined: the head names no predictor */
+/** @returns the samples of channel c, to be read in order; undefined: the head names no predictor */
 function microsoftBlock(view: DataView, c: number, count: number): ((i: number) => number) | undefined {
   const predictor = view.getUint8(c);
   if (predictor >= MS_COEFFICIENTS.length) return undefined;
@@ -108,7 +110,7 @@ const IMA_STEPS = [
   20350, 22385, 24623, 27086, 29794, 32767,
 ];
 
-/** @returns the samples of channel c, to be asked for in their order; undefined: the head's step is none */
+/** @returns the samples of channel c, to be read in order; undefined: the head's step is out of range */
 function imaBlock(view: DataView, c: number, count: number): ((i: number) => number) | undefined {
   let last = view.getInt16(4 * c, true);
   let index = view.getUint8(4 * c + 2);

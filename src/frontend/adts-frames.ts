@@ -1,13 +1,13 @@
 import { nextByte } from "./spans.js";
 import { afterTags } from "./tags.js";
 
-/** Frames of one rate and channel count that follow one another; what lies between them is left out. */
+/** Successive frames of one rate and channel count, without the bytes between them. */
 export interface AdtsRun {
   readonly rate: number;
   readonly channels: number;
   /** Byte ranges [begin, end) of its frames. */
   readonly spans: [number, number][];
-  /** Of a channel. */
+  /** Samples of a channel. */
   samples: number;
 }
 
@@ -21,18 +21,18 @@ const RATES = [
   96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350,
 ];
 
-/** Runs that are looked at. */
+/** The scan ends after so many runs. */
 const MOST_RUNS = 10_000;
 
 /**
- * Finds the frames of an AAC file; bytes between and behind them belong to none. Tags are no damage: the segments of a live stream
- * have one each.
+ * Finds the frames of an AAC file. Other bytes between them are damage; tags are not: each segment of
+ * a live stream begins with one.
  * @param bytes  the whole file
  * @source ISO/IEC 13818-7, section 6.2
  */
 export function scanAdts(bytes: Uint8Array): AdtsScan {
   const runs: AdtsRun[] = [];
-  let [at, end, stray, cut] = [0, 0, 0, false]; // end: of the last frame and the tags behind it
+  let [at, end, stray, cut] = [0, 0, 0, false]; // end: of the last frame and its tags
   while (at + 7 <= bytes.length && runs.length < MOST_RUNS) {
     if (at === end) at = end = afterTags(bytes, end);
     const frame = frameAt(bytes, at);
@@ -56,7 +56,7 @@ export function scanAdts(bytes: Uint8Array): AdtsScan {
   return { runs, damage: stray > 0 ? `bytes that are no frame were left out in ${places}` : undefined };
 }
 
-/** Whether three frames of one kind that follow one another begin at `at`. */
+/** Whether three frames of one kind begin at `at`. */
 export function isAdtsRun(bytes: Uint8Array, at: number): boolean {
   const frame = frameAt(bytes, at);
   return frame !== undefined && isSure(bytes, at, frame, false);
@@ -85,7 +85,7 @@ function fits(a: Pick<Frame, "rate" | "channels">, b: Pick<Frame, "rate" | "chan
   return a.rate === b.rate && a.channels === b.channels;
 }
 
-/** Whether two more frames of the kind follow; at the first frame of a file, also whether the file ends there. */
+/** Whether two more frames of the kind follow. If `alone`, the file may end before them. */
 function isSure(bytes: Uint8Array, at: number, first: Frame, alone: boolean): boolean {
   let next = at + first.size;
   for (let i = 1; i < 3; i++) {

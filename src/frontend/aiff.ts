@@ -1,3 +1,4 @@
+import { viewOf } from "./spans.js";
 import { checkSampleRate } from "./audio.js";
 import { Budget } from "./budget.js";
 import { chunkAfter, chunkId, findChunk } from "./chunks.js";
@@ -33,13 +34,13 @@ export function isAiff(bytes: Uint8Array): boolean {
 }
 
 /**
- * Samples of AIFF, and of AIFF-C without compression, as floats, as A-law or as mu-law. Sizes are advice, as in WAV: what is
- * there is read, and fewer frames than COMM counts are `damage` unless the writer could not seek.
+ * Samples of AIFF and AIFF-C: PCM, floats, A-law, mu-law. Sizes are advice, as in WAV. Fewer frames
+ * than COMM counts are `damage`, unless the writer could not seek.
  * @throws AudioError  another compression, no COMM or SSND chunk, no samples
  * @source Apple, Audio Interchange File Format 1.3; AIFF-C draft of 1991-08-26
  */
 export function parseAiff(bytes: Uint8Array, name: string, budget = new Budget(name)): Heard {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   let common: { format: PcmFormat; frames: number } | undefined;
   let sound: { readonly start: number; readonly end: number; readonly whole: boolean } | undefined;
   let searched = false;
@@ -91,7 +92,7 @@ function parseCommon(
   const least = compressed ? 22 : 18;
   if (chunk.length < least)
     throw new AudioError(name, "COMM.size", `at least ${least}`, chunk.length, convertIt);
-  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  const view = viewOf(chunk);
   const channels = view.getUint16(0);
   if (channels < 1 || channels > MAX_CHANNELS)
     throw new AudioError(name, "COMM.channels", `1..${MAX_CHANNELS}`, channels, convertIt);
@@ -119,7 +120,7 @@ function parseCommon(
   };
 }
 
-/** A number of 80 bits, IEEE 754 extended, without its last 32. */
+/** A number of 80 bits, IEEE 754 extended, by its first 48. */
 function extended(view: DataView, at: number): number {
   return view.getUint32(at + 2) * 2 ** ((view.getUint16(at) & 0x7fff) - 16383 - 31);
 }

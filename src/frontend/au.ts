@@ -1,3 +1,4 @@
+import { viewOf } from "./spans.js";
 import { checkSampleRate } from "./audio.js";
 import { Budget } from "./budget.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
@@ -23,15 +24,15 @@ export function isAu(bytes: Uint8Array): boolean {
 }
 
 /**
- * Samples of an AU file: PCM of 8 to 32 bits, floats, A-law, mu-law. A size past the file's end is `damage`; 0 and 2^32 - 1 are
- * "not known".
+ * Samples of an AU file: PCM of 8 to 32 bits, floats, A-law, mu-law. A size past the file's end is
+ * `damage`. Sizes of 0 and 2^32 - 1 mean "not known".
  * @throws AudioError  another encoding, no samples
  * @source Sun Microsystems, audio(7I) and the header of NeXT's .snd
  */
 export function parseAu(bytes: Uint8Array, name: string, budget = new Budget(name)): Heard {
   if (bytes.length < 24)
     throw new AudioError(name, "file size", "at least 24 bytes", bytes.length, fetchAgain);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   const [offset, size, encoding, rate, channels] = [4, 8, 12, 16, 20].map((at) => view.getUint32(at));
   const known = ENCODINGS[encoding];
   if (!known) throw new AudioError(name, "encoding", Object.keys(ENCODINGS).join(", "), encoding, convertIt);

@@ -1,6 +1,6 @@
 import { AudioError, convertIt } from "./errors.js";
 
-/** Lowest and highest sample rate that is taken as real, in Hz. */
+/** Lowest and highest valid sample rate, Hz. */
 export const MIN_SAMPLE_RATE = 4_000;
 export const MAX_SAMPLE_RATE = 768_000;
 
@@ -8,11 +8,11 @@ export const MAX_SAMPLE_RATE = 768_000;
 export interface DecodedAudio {
   readonly channels: Float32Array[];
   readonly sampleRate: number;
-  /** What a damaged file lost: it was cut short, or frames were skipped. Absent: nothing that can be detected. */
+  /** What the file lost: it was cut short, or frames were skipped. Absent: no loss was detected. */
   readonly damage?: string;
-  /** Of the file, where `channels` were resampled; else their length says it. */
+  /** Length of the file, where `channels` were resampled. */
   readonly seconds?: number;
-  /** Why the one channel is not the mean of the file's. */
+  /** Why the channel is not the mean of the file's channels. */
   readonly warning?: string;
 }
 
@@ -75,23 +75,24 @@ export function concatenated(pieces: readonly Float32Array[]): Float32Array {
   return all;
 }
 
-/** The mix cancels where its energy, times the channels squared, is below this share of the loudest channel's. */
+/** The mix cancels where its energy times C² is below this share of the loudest channel's. */
 const CANCELLED = 0.1;
-/** Energy of a sample, in the mean, that counts as no sound: of the last bit of 16. */
+/** Mean energy of a sample that counts as silence: the last bit of 16. */
 const SILENCE = 1e-9;
 
 /** One channel made of several. */
 export interface Mix {
   /** [n] f32 */
   readonly samples: Float32Array;
-  /** Why the samples are one channel's and no mean; absent: they are the mean. */
+  /** Why the samples are one channel's; absent: they are the mean. */
   readonly warning?: string;
 }
 
 /**
- * Mean of the channels as `toMono` gives it, or the loudest channel where the channels cancel each other. Channels that have
- * nothing in common leave at least E / C² of the loudest channel's energy E in the mean of C channels; they cancel where less
- * than a tenth of that is left: 16 dB below the loudest of two channels. Energy is the variance: an offset is no sound.
+ * Mean of the channels as `toMono` gives it, or the loudest channel where the channels cancel.
+ * The mean of C independent channels keeps at least E / C² of the loudest channel's energy E.
+ * Channels cancel where less than a tenth of that is left: 16 dB below the loudest of two.
+ * Energy is the variance: an offset is no sound.
  * @throws AudioError  as toMono
  */
 export function mixDown(channels: readonly Float32Array[], file = "audio"): Mix {
@@ -104,7 +105,7 @@ export function mixDown(channels: readonly Float32Array[], file = "audio"): Mix 
 }
 
 /**
- * The loudest channel, where the channels cancel each other by the rule of `mixDown`.
+ * The loudest channel, where the channels cancel by the rule of `mixDown`.
  * @param energies  of the channels
  * @param mix       of their mean
  */

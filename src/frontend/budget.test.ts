@@ -12,7 +12,10 @@ function flac(samples: number, rate = 16_000): Uint8Array {
   return bytes;
 }
 
-/** Pages of an Ogg stream: its head, then an empty last page at `granule`; a middle page at `from` where that is not 0. */
+/**
+ * Pages of an Ogg stream: its head, then an empty last page at `granule`; a middle page at `from`
+ * where that is not 0.
+ */
 function ogg(head: number[], granule: number, from = 0): Uint8Array {
   const page = (flags: number, at: number, body: number[]): number[] => {
     const start = new DataView(new ArrayBuffer(27));
@@ -52,7 +55,8 @@ function mp3(seconds: number): Uint8Array {
   return bytes;
 }
 
-// Plan: a clip that is too long by its own header is refused by it, whatever follows: none of these holds audio that could be decoded.
+// Plan: a clip that is too long by its header is refused before it is decoded: none of these holds
+// audio.
 it.each([
   ["FLAC", flac(3 * 3600 * 16_000), "10800.0"],
   ["FLAC, more samples than 32 bits count", flac(2 ** 33), "536870.9"],
@@ -93,7 +97,7 @@ it.each([
   expect(() => checkHead(head, size, "x", { maxSeconds: 60 })).not.toThrow();
 });
 
-// Plan: a signal that was given ends the decoding with its own reason.
+// Plan: a signal ends the decoding with its reason.
 it("ends with the signal's reason", async () => {
   const reason = new Error("enough");
   await expect(decodeAudio(wav(1), "x", { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);

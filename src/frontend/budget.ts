@@ -4,16 +4,16 @@ import type { Kept } from "./hearing.js";
 /** Samples that a file may hold over all its channels: 2 GiB of f32, nine hours of mono at 16 kHz. */
 export const maxSamples = 2 ** 29;
 
-const padding = 0.5; // seconds that a codec's delay and padding may add to a clip of the allowed length
+const padding = 0.5; // seconds that a codec's delay and padding may add
 
-/** What decoding one file may take: a length, samples over all channels, and a signal that ends it; and what is kept of it. */
+/** Limits of decoding one file: length, samples and a signal that ends it; and what is kept of it. */
 export class Budget {
   #samples = 0;
   #seconds = 0;
   #paused = 0;
 
   /**
-   * @param maxSeconds  length that can be used; undefined: any
+   * @param maxSeconds  the longest clip; undefined: any
    * @param kept        undefined: all channels at the file's rate
    */
   constructor(
@@ -34,7 +34,7 @@ export class Budget {
   }
 
   /**
-   * Checks what a header claims, before it is decoded.
+   * Checks a header's claim before anything is decoded.
    * @param samples  in each channel; 0: unknown
    * @param rate     Hz; 0 or absent: unknown
    * @throws AudioError  longer than `maxSeconds`, more than `maxSamples` over all channels; the signal's reason

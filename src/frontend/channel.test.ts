@@ -16,8 +16,8 @@ const times = (factor: number, offset = 0): Float32Array => a.map((x) => factor 
 const plus = (x: Float32Array, y: Float32Array): Float32Array => x.map((value, i) => value + y[i]);
 const zero = new Float32Array(4000);
 
-// Plan: channels that cancel each other, in whole or nearly, give the loudest one and a warning; everything else gives the bits of the
-// mean and no warning.
+// Plan: channels that cancel each other, in whole or nearly, give the loudest one and a warning;
+// everything else gives the bits of the mean and no warning.
 describe("mixDown", () => {
   it.each<[string, Float32Array[], number]>([
     ["an inverted channel", [a, times(-1)], 0],
@@ -52,7 +52,8 @@ describe("mixDown", () => {
   });
 });
 
-// Plan: channels by number from 1 and by name; a number that the clip has no channel for is refused with those that it has.
+// Plan: channels by number from 1 and by name; a channel that is missing is refused, with those
+// that exist.
 describe("pickChannel", () => {
   const clip = { channels: [a, zero], sampleRate: 8000, damage: "cut" };
 

@@ -22,7 +22,11 @@ export function isChunkId(view: DataView, at: number): boolean {
   return true;
 }
 
-/** Where the chunk after one whose body ends at `end` begins, by the ids there; some writers leave the pad byte of odd sizes out. -1: no id is there. */
+/**
+ * Where the next chunk begins, by its id. Some writers leave out the pad byte of odd sizes.
+ * @param end  of the chunk's body
+ * @returns    -1: no id is there
+ */
 export function chunkAfter(view: DataView, end: number, size: number): number {
   const places = (size & 1) === 1 ? [end + 1, end] : [end];
   const inside = places.filter((at) => at + 8 <= view.byteLength);
@@ -31,7 +35,8 @@ export function chunkAfter(view: DataView, end: number, size: number): number {
 }
 
 /**
- * Looks for a chunk where sizes lead nowhere: the first whose own size leads to the file's end or to a chunk, else the first of all.
+ * Looks for a chunk by its id alone, where sizes are wrong. A chunk whose own size leads to the file's
+ * end or to a chunk comes before others.
  * @returns where it begins; -1: nowhere
  */
 export function findChunk(view: DataView, from: number, id: string, little: boolean): number {

@@ -31,7 +31,8 @@ function atRate(bytes: Uint8Array, index: number): Uint8Array {
   return copy;
 }
 
-// Plan: what `cat a b` makes is each part at its own speed; WebM and AAC that are cut say so; other bytes at the end are skipped.
+// Plan: each part of `cat a b` keeps its speed; cut WebM and AAC are reported; other bytes at the
+// end are skipped.
 describe("files one after another", () => {
   it.each(["speech.flac", "speech.mp3", "speech.aac", "speech.ogg", "speech.opus", "flac.ogg"])(
     "%s twice",
@@ -100,7 +101,7 @@ function indexLast(bytes: Uint8Array): Uint8Array {
   return cat(view.subarray(0, moov), view.subarray(moov + size), view.subarray(moov, moov + size));
 }
 
-// Plan: the index may be anywhere; more frames than the header's length are counted by the tables, before anything is decoded.
+// Plan: the index may be anywhere; its tables give the length, where the header says less.
 describe("MP4", () => {
   it("decodes the same bits wherever its index is", async () => {
     const bytes = file("speech.m4a");
@@ -121,7 +122,7 @@ describe("MP4", () => {
   });
 });
 
-// Plan: streams that do not say their length have it counted from their frames.
+// Plan: frames give the length of a stream whose header does not.
 describe("unknown lengths", () => {
   it("FLAC by its last frames", () => {
     const bytes = file("speech.flac");
@@ -153,7 +154,8 @@ function groups(): Uint8Array {
   return cat(head, Uint8Array.from([0x1f, 0x43, 0xb6, 0x75, 0x40, parts.length, ...parts]));
 }
 
-// Plan: arbitrary and damaged inputs: parsers end, throw nothing and stay within the file. `FUZZ=10000 npx vitest run THIS` runs as many.
+// Plan: on arbitrary and damaged inputs, parsers end, throw nothing and stay within the file.
+// `FUZZ=10000 npx vitest run THIS` runs as many.
 describe("parsers", () => {
   const numRuns = fuzzRuns(1000);
   const within = (pieces: Iterable<Uint8Array>, most: number): void => {

@@ -50,7 +50,7 @@ describe.each([
   });
 });
 
-// Plan: other bytes in front of audio change nothing where what follows leaves no doubt.
+// Plan: other bytes in front of audio change nothing, where the audio is certain.
 describe.each([
   ["10 zeros", zeros(10)],
   ["3 bytes of a byte order mark", Uint8Array.of(0xef, 0xbb, 0xbf)],
@@ -66,7 +66,7 @@ describe.each([
   );
 });
 
-// Plan: a stream that was cut at its front, in mid-frame, is read from its first whole frame on.
+// Plan: a stream cut at its front is read from its first whole frame on.
 it.each([
   ["speech.mp3", 150],
   ["speech.aac", 20],
@@ -83,7 +83,7 @@ it.each(["wide", "free", "skip"])("reads a QuickTime file that begins with %s", 
   expect(await decoded(bytes)).toEqual(await decodeAudio(file("speech.m4a"), "x"));
 });
 
-// Plan: what holds no run of frames is refused, also behind a tag by its name.
+// Plan: a file without a run of frames is refused, by the name of its format where that is known.
 it.each([
   ["noise", noise(70_000), "x: container: expected WAV"],
   [
@@ -108,7 +108,7 @@ it.each([
   await expect(decoded(bytes)).rejects.toThrow(message);
 });
 
-// Plan: an array of samples is no file, whatever its width; bytes of every kind are.
+// Plan: an array of samples is refused, whatever its width.
 it.each([new Float32Array(100), new Float64Array(100), new Int16Array(100), new Uint16Array(100)])(
   "refuses samples in place of a file: %#",
   async (samples) => {

@@ -14,16 +14,16 @@ export type ContainerName =
 /** A file without the tags in front of its audio. */
 export interface Content {
   readonly bytes: Uint8Array;
-  /** undefined: none that is read */
+  /** undefined: unknown */
   readonly container: ContainerName | undefined;
 }
 
-/** Bytes within which audio begins that has bytes in front of it which mean nothing. */
+/** Bytes in front of audio that may be skipped. */
 const REACH = 32_768;
 
 /**
- * Finds the audio of a file: behind ID3v2 and APE tags, and behind up to 32 KiB of other bytes where frames, pages or a header follow
- * that fit each other.
+ * Finds the audio of a file behind ID3v2 and APE tags. It may also stand behind up to 32 KiB of other
+ * bytes, where successive frames or pages, or a whole header, leave no doubt.
  * @param file  the whole file, or its first `headBytes`
  */
 export function contentOf(file: Uint8Array): Content {
@@ -62,7 +62,7 @@ function behindOther(bytes: Uint8Array): Content | undefined {
   return undefined;
 }
 
-/** The container that begins at `at` beyond doubt: more of it than a mark is there. */
+/** The container that begins at `at`, by more than its mark. */
 function startsAt(bytes: Uint8Array, at: number): ContainerName | undefined {
   switch (bytes[at]) {
     case 0xff:

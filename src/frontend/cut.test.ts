@@ -5,7 +5,7 @@ import { AudioError } from "./errors.js";
 const samples = Float32Array.from({ length: 1000 }, (_, i) => i);
 const audio = { channels: [samples, samples.map((x) => -x)], sampleRate: 8000 };
 
-// Plan: the samples between two times of every channel, the whole where none is given; what is not within the clip is refused.
+// Plan: the samples between two times, or the whole clip; times outside the clip are refused.
 describe("cutAudio", () => {
   it.each([
     [{}, 0, 1000],
@@ -19,7 +19,7 @@ describe("cutAudio", () => {
     expect(channels.map((c) => [...c])).toEqual(audio.channels.map((c) => [...c.slice(first, last)]));
   });
 
-  it("one channel, whole or cut; one that is not there is refused", () => {
+  it("gives one channel, whole or cut, and refuses a missing one", () => {
     expect(cutAudio(audio, { channel: 2 }).channels).toEqual([audio.channels[1]]);
     expect(cutAudio(audio, { channel: 1, start: 0.1 }).channels).toEqual([samples.slice(800)]);
     expect(() => cutAudio(audio, { channel: 3 }, "a.wav")).toThrow(

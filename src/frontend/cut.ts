@@ -2,7 +2,7 @@ import type { DecodedAudio } from "./audio.js";
 import { pickChannel } from "./channel.js";
 import { AudioError } from "./errors.js";
 
-/** Which part of a clip. */
+/** A part of a clip. */
 export interface AudioPart {
   readonly start?: number | undefined;
   readonly end?: number | undefined;
@@ -10,7 +10,7 @@ export interface AudioPart {
 }
 
 /**
- * A part of a clip.
+ * Cuts a part out of a clip.
  * @param part  `start` and `end` in seconds; default 0 and the clip's end. A part may end up to 0.1 s past it: corpora round.
  *              `channel` is counted from 1; default: all of them
  * @throws AudioError  the part is empty or not within the clip; there is no such channel

@@ -28,8 +28,9 @@ function correlation(a: Float32Array, b: Float32Array): number {
   return ab / Math.sqrt(aa * bb);
 }
 
-// Plan: the same half second of speech from every container has the original's length and lies on top of it: an offset of
-// one sample, or an encoder delay left in, lowers the correlation below the bound. Lossless is equal, sample for sample.
+// Plan: the same half second of speech from every container has the original's length and lies on
+// top of it: an offset of one sample, or an encoder delay left in, lowers the correlation below the
+// bound. Lossless is equal, sample for sample.
 describe("decodeAudio: containers", () => {
   it.each([
     ["speech.mp3", 16000, 0.99],
@@ -70,7 +71,7 @@ describe("decodeAudio: containers", () => {
   });
 });
 
-// Plan: a file that decodes in part says so and is refused where `strict` is set, a whole one neither.
+// Plan: a file that decodes in part has `damage`, and is refused with `strict`; a whole one is not.
 describe("decodeAudio: damage", () => {
   it.each([
     ["speech.m4a", 0.4, "0.45 s could be decoded of the 0.50 s in the header"],
@@ -87,7 +88,7 @@ describe("decodeAudio: damage", () => {
   });
 });
 
-// Plan: a file that ends early says so in every container.
+// Plan: a file that ends early is reported, in every container.
 describe("decodeAudio: cut files", () => {
   it.each([
     ["speech.mp3", 1500, /^cut short: \d+ of the \d+ frames that it counts are there$/],
@@ -108,7 +109,7 @@ describe("decodeAudio: cut files", () => {
   });
 });
 
-// Plan: bytes after the last frame change nothing and raise no alarm; nothing of the decoders is on the console.
+// Plan: bytes after the last frame change nothing and are not reported; decoders print nothing.
 describe("decodeAudio: bytes after the end", () => {
   const noise = (n: number): Uint8Array =>
     Uint8Array.from({ length: n }, (_, i) => ((i * i * 31 + i * 7) >> 3) & 255);
@@ -127,7 +128,7 @@ describe("decodeAudio: bytes after the end", () => {
   });
 });
 
-// Plan: streams one after another are each as long as alone, whatever their rates.
+// Plan: each stream of a chain is as long as alone, whatever its rate.
 describe("decodeAudio: chains", () => {
   it("Ogg of two codecs and rates", async () => {
     const bytes = new Uint8Array([...file("speech.ogg"), ...file("speech.opus"), ...file("flac.ogg")]);
@@ -151,7 +152,7 @@ describe("decodeAudio: chains", () => {
   });
 });
 
-// Plan: what is too long is refused from its header, without decoding.
+// Plan: a long clip is refused by its header, without decoding.
 it("refuses hours of FLAC in eight channels from STREAMINFO", async () => {
   const bytes = file("speech.flac");
   bytes[20] |= 7 << 1;
@@ -161,7 +162,7 @@ it("refuses hours of FLAC in eight channels from STREAMINFO", async () => {
   );
 });
 
-// Plan: formats that are known and not read are refused by name.
+// Plan: known formats that are not supported are refused by name.
 it.each([
   ["AMR", [...Buffer.from("#!AMR\n")]],
   ["WMA (ASF)", [0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11]],
@@ -182,7 +183,8 @@ it("reads ADTS", async () => {
   expect(damage).toBeUndefined();
 });
 
-// Plan: 10,000 arbitrary or damaged inputs, or FUZZ: the parsers neither throw nor return bytes that are not there.
+// Plan: 10,000 arbitrary or damaged inputs, or FUZZ: the parsers throw nothing and stay within the
+// file.
 describe("parsers of MP3 frames, Ogg pages and MP4 boxes", () => {
   it.each(["speech.mp3", "speech.ogg", "speech.m4a"])("%s damaged", (name) => {
     const source = file(name);
@@ -203,7 +205,8 @@ describe("parsers of MP3 frames, Ogg pages and MP4 boxes", () => {
   });
 });
 
-// Plan: what is no audio, or damaged audio, is one line that names the file; a damaged count cannot exhaust the memory.
+// Plan: other or damaged files are refused in one line that names the file; a damaged count takes
+// no memory.
 describe("decodeAudio: refusals", () => {
   const damage = (name: string, from: string, offset: number, value: number): Uint8Array => {
     const bytes = file(name);
@@ -278,7 +281,7 @@ describe("decodeAudio: refusals", () => {
 });
 
 // Plan: a process that decoded with every codec ends by itself.
-it("leaves nothing behind that keeps a process alive", () => {
+it("leaves no handle that keeps a process alive", () => {
   const names = ["speech.mp3", "speech.flac", "speech.ogg", "speech.opus", "speech.m4a"];
   const module = new URL("../../dist/frontend/decode.js", import.meta.url).href;
   const script = `

@@ -12,22 +12,23 @@ import { parseWav, wavSeconds } from "./wav.js";
 import { parseWave64 } from "./wave64.js";
 
 export interface DecodeOptions {
-  /** Refuses a file that lost audio, which is otherwise decoded as far as it goes, with `damage` set. Default: false. */
+  /** Refuses a file that lost audio. Default: it is decoded as far as it goes, with `damage` set. */
   readonly strict?: boolean | undefined;
-  /** Refuses a longer clip: by its header where that says its length, else as soon as it has been decoded so far. Default: any length. */
+  /** Refuses a longer clip, by its header or while it is decoded. Default: any length. */
   readonly maxSeconds?: number | undefined;
   /** Ends the decoding; its reason is thrown. */
   readonly signal?: AbortSignal | undefined;
-  /** What is kept, so that memory is that of the result. Default: all channels at the file's rate. */
+  /** What is kept; nothing else takes memory. Default: all channels at the file's rate. */
   readonly keep?: Kept | undefined;
 }
 
 /**
- * Samples of an audio file of any supported container: WAV, AIFF, Wave64 and AU by the readers here, the others by a decoder of @audio.
+ * Samples of an audio file of any supported container. Decoders of @audio read the compressed ones.
  * @param file  the whole file
  * @param name  its name, for errors
  * @throws ArgumentError  `file` is a path or another value that holds no bytes
- * @throws AudioError  unknown container, longer than `maxSeconds`, more than 2^29 samples, a file that lost audio where `strict` is set, no samples, NaN or infinite samples, rate outside 4,000..768,000 Hz
+ * @throws AudioError  unknown container; longer than `maxSeconds`; more than 2^29 samples; lost audio with `strict`;
+ *                     no samples; NaN or infinite samples; a rate outside 4,000..768,000 Hz
  */
 export async function decodeAudio(
   file: AudioInput,

@@ -1,10 +1,10 @@
 import type { Budget } from "./budget.js";
 
-/** What a decoder of @audio gives for a piece of a file. */
+/** A decoder's output for a piece of a file. */
 interface Piece {
   readonly channelData: readonly Float32Array[];
   readonly sampleRate: number;
-  /** Samples that are valid, where the arrays may be longer. */
+  /** Valid samples; the arrays may be longer. */
   readonly samplesDecoded?: number;
   /** One for each frame that could not be decoded, where the decoder reports them. */
   readonly errors?: readonly unknown[];
@@ -29,7 +29,7 @@ const LOADERS: Readonly<Record<Codec, () => Promise<Decoder>>> = {
   WebM: async () => (await import("@audio/decode-webm")).decoder(),
 };
 
-/** What a decoder reported of one stream. */
+/** The outcome of decoding one stream. */
 export interface StreamReport {
   /** Samples of a channel that were decoded. */
   readonly samples: number;
@@ -37,13 +37,13 @@ export interface StreamReport {
   readonly rate: number;
   /** Frames that could not be decoded. */
   readonly errors: number;
-  /** Whether the stream goes on where its header says that it ends; decoding stopped there. */
+  /** Whether the stream is longer than its header says. Decoding stopped there. */
   readonly more: boolean;
 }
 
 /**
- * Decodes a stream piece by piece, so that memory is bounded by what `take` keeps: decoding ends where the budget or the header's claim
- * is passed.
+ * Decodes a stream piece by piece. It keeps no samples, and ends where the budget or the header's
+ * claim is passed.
  * @param chunks   the stream's bytes in order, in pieces that decode to a few MB each
  * @param claimed  samples of a channel by the header; 0: unknown
  * @param take     gets each block of samples
@@ -81,7 +81,7 @@ export async function decodeChunks(
   return { samples, rate, errors, more: claimed > 0 && samples > claimed + rate };
 }
 
-/** Runs a decoder without its own lines on the console: what it reports is in its result. */
+/** Runs a decoder without its lines on the console: its result reports the same. */
 async function quietly<T>(run: () => T | Promise<T>): Promise<T> {
   const { error, warn } = console;
   const silent = (): void => undefined;

@@ -1,16 +1,16 @@
 import { FileError } from "../errors.js";
 
-/** What helps with audio of a kind that is not read here. */
+/** Advice for audio of an unsupported kind. */
 export const convertIt = { advice: "convert it with ffmpeg -i IN out.wav" } as const;
-/** What helps with audio that is damaged or incomplete. */
+/** Advice for audio that is damaged or incomplete. */
 export const fetchAgain = { advice: "copy or download it again, or make it anew from its source" } as const;
 
 /** Audio that cannot be used: which file, which field, what was expected and what was there. */
 export class AudioError extends FileError {
   /**
    * @param file      name of the audio as the caller knows it
-   * @param field     what is wrong, e.g. `fmt.channels`
-   * @param expected  what would have been accepted
+   * @param field     the wrong field, e.g. `fmt.channels`
+   * @param expected  the accepted values
    * @param got       what was found
    */
   constructor(

@@ -88,7 +88,10 @@ function melEnergy({ first, weights }: MelBin, power: Float64Array): number {
   return energy;
 }
 
-/** Triangles of equal width on the mel axis, from 20 Hz to half the rate, linear in mel, each reaching to its neighbours' centres. */
+/**
+ * Triangles of equal width on the mel axis, from 20 Hz to half the rate, linear in mel, each
+ * reaching to its neighbours' centres.
+ */
 function melBins(count: number, size: number, rate: number): MelBin[] {
   const low = mel(LOW_FREQUENCY);
   const step = (mel(rate / 2) - low) / (count + 1);

@@ -10,7 +10,8 @@ import { gaussianNoise } from "./noise.js";
 
 const F32_ROUNDING = 2 ** -24;
 
-// Plan: the fast transform against the sum that defines it, from the smallest size to the one in use.
+// Plan: the fast transform against the sum that defines it, from the smallest size to the one in
+// use.
 describe("PowerSpectrum", () => {
   it.each([4, 8, 64, 512])("%i points", (size) => {
     const frame = Float64Array.from({ length: size }, (_, i) => Math.sin(i * i) + (i === 3 ? 5 : 0.1));
@@ -32,8 +33,8 @@ describe("PowerSpectrum", () => {
   });
 });
 
-// Plan: three windows, both scales, and a level at which the log floor bites, against f64 values from the definition; our
-// error is one rounding to f32, far below that of kaldi's own f32 program.
+// Plan: three windows, both scales, and a level at which the log floor bites, against f64 values
+// from the definition; our error is one rounding to f32, far below that of kaldi's own f32 program.
 describe("fbank: values", () => {
   it.each(fbankCases())("$window, amplitude $amplitude, scale $scale", (c) => {
     const samples = testWave(c.n, 16000).map((x) => x * Math.fround(c.amplitude));
@@ -51,7 +52,8 @@ describe("fbank: values", () => {
   });
 });
 
-// Plan: frame counts on both sides of every step; short clips and samples that are no numbers refused by name.
+// Plan: frame counts on both sides of every step; short clips and samples that are no numbers
+// refused by name.
 describe("fbank: frames and refusals", () => {
   it.each([
     [400, 1],
@@ -78,7 +80,8 @@ describe("fbank: frames and refusals", () => {
   });
 });
 
-// Plan: rows are the frames that the definition picks, for counts around the stride, a single frame, and another stack.
+// Plan: rows are the frames that the definition picks, for counts around the stride, a single
+// frame, and another stack.
 describe("lowFrameRate", () => {
   const count = (frames: number): Parameters<typeof lowFrameRate>[0] => ({
     data: Float32Array.from({ length: frames * 2 }, (_, i) => Math.floor(i / 2) + (i % 2) / 2), // frame f is [f, f + 0.5]
@@ -162,7 +165,8 @@ describe("dither", () => {
   });
 });
 
-// Plan: what transformers writes, in both files; absent fields as its defaults; each wrong field refused by name.
+// Plan: what transformers writes, in both files; absent fields as its defaults; each wrong field
+// refused by name.
 describe("parseFrontendConfig", () => {
   const written = {
     feature_extractor_type: "FunAsrNanoFeatureExtractor",

@@ -3,16 +3,19 @@ import { decodeChunks } from "./decoders.js";
 import { lastFlacFrame } from "./flac-frames.js";
 import { withoutEndTags } from "./tags.js";
 
-/** Bytes of a file that may be decoded to find where its last frame ends. Chance gives one place too many in 65,536 bytes. */
+/**
+ * Bytes of a file that may be decoded to find the end of its last frame. By chance one place in 65,536
+ * fits the checksum.
+ */
 const MOST_TRIED = 2 ** 24;
-/** What making a decoder takes, as bytes that it decodes. */
+/** The cost of a new decoder, in bytes decoded. */
 const DECODER = 2 ** 17;
 
 /**
- * A FLAC stream without what follows its last frame, which the decoder loses where other bytes stand behind it.
+ * A FLAC stream without the bytes behind its last frame, as the decoder would lose that frame.
  * @param total    samples of a channel; 0: unknown
- * @param streams  of the file, which share what may be tried
- * @returns        `bytes` without the tags at their end where the last frame is not found
+ * @param streams  of the file, which share the bytes that may be decoded
+ * @returns        where the last frame is not found, `bytes` without the tags at their end
  * @throws  the budget's signal's reason
  */
 export async function withoutTail(

@@ -23,7 +23,7 @@ export function streamInfo(bytes: Uint8Array, at: number): StreamInfo {
   };
 }
 
-/** The FLAC streams that stand one after another in a file, as `cat` makes it: 100 at most, the last with all that follows. */
+/** The FLAC streams of a file, as `cat` joins them: at most 100, the last with all that follows. */
 export function flacStreams(bytes: Uint8Array): Uint8Array[] {
   const begins = [0];
   for (let at = bytes.indexOf(0x66, 4); at >= 0 && begins.length < 100; at = nextByte(bytes, 0x66, at + 1))
@@ -39,9 +39,12 @@ export function isFlacHead(bytes: Uint8Array, at: number): boolean {
 
 const FRAMES = 8; // of 2 MB at most each: 65,535 samples in 8 channels
 
-const GAP = 2 ** 24; // bytes without a sync code that no frame has; what follows them is none
+const GAP = 2 ** 24; // more bytes without a sync code than a frame has: the stream has ended
 
-/** Pieces of FLAC that hold few frames, by the sync code that each frame begins with. @source RFC 9639, section 9.1 */
+/**
+ * Pieces of FLAC that hold few frames, by the sync code that each frame begins with.
+ * @source RFC 9639, section 9.1
+ */
 export function* byFlacFrames(bytes: Uint8Array): Generator<Uint8Array> {
   let [begin, frames] = [0, 0];
   let last = 0;
@@ -58,7 +61,7 @@ export function* byFlacFrames(bytes: Uint8Array): Generator<Uint8Array> {
 }
 
 /**
- * Samples of a channel by the last two frames that follow one another in the stream's last 4 MiB.
+ * Samples of a channel by the last two successive frames in the stream's last 4 MiB.
  * @returns 0 where there are none
  * @source RFC 9639, section 9.1
  */
@@ -78,9 +81,9 @@ export function flacLength(bytes: Uint8Array): number {
 }
 
 /**
- * Where the last frame ends, in places that its checksum allows, the first of them first: bytes that are no frame may follow it.
+ * Finds the last frame, and each place where its checksum lets it end: other bytes may follow it.
  * @param total  samples of a channel that the stream has
- * @returns      where it begins, its samples, and the places; undefined where it is not in the last 4 MiB
+ * @returns      where it begins, its samples, and the places in order; undefined: not in the last 4 MiB
  * @source RFC 9639, sections 9.1 and 9.3
  */
 export function lastFlacFrame(bytes: Uint8Array, total: number): LastFrame | undefined {
@@ -94,7 +97,7 @@ export function lastFlacFrame(bytes: Uint8Array, total: number): LastFrame | und
     for (let i = at; i < bytes.length; i++) {
       sum = ((sum << 8) & 0xffff) ^ SUMS[(sum >> 8) ^ bytes[i]];
       run = sum === 0 ? run + 1 : 0;
-      if (run > 0 && run <= 3 && i >= at + 8) ends.push(i + 1); // zeros keep a sum of 0; the frame's own may be two of them
+      if (run > 0 && run <= 3 && i >= at + 8) ends.push(i + 1); // zeros keep a sum of 0; the checksum itself may be two of them
     }
     return { begin: at, samples: head.block, ends };
   }

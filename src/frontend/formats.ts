@@ -1,9 +1,9 @@
 import { AudioError } from "./errors.js";
 
-/** What is read, for messages. */
+/** The supported formats, for messages. */
 export const SUPPORTED = "WAV, AIFF, Wave64, AU, MP3, FLAC, Ogg (Vorbis, Opus, FLAC), M4A, AAC or WebM";
 
-/** First bytes of formats that are known and not read. */
+/** First bytes of known formats that are not supported. */
 const MARKS: readonly (readonly [name: string, at: number, mark: string])[] = [
   ["AMR", 0, "#!AMR"],
   ["WMA (ASF)", 0, "\x30\x26\xb2\x75\x8e\x66\xcf\x11"],
@@ -24,7 +24,7 @@ const MARKS: readonly (readonly [name: string, at: number, mark: string])[] = [
   ["MPEG program stream", 0, "\x00\x00\x01\xba"],
 ];
 
-/** @returns the name of a format that is known and not read, by its first bytes */
+/** @returns the name of a known format that is not supported, by its first bytes */
 export function unreadFormat(bytes: Uint8Array): string | undefined {
   const head = String.fromCharCode(...bytes.subarray(0, 16));
   const found = MARKS.find(([, at, mark]) => head.startsWith(mark, at));

@@ -55,8 +55,8 @@ function compute({ metadata, tensors }: Bundle): Map<string, Float32Array> {
   return stages;
 }
 
-// Plan: on every committed front-end bundle, each stage is within 1.5 times PyTorch's own f32 error against f64 (an error
-// of PyTorch below 1e-7 counts as 1e-7).
+// Plan: on every committed front-end bundle, each stage is within 1.5 times PyTorch's own f32 error
+// against f64 (an error of PyTorch below 1e-7 counts as 1e-7).
 describe("golden front-end bundles", () => {
   const names = readdirSync(FOLDER).filter((name) => /^frontend.*\.safetensors$/.test(name));
   it("are there", () => expect(names.length).toBeGreaterThan(0));

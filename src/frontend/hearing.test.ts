@@ -14,7 +14,8 @@ function blocks(samples: Float32Array, size: number): Float32Array[] {
   );
 }
 
-// Plan: blocks of any size give the bits of the whole, at ratios down, up, whole and coprime, and at edges.
+// Plan: blocks of any size give the bits of the whole, at ratios down, up, whole and coprime, and
+// at edges.
 describe("Resampler", () => {
   it.each(
     [
@@ -37,7 +38,8 @@ describe("Resampler", () => {
   });
 });
 
-// Plan: what is kept of blocks has the bits of `toWaveform` on the whole; the rule of channels that cancel is that of `mixDown`.
+// Plan: blocks give the bits of `toWaveform` on the whole; channels cancel by the rule of
+// `mixDown`.
 describe("Hearing", () => {
   const a = testWave(5000, 8000);
   const b = Float32Array.from(a, (x, i) => 0.7 * x + Math.sin(i) / 9);
@@ -60,7 +62,7 @@ describe("Hearing", () => {
     expect(() => hear([a, b], 3)).toThrow("x: channel: expected 1 (left) or 2 (right), got 3");
   });
 
-  it("names the channel that is to be heard where they cancel each other", () => {
+  it("names the loudest channel where they cancel", () => {
     const minus = a.map((x) => -0.9 * x);
     const { instead, warning } = hear([minus, a]);
     expect([instead, warning]).toEqual([2, mixDown([minus, a]).warning]);
@@ -89,7 +91,8 @@ describe("Hearing", () => {
   });
 });
 
-// Plan: every container keeps the bits that the whole decoding gives; two equal channels of a decoder are one.
+// Plan: `keep` gives the bits of decoding whole, in every container; a doubled mono stream is one
+// channel.
 describe("decodeAudio with keep", () => {
   const names = [
     "speech.aac",

@@ -10,21 +10,21 @@ import {
 import { checkChannel } from "./channel.js";
 import { Resampler } from "./resample.js";
 
-/** What is kept of a file: its channels' mean, one of them, or each for itself, at one rate. */
+/** What is kept of a file, at one rate: the mean of its channels, one of them, or each. */
 export interface Kept {
   /** Hz */
   readonly rate: number;
-  /** Counted from 1; absent: the mean, or the loudest channel where the channels cancel each other, as `mixDown` says. */
+  /** Counted from 1; absent: the mean, or the loudest channel where they cancel (see `mixDown`). */
   readonly channel?: number | "each" | undefined;
 }
 
-/** What was kept of a file. */
+/** The kept samples of a file. */
 export interface Heard extends DecodedAudio {
-  /** The channel that is to be heard, counted from 1, where the mean cancels. */
+  /** The channel to keep in its place, counted from 1, where the mean cancels. */
   readonly instead?: number;
 }
 
-/** A stream that will come, by its header. */
+/** A stream by its header. */
 export interface StreamKind {
   /** Hz */
   readonly rate: number;
@@ -32,8 +32,9 @@ export interface StreamKind {
 }
 
 /**
- * Makes of a file's samples, block by block, what is kept of it: the bits of `mixWaveform` on all of them, with memory for the result.
- * Streams of a chain are heard at the highest of their rates, and as mono where their channel counts differ.
+ * Mixes and resamples a file block by block: the bits of `mixWaveform` on the whole, and memory for the
+ * result alone. Streams of a chain are joined at their highest rate, as mono where their channel counts
+ * differ.
  */
 export class Hearing {
   readonly #pieces: Float32Array[][] = [];
@@ -60,7 +61,10 @@ export class Hearing {
     this.#mono = streams.some(({ channels }) => channels !== streams[0].channels);
   }
 
-  /** @param block  channels [C][n] @throws AudioError  NaN or infinite samples; there is no such channel */
+  /**
+   * @param block  channels [C][n]
+   * @throws AudioError  NaN or infinite samples; there is no such channel
+   */
   push(block: readonly Float32Array[], rate: number): void {
     checkFinite(this.name, block, this.#length);
     const heard = this.#mono ? [toMono(block, this.name)] : block;
@@ -118,7 +122,7 @@ export class Hearing {
   }
 
   /**
-   * What was kept; no channel where no samples came.
+   * The kept samples; no channel where there were none.
    * @param once  whether two equal channels are one
    */
   finish(once: boolean): Heard {

@@ -1,6 +1,6 @@
 import { expectArgument } from "../arguments.js";
 
-/** What an audio file can be given as: bytes, the buffer that `fetch` gives, or a Blob, as a file that was dropped on a page. */
+/** An audio file: its bytes, a buffer (as from `fetch`) or a Blob (as a file dropped on a page). */
 export type AudioInput = Uint8Array | ArrayBuffer | Blob;
 
 /** The bytes of an input. @throws ArgumentError  it is of another kind, such as a path */

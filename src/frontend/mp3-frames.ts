@@ -1,6 +1,6 @@
 import { nextByte } from "./spans.js";
 
-/** Frames of one rate and channel count that follow one another; what lies between them is left out. */
+/** Successive frames of one rate and channel count, without the bytes between them. */
 export interface Mp3Run {
   readonly rate: number;
   readonly mono: boolean;
@@ -31,15 +31,15 @@ const BITS = [
   [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
   [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
 ];
-/** Frames in a row that show a new run: random bytes hold a header every few kB, hardly ever three that fit. */
+/** Frames that make a new run: random bytes hold a header every few kB, hardly ever three in a row. */
 const SURE = 3;
-/** Runs of frames and bytes between them that are looked at. */
+/** The scan ends after so many runs. */
 const MOST_RUNS = 10_000;
 
 /**
- * Finds the frames of an MP3; tags, padding and other bytes around them belong to none.
+ * Finds the frames of an MP3. Tags, padding and other bytes are left out.
  * @param bytes  the whole file
- * @returns      no run where no frame was found, as in a file of free bit rate
+ * @returns      no run where there is no frame of a known size, as in a file of free bit rate
  * @source ISO/IEC 11172-3 and 13818-3, section 2.4; Xing's tag as LAME writes it
  */
 export function scanMp3(bytes: Uint8Array): Mp3Scan {
@@ -74,14 +74,14 @@ export function scanMp3(bytes: Uint8Array): Mp3Scan {
   return { runs, damage: missing(frames, promised, cut) };
 }
 
-/** Whether a header of MPEG audio, layer III, is in front: a version, a bit rate and a sample rate that exist, or a free bit rate. */
+/** Whether the bytes begin with a valid header of MPEG audio, layer III. Its bit rate may be free. */
 export function isMp3Frame(bytes: Uint8Array): boolean {
   if (bytes.length < 4 || bytes[0] !== 0xff || (bytes[1] & 0xe0) !== 0xe0) return false;
   const [version, layer] = [(bytes[1] >> 3) & 3, (bytes[1] >> 1) & 3];
   return version !== 1 && layer === 1 && bytes[2] >> 4 !== 15 && ((bytes[2] >> 2) & 3) !== 3;
 }
 
-/** Whether frames of one kind that follow one another begin at `at`. */
+/** Whether three frames of one kind begin at `at`. */
 export function isMp3Run(bytes: Uint8Array, at: number): boolean {
   const frame = frameAt(bytes, at);
   return frame !== undefined && isSure(bytes, at, frame, false);
@@ -100,7 +100,7 @@ function endOf(run: Mp3Run): number {
   return run.spans.length === 0 ? -1 : run.spans[run.spans.length - 1][1];
 }
 
-/** Whether frames of one kind follow; at the first frame of a file, also whether the file ends with it. */
+/** Whether two more frames of the kind follow. If `alone`, the file may end before them. */
 function isSure(bytes: Uint8Array, at: number, first: Frame, alone: boolean): boolean {
   let next = at + first.size;
   for (let i = 1; i < SURE; i++) {
@@ -128,7 +128,7 @@ function frameAt(bytes: Uint8Array, at: number): Frame | undefined {
   return { rate, mono, size, samples, tag: 4 + side };
 }
 
-/** Frames that a Xing or Info tag counts, 0 where it does not; undefined where there is no tag. */
+/** Frames by a Xing or Info tag; 0: it has no count; undefined: there is no tag. */
 function countOf(bytes: Uint8Array, at: number): number | undefined {
   if (at + 12 > bytes.length) return undefined;
   const mark = String.fromCharCode(...bytes.subarray(at, at + 4));

@@ -1,3 +1,4 @@
+import { viewOf } from "./spans.js";
 import { chunkId } from "./chunks.js";
 
 /** Where a box's body is: [begin, end). */
@@ -7,7 +8,7 @@ export function boxId(bytes: Uint8Array, at: number): string {
   return String.fromCharCode(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
 }
 
-/** Bodies of the boxes of one id in a span, in their order. Sizes that pass its end, or mean nothing, go to its end. */
+/** Bodies of the boxes of one id in a span, in order. A box of an invalid size goes to the span's end. */
 export function* boxesIn(view: DataView, [begin, end]: Span, id: string): Generator<Span> {
   const wanted = chunkId(id);
   for (let at = begin; at + 8 <= end;) {
@@ -18,7 +19,7 @@ export function* boxesIn(view: DataView, [begin, end]: Span, id: string): Genera
   }
 }
 
-/** Where the box at `at` ends within others that end at `end`. */
+/** Where the box at `at` ends, in a span that ends at `end`. */
 function boxEnd(view: DataView, at: number, end: number): number {
   const short = view.getUint32(at);
   const size = short === 1 && at + 16 <= end ? Number(view.getBigUint64(at + 8)) : short;
@@ -43,9 +44,9 @@ const OPENED = new Set(
 /** Boxes that a file may hold: 24 hours in fragments of 50 ms have 3.5 million. */
 export const mostBoxes = 4_000_000;
 
-/** Boxes of a file, with those inside others: no more than one past `mostBoxes` are counted. */
+/** Boxes of a file, with those inside others. The count stops at `mostBoxes` + 1. */
 export function countBoxes(bytes: Uint8Array): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   const ends = [view.byteLength];
   let count = 0;
   for (let at = 0; count <= mostBoxes;) {

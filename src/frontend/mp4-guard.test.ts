@@ -37,7 +37,7 @@ const refused = (bytes: Uint8Array): string => {
   return "";
 };
 
-// Plan: every table passes with the entries it has, and is refused by name with one more, whatever its flags make of an entry.
+// Plan: every table passes with the entries that fit, and is refused by name with one more.
 describe("checkMp4Tables", () => {
   it.each<[string, string, number, number[], number]>([
     ["stts", "stts", 0, [], 8],

@@ -1,8 +1,9 @@
+import { viewOf } from "./spans.js";
 import { AudioError, fetchAgain } from "./errors.js";
 import { chunkId } from "./chunks.js";
 import { boxAt, boxId as id, type Span } from "./mp4-boxes.js";
 
-/** Bytes before the entries of a table (after its id) and bytes an entry; the entry count is the last u32 before them. */
+/** A table's bytes between its id and its entries (the last four are the count), and those of an entry. */
 interface Table {
   readonly header: number;
   readonly entry: (view: DataView, body: number) => number;
@@ -16,33 +17,33 @@ const TABLES: Readonly<Record<string, Table>> = {
   stsc: fixed(8, 12),
   stts: fixed(8, 8),
   elst: { header: 8, entry: (view, body) => (view.getUint8(body) === 1 ? 20 : 12) },
-  // One size for all samples, which then must fit the file, or a size each.
+  // A size for each sample, or one for all.
   stsz: { header: 12, entry: (view, body) => (view.getUint32(body + 4) === 0 ? 4 : 0) },
   trun: { header: 8, entry: trunEntry },
 };
 
-/** Boxes that stand behind the index and the first samples. */
+/** Boxes that may follow the index and the first samples. */
 const BOXES = new Set(
   "moof mdat free skip wide uuid meta udta mfra sidx ssix styp emsg prft moov pnot".split(" "),
 );
 
 /** The part of a file that its boxes fill. */
 export interface Mp4Extent {
-  /** Where the last whole box ends, or the file that cuts one of samples; what follows is no box. */
+  /** Where the last whole box ends, or the file, where that cuts the samples. */
   readonly end: number;
   readonly damage: string | undefined;
 }
 
 /**
- * Refuses an MP4 that was cut short before its index, and one whose sample tables
- * claim more entries than their bytes can hold: the decoder allocates what they claim, and one flipped bit ends the process.
+ * Refuses an MP4 that was cut short before its index, and one whose sample tables claim more entries
+ * than their bytes can hold: the decoder allocates what they claim.
  * @param bytes  the whole file; `ftyp` at byte 4
- * @returns how far its boxes go, and what a file lost that was cut behind its index
+ * @returns the extent of its boxes, and the damage of a file that was cut behind its index
  * @throws AudioError  naming the box or table, the size or entries that fit and those claimed
  * @source ISO/IEC 14496-12, sections 8.6.1, 8.6.6, 8.7.3 to 8.7.5, 8.8.8
  */
 export function checkMp4Tables(bytes: Uint8Array, name: string): Mp4Extent {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   let [indexed, filled, cut] = [false, false, false];
   let at = 0;
   while (at + 8 <= bytes.length) {
@@ -80,7 +81,7 @@ export function checkMp4Tables(bytes: Uint8Array, name: string): Mp4Extent {
   return { end: Math.min(at, bytes.length), damage: cut ? "cut short: its last box ends early" : undefined };
 }
 
-/** A cover and other tags, where four bytes may be those of a table's id: no decoder looks for one there. */
+/** The cover and other tags. They may hold a table's id by chance; the decoder does not look there. */
 function tagsIn(view: DataView, moov: Span): Span | undefined {
   const meta = boxAt(view, moov, "udta", "meta");
   return meta && boxAt(view, [meta[0] + 4, meta[1]], "ilst"); // after version and flags
@@ -88,22 +89,17 @@ function tagsIn(view: DataView, moov: Span): Span | undefined {
 
 const TABLE_WORDS = new Map(Object.keys(TABLES).map((key) => [chunkId(key), key]));
 
-/** Every place that carries a table's id is taken for that table, so no path through damaged boxes can miss one. */
+/** 1 at the bytes that end a table's id. */
+const ENDS = Uint8Array.from({ length: 256 }, (_, byte) =>
+  Number([...TABLE_WORDS.keys()].some((key) => (key & 255) === byte)),
+);
+
+/** Takes every place with a table's id for that table: damaged boxes cannot hide one. */
 function checkTablesIn(bytes: Uint8Array, view: DataView, start: number, end: number, name: string): void {
   let last = 0; // four bytes up to `at`
   for (let to = start; to + 8 < end; to++) {
     last = (last << 8) | bytes[to];
-    const byte = last & 0xff; // "o", "4", "c", "s", "t", "z", "n" end the ids
-    if (
-      byte !== 0x6f &&
-      byte !== 0x34 &&
-      byte !== 0x63 &&
-      byte !== 0x73 &&
-      byte !== 0x74 &&
-      byte !== 0x7a &&
-      byte !== 0x6e
-    )
-      continue;
+    if (ENDS[bytes[to]] === 0) continue;
     const key = TABLE_WORDS.get(last);
     if (key === undefined || to < start + 3) continue;
     const at = to - 3;

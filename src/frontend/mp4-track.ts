@@ -1,3 +1,4 @@
+import { viewOf } from "./spans.js";
 import { chunkId } from "./chunks.js";
 import { bySize } from "./decoders.js";
 import { streamInfo } from "./flac-frames.js";
@@ -5,17 +6,17 @@ import { boxAt, boxesIn, boxId, type Span } from "./mp4-boxes.js";
 
 /** The audio track of an MP4 that the decoder takes, and the file in pieces for it. */
 export interface Mp4Track {
-  /** Seconds by the header: the shorter of the track's and its media's; 0: it does not say, as in a fragmented file. */
+  /** Seconds by the header: the shorter of the track's and its media's; 0: unknown, as in fragments. */
   readonly claimed: number;
-  /** Seconds of its media by the tables, at least. */
+  /** Least seconds of its media by the tables. */
   readonly media: number;
-  /** Whether an edit list says which part of the media is heard. */
+  /** Whether an edit list picks a part of the media. */
   readonly edited: boolean;
-  /** By the codec's own header in an Opus track. */
+  /** Channels by the codec's header in an Opus track; 0: another codec. */
   readonly channels: number;
-  /** By the header of AAC or MP3, else the track's; 0: not said. */
+  /** Channels by the header of AAC or MP3, else the track's; 0: unknown. */
   readonly coded: number;
-  /** Of FLAC: of its integers. */
+  /** Bits of FLAC's integers. */
   readonly bits?: number | undefined;
   /** Steps that the decoder takes to find its samples. */
   readonly lookUps: number;
@@ -28,7 +29,7 @@ const ESDS = chunkId("esds");
 const ENTRIES = { dOps: "Opus", dfLa: "fLaC" } as const;
 /** Least seconds of a compressed frame. */
 const SHORTEST = 0.0025;
-/** Codecs whose samples are frames; those of others are samples of all channels. */
+/** Codecs whose entries in the tables are frames; those of others are samples. */
 const FRAMED = ["mp4a", "Opus", "fLaC", "alac", ".mp3", "ac-3", "ec-3", "samr", "sawb", "dtsc"];
 
 /**
@@ -36,7 +37,7 @@ const FRAMED = ["mp4a", "Opus", "fLaC", "alac", ".mp3", "ac-3", "ec-3", "samr", 
  * @source ISO/IEC 14496-12, sections 8.2.2, 8.3.2, 8.4.2, 8.4.3, 8.5.2, 8.6.1, 8.6.6, 8.7
  */
 export function mp4Track(bytes: Uint8Array): Mp4Track {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   const none = { claimed: 0, media: 0, edited: false, channels: 0, coded: 0, lookUps: 0, chunks: [bytes] };
   const moov = boxAt(view, [0, bytes.length], "moov");
   if (!moov) return none;
@@ -74,7 +75,10 @@ interface Times {
   readonly second: number;
 }
 
-/** The word at `at` of a box of version 0, and the next (a track's header has a word between); wider in version 1. */
+/**
+ * The word at `at` of a box of version 0, and the next (a track's header has a word between); wider
+ * in version 1.
+ */
 function timeOf(view: DataView, [begin, end]: Span, at: number): Times {
   const wide = begin < end && view.getUint8(begin) === 1;
   const first = begin + (wide ? 8 : 0) + at;
@@ -86,7 +90,7 @@ function timeOf(view: DataView, [begin, end]: Span, at: number): Times {
   };
 }
 
-/** The longer of what the times of the samples say and what so many samples last at least. */
+/** Seconds by the samples' times, or the least that so many samples last: the longer of both. */
 function mediaSeconds(view: DataView, track: Span, table: Span): number {
   const header = boxAt(view, track, "mdia", "mdhd");
   const scale = header ? timeOf(view, header, 12).first : 0;
@@ -105,7 +109,7 @@ function mediaSeconds(view: DataView, track: Span, table: Span): number {
   return Math.max(scale > 0 ? units / scale : 0, count * (framed ? SHORTEST : 1 / rate));
 }
 
-/** Where a table's entries of `size` bytes are: those that the file holds. The count stands at `at` of its body. */
+/** Where a table's entries of `size` bytes are, as far as its box goes. Its body has the count at `at`. */
 function* entries(view: DataView, [begin, end]: Span, at: number, size: number): Generator<number> {
   if (begin + at + 4 > end) return;
   const count = view.getUint32(begin + at);
@@ -117,7 +121,10 @@ function opusChannels(view: DataView, table: Span | undefined): number {
   return head && head[0] + 2 <= head[1] ? view.getUint8(head[0] + 1) : 0;
 }
 
-/** By the STREAMINFO in the sample entry. @source Encapsulation of FLAC in ISO Base Media File Format, section 3.3 */
+/**
+ * By the STREAMINFO in the sample entry.
+ * @source Encapsulation of FLAC in ISO Base Media File Format, section 3.3
+ */
 function flacBits(bytes: Uint8Array, view: DataView, table: Span | undefined): number | undefined {
   const head = codecBox(view, table, "dfLa");
   return head && head[0] + 42 <= head[1] ? streamInfo(bytes, head[0] + 8).bits : undefined;
@@ -143,7 +150,7 @@ function codedChannels(view: DataView, table: Span | undefined): number {
   const said = view.getUint16(description[0] + 32);
   let at = description[0] + 44; // after the entry's own 36 bytes; QuickTime has more
   while (at + 8 <= description[1] && view.getUint32(at) !== ESDS) at++;
-  const body = descriptor(view, at + 8, description[1], 3); // after the id and 4 bytes of version and flags
+  const body = descriptor(view, at + 8, description[1], 3); // after id, version and flags
   const decoder = body && descriptor(view, body + 3, description[1], 4);
   const config = decoder && descriptor(view, decoder + 13, description[1], 5);
   if (!config || config + 2 > description[1]) return mp3Channels(view, table) ?? said;
@@ -152,7 +159,7 @@ function codedChannels(view: DataView, table: Span | undefined): number {
   return (plain && (bits >>> 3) & 15) || said;
 }
 
-/** By the header of the first frame, where it is one of MP3: muxers write 2 for any. */
+/** Channels by the first frame of an MP3 track: muxers write 2 for any. */
 function mp3Channels(view: DataView, table: Span): number | undefined {
   for (const { table: box, read } of placeTables(view, table))
     for (const entry of entries(view, box, 4, read.size)) {
@@ -171,11 +178,11 @@ function descriptor(view: DataView, at: number, end: number, tag: number): numbe
   return body;
 }
 
-const PIECE = 1024; // bytes: at 2 a frame of 120 ms they hold a minute
+const PIECE = 1024; // bytes: a minute, at 2 bytes a frame of 120 ms
 
 /**
- * The file in pieces. The index goes first, wherever it is, with the places that it names moved; what no track points to in front
- * of the first sample is left out. A file whose samples go back and forth is one piece.
+ * The file in pieces: the index, then all from the first sample on. The places in the index are moved
+ * accordingly. A file whose samples are not in order is one piece.
  */
 function chunksOf(bytes: Uint8Array, moov: Span, table: Span | undefined): Iterable<Uint8Array> {
   const index = bytes.slice(moov[0] - 8, moov[1]);
@@ -217,7 +224,7 @@ function totalSize(view: DataView, table: Span): number {
   return sum;
 }
 
-/** No more chunks, and runs of them, than samples: the decoder holds each in an array. */
+/** Cuts the counts of chunks and runs to that of the samples: the decoder holds each in an array. */
 function shorten(view: DataView, table: Span): void {
   const sizes = boxAt(view, table, "stsz");
   if (!sizes || sizes[0] + 12 > sizes[1]) return;
@@ -232,7 +239,7 @@ function* startingWith(head: Uint8Array, rest: Uint8Array): Generator<Uint8Array
   yield* bySize(rest, PIECE);
 }
 
-/** How the places in a table are read and written. */
+/** Reads and writes the places in a table. */
 interface Places {
   readonly size: number;
   get(at: number): number;
@@ -259,7 +266,7 @@ function* placeTables(
   for (const box of boxesIn(view, table, "co64")) yield { table: box, read: wide };
 }
 
-/** Steps that the decoder takes to find the samples: it looks for each chunk's run among all. */
+/** Steps in which the decoder finds the samples: for each chunk it searches all runs. */
 function lookUps(view: DataView, table: Span): number {
   const count = (id: string): number => {
     const box = boxAt(view, table, id);

@@ -7,11 +7,11 @@ export interface OggLink {
   readonly mark: string;
   /** Its first page. */
   readonly head: Uint8Array;
-  /** Where its whole pages are: begin, end, begin, end ... */
+  /** Its whole pages: begin, end, begin, end ... */
   readonly spans: number[];
-  /** Of a last page that the file cuts, the whole packets. */
+  /** The whole packets of a last page that the file cuts. */
   tail?: Uint8Array;
-  /** Whether its last page says so. */
+  /** Whether its last page has the end-of-stream mark. */
   ended: boolean;
   /** Position of the last page that has one. */
   granule: number;
@@ -19,7 +19,7 @@ export interface OggLink {
   begin: number;
 }
 
-/** Links of a file that are read. */
+/** The scan ends after so many links. */
 const MOST_LINKS = 10_000;
 
 interface Page {
@@ -43,7 +43,7 @@ export function oggCodec(mark: string): string | undefined {
 }
 
 /**
- * The links of an Ogg file. Bytes that are no page are skipped; of a page that the file cuts, the whole packets are kept.
+ * The links of an Ogg file. Other bytes are skipped. A page that the file cuts keeps its whole packets.
  * @returns each link's audio pages, and whether a page was cut
  * @source RFC 3533, sections 4 and 6
  */
@@ -103,7 +103,7 @@ export function* oggPages(bytes: Uint8Array, { spans, tail }: OggLink): Generato
 }
 
 /**
- * Samples of a channel at 48 kHz that the packets of an Opus stream last, by their first bytes.
+ * Samples of a channel at 48 kHz in an Opus stream, by the first bytes of its packets.
  * @source RFC 6716, section 3.1; RFC 7845, section 3
  */
 export function opusSamples(bytes: Uint8Array, link: OggLink): number {
@@ -121,7 +121,7 @@ export function opusSamples(bytes: Uint8Array, link: OggLink): number {
   return samples;
 }
 
-/** The head's and the tags' packets are some, so they count too: seconds at most. */
+/** Header packets may count too: seconds at most. */
 function packetSamples(toc: number, next: number, size: number): number {
   if (size === 0 || (toc === 0x4f && next === 0x70)) return 0; // "Op" of OpusTags
   const config = toc >> 3;
@@ -141,7 +141,7 @@ function nextPage(bytes: Uint8Array, from: number): number {
   return at >= 0 && at + 27 <= bytes.length ? at : -1;
 }
 
-/** A page that the file cuts, with the packets that are whole and without the mark of the stream's end. */
+/** The whole packets of a page that the file cuts, without the end-of-stream mark. */
 function shortened(bytes: Uint8Array): Uint8Array {
   const count = bytes[26];
   let [size, kept, body] = [0, 0, 0];

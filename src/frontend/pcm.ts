@@ -1,3 +1,4 @@
+import { viewOf } from "./spans.js";
 import { adpcmFrames, adpcmHead, isAdpcm, readAdpcm } from "./adpcm.js";
 import { checkFinite } from "./audio.js";
 import type { Budget } from "./budget.js";
@@ -5,7 +6,7 @@ import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import { type Heard, Hearing } from "./hearing.js";
 import { fromALaw, fromMuLaw } from "./g711.js";
 
-/** Format tags of mmreg.h for samples that stand one by one. */
+/** Format tags of mmreg.h for samples without blocks. */
 export const PCM = 1;
 export const FLOAT = 3;
 export const A_LAW = 6;
@@ -21,13 +22,13 @@ export interface PcmFormat {
   readonly blockAlign: number;
   /** Bytes from one channel's sample to the next. Default: those of its bits. */
   readonly slot?: number | undefined;
-  /** Whether numbers have their lowest byte first. */
+  /** Whether the lowest byte comes first. */
   readonly little: boolean;
   /** Whether bytes are signed, as in AIFF and AU. WAV's are not. */
   readonly signedBytes?: boolean;
 }
 
-/** The samples' bytes that are there, how many the header promises, how many samples of a channel it counts, and the clip's budget. */
+/** The samples' bytes, the header's claims, and the clip's budget. */
 export interface PcmData {
   readonly data: Uint8Array;
   readonly promised: number;
@@ -37,7 +38,7 @@ export interface PcmData {
 
 /**
  * Samples of a channel in `bytes` bytes.
- * @param counted  a header's own count. It is taken where it ends in the last block: what follows it there is filling.
+ * @param counted  a header's own count, which is used where it ends in the last block: the rest is filling
  */
 export function framesIn(format: PcmFormat, bytes: number, counted = 0): number {
   if (!isAdpcm(format.tag)) return Math.floor(bytes / format.blockAlign);
@@ -47,7 +48,7 @@ export function framesIn(format: PcmFormat, bytes: number, counted = 0): number 
 }
 
 /**
- * Samples of a container. Fewer bytes than promised, and blocks that mean nothing, are reported as `damage`.
+ * Samples of a container. Fewer bytes than promised, and invalid blocks, are reported as `damage`.
  * @param field  the field of the samples' size, for errors
  * @throws AudioError  no samples; a clip that passes the budget; floats that are NaN or infinite; slots that hold no 24 bits
  */
@@ -79,7 +80,10 @@ export function pcmAudio(
   return { ...audio, ...(damage !== undefined && { damage }) };
 }
 
-/** 24 bits in slots of 4 bytes: the low three where the fourth only has their sign or 0, else the high three where the fourth is 0. */
+/**
+ * 24 bits in slots of 4 bytes: the low three where the highest is 0 or their sign, else the high
+ * three where the lowest is 0.
+ */
 function inSlots(data: Uint8Array, format: PcmFormat, name: string): PcmFormat {
   const [top, next, bottom] = format.little ? [3, 2, 0] : [0, 1, 3];
   let [low, high] = [true, true];
@@ -103,7 +107,7 @@ export function withoutNext(audio: Heard, follows: boolean): Heard {
 
 interface Read {
   readonly audio: Heard;
-  /** Blocks that mean nothing. */
+  /** Invalid blocks. */
   readonly damaged: number;
 }
 
@@ -141,7 +145,7 @@ function readBlock(
 }
 
 function readSamples(data: Uint8Array, frames: number, format: PcmFormat): Float32Array[] {
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const view = viewOf(data);
   const width = format.slot ?? format.bits / 8;
   const read = sampleReader(view, format);
   const first = format.slot === 4 && !format.little ? 1 : 0;

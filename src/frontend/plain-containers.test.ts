@@ -76,7 +76,8 @@ const three = [0, 1, 0x80, 0, 0x7f, 0xff]; // 16 bits, big-endian
 const of16 = [2 ** -15, -1, 1 - 2 ** -15];
 const swapped = [1, 0, 0, 0x80, 0xff, 0x7f];
 
-// Plan: each encoding of AIFF, AIFF-C, AU and Wave64 gives the values that its definition says, also from writers that cannot seek.
+// Plan: each encoding of AIFF, AIFF-C, AU and Wave64 gives the values of its definition, also from
+// writers that cannot seek.
 it.each<[string, Uint8Array, number[]]>([
   ["AIFF, 16 bits", aiff({ data: three }), of16],
   ["AIFF, 8 bits, signed", aiff({ bits: 8, data: [0x80, 0, 0x7f] }), [-1, 0, 127 / 128]],
@@ -132,7 +133,7 @@ it("AIFF deals samples out to its channels", async () => {
   expect(channels.map((samples) => samples[0])).toEqual([0.5, -0.5]);
 });
 
-// Plan: a file that ends before what its header promises is reported, and refused where the caller wants whole files.
+// Plan: a file that ends early is reported, and refused with `strict`.
 describe.each([
   ["AIFF", aiff({ data: three, frames: 32_000, size: 64_008, form: 64_046 })],
   ["AU", au(3, three, 64_000)],
@@ -160,7 +161,8 @@ it.each([
   await expect(decodeAudio(bytes, "x")).rejects.toThrow(`x: ${message}`);
 });
 
-// Plan: 10,000 files of each container, or FUZZ, with bytes changed, cut or repeated give samples or an AudioError of one line, nothing else.
+// Plan: 10,000 files of each container, or FUZZ, with bytes changed, cut or repeated: each gives
+// samples or an AudioError of one line.
 it.each([
   ["AIFF", aiff({ data: three })],
   ["AIFF-C", aiff({ type: "fl32", bits: 32, data: f32(false, 0.25, -1) })],

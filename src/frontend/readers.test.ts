@@ -40,7 +40,7 @@ const withTags = (...boxes: readonly Uint8Array[]): Uint8Array => {
 const cover = (...bytes: readonly Bytes[]): Uint8Array =>
   box("udta", box("meta", u32(0), box("ilst", box("covr", box("data", u32(13, 0), ...bytes)))));
 
-// Plan: the ids of boxes and codecs change nothing where other bytes hold them by chance.
+// Plan: ids of boxes and codecs change nothing in a cover or other bytes.
 describe("ids elsewhere", () => {
   it.each(["dfLa", "dOps", "esds", "moov", "stco", "stsz", "trun"])("%s in a cover", async (id) => {
     const whole = await decodeAudio(file("speech.m4a"), "x");
@@ -147,7 +147,8 @@ const sum16 = (bytes: Bytes): number[] => {
   return [sum >> 8, sum & 255];
 };
 
-// Plan: a last frame that cannot be decoded is tried at few places, however many its checksum allows, in however many streams.
+// Plan: a damaged last frame is tried at few places, whatever the number of streams and of places
+// that fit.
 it.each<[string, Bytes]>([
   ["zeros", cat(zeros(2000), [1])],
   ["bytes with their checksum, again and again", cat(...Array<number[]>(700).fill([1, ...sum16([1])]), [1])],
@@ -164,7 +165,7 @@ it.each<[string, Bytes]>([
   pause.mockRestore();
 });
 
-// Plan: blocks of one group are taken each for itself; a group of one goes whole; groups within groups give no byte twice.
+// Plan: a group of one block is kept whole; other groups give their blocks one by one, none twice.
 describe("groups of a WebM", () => {
   const block = element([0xa1], [0x81, 0, 0, 0x80, 1, 2]);
   const group = (...parts: readonly Uint8Array[]): Uint8Array => element([0xa0], ...parts);
@@ -182,7 +183,7 @@ describe("groups of a WebM", () => {
   ])("%s", (_, groups, want) => expect(chunks(...groups)).toEqual(want));
 });
 
-// Plan: a file of many parts that hold nothing is refused by their number.
+// Plan: a file of too many empty boxes or elements is refused by their number.
 it.each<[string, Uint8Array, number, string]>([
   ["elements", Uint8Array.of(0xec, 0x80), mostElements, "\x1a\x45\xdf\xa3\x80"],
   ["boxes", box("free"), mostBoxes, "\0\0\0\x08ftyp"],
@@ -195,7 +196,7 @@ it.each<[string, Uint8Array, number, string]>([
   );
 });
 
-// Plan: the head of an Ogg stream that ends early is a file without samples.
+// Plan: an Ogg stream with a cut head has no samples.
 it.each(["OpusHead", "OpusHead\x01", "\x01vorbis", "\x7fFLAC"])("Ogg: %j alone", async (packet) => {
   const page = cat(ascii("OggS\0\x02"), zeros(20), [1, packet.length], ascii(packet));
   await expect(decodeAudio(page, "x")).rejects.toThrow(

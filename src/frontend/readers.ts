@@ -17,7 +17,7 @@ import { mostElements, scanWebm } from "./webm-blocks.js";
 
 type Reader = (bytes: Uint8Array, budget: Budget) => Promise<Heard>;
 
-/** Readers of the containers whose samples are compressed. */
+/** Readers of the containers of compressed samples. */
 export const READERS = {
   MP3: readMp3,
   FLAC: readFlac,
@@ -66,7 +66,7 @@ function claimRuns(
   budget.claim(runs.reduce((sum, run) => sum + run.samples / run.rate, 0) * rate, 1, rate);
 }
 
-/** @throws AudioError  more than are decoded within seconds */
+/** @throws AudioError  a count past a limit that keeps decoding within seconds */
 function checkCount(count: number, most: number, field: string, budget: Budget): void {
   if (count > most) throw new AudioError(budget.name, field, `at most ${most}`, count, convertIt);
 }
@@ -144,8 +144,8 @@ function checkChannels(channels: number, budget: Budget): void {
   if (channels > 8) throw new AudioError(budget.name, "channels", "1..8", channels, convertIt);
 }
 
-const shortest = 0.025; // seconds that may lack without a word: less than any codec's frame but Opus's shortest
-const edited = 1800; // seconds of media that may be decoded beyond the part which an edit list takes
+const shortest = 0.025; // missing seconds without a report: less than most frames
+const edited = 1800; // seconds of media that may be decoded outside the edit list's part
 const mostLookUps = 2 ** 31;
 
 async function readMp4(file: Uint8Array, budget: Budget): Promise<Heard> {

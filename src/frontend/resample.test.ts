@@ -5,7 +5,8 @@ import { AudioError } from "./errors.js";
 import { toWaveform } from "./features.js";
 import { resample } from "./resample.js";
 
-// Plan: integer, fractional and coprime ratios, down and up, against torchaudio's definition computed in f64.
+// Plan: integer, fractional and coprime ratios, down and up, against torchaudio's definition
+// computed in f64.
 describe("resample: values", () => {
   it.each(resampleCases())("$from -> $to Hz, $n samples", ({ from, to, n, y }) => {
     const got = resample(testWave(n, from), from, to);
@@ -15,7 +16,8 @@ describe("resample: values", () => {
   });
 });
 
-// Plan: lengths and edges that fractions get wrong; the same rate; a tone keeps its level below the cut-off and goes above it.
+// Plan: lengths and edges that fractions get wrong; the same rate; a tone keeps its level below the
+// cut-off and goes above it.
 describe("resample: properties", () => {
   it.each([
     [0, 48000, 16000, 0],

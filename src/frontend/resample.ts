@@ -13,7 +13,7 @@ interface Phase {
 interface Kernel {
   readonly from: number; // after division by the greatest common divisor
   readonly to: number;
-  readonly phases: Phase[]; // filled when first asked for: a short clip needs few of them
+  readonly phases: Phase[]; // filled on demand: a short clip needs few
 }
 
 const kernels = new Map<string, Kernel>();
@@ -120,7 +120,10 @@ function kernelFor(from: number, to: number): Kernel {
   return kernel;
 }
 
-/** Taps within the window of 6 zero crossings either side of the output sample at input position phase * from / to. */
+/**
+ * Taps within the window of 6 zero crossings either side of the output sample at input position
+ * phase * from / to.
+ */
 function makePhase(phase: number, from: number, to: number): Phase {
   const cutoff = Math.min(from, to) * ROLLOFF;
   const centre = (phase * from) / to;

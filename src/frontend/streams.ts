@@ -11,21 +11,21 @@ export interface Stream {
   readonly chunks: Iterable<Uint8Array>;
   /** Samples of a channel by its header; 0: unknown. */
   readonly claimed?: number;
-  /** Of FLAC: of its integers. */
+  /** Bits of FLAC's integers. */
   readonly bits?: number;
-  /** By its header: of streams that make a chain, and of those whose decoder makes two channels of one. A rate of 0: unknown. */
+  /** Rate and channels by its header. A rate of 0: unknown. */
   readonly kind?: StreamKind;
 }
 
-/** What the streams of a file gave together. */
+/** The joined streams of a file, and a report of each. */
 export interface DecodedStreams {
   readonly audio: Heard;
   readonly reports: readonly StreamReport[];
 }
 
 /**
- * Decodes streams one after another: at the highest of their rates, and as mono where their channel counts differ.
- * Two equal channels are one where the headers say one, as decoders make two of a mono stream.
+ * Decodes streams and joins them at their highest rate, as mono where their channel counts differ.
+ * Two equal channels become one where the headers say mono: some decoders double it.
  * @throws AudioError  as `decodeChunks`
  */
 export async function decodeStreams(streams: readonly Stream[], budget: Budget): Promise<DecodedStreams> {
@@ -78,7 +78,10 @@ function joinParts(parts: readonly DecodedAudio[]): DecodedAudio {
   return { channels: ready[0].map((_, c) => concatenated(ready.map((part) => part[c]))), sampleRate };
 }
 
-/** In place: the package divides FLAC's integers by 2^(bits-1) - 1, every other path here by 2^(bits-1), as soundfile and torchaudio do. */
+/**
+ * Scales FLAC's samples in place: the package divides integers by 2^(bits-1) - 1, the other readers,
+ * soundfile and torchaudio by 2^(bits-1).
+ */
 function restoreIntegers(channels: readonly Float32Array[], bits: number): void {
   const scale = 2 ** (bits - 1);
   for (const samples of channels)

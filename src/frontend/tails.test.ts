@@ -34,7 +34,7 @@ const names = [
   "speech.webm",
 ];
 
-// Plan: what follows the last frame or box changes nothing, and is no damage.
+// Plan: bytes behind the last frame or box change nothing and are no damage.
 describe.each(tails)("behind the end: %s", (_, tail) => {
   it.each(names)("%s", async (name) => {
     const whole = await decodeAudio(file(name), "x");
@@ -56,7 +56,10 @@ it.each(tails)("FLAC of unknown length keeps its last frame in front of %s", asy
   expect(await decodeAudio(cat(unknownLength(), tail), "x")).toEqual(whole);
 });
 
-/** WebM whose segment and clusters have no sizes, as MediaRecorder writes it, without what stands behind its blocks. */
+/**
+ * WebM whose segment and clusters have no sizes, as MediaRecorder writes it, without what stands
+ * behind its blocks.
+ */
 const recorded = (): Uint8Array => {
   const bytes = Buffer.from(file("speech.webm"));
   for (const id of [
@@ -70,7 +73,7 @@ const recorded = (): Uint8Array => {
   return bytes.subarray(0, bytes.lastIndexOf(Buffer.from([0x1c, 0x53, 0xbb, 0x6b])));
 };
 
-// Plan: a recording of no sizes has no end but its last block; what cannot follow one is left out, a part of one is a cut.
+// Plan: a recording without sizes ends with its last block; a part of a block is a cut.
 it.each(tails)("WebM without sizes in front of %s", async (_, tail) => {
   const whole = await decodeAudio(recorded(), "x");
   expect([whole.channels[0].length > 20_000, whole.damage]).toEqual([true, undefined]);
@@ -89,14 +92,16 @@ it("FLAC that is cut, and has a tag behind, is reported", async () => {
   expect(damage).toBe("4608 of its 8000 samples could be decoded");
 });
 
-// Plan: an M4A that ends within a known box behind its samples is cut; what is in front of it is read.
+// Plan: an M4A that ends within a known box behind its samples is reported, and its samples are
+// read.
 it.each(["free", "moof", "mfra"])("M4A cut in %s", async (id) => {
   const whole = await decodeAudio(file("speech.m4a"), "x");
   const bytes = cat(file("speech.m4a"), u32(5000), ascii(id), zeros(100));
   expect(await decodeAudio(bytes, "x")).toEqual({ ...whole, damage: "cut short: its last box ends early" });
 });
 
-// Plan: segments of a live stream, each behind its tag, are one stream: no alarm, and no delay of the codec between them.
+// Plan: segments of a live stream, each behind a tag, are one stream: no damage, and no codec delay
+// between.
 it.each([
   ["ID3v2", id3v2],
   ["ID3v1 and ID3v2", cat(id3v1, id3v2)],
@@ -107,7 +112,7 @@ it.each([
   expect(together.damage).toBeUndefined();
 });
 
-// Plan: AAC of two rates is joined at the same rate, that of its decoders, whether all or a mix is kept.
+// Plan: AAC of two rates is joined at the highest rate of its decoders, with `keep` or without.
 it("AAC of two rates is as long as its parts", async () => {
   const first = file("speech.aac");
   const second = file("speech.aac"); // at 8 kHz by its headers: twice as long
@@ -125,7 +130,7 @@ it("AAC of two rates is as long as its parts", async () => {
   expect(kept.seconds).toBeCloseTo(seconds, 3);
 });
 
-// Plan: a stream is mono where its header says so, and not where its two channels are equal.
+// Plan: a stream is mono by its header, not because its two channels are equal.
 describe("equal channels", () => {
   /** Silent frames of MPEG 2, 16 kHz. */
   const frames = (mode: number): Uint8Array =>
@@ -155,7 +160,7 @@ describe("equal channels", () => {
   });
 });
 
-// Plan: more streams than have a decoder each within seconds are refused, by their number.
+// Plan: too many streams are refused by their number.
 it("refuses 501 runs of MP3", async () => {
   const run = (mode: number): Uint8Array =>
     cat(...Array.from({ length: 3 }, () => cat([0xff, 0xf3, 0x14, mode], zeros(20))));
@@ -190,7 +195,7 @@ const aiff = (data: Uint8Array, frames: number): Uint8Array =>
     data,
   );
 
-// Plan: AIFF whose count is wrong, and whose chunk is whole, is read as its chunk says.
+// Plan: AIFF with a wrong count and a whole chunk is read by its chunk.
 it.each([2000, 1000, 4000, 0xffffffff])("AIFF that counts %d of 2000 frames", async (frames) => {
   const { channels, damage } = await decodeAudio(aiff(noise(4000), frames), "x");
   expect([channels[0].length, damage]).toEqual([2000, undefined]);
@@ -201,7 +206,7 @@ it("AIFF that is cut is reported", async () => {
   expect(damage).toBe("0.09 s could be read of the 0.13 s in the header");
 });
 
-// Plan: a second file behind the samples of WAV or AIFF is reported, as it is not read.
+// Plan: a second file behind the samples of WAV or AIFF is reported and not read.
 it.each([
   ["WAV", wav(noise(4000))],
   ["AIFF", aiff(noise(4000), 2000)],

@@ -32,7 +32,8 @@ function wav({ data, bits = 24, channels = 1, valid }: Given): Buffer {
 const low = [0, 0, 64, 0, 255, 255, 255, 255, 0, 0, 128, 255];
 const high = [0, 0, 0, 64, 0, 255, 255, 255, 0, 0, 0, 128];
 
-// Plan: 24 bits in 4 bytes are the low three where the fourth has their sign or 0, the high three where the fourth is 0; else refused.
+// Plan: 24 bits in 4 bytes are the low three where the fourth has their sign or 0, the high three
+// where the fourth is 0; else refused.
 describe("24 bits in 4 bytes", () => {
   it.each<[string, Given]>([
     ["low", { data: low }],

@@ -60,7 +60,8 @@ function floats(values: number[], bytes: 4 | 8): Uint8Array {
 const file = (name: string): Uint8Array =>
   readFileSync(new URL(`../../test/fixtures/audio/${name}`, import.meta.url));
 
-// Plan: every sample format gives the values that its definition says, at both ends of its range and at one step from zero.
+// Plan: every sample format gives the values of its definition, at both ends of its range and at
+// one step from zero.
 describe("parseWav: formats", () => {
   const cases: [string, Wav, number[]][] = [
     [
@@ -124,7 +125,8 @@ describe("parseWav: formats", () => {
   });
 });
 
-// Plan: the sizes that writers leave when they cannot seek back mean "to the end of the file"; real files of ffmpeg and sox too.
+// Plan: the sizes that writers leave when they cannot seek back mean "to the end of the file"; real
+// files of ffmpeg and sox too.
 describe("parseWav: streamed files", () => {
   it.each([
     ["ffmpeg: all ones", 0xffffffff, 0xffffffff],
@@ -150,7 +152,8 @@ describe("parseWav: streamed files", () => {
   });
 });
 
-// Plan: whatever the size fields say, samples that are there are read; only a file that lost samples is reported as damaged.
+// Plan: all samples are read, whatever the size fields say; only a file that lost samples has
+// damage.
 describe("parseWav: sizes are advice", () => {
   const odd = new Uint8Array([...latin1("LIST"), ...u32(3), 1, 2, 3]);
   const longer = new Uint8Array([...latin1("LIST"), ...u32(900), 1, 2, 3, 4]);
@@ -172,7 +175,8 @@ describe("parseWav: sizes are advice", () => {
     expect(parseWav(wav(w), "x.wav")).toEqual(parseWav(wav(), "whole"));
   });
 
-  // Data sizes whose lowest byte is printable, and not: "data" read one byte late is then "ata" and that byte.
+  // Data sizes whose lowest byte is printable, and not: "data" read one byte late is then "ata" and
+  // that byte.
   it.each([6, 0x20, 0x40, 0x60, 0x7e, 0x120, 0x180])(
     "chunk without its pad byte in front of %i bytes",
     (size) => {
@@ -203,7 +207,8 @@ describe("parseWav: sizes are advice", () => {
   });
 });
 
-// Plan: values of G.711's tables at their ends and next to zero; RF64 and BW64 take the data size from ds64.
+// Plan: values of G.711's tables at their ends and next to zero; RF64 and BW64 take the data size
+// from ds64.
 describe("parseWav: other kinds", () => {
   it.each([
     ["A-law", 6, [0xd5, 0x55, 0xaa, 0x2a], [8, -8, 32256, -32256]],
@@ -244,7 +249,8 @@ describe("parseWav: other kinds", () => {
   });
 });
 
-// Plan: each way a file can be wrong is refused by a line that names the file, the field, what was expected and what was there.
+// Plan: each fault is refused in a line with the file, the field, the expected value and the value
+// found.
 describe("parseWav: refusals", () => {
   const cases: [string, Uint8Array, string][] = [
     ["nothing", new Uint8Array(), "x.wav: file size: expected at least 12 bytes for a RIFF header, got 0"],
@@ -321,8 +327,9 @@ describe("parseWav: refusals", () => {
   });
 });
 
-// Plan: 12,000 inputs, or FUZZ of each kind (noise, noise behind a RIFF header, damaged valid files): samples or an AudioError of one line, never
-// anything else, and never more than four bytes allocated a byte read.
+// Plan: 12,000 inputs, or FUZZ of each kind (noise, noise behind a RIFF header, damaged valid
+// files): samples or an AudioError of one line, never anything else, and never more than four bytes
+// allocated a byte read.
 describe("parseWav: any bytes", () => {
   const seeds = [
     wav(),

@@ -1,3 +1,4 @@
+import { viewOf } from "./spans.js";
 import { type AdpcmFormat, adpcmHead, IMA_ADPCM, isAdpcm, MS_ADPCM } from "./adpcm.js";
 import { checkSampleRate } from "./audio.js";
 import { Budget } from "./budget.js";
@@ -43,7 +44,7 @@ const TAGS_READ: Readonly<Record<number, string>> = {
 };
 /** Bytes 2..15 of every KSDATAFORMAT_SUBTYPE GUID whose first two bytes are a format tag. */
 const SUBTYPE_TAIL = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
-/** What writers that cannot seek leave is near 2^31 (arecord, sox, mplayer) or just below 2^32 (ffmpeg). */
+/** Writers that cannot seek leave sizes near 2^31 (arecord, sox, mplayer) or just below 2^32 (ffmpeg). */
 function isStreamSize(size: number): boolean {
   return (size >= 0x7fff0000 && size <= 0x80010000) || size >= 0xffff0000;
 }
@@ -56,8 +57,9 @@ export function isWav(bytes: Uint8Array): boolean {
 /**
  * Samples of a WAV file: PCM of 1 to 32 bits, IEEE float of 32 or 64, A-law and mu-law; Microsoft and IMA ADPCM
  * of one or two channels; plain or WAVE_FORMAT_EXTENSIBLE; RIFF, RIFX, RF64 or BW64; 1 to 64 channels, 4,000 to 768,000 Hz.
- * Integers are divided by 2^(bits-1), unsigned bytes are centred first; 24 bits may stand in 4 bytes. Size fields are advice: a data chunk that says more
- * than there is goes to the end of the file. It is reported as `damage` where no sign says that its writer could not seek.
+ * Integers are divided by 2^(bits-1), unsigned bytes are centred first; 24 bits may stand in 4 bytes.
+ * Size fields are advice: a data chunk that passes the end goes to the end. That is `damage`, unless
+ * its size is one that streaming writers leave.
  * @param bytes   the whole file; at most eight times its size is allocated
  * @param name    the file's name, for errors
  * @param budget  what the clip may take
@@ -103,18 +105,18 @@ function checkRiffHeader(bytes: Uint8Array, name: string): void {
   if (form !== "WAVE") throw new AudioError(name, "RIFF form", '"WAVE"', quote(form), convertIt);
 }
 
-/** What was found in front of the samples, and these. */
+/** The header's fields and the samples' bytes. */
 interface Found {
   readonly format: PcmFormat;
   readonly stored: Omit<PcmData, "budget">;
-  /** Of the data chunk, as the header says. */
+  /** Size of the data chunk by the header. */
   readonly size: number;
 }
 
 const [DATA, DS64, FACT, FMT] = ["data", "ds64", "fact", "fmt "].map(chunkId);
 
 function findChunks(bytes: Uint8Array, name: string): Found {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   const little = ascii(bytes, 0) !== "RIFX";
   let format: PcmFormat | undefined;
   let stored: Found["stored"] | undefined;
@@ -150,8 +152,8 @@ function findChunks(bytes: Uint8Array, name: string): Found {
 }
 
 /**
- * A size of 0 means "to the end" unless chunks follow. A size past the end is of a cut file unless a streaming writer leaves
- * it or the RIFF size fits the file as it is (a wrong data size alone).
+ * A size of 0 means "to the end" unless chunks follow. A size past the end means a cut file, unless
+ * streaming writers leave it, or the RIFF size fits the file: then the data size alone is wrong.
  */
 function dataBytes(bytes: Uint8Array, start: number, size: number, little: boolean): Found["stored"] {
   const left = bytes.length - start;
@@ -166,7 +168,7 @@ function dataBytes(bytes: Uint8Array, start: number, size: number, little: boole
 
 /** Whether whole chunks fill the file from `at` to its end. */
 function chunksFollow(bytes: Uint8Array, at: number, little: boolean): boolean {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   while (at + 8 <= bytes.length && isChunkId(view, at)) {
     const size = view.getUint32(at + 4, little);
     at += 8 + size + (size & 1);
@@ -177,7 +179,7 @@ function chunksFollow(bytes: Uint8Array, at: number, little: boolean): boolean {
 /** The fmt chunk of WAV and of Wave64. @throws AudioError  a format that is not read */
 export function parseFormat(chunk: Uint8Array, name: string, little: boolean): PcmFormat {
   if (chunk.length < 16) throw new AudioError(name, "fmt.size", "at least 16", chunk.length, convertIt);
-  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  const view = viewOf(chunk);
   let tag = view.getUint16(0, little);
   const channels = view.getUint16(2, little);
   const rate = view.getUint32(4, little);
@@ -235,7 +237,7 @@ function adpcmBlock(format: AdpcmFormat, name: string): number {
 
 /** @returns the format tag inside a WAVEFORMATEXTENSIBLE */
 function parseExtension(chunk: Uint8Array, name: string, little: boolean): number {
-  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  const view = viewOf(chunk);
   const bits = view.getUint16(14, little);
   if (chunk.length < 40)
     throw new AudioError(name, "fmt.size", "at least 40 for an extensible format", chunk.length, convertIt);

@@ -1,3 +1,4 @@
+import { viewOf } from "./spans.js";
 import { Budget } from "./budget.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
 import type { Heard } from "./hearing.js";
@@ -5,7 +6,7 @@ import { type PcmFormat, pcmAudio } from "./pcm.js";
 import { parseFormat } from "./wav.js";
 
 const RIFF = "riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00";
-/** What the GUIDs of all other chunks end with. */
+/** The last 12 bytes of the GUIDs of all other chunks. */
 const TAIL = "\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a";
 
 /** Whether the bytes begin as a Sony Wave64 file does. */
@@ -14,13 +15,13 @@ export function isWave64(bytes: Uint8Array): boolean {
 }
 
 /**
- * Samples of a Sony Wave64 file, in the formats of `parseWav`. A data chunk that passes the file's end is `damage`, unless its
- * size is one that writers leave which cannot seek.
+ * Samples of a Sony Wave64 file, in the formats of `parseWav`. A data chunk that passes the file's end
+ * is `damage`, unless its size is one that streaming writers leave.
  * @throws AudioError  as parseWav
  * @source Sonic Foundry, Sony Pictures Digital Media Software: Wave64 file format (2004)
  */
 export function parseWave64(bytes: Uint8Array, name: string, budget = new Budget(name)): Heard {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   let format: PcmFormat | undefined;
   for (let at = 40; at + 24 <= bytes.length;) {
     const id = latin1(bytes, at, 16);

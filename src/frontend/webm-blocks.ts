@@ -1,21 +1,22 @@
+import { viewOf } from "./spans.js";
 import { streamInfo } from "./flac-frames.js";
 import { has } from "./tags.js";
 
-/** What a WebM or Matroska file holds of its first audio track. */
+/** The first audio track of a WebM or Matroska file. */
 export interface WebmTrack {
   /** Seconds from its first block to its last. */
   readonly seconds: number;
-  /** By the tracks' headers and, of Opus, the codec's. */
+  /** The most channels by the headers of tracks and of Opus. */
   readonly channels: number;
-  /** Of the tracks by their headers alone; 1 is what a header without it means. */
+  /** The most channels by the headers of tracks; a header without it means 1. */
   readonly coded: number;
-  /** Of FLAC: of its integers. */
+  /** Bits of FLAC's integers. */
   readonly bits?: number | undefined;
-  /** In the file, with those inside others: no more than one past `mostElements` are looked at. */
+  /** Elements of the file, with those inside others. The scan stops at `mostElements` + 1. */
   readonly elements: number;
   /** What is missing: the file ends within an element, or holds bytes that are none. */
   readonly damage?: string | undefined;
-  /** The file without what belongs to other tracks or to none: all in front of the first cluster, then block by block. */
+  /** All in front of the first cluster, then the track's blocks one by one. */
   readonly chunks: Iterable<Uint8Array>;
 }
 
@@ -39,7 +40,10 @@ const EBML = 0x1a45dfa3;
 export const mostElements = 5_000_000;
 /** Elements whose parts are read. */
 const OPENED = new Set([SEGMENT, CLUSTER, GROUP, TRACKS, TRACK, AUDIO, INFO]);
-/** Elements that may stand last where no size says where the file ends: blocks, cues, tags, filling, a block group's parts. */
+/**
+ * Elements that may come last in a file of unknown size: blocks, cues, tags, filling, a block
+ * group's parts.
+ */
 const LAST = new Set([
   CLUSTER,
   GROUP,
@@ -56,10 +60,10 @@ const LAST = new Set([
 
 interface Element {
   readonly id: number;
-  /** Where it begins, and its body. */
+  /** Where it and its body begin. */
   readonly at: number;
   readonly begin: number;
-  /** Infinity: not known. */
+  /** Where it ends. Infinity: unknown. */
   readonly end: number;
 }
 
@@ -69,7 +73,7 @@ interface Element {
  * @source RFC 8794 (EBML), RFC 9559 (Matroska), sections 5.1 and 10
  */
 export function scanWebm(bytes: Uint8Array): WebmTrack {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   let track: Track = { number: 0 };
   let audio: Track | undefined;
   let [count, channels, coded] = [0, 0, 1];
@@ -114,7 +118,7 @@ interface Track {
 
 /**
  * The bytes in front of `head`, then the blocks of a track.
- * @param plain  whether each group holds one block: it then goes whole, with what belongs to the block
+ * @param plain  whether each group holds one block; it is then kept whole, with the block's fields
  */
 function* audioBlocks(
   bytes: Uint8Array,
@@ -122,7 +126,7 @@ function* audioBlocks(
   audio: Track | undefined,
   plain: boolean,
 ): Generator<Uint8Array> {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   yield bytes.subarray(0, head);
   if (!audio) return;
   let group: Element | undefined;
@@ -141,8 +145,9 @@ function* audioBlocks(
 }
 
 /**
- * Elements in their order, those inside others too. One that is not opened and passes the file's end comes last. What follows the
- * segment's end, or blocks where its size is not known, and is no element of it, is not looked at unless a cluster is in it.
+ * Elements in their order, those inside others too. An unopened one that passes the file's end comes
+ * last. Behind the segment's end, or behind the last block where its size is unknown, the scan goes on
+ * at the next cluster.
  */
 function* elements(bytes: Uint8Array, view: DataView): Generator<Element> {
   let whole = Infinity; // where the segment ends
@@ -176,7 +181,7 @@ function elementAt(view: DataView, at: number): Element | undefined {
   return size && { id, at, begin: size.next, end: size.next + size.value };
 }
 
-/** A number of variable length, and where it ends. All ones: not known, Infinity. */
+/** A number of variable length, and where it ends. All ones: unknown, Infinity. */
 function vint(view: DataView, at: number): { readonly value: number; readonly next: number } | undefined {
   if (at >= view.byteLength) return undefined;
   const length = Math.clz32(view.getUint8(at)) - 23;
