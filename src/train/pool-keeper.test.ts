@@ -1,5 +1,9 @@
 import { expect, test } from "vitest";
+import { tinyConfig } from "../../test/helpers/tiny-model.js";
+import { countingGpu, takeBuffers } from "../gpu/counting.js";
 import { Pool } from "../gpu/memory.js";
+import { shapeSource } from "../weights/shapes.js";
+import { CountedTraining } from "./counted.js";
 import { PoolKeeper, remembering } from "./pool-keeper.js";
 
 // Over a real pool without a device: equal batches never trim, small ones beside a large one do not either, like ones do; and
@@ -73,5 +77,16 @@ test("counting ahead reports no error; the batch does", async () => {
     remembering(() => Promise.reject(new Error("no file"))),
   );
   keeper.ahead({ clips: [] });
+  await new Promise((resolve) => setImmediate(resolve)); // an unhandled rejection would be reported here
   await expect(keeper.before({ clips: [] })).rejects.toThrow("no file");
+});
+
+test("a count lists the buffers of its own micro-batch, and keeps no list", async () => {
+  const [config, gpu] = [tinyConfig(), countingGpu()];
+  const training = await CountedTraining.load(gpu, config, shapeSource(config), { tune: ["adaptor"] });
+  const rows = { clips: [{ frames: 20, text: 8, answer: 4 }] };
+  const first = await training.buffers(rows);
+  expect(first.length).toBeGreaterThan(50);
+  expect(await training.buffers(rows)).toEqual(first);
+  expect(takeBuffers(gpu)).toEqual([]);
 });
