@@ -19,7 +19,9 @@ MAX_FILE_BYTES = 10 * 2**20
 
 @dataclass
 class Bundle:
-    """One case: exact inputs, stages in f32 (upstream as it is), the same in f64, and in f64 from the formulas."""
+    """One case: exact inputs, stages in f32 (upstream as it is), the same in f64, and in f64 from
+    the formulas.
+    """
 
     kind: str
     inputs: dict[str, torch.Tensor]
@@ -37,13 +39,17 @@ def relative_rms(got: np.ndarray, want: np.ndarray, floor: float = 0.0) -> float
 
 
 def gradient_floor(bundle: Bundle) -> float:
-    """What a gradient's error is measured against at least: some gradients are 0 by symmetry (softmax does not see k_proj's bias)."""
+    """What a gradient's error is measured against at least: some gradients are 0 by symmetry
+    (softmax does not see k_proj's bias).
+    """
     gradients = [value.numpy().ravel() for stage, value in bundle.f64.items() if stage.startswith("grad.")]
     return GRADIENT_FLOOR * float(np.sqrt((np.concatenate(gradients) ** 2).mean())) if gradients else 0.0
 
 
 def check(name: str, bundle: Bundle) -> dict[str, float]:
-    """Refuse a bundle whose f64 is not double or whose f32 is off. Returns stage → relative RMS error of f32."""
+    """Refuse a bundle whose f64 is not double or whose f32 is off. Returns stage → relative RMS
+    error of f32.
+    """
     errors = {}
     floor = gradient_floor(bundle)
     if not (set(bundle.f32) == set(bundle.f64) == set(bundle.plain)):
@@ -72,7 +78,8 @@ def metadata_strings(name: str, bundle: Bundle) -> dict[str, str]:
 
 
 def serialise(name: str, bundle: Bundle) -> bytes:
-    """Safetensors bytes with sorted metadata (the library writes its metadata map in random order)."""
+    """Safetensors bytes with sorted metadata (the library writes its metadata map in random order).
+    """
     tensors = dict(bundle.inputs)
     tensors |= bundle.f32
     tensors |= {f"f64.{stage}": value for stage, value in bundle.f64.items()}

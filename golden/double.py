@@ -1,8 +1,9 @@
 """Running the upstream classes in double precision with no single precision anywhere on the path.
 
-`model.double()` is not enough: transformers computes the rotary table, RMSNorm, the encoder's position table and the
-softmax in float32 whatever the dtype of the weights. Inside `double_precision()` these are replaced; outside it the
-upstream classes are untouched. That nothing was missed is proved by `plain.py`, which recomputes every stage in numpy.
+`model.double()` is not enough: transformers computes the rotary table, RMSNorm, the encoder's
+position table and the softmax in float32 whatever the dtype of the weights. Inside
+`double_precision()` these are replaced; outside it the upstream classes are untouched. That nothing
+was missed is proved by `plain.py`, which recomputes every stage in numpy.
 """
 
 from contextlib import contextmanager
@@ -18,7 +19,9 @@ ATTENTION = "plain_double"
 
 
 def plain_attention(module, query, key, value, attention_mask, scaling, **kwargs):
-    """softmax(q·kᵀ·scaling)·v; query [1, H, S, K], key and value [1, Hkv, C, K] → [1, S, H, K]. C ≥ S: cache first."""
+    """softmax(q·kᵀ·scaling)·v; query [1, H, S, K], key and value [1, Hkv, C, K] → [1, S, H, K]. C ≥
+    S: cache first.
+    """
     assert attention_mask is None, "goldens run one clip at a time, without padding"
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
@@ -56,7 +59,9 @@ class DoubleTorch:
 
 
 def inverse_frequencies(config) -> tuple[torch.Tensor, float]:
-    """Angle a position of each pair in double, [dim/2], and what cos and sin are multiplied by: upstream's own functions."""
+    """Angle a position of each pair in double, [dim/2], and what cos and sin are multiplied by:
+    upstream's own functions.
+    """
     parameters = config.rope_parameters
     if parameters["rope_type"] == "default":
         dim = config.head_dim
@@ -69,7 +74,9 @@ def inverse_frequencies(config) -> tuple[torch.Tensor, float]:
 
 
 def rotary(self, x, position_ids):
-    """Qwen3RotaryEmbedding.forward in double: cos and sin of position · frequency, times the attention factor, [1, S, dim] each."""
+    """Qwen3RotaryEmbedding.forward in double: cos and sin of position · frequency, times the
+    attention factor, [1, S, dim] each.
+    """
     inverse, factor = inverse_frequencies(self.config)
     angles = position_ids[..., None].double() * inverse
     angles = torch.cat((angles, angles), dim=-1)
@@ -100,7 +107,9 @@ def _configs(model: nn.Module) -> list:
 
 @contextmanager
 def double_precision(model: nn.Module | None = None):
-    """Convert the model to float64 in place and run the block with every float32 shortcut of upstream replaced."""
+    """Convert the model to float64 in place and run the block with every float32 shortcut of
+    upstream replaced.
+    """
     saved = [(owner, owner.forward) for owner, _ in PATCHES]
     for owner, forward in PATCHES:
         owner.forward = forward

@@ -1,7 +1,8 @@
-"""The proof at full size: `python golden/full.py --size 0.6B --work DIR` writes a checkpoint, computes its stages, runs the engine.
+"""The proof at full size: `python golden/full.py --size 0.6B --work DIR` writes a checkpoint,
+computes its stages, runs the engine.
 
-DIR gets SIZE/ (the checkpoint), SIZE.safetensors (the bundle) and SIZE.json (what the reference run measured); golden/results gets
-SIZE-FORMAT.json. Run `npm run build` first.
+DIR gets SIZE/ (the checkpoint), SIZE.safetensors (the bundle) and SIZE.json (what the reference run
+measured); golden/results gets SIZE-FORMAT.json. Run `npm run build` first.
 """
 
 import os
@@ -31,7 +32,9 @@ TRANSFORMERS = "transformers"
 
 
 def reference(arguments, config) -> tuple[Path, Path, dict]:
-    """Checkpoint and bundle, made or, with --reuse, taken as they lie there. Returns their paths and what was measured."""
+    """Checkpoint and bundle, made or, with --reuse, taken as they lie there. Returns their paths
+    and what was measured.
+    """
     size, work = arguments.size, arguments.work
     directory, bundle, facts = work / size, work / f"{size}.safetensors", work / f"{size}.json"
     if arguments.reuse and bundle.exists() and facts.exists():
@@ -101,7 +104,9 @@ def prove(arguments, directory: Path, form: str, weights: str | None, made: tupl
 
 
 def same_as_stored(kept: Path, name: str, stages: list[dict]) -> bool | None:
-    """Whether every figure of every stage, as printed in full, is that of the transformers form's run; None where that was not run."""
+    """Whether every figure of every stage, as printed in full, is that of the transformers form's
+    run; None where that was not run.
+    """
     if name == "bf16":
         kept.write_text(json.dumps(stages))
         return True

@@ -1,8 +1,10 @@
-"""A larger Qwen3 behind the Nano's encoder, by the command line alone: `python golden/full_migrated.py --size 8B --work DIR`.
+"""A larger Qwen3 behind the Nano's encoder, by the command line alone: `python
+golden/full_migrated.py --size 8B --work DIR`.
 
-DIR/0.6B is the Nano that gives the encoder (`golden/full.py --size 0.6B`). DIR gets Qwen3-SIZE/, the LLM alone as Qwen3ForCausalLM's
-`save_pretrained` writes it (seeded random, bfloat16), and migrated-SIZE/, made by `migrate`. Then `generate` answers a prompt with
-the LLM and `transcribe` a clip through the new adaptor; any text will do. golden/results/migrated gets SIZE-FORMAT.json. Run
+DIR/0.6B is the Nano that gives the encoder (`golden/full.py --size 0.6B`). DIR gets Qwen3-SIZE/,
+the LLM alone as Qwen3ForCausalLM's `save_pretrained` writes it (seeded random, bfloat16), and
+migrated-SIZE/, made by `migrate`. Then `generate` answers a prompt with the LLM and `transcribe` a
+clip through the new adaptor; any text will do. golden/results/migrated gets SIZE-FORMAT.json. Run
 `npm run build` first.
 """
 
@@ -44,13 +46,17 @@ def facts(result: dict) -> dict:
 
 
 def loading(result: dict) -> tuple[float, int]:
-    """Seconds and bytes that the engine reports of its load: "loaded in 1.2 s; weights on the GPU: 3 bytes"."""
+    """Seconds and bytes that the engine reports of its load: "loaded in 1.2 s; weights on the GPU:
+    3 bytes".
+    """
     seconds, weights = noted(result["notes"], "loaded in ").split(" s; weights on the GPU: ")
     return float(seconds), int(weights.removesuffix(" bytes"))
 
 
 def spoken(result: dict) -> dict:
-    """Seconds by stage and memory of `generate` or `transcribe`; a token is a step of decoding: the prefill gives the first, and one may end the answer."""
+    """Seconds by stage and memory of `generate` or `transcribe`; a token is a step of decoding: the
+    prefill gives the first, and one may end the answer.
+    """
     [answer] = result["lines"]
     load, weights = loading(result)
     steps = len(answer["tokenIds"]) - (answer["finish"] == "length")
@@ -67,7 +73,8 @@ def spoken(result: dict) -> dict:
 
 
 def make(arguments, llm: Path, migrated: Path, shown: dict[Path, str]) -> dict:
-    """Both directories, made or, with --reuse, taken as they lie there. Returns what making took."""
+    """Both directories, made or, with --reuse, taken as they lie there. Returns what making took.
+    """
     known = migrated.with_suffix(f"{migrated.suffix}.json")
     if arguments.reuse and migrated.exists() and known.exists():
         return json.loads(known.read_text())
@@ -106,7 +113,8 @@ HEAD = ["size", "weights", "on the GPU", "peak memory", "analysis", "load", "enc
 
 
 def row(r: dict) -> str:
-    """A result as a row of Markdown: bytes and seconds of `transcribe`, then those of `generate`."""
+    """A result as a row of Markdown: bytes and seconds of `transcribe`, then those of `generate`.
+    """
     heard, text = r["transcribe"], r["generate"]
     s, t = heard["stage_seconds"], text["stage_seconds"]
     gigabytes = lambda value: f"{value / 1e9:.2f} GB"  # noqa: E731

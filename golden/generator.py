@@ -1,7 +1,8 @@
-"""Seeded weights that need not be stored: every value is a function of the parameter's name, its index and a seed.
+"""Seeded weights that need not be stored: every value is a function of the parameter's name, its
+index and a seed.
 
-All arithmetic is on unsigned 32-bit integers, and every value is exact in bfloat16, so that any language reproduces
-the weights bit for bit. The formula and known values are in README.md.
+All arithmetic is on unsigned 32-bit integers, and every value is exact in bfloat16, so that any
+language reproduces the weights bit for bit. The formula and known values are in README.md.
 """
 
 import math

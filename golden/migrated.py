@@ -3,11 +3,13 @@
 From the repository's root, after `npm ci` and in the environment of README.md:
 golden/.venv/bin/python golden/migrated.py [--out DIR] [--keep DIR]
 
-For each of the four ratios of the LLM's width to the source's: a small checkpoint and a small Qwen3 with generated weights, written
-by `save_pretrained`; the command line migrates them; `FunAsrNanoForConditionalGeneration.from_pretrained` loads the result. Then:
-no key is missing or left over; encoder and LLM are bit for bit those that were given, and `linear_1` too; the new parameters lie
-in PyTorch's bounds; and every stage is recorded as in the other bundles, in f32 and f64. The bundles hold no weights: the test migrates the same
-pair again (metadata `source_config`, `llm_config`, `generator_seed`).
+For each of the four ratios of the LLM's width to the source's: a small checkpoint and a small Qwen3
+with generated weights, written by `save_pretrained`; the command line migrates them;
+`FunAsrNanoForConditionalGeneration.from_pretrained` loads the result. Then: no key is missing or
+left over; encoder and LLM are bit for bit those that were given, and `linear_1` too; the new
+parameters lie in PyTorch's bounds; and every stage is recorded as in the other bundles, in f32 and
+f64. The bundles hold no weights: the test migrates the same pair again (metadata `source_config`,
+`llm_config`, `generator_seed`).
 """
 
 import argparse
@@ -86,7 +88,9 @@ def migrate(source: Path, llm: Path, out: Path, blocks: int, seed: int) -> None:
 
 
 def load(path: Path) -> FunAsrNanoForConditionalGeneration:
-    """The migrated checkpoint as upstream loads it; nothing may be missing, left over or of another shape."""
+    """The migrated checkpoint as upstream loads it; nothing may be missing, left over or of another
+    shape.
+    """
     model, info = FunAsrNanoForConditionalGeneration.from_pretrained(path, dtype=torch.float32, output_loading_info=True)
     problems = {key: value for key, value in info.items() if value}
     if problems:
@@ -95,7 +99,9 @@ def load(path: Path) -> FunAsrNanoForConditionalGeneration:
 
 
 def check_parameters(name: str, model, source, llm, blocks: int) -> None:
-    """Encoder, linear_1 and LLM are the given bits; every other parameter of the adaptor is PyTorch's default in range."""
+    """Encoder, linear_1 and LLM are the given bits; every other parameter of the adaptor is
+    PyTorch's default in range.
+    """
     mine, theirs, text = model.state_dict(), source.state_dict(), llm.state_dict()
     for key, value in mine.items():
         if key.startswith(ENCODER) or key.startswith(f"{ADAPTOR}linear_1."):

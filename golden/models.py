@@ -54,7 +54,8 @@ def fill(module: nn.Module, prefix: str, seed: int) -> nn.Module:
 
 
 def canonical(prefix: str, name: str) -> str:
-    """Name in the whole model of a part's parameter (Qwen3ForCausalLM keeps lm_head beside model)."""
+    """Name in the whole model of a part's parameter (Qwen3ForCausalLM keeps lm_head beside model).
+    """
     if prefix == LLM_PREFIX and name.startswith("model."):
         return prefix + name.removeprefix("model.")
     return name if name.startswith("lm_head.") else prefix + name
@@ -87,7 +88,9 @@ FUNASR_LAYER = {
 
 
 def _load_layer(state: dict, target: str, source: dict, prefix: str) -> None:
-    """Copy one layer from -hf names under `prefix` to FunASR's under `target`, fusing q, k and v where FunASR does."""
+    """Copy one layer from -hf names under `prefix` to FunASR's under `target`, fusing q, k and v
+    where FunASR does.
+    """
     for theirs, ours in FUNASR_LAYER.items():
         for kind in ("weight", "bias"):
             if f"{target}.{theirs}.{kind}" in state:

@@ -1,6 +1,8 @@
-"""Every stage again, in numpy float64 from the formulas and nothing of upstream: the proof of the f64 twins.
+"""Every stage again, in numpy float64 from the formulas and nothing of upstream: the proof of the
+f64 twins.
 
-T frames · D width · H heads · K head dim · S tokens. `p` maps parameter names (-hf layout) to float64 arrays.
+T frames · D width · H heads · K head dim · S tokens. `p` maps parameter names (-hf layout) to
+float64 arrays.
 """
 
 import math
@@ -67,7 +69,9 @@ def rope(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
 
 
 def fsmn(v: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """v + depthwise convolution over time with zero padding. v [T, D], weight [D, 1, kernel] → [T, D]."""
+    """v + depthwise convolution over time with zero padding. v [T, D], weight [D, 1, kernel] → [T,
+    D].
+    """
     kernel = weight.shape[-1]
     left = (kernel - 1) // 2
     padded = np.pad(v, ((left, kernel - 1 - left), (0, 0)))
@@ -75,7 +79,9 @@ def fsmn(v: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def sanm_layer(p: dict, name: str, x: np.ndarray, heads: int, eps: float) -> np.ndarray:
-    """Encoder layer (with FSMN memory) or adaptor block (without), before its final norm. [T, in] → [T, D]."""
+    """Encoder layer (with FSMN memory) or adaptor block (without), before its final norm. [T, in] →
+    [T, D].
+    """
     n = layer_norm(p, f"{name}.input_layernorm", x, eps)
     q, k, v = (linear(p, f"{name}.self_attn.{part}_proj", n) for part in "qkv")
     split = [t.reshape(len(x), heads, -1) for t in (q, k, v)]
@@ -141,7 +147,8 @@ def qwen3(p: dict, config, embeds: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def resample(x: np.ndarray, source: int, target: int) -> np.ndarray:
-    """Windowed-sinc resampling (torchaudio's definition: width 6, roll-off 0.99, Hann). x [n] → [ceil(n·target/source)].
+    """Windowed-sinc resampling (torchaudio's definition: width 6, roll-off 0.99, Hann). x [n] →
+    [ceil(n·target/source)].
 
     Equal rates: unchanged, not filtered.
     """
@@ -164,7 +171,9 @@ def resample(x: np.ndarray, source: int, target: int) -> np.ndarray:
 
 
 def mel_filters() -> np.ndarray:
-    """80 triangles, linear in mel, from 20 to 8000 Hz over the first 256 bins of a 512-point FFT. [80, 256]."""
+    """80 triangles, linear in mel, from 20 to 8000 Hz over the first 256 bins of a 512-point FFT.
+    [80, 256].
+    """
     mel = lambda f: 1127.0 * np.log(1.0 + f / 700.0)  # noqa: E731
     edges = np.linspace(mel(20.0), mel(8000.0), 82)
     bins = mel(np.arange(256) * (16000 / 512))

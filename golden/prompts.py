@@ -1,4 +1,6 @@
-"""Prompts of the model cases, by the real Qwen3 tokenizer, with its ids folded into a small vocabulary."""
+"""Prompts of the model cases, by the real Qwen3 tokenizer, with its ids folded into a small
+vocabulary.
+"""
 
 from functools import cache
 from pathlib import Path

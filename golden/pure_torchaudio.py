@@ -1,8 +1,9 @@
 """Import torchaudio without its compiled extension.
 
-Only `compliance.kaldi` and `functional.resample` are used, and both are pure Python on torch. The published wheels'
-extension wants the exact torch they were built for (and CUDA), so this module makes torchaudio look for its libraries in a
-directory that has none; it then takes its own "library file is not found" path.
+Only `compliance.kaldi` and `functional.resample` are used, and both are pure Python on torch. The
+published wheels' extension wants the exact torch they were built for (and CUDA), so this module
+makes torchaudio look for its libraries in a directory that has none; it then takes its own "library
+file is not found" path.
 """
 
 import importlib.util

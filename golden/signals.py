@@ -1,10 +1,13 @@
-"""Seeded speech-like waveforms: voiced chirps with harmonics, noise bursts, pauses. No recordings."""
+"""Seeded speech-like waveforms: voiced chirps with harmonics, noise bursts, pauses. No recordings.
+"""
 
 import numpy as np
 
 
 def speech_like(seconds: float, rate: int, seed: int, level: float = 0.3) -> np.ndarray:
-    """[n] float64 in [−1, 1]: syllables of 120 to 280 ms, voiced or fricative, with silent gaps and a faint noise floor."""
+    """[n] float64 in [−1, 1]: syllables of 120 to 280 ms, voiced or fricative, with silent gaps and
+    a faint noise floor.
+    """
     random = np.random.default_rng(seed)
     n = round(seconds * rate)
     x = 3e-4 * random.standard_normal(n)
@@ -33,7 +36,9 @@ def quantise(x: np.ndarray, bits: int) -> np.ndarray:
 
 
 def near_silence(samples: int, seed: int) -> np.ndarray:
-    """[samples] f32: digital zero, ±1 and ±3 least-significant bits of 16, and one faint tone of 8 bits' height."""
+    """[samples] f32: digital zero, ±1 and ±3 least-significant bits of 16, and one faint tone of 8
+    bits' height.
+    """
     random = np.random.default_rng(seed)
     x = np.zeros(samples)
     quarter = samples // 4

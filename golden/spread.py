@@ -1,7 +1,9 @@
-"""How far verify's ratios spread over seeds: `python golden/spread.py [--seeds COUNT] [--first SEED]`.
+"""How far verify's ratios spread over seeds: `python golden/spread.py [--seeds COUNT] [--first
+SEED]`.
 
-Exports small bundles with many seeds, runs `verify --json` on them (after `npm run build`) and prints, for each recipe, how many stages are
-above their bound, how many of these the second rules pass, and the spread of the ratios (docs/numerics.md).
+Exports small bundles with many seeds, runs `verify --json` on them (after `npm run build`) and
+prints, for each recipe, how many stages are above their bound, how many of these the second rules
+pass, and the spread of the ratios (docs/numerics.md).
 """
 
 import argparse

@@ -9,7 +9,8 @@ from torch import nn
 class Taps:
     """Collects stage outputs, one row block a call, and checks their dtype.
 
-    Every hooked value is [1, rows, width]; `rows()` joins the calls of all clips and all cached steps.
+    Every hooked value is [1, rows, width]; `rows()` joins the calls of all clips and all cached
+    steps.
     """
 
     def __init__(self, dtype: torch.dtype):
@@ -40,7 +41,9 @@ class Taps:
 
 
 def tap_encoder(taps: Taps, encoder: nn.Module) -> None:
-    """Hook transformers' FunAsrNanoEncoder. A layer with a final norm is recorded before and after that norm."""
+    """Hook transformers' FunAsrNanoEncoder. A layer with a final norm is recorded before and after
+    that norm.
+    """
     config = encoder.config
     main = config.num_hidden_layers - config.num_timestamp_prediction_layers
     for i, layer in enumerate(encoder.layers):

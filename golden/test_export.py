@@ -1,4 +1,5 @@
-"""The exporter's guards, shown to fail: `golden/.venv/bin/python -m unittest discover -s golden`."""
+"""The exporter's guards, shown to fail: `golden/.venv/bin/python -m unittest discover -s golden`.
+"""
 
 import hashlib
 import json

@@ -1,4 +1,6 @@
-"""The parts of full.py, at a size that needs no memory: `golden/.venv/bin/python -m unittest discover -s golden`."""
+"""The parts of full.py, at a size that needs no memory: `golden/.venv/bin/python -m unittest
+discover -s golden`.
+"""
 
 import json
 import re
@@ -95,7 +97,9 @@ class Checkpoint(unittest.TestCase):
         self.assertTrue((path / "tokenizer.json").exists())
 
     def test_streamed_is_resident(self):
-        """The same bits of every stage and step, whether the parameters are in memory or read at each call."""
+        """The same bits of every stage and step, whether the parameters are in memory or read at
+        each call.
+        """
         weights = Weights(self.directory)
         streamed = streamed_model(self.config, weights)
         (a, ids, logits), (b, other, steps) = (reference.run_f32(model, self.clip) for model in (self.resident(), streamed))
@@ -107,7 +111,9 @@ class Checkpoint(unittest.TestCase):
         self.assertTrue(all(value.is_meta for value in streamed.parameters()))
 
     def test_later_tokens_change_nothing_before(self):
-        """`split`: the formulas on prompt and answer, cut at the prompt, are the formulas on the prompt."""
+        """`split`: the formulas on prompt and answer, cut at the prompt, are the formulas on the
+        prompt.
+        """
         weights, ids = Weights(self.directory), [5, 6, 7]
         whole, steps = reference.run_plain(self.config, weights, self.clip, ids)
         alone, _ = reference.run_plain(self.config, weights, self.clip, ids[:1])

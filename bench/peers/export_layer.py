@@ -1,6 +1,8 @@
-"""One decoder layer of a checkpoint's Qwen3 and the final norm as ONNX, by torch.onnx: `python export_layer.py MODEL ROWS OUT.onnx`.
+"""One decoder layer of a checkpoint's Qwen3 and the final norm as ONNX, by torch.onnx: `python
+export_layer.py MODEL ROWS OUT.onnx`.
 
-x [1, ROWS, D] f32, the embeddings of a whole sequence → y [1, ROWS, D]. Weights in f32, attention causal, positions from 0.
+x [1, ROWS, D] f32, the embeddings of a whole sequence → y [1, ROWS, D]. Weights in f32, attention
+causal, positions from 0.
 """
 
 import os

@@ -1,7 +1,9 @@
-"""llama.cpp on the CPU as a peer: runs a GGUF once for every line on stdin, prints one JSON object each time.
+"""llama.cpp on the CPU as a peer: runs a GGUF once for every line on stdin, prints one JSON object
+each time.
 
-A line is {"ids": [...], "tokens": n}; the answer {"seconds", "decode", "ids"}: the prompt and `tokens` greedy tokens, and the tokens
-after the first. `pip install llama-cpp-python` builds it where there is no wheel.
+A line is {"ids": [...], "tokens": n}; the answer {"seconds", "decode", "ids"}: the prompt and
+`tokens` greedy tokens, and the tokens after the first. `pip install llama-cpp-python` builds it
+where there is no wheel.
 """
 
 import argparse

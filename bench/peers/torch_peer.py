@@ -1,7 +1,9 @@
-"""PyTorch CPU f32 as a peer: runs a Fun-ASR-Nano checkpoint once for every line on stdin, prints one JSON object each time.
+"""PyTorch CPU f32 as a peer: runs a Fun-ASR-Nano checkpoint once for every line on stdin, prints
+one JSON object each time.
 
-A line is {"features": file of [frames, 560] f32, "frames": n, "ids": [...], "tokens": n}; the answer {"seconds", "decode", "ids"}:
-all of encoder, adaptor, prompt and `tokens` greedy tokens, and the tokens after the first.
+A line is {"features": file of [frames, 560] f32, "frames": n, "ids": [...], "tokens": n}; the
+answer {"seconds", "decode", "ids"}: all of encoder, adaptor, prompt and `tokens` greedy tokens, and
+the tokens after the first.
 """
 
 import argparse

@@ -1,10 +1,11 @@
-"""PyTorch's side of `npm run bench:train`: one optimiser step for each line on stdin, its seconds on stdout.
+"""PyTorch's side of `npm run bench:train`: one optimiser step for each line on stdin, its seconds
+on stdout.
 
     python bench/peers/train.py CONFIG.json CLIPS FRAMES PROMPT ANSWER THREADS
 
-The model of CONFIG.json with random weights in f32; the adaptor is trained with AdamW and clipping, encoder and LLM are frozen.
-A step takes CLIPS clips of FRAMES encoder states each, all of one length, so that nothing is padded; scores are computed for
-the answers alone.
+The model of CONFIG.json with random weights in f32; the adaptor is trained with AdamW and clipping,
+encoder and LLM are frozen. A step takes CLIPS clips of FRAMES encoder states each, all of one
+length, so that nothing is padded; scores are computed for the answers alone.
 """
 
 import importlib.util

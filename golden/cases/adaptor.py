@@ -24,7 +24,9 @@ def run_adaptor(adaptor, clips: list[torch.Tensor], upstream: str) -> dict[str, 
 
 
 def build(seed: int, lengths: list[int], width: int, adaptor: dict, audio: dict | None = None, upstream: str = "transformers") -> Bundle:
-    """One adaptor bundle at LLM width `width`. The input stands for a normalised encoder output: N(0, 1)."""
+    """One adaptor bundle at LLM width `width`. The input stands for a normalised encoder output:
+    N(0, 1).
+    """
     config = make_config(adaptor=adaptor, audio=audio, text={"hidden_size": width})
     random = np.random.default_rng(seed)
     size = config.audio_config.hidden_size

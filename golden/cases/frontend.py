@@ -24,7 +24,9 @@ def frontend_json(scale: int) -> dict:
 
 
 def upstream_fbank(wave: torch.Tensor, scale: int) -> torch.Tensor:
-    """[n] → [frames, 80] in the dtype of the waveform. Scale 32768 is FunASR's WavFrontend, 1 is transformers'."""
+    """[n] → [frames, 80] in the dtype of the waveform. Scale 32768 is FunASR's WavFrontend, 1 is
+    transformers'.
+    """
     if scale == 32768:
         frontend = WavFrontend(fs=RATE, dither=0.0, lfr_m=1, lfr_n=1)
         return frontend(wave[None], torch.tensor([len(wave)]))[0][0]
@@ -41,17 +43,21 @@ def upstream_features(wave: torch.Tensor, scale: int) -> torch.Tensor:
 
 
 def stack(fbank: torch.Tensor) -> torch.Tensor:
-    """[frames, 80] → [T, 560] in any dtype; FunASR's own apply_lfr ends in float32, and must pick the same frames."""
+    """[frames, 80] → [T, 560] in any dtype; FunASR's own apply_lfr ends in float32, and must pick
+    the same frames.
+    """
     stacked = FunAsrNanoFeatureExtractor()._apply_lfr(fbank)
     assert torch.equal(stacked.float(), apply_lfr(fbank, 7, 6))
     return stacked
 
 
 def resample(source: torch.Tensor, rate: int) -> torch.Tensor:
-    """[channels, n] at `rate` → [m] at 16 kHz: mean of the channels, then torchaudio's windowed sinc, as FunASR's loader does.
+    """[channels, n] at `rate` → [m] at 16 kHz: mean of the channels, then torchaudio's windowed
+    sinc, as FunASR's loader does.
 
-    The transform builds its kernel (all but the phases) in double and rounds it to float32 unless a dtype is given; at 22.05 kHz
-    its error is 3e-6. `functional.resample` builds all of it in float32: 6e-6.
+    The transform builds its kernel (all but the phases) in double and rounds it to float32 unless a
+    dtype is given; at 22.05 kHz its error is 3e-6. `functional.resample` builds all of it in
+    float32: 6e-6.
     """
     kernel = torch.float64 if source.dtype == torch.float64 else None
     return torchaudio.transforms.Resample(rate, RATE, dtype=kernel)(source.mean(0))
@@ -94,7 +100,9 @@ def build(
     seed: int, seconds: float, scale: int, rate: int | None = None, channels: int = 1, bits: int = 16, silent: bool = False,
     stages: tuple[str, ...] = ("frontend.resampled", "frontend.fbank", "input.features"),
 ) -> Bundle:  # fmt: skip
-    """One front-end bundle. `silent`: the near-silent signal; `stages`: which of them to keep (the long clip drops some)."""
+    """One front-end bundle. `silent`: the near-silent signal; `stages`: which of them to keep (the
+    long clip drops some).
+    """
     samples = round(seconds * RATE)
     source = torch.from_numpy(near_silence(samples, seed) if silent else make_source(seed, seconds, rate, channels, bits))
     f32, f64, proof = compute(source, rate, scale)

@@ -1,4 +1,6 @@
-"""Qwen3 cases: token ids (or embeddings) → every layer, the final norm and the logits, with or without a KV cache."""
+"""Qwen3 cases: token ids (or embeddings) → every layer, the final norm and the logits, with or
+without a KV cache.
+"""
 
 import numpy as np
 import torch
@@ -14,7 +16,9 @@ from taps import Taps, tap_llm
 
 @torch.no_grad()
 def run_llm(model, sequences: list[torch.Tensor], cached_steps: int) -> dict[str, torch.Tensor]:
-    """Each sequence (ids [S] or embeddings [S, D]) alone: one prefill, then `cached_steps` rows through a DynamicCache."""
+    """Each sequence (ids [S] or embeddings [S, D]) alone: one prefill, then `cached_steps` rows
+    through a DynamicCache.
+    """
     dtype = next(model.parameters()).dtype
     taps = Taps(dtype)
     tap_llm(taps, model.model, model.lm_head)
@@ -30,13 +34,17 @@ def run_llm(model, sequences: list[torch.Tensor], cached_steps: int) -> dict[str
 
 
 def make_ids(lengths: list[int], vocabulary: int, seed: int) -> list[torch.Tensor]:
-    """Random token ids, i64 [S] each, repeats included; the last id of the vocabulary (the audio token) is left out."""
+    """Random token ids, i64 [S] each, repeats included; the last id of the vocabulary (the audio
+    token) is left out.
+    """
     random = np.random.default_rng(seed)
     return [torch.from_numpy(random.integers(0, vocabulary - 1, rows)) for rows in lengths]
 
 
 def make_audio_embeds(lengths: list[int], width: int, seed: int) -> list[torch.Tensor]:
-    """Text-sized rows around a block of adaptor-sized ones (deviation 28, a few channels near 1200), f32 [S, D] each."""
+    """Text-sized rows around a block of adaptor-sized ones (deviation 28, a few channels near
+    1200), f32 [S, D] each.
+    """
     random = np.random.default_rng(seed)
     sequences = []
     for rows in lengths:

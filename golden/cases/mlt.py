@@ -1,4 +1,6 @@
-"""Whole-model cases of Fun-ASR-MLT-Nano's config: FunASR's own class gives the same LLM inputs as the bundle."""
+"""Whole-model cases of Fun-ASR-MLT-Nano's config: FunASR's own class gives the same LLM inputs as
+the bundle.
+"""
 
 import tempfile
 from unittest import mock
@@ -58,7 +60,9 @@ def make_funasr(config, seed: int) -> upstream.FunASRNano:
 
 @torch.no_grad()
 def check_upstream(bundle: Bundle, config, seed: int, frames: list[int], languages: list[str]) -> None:
-    """Refuse a bundle whose LLM inputs or greedy tokens are not those of FunASR's class, clip by clip."""
+    """Refuse a bundle whose LLM inputs or greedy tokens are not those of FunASR's class, clip by
+    clip.
+    """
     nano = make_funasr(config, seed)
     assert nano.ctc_decoder is None
     start, ids = 0, bundle.inputs["generated_ids"].tolist()

@@ -1,4 +1,6 @@
-"""Whole-model cases: features (or a waveform) and a prompt → every stage, the logits, and 32 greedy tokens."""
+"""Whole-model cases: features (or a waveform) and a prompt → every stage, the logits, and 32 greedy
+tokens.
+"""
 
 from dataclasses import dataclass
 
@@ -23,7 +25,9 @@ MIN_MARGIN = 100  # smallest top-1 minus top-2 logit, in units of the largest f3
 
 @dataclass
 class Clip:
-    """One input: features [T, input] f32, prompt ids [S] i64, and, when the case starts there, the waveform [n] f32."""
+    """One input: features [T, input] f32, prompt ids [S] i64, and, when the case starts there, the
+    waveform [n] f32.
+    """
 
     features: torch.Tensor
     ids: torch.Tensor
@@ -40,7 +44,9 @@ def audio_rows(rule: str, frames: int) -> int:
 
 
 def splice(model, clip: Clip, features: torch.Tensor, rule: str) -> torch.Tensor:
-    """Token embeddings [1, S, D] with the first `audio_rows` adaptor rows in place of the placeholders."""
+    """Token embeddings [1, S, D] with the first `audio_rows` adaptor rows in place of the
+    placeholders.
+    """
     mask = torch.ones(features.shape[:2], dtype=torch.int64)
     audio = model.get_audio_features(features, mask, return_dict=True).pooler_output
     embeds = model.get_input_embeddings()(clip.ids)
@@ -61,7 +67,9 @@ def prefill(model, clip: Clip, rule: str, cache: DynamicCache) -> torch.Tensor:
 
 @torch.no_grad()
 def run_model(model, clips: list[Clip], rule: str) -> tuple[dict[str, torch.Tensor], list[list[int]], torch.Tensor]:
-    """Each clip alone. Returns stages, greedy ids of each clip, and the logits of every decoding step [clips·32, V]."""
+    """Each clip alone. Returns stages, greedy ids of each clip, and the logits of every decoding
+    step [clips·32, V].
+    """
     taps = Taps(model.dtype)
     tap_encoder(taps, model.model.audio_tower)
     tap_adaptor(taps, model.model.multi_modal_projector)
@@ -116,7 +124,9 @@ def check_margin(f32: torch.Tensor, f64: torch.Tensor) -> float:
 
 
 def bundle_weights(model, seed: int, loud: bool) -> None:
-    """Replace the weights by normal ones that are not exact in bf16; `loud` scales the last adaptor block's output."""
+    """Replace the weights by normal ones that are not exact in bf16; `loud` scales the last adaptor
+    block's output.
+    """
     random = np.random.default_rng(seed)
     for name, value in model.named_parameters():
         spread = 0.02 if value.ndim == 1 else 1 / np.sqrt(np.prod(value.shape[1:]))
@@ -129,7 +139,9 @@ def bundle_weights(model, seed: int, loud: bool) -> None:
 
 
 def loudness(stages: dict[str, torch.Tensor]) -> dict:
-    """Size of the adaptor's output, as metadata; the real model's has deviation 28 and a maximum near 1187."""
+    """Size of the adaptor's output, as metadata; the real model's has deviation 28 and a maximum
+    near 1187.
+    """
     output = [value for stage, value in stages.items() if stage.startswith("adaptor.blocks.")][-1]
     quiet = [i for i in range(output.shape[1]) if i not in LOUD_CHANNELS]
     std, peak = float(output[:, quiet].std()), float(output.abs().max())
@@ -138,7 +150,9 @@ def loudness(stages: dict[str, torch.Tensor]) -> dict:
 
 
 def make_clips(seed: int, frames: list[int], prompts: list[str], rule: str, config, waveform: bool) -> list[Clip]:
-    """Features of the given lengths (from a speech-like waveform when `waveform`), each with its prompt."""
+    """Features of the given lengths (from a speech-like waveform when `waveform`), each with its
+    prompt.
+    """
     waves: list = [None] * len(frames)
     if waveform:
         samples = [400 + 160 * (6 * rows - 1) for rows in frames]  # the longest waveform of that many stacked frames
@@ -153,7 +167,9 @@ def make_clips(seed: int, frames: list[int], prompts: list[str], rule: str, conf
 
 
 def double_clips(clips: list[Clip]) -> tuple[list[Clip], dict, dict, dict]:
-    """Clips for the f64 run: a waveform's features are recomputed in double. Also the front-end stages of the bundle."""
+    """Clips for the f64 run: a waveform's features are recomputed in double. Also the front-end
+    stages of the bundle.
+    """
     if clips[0].waveform is None:
         return clips, {}, {}, {}
     parts = [frontend.compute(clip.waveform, None, 1) for clip in clips]
@@ -163,7 +179,9 @@ def double_clips(clips: list[Clip]) -> tuple[list[Clip], dict, dict, dict]:
 
 
 def run_both(model, clips: list[Clip], rule: str) -> tuple[dict, dict, dict, list[list[int]], float]:
-    """Stages in f32, f64 and from the formulas, greedy ids of each clip, and their smallest margin. Leaves the model in double."""
+    """Stages in f32, f64 and from the formulas, greedy ids of each clip, and their smallest margin.
+    Leaves the model in double.
+    """
     f32, ids, logits32 = run_model(model, clips, rule)
     if [upstream_generate(model, clip, rule) for clip in clips] != ids:
         raise SystemExit("model: the step-by-step tokens differ from generate()")

@@ -1,4 +1,6 @@
-"""Tokenizer case: strings → ids → text by the `tokenizers` library and the real Qwen3 tokenizer, as JSON."""
+"""Tokenizer case: strings → ids → text by the `tokenizers` library and the real Qwen3 tokenizer, as
+JSON.
+"""
 
 import json
 from importlib.metadata import version
@@ -55,7 +57,8 @@ def strings() -> list[str]:
 
 
 def build() -> bytes:
-    """{"strings": [{text, ids, decoded}], "versions", "tokenizer"}; decoded keeps special tokens."""
+    """{"strings": [{text, ids, decoded}], "versions", "tokenizer"}; decoded keeps special tokens.
+    """
     real = tokenizer()
     rows = []
     for text in strings():

@@ -1,4 +1,6 @@
-"""Training cases: features, prompts and answers → the loss, the gradient of every tuned parameter, and ten AdamW steps."""
+"""Training cases: features, prompts and answers → the loss, the gradient of every tuned parameter,
+and ten AdamW steps.
+"""
 
 from dataclasses import dataclass
 
@@ -32,7 +34,9 @@ class Example:
 
 
 def add_lora(model: nn.Module, rank: int, alpha: float, targets: list[str]) -> None:
-    """peft's low-rank addition without dropout: y += alpha / rank · B(A(x)), as `NAME.lora_A` and `NAME.lora_B`."""
+    """peft's low-rank addition without dropout: y += alpha / rank · B(A(x)), as `NAME.lora_A` and
+    `NAME.lora_B`.
+    """
     for name, module in list(model.model.language_model.named_modules()):
         if name.rsplit(".", 1)[-1] in targets:
             module.lora_A = nn.Linear(module.in_features, rank, bias=False)
@@ -73,7 +77,9 @@ def gradients(model: nn.Module, parameters: dict, loss: torch.Tensor) -> dict[st
 
 
 def ten_steps(model: nn.Module, parameters: dict, loss) -> dict[str, torch.Tensor]:
-    """`losses` [10] before each step, `norms` [10] of the gradient, `final.NAME`. Changes the model."""
+    """`losses` [10] before each step, `norms` [10] of the gradient, `final.NAME`. Changes the
+    model.
+    """
     kept = {k: v for k, v in ADAMW.items() if k != "max_norm"}
     optimiser = torch.optim.AdamW(parameters.values(), **kept)
     losses, norms = [], []
@@ -89,7 +95,9 @@ def ten_steps(model: nn.Module, parameters: dict, loss) -> dict[str, torch.Tenso
 
 
 def run(model: nn.Module, tune: list[str], steps: bool, loss) -> dict[str, torch.Tensor]:
-    """Gradients at the model's weights, then (steps) ten optimiser steps from there. The weights are put back."""
+    """Gradients at the model's weights, then (steps) ten optimiser steps from there. The weights
+    are put back.
+    """
     parameters = tuned(model, tune)
     stages = gradients(model, parameters, loss())
     if not steps:
@@ -102,7 +110,9 @@ def run(model: nn.Module, tune: list[str], steps: bool, loss) -> dict[str, torch
 
 
 def blind(f64: dict[str, torch.Tensor]) -> list[str]:
-    """Parameters whose gradient is 0 by symmetry: softmax does not see k_proj's bias. AdamW makes steps of the rounding noise there."""
+    """Parameters whose gradient is 0 by symmetry: softmax does not see k_proj's bias. AdamW makes
+    steps of the rounding noise there.
+    """
     size = max(float(v.abs().max()) for k, v in f64.items() if k.startswith("grad."))
     return [k.removeprefix("grad.") for k, v in f64.items() if k.startswith("grad.") and float(v.abs().max()) < ZERO * size]
 
@@ -131,7 +141,9 @@ def plain_loss(p: dict[str, np.ndarray], config, examples: list[Example], rule: 
 
 
 def prove(f64: dict[str, torch.Tensor], p: dict[str, np.ndarray], loss, seed: int) -> dict[str, np.ndarray]:
-    """The formulas' loss, and every gradient once its slope along a direction is that of the formulas. `loss` takes parameters."""
+    """The formulas' loss, and every gradient once its slope along a direction is that of the
+    formulas. `loss` takes parameters.
+    """
     random = np.random.default_rng(seed)
     size = np.sqrt(sum(float((v**2).sum()) for k, v in f64.items() if k.startswith("grad.")))
     proof = {"loss": np.array([loss(p)])}

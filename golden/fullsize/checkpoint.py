@@ -24,7 +24,9 @@ RESIDENT_BYTES = 6 * 2**30  # above this the parameters being written lie in a m
 
 
 def bfloat16_bits(name: str, shape: tuple[int, ...], seed: int, out: np.ndarray) -> None:
-    """Write the generator's values of one parameter into `out`, u16 [elements], as bfloat16: 256 values, looked up by the hash."""
+    """Write the generator's values of one parameter into `out`, u16 [elements], as bfloat16: 256
+    values, looked up by the hash.
+    """
     bits = _scale(name, np.arange(-128, 128, dtype=np.int32), shape).view(np.uint32)
     assert not (bits & 0xFFFF).any(), f"{name}: a value is not exact in bfloat16"
     table = (bits >> 16).astype(np.uint16)
@@ -46,7 +48,9 @@ def parameter_count(config: FunAsrNanoConfig) -> int:
 
 
 def space_to_write(parameters: int) -> int:
-    """Bytes on disk while a checkpoint is written: its file and, where its parameters are mapped, those."""
+    """Bytes on disk while a checkpoint is written: its file and, where its parameters are mapped,
+    those.
+    """
     return 2 * parameters * (2 if 2 * parameters > RESIDENT_BYTES else 1)
 
 
@@ -70,7 +74,9 @@ def storage(total: int, mapped: Path) -> np.ndarray:
 
 
 def write_model(model: nn.Module, seed: int, directory: Path, named: Callable[[str], str] = str) -> None:
-    """`save_pretrained` (sharded above 2 GB) of a model without memory, given the generator's values; `named` gives a parameter's -hf name."""
+    """`save_pretrained` (sharded above 2 GB) of a model without memory, given the generator's
+    values; `named` gives a parameter's -hf name.
+    """
     shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
     mapped = directory.with_name(f"{directory.name}.parameters")
     data, at, slices = storage(sum(map(prod, shapes.values())), mapped), 0, {}
@@ -93,14 +99,18 @@ def copy_tokenizer(directory: Path) -> None:
 
 
 def write_checkpoint(config: FunAsrNanoConfig, seed: int, directory: Path) -> None:
-    """Safetensors (sharded above 2 GB), configuration, front-end and tokenizer files in `directory`."""
+    """Safetensors (sharded above 2 GB), configuration, front-end and tokenizer files in
+    `directory`.
+    """
     write_model(skeleton(config, torch.bfloat16), seed, directory)
     FunAsrNanoFeatureExtractor().save_pretrained(directory)
     copy_tokenizer(directory)
 
 
 def write_llm(config: FunAsrNanoConfig, seed: int, directory: Path) -> None:
-    """The Qwen3 of `config` alone, as its own class writes it, with the weights that it has behind the encoder."""
+    """The Qwen3 of `config` alone, as its own class writes it, with the weights that it has behind
+    the encoder.
+    """
     with torch.device("meta"):
         model = Qwen3ForCausalLM(config.text_config).to(torch.bfloat16).eval()
     write_model(model, seed, directory, partial(canonical, LLM_PREFIX))

@@ -1,4 +1,6 @@
-"""The same weights in the other published forms: FunASR's model.pt by `torch.save`, GGUF by the `gguf` package, the MLX port's names."""
+"""The same weights in the other published forms: FunASR's model.pt by `torch.save`, GGUF by the
+`gguf` package, the MLX port's names.
+"""
 
 import json
 import logging
@@ -25,7 +27,9 @@ def load(directory: Path) -> dict[str, torch.Tensor]:
 
 
 def funasr_state(config: FunAsrNanoConfig, seed: int, stored: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """State of FunASR's own encoder and adaptor classes in f32 and of upstream's Qwen3 in bfloat16, as FunASR trains and saves them."""
+    """State of FunASR's own encoder and adaptor classes in f32 and of upstream's Qwen3 in bfloat16,
+    as FunASR trains and saves them.
+    """
     with torch.device("meta"):
         llm = Qwen3ForCausalLM(config.text_config)
     state = {"model." + name.removeprefix(LLM_PREFIX): value for name, value in stored.items() if name.startswith(LLM_PREFIX)}
@@ -89,7 +93,9 @@ def gguf_keys(config: FunAsrNanoConfig) -> dict[str, int]:
 
 
 def write_gguf(kind: gguf.GGMLQuantizationType) -> Callable[[FunAsrNanoConfig, int, Path, Path], None]:
-    """The pair of GGUF files: encoder and adaptor in f16, the LLM's matrices in `kind`; the tied head is stored once."""
+    """The pair of GGUF files: encoder and adaptor in f16, the LLM's matrices in `kind`; the tied
+    head is stored once.
+    """
 
     def write(config: FunAsrNanoConfig, seed: int, source: Path, out: Path) -> None:
         out.mkdir(parents=True)

@@ -1,4 +1,6 @@
-"""Running the engine's `verify` on a full-size bundle, measured from outside, and summing up what it printed."""
+"""Running the engine's `verify` on a full-size bundle, measured from outside, and summing up what
+it printed.
+"""
 
 import json
 import os
@@ -17,7 +19,9 @@ NOTHING_TO_LOSE = 0.0  # PyTorch's error where a stage is copied, not computed
 
 
 def run_command(arguments: list[str], shown: dict[Path, str]) -> dict:
-    """One run of the command line: command with paths as `shown`, exit code, seconds, peak resident bytes, lines of stdout and stderr."""
+    """One run of the command line: command with paths as `shown`, exit code, seconds, peak resident
+    bytes, lines of stdout and stderr.
+    """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         start = time.monotonic()
         process = subprocess.Popen(["node", "bin/funasr-webgpu.js", *arguments], cwd=REPOSITORY, stdout=out, stderr=err)
@@ -53,7 +57,8 @@ def noted(notes: list[str], label: str) -> str:
 def wait(process: subprocess.Popen) -> tuple[int, object]:
     """Peak resident bytes of the process and what it used, once it has ended.
 
-    The kernel's high-water mark, read until the end: the `ru_maxrss` of a child counts the parent's memory at the fork.
+    The kernel's high-water mark, read until the end: the `ru_maxrss` of a child counts the parent's
+    memory at the fork.
     """
     peak, status_file = 0, Path(f"/proc/{process.pid}/status")
     while True:
@@ -72,7 +77,9 @@ def significant(value: float | None) -> float | None:
 
 
 def summarise(stages: list[dict]) -> dict:
-    """Medians, the worst stage and the whole table of a run's stages. The engine prints null for NaN and infinity."""
+    """Medians, the worst stage and the whole table of a run's stages. The engine prints null for
+    NaN and infinity.
+    """
     floats = [s for s in stages if s["stage"] != "generated_ids"]
     computed = [s["ratio"] for s in floats if s["torchError"] != NOTHING_TO_LOSE and s["ratio"] is not None]
     worst = max(floats, key=lambda s: float("inf") if s["ratio"] is None else s["ratio"])
@@ -110,7 +117,9 @@ def quantised(result: dict) -> bool:
 
 
 def markdown_table(results: list[dict]) -> str:
-    """The tables of docs/parity.md: results under the rule of the small goldens, then those of weights that were rounded."""
+    """The tables of docs/parity.md: results under the rule of the small goldens, then those of
+    weights that were rounded.
+    """
     exact = [row(r) for r in results if not quantised(r)]
     rounded = [quantised_row(r) for r in results if quantised(r)]
     return "\n\n".join(_markdown(rows) for rows in (exact, rounded) if rows)
@@ -129,7 +138,9 @@ def row(r: dict) -> dict[str, str]:
 
 
 def quantised_row(r: dict) -> dict[str, str]:
-    """A result whose weights were rounded: how far each part moves from the reference in double precision."""
+    """A result whose weights were rounded: how far each part moves from the reference in double
+    precision.
+    """
     v, error = r["verify"], {stage["stage"]: stage["error"] for stage in r["verify"]["table"]}
     adaptor = [stage for stage in error if stage.startswith("adaptor.blocks.")][-1]
     shown = {stage: f"{error[stage]:.1e}" for stage in ("encoder.output", adaptor, "llm.norm", "logits")}

@@ -1,4 +1,6 @@
-"""Every stage and the greedy tokens of a full-size model, by upstream in f32, by upstream in f64 and from the formulas."""
+"""Every stage and the greedy tokens of a full-size model, by upstream in f32, by upstream in f64
+and from the formulas.
+"""
 
 import time
 from collections.abc import Callable
@@ -44,7 +46,9 @@ class Measured:
 
 
 def make_clip(seconds: float, seed: int) -> Clip:
-    """Upstream's features of a seeded speech-like waveform, and the real prompt with a placeholder for each of them."""
+    """Upstream's features of a seeded speech-like waveform, and the real prompt with a placeholder
+    for each of them.
+    """
     wave = torch.from_numpy(quantise(speech_like(seconds, frontend.RATE, seed), 16))
     features = frontend.upstream_features(wave, 1)
     ids = tokenizer().encode(prompt_text(PROMPT, len(features))).ids
@@ -62,7 +66,9 @@ def tapped(model) -> Taps:
 
 @torch.no_grad()
 def run_f32(model, clip: Clip) -> tuple[Stages, list[int], torch.Tensor]:
-    """Stages of the prompt, greedy ids, and the logits of each of their steps [STEPS, V]: a prefill, then steps over the cache."""
+    """Stages of the prompt, greedy ids, and the logits of each of their steps [STEPS, V]: a
+    prefill, then steps over the cache.
+    """
     taps, cache = tapped(model), DynamicCache(config=model.config.text_config)
     logits = [prefill(model, clip, "all", cache)[-1]]
     stages = taps.rows()
@@ -85,7 +91,9 @@ def generate(model, clip: Clip) -> list[int]:
 
 
 def split(stages: dict, rows: int) -> tuple[dict, np.ndarray | torch.Tensor]:
-    """Stages of the first `rows` tokens, and the logits from the last of them on. Causal: later tokens change nothing before."""
+    """Stages of the first `rows` tokens, and the logits from the last of them on. Causal: later
+    tokens change nothing before.
+    """
     steps = stages["logits"][rows - 1 :]
     trim = lambda stage, value: value[:rows] if stage.startswith(("llm.", "logits")) else value  # noqa: E731
     return {stage: trim(stage, value) for stage, value in stages.items()}, steps
@@ -111,7 +119,9 @@ def run_plain(config, weights: Weights, clip: Clip, ids: list[int]) -> tuple[dic
 
 
 def upstream_f32(config, directory: Path, weights: Weights, parameters: int, clip: Clip, measured: Measured):
-    """The f32 run: loaded by `from_pretrained` where it fits (then `generate` must agree), streamed where it does not."""
+    """The f32 run: loaded by `from_pretrained` where it fits (then `generate` must agree), streamed
+    where it does not.
+    """
     resident = 4 * parameters <= RESIDENT_BYTES
     measured.facts["f32"] = "from_pretrained" if resident else "upstream's modules, parameters streamed one module at a time"
     if not resident:
@@ -127,20 +137,25 @@ def upstream_f32(config, directory: Path, weights: Weights, parameters: int, cli
 
 
 def check_tokens(ids: list[int], f32: torch.Tensor, f64: torch.Tensor) -> float:
-    """Refuses tokens that double precision would not choose, or a margin that rounding could close. Returns the margin."""
+    """Refuses tokens that double precision would not choose, or a margin that rounding could close.
+    Returns the margin.
+    """
     if f64.argmax(-1).tolist() != ids:
         raise SystemExit("full: f32 and f64 choose different tokens: take another --seed")
     return check_margin(f32, f64)
 
 
 def deviations(stages: Stages) -> dict[str, float]:
-    """Standard deviation of the last stage of each kind: random weights must keep sane magnitudes."""
+    """Standard deviation of the last stage of each kind: random weights must keep sane magnitudes.
+    """
     last = {stage.rsplit(".", 1)[0] if stage[-1].isdigit() else stage: stage for stage in stages}
     return {stage: float(f"{float(stages[stage].std()):.3g}") for stage in last.values()}
 
 
 def make_bundle(size: str, config, directory: Path, parameters: int, clip: Clip, seeds: tuple[int, int], measured: Measured) -> bytes:
-    """The bundle's bytes, after the checks of every golden bundle. `seeds` of the audio and of the weights."""
+    """The bundle's bytes, after the checks of every golden bundle. `seeds` of the audio and of the
+    weights.
+    """
     weights = Weights(directory)
     f32, ids, logits32 = upstream_f32(config, directory, weights, parameters, clip, measured)
     model = streamed_model(config, weights)

@@ -22,7 +22,9 @@ TINY_AUDIO = {"hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 
 
 
 def make_config(size: str) -> FunAsrNanoConfig:
-    """The whole configuration. What is not named here is upstream's default, which is the published Nano's. `tiny` tries the script."""
+    """The whole configuration. What is not named here is upstream's default, which is the published
+    Nano's. `tiny` tries the script.
+    """
     if size == "tiny":
         text, audio, projector = COMMON | TINY_TEXT, TINY_AUDIO, 88
     else:

@@ -1,4 +1,6 @@
-"""Running the upstream model with one module's parameters in memory at a time, read from the checkpoint when it is called."""
+"""Running the upstream model with one module's parameters in memory at a time, read from the
+checkpoint when it is called.
+"""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +20,9 @@ EMBEDDING, HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
 
 
 class Weights(Mapping):
-    """Parameter name → float64 array, read from the checkpoint at each access: what `plain.py` computes with."""
+    """Parameter name → float64 array, read from the checkpoint at each access: what `plain.py`
+    computes with.
+    """
 
     def __init__(self, directory: Path):
         index = directory / "model.safetensors.index.json"
@@ -51,7 +55,9 @@ class Weights(Mapping):
 
 
 def streamed_model(config: FunAsrNanoConfig, weights: Weights):
-    """The upstream model whose modules take their parameters from `weights` for the time of their call, in the model's dtype then."""
+    """The upstream model whose modules take their parameters from `weights` for the time of their
+    call, in the model's dtype then.
+    """
     model = skeleton(config, torch.float32)
     audio = model.config.audio_config
     model.model.audio_tower.position_embeddings = FunAsrNanoPositionEmbedding(audio.max_position_embeddings, audio.input_size)

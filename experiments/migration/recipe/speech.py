@@ -1,9 +1,11 @@
-"""Speak the demo's domain for the miniature migration: clips, and JSONL of transcripts and translations.
+"""Speak the demo's domain for the miniature migration: clips, and JSONL of transcripts and
+translations.
 
     python speech.py --work DIR [--train 8000] [--validation 200] [--test 300] [--processes 2] [--seed 21]
 
-Clips go to DIR/wav as 16-bit WAV, 16 kHz, by the demo's own synthesis: training and validation with its rates, gains, noise and
-share of silence; the test clips plain, of sentences that neither the demo nor the text LLM ever saw, --test of each language. DIR gets:
+Clips go to DIR/wav as 16-bit WAV, 16 kHz, by the demo's own synthesis: training and validation with
+its rates, gains, noise and share of silence; the test clips plain, of sentences that neither the
+demo nor the text LLM ever saw, --test of each language. DIR gets:
 
     train-transcripts.jsonl  every training clip with what is said in it
     train-mixed.jsonl        the same clips, but of a share the answer is the translation, under a request to translate

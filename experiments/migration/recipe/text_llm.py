@@ -1,15 +1,17 @@
-"""Train the miniature's wider Qwen3 on text alone: to repeat a sentence of the demo's domain, and to translate it.
+"""Train the miniature's wider Qwen3 on text alone: to repeat a sentence of the demo's domain, and
+to translate it.
 
     python text_llm.py --out DIR [--steps 2800] [--batch 64] [--rate 2e-3] [--threads 1] [--seed 1]
 
-It never sees audio. A request has the wording of one about speech, with the sentence where the audio will be; so that the
-sentence may later come as audio embeddings, two in three are given roughly: each token several times, pauses between (the
-audio token; in half of them as many as the frames of speech, and at least one between equal tokens), copies that are tokens
-the sentence has not, neighbours mixed, noise added.
-A quarter of the sentences are numbers of two to four different digits: the hardest to repeat, as their place alone separates equal
-digits apart. Sentences of the test split are never used.
-Loss: mean cross-entropy on the answer and its closing <|im_end|>. What is saved is the running mean of the weights, in
-bf16, with the demo's tokenizer; it is measured as saved, greedily, on sentences of the test split.
+It never sees audio. A request has the wording of one about speech, with the sentence where the
+audio will be; so that the sentence may later come as audio embeddings, two in three are given
+roughly: each token several times, pauses between (the audio token; in half of them as many as the
+frames of speech, and at least one between equal tokens), copies that are tokens the sentence has
+not, neighbours mixed, noise added. A quarter of the sentences are numbers of two to four different
+digits: the hardest to repeat, as their place alone separates equal digits apart. Sentences of the
+test split are never used. Loss: mean cross-entropy on the answer and its closing <|im_end|>. What
+is saved is the running mean of the weights, in bf16, with the demo's tokenizer; it is measured as
+saved, greedily, on sentences of the test split.
 """
 
 import argparse
@@ -58,7 +60,9 @@ def make_config(tokenizer):
 
 
 def repeat_content(rng, language):
-    """A transcription request's content and its itn, as the demo was trained with, the audio token in it."""
+    """A transcription request's content and its itn, as the demo was trained with, the audio token
+    in it.
+    """
     if rng.random() < 0.1:
         return rng.choice(ENGLISH_PROMPTS[language]) + AUDIO_TOKEN, True
     return transcription(SPOKEN_NAME[language] if rng.random() < 0.66 else None), rng.random() >= 0.1
@@ -70,7 +74,9 @@ def translate_content(rng, target):
 
 
 class Requests:
-    """Draws requests: prompt ids before and after the sentence, the sentence's ids as they are given, the answer's ids."""
+    """Draws requests: prompt ids before and after the sentence, the sentence's ids as they are
+    given, the answer's ids.
+    """
 
     def __init__(self, tokenizer, seed, split="train"):
         self.tokenizer, self.split, self.rng = tokenizer, split, random.Random(seed)
@@ -93,15 +99,21 @@ class Requests:
         return self.frames[text]
 
     def roughen(self, ids):
-        """As an adaptor may give a sentence: half the time densely, half the time along the frames of speech."""
+        """As an adaptor may give a sentence: half the time densely, half the time along the frames
+        of speech.
+        """
         return self.dense(ids) if self.rng.random() < 0.5 else self.spoken(ids)
 
     def copies(self, token, count):
-        """A token several times over; of all but the last copy one in forty is a token that the sentence has not."""
+        """A token several times over; of all but the last copy one in forty is a token that the
+        sentence has not.
+        """
         return [self.foreign() if self.rng.random() < 1 / 40 else token for _ in range(count - 1)] + [token]
 
     def foreign(self):
-        """Any token of text that is not in the sentence: a word of it between two copies of another is to be read, as in 6 1 6."""
+        """Any token of text that is not in the sentence: a word of it between two copies of another
+        is to be read, as in 6 1 6.
+        """
         while True:
             token = self.rng.randrange(self.plain)
             if token not in self.seen:
@@ -118,7 +130,9 @@ class Requests:
         return out
 
     def spoken(self, ids):
-        """Each token 1 to 3 times somewhere in the frames that it takes, the rest of them pauses; silence before and after."""
+        """Each token 1 to 3 times somewhere in the frames that it takes, the rest of them pauses;
+        silence before and after.
+        """
         rng, out = self.rng, [self.audio] * self.rng.randint(0, 10)
         most, going_on = rng.randint(1, 3), rng.uniform(0.4, 0.88)
         for before, token in zip([None, *ids], ids):
@@ -166,7 +180,9 @@ class Requests:
 
 
 def embed(model, batch, stop):
-    """(embeddings, mask, labels) of a batch; a rough sentence's neighbours are mixed and noise is added to it."""
+    """(embeddings, mask, labels) of a batch; a rough sentence's neighbours are mixed and noise is
+    added to it.
+    """
     length = max(sum(map(len, parts)) for parts, _ in batch) - 1
     ids = torch.full((len(batch), length), stop)
     mask, labels = torch.zeros(len(batch), length, dtype=torch.long), torch.full((len(batch), length), -100)
@@ -214,7 +230,9 @@ def score(references, hypotheses):
 
 
 def measure(model, tokenizer, split, count, seed):
-    """Scores of repeating and translating `count` true sentences of a split in each direction, given plainly and roughly."""
+    """Scores of repeating and translating `count` true sentences of a split in each direction,
+    given plainly and roughly.
+    """
     requests, table = Requests(tokenizer, f"{seed}-measure", split), {}
     for source, target in [("en", "zh"), ("zh", "en"), ("en", "en"), ("zh", "zh")]:
         rng = random.Random(f"{seed}-{split}-{source}-{target}")

@@ -4,9 +4,11 @@
     python torch_curve.py --work DIR [--variant mixed] [--steps 200] [--lr 1.2e-3]
     python torch_curve.py --work DIR --variant aligned-transcripts --model DIR/trained/aligned/checkpoint --steps 300 --lr 2e-4
 
-Reads the checkpoint that a run of the miniature began with (`--model`, or DIR/migrated-2), its batches in its order, and the cached
-encoder states; trains the adaptor by torch's AdamW in f32 with the run's rates and clipping; compares the losses with those in the run's metrics.jsonl. Prints
-the largest and the mean relative difference, and the first of each tenth of the steps; writes DIR/torch-curve.json.
+Reads the checkpoint that a run of the miniature began with (`--model`, or DIR/migrated-2), its
+batches in its order, and the cached encoder states; trains the adaptor by torch's AdamW in f32 with
+the run's rates and clipping; compares the losses with those in the run's metrics.jsonl. Prints the
+largest and the mean relative difference, and the first of each tenth of the steps; writes
+DIR/torch-curve.json.
 """
 
 import argparse
@@ -29,7 +31,9 @@ from transformers import FunAsrNanoForConditionalGeneration
 
 
 def loss_of(model, clips, states):
-    """Mean cross-entropy of the batch's answer tokens. Sequences are padded on the right, which causal attention does not see."""
+    """Mean cross-entropy of the batch's answer tokens. Sequences are padded on the right, which
+    causal attention does not see.
+    """
     llm, projector = model.model.language_model, model.model.multi_modal_projector
     sequences = [clip["ids"] + clip["answer"][:-1] for clip in clips]
     ids = torch.zeros(len(clips), max(map(len, sequences)), dtype=torch.long)

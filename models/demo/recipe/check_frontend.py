@@ -1,4 +1,6 @@
-"""Print the largest difference between frontend.fbank and kaldi-native-fbank on noise, a quiet clip and silence."""
+"""Print the largest difference between frontend.fbank and kaldi-native-fbank on noise, a quiet clip
+and silence.
+"""
 
 import kaldi_native_fbank as knf
 import numpy as np

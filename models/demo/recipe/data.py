@@ -26,7 +26,9 @@ def load_split(work, split):
 
 
 def warp_tables():
-    """For 25 vocal tract factors from 0.84 to 1.19: neighbours and weight of each mel bin after scaling its frequency."""
+    """For 25 vocal tract factors from 0.84 to 1.19: neighbours and weight of each mel bin after
+    scaling its frequency.
+    """
     top = 1127 * np.log1p(8000 / 700)
     low = 1127 * np.log1p(20 / 700)
     step = (top - low) / (MELS + 1)
@@ -59,7 +61,9 @@ def tilt(rng):
 
 
 def change(rng, mel):
-    """Random vocal tract length, tempo, colour and level, two narrow frequency masks and one short time mask."""
+    """Random vocal tract length, tempo, colour and level, two narrow frequency masks and one short
+    time mask.
+    """
     if rng.random() < 0.8:
         left, weight = WARPS[rng.randrange(len(WARPS))]
         mel = mel[:, left] * (1 - weight) + mel[:, left + 1] * weight
@@ -79,7 +83,9 @@ def change(rng, mel):
 
 
 class Collator:
-    """Turns [(filter bank, record)] into one padded batch; with `rng`, features and prompts are varied."""
+    """Turns [(filter bank, record)] into one padded batch; with `rng`, features and prompts are
+    varied.
+    """
 
     def __init__(self, tokenizer, ctc_ids, rng=None):
         self.tokenizer, self.ctc_ids, self.rng = tokenizer, ctc_ids, rng

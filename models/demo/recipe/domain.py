@@ -1,4 +1,6 @@
-"""The demo checkpoint's language: templates, slots, number words and the train/validation/test split."""
+"""The demo checkpoint's language: templates, slots, number words and the train/validation/test
+split.
+"""
 
 import hashlib
 import itertools

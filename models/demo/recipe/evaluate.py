@@ -1,12 +1,15 @@
-"""Measure the demo checkpoint: greedy transcripts of test sentences, character and word error rates.
+"""Measure the demo checkpoint: greedy transcripts of test sentences, character and word error
+rates.
 
     python evaluate.py [--model DIR] [--work DIR] [--count 400] [--seed 7] [--wav | --wav-only]
 
-Test sets, each of --count utterances of test-split sentences without augmentation, drawn by the seed alone: English and
-Mandarin by seen voices, by unseen people and by unseen effects (see voices.py), and a fifth as many of silence and of
-noise; with --clips also the ten clips beside the checkpoint. The manifest with every reference, voice and hypothesis goes to DIR/test.jsonl, which is all that is needed to
-synthesise the same set again; --wav also writes the audio there, and DIR/test-{seen,unseen,effects}.jsonl, which name the language
-in their prompts and are what `funasr-webgpu evaluate --data` reads; --wav-only writes those and stops.
+Test sets, each of --count utterances of test-split sentences without augmentation, drawn by the
+seed alone: English and Mandarin by seen voices, by unseen people and by unseen effects (see
+voices.py), and a fifth as many of silence and of noise; with --clips also the ten clips beside the
+checkpoint. The manifest with every reference, voice and hypothesis goes to DIR/test.jsonl, which is
+all that is needed to synthesise the same set again; --wav also writes the audio there, and
+DIR/test-{seen,unseen,effects}.jsonl, which name the language in their prompts and are what
+`funasr-webgpu evaluate --data` reads; --wav-only writes those and stops.
 """
 
 import argparse
@@ -85,7 +88,9 @@ def waveform(line, seed):
 
 @torch.no_grad()
 def transcribe(model, tokenizer, collate, features, requests):
-    """Greedy transcripts of a batch of (content, itn) requests: prompts padded on the left, features on the right."""
+    """Greedy transcripts of a batch of (content, itn) requests: prompts padded on the left,
+    features on the right.
+    """
     prompts = [collate.prompt_ids(content, itn, len(f)) for (content, itn), f in zip(requests, features)]
     length, frames = max(map(len, prompts)), max(map(len, features))
     ids = torch.tensor([[collate.stop_id] * (length - len(p)) + p for p in prompts])
@@ -109,7 +114,9 @@ def transcribe_all(model, tokenizer, lines, features, request, size=25):
 
 
 def score(lines, key):
-    """{set: {utterances, cer, wer, exact}} by micro average; for empty references the share with any text."""
+    """{set: {utterances, cer, wer, exact}} by micro average; for empty references the share with
+    any text.
+    """
     table = {}
     for name in dict.fromkeys(line["set"] for line in lines):
         rows = [(line["text"], line[key]) for line in lines if line["set"] == name]
@@ -160,7 +167,9 @@ def write_audio(work, lines, waves):
 
 
 def write_wav(path, wave):
-    """Floats, so that what is measured on the files is what is measured here: 16 bits change 2 of 800 transcripts."""
+    """Floats, so that what is measured on the files is what is measured here: 16 bits change 2 of
+    800 transcripts.
+    """
     import soundfile
 
     soundfile.write(path, wave, SAMPLE_RATE, subtype="FLOAT")

@@ -1,6 +1,8 @@
-"""Matrix products in bf16 for the training step on a CPU with bf16 instructions: four times f32's speed here.
+"""Matrix products in bf16 for the training step on a CPU with bf16 instructions: four times f32's
+speed here.
 
-Parameters, activations, sums between layers and the optimiser stay f32; only a product's inputs and output are rounded.
+Parameters, activations, sums between layers and the optimiser stay f32; only a product's inputs and
+output are rounded.
 """
 
 import torch

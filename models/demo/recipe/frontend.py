@@ -1,7 +1,9 @@
-"""The front-end, by its definition in numpy float64: windowed-sinc resampling, Kaldi filter bank, low frame rate.
+"""The front-end, by its definition in numpy float64: windowed-sinc resampling, Kaldi filter bank,
+low frame rate.
 
-Kaldi options: 25/10 ms, snip edges, no dither, mean removed per frame, pre-emphasis 0.97, Hamming window, 512-point
-power spectrum, 80 mel triangles from 20 to 8000 Hz, natural log with floor FLT_EPSILON; the waveform is in [-1, 1].
+Kaldi options: 25/10 ms, snip edges, no dither, mean removed per frame, pre-emphasis 0.97, Hamming
+window, 512-point power spectrum, 80 mel triangles from 20 to 8000 Hz, natural log with floor
+FLT_EPSILON; the waveform is in [-1, 1].
 """
 
 import math
@@ -17,7 +19,9 @@ LFR_M, LFR_N = 7, 6
 
 @lru_cache(maxsize=32)
 def sinc_kernel(source, target, lowpass_filter_width=6, rolloff=0.99):
-    """Polyphase kernel [target, 2 * width + source] of the Hann-windowed sinc; rates already divided by their gcd."""
+    """Polyphase kernel [target, 2 * width + source] of the Hann-windowed sinc; rates already
+    divided by their gcd.
+    """
     cutoff = min(source, target) * rolloff
     width = math.ceil(lowpass_filter_width * source / cutoff)
     offsets = np.arange(-width, width + source)[None, :] / source
@@ -62,7 +66,9 @@ def fbank(wave):
 
 
 def low_frame_rate(features):
-    """[frames, 80] to [ceil(frames / 6), 560]: the first frame three times before, the last repeated after."""
+    """[frames, 80] to [ceil(frames / 6), 560]: the first frame three times before, the last
+    repeated after.
+    """
     count = -(-len(features) // LFR_N)
     index = np.arange(count)[:, None] * LFR_N + np.arange(LFR_M)[None, :] - (LFR_M - 1) // 2
     return features[np.clip(index, 0, len(features) - 1)].reshape(count, -1)

@@ -2,9 +2,10 @@
 
     python make_clips.py [--out DIR] [--seed 11]
 
-For each of (English, Mandarin) x (seen voices, unseen people) utterances of test sentences are drawn by the seed, those
-of 2 to 8 seconds are taken in the order drawn, no sentence twice: three of each seen set, two of each unseen set. The
-files are espeak's own 22.05 kHz WAV, but in each set the second is 16 kHz WAV, and four are re-coded to show the formats.
+For each of (English, Mandarin) x (seen voices, unseen people) utterances of test sentences are
+drawn by the seed, those of 2 to 8 seconds are taken in the order drawn, no sentence twice: three of
+each seen set, two of each unseen set. The files are espeak's own 22.05 kHz WAV, but in each set the
+second is 16 kHz WAV, and four are re-coded to show the formats.
 """
 
 import argparse
@@ -24,7 +25,9 @@ FORMATS = {("en", "seen", 2): "flac", ("zh", "seen", 2): "mp3", ("en", "unseen",
 
 
 def utterances(language, voices, count, seed, used):
-    """The first `count` drawn utterances of 2 to 8 s whose sentence is not used yet: (text, voice, WAV bytes)."""
+    """The first `count` drawn utterances of 2 to 8 s whose sentence is not used yet: (text, voice,
+    WAV bytes).
+    """
     rng, found = random.Random(f"{seed}-{voices}-{language}"), []
     while len(found) < count:
         text, voice = draw_pair(rng, "test")[language == "zh"], VOICES[voices](rng, language)

@@ -32,7 +32,9 @@ def load_tokenizer(directory=MODEL_DIR):
 
 
 def make_config(tokenizer):
-    """Encoder 6 + 2 layers of 144, adaptor of 2 blocks, Qwen3 of 3 layers of 192; the vocabulary padded to 16."""
+    """Encoder 6 + 2 layers of 144, adaptor of 2 blocks, Qwen3 of 3 layers of 192; the vocabulary
+    padded to 16.
+    """
     stop = tokenizer.token_to_id("<|im_end|>")
     end = tokenizer.token_to_id("<|endoftext|>")
     return FunAsrNanoConfig(
@@ -57,8 +59,10 @@ def make_config(tokenizer):
 
 
 def with_adaptor_mask(model):
-    """transformers 5.23 leaves the adaptor's attention implementation unset: its eager fallback then adds the boolean
-    padding mask as 0 or 1 and so attends to padding. Named, it masks, and a clip does not depend on its batch."""
+    """transformers 5.23 leaves the adaptor's attention implementation unset: its eager fallback
+    then adds the boolean padding mask as 0 or 1 and so attends to padding. Named, it masks, and a
+    clip does not depend on its batch.
+    """
     model.config.adaptor_config._attn_implementation = "sdpa"
     for layer in model.model.multi_modal_projector.layers:
         layer.self_attn.config._attn_implementation = "sdpa"

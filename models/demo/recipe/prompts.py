@@ -1,4 +1,6 @@
-"""Prompts as the real model's: by the chat template, with language, text normalisation switch, context and hotwords."""
+"""Prompts as the real model's: by the chat template, with language, text normalisation switch,
+context and hotwords.
+"""
 
 from pathlib import Path
 
@@ -37,8 +39,9 @@ def transcription(language=None, context=None, keywords=None):
 def draw_content(rng, language, text, with_context):
     """A random prompt for a training utterance: (content, itn).
 
-    Two in three name the language spoken; one in ten asks for no text normalisation; one in twelve is in English. With
-    context, hotwords and a context line hold random domain words and, half of the time, one that was spoken.
+    Two in three name the language spoken; one in ten asks for no text normalisation; one in twelve
+    is in English. With context, hotwords and a context line hold random domain words and, half of
+    the time, one that was spoken.
     """
     itn = rng.random() >= 0.1
     if not with_context and rng.random() < 0.08:

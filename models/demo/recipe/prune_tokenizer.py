@@ -2,9 +2,10 @@
 
     python prune_tokenizer.py --source QWEN3_TOKENIZER_JSON --out DIR
 
-Kept: the 256 byte tokens, so that any text still has ids; every merge that byte-pair encoding applies to a sentence of
-the domain or to a prompt; all added tokens. A pruned encoding then takes the same steps as the full one: at each step
-the full one applies the lowest-ranked merge that fits, and that merge was kept. Ids keep their order and become dense.
+Kept: the 256 byte tokens, so that any text still has ids; every merge that byte-pair encoding
+applies to a sentence of the domain or to a prompt; all added tokens. A pruned encoding then takes
+the same steps as the full one: at each step the full one applies the lowest-ranked merge that fits,
+and that merge was kept. Ids keep their order and become dense.
 """
 
 import argparse
@@ -28,7 +29,9 @@ def random_digits(rng):
 
 
 def texts_to_keep(rng):
-    """Every closed sentence, all Chinese digit runs up to four, random longer ones, English digits and every prompt."""
+    """Every closed sentence, all Chinese digit runs up to four, random longer ones, English digits
+    and every prompt.
+    """
     texts = [text for pair in closed_pairs() for text in pair]
     texts += ["".join(ZH_DIGITS[n // 10**i % 10] for i in range(k)) for k in (1, 2, 3, 4) for n in range(10**k)]
     texts += [text for _ in range(DIGIT_SAMPLES) for text in digit_pair(random_digits(rng))]
@@ -108,7 +111,9 @@ def tokenizer_config(data):
 
 
 def check(source, pruned, texts):
-    """Every text encodes to the same token strings as before; anything at all comes back from its ids."""
+    """Every text encodes to the same token strings as before; anything at all comes back from its
+    ids.
+    """
     before, after = Tokenizer.from_str(source), Tokenizer.from_str(json.dumps(pruned))
     for text in texts:
         assert before.encode(text).tokens == after.encode(text).tokens, text

@@ -2,8 +2,9 @@
 
     python synthesize.py --work DIR [--shards 40] [--size 1000] [--processes 2] [--seed 1]
 
-Each shard is seeded by its number, so a shard is the same whoever makes it. It is written as DIR/{split}-{shard}.npy
-(float16 log mel rows of all its utterances) and .json (per utterance: rows, language, text in it, voice).
+Each shard is seeded by its number, so a shard is the same whoever makes it. It is written as
+DIR/{split}-{shard}.npy (float16 log mel rows of all its utterances) and .json (per utterance: rows,
+language, text in it, voice).
 """
 
 import argparse
@@ -25,7 +26,9 @@ GAIN_SHARE = 0.6
 
 
 def coloured_noise(random_state, length):
-    """Unit-power noise whose spectrum falls by a random slope (white to brown) above a random corner, maybe with hum."""
+    """Unit-power noise whose spectrum falls by a random slope (white to brown) above a random
+    corner, maybe with hum.
+    """
     spectrum = np.fft.rfft(random_state.standard_normal(length))
     hertz = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
     slope = random_state.uniform(0.0, 1.2)
@@ -47,7 +50,9 @@ def sixteen_bits(wave):
 
 
 def empty_utterance(random_state):
-    """Half a second to eight of digital zero (one in four), noise at -70 to -15 dBFS, or noise that starts or stops."""
+    """Half a second to eight of digital zero (one in four), noise at -70 to -15 dBFS, or noise that
+    starts or stops.
+    """
     length = int(random_state.uniform(0.5, 8.0) * SAMPLE_RATE)
     if random_state.random() < 0.25:
         return np.zeros(length)
@@ -76,7 +81,9 @@ def augment(random_state, wave, rate):
 
 
 def utterance(rng, random_state, split):
-    """(16 kHz waveform, {language, text, voice}, (English, Chinese)) of one random utterance of the split."""
+    """(16 kHz waveform, {language, text, voice}, (English, Chinese)) of one random utterance of the
+    split.
+    """
     language = rng.choice(["en", "zh"])
     if rng.random() < EMPTY_SHARE:
         return empty_utterance(random_state), {"language": language, "text": "", "voice": None}, ("", "")

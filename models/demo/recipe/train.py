@@ -2,10 +2,11 @@
 
     python train.py --work DIR [--steps 5652] [--batch 24] [--rate 1.5e-3] [--threads 1] [--seed 1]
 
-Loss: mean cross-entropy on the answer and its closing <|im_end|>, plus 0.4 x CTC on the encoder's output through a
-linear head that is not part of the checkpoint. AdamW with a one-cycle rate, over --steps or, with --minutes, over the
-time that there is (the log says how many steps that made); the running mean of the weights is kept,
-and it is what is measured and saved: every 500 steps to DIR/run/checkpoint in the published layout, rounded to bf16.
+Loss: mean cross-entropy on the answer and its closing <|im_end|>, plus 0.4 x CTC on the encoder's
+output through a linear head that is not part of the checkpoint. AdamW with a one-cycle rate, over
+--steps or, with --minutes, over the time that there is (the log says how many steps that made); the
+running mean of the weights is kept, and it is what is measured and saved: every 500 steps to
+DIR/run/checkpoint in the published layout, rounded to bf16.
 """
 
 import argparse

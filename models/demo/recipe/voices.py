@@ -1,4 +1,6 @@
-"""Speech synthesis by the Debian programs espeak-ng, flite and festival, and who is seen and who is not."""
+"""Speech synthesis by the Debian programs espeak-ng, flite and festival, and who is seen and who is
+not.
+"""
 
 import io
 import subprocess
@@ -9,14 +11,16 @@ from pathlib import Path
 import numpy as np
 
 ENGLISH = ["en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc"]
-# `cmn` of espeak-ng 1.51 spells most characters out as English text ("da three kai one"), so Mandarin is its
+# `cmn` of espeak-ng 1.51 spells most characters out as English text ("da three kai one"), so
+# Mandarin is its
 # sister voice, which reads the same dictionary as Pinyin with tones.
 MANDARIN = ["cmn-latn-pinyin"]
 SEEN_VARIANTS = [""] + [f"+m{i}" for i in range(1, 9)] + [f"+f{i}" for i in range(1, 6)]
 FLITE = ["kal", "kal16", "awb", "rms", "slt"]
 FESTIVAL = ["cmu_us_slt_arctic_hts"]
 
-# Never trained on. The first list is espeak's variants that bear a person's name, the second its effects.
+# Never trained on. The first list is espeak's variants that bear a person's name, the second its
+# effects.
 UNSEEN_PEOPLE = (
     "adam Alex Alicia Andrea Andy Annie antonio belinda benjamin boris caleb david Denis Diogo ed edward edward2 Gene "
     "Gene2 gustave Henrique Hugo iven iven2 iven3 iven4 Jacky john Lee linda marcelo Marco Mario max Michael michel "
@@ -29,7 +33,8 @@ UNSEEN_EFFECTS = (
 
 
 def read_wav(data):
-    """(samples in [-1, 1], rate) of 16-bit mono WAV bytes; sizes in a streamed header may be wrong."""
+    """(samples in [-1, 1], rate) of 16-bit mono WAV bytes; sizes in a streamed header may be wrong.
+    """
     with wave.open(io.BytesIO(data)) as file:
         samples = np.frombuffer(file.readframes(min(file.getnframes(), len(data))), "<i2")
         return samples.astype(np.float64) / 32768.0, file.getframerate()
@@ -59,7 +64,9 @@ def espeak_voice(rng, language, variants):
 
 
 def seen_voice(rng, language):
-    """A training voice: for English 9 % flite and 1 % festival, else espeak plain or with m1..m8, f1..f5."""
+    """A training voice: for English 9 % flite and 1 % festival, else espeak plain or with m1..m8,
+    f1..f5.
+    """
     draw = rng.random()
     if language == "en" and draw < 0.09:
         return {"engine": "flite", "name": rng.choice(FLITE)}
