@@ -1,8 +1,14 @@
 import { describe, expect, test } from "vitest";
-import { fixtureFiles, fixturePath, rawSafetensors, refusal, utf8 } from "../../test/helpers/checkpoint.js";
+import {
+  counted,
+  fixtureFiles,
+  fixturePath,
+  rawSafetensors,
+  refusal,
+  utf8,
+} from "../../test/helpers/checkpoint.js";
 import { modelDirectory } from "../node/files.js";
 import { openCheckpoint } from "./checkpoint.js";
-import type { Checkpoint } from "./checkpoint.js";
 import { toFloat32 } from "../formats/dtypes.js";
 import { CheckpointError } from "../formats/errors.js";
 import { openSafetensors, readTensor } from "./safetensors/safetensors.js";
@@ -11,7 +17,8 @@ import type { WriteTensor } from "./safetensors/write.js";
 import { bytesSource, memoryFiles } from "./source.js";
 import type { ModelFiles } from "./source.js";
 
-// Checkpoints that transformers' save_pretrained wrote open as they are; damaged in one way each, they are refused by name.
+// Plan: checkpoints of transformers' save_pretrained open. Damaged in one way each, they are
+// refused by name.
 
 const INDEX = "model.safetensors.index.json";
 const SHARD = (n: number): string => `model-0000${n}-of-00003.safetensors`;
@@ -23,11 +30,11 @@ function stateDict(files: ReadonlyMap<string, Uint8Array>): Record<string, numbe
 describe.each([
   { name: "tiny", tied: true, dtype: "BF16", bytes: 2 },
   { name: "tiny-sharded", tied: false, dtype: "F32", bytes: 4 },
-])("$name, as written by transformers 5.23", ({ name, tied, dtype, bytes }) => {
+])("$name, written by transformers 5.23", ({ name, tied, dtype, bytes }) => {
   const shapes = stateDict(fixtureFiles(name));
   const parameters = Object.values(shapes).reduce((sum, s) => sum + s.reduce((a, b) => a * b, 1), 0);
 
-  test("every parameter of the class, under its own name", async () => {
+  test("every parameter of the class, under its name", async () => {
     const checkpoint = await openCheckpoint(modelDirectory(fixturePath(name)));
     const got = Object.fromEntries([...checkpoint.tensors.values()].map((t) => [t.name, [...t.shape]]));
     expect(got).toEqual(shapes);
@@ -66,7 +73,7 @@ test("the last layer norms of the tiny model are ones and zeros, as torch initia
   }
 });
 
-test("reading outside a tensor, or another checkpoint's", async () => {
+test("reads outside a tensor, or of another checkpoint's tensor, are refused", async () => {
   const c = await openCheckpoint(memoryFiles("m", fixtureFiles("tiny")));
   const entry = c.tensors.get("model.language_model.norm.weight")!;
   expect((await refusal(() => c.read(entry, 0, 33))).message).toBe(
@@ -75,10 +82,9 @@ test("reading outside a tensor, or another checkpoint's", async () => {
   expect((await refusal(() => c.read({ ...entry, file: "b" }, 0, 1))).got).toBe("another's");
 });
 
-/** The files of a fixture, changed, in memory; counts files open. */
+/** A fixture in memory, to be damaged. */
 class Damaged {
   readonly files: Map<string, Uint8Array>;
-  open = 0;
 
   constructor(fixture: string) {
     this.files = fixtureFiles(fixture);
@@ -89,7 +95,7 @@ class Damaged {
     this.files.set(name, utf8(JSON.stringify(edit(json) ?? json)));
   }
 
-  /** Reads a weights file apart and writes it again. */
+  /** Rewrites a weights file. */
   async rewrite(name: string, edit: (tensors: WriteTensor[]) => WriteTensor[]): Promise<void> {
     const file = await openSafetensors(bytesSource(name, this.files.get(name)!));
     const tensors: WriteTensor[] = [];
@@ -97,34 +103,18 @@ class Damaged {
     this.files.set(name, await safetensorsBytes(edit(tensors), file.metadata));
   }
 
-  /** As a model directory called "m". */
+  /** The model directory "m". */
   directory(): ModelFiles {
-    const inner = memoryFiles("m", this.files);
-    return {
-      ...inner,
-      open: async (file) => {
-        const source = await inner.open(file);
-        this.open++;
-        return {
-          ...source,
-          close: () => {
-            this.open--;
-            return source.close();
-          },
-        };
-      },
-    };
+    return memoryFiles("m", this.files);
   }
 
+  /** The error for the directory; no file stays open. */
   async refused(): Promise<string> {
-    const { message } = await refusal(() => openCheckpoint(this.directory()));
-    expect(this.open).toBe(0); // nothing stays open after a refusal
+    const { files, open } = counted(this.directory());
+    const { message } = await refusal(() => openCheckpoint(files));
+    expect(open()).toBe(0);
     return message;
   }
-}
-
-async function openDamaged(d: Damaged): Promise<Checkpoint> {
-  return openCheckpoint(d.directory());
 }
 
 const HEAD = (name: string): WriteTensor => ({
@@ -134,14 +124,14 @@ const HEAD = (name: string): WriteTensor => ({
   data: new Uint8Array(24 * 32),
 });
 
-describe("a model directory with something wrong", () => {
+describe("a model directory with an error", () => {
   test("no such directory", async () => {
     expect((await refusal(() => openCheckpoint(modelDirectory("/no/such/model")))).message).toBe(
       "/no/such/model: directory: expected a model directory, got none; check the path",
     );
   });
 
-  test("no config, config that is no JSON, config that says another model", async () => {
+  test("no config, a config that is not JSON, the config of another model", async () => {
     const d = new Damaged("tiny");
     d.editJson("config.json", (c) => ({ ...c, model_type: "whisper" }));
     expect(await d.refused()).toBe(
@@ -157,7 +147,7 @@ describe("a model directory with something wrong", () => {
     expect(await d.refused()).toContain("m: config.json: expected a file of that name, got none");
   });
 
-  test("no weights, or two forms of them", async () => {
+  test("no weights, or weights in two forms", async () => {
     const d = new Damaged("tiny");
     d.files.delete("model.safetensors");
     expect(await d.refused()).toContain(
@@ -231,7 +221,7 @@ describe("a model directory with something wrong", () => {
   });
 });
 
-describe("a sharded model with something wrong", () => {
+describe("a sharded model with an error", () => {
   const weightMap = (d: Damaged, edit: (map: Record<string, unknown>) => void): void =>
     d.editJson(INDEX, (json) => {
       edit(json["weight_map"] as Record<string, unknown>);
@@ -245,7 +235,7 @@ describe("a sharded model with something wrong", () => {
     );
   });
 
-  test("a missing shard, the only one", async () => {
+  test("the only shard is missing", async () => {
     const d = new Damaged("tiny-sharded");
     weightMap(d, (map) => {
       for (const tensor of Object.keys(map)) map[tensor] = SHARD(2);
@@ -254,7 +244,7 @@ describe("a sharded model with something wrong", () => {
     expect(await d.refused()).toMatch(/; download it again: the model has 1 shard$/);
   });
 
-  test("a shard cut short, and one cut to nothing", async () => {
+  test("a shard cut short, and an empty one", async () => {
     const d = new Damaged("tiny-sharded");
     d.files.set(SHARD(2), d.files.get(SHARD(2))!.slice(0, -100));
     expect(await d.refused()).toMatch(
@@ -303,7 +293,7 @@ describe("a sharded model with something wrong", () => {
     },
   );
 
-  test("an index without a weight map, that names a tensor twice, or that is no JSON", async () => {
+  test("an index without a weight map, with a tensor twice, or that is not JSON", async () => {
     const d = new Damaged("tiny-sharded");
     for (const [text, got] of [
       ["{}", "nothing"],
@@ -321,16 +311,16 @@ describe("a sharded model with something wrong", () => {
     expect(await d.refused()).toContain(`m/${INDEX}: content at character 0: expected a value, got "<"`);
   });
 
-  test("an index beside the single file is not read, as in transformers", async () => {
+  test("an index beside the single file is ignored, as in transformers", async () => {
     const d = new Damaged("tiny");
     d.files.set(INDEX, utf8("<html>"));
-    await (await openDamaged(d)).close();
+    await (await openCheckpoint(d.directory())).close();
   });
 });
 
-test("a hostile weights file is refused with its own name", async () => {
+test("the error for a hostile weights file names the file", async () => {
   const d = new Damaged("tiny");
   d.files.set("model.safetensors", rawSafetensors({}, 0, 10n ** 15n));
   expect(await d.refused()).toContain("m/model.safetensors: header length: expected at most 100000000 bytes");
-  await expect(openDamaged(d)).rejects.toBeInstanceOf(CheckpointError);
+  await expect(openCheckpoint(d.directory())).rejects.toBeInstanceOf(CheckpointError);
 });

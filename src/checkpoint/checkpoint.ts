@@ -3,14 +3,14 @@ import { elementCount } from "../shape.js";
 import type { ModelConfig, ModelParts } from "../config/model-config.js";
 import type { Container, GgmlType, Layout, StoredTensor } from "../formats/container.js";
 import type { Dtype } from "../formats/dtypes.js";
-import { CheckpointError, tensorField } from "../formats/errors.js";
+import { checkpointError, tensorField } from "../formats/errors.js";
 import { HEAD, checkTensors } from "../config/expected-tensors.js";
-import { alternatives, canonicalNames } from "./layouts/key-maps.js";
+import { alternatives, canonicalNames, namedTwice } from "./layouts/key-maps.js";
 import type { Assets, OpenedLayout } from "./layouts/layout.js";
 import { applyLora, applyLoras } from "./lora/apply.js";
 import { openLayout } from "./layouts/open.js";
 import { decideHead } from "./tied-head.js";
-import { type ModelFiles, expectModelFiles } from "./source.js";
+import { type ModelFiles, checkTensorRange, closeOnError, expectModelFiles } from "./source.js";
 
 /** One tensor of a checkpoint. */
 export interface TensorEntry {
@@ -18,35 +18,35 @@ export interface TensorEntry {
   readonly name: string;
   /** Name in the file. */
   readonly sourceName: string;
-  /** File that holds it. */
+  /** Its file. */
   readonly file: string;
   readonly dtype: Dtype | GgmlType;
   readonly shape: readonly number[];
   readonly byteLength: number;
-  /** Of its first byte, from the start of the stored tensor: above 0 where that holds several, such as q, k and v fused. */
+  /** Bytes from the start of the stored tensor: above 0 in a fused one, such as q, k and v. */
   readonly offset: number;
 }
 
-/** An open checkpoint: config and tensor table read, checked against each other; bytes are read when asked for. */
+/** An open checkpoint, whose config and tensors match. Bytes are read on demand. */
 export interface Checkpoint<Config extends ModelParts = ModelConfig> {
   readonly name: string;
   readonly layout: Layout;
   readonly config: Config;
-  /** Where the config was read, for errors. */
+  /** The config's file, for errors. */
   readonly configFile: string;
-  /** By canonical name. Without a head that is the embedding once more: see `ignored`. */
+  /** By canonical name. */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
-  /** Tensors in the files that the model does not use: a tied head stored as well. */
+  /** Stored tensors that the model does not use: a stored head that equals the embedding. */
   readonly ignored: readonly TensorEntry[];
-  /** The tensors of a CTC head, which timestamps need. Empty: this checkpoint has none. */
+  /** The tensors of a CTC head, which timestamps need. */
   readonly ctc: readonly StoredTensor[];
-  /** What the files do not say and was taken for granted, one sentence each. */
+  /** Defaults for settings that the files do not have, one sentence each. */
   readonly notes: readonly string[];
-  /** Where the files contradict each other: what was done, one sentence each, for who runs the model. */
+  /** Contradictions between the files and how they were resolved, one sentence each. */
   readonly warnings: readonly string[];
   /** Front-end, tokenizer, prompts. */
   readonly assets: Assets;
-  /** `__metadata__` of the files together; of a key in several, the last file's. */
+  /** `__metadata__` of all files; the last file has priority. */
   readonly metadata: ReadonlyMap<string, string>;
   /** Of `tensors`. */
   readonly totalBytes: number;
@@ -54,8 +54,8 @@ export interface Checkpoint<Config extends ModelParts = ModelConfig> {
   readonly parameterCount: number;
   /**
    * Little-endian bytes [byteOffset, byteOffset + byteLength) of one tensor.
-   * @param into  as ByteSource.read
-   * @throws CheckpointError outside it
+   * @param into  see ByteSource.read
+   * @throws CheckpointError  the range is not inside the tensor
    */
   read(
     entry: TensorEntry,
@@ -68,10 +68,11 @@ export interface Checkpoint<Config extends ModelParts = ModelConfig> {
 }
 
 /**
- * Opens a checkpoint in any published layout, told by the files that the directory has.
- * @param loras  directories with a LoRA each, merged into the weights in this order as they are read
- * @throws ConfigError      a config that this engine cannot run (see parseModelConfig)
- * @throws CheckpointError  a missing or damaged file, weights in two forms, tensors that do not match the config
+ * Opens a checkpoint in any published layout, which it recognises by file names.
+ * @param loras  directories of LoRAs, merged into the weights in this order as they are read
+ * @throws ConfigError      this engine cannot run the config (see parseModelConfig)
+ * @throws CheckpointError  a file is missing or damaged, weights are in two forms, or tensors do
+ *   not match the config
  */
 export async function openCheckpoint(
   files: ModelFiles,
@@ -81,17 +82,17 @@ export async function openCheckpoint(
   return applyLoras(await assemble(await openLayout(files)), loras);
 }
 
-/** Compares a layout's tensors with its config. @throws CheckpointError  they do not match; the files are closed */
+/**
+ * Compares a layout's tensors with its config.
+ * @throws CheckpointError  they do not match; the files are then closed
+ */
 export async function assemble<Config extends ModelParts>(
   opened: OpenedLayout<Config>,
 ): Promise<Checkpoint<Config>> {
-  try {
+  return closeOnError(opened.container, async () => {
     const checkpoint = await makeCheckpoint(opened);
-    return opened.lora ? await applyLora(checkpoint, opened.lora) : checkpoint;
-  } catch (error) {
-    await opened.container.close();
-    throw error;
-  }
+    return opened.lora ? applyLora(checkpoint, opened.lora) : checkpoint;
+  });
 }
 
 async function makeCheckpoint<Config extends ModelParts>({
@@ -105,18 +106,18 @@ async function makeCheckpoint<Config extends ModelParts>({
   const stored = [...container.tensors.values()];
   const model = stored.filter((t) => !isCtc(t.name));
   const names = model.map((t) => t.name);
-  const all = new Map<string, TensorEntry>();
+  const tensors = new Map<string, TensorEntry>();
   for (const [pattern, sourceName] of canonicalNames(names, stated, name, keyMaps))
     for (const entry of entries(pattern, container.tensors.get(sourceName)!, container)) {
-      const other = all.get(entry.name);
-      if (other) throw twice(name, entry, other);
-      all.set(entry.name, entry);
+      const other = tensors.get(entry.name);
+      if (other) throw namedTwice(name, entry.name, other.sourceName, entry.sourceName);
+      tensors.set(entry.name, entry);
     }
-  const { config, warning } = await decideHead(container, stated, all);
-  checkTensors(config, all, name);
-  const ignored = config.llm.tiedHead && all.has(HEAD) ? [all.get(HEAD)!] : [];
-  for (const entry of ignored) all.delete(entry.name);
-  const used = [...all.values()];
+  const { config, warning } = await decideHead(container, stated, tensors);
+  checkTensors(config, tensors, name);
+  const ignored = config.llm.tiedHead && tensors.has(HEAD) ? [tensors.get(HEAD)!] : [];
+  for (const entry of ignored) tensors.delete(entry.name);
+  const used = [...tensors.values()];
   return {
     name,
     layout,
@@ -126,7 +127,7 @@ async function makeCheckpoint<Config extends ModelParts>({
     configFile: rest.configFile,
     notes: rest.notes,
     assets: rest.assets,
-    tensors: all,
+    tensors,
     warnings: warning === undefined ? [] : [warning],
     ctc: stored.filter((t) => isCtc(t.name)),
     totalBytes: used.reduce((sum, t) => sum + t.byteLength, 0),
@@ -136,7 +137,7 @@ async function makeCheckpoint<Config extends ModelParts>({
   };
 }
 
-/** The entries that one stored tensor stands for: one, or equal parts of its rows where the pattern has alternatives in braces. */
+/** The entries of a stored tensor: one, or equal parts of its rows for a fused tensor. */
 function entries(pattern: string, stored: StoredTensor, { name: file, layout }: Container): TensorEntry[] {
   const names = alternatives(pattern);
   const parts = names.length;
@@ -144,12 +145,7 @@ function entries(pattern: string, stored: StoredTensor, { name: file, layout }: 
   const [rows, ...rest] = layout === "transformers" ? stored.shape : tapsShape(pattern, stored.shape);
   if (parts > 1 && !(rows % parts === 0 && byteLength % parts === 0)) {
     const field = tensorField(stored.name);
-    throw new CheckpointError({
-      file,
-      field,
-      expected: `rows for ${parts} equal parts`,
-      got: show(stored.shape),
-    });
+    throw checkpointError(file, field, `rows for ${parts} equal parts`, show(stored.shape));
   }
   return names.map((name, i) => ({
     name,
@@ -162,16 +158,11 @@ function entries(pattern: string, stored: StoredTensor, { name: file, layout }: 
   }));
 }
 
-/** FSMN taps are [D, 1, kernel] in PyTorch; MLX writers move or drop the axis of 1, which leaves the bytes as they are. */
+/** FSMN taps are [D, 1, kernel] in PyTorch. MLX writers move or drop the axis of 1. */
 function tapsShape(pattern: string, shape: readonly number[]): readonly number[] {
   if (!pattern.endsWith(".fsmn.conv.weight")) return shape;
   const axes = shape.length === 3 && shape[1] !== 1 && shape[2] === 1 ? shape.slice(0, 2) : shape;
   return axes.length === 2 ? [axes[0], 1, axes[1]] : axes;
-}
-
-function twice(file: string, entry: TensorEntry, other: TensorEntry): CheckpointError {
-  const got = `${show(other.sourceName)} and ${show(entry.sourceName)}`;
-  return new CheckpointError({ file, field: show(entry.name), expected: "one tensor of that meaning", got });
 }
 
 async function readEntry(
@@ -181,16 +172,14 @@ async function readEntry(
   byteLength: number,
   into?: Uint8Array<ArrayBuffer>,
 ): Promise<Uint8Array> {
-  const field = tensorField(entry.name);
   const stored = container.tensors.get(entry.sourceName);
-  if (stored?.file !== entry.file) {
-    const expected = "a tensor of this checkpoint";
-    throw new CheckpointError({ file: container.name, field, expected, got: "another's" });
-  }
-  if (!(byteOffset >= 0 && byteLength >= 0 && byteOffset + byteLength <= entry.byteLength)) {
-    const expected = `a range inside its ${entry.byteLength} bytes`;
-    const got = `${byteLength} bytes at ${byteOffset}`;
-    throw new CheckpointError({ file: `${container.name}/${entry.file}`, field, expected, got });
-  }
+  if (stored?.file !== entry.file)
+    throw checkpointError(
+      container.name,
+      tensorField(entry.name),
+      "a tensor of this checkpoint",
+      "another's",
+    );
+  checkTensorRange(`${container.name}/${entry.file}`, entry, byteOffset, byteLength);
   return container.read(stored, entry.offset + byteOffset, byteLength, into);
 }

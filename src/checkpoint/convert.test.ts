@@ -17,8 +17,9 @@ import { hfConfig, hfTextConfig } from "./layouts/hf-config.js";
 import { memoryFiles } from "./source.js";
 import type { ModelFiles } from "./source.js";
 
-// A checkpoint of any layout, written as the transformers layout, opens to the same tensors, config, front-end, prompts and stop ids;
-// what is there already is never touched, and a failure leaves nothing.
+// Plan: a checkpoint of any layout, converted to the transformers layout, opens to the same
+// tensors, config, front-end, prompts and stop ids. Existing files are never touched, and a failure
+// leaves nothing.
 
 const root = mkdtempSync(join(tmpdir(), "funasr-convert-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -76,8 +77,8 @@ describe.each(["nano", "mlx", "hf"])("%s", (name) => {
 });
 
 test("shards above the limit, with an index, and in another dtype", async () => {
-  let told = 0;
-  const onProgress = (done: number): void => void (told = done);
+  let written = 0;
+  const onProgress = (bytes: number): void => void (written = bytes);
   const options = { maxShardBytes: 20_000, dtype: "F16", onProgress } as const;
   const path = await convert(modelDirectory(layoutPath("nano")), "sharded", options);
   const shards = readdirSync(path).filter((f) => f.endsWith(".safetensors"));
@@ -96,26 +97,26 @@ test("shards above the limit, with an index, and in another dtype", async () => 
     metadata: object;
   };
   expect(index.metadata).toEqual({ total_parameters: after.parameterCount, total_size: after.totalBytes });
-  expect(told).toBeGreaterThan(after.totalBytes);
+  expect(written).toBeGreaterThan(after.totalBytes);
   await Promise.all([before.close(), after.close()]);
 });
 
-describe("where it is written", () => {
-  test("an empty directory is taken; one with a file, or a file, is refused and left as it is", async () => {
+describe("the output directory", () => {
+  test("may be empty; a directory with a file, or a file, is refused and not changed", async () => {
     const nano = modelDirectory(layoutPath("nano"));
     mkdirSync(join(root, "empty"));
     await convert(nano, "empty");
     const used = join(root, "used");
     mkdirSync(used);
-    writeFileSync(join(used, "mine.txt"), "mine");
+    writeFileSync(join(used, "notes.txt"), "notes");
     expect((await refusal(() => convert(nano, "used"))).message).toBe(
       `${used}: directory: expected a new or an empty directory, got one with 1 files; name another, or remove it first`,
     );
-    expect(readdirSync(used)).toEqual(["mine.txt"]);
-    expect((await refusal(() => convert(nano, "used/mine.txt"))).got).toBe("a file");
+    expect(readdirSync(used)).toEqual(["notes.txt"]);
+    expect((await refusal(() => convert(nano, "used/notes.txt"))).got).toBe("a file");
   });
 
-  test("weights that end early leave nothing", async () => {
+  test("has nothing after a read error", async () => {
     const files = memoryFiles("m", layoutFiles("nano"));
     const failing: ModelFiles = {
       ...files,
@@ -134,7 +135,7 @@ describe("where it is written", () => {
   });
 });
 
-test("a front-end that does not fit the encoder", async () => {
+test("a front-end that does not match the encoder", async () => {
   const files = layoutFiles("mlx");
   files.set("config.json", utf8('{"n_mels":8}'));
   expect((await refusal(() => convert(memoryFiles("m", files), "unfit"))).message).toBe(
@@ -142,7 +143,7 @@ test("a front-end that does not fit the encoder", async () => {
   );
 });
 
-test("config.json reads back to the config that it was made from", () => {
+test("config.json reads back to the same config", () => {
   const yarn = {
     factor: 4,
     originalMaxPositions: 32768,
@@ -177,10 +178,10 @@ test("the command", () => {
     `${out}: 7 files, 62.6 kB of weights, from the funasr layout\n`,
   );
   expect(run("inspect", out)).toContain("  layout   transformers: config.json, safetensors\n");
-  const told = run("inspect", layoutPath("nano"));
-  expect(told).toContain("  layout   FunASR: config.yaml, model.pt, the LLM's directory\n");
-  expect(told).toContain("  CTC      22 tensors, for timestamps\n");
-  expect(told).toContain("  unused   llm.lm_head.weight: the embedding once more\n");
+  const report = run("inspect", layoutPath("nano"));
+  expect(report).toContain("  layout   FunASR: config.yaml, model.pt, the LLM's directory\n");
+  expect(report).toContain("  CTC      22 tensors, for timestamps\n");
+  expect(report).toContain("  unused   llm.lm_head.weight: the embedding once more\n");
   expect(JSON.parse(run("inspect", "--json", layoutPath("mlx")))).toMatchObject({
     layout: "mlx",
     ctc: { tensors: 0 },

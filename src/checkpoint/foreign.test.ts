@@ -1,7 +1,5 @@
-/**
- * Directories that people give as a model and that hold something else are named, with what to do; names that a wrapper has changed are
- * read as if it had not.
- */
+// Plan: an error names the contents of a directory that is not a model, and gives advice. Wrapped
+// names open as plain ones.
 import { describe, expect, test } from "vitest";
 import { fixtureFiles, refusal, utf8 } from "../../test/helpers/checkpoint.js";
 import { layoutFiles, readWhole } from "../../test/helpers/layouts.js";
@@ -19,7 +17,7 @@ const pointer = utf8(
   `version https://git-lfs.github.com/spec/v1\noid sha256:${"ab".repeat(32)}\nsize 1789000000\n`,
 );
 
-// Plan: a pointer in the place of each file of each layout.
+// Plan: a pointer instead of each file of each layout.
 describe("Git LFS pointers", () => {
   test.each([
     ["hf", "model.safetensors"],
@@ -37,14 +35,14 @@ describe("Git LFS pointers", () => {
   });
 });
 
-test("a Git LFS pointer in the place of a clip", async () => {
+test("a Git LFS pointer instead of a clip", async () => {
   await expect(decodeAudio(pointer, "a.wav")).rejects.toThrow(
     "a.wav: content: expected the file itself, got a Git LFS pointer; run `git lfs pull` in that directory",
   );
 });
 
-// Plan: the names of a directory without weights that are read; the same for a language model alone.
-describe("weights of another kind", () => {
+// Plan: directories with unsupported weights, opened as a checkpoint and as a language model.
+describe("unsupported weights", () => {
   test.each([
     [["adapter_config.json", "adapter_model.safetensors"], /got adapter_config\.json and 1 more; .*--lora/],
     [["pytorch_model.bin", "config.json"], /got pytorch_model\.bin; load it in transformers/],
@@ -52,7 +50,7 @@ describe("weights of another kind", () => {
       ["pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"],
       /got pytorch_model-00001-of-00002\.bin and 1 more; load it/,
     ],
-    [["model.pt.best", "config.yaml"], /got model\.pt\.best; .* the name model\.pt/],
+    [["model.pt.best", "config.yaml"], /got model\.pt\.best; .* rename .* to model\.pt/],
     [["model.pt.ep10", "model.pt.ep9"], /got model\.pt\.ep10 and 1 more; /],
     [["funasr-nano.gguf", "other.gguf"], /got funasr-nano\.gguf and 1 more; a GGUF model is one file/],
     [["README.md"], /^m: model\.safetensors or .*: expected a file of that name/],
@@ -64,8 +62,8 @@ describe("weights of another kind", () => {
   });
 });
 
-// Plan: each wrapper at the start, within, one in another, before some names alone; names that would become one stay as they are, and
-// the refusal names the wrapper. Each reads as the plain checkpoint does.
+// Plan: each wrapper at the start, inside, nested, and in only some names. Each opens as the plain
+// checkpoint. If two names would become equal, no name changes, and the error names the wrapper.
 describe("wrapped names", () => {
   const names = ["model.a.0.weight", "lm_head.weight"];
   test.each([
@@ -80,13 +78,13 @@ describe("wrapped names", () => {
     expect([...unwrappedNames(wrapped).values()]).toEqual(names);
   });
 
-  test("of words that only look like wrappers, of two that become one, and of none", () => {
-    for (const kept of [
+  test("unchanged: parts that only resemble wrappers, two names that would become equal, no names", () => {
+    for (const unchanged of [
       ["model.submodule.a", "my_orig_mod.b", "base_model.a", "x.base_layers.c"],
       ["module.a", "a", "module.b"],
       [],
     ])
-      expect([...unwrappedNames(kept)]).toEqual(kept.map((name) => [name, name]));
+      expect([...unwrappedNames(unchanged)]).toEqual(unchanged.map((name) => [name, name]));
   });
 
   const within = (part: string) => (name: string) => name.replace(".layers.", `.${part}layers.`);
@@ -113,7 +111,7 @@ describe("wrapped names", () => {
       expect(await readWhole(wrapped, name)).toEqual(await readWhole(plain, name));
   });
 
-  test("two tensors that become one: the wrapper is named", async () => {
+  test("two tensors that would become one: the error names the wrapper", async () => {
     const files = fixtureFiles("tiny");
     const added = await renamed(files.get("model.safetensors")!, (name) => name, `_orig_mod.${embedding}`);
     files.set("model.safetensors", added);
@@ -123,7 +121,7 @@ describe("wrapped names", () => {
   });
 });
 
-/** A safetensors file with other names, and its embedding once more under another one. */
+/** A safetensors file with other names, and a copy of its embedding under the name `more`. */
 async function renamed(
   bytes: Uint8Array,
   rename: (name: string) => string,
@@ -148,14 +146,14 @@ test.each(["C:\\models\\Qwen3-0.6B", "models\\Qwen3-0.6B\\\\", "/models/Qwen3-0.
   },
 );
 
-test("a LoRA of FunASR's without its base, given as a model", () => {
+test("a FunASR LoRA without its base, given as a model", () => {
   const container = { name: "m", tensors: new Map([["llm.q.lora_A", { name: "llm.q.lora_A" }]]) } as never;
   expect(() => splitLora(container, ConfigReader.of({}, "m/config.yaml"))).toThrow(
     "m: model.pt: expected a model, got a LoRA alone, 1 tensors; give its base as the model, and this directory with --lora",
   );
 });
 
-// Plan: 10,000 lists of names out of parts of wrappers: each name has one of its own, and where none stays as it is, no wrapper is left.
+// Plan: 10,000 lists of names from parts of wrappers. Different names stay different.
 test("10,000 lists of names", () => {
   const parts = ["_orig_mod.", "module.", "base_model.model.", "base_layer.", "model.", "a", "", ".", "é"];
   let state = 1;
@@ -163,8 +161,8 @@ test("10,000 lists of names", () => {
   for (let i = 0; i < 10_000; i++) {
     const name = (): string => Array.from({ length: random(6) }, () => parts[random(9)]).join("");
     const names = new Set(Array.from({ length: random(4) }, name));
-    const found = unwrappedNames(names);
-    expect([...found.keys()]).toEqual([...names]);
-    expect(new Set(found.values()).size).toBe(names.size);
+    const unwrapped = unwrappedNames(names);
+    expect([...unwrapped.keys()]).toEqual([...names]);
+    expect(new Set(unwrapped.values()).size).toBe(names.size);
   }
 });

@@ -5,9 +5,10 @@ import { fuzzRuns } from "../../test/helpers/fuzz.js";
 import { CheckpointError } from "../formats/errors.js";
 import { JsonCursor, parseJsonObject } from "./json.js";
 
-// The reader of JSON agrees with JSON.parse on every text, but for names given twice.
+// Plan: the reader agrees with JSON.parse on every text, except that it refuses a name that occurs
+// twice.
 
-/** The value, or undefined where the text is refused. */
+/** The value, or undefined if the text is refused. */
 function ours(text: string): unknown {
   try {
     const cursor = new JsonCursor(text, "f", "text");
@@ -37,7 +38,7 @@ test("agrees with JSON.parse on valid JSON", () => {
   );
 });
 
-test("agrees with JSON.parse on text that is nearly JSON", () => {
+test("agrees with JSON.parse on nearly valid JSON", () => {
   const unit = fc.constantFrom(
     "{",
     "}",
@@ -89,7 +90,7 @@ test.each([
   expect(ours(text)).toStrictEqual(theirs(text));
 });
 
-test("refusals: a name twice at any depth, another top than an object, text after it", async () => {
+test("refusals: a name twice at any depth, a top that is not an object, text after it", async () => {
   const message = async (text: string): Promise<string> =>
     (await refusal(() => parseJsonObject(text, "f", "text"))).message;
   expect(await message('{"a":[{"b":1,"b":2}]}')).toBe('f: text: expected every name once, got "b" twice');
@@ -97,7 +98,7 @@ test("refusals: a name twice at any depth, another top than an object, text afte
   expect(await message("{} {}")).toMatch(/^f: text at character 3: expected the end, got "{"/);
 });
 
-test("more than 2,000,000 values are refused, however small", async () => {
+test("more than 2,000,000 values are refused", async () => {
   const text = `{"a":[${"1,".repeat(2_000_000)}1]}`;
   const { message } = await refusal(() => parseJsonObject(text, "f", "content"));
   expect(message).toContain("at most 2000000 values");

@@ -1,29 +1,31 @@
 import { type JsonObject, isObject, show } from "../json.js";
-import { CheckpointError } from "../formats/errors.js";
+import { checkpointError } from "../formats/errors.js";
 
 /**
- * Parses a JSON document whose top is an object. As JSON.parse, but a name given twice is refused instead of the last one kept.
- * @throws CheckpointError  not JSON, not an object, a name given twice in one object, or nested more than MAX_DEPTH levels
+ * Parses a JSON document whose top is an object, as JSON.parse, but refuses a name that occurs
+ * twice.
+ * @throws CheckpointError  not JSON, not an object, a name twice in one object, or more than
+ *   MAX_DEPTH levels
  */
 export function parseJsonObject(text: string, file: string, field: string): JsonObject {
   const cursor = new JsonCursor(text, file, field);
   const value = cursor.value();
   cursor.end();
-  if (!isObject(value))
-    throw new CheckpointError({ file, field, expected: "a JSON object", got: show(value) });
+  if (!isObject(value)) throw checkpointError(file, field, "a JSON object", show(value));
   return value;
 }
 
-/** As serde_json, so that recursion is bounded. */
+/** Bounds the recursion, as serde_json does. */
 const MAX_DEPTH = 128;
-/** Values that value() builds at most. Qwen3's tokenizer.json has 300,000, or 750,000 with its merges as pairs. */
+/** Most values of value(). Qwen3's tokenizer.json has up to 750,000. */
 const MAX_VALUES = 2_000_000;
-/** Items that brief() keeps of an array: as many dimensions as a torch tensor can have. */
+/** Most items of brief(): the most dimensions of a torch tensor. */
 const MAX_ITEMS = 64;
 
 /**
- * Reads strict JSON piece by piece, so that a header from a stranger is judged before it is turned into objects: JSON.parse needs
- * 30 s and 5 GB for 100 MB of "[". Every refusal is a CheckpointError that names the character.
+ * Reads strict JSON piece by piece, so that a header is checked before it becomes objects:
+ * JSON.parse needs 30 s and 5 GB for 100 MB of "[". Every error is a CheckpointError with the
+ * position.
  */
 export class JsonCursor {
   readonly #text: string;
@@ -48,18 +50,18 @@ export class JsonCursor {
     }
   }
 
-  /** @throws CheckpointError unless only white space is left */
+  /** @throws CheckpointError  more than white space is left */
   end(): void {
     if (this.peek() !== "") this.#refuse("the end");
   }
 
-  /** An object: `member` is called with each name and must consume the value. */
+  /** Reads an object. `member` is called with each name and must read the value. */
   object(member: (name: string) => void): void {
     this.#open("{");
     for (let first = true; this.#more("}", first); first = false) member(this.#name());
   }
 
-  /** An array: `item` is called for each item and must consume it. */
+  /** Reads an array. `item` is called for each item and must read it. */
   array(item: () => void): void {
     this.#open("[");
     for (let first = true; this.#more("]", first); first = false) item();
@@ -88,7 +90,10 @@ export class JsonCursor {
     }
   }
 
-  /** Any value, whole. @throws CheckpointError also for a name twice in one object, or more than MAX_VALUES */
+  /**
+   * Any value.
+   * @throws CheckpointError  also for a name twice in one object, or more than MAX_VALUES
+   */
   value(): unknown {
     const c = this.peek();
     if (++this.#values > MAX_VALUES) this.#refuse(`at most ${MAX_VALUES} values`);
@@ -98,7 +103,7 @@ export class JsonCursor {
         this.unseen(members, name);
         members.set(name, this.value());
       });
-      return Object.fromEntries(members); // defines "__proto__" as any other name
+      return Object.fromEntries(members); // "__proto__" is a name like any other
     }
     if (c !== "[") return this.#scalar();
     const items: unknown[] = [];
@@ -106,7 +111,7 @@ export class JsonCursor {
     return items;
   }
 
-  /** Any value, of bounded size: a scalar, an array of at most MAX_ITEMS, or {} for an object; containers in an array become {} too. */
+  /** A value of bounded size: a scalar, an array of scalars and {}, or {} for an object. */
   brief(): unknown {
     const c = this.peek();
     if (c === "{") return this.#skipped();
@@ -120,7 +125,7 @@ export class JsonCursor {
     return items;
   }
 
-  /** Consumes any value and keeps nothing. */
+  /** Skips any value. */
   skip(): void {
     const c = this.peek();
     if (c !== "{" && c !== "[") {
@@ -134,11 +139,11 @@ export class JsonCursor {
     }
   }
 
-  /** @throws CheckpointError if `name` is in `names` already */
+  /** @throws CheckpointError  `names` has `name` */
   unseen(names: { has(name: string): boolean }, name: string): void {
     if (!names.has(name)) return;
     const got = `${show(name)} twice`;
-    throw new CheckpointError({ file: this.#file, field: this.#field, expected: "every name once", got });
+    throw checkpointError(this.#file, this.#field, "every name once", got);
   }
 
   #skipped(): JsonObject {
@@ -151,7 +156,7 @@ export class JsonCursor {
     if (++this.#depth > MAX_DEPTH) this.#refuse(`at most ${MAX_DEPTH} levels`);
   }
 
-  /** True if an item follows, false once the closing bracket is taken. */
+  /** True if an item follows; false at the closing bracket, which is taken. */
   #more(close: string, first: boolean): boolean {
     const c = this.peek();
     if (first && c !== close) return true;
@@ -213,13 +218,7 @@ export class JsonCursor {
   #refuse(expected: string): never {
     const got = this.#at < this.#text.length ? show(this.#text[this.#at]) : "the end of the text";
     const field = `${this.#field} at character ${this.#at}`;
-    throw new CheckpointError({
-      file: this.#file,
-      field,
-      expected,
-      got,
-      advice: "this is not the JSON it should be",
-    });
+    throw checkpointError(this.#file, field, expected, got, "this is not the JSON it should be");
   }
 }
 

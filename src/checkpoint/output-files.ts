@@ -1,22 +1,20 @@
 import { type JsonObject, isObject, show } from "../json.js";
 import { elementCount } from "../shape.js";
 import type { Checkpoint } from "./checkpoint.js";
-import { DTYPE_BITS } from "../formats/dtypes.js";
-import { CheckpointError } from "../formats/errors.js";
+import { checkpointError } from "../formats/errors.js";
 import type { hfConfig } from "./layouts/hf-config.js";
 import type { Assets } from "./layouts/layout.js";
-import { writeSafetensors } from "./safetensors/write.js";
-import type { WriteTensor } from "./safetensors/write.js";
+import { type WriteTensor, tensorBytes, writeSafetensors } from "./safetensors/write.js";
 import { INDEX, SINGLE } from "./safetensors/shards.js";
 import type { ModelFiles } from "./source.js";
 
-/** Types that weights are written in. */
+/** Types of written weights. */
 export type WriteDtype = "F32" | "F16" | "BF16";
 
 /** A file to write, piece by piece. */
 export interface OutputFile {
   readonly name: string;
-  /** Bytes of weights in it, 0 for other files. */
+  /** Bytes of weights; 0 for other files. */
   readonly weightBytes: number;
   /** The content, in order. */
   readonly pieces: () => AsyncIterable<Uint8Array>;
@@ -47,20 +45,15 @@ async function* stream(pieces: Iterable<Uint8Array>): AsyncGenerator<Uint8Array,
   for (const piece of pieces) yield await Promise.resolve(piece);
 }
 
-/** Bytes of a tensor once it is written. */
-export function tensorBytes({ dtype, shape }: WriteTensor): number {
-  return (elementCount(shape) * DTYPE_BITS[dtype]) / 8;
-}
-
-/** What is seen of a writing, and what ends it. */
+/** Progress and cancellation of writing. */
 export interface WriteEvents {
   /** Called after each piece with the bytes of weights written so far. */
   readonly onProgress?: (bytesWritten: number) => void;
-  /** Ends the reading of weights, while files are planned and while they are written, with the signal's reason. */
+  /** Stops planning and writing, with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Weights, each list of tensors in a file of its own, and their index where there are several. */
+/** A weight file for each list of tensors, and the index if there are several. */
 export function shardFiles(
   shards: readonly (readonly WriteTensor[])[],
   metadata: ReadonlyMap<string, string>,
@@ -96,7 +89,10 @@ function shardName(index: number, count: number): string {
   return `model-${digits(index)}-of-${digits(count)}.safetensors`;
 }
 
-/** Sizes of the front-end, which the encoder's input must be, and the widest dtype, in which transformers loses no bit. */
+/**
+ * The front-end's sizes, and the dtype in which transformers loses no bit.
+ * @throws CheckpointError  the sizes do not match the encoder's input
+ */
 export function configDetails(
   { config, configFile }: Pick<Checkpoint, "config" | "configFile">,
   processor: JsonObject,
@@ -107,14 +103,14 @@ export function configDetails(
   if (melBins * stackedFrames !== config.encoder.inputSize) {
     const expected = `mel bins times stacked frames of the encoder's input ${config.encoder.inputSize}`;
     const got = `${show(fields["feature_size"])} times ${show(fields["num_frames_lfr"])}`;
-    throw new CheckpointError({ file: configFile, field: "front-end", expected, got });
+    throw checkpointError(configFile, "front-end", expected, got);
   }
   const dtypes = new Set(tensors.map((t) => t.dtype));
   const dtype = dtypes.has("F32") || dtypes.size > 1 ? "F32" : (tensors[0].dtype as WriteDtype);
   return { melBins, stackedFrames, dtype };
 }
 
-/** Also holds what transformers has no field for, the waveform's scale: it keeps such fields and ignores them. */
+/** processor_config.json, also with the waveform's scale, which transformers ignores. */
 export async function processorConfig({ assets }: Checkpoint): Promise<JsonObject> {
   const { json: found } = await assets.frontend();
   const fields = isObject(found["feature_extractor"]) ? found["feature_extractor"] : found;
@@ -136,7 +132,7 @@ export async function processorConfig({ assets }: Checkpoint): Promise<JsonObjec
   };
 }
 
-/** The ids that end an answer, and the one that pads: greedy, as every released checkpoint decodes. */
+/** generation_config.json: stop and padding ids, and greedy decoding as in every release. */
 export async function generationConfig(assets: Assets): Promise<JsonObject> {
   const { added_tokens: added } = (await assets.tokenizer()).json;
   const list: unknown[] = Array.isArray(added) ? added : [];
@@ -145,13 +141,13 @@ export async function generationConfig(assets: Assets): Promise<JsonObject> {
     return isObject(token) ? [token["id"]] : [];
   };
   const stated = (await assets.generation()).json["eos_token_id"] ?? [];
-  const own: unknown[] = Array.isArray(stated) ? stated : [stated];
-  const eos = [...new Set([...own, ...id("<|im_end|>"), ...id("<|endoftext|>")])];
+  const statedIds: unknown[] = Array.isArray(stated) ? stated : [stated];
+  const eos = [...new Set([...statedIds, ...id("<|im_end|>"), ...id("<|endoftext|>")])];
   const [pad] = id("<|endoftext|>");
   return { do_sample: false, eos_token_id: eos, ...(pad === undefined ? {} : { pad_token_id: pad }) };
 }
 
-/** The tokenizer's own files, or the two that matter where it is part of another file. */
+/** Copies of the tokenizer's files, or two files if it is part of another file. */
 export async function tokenizerOutput(assets: Assets): Promise<OutputFile[]> {
   const files = assets.tokenizerFiles;
   if (!files || !(await files.has("tokenizer.json"))) {

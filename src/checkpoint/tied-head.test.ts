@@ -1,5 +1,5 @@
-// Plan: whether the head is the embedding is decided by the stored values, in every layout, whatever the config says. A head of its own
-// reaches the model and what convert and migrate write, and is reported.
+// Plan: in every layout the stored values decide whether the head is the embedding, whatever the
+// config says. Another head is reported, and the model and converted checkpoints have it.
 import { describe, expect, test } from "vitest";
 import { refusal } from "../../test/helpers/checkpoint.js";
 import { layoutFiles, readWhole } from "../../test/helpers/layouts.js";
@@ -21,13 +21,13 @@ const warning =
 type Edit = (embedding: Uint8Array) => Uint8Array<ArrayBuffer> | undefined;
 const changed: Edit = (bytes) => {
   const copy = new Uint8Array(bytes);
-  copy[copy.length - 2] ^= 1; // the last value's lowest bits alone
+  copy[copy.length - 2] ^= 1; // the lowest bit of the last value
   return copy;
 };
 const copied: Edit = (bytes) => new Uint8Array(bytes);
 const absent: Edit = () => undefined;
 
-/** Files of a directory whose model.safetensors has a head made from its embedding, of this type, or none. */
+/** The files, with a head in model.safetensors that `edit` makes from the embedding. */
 async function withHead(
   files: Map<string, Uint8Array>,
   edit: Edit,
@@ -49,7 +49,7 @@ async function withHead(
 const tiny = async (tied: boolean, edit: Edit): Promise<ModelFiles> =>
   memoryFiles("tiny", await withHead(await tinyFiles({ seed: 3, tied }), edit));
 
-/** What a checkpoint says of its head. */
+/** How a checkpoint opens with regard to its head. */
 async function headOf(
   files: ModelFiles,
 ): Promise<{ tied: boolean; ignored: string[]; warnings: readonly string[] }> {
@@ -63,10 +63,10 @@ async function headOf(
 describe("transformers", () => {
   test.each([
     ["tied, no head", true, absent, { tied: true, ignored: [], warnings: [] }],
-    ["tied, the embedding once more", true, copied, { tied: true, ignored: [HEAD], warnings: [] }],
+    ["tied, a copy of the embedding", true, copied, { tied: true, ignored: [HEAD], warnings: [] }],
     ["tied, another head", true, changed, { tied: false, ignored: [], warnings: [warning] }],
     ["untied, another head", false, changed, { tied: false, ignored: [], warnings: [] }],
-    ["untied, the embedding once more", false, copied, { tied: true, ignored: [HEAD], warnings: [] }],
+    ["untied, a copy of the embedding", false, copied, { tied: true, ignored: [HEAD], warnings: [] }],
   ])("%s", async (_, tied, edit, expected) => {
     expect(await headOf(await tiny(tied, edit))).toEqual(expected);
   });
@@ -77,16 +77,17 @@ describe("transformers", () => {
   });
 });
 
-// Plan: the head in a wider type, and an embedding in a wider one; the last value's lowest bit in the wider type is another head.
+// Plan: head and embedding in different types. If the last value differs in its lowest bit, it is
+// another head.
 describe("two types", () => {
   const stored = async (dtype: FloatDtype, head: FloatDtype, edit = copied): Promise<ModelFiles> => {
     const files = await tinyFiles({ seed: 3, tied: true });
-    const whole = await openSafetensors(bytesSource("m", files.get("model.safetensors")!));
-    const made = [...whole.tensors.values()].map(async ({ name, shape, dtype: own }) => {
-      const values = toFloat32(await readTensor(whole, name), own);
+    const original = await openSafetensors(bytesSource("m", files.get("model.safetensors")!));
+    const converted = [...original.tensors.values()].map(async ({ name, shape, dtype: from }) => {
+      const values = toFloat32(await readTensor(original, name), from);
       return { name, shape, dtype, data: fromFloat32(toFloat32(fromFloat32(values, "BF16"), "BF16"), dtype) };
     });
-    files.set("model.safetensors", await safetensorsBytes(await Promise.all(made)));
+    files.set("model.safetensors", await safetensorsBytes(await Promise.all(converted)));
     const widen: Edit = (bytes) => edit(fromFloat32(toFloat32(bytes, dtype), head));
     return memoryFiles("tiny", await withHead(files, widen, head));
   };
@@ -105,22 +106,22 @@ describe("two types", () => {
   });
 });
 
-test("the MLX layout: the bytes decide where no file says it", async () => {
-  const at = async (edit: Edit): Promise<ModelFiles> =>
+test("the MLX layout: the bytes decide", async () => {
+  const mlx = async (edit: Edit): Promise<ModelFiles> =>
     memoryFiles("mlx", await withHead(layoutFiles("mlx"), edit));
-  expect(await headOf(await at(absent))).toMatchObject({ tied: true, ignored: [] });
-  expect(await headOf(await at(copied))).toMatchObject({ tied: true, ignored: ["llm.lm_head.weight"] });
-  expect(await headOf(await at(changed))).toMatchObject({ tied: false, ignored: [] });
+  expect(await headOf(await mlx(absent))).toMatchObject({ tied: true, ignored: [] });
+  expect(await headOf(await mlx(copied))).toMatchObject({ tied: true, ignored: ["llm.lm_head.weight"] });
+  expect(await headOf(await mlx(changed))).toMatchObject({ tied: false, ignored: [] });
 });
 
-test("the LLM alone has the head, and its warning", async () => {
+test("openLlm keeps the head and the warning", async () => {
   const llm = await openLlm(await tiny(true, changed));
   expect([...llm.tensors.keys()]).toContain(HEAD);
   expect(llm.config.llm.tiedHead).toBe(false);
   expect(llm.warnings).toEqual([warning]);
 });
 
-test("what convert writes has the head, and a config that says so", async () => {
+test("a converted checkpoint has the head, and an untied config", async () => {
   const source = await openCheckpoint(await tiny(true, changed));
   const written = new Map<string, Uint8Array>();
   for (const { name, pieces } of await transformersFiles(source, { template: funasrTemplate })) {

@@ -6,20 +6,21 @@ import { HEAD } from "../config/expected-tensors.js";
 import { elementCount } from "../shape.js";
 
 const EMBEDDING = "model.language_model.embed_tokens.weight";
-const pieceUnits = 4 << 20; // bytes of tensors of one type, elements of two
-/** Types whose values f32 holds. */
+const pieceUnits = 4 << 20; // bytes of tensors of one type, or elements of two types
+/** Types that f32 can hold exactly. */
 const WIDENED: readonly string[] = ["F32", "F16", "BF16"];
 
-/** A config whose `tiedHead` is what the stored tensors say. */
+/** A config with the `tiedHead` that the stored tensors have. */
 export interface HeadDecision<Config> {
   readonly config: Config;
-  /** Where a config ties the head and the file holds another: what was done, in one sentence. */
+  /** Set if the config ties the head, but the file has another head. */
   readonly warning?: string;
 }
 
 /**
- * Whether the head is the embedding, by the stored values: a head of other values is used, whatever the config says, as transformers does;
- * a head of the same values, of whatever float type, is the embedding. Without a stored head the config decides.
+ * Decides whether the head is the embedding, by the stored values in any float type. As in
+ * transformers, a head of other values is used, whatever the config says. Without a stored head the
+ * config decides.
  * @param tensors  by canonical name
  */
 export async function decideHead<Config extends ModelParts>(
@@ -39,17 +40,17 @@ export async function decideHead<Config extends ModelParts>(
   return { config: decided, warning };
 }
 
-/** Whether two tensors hold the same values: equal bytes, or floats of two types that widen to the same f32. Reads up to the first difference. */
+/** Whether two tensors have equal bytes, or widen to the same f32. Stops at a difference. */
 async function sameValues(container: Container, a: TensorEntry, b: TensorEntry): Promise<boolean> {
   if (String(a.shape) !== String(b.shape)) return false;
-  const alike = a.dtype === b.dtype;
-  if (!alike && ![a.dtype, b.dtype].every((dtype) => WIDENED.includes(dtype))) return false;
-  const units = alike ? a.byteLength : elementCount(a.shape);
+  const sameType = a.dtype === b.dtype;
+  if (!sameType && ![a.dtype, b.dtype].every((dtype) => WIDENED.includes(dtype))) return false;
+  const units = sameType ? a.byteLength : elementCount(a.shape);
   const read = async (entry: TensorEntry, at: number, count: number): Promise<Uint32Array> => {
     const { sourceName, offset, dtype } = entry;
     const size = entry.byteLength / units;
     const bytes = await container.read(container.tensors.get(sourceName)!, offset + at * size, count * size);
-    return alike ? words(bytes) : new Uint32Array(toFloat32(bytes, dtype).buffer);
+    return sameType ? words(bytes) : new Uint32Array(toFloat32(bytes, dtype).buffer);
   };
   for (let at = 0; at < units; at += pieceUnits) {
     const count = Math.min(pieceUnits, units - at);
@@ -59,7 +60,7 @@ async function sameValues(container: Container, a: TensorEntry, b: TensorEntry):
   return true;
 }
 
-/** Bytes by fours, four times as fast to compare; the last one filled up with zeros. */
+/** Bytes as u32, padded with zeros: four times as fast to compare. */
 function words(bytes: Uint8Array): Uint32Array {
   const padded = new Uint32Array(Math.ceil(bytes.byteLength / 4));
   new Uint8Array(padded.buffer).set(bytes);

@@ -6,7 +6,8 @@ import { bytesSource } from "./source.js";
 import { lowbias32 } from "../hash.js";
 import { fnv1a, generateParameter } from "./weights.js";
 
-// Bit for bit what golden/generator.py gives, for each of the three ranges and at both dtypes.
+// Plan: parameters have the bits of golden/generator.py, for each of the three ranges and both
+// dtypes.
 
 const file = await openSafetensors(bytesSource("generated", fixtureBytes("generated.safetensors")));
 const seed = Number(file.metadata.get("seed"));
@@ -37,7 +38,7 @@ test("index arithmetic wraps as u32: the value of a large index", () => {
   expect(toFloat32(table.subarray(-2), "BF16")[0]).toBe((2 * k + 1) * 2 ** -7);
 });
 
-test("ten million values: the first and the last are those of a small table", () => {
+test("ten million values: the first thousand and the last", () => {
   const name = "model.language_model.embed_tokens.weight";
   const many = generateParameter(name, [10_000, 1000], 1, "bf16");
   expect(many).toHaveLength(2 * 10_000 * 1000);

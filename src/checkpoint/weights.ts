@@ -2,12 +2,13 @@ import { lowbias32 } from "../hash.js";
 import { elementCount } from "../shape.js";
 
 /**
- * Seeded parameters that Python (golden/) and TypeScript generate bit for bit alike, so that goldens at real widths need no committed
- * weights. Every value is exact in bf16. All arithmetic is on u32:
+ * Seeded parameters with the same bits in Python (golden/) and TypeScript, so that goldens at real
+ * widths need no committed weights. Every value is exact in bf16. All arithmetic is on u32:
  *   stream = mix(fnv1a(name) ^ seed);  h_i = mix(stream + i);  k = (h_i >>> 24) - 128
  *   norm weights (1-D, ".weight")  (128 + (k >> 2)) / 128           in [0.75, 1.2422]
  *   biases (1-D, ".bias")          (2k + 1) · 2^-13
- *   all else                       (2k + 1) · 2^-e,  e = round(log2(147.8 · sqrt(fan_in))),  fan_in = product(shape[1:])
+ *   all else                       (2k + 1) · 2^-e,  e = round(log2(147.8 · sqrt(fan_in))),  fan_in
+ *     = product(shape[1:])
  */
 
 /** FNV-1a, 32 bits, over the UTF-8 bytes of `text`. */
@@ -19,7 +20,7 @@ export function fnv1a(text: string): number {
 
 /**
  * One parameter's values.
- * @param name   canonical parameter name; its ending and the rank choose the range
+ * @param name   canonical name; its ending and the rank choose the range
  * @param shape  at most 2^32 elements
  * @param seed   u32
  * @returns      little-endian bytes, row-major, 4 (f32) or 2 (bf16) an element
@@ -44,7 +45,7 @@ export function generateParameter(
   return new Uint8Array(out.buffer);
 }
 
-/** The 256 values that a parameter can take, by the top byte of the hash. */
+/** The 256 possible values of a parameter, by the top byte of the hash. */
 function valueTable(name: string, shape: readonly number[]): Float32Array {
   const value = (k: number): number => {
     if (shape.length === 1 && name.endsWith(".weight")) return (128 + (k >> 2)) / 128;

@@ -7,17 +7,14 @@ import type { Dtype } from "../formats/dtypes.js";
 import { wrapperIn } from "./wrappers.js";
 import { show } from "../json.js";
 import { elementCount } from "../shape.js";
-import { CheckpointError, tensorField } from "../formats/errors.js";
+import { checkpointError, tensorField } from "../formats/errors.js";
 
 /** The tensor of an untied head. A tied checkpoint may store it too. */
 export const HEAD = "lm_head.weight";
 
 type Add = (name: string, ...shape: number[]) => void;
 
-/**
- * Most layers, all parts together: each makes a dozen entries, and a config can say any number. The
- * 8B has 108.
- */
+/** Most layers, all parts together: each makes a dozen entries. The 8B has 108. */
 const MAX_LAYERS = 1_000;
 
 /**
@@ -34,7 +31,7 @@ export function expectedTensors(
   if (layers > MAX_LAYERS) {
     const expected = `at most ${MAX_LAYERS}`;
     const advice = "is the config damaged?";
-    throw new CheckpointError({ file, field: "layers", expected, got: layers, advice });
+    throw checkpointError(file, "layers", expected, layers, advice);
   }
   const table = new Map<string, readonly number[]>();
   const add: Add = (name, ...shape) => table.set(name, shape);
@@ -44,10 +41,7 @@ export function expectedTensors(
   return table;
 }
 
-/**
- * Parameters of each part. A tied head counts 0, because its matrix is the embedding, which `llm`
- * counts.
- */
+/** Parameters of each part. A tied head counts 0: `llm` counts its matrix. */
 export interface ParameterCount {
   encoder: number;
   adaptor: number;
@@ -86,10 +80,7 @@ export interface ShapedTensor {
   readonly shape: readonly number[];
 }
 
-/**
- * Compares, and throws only what expectedTensors throws. A stored head of a tied config is not a
- * difference.
- */
+/** Compares tensors with a config. A stored head of a tied config is not a difference. */
 export function compareTensors(
   config: ModelParts,
   tensors: ReadonlyMap<string, ShapedTensor>,
@@ -131,13 +122,7 @@ export function checkTensors(
       ? "do config.json and the weights belong together?"
       : `two names are the same without ${show(wrapper)}, which a wrapper adds: keep one of the two`;
   const refuse = (name: string, expected: string, got: string): never => {
-    throw new CheckpointError({
-      file,
-      field: tensorField(name),
-      expected,
-      got: `${got} (${counts})`,
-      advice,
-    });
+    throw checkpointError(file, tensorField(name), expected, `${got} (${counts})`, advice);
   };
   if (wrongShape[0]) refuse(wrongShape[0].name, show(wrongShape[0].expected), show(wrongShape[0].got));
   if (missing[0]) refuse(missing[0], "a tensor of that name", "none");

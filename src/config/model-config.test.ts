@@ -70,10 +70,7 @@ const oldEncoder = {
   kernel_size: 11,
   activation_function: "relu",
 };
-/**
- * The hub's second revision before 5.17: encoder_config, and adaptor_config with the encoder's old
- * keys.
- */
+/** The hub's second revision: encoder_config, and adaptor_config with the old keys. */
 const later = (): Json => ({
   model_type: "fun_asr_nano",
   encoder_config: oldEncoder,

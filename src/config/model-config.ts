@@ -72,10 +72,7 @@ export interface ModelConfig {
   /** Audio embeddings replace this token. */
   audioTokenId: number;
   audioTokenRule: AudioTokenRule;
-  /**
-   * SHA-256, hex, of the encoder that the adaptor was trained with: see encoderSha256. Absent: not
-   * in the files.
-   */
+  /** SHA-256, hex, of the encoder that the adaptor was trained with: see encoderSha256. */
   encoderSha256?: string | undefined;
   /** config.json as parsed. */
   raw: unknown;
@@ -182,10 +179,7 @@ function parseEncoder(root: ConfigReader): EncoderConfig {
   });
 }
 
-/**
- * The spelling of the hub's first revisions; encoder_layers counts the stem but not the
- * timestamp-prediction layers.
- */
+/** The hub's first revisions. encoder_layers counts the stem, but no timestamp layers. */
 function parseOldEncoder(audio: ConfigReader): EncoderConfig {
   audio.oneOf("activation_function", ["relu"], "relu");
   return checkHeads(audio, "d_model", "encoder_attention_heads", {
@@ -228,10 +222,7 @@ function parseAdaptor(root: ConfigReader, llmWidth: number): AdaptorConfig {
   });
 }
 
-/**
- * The hub's first revision kept the adaptor's numbers at the top; its FFN is a quarter of the LLM's
- * width.
- */
+/** The hub's first revision: the adaptor's numbers are at the top, its FFN is width / 4. */
 function parseFirstAdaptor(root: ConfigReader, llmWidth: number): AdaptorConfig {
   if (!root.has("adaptor_num_hidden_layers")) root.section("adaptor_config"); // the error names the new spelling
   root.oneOf("activation_function", ["relu"], "relu");

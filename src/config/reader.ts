@@ -1,9 +1,7 @@
 import { type JsonObject, isObject, show } from "../json.js";
 import { ConfigError } from "../formats/errors.js";
 
-/**
- * Largest width, vocabulary or context: 256 times Qwen3's widest, a hundred times its vocabulary.
- */
+/** Largest width, vocabulary or context: 100 times Qwen3's vocabulary. */
 const LARGEST = 2 ** 24;
 
 /** Typed reads of one object of a JSON config. Every error names the file and the field's path. */

@@ -1,7 +1,4 @@
-/**
- * YaRN: slow pairs of a head turn `factor` times slower, fast pairs keep their frequency, pairs
- * between are blended.
- */
+/** YaRN: slow pairs of a head turn `factor` times slower; fast pairs keep their frequency. */
 export interface YarnScaling {
   readonly factor: number;
   /** Context that the model was trained on, tokens. */
@@ -32,10 +29,7 @@ export function rotaryFrequencies(headDim: number, theta: number, scaling?: Yarn
   });
 }
 
-/**
- * The last pair that keeps its frequency and the first that is slowed by the full factor; fractions
- * unless truncated.
- */
+/** The last pair that keeps its frequency, and the first that is slowed by the full factor. */
 function yarnRange(headDim: number, theta: number, scaling: YarnScaling): [low: number, high: number] {
   const { originalMaxPositions, betaFast, betaSlow, truncate } = scaling;
   // the pair that turns this many times over the original context

@@ -1,9 +1,6 @@
 import type { Dtype } from "./dtypes.js";
 
-/**
- * A quantised block type, spelled as in GGUF. Its F32, F16 and BF16 are the safetensors dtypes of
- * that name.
- */
+/** A quantised block type, spelled as in GGUF. */
 export type GgmlType = "Q4_0" | "Q4_1" | "Q5_0" | "Q5_1" | "Q8_0" | "Q4_K" | "Q5_K" | "Q6_K";
 
 /** Values and bytes of one block. @source ggml `ggml-common.h`, `block_q4_0` and so on */

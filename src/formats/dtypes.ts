@@ -1,4 +1,4 @@
-import { CheckpointError } from "./errors.js";
+import { checkpointError } from "./errors.js";
 
 /**
  * Bits an element, for every dtype of safetensors 0.8.
@@ -58,12 +58,11 @@ export function toFloat32(
   file = "bytes",
   into?: Float32Array,
 ): Float32Array {
-  if (!isFloatDtype(dtype))
-    throw new CheckpointError({ file, field: "dtype", expected: "F32, F16, BF16 or F64", got: dtype });
+  if (!isFloatDtype(dtype)) throw checkpointError(file, "dtype", "F32, F16, BF16 or F64", dtype);
   const size = DTYPE_BITS[dtype] / 8;
   if (bytes.byteLength % size !== 0) {
     const expected = `a multiple of ${size} bytes`;
-    throw new CheckpointError({ file, field: dtype, expected, got: bytes.byteLength });
+    throw checkpointError(file, dtype, expected, bytes.byteLength);
   }
   if (dtype === "F32") return new Float32Array(bytes.slice().buffer);
   if (dtype === "F64") return Float32Array.from(new Float64Array(bytes.slice().buffer));

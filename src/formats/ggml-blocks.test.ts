@@ -4,15 +4,15 @@ import { refusal } from "../../test/helpers/checkpoint.js";
 import { GGML_BLOCKS } from "./container.js";
 import type { GgmlType } from "./container.js";
 import { dequantizeBlocks } from "./ggml-blocks.js";
-import { openGguf, readGgufRange } from "../checkpoint/gguf/gguf.js";
-import { bytesSource } from "../checkpoint/source.js";
+import { openGguf } from "../checkpoint/gguf/gguf.js";
+import { bytesSource, readRange } from "../checkpoint/source.js";
 
 const TYPES = Object.keys(GGML_BLOCKS) as GgmlType[];
 
 async function tensorBytes(name: string): Promise<Uint8Array> {
   const file = await openGguf(bytesSource("blocks.gguf", ggufFixture("blocks.gguf")));
   const tensor = file.tensors.get(name)!;
-  return readGgufRange(file.source, tensor, 0, tensor.byteLength);
+  return readRange(file.source, tensor, 0, tensor.byteLength);
 }
 
 // Plan: values have the bits that the gguf Python package computes, for blocks that it quantised

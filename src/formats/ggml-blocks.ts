@@ -1,7 +1,6 @@
-import { GGML_BLOCKS } from "./container.js";
-import type { GgmlType } from "./container.js";
-import { toFloat32 } from "./dtypes.js";
-import { CheckpointError } from "./errors.js";
+import { GGML_BLOCKS, type GgmlType, isGgmlType } from "./container.js";
+import { type Dtype, toFloat32 } from "./dtypes.js";
+import { checkpointError } from "./errors.js";
 import type { Q8Weights } from "./quantize.js";
 
 /**
@@ -18,12 +17,17 @@ export function dequantizeBlocks(bytes: Uint8Array, type: GgmlType, file = "byte
   const count = bytes.byteLength / block.bytes;
   if (!Number.isInteger(count)) {
     const expected = `a multiple of ${block.bytes} bytes`;
-    throw new CheckpointError({ file, field: type, expected, got: bytes.byteLength });
+    throw checkpointError(file, type, expected, bytes.byteLength);
   }
   const out = new Float32Array(count * block.values);
   const unpack = UNPACK[type];
   for (let i = 0; i < count; i++) unpack(bytes, i * block.bytes, out, i * block.values);
   return out;
+}
+
+/** Stored values, floats or blocks, → f32. */
+export function storedToFloat32(bytes: Uint8Array, dtype: Dtype | GgmlType, file?: string): Float32Array {
+  return isGgmlType(dtype) ? dequantizeBlocks(bytes, dtype, file) : toFloat32(bytes, dtype, file);
 }
 
 type Unpack = (bytes: Uint8Array, at: number, out: Float32Array, to: number) => void;
@@ -47,9 +51,7 @@ function half(bytes: Uint8Array, at: number): number {
   return halves[bytes[at] | (bytes[at + 1] << 8)];
 }
 
-/**
- * Byte offsets of the parts of a block of 32 values with one scale. The f16 scale d comes first.
- */
+/** Byte offsets of the parts of a block of 32 with one scale. The f16 scale d is first. */
 interface Plain {
   /** f16 m: y = d q + m. Absent: y = d (q - zero). */
   readonly minimum?: number;

@@ -5,10 +5,7 @@ import { describe, expect, test } from "vitest";
 import { normals, relativeRms, unpackQ4, unpackQ8 } from "../../test/helpers/quantized.js";
 import { quantizeQ4, quantizeQ8 } from "./quantize.js";
 
-/**
- * 256 of each kind in turn: normal, negative, positive, with ties, tiny, huge, zero, whole steps
- * around 0.
- */
+/** 256 of each kind in turn: normal, negative, positive, ties, tiny, huge, zero, whole steps. */
 function manyKinds(): Float32Array {
   return normals(1 << 16, 9).map((v, i) => {
     const a = Math.abs(v);

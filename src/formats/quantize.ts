@@ -28,10 +28,7 @@ function fromBits(bits: number): number {
   return single[0];
 }
 
-/**
- * The bits of f32 values. As integers, values of one sign compare by magnitude, with NaN above
- * infinity.
- */
+/** The bits of f32 values, which compare by magnitude if the sign is the same. */
 function bitsOf(values: Float32Array): Int32Array {
   return new Int32Array(values.buffer, values.byteOffset, values.length);
 }
@@ -154,10 +151,7 @@ function lowest(bits: Int32Array, start: number): number {
   return most < 0 ? 0 : fromBits(most ^ 0x80000000);
 }
 
-/**
- * The largest of 32 values. A positive NaN is the largest; a negative one counts only if no value
- * is positive.
- */
+/** The largest of 32 values. A positive NaN counts as the largest. */
 function highest(bits: Int32Array, start: number): number {
   let most = -1;
   for (let i = start; i < start + partLength; i++) if (bits[i] > most) most = bits[i];
@@ -180,10 +174,7 @@ interface PartPair {
   readonly p: number;
 }
 
-/**
- * Writes the quants of 32 values to the low nibbles of 32 bytes, and of the next 32 values to the
- * high nibbles.
- */
+/** Writes 32 quants to the low nibbles of 32 bytes, and the next 32 to the high nibbles. */
 function packParts(
   values: Float32Array,
   start: number,
@@ -202,10 +193,7 @@ function packParts(
   }
 }
 
-/**
- * Writes the 6-bit scale and minimum of part p to the 12 bytes after the two factors of the block
- * at byte `at`.
- */
+/** Writes scale and minimum of part p to the 12 bytes after the two factors of the block. */
 function packScale(bytes: Uint8Array, at: number, p: number, s: number, m: number): void {
   if (p < 4) {
     bytes[at + 4 + p] |= s;

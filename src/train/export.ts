@@ -5,7 +5,7 @@ import { DTYPE_BITS, fromFloat32, toFloat32 } from "../formats/dtypes.js";
 import { mergedRows } from "../checkpoint/lora/merge.js";
 import { type OutputFile, json } from "../checkpoint/output-files.js";
 import { type WriteTensor, writeSafetensors } from "../checkpoint/safetensors/write.js";
-import { storedToFloat32 } from "../weights/pieces.js";
+import { storedToFloat32 } from "../formats/ggml-blocks.js";
 import { elementCount } from "../shape.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
 import { TrainError } from "./errors.js";
@@ -47,8 +47,8 @@ type Trained = ReadonlyMap<string, TrainedValues>;
 const loraName = /^(.*)\.lora_([AB])\.weight$/;
 
 /**
- * The files of the complete checkpoint in the -hf layout: the tensors that were not trained keep their bits, trained ones are
- * rounded once. Weights are read while the files are written.
+ * The files of the complete checkpoint in the -hf layout: the tensors that were not trained keep
+ * their bits, trained ones are rounded once. Weights are read while the files are written.
  * @throws TrainError  a trained parameter is none of the checkpoint's
  */
 export async function trainedFiles(
@@ -127,7 +127,10 @@ async function mergeInto(
   return mergedRows(weight, 0, { a, b, rank, scale: alpha / rank });
 }
 
-/** A trained factor without the zeros that fill its rank up: [padded, columns] → [rank, columns], or [rows, padded] → [rows, rank]. */
+/**
+ * A trained factor without the zeros that fill its rank up: [padded, columns] → [rank, columns], or
+ * [rows, padded] → [rows, rank].
+ */
 function unpadded(values: Float32Array, which: string, rank: number): Float32Array {
   const padded = paddedRank(rank);
   if (padded === rank) return values;
@@ -149,14 +152,18 @@ export interface AdapterOptions {
   readonly dtype?: ExportOptions["dtype"];
 }
 
-/** Modules that are trained whole, as peft's modules_to_save calls them, and what their tensors' names begin with. */
+/**
+ * Modules that are trained whole, as peft's modules_to_save calls them, and what their tensors'
+ * names begin with.
+ */
 const wholeModules = {
   multi_modal_projector: "model.multi_modal_projector.",
   audio_tower: "model.audio_tower.",
 };
 
 /**
- * The LoRA, with what else was trained beside it, as peft reads it: adapter_model.safetensors and adapter_config.json.
+ * The LoRA, with what else was trained beside it, as peft reads it: adapter_model.safetensors and
+ * adapter_config.json.
  * @source peft LoraConfig, PeftModel.save_pretrained
  */
 export function adapterFiles(

@@ -6,13 +6,14 @@ import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { GGML_BLOCKS, type GgmlType, isGgmlType } from "../formats/container.js";
 import { type Dtype, fromFloat32 } from "../formats/dtypes.js";
+import { storedToFloat32 } from "../formats/ggml-blocks.js";
 import { quantizeQ4, quantizeQ8 } from "../formats/quantize.js";
 import { memoryFiles } from "../checkpoint/source.js";
 import type { Gpu } from "../gpu/device.js";
 import type { Matrix } from "../gpu/matrix.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { ParameterLoader, type ParameterSource, type WeightFormat } from "./loader.js";
-import { storedToFloat32, weightFormat } from "./pieces.js";
+import { weightFormat } from "./pieces.js";
 
 const gpu = useGpu();
 

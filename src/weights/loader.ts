@@ -1,6 +1,7 @@
 import type { GgmlType } from "../formats/container.js";
 import type { Dtype } from "../formats/dtypes.js";
-import { CheckpointError, tensorField } from "../formats/errors.js";
+import { storedToFloat32 } from "../formats/ggml-blocks.js";
+import { checkpointError, tensorField } from "../formats/errors.js";
 import { isCounting } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
@@ -16,7 +17,7 @@ import {
 import type { Trainable } from "../gpu/tape.js";
 import { type Tensor, elementCount } from "../gpu/tensor.js";
 import type { MemoryUse } from "./memory.js";
-import { convertPiece, storedToFloat32, valuesPerUnit, weightFormat } from "./pieces.js";
+import { convertPiece, valuesPerUnit, weightFormat } from "./pieces.js";
 
 export type { WeightFormat } from "../gpu/matrix.js";
 
@@ -43,10 +44,7 @@ export interface ParameterSource {
 }
 
 export interface LoadOptions {
-  /**
-   * Format of the weight matrices. Default: as stored (see weightFormat). Norms, biases and FSMN
-   * taps are always f32.
-   */
+  /** Format of the matrices. Default: as stored (see weightFormat). Other parameters are f32. */
   readonly weights?: WeightFormat;
   /** True for parameters to train. They are f32, whatever `weights` says, and have a gradient. */
   readonly tune?: (name: string) => boolean;
@@ -71,10 +69,7 @@ const pieceValues = 1 << 20;
 /** Concurrent reads. */
 const readers = 4;
 
-/**
- * Loads parameters to the GPU by name, many at once, and frees them together. On a counting device
- * it reads nothing.
- */
+/** Loads parameters to the GPU by name. On a counting device it reads nothing. */
 export class ParameterLoader {
   readonly #tensors: Tensor[] = [];
   readonly #matrices: Matrix[] = [];
@@ -182,12 +177,12 @@ export class ParameterLoader {
   #entry(name: string): ParameterEntry {
     const entry = this.source.tensors.get(name);
     if (entry) return entry;
-    throw new CheckpointError({
-      file: this.source.name,
-      field: tensorField(name),
-      expected: "a tensor of that name",
-      got: `none (file has ${this.source.tensors.size} tensors)`,
-    });
+    throw checkpointError(
+      this.source.name,
+      tensorField(name),
+      "a tensor of that name",
+      `none (file has ${this.source.tensors.size} tensors)`,
+    );
   }
 
   #matrixEntry(name: string): { readonly entry: ParameterEntry; readonly format: WeightFormat } {
@@ -196,12 +191,12 @@ export class ParameterLoader {
     const wanted = this.options.tune?.(entry.name) ? "f32" : this.options.weights;
     const format = weightFormat(dtype, shape[1], wanted);
     if (format && shape.length === 2) return { entry, format };
-    throw new CheckpointError({
-      file: this.source.name,
-      field: tensorField(name),
-      expected: "a matrix of F32, BF16, F16 or of blocks",
-      got: `${dtype} [${shape.join(", ")}]`,
-    });
+    throw checkpointError(
+      this.source.name,
+      tensorField(name),
+      "a matrix of F32, BF16, F16 or of blocks",
+      `${dtype} [${shape.join(", ")}]`,
+    );
   }
 
   /** Streams a parameter to the matrix's rows from `first` on. */
@@ -228,9 +223,7 @@ export class ParameterLoader {
     await Promise.all(pieces);
   }
 
-  /**
-   * Reads and uploads a piece, when a buffer is free and the device has granted the allocations.
-   */
+  /** Reads and uploads a piece, once a buffer is free and the allocations are granted. */
   async #piece(
     entry: ParameterEntry,
     at: number,
@@ -251,10 +244,7 @@ export class ParameterLoader {
   }
 }
 
-/**
- * A few read buffers, lent first come, first served. They are reused: the first touch of fresh
- * memory costs more than reading a cached file.
- */
+/** A few read buffers, reused because the first touch of fresh memory is slow. */
 class ReadBuffers {
   readonly #free: Uint8Array<ArrayBuffer>[] = [];
   readonly #waiting: ((buffer: Uint8Array<ArrayBuffer>) => void)[] = [];

@@ -8,10 +8,7 @@ import { type LoadOptions, ParameterLoader, type ParameterSource } from "./loade
 /** GPU memory of a model, bytes. */
 export interface MemoryNeed {
   readonly weights: number;
-  /**
-   * The peak of all else: to transcribe, the KV cache and activations for a prompt of 30 s of audio
-   * and its answer.
-   */
+  /** The peak of all else, such as KV cache and activations for 30 s of audio. */
   readonly working: number;
 }
 
@@ -23,15 +20,9 @@ export interface MemoryUse {
    * @param weights  as LoadOptions.weights
    */
   count(gpu: Gpu, weights: WeightFormat | undefined): Promise<MemoryNeed>;
-  /**
-   * The purpose of the working space in messages: "to work on 30 s of audio". Absent: there is no
-   * working space.
-   */
+  /** The purpose of the working space in messages: "to work on 30 s of audio". */
   readonly work?: string;
-  /**
-   * With this many bytes left there is room, and the work is not counted. Absent: it is always
-   * counted.
-   */
+  /** With this many bytes left the work need not be counted. Absent: it is always counted. */
   readonly ample?: number;
   /** Another way to need less, for messages: "a lower --batch-tokens". */
   readonly lower?: string;
@@ -91,10 +82,7 @@ class ModelMemory {
       throw await this.#refusal(left, `${size(Math.max(left, 0))} are left`);
   }
 
-  /**
-   * The error to report for a failed load: if memory ran out, an OutOfMemoryError that lists the
-   * formats that fit.
-   */
+  /** The error to report for a failed load: OutOfMemoryError if memory ran out. */
   async explain(error: unknown): Promise<unknown> {
     if (!(error instanceof DeviceMemoryError)) return error;
     const reason = `a buffer of ${size(error.asked)} was refused beside ${size(error.granted)}`;

@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { normals, relativeRms, unpackQ4 } from "../../test/helpers/quantized.js";
 import { GGML_BLOCKS } from "../formats/container.js";
 import { fromFloat32 } from "../formats/dtypes.js";
-import { convertPiece, storedToFloat32 } from "./pieces.js";
+import { storedToFloat32 } from "../formats/ggml-blocks.js";
+import { convertPiece } from "./pieces.js";
 
 // Plan: finite values that overflow a format with f16 are refused by the tensor's name. The largest
 // finite value passes, and so does a stored infinity.

@@ -1,7 +1,7 @@
 import { GGML_BLOCKS, type GgmlType, isGgmlType } from "../formats/container.js";
 import { type Dtype, fromFloat32, toFloat32 } from "../formats/dtypes.js";
 import { centredBlocks, dequantizeBlocks } from "../formats/ggml-blocks.js";
-import { CheckpointError, tensorField } from "../formats/errors.js";
+import { type CheckpointError, checkpointError, tensorField } from "../formats/errors.js";
 import { type Q8Weights, q4BlockBytes, quantizeQ4, quantizeQ8 } from "../formats/quantize.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 
@@ -12,10 +12,7 @@ export interface WeightPiece {
   readonly scales?: Uint8Array<ArrayBuffer>;
 }
 
-/**
- * The default format of each stored type. It keeps the values, but for Q4_1, Q5_1, Q5_K and Q6_K,
- * which become q8.
- */
+/** The default format of each stored type. Q4_1, Q5_1, Q5_K and Q6_K are rounded to q8. */
 const defaultFormat: Partial<Record<Dtype | GgmlType, WeightFormat>> = {
   F32: "f32",
   BF16: "bf16",
@@ -51,11 +48,6 @@ export function weightFormat(
 /** Values of the smallest part that can be converted alone. */
 export function valuesPerUnit(dtype: Dtype | GgmlType, format: WeightFormat): number {
   return Math.max(isGgmlType(dtype) ? GGML_BLOCKS[dtype].values : 1, weightBlocks[format].columns);
-}
-
-/** Stored values → f32. */
-export function storedToFloat32(bytes: Uint8Array, dtype: Dtype | GgmlType, file: string): Float32Array {
-  return isGgmlType(dtype) ? dequantizeBlocks(bytes, dtype, file) : toFloat32(bytes, dtype, file);
 }
 
 let scratch = new Float32Array(0);
@@ -103,9 +95,7 @@ function q8Piece({ quants, scales }: Q8Weights): WeightPiece {
   return { weights: new Uint8Array(quants.buffer), scales: wholeWords(new Uint8Array(scales.buffer)) };
 }
 
-/**
- * Whether an f16 of the piece is infinite or NaN: a value in f16, a scale in q8, d or dmin in q4.
- */
+/** Whether an f16 of the piece is not finite: a value, a scale in q8, d or dmin in q4. */
 function overflows({ weights, scales }: WeightPiece, format: "f16" | "q8" | "q4"): boolean {
   const bytes = scales ?? weights;
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
@@ -118,13 +108,10 @@ function overflow(values: Float32Array, format: string, file: string, tensor: st
   const most = values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
   const expected = `values that ${format} can hold (${format === "f16" ? "at most 65504" : "an f16 scale of at most 65504"})`;
   const advice = "use --weights bf16";
-  return new CheckpointError({ file, field: tensorField(tensor), expected, got: `${most}`, advice });
+  return checkpointError(file, tensorField(tensor), expected, `${most}`, advice);
 }
 
-/**
- * Separates the values and the scales of Q8_0 blocks. A block has 17 half-words: its f16 scale and
- * 32 values.
- */
+/** Separates Q8_0 blocks of 17 half-words: an f16 scale and 32 values. */
 function splitQ8(bytes: Uint8Array): WeightPiece {
   const even = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
   const stored = new Uint16Array(even.buffer, even.byteOffset, even.byteLength / 2);

@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 import { CheckpointError, ConfigError } from "../../src/formats/errors.js";
 import type { ModelConfig } from "../../src/config/model-config.js";
+import type { ModelFiles } from "../../src/checkpoint/source.js";
 
 const FIXTURES = new URL("../fixtures/safetensors/", import.meta.url);
 
@@ -24,7 +25,9 @@ export function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-/** A safetensors file from a header (an object, or text as it stands) and `dataBytes` zero bytes. */
+/**
+ * A safetensors file from a header (an object, or text as it stands) and `dataBytes` zero bytes.
+ */
 export function rawSafetensors(
   header: unknown,
   dataBytes: number,
@@ -35,6 +38,22 @@ export function rawSafetensors(
   new DataView(bytes.buffer).setBigUint64(0, BigInt(declaredLength ?? json.length), true);
   bytes.set(json, 8);
   return bytes;
+}
+
+/** The files, and the number that is open. */
+export function counted(files: ModelFiles): { files: ModelFiles; open: () => number } {
+  let open = 0;
+  return {
+    open: () => open,
+    files: {
+      ...files,
+      open: async (file) => {
+        const source = await files.open(file);
+        open++;
+        return { ...source, close: () => (open--, source.close()) };
+      },
+    },
+  };
 }
 
 /** Runs `action`, which must throw a one-line error of the project; returns it. */

@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { GgufCursor } from "../../src/checkpoint/gguf/cursor.js";
 import { readValue } from "../../src/checkpoint/gguf/metadata.js";
-import { openGguf, readGgufRange } from "../../src/checkpoint/gguf/gguf.js";
-import { bytesSource, memoryFiles } from "../../src/checkpoint/source.js";
+import { openGguf } from "../../src/checkpoint/gguf/gguf.js";
+import { bytesSource, memoryFiles, readRange } from "../../src/checkpoint/source.js";
 import type { ModelFiles } from "../../src/checkpoint/source.js";
 
 const FIXTURES = new URL("../fixtures/gguf/", import.meta.url);
@@ -94,7 +94,9 @@ export class Bytes {
   }
 }
 
-/** One key with its value: a string, a u32, an array of strings or of i32, or bytes written by hand. */
+/**
+ * One key with its value: a string, a u32, an array of strings or of i32, or bytes written by hand.
+ */
 export type Value = string | number | readonly string[] | readonly number[] | ((b: Bytes) => void);
 
 export interface RawTensor {
@@ -212,12 +214,15 @@ export async function tensorsOf(bytes: Uint8Array): Promise<WholeTensor[]> {
       name: tensor.name,
       shape: tensor.shape,
       type: NUMBERS[tensor.dtype],
-      data: await readGgufRange(file.source, tensor, 0, tensor.byteLength),
+      data: await readRange(file.source, tensor, 0, tensor.byteLength),
     })),
   );
 }
 
-/** A GGUF file with the same metadata and names, and other contents of the tensors for which `change` gives some. */
+/**
+ * A GGUF file with the same metadata and names, and other contents of the tensors for which
+ * `change` gives some.
+ */
 export async function rewriteGguf(
   bytes: Uint8Array,
   change: (name: string, shape: readonly number[]) => Retyped | undefined,

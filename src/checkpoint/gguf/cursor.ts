@@ -1,28 +1,28 @@
-import { CheckpointError } from "../../formats/errors.js";
+import { type CheckpointError, checkpointError } from "../../formats/errors.js";
 
-/** One for all strings: a header has 300,000. */
+/** Shared by all strings: a header has 300,000. */
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Thrown inside the parser where the bytes read so far end before the header does: it is read again with more of the file. */
+/** Thrown when the header continues after the bytes that were read; more are then read. */
 export class HeaderContinues extends Error {}
 
-/** Where a cursor stands, for the messages. */
+/** The file of a cursor. */
 export interface CursorFile {
   readonly name: string;
-  /** Bytes of the whole file. */
+  /** Bytes. */
   readonly size: number;
-  /** Bytes that a header may have. */
+  /** Most bytes of a header. */
   readonly limit: number;
 }
 
-/** Reads little-endian fields from the first bytes of a file, and never past what the file holds. */
+/** Reads little-endian fields from the first bytes of a file. */
 export class GgufCursor {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #file: CursorFile;
   #at = 0;
 
-  /** @param bytes  the beginning of the file, or a header that was read before */
+  /** @param bytes  the first bytes of the file */
   constructor(bytes: Uint8Array, file: CursorFile) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -33,7 +33,7 @@ export class GgufCursor {
     return this.#at;
   }
 
-  /** The same bytes from `at` on. */
+  /** A cursor over the same bytes, at byte `at`. */
   from(at: number): GgufCursor {
     const cursor = new GgufCursor(this.#bytes, this.#file);
     cursor.#at = at;
@@ -45,7 +45,7 @@ export class GgufCursor {
     return this.#file.size - this.#at;
   }
 
-  /** Steps over `length` bytes and returns where they began. @throws CheckpointError if the file ends before */
+  /** Skips `length` bytes and returns their start. @throws CheckpointError  the file is shorter */
   take(length: number, field: string): number {
     const start = this.#at;
     const end = start + length;
@@ -69,12 +69,11 @@ export class GgufCursor {
     return this.#view.getUint32(this.take(4, field), true);
   }
 
-  /** A u64 as it is. */
   u64(field: string): bigint {
     return this.#view.getBigUint64(this.take(8, field), true);
   }
 
-  /** A u64 that counts something: at most `most`. @throws CheckpointError */
+  /** A u64 of at most `most`. @throws CheckpointError  a larger one */
   count(field: string, most: number, why: string): number {
     const value = this.u64(field);
     if (value > BigInt(Math.max(0, most)))
@@ -82,7 +81,7 @@ export class GgufCursor {
     return Number(value);
   }
 
-  /** The next `length` bytes, in the header's own memory. */
+  /** The next `length` bytes, as a view. */
   bytes(field: string, length: number): Uint8Array {
     const start = this.take(length, field);
     return this.#bytes.subarray(start, start + length);
@@ -93,16 +92,16 @@ export class GgufCursor {
     return read(this.#view, this.take(length, field));
   }
 
-  /** Steps over a string: u64 length, bytes. @returns its length in bytes */
+  /** Skips a string: u64 length, bytes. @returns its length in bytes */
   skipString(field: string): number {
-    const at = this.take(8, field);
-    // two halves: a bigint for each of 300,000 tokens and merges costs more than the rest of the header
-    const length = this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * 2 ** 32;
+    const start = this.take(8, field);
+    // two halves: a bigint for each of 300,000 strings would cost more than the rest of the header
+    const length = this.#view.getUint32(start, true) + this.#view.getUint32(start + 4, true) * 2 ** 32;
     this.take(length, field);
     return length;
   }
 
-  /** A string of at most `most` bytes. @throws CheckpointError also for bytes that are no UTF-8 */
+  /** A string of at most `most` bytes. @throws CheckpointError  a longer one, or not UTF-8 */
   string(field: string, most = Infinity): string {
     const start = this.#at + 8;
     const length = this.skipString(field);
@@ -115,7 +114,6 @@ export class GgufCursor {
   }
 
   refusal(field: string, expected: string, got: string, advice?: string): CheckpointError {
-    const refusal = { file: this.#file.name, field, expected, got };
-    return new CheckpointError(advice === undefined ? refusal : { ...refusal, advice });
+    return checkpointError(this.#file.name, field, expected, got, advice);
   }
 }

@@ -4,15 +4,15 @@ import { Bytes, T, ggufFixture, rawGguf } from "../../../test/helpers/gguf.js";
 import type { RawGguf, RawTensor, Value } from "../../../test/helpers/gguf.js";
 import { toFloat32 } from "../../formats/dtypes.js";
 import type { Dtype } from "../../formats/dtypes.js";
-import { MAX_HEADER_BYTES, openGguf, readGgufRange } from "./gguf.js";
+import { MAX_HEADER_BYTES, openGguf } from "./gguf.js";
 import type { GgufFile } from "./gguf.js";
-import { bytesSource } from "../source.js";
-import type { ByteSource } from "../source.js";
+import { type ByteSource, bytesSource, readRange } from "../source.js";
 
 const open = (bytes: Uint8Array): Promise<GgufFile> => openGguf(bytesSource("m.gguf", bytes));
 
-// Plan: a file of the gguf Python package with every type of metadata and every rank; then each typed read and its refusals.
-describe("a file that gguf-py wrote", () => {
+// Plan: a file of the gguf Python package with every type of metadata and every rank; each typed
+// read and its errors.
+describe("a file of gguf-py", () => {
   test("metadata", async () => {
     const { version, metadata } = await open(ggufFixture("values.gguf"));
     expect(version).toBe(3);
@@ -35,7 +35,7 @@ describe("a file that gguf-py wrote", () => {
     expect(metadata.texts().get("general.architecture")).toBe("values");
   });
 
-  test("tensors: names, shapes, bytes at the file's own alignment of 64", async () => {
+  test("tensors: names, shapes, bytes at the file's alignment of 64", async () => {
     const { tensors, source } = await open(ggufFixture("values.gguf"));
     expect([...tensors.values()].map((t) => [t.name, t.dtype, t.shape])).toEqual([
       ["rank 1", "F32", [12]],
@@ -47,15 +47,15 @@ describe("a file that gguf-py wrote", () => {
     ]);
     for (const tensor of tensors.values()) {
       expect(tensor.offset % 64).toBe(0);
-      const bytes = await readGgufRange(source, tensor, 0, tensor.byteLength);
+      const bytes = await readRange(source, tensor, 0, tensor.byteLength);
       const want = tensor.name.startsWith("rank")
         ? Float32Array.from({ length: 12 }, (_, i) => i)
         : [1.5, -2];
       expect([...toFloat32(bytes, tensor.dtype as Dtype)]).toEqual([...want]);
     }
     const tensor = tensors.get("rank 2")!;
-    expect(await readGgufRange(source, tensor, 4, 4)).toEqual(new Uint8Array(Float32Array.of(1).buffer));
-    const past = await refusal(() => readGgufRange(source, tensor, 44, 8));
+    expect(await readRange(source, tensor, 4, 4)).toEqual(new Uint8Array(Float32Array.of(1).buffer));
+    const past = await refusal(() => readRange(source, tensor, 44, 8));
     expect(past.message).toBe(
       'm.gguf: tensor "rank 2": expected a range inside its 48 bytes, got 8 bytes at 44',
     );
@@ -95,7 +95,7 @@ const array = (type: number, length: number | bigint, rest: (b: Bytes) => void =
   return (b) => rest(b.u32(T.array).u32(type).u64(length));
 };
 
-// Plan: everything in a header that can be wrong, each refused by its whole line.
+// Plan: every field of a header with a wrong value. Each error is tested in full.
 describe("bad input", () => {
   const table: readonly (readonly [string, RawGguf, string])[] = [
     [
@@ -261,7 +261,7 @@ describe("bad input", () => {
     expect((await refusal(() => open(rawGguf(file)))).message).toBe(`m.gguf: ${message}`);
   });
 
-  test("cut anywhere, every beginning of a real file is refused", async () => {
+  test("every prefix of a real file is refused", async () => {
     const whole = ggufFixture("values.gguf");
     const { tensors } = await open(whole);
     const last = [...tensors.values()].at(-1)!;
@@ -270,7 +270,7 @@ describe("bad input", () => {
     }
   });
 
-  test("an array item that is no UTF-8 is refused when it is asked for", async () => {
+  test("an array item that is not UTF-8 is refused when it is read", async () => {
     const values: Value = (b) => b.u32(T.array).u32(T.string).u64(1).string(Uint8Array.of(0xc3));
     const { metadata } = await open(rawGguf({ values: [["a", values]] }));
     const error = await refusal(() => metadata.strings("a"));
@@ -280,7 +280,7 @@ describe("bad input", () => {
   });
 });
 
-// Plan: what is right though rare.
+// Plan: valid but rare headers.
 describe("accepted", () => {
   test("no keys and no tensors", async () => {
     const { tensors } = await open(rawGguf({ version: 2 }));
@@ -299,7 +299,7 @@ describe("accepted", () => {
     ]);
   });
 
-  test("a header past the first read is read again, a longer one than the limit is refused, and neither reads more than the limit", async () => {
+  test("a header longer than the first read is read again; a header above the limit is refused", async () => {
     const read: number[] = [];
     const large = (bytes: number): ByteSource => {
       const head = rawGguf({ values: [["a", (b) => b.u32(T.string).u64(bytes)]] });

@@ -2,21 +2,23 @@ import { show } from "../../json.js";
 import { GGML_BLOCKS } from "../../formats/container.js";
 import type { GgmlType } from "../../formats/container.js";
 import type { Dtype } from "../../formats/dtypes.js";
-import { CheckpointError, tensorField } from "../../formats/errors.js";
+import { checkpointError, tensorField } from "../../formats/errors.js";
 import { GgufCursor, HeaderContinues } from "./cursor.js";
 import { GgufMetadata, readValue } from "./metadata.js";
-import { checkRange } from "../source.js";
 import type { ByteSource } from "../source.js";
 
-/** Longest header accepted, bytes. Qwen3's, whose vocabulary and merges are in it, has 6 MB. */
+/** Longest header, bytes. Qwen3's has 6 MB with its vocabulary and merges. */
 export const MAX_HEADER_BYTES = 64 << 20;
-/** Bytes of a tensor's name at most. @source ggml `ggml.h`, GGML_MAX_NAME, with its closing zero */
+/**
+ * Longest name of a tensor, bytes.
+ * @source ggml `ggml.h`, GGML_MAX_NAME without its closing zero
+ */
 const MAX_NAME_BYTES = 63;
-/** Bytes of a metadata key at most. @source ggml `docs/gguf.md` */
+/** Longest metadata key, bytes. @source ggml `docs/gguf.md` */
 const MAX_KEY_BYTES = 65_535;
 /** @source ggml `ggml.h`, GGML_MAX_DIMS */
 const MAX_DIMS = 4;
-/** Keys, and tensors, at most: each costs a hundred bytes of memory for the dozen in the file. Qwen3-8B has 30 and 399. */
+/** Most keys, and most tensors: each takes 100 bytes of memory. Qwen3-8B has 30 and 399. */
 const MAX_ENTRIES = 65_536;
 const FIRST_READ = 8 << 20;
 const DEFAULT_ALIGNMENT = 32;
@@ -28,12 +30,12 @@ export interface GgufTensor {
   readonly dtype: Dtype | GgmlType;
   /** Row-major, outermost first: the reverse of the file's order. */
   readonly shape: readonly number[];
-  /** Of its first byte, from the start of the file. */
+  /** From the start of the file to the first byte. */
   readonly offset: number;
   readonly byteLength: number;
 }
 
-/** An open GGUF file: its header, checked. Closing the source is the caller's. */
+/** An open GGUF file with a checked header. The caller closes the source. */
 export interface GgufFile {
   readonly source: ByteSource;
   readonly version: number;
@@ -41,8 +43,8 @@ export interface GgufFile {
   readonly tensors: ReadonlyMap<string, GgufTensor>;
 }
 
-/** Tensor types that are read. @source ggml `ggml.h`, ggml_type */
-const READ: ReadonlyMap<
+/** Supported tensor types by number. @source ggml `ggml.h`, ggml_type */
+const SUPPORTED: ReadonlyMap<
   number,
   { readonly dtype: Dtype | GgmlType; readonly values: number; readonly bytes: number }
 > = new Map([
@@ -59,37 +61,22 @@ const READ: ReadonlyMap<
   [14, { dtype: "Q6_K", ...GGML_BLOCKS.Q6_K }],
 ]);
 
-/** Names of those that are not, for the refusal. */
-const OTHERS: Readonly<Record<number, string>> = {
-  9: "Q8_1",
-  10: "Q2_K",
-  11: "Q3_K",
-  15: "Q8_K",
-  16: "IQ2_XXS",
-  17: "IQ2_XS",
-  18: "IQ3_XXS",
-  19: "IQ1_S",
-  20: "IQ4_NL",
-  21: "IQ3_S",
-  22: "IQ2_S",
-  23: "IQ4_XS",
-  24: "I8",
-  25: "I16",
-  26: "I32",
-  27: "I64",
-  28: "F64",
-  29: "IQ1_M",
-  34: "TQ1_0",
-  35: "TQ2_0",
-  39: "MXFP4",
-};
+/** The other types, for errors. */
+const UNSUPPORTED: ReadonlyMap<number, string> = new Map(
+  (
+    "9 Q8_1,10 Q2_K,11 Q3_K,15 Q8_K,16 IQ2_XXS,17 IQ2_XS,18 IQ3_XXS,19 IQ1_S,20 IQ4_NL,21 IQ3_S,22 IQ2_S," +
+    "23 IQ4_XS,24 I8,25 I16,26 I32,27 I64,28 F64,29 IQ1_M,34 TQ1_0,35 TQ2_0,39 MXFP4"
+  )
+    .split(",")
+    .map((entry) => [Number.parseInt(entry), entry.split(" ")[1]]),
+);
 
 /**
- * Reads and checks a GGUF header of version 2 or 3, little-endian. Reads nothing else, and allocates no more than a few times what
- * the header has. Tensors must lie one after another without holes, as ggml demands.
- * @throws CheckpointError  every way in which the file is not what it says
- * @source ggml `docs/gguf.md`, `gguf.cpp`. npm's @huggingface/gguf (0.4.6) is not used: it opens URLs and paths, no ByteSource, and
- *   builds arrays item by item up to whatever length the file claims.
+ * Reads and checks a little-endian GGUF header of version 2 or 3, and reads nothing else. Memory is
+ * a few times the header's size. As ggml demands, tensors must follow one another without holes.
+ * @throws CheckpointError  the header is damaged, or contradicts itself or the file's size
+ * @source ggml `docs/gguf.md`, `gguf.cpp`. npm's @huggingface/gguf (0.4.6) is not used: it opens
+ *   URLs and paths instead of byte sources, and builds arrays of any length that the file claims.
  */
 export async function openGguf(source: ByteSource): Promise<GgufFile> {
   const limit = Math.min(source.size, MAX_HEADER_BYTES);
@@ -103,33 +90,12 @@ export async function openGguf(source: ByteSource): Promise<GgufFile> {
   }
 }
 
-/**
- * Bytes [byteOffset, byteOffset + byteLength) of one tensor.
- * @param into  as ByteSource.read
- * @throws CheckpointError  a range outside it
- */
-export async function readGgufRange(
-  source: ByteSource,
-  tensor: GgufTensor,
-  byteOffset: number,
-  byteLength: number,
-  into?: Uint8Array<ArrayBuffer>,
-): Promise<Uint8Array> {
-  if (!(byteOffset >= 0 && byteLength >= 0 && byteOffset + byteLength <= tensor.byteLength)) {
-    const expected = `a range inside its ${tensor.byteLength} bytes`;
-    const got = `${byteLength} bytes at ${byteOffset}`;
-    throw new CheckpointError({ file: source.name, field: tensorField(tensor.name), expected, got });
-  }
-  checkRange(source, tensor.offset + byteOffset, byteLength);
-  return source.read(tensor.offset + byteOffset, byteLength, into);
-}
-
 function parse(source: ByteSource, bytes: Uint8Array): GgufFile {
   const file = { name: source.name, size: source.size, limit: MAX_HEADER_BYTES };
   const cursor = new GgufCursor(bytes, file);
   const version = readVersion(cursor);
-  // the least that an entry has: a tensor 8 + 4 + 4 + 8 bytes, a key with its value 8 + 4 + 1
-  const most = (least: number): number => Math.min(MAX_ENTRIES, Math.floor(source.size / least));
+  // smallest entries: a tensor has 8 + 4 + 4 + 8 bytes, a key with its value 8 + 4 + 1
+  const most = (entryBytes: number): number => Math.min(MAX_ENTRIES, Math.floor(source.size / entryBytes));
   const tensorCount = cursor.count("tensor count", most(24), "as the file has room for and a model needs");
   const keyCount = cursor.count("metadata count", most(13), "as the file has room for and a model needs");
   const values = new Map<string, ReturnType<typeof readValue>>();
@@ -145,10 +111,10 @@ function parse(source: ByteSource, bytes: Uint8Array): GgufFile {
     if (entries.has(entry.name)) throw cursor.refusal(tensorField(entry.name), "every name once", "it twice");
     entries.set(entry.name, entry);
   }
-  // a copy, so that the bytes after the header are let go
+  // a copy, so that the bytes after the header are freed
   const header = new GgufCursor(bytes.slice(0, cursor.at), file);
   const metadata = new GgufMetadata(source.name, values, header);
-  return { source, version, metadata, tensors: place(source, metadata, cursor.at, entries) };
+  return { source, version, metadata, tensors: locate(source, metadata, cursor.at, entries) };
 }
 
 function readVersion(cursor: GgufCursor): number {
@@ -163,14 +129,8 @@ function readVersion(cursor: GgufCursor): number {
   throw cursor.refusal("version", "2 or 3, little-endian", bigEndian ? "a big-endian file" : String(version));
 }
 
-/** A tensor's entry, its offset still from the start of the data. */
-interface Entry {
-  readonly name: string;
-  readonly dtype: Dtype | GgmlType;
-  readonly shape: readonly number[];
-  readonly byteLength: number;
-  readonly offset: bigint;
-}
+/** A tensor's entry, with the offset from the start of the data. */
+type Entry = Omit<GgufTensor, "offset"> & { readonly offset: bigint };
 
 function readEntry(cursor: GgufCursor, index: number): Entry {
   const name = cursor.string(`tensor ${index} name`, MAX_NAME_BYTES);
@@ -179,29 +139,31 @@ function readEntry(cursor: GgufCursor, index: number): Entry {
     throw cursor.refusal(tensorField(name, "dimensions"), `at most ${MAX_DIMS}`, String(dims));
   const sizes = Array.from({ length: dims }, () => cursor.u64(tensorField(name, "shape")));
   const type = cursor.u32(tensorField(name, "type"));
-  const known = READ.get(type);
-  if (!known) {
-    const expected = [...READ.values()].map((t) => t.dtype).join(", ");
-    const advice = type in OTHERS ? "quantise the model to one of these" : undefined;
-    throw cursor.refusal(tensorField(name, "type"), expected, OTHERS[type] ?? `type ${type}`, advice);
+  const supported = SUPPORTED.get(type);
+  if (!supported) {
+    const expected = [...SUPPORTED.values()].map((t) => t.dtype).join(", ");
+    const other = UNSUPPORTED.get(type);
+    const advice = other && "quantise the model to one of these";
+    throw cursor.refusal(tensorField(name, "type"), expected, other ?? `type ${type}`, advice);
   }
+  const { dtype, values, bytes } = supported;
   const count = sizes.reduce((a, b) => a * b, 1n);
-  const byteLength = (count / BigInt(known.values)) * BigInt(known.bytes);
+  const byteLength = (count / BigInt(values)) * BigInt(bytes);
   if (sizes.some((n) => n > BigInt(Number.MAX_SAFE_INTEGER)) || byteLength > BigInt(cursor.left)) {
     const expected = `a tensor inside the ${cursor.left} bytes that follow`;
-    throw cursor.refusal(tensorField(name, "shape"), expected, `[${sizes.join(", ")}] of ${known.dtype}`);
+    throw cursor.refusal(tensorField(name, "shape"), expected, `[${sizes.join(", ")}] of ${dtype}`);
   }
   const shape = sizes.map(Number).reverse();
-  if ((shape.at(-1) ?? 1) % known.values !== 0) {
-    const expected = `rows of whole ${known.dtype} blocks of ${known.values}`;
+  if ((shape.at(-1) ?? 1) % values !== 0) {
+    const expected = `rows of whole ${dtype} blocks of ${values}`;
     throw cursor.refusal(tensorField(name, "shape"), expected, `rows of ${shape.at(-1)}`);
   }
   const offset = cursor.u64(tensorField(name, "offset"));
-  return { name, dtype: known.dtype, shape, byteLength: Number(byteLength), offset };
+  return { name, dtype, shape, byteLength: Number(byteLength), offset };
 }
 
-/** Places the tensors in the file: each begins where the one before it ended, rounded up to the alignment. */
-function place(
+/** Finds each tensor's position: the aligned end of the tensor before it. */
+function locate(
   source: ByteSource,
   metadata: GgufMetadata,
   headerEnd: number,
@@ -215,13 +177,7 @@ function place(
   for (const { name, dtype, shape, byteLength, offset } of entries.values()) {
     const refuse = (expected: string, got: string): never => {
       const advice = "the file is damaged or cut short";
-      throw new CheckpointError({
-        file: source.name,
-        field: tensorField(name, "offset"),
-        expected,
-        got,
-        advice,
-      });
+      throw checkpointError(source.name, tensorField(name, "offset"), expected, got, advice);
     };
     if (offset !== BigInt(next)) refuse(`${next}, where the tensor before it ends`, String(offset));
     if (start + next + byteLength > source.size)

@@ -1,11 +1,11 @@
 import { show } from "../../json.js";
-import { CheckpointError } from "../../formats/errors.js";
+import { type CheckpointError, checkpointError } from "../../formats/errors.js";
 import type { GgufCursor } from "./cursor.js";
 
 interface ValueType {
   readonly name: string;
-  /** Bytes of a scalar; of a string or an array, the fewest that one can have. */
-  readonly least: number;
+  /** Bytes of a scalar, or the fewest of a string or an array. */
+  readonly size: number;
   readonly read?: (view: DataView, at: number) => number | bigint;
 }
 
@@ -13,49 +13,52 @@ const STRING = 8;
 const ARRAY = 9;
 const BOOL = 7;
 
-/** By their number in the file. @source ggml `docs/gguf.md`, gguf_metadata_value_type */
+/** Value types by number. @source ggml `docs/gguf.md`, gguf_metadata_value_type */
 const TYPES: readonly ValueType[] = [
-  { name: "u8", least: 1, read: (v, at) => v.getUint8(at) },
-  { name: "i8", least: 1, read: (v, at) => v.getInt8(at) },
-  { name: "u16", least: 2, read: (v, at) => v.getUint16(at, true) },
-  { name: "i16", least: 2, read: (v, at) => v.getInt16(at, true) },
-  { name: "u32", least: 4, read: (v, at) => v.getUint32(at, true) },
-  { name: "i32", least: 4, read: (v, at) => v.getInt32(at, true) },
-  { name: "f32", least: 4, read: (v, at) => v.getFloat32(at, true) },
-  { name: "bool", least: 1 },
-  { name: "string", least: 8 },
-  { name: "array", least: 12 },
-  { name: "u64", least: 8, read: (v, at) => v.getBigUint64(at, true) },
-  { name: "i64", least: 8, read: (v, at) => v.getBigInt64(at, true) },
-  { name: "f64", least: 8, read: (v, at) => v.getFloat64(at, true) },
+  { name: "u8", size: 1, read: (v, at) => v.getUint8(at) },
+  { name: "i8", size: 1, read: (v, at) => v.getInt8(at) },
+  { name: "u16", size: 2, read: (v, at) => v.getUint16(at, true) },
+  { name: "i16", size: 2, read: (v, at) => v.getInt16(at, true) },
+  { name: "u32", size: 4, read: (v, at) => v.getUint32(at, true) },
+  { name: "i32", size: 4, read: (v, at) => v.getInt32(at, true) },
+  { name: "f32", size: 4, read: (v, at) => v.getFloat32(at, true) },
+  { name: "bool", size: 1 },
+  { name: "string", size: 8 },
+  { name: "array", size: 12 },
+  { name: "u64", size: 8, read: (v, at) => v.getBigUint64(at, true) },
+  { name: "i64", size: 8, read: (v, at) => v.getBigInt64(at, true) },
+  { name: "f64", size: 8, read: (v, at) => v.getFloat64(at, true) },
 ];
 
-/** An array of the metadata, left in the header's bytes until it is asked for. */
+/** An array of the metadata. Its items stay in the header's bytes until they are read. */
 export interface GgufArray {
   /** Type of its items: "i32", "string" ... */
   readonly type: string;
   readonly length: number;
-  /** Of the first item, from the start of the file. */
+  /** From the start of the file to the first item. */
   readonly offset: number;
 }
 
-/** A value of the metadata. Integers past 2^53 are bigints. */
+/** A value of the metadata. Integers above 2^53 are bigints. */
 export type GgufValue = number | bigint | boolean | string | GgufArray;
 
-/** One value with its type's name, as f32 values need their shortest spelling later. */
+/** A value with the name of its type, which `positive` needs for f32. */
 interface TypedValue {
   readonly type: string;
   readonly value: GgufValue;
 }
 
-/** Reads one value: u32 type, then what the type says. Arrays are walked, not built. @throws CheckpointError */
+/**
+ * Reads one value: u32 type, then the value. The items of an array are only skipped.
+ * @throws CheckpointError
+ */
 export function readValue(cursor: GgufCursor, field: string): TypedValue {
   const type = readType(cursor, field);
   const kind = TYPES[type];
   if (type === ARRAY) return { type: kind.name, value: walkArray(cursor, field) };
   if (type === STRING) return { type: kind.name, value: cursor.string(field) };
   if (type === BOOL) return { type: kind.name, value: readBool(cursor, field) };
-  return { type: kind.name, value: narrow(cursor.scalar(field, kind.least, kind.read!)) };
+  return { type: kind.name, value: narrow(cursor.scalar(field, kind.size, kind.read!)) };
 }
 
 function readType(cursor: GgufCursor, field: string): number {
@@ -80,21 +83,21 @@ function walkArray(cursor: GgufCursor, field: string): GgufArray {
   const type = readType(cursor, field);
   if (type === ARRAY)
     throw cursor.refusal(field, "an array of scalars or strings, as ggml demands", "an array of arrays");
-  const { name, least } = TYPES[type];
-  const room = Math.floor(Math.max(0, cursor.left - 8) / least);
+  const { name, size } = TYPES[type];
+  const room = Math.floor(Math.max(0, cursor.left - 8) / size);
   const length = cursor.count(field, room, `as many ${name} items as the rest of the file has room for`);
   const offset = cursor.at;
   if (type === STRING) for (let i = 0; i < length; i++) cursor.skipString(field);
-  else cursor.take(length * least, field);
+  else cursor.take(length * size, field);
   return { type: name, length, offset };
 }
 
-/** Typed reads of a GGUF file's metadata; every refusal names the file and the key. */
+/** Typed reads of a GGUF file's metadata. Every error names the file and the key. */
 export class GgufMetadata {
   readonly #values: ReadonlyMap<string, TypedValue>;
   readonly #header: GgufCursor;
 
-  /** @param header  over the whole header: arrays are read from it when they are asked for */
+  /** @param header  a cursor over the header, for the items of arrays */
   constructor(
     readonly file: string,
     values: ReadonlyMap<string, TypedValue>,
@@ -123,7 +126,7 @@ export class GgufMetadata {
     throw this.refusal(key, least === 0 ? "a non-negative integer" : "a positive integer");
   }
 
-  /** A positive number. An f32 has the shortest decimal spelling that rounds to it: 1e-6, not 9.999999974752427e-7. */
+  /** A positive number. An f32 becomes its shortest decimal: 1e-6, not 9.999999974752427e-7. */
   positive(key: string): number {
     const typed = this.#values.get(key);
     const value = typed?.value;
@@ -162,25 +165,23 @@ export class GgufMetadata {
     return this.#header.from(offset).bytes(field(key), length);
   }
 
-  /** Everything, as text: scalars as they are, arrays by type and length. */
+  /** All values as text; arrays by type and length. */
   texts(): Map<string, string> {
     return new Map([...this.#values].map(([key, { value }]) => [key, text(value)]));
   }
 
-  /** The error for one key. */
+  /** The error for a key's value. */
   refusal(key: string, expected: string, advice?: string): CheckpointError {
     const value = this.value(key);
-    const got =
-      typeof value === "object" ? text(value) : typeof value === "bigint" ? `${value}` : show(value);
-    const refusal = { file: this.file, field: field(key), expected, got };
-    return new CheckpointError(advice === undefined ? refusal : { ...refusal, advice });
+    const got = typeof value === "object" || typeof value === "bigint" ? text(value) : show(value);
+    return checkpointError(this.file, field(key), expected, got, advice);
   }
 
   #numbers(key: string, types: readonly string[]): number[] {
     const { type, length, offset } = this.#array(key, types);
-    const { least, read } = TYPES.find((t) => t.name === type)!;
+    const { size, read } = TYPES.find((t) => t.name === type)!;
     const cursor = this.#header.from(offset);
-    return Array.from({ length }, () => Number(cursor.scalar(key, least, read!)));
+    return Array.from({ length }, () => Number(cursor.scalar(key, size, read!)));
   }
 
   #array(key: string, types: readonly string[]): GgufArray {

@@ -1,24 +1,27 @@
 import { show } from "../../json.js";
-import { CheckpointError } from "../../formats/errors.js";
+import { checkpointError } from "../../formats/errors.js";
 import { parseJsonObject } from "../json.js";
 import type { Assets, NamedJson, PromptAssets } from "./layout.js";
 import type { ModelFiles } from "../source.js";
 
 const MAX_JSON_BYTES = 64 << 20; // Qwen3's tokenizer.json is 11 MB
 
-/** One JSON file of a directory. @throws CheckpointError  missing, too large, not a JSON object */
+/**
+ * Reads a JSON file of a directory.
+ * @throws CheckpointError  missing, too large, or not a JSON object
+ */
 export async function readJson(files: ModelFiles, name: string): Promise<NamedJson> {
   const file = `${files.name}/${name}`;
   return { file, json: parseJsonObject(await files.readText(name, MAX_JSON_BYTES), file, "content") };
 }
 
-/** The first of these files that the directory has; an empty object under the first name where it has none. */
+/** Reads the first of these files that exists; an empty object with the first name if none does. */
 export async function readFirst(files: ModelFiles, ...names: readonly string[]): Promise<NamedJson> {
   for (const name of names) if (await files.has(name)) return readJson(files, name);
   return { file: `${files.name}/${names[0]}`, json: {} };
 }
 
-/** What transformers' `save_pretrained` writes for the processor, the tokenizer and generation. */
+/** The files of transformers' `save_pretrained` for the processor, the tokenizer and generation. */
 export function directoryAssets(files: ModelFiles): Assets {
   const frontend = (): Promise<NamedJson> =>
     readFirst(files, "processor_config.json", "preprocessor_config.json");
@@ -32,7 +35,7 @@ export function directoryAssets(files: ModelFiles): Assets {
   };
 }
 
-/** The part of the assets that lies in a tokenizer's directory. */
+/** The assets in a tokenizer's directory. */
 export function tokenizerAssets(
   files: ModelFiles,
 ): Pick<Assets, "tokenizer" | "tokenizerConfig" | "generation" | "tokenizerFiles"> {
@@ -46,15 +49,20 @@ export function tokenizerAssets(
 
 const MAX_TEMPLATE_BYTES = 1 << 20;
 
-/** The chat template, from its own file or from tokenizer_config.json, and that file. @throws CheckpointError  it is no text */
+/**
+ * The chat template, and its file: chat_template.jinja or tokenizer_config.json.
+ * @throws CheckpointError  not a text
+ */
 async function readTemplate(files: ModelFiles): Promise<Pick<PromptAssets, "template" | "templateFile">> {
-  const own = "chat_template.jinja";
-  if (await files.has(own)) {
-    return { template: await files.readText(own, MAX_TEMPLATE_BYTES), templateFile: `${files.name}/${own}` };
-  }
+  const name = "chat_template.jinja";
+  if (await files.has(name))
+    return {
+      template: await files.readText(name, MAX_TEMPLATE_BYTES),
+      templateFile: `${files.name}/${name}`,
+    };
   const { json, file } = await readFirst(files, "tokenizer_config.json");
   const template = json.chat_template ?? undefined;
   if (template === undefined) return {};
   if (typeof template === "string") return { template, templateFile: file };
-  throw new CheckpointError({ file, field: "chat_template", expected: "a text", got: show(template) });
+  throw checkpointError(file, "chat_template", "a text", show(template));
 }

@@ -1,17 +1,16 @@
 import { type JsonObject, isObject, show } from "../../json.js";
-import { CheckpointError } from "../../formats/errors.js";
-
+import { checkpointError } from "../../formats/errors.js";
 import { readFirst } from "./assets.js";
 import type { NamedJson } from "./layout.js";
 import type { ModelFiles } from "../source.js";
 
-/** The token that holds the audio's place in transformers' prompts. FunASR's own marks are in no vocabulary. */
+/** The audio token of transformers' prompts. FunASR's marks are in no vocabulary. */
 export const AUDIO_TOKEN = "<|object_ref_start|>";
 
 /**
- * The token that holds the audio's place, for layouts whose config names none: found by its text in the tokenizer's files.
+ * Finds the audio token by its text, for layouts whose config does not name it.
  * @param files  the tokenizer's directory
- * @throws CheckpointError  the tokenizer has no such token, or its id is past the embedding's rows
+ * @throws CheckpointError  the tokenizer does not have it, or its id is not below vocabSize
  */
 export async function findAudioToken(
   files: ModelFiles,
@@ -23,8 +22,8 @@ export async function findAudioToken(
 }
 
 /**
- * Id of an added token, by its text: as tokenizer_config.json says, else tokenizer.json.
- * @throws CheckpointError  there is no such token, or its id is past the embedding's rows
+ * Id of an added token by its text, from tokenizer_config.json or else tokenizer.json.
+ * @throws CheckpointError  there is no such token, or its id is not below vocabSize
  */
 export async function addedTokenId(
   token: string,
@@ -42,7 +41,7 @@ export async function addedTokenId(
   if (id !== undefined && id < vocabSize) return id;
   const expected = `an added token of that name with an id below ${vocabSize}`;
   const advice = "is this the tokenizer of a Qwen3?";
-  throw new CheckpointError({ file, field: token, expected, got: show(id), advice });
+  throw checkpointError(file, token, expected, show(id), advice);
 }
 
 /** tokenizer_config.json: added_tokens_decoder {id: {content}}. */

@@ -1,15 +1,13 @@
-/**
- * model.pt as trainings leave it: names that a wrapper has changed, a head that is not the embedding; LoRAs under such names. Each is
- * the checkpoint, or the LoRA, that it is without them.
- */
+// Plan: model.pt from training: with wrapped names, with an untied head, and LoRAs with wrapped
+// names. Each opens to the same checkpoint or LoRA as without.
 import { describe, expect, test } from "vitest";
 import { layoutFiles, readWhole } from "../../../test/helpers/layouts.js";
 import { loraFixture } from "../../../test/helpers/lora.js";
 import { torchFile } from "../../../test/helpers/torch-zip.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint.js";
-import { openSafetensors, readRange, readTensor } from "../safetensors/safetensors.js";
+import { openSafetensors, readTensor } from "../safetensors/safetensors.js";
 import { type WriteTensor, safetensorsBytes } from "../safetensors/write.js";
-import { type ModelFiles, bytesSource, memoryFiles } from "../source.js";
+import { type ModelFiles, bytesSource, memoryFiles, readRange } from "../source.js";
 import { openTorchFile } from "../torch/torch-file.js";
 
 type Tensors = (WriteTensor & { readonly data: Uint8Array })[];
@@ -27,7 +25,7 @@ async function tensorsOf(modelPt: Uint8Array): Promise<Tensors> {
   );
 }
 
-/** A directory whose model.pt has been changed. */
+/** A directory with a changed model.pt. */
 async function edited(
   files: Map<string, Uint8Array>,
   edit: (tensors: Tensors) => Tensors,
@@ -96,7 +94,8 @@ describe.each(PREFIXES)("%s before every name", (prefix) => {
   });
 });
 
-// Plan: model.pt without a head, with the embedding once more, with one whose last bit differs, under the names that FunASR gives.
+// Plan: model.pt without a head, with a copy of the embedding, and with a head whose last bit
+// differs, under FunASR's names.
 describe("the head of model.pt", () => {
   const EMBEDDING = "llm.model.embed_tokens.weight";
   const HEAD = "llm.lm_head.weight";

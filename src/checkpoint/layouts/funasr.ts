@@ -3,38 +3,31 @@ import { parseLlmConfig } from "../../config/model-config.js";
 import type { AdaptorConfig, EncoderConfig, ModelConfig } from "../../config/model-config.js";
 import { readJson, tokenizerAssets } from "./assets.js";
 import { findAudioToken } from "./audio-token.js";
-import { ConfigReader } from "../../config/reader.js";
+import type { ConfigReader } from "../../config/reader.js";
 import type { Container } from "../../formats/container.js";
-
 import { FUNASR_KEY_MAP } from "./key-maps-funasr.js";
-
 import type { OpenedLayout } from "./layout.js";
 import { unwrappedNames } from "../../config/wrappers.js";
 import { splitLora } from "../lora/funasr.js";
-import { isPlainName, missingFile } from "../source.js";
-import type { ModelFiles } from "../source.js";
-import { readRange } from "../safetensors/safetensors.js";
+import { type ModelFiles, closeOnError, isPlainName, missingFile, readRange } from "../source.js";
 import { openTorchFile } from "../torch/torch-file.js";
-import { MAX_YAML, parseYamlObject } from "./yaml.js";
+import { readYaml } from "./yaml.js";
 
 const WEIGHTS = "model.pt";
-const CONFIG = "config.yaml";
-/** Where the published checkpoints keep the LLM's config and tokenizer. */
+/** The directory of the LLM's config and tokenizer in the published checkpoints. */
 const LLM_DIRECTORY = "Qwen3-0.6B";
 /** FunASR's waveforms are 16-bit integers. @source funasr `WavFrontend.forward` */
 const WAVEFORM_SCALE = 32768;
 
 /**
- * FunASR's own layout: model.pt beside config.yaml, and the LLM's config and tokenizer in a directory that config.yaml names.
- * @throws ConfigError      a field of config.yaml, or of the LLM's config.json, that this engine cannot run
- * @throws CheckpointError  a missing or damaged file
+ * FunASR's layout: model.pt and config.yaml, and the LLM's config and tokenizer in a directory that
+ * config.yaml names.
+ * @throws ConfigError      config.yaml or the LLM's config.json cannot be run
+ * @throws CheckpointError  a file is missing or damaged
  */
 export async function openFunasr(files: ModelFiles): Promise<OpenedLayout> {
-  const configFile = `${files.name}/${CONFIG}`;
-  const yaml = ConfigReader.of(
-    parseYamlObject(await files.readText(CONFIG, MAX_YAML), configFile),
-    configFile,
-  );
+  const yaml = await readYaml(files, "config.yaml");
+  const configFile = yaml.file;
   yaml.oneOf("model", ["FunASRNano"], "FunASRNano");
   const llmFiles = await llmDirectory(files, yaml);
   const { config, audioToken } = await readConfig(yaml, llmFiles);
@@ -45,9 +38,9 @@ export async function openFunasr(files: ModelFiles): Promise<OpenedLayout> {
     emptyThought: !dataset.flag("do_think", true),
     systemTurn: dataset.flag("sys_prompt", true),
   };
-  const opened = await openContainer(files);
+  const container = await openContainer(files);
   return {
-    ...(await splitOrClose(opened, yaml)),
+    ...(await closeOnError(container, () => splitLora(container, yaml))),
     config,
     configFile,
     keyMaps: [FUNASR_KEY_MAP],
@@ -62,56 +55,39 @@ export async function openFunasr(files: ModelFiles): Promise<OpenedLayout> {
 
 async function openContainer(files: ModelFiles): Promise<Container> {
   const source = await files.open(WEIGHTS);
-  try {
-    const infos = await openTorchFile(source);
-    const names = unwrappedNames(infos.keys());
-    const storedNames = new Map([...names].map(([stored, name]) => [name, stored]));
-    return {
-      name: files.name,
-      layout: "funasr",
-      tensors: new Map(
-        [...infos.values()].map((info) => {
-          const name = names.get(info.name)!;
-          return [name, { ...info, name, file: WEIGHTS }];
-        }),
-      ),
-      metadata: new Map(),
-      read: (tensor, byteOffset, byteLength, into) =>
-        readRange(source, infos.get(storedNames.get(tensor.name)!)!, byteOffset, byteLength, into),
-      close: () => source.close(),
-    };
-  } catch (error) {
-    await source.close();
-    throw error;
-  }
+  const infos = await closeOnError(source, () => openTorchFile(source));
+  const names = unwrappedNames(infos.keys());
+  const byName = new Map(
+    [...infos.values()].map((info) => {
+      const name = names.get(info.name)!;
+      return [name, { stored: info, tensor: { ...info, name, file: WEIGHTS } }];
+    }),
+  );
+  return {
+    name: files.name,
+    layout: "funasr",
+    tensors: new Map([...byName].map(([name, { tensor }]) => [name, tensor])),
+    metadata: new Map(),
+    read: ({ name }, byteOffset, byteLength, into) =>
+      readRange(source, byName.get(name)!.stored, byteOffset, byteLength, into),
+    close: () => source.close(),
+  };
 }
 
-async function splitOrClose(container: Container, yaml: ConfigReader): Promise<ReturnType<typeof splitLora>> {
-  try {
-    return splitLora(container, yaml);
-  } catch (error) {
-    await container.close();
-    throw error;
-  }
-}
-
-/** The directory of the LLM's config: the last part of the path that config.yaml gives it. */
+/** The directory of the LLM's config: the last part of `init_param_path` in config.yaml. */
 async function llmDirectory(files: ModelFiles, yaml: ConfigReader): Promise<ModelFiles> {
   const path = yaml.optional("llm_conf").value("init_param_path") ?? LLM_DIRECTORY;
-  const name =
-    typeof path === "string"
-      ? (path
-          .replace(/[/\\]+$/, "")
-          .split(/[/\\]/)
-          .pop() ?? "")
-      : "";
+  const name = typeof path === "string" ? (path.split(/[/\\]/).filter(Boolean).pop() ?? "") : "";
   if (!isPlainName(name)) throw yaml.refusal("llm_conf.init_param_path", "a directory's path", path);
   const directory = files.directory(name);
   if (await directory.has("config.json")) return directory;
   throw missingFile(files.name, `${name}/config.json`);
 }
 
-/** @source funasr `SenseVoiceEncoderSmall.__init__`, `llm_asr.adaptor.Transformer.__init__`, whose defaults are these */
+/**
+ * With the defaults of funasr.
+ * @source funasr `SenseVoiceEncoderSmall.__init__`, `llm_asr.adaptor.Transformer.__init__`
+ */
 async function readConfig(
   yaml: ConfigReader,
   llmFiles: ModelFiles,
@@ -145,7 +121,7 @@ function readEncoder(yaml: ConfigReader): EncoderConfig {
     layers: conf.integerOr("num_blocks", 6) - 1, // num_blocks counts the stem
     tpLayers: conf.has("tp_blocks") ? conf.integer("tp_blocks", { least: 0 }) : 0,
     fsmnKernelSize: conf.integerOr("kernel_size", 11),
-    layerNormEps: 1e-5, // sense_voice's LayerNorm keeps torch's own
+    layerNormEps: 1e-5, // torch's default in sense_voice's LayerNorm
   };
 }
 
@@ -169,7 +145,10 @@ function readAdaptor(yaml: ConfigReader, llmWidth: number): AdaptorConfig {
   };
 }
 
-/** WavFrontend's arguments in the words of transformers' feature extractor. @source funasr `wav_frontend.py` */
+/**
+ * WavFrontend's arguments as fields of transformers' feature extractor.
+ * @source funasr `wav_frontend.py`
+ */
 function readFrontend(conf: ConfigReader): JsonObject {
   if (!conf.isNull("cmvn_file"))
     throw conf.refusal("cmvn_file", "none", conf.value("cmvn_file"), "normalisation is not implemented");

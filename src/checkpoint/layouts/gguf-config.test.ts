@@ -1,9 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { refusal } from "../../../test/helpers/checkpoint.js";
+import { counted, refusal } from "../../../test/helpers/checkpoint.js";
 import { GGUF_PAIR as P, ggufPair as pair, rawGguf } from "../../../test/helpers/gguf.js";
 import type { RawGguf, RawTensor, Value } from "../../../test/helpers/gguf.js";
 import { openCheckpoint } from "../checkpoint.js";
-import type { ModelFiles } from "../source.js";
 
 const { encoder: ENCODER, llm: LLM } = P;
 
@@ -43,18 +42,22 @@ const LLM_KEYS: Readonly<Record<string, Value>> = {
 };
 const EMBEDDING: RawTensor = { name: "token_embd.weight", dims: [16, 2], type: 0, offset: 0 };
 
-function file(keys: Readonly<Record<string, Value | undefined>>, rest: RawGguf = {}): Uint8Array {
+type Changes = Readonly<Record<string, Value | undefined>>;
+
+function file(keys: Changes, rest: RawGguf = {}): Uint8Array {
   const values = Object.entries(keys).flatMap(([key, value]) =>
     value === undefined ? [] : [[key, value] as const],
   );
   return rawGguf({ values, ...rest });
 }
 
-// Plan: metadata that is missing, contradicts, or asks for what is not implemented, each by its whole line.
+// Plan: metadata that is missing, contradicts itself or is not implemented. Each error is tested in
+// full.
 describe("bad metadata", () => {
-  type Changes = Readonly<Record<string, Value | undefined>>;
   const E = `m/${ENCODER}: `;
   const L = `m/${LLM}: `;
+  const only = "nothing else is implemented";
+  /** Name of the test, changes of the encoder's keys, changes of the LLM's keys, error. */
   const cases: readonly (readonly [string, Changes, Changes, string])[] = [
     [
       "no kernel size",
@@ -66,13 +69,13 @@ describe("bad metadata", () => {
       "a shifted memory",
       { "funasr.enc.sanm_shfit": 1 },
       {},
-      `${E}metadata "funasr.enc.sanm_shfit": expected 0, got 1; nothing else is implemented`,
+      `${E}metadata "funasr.enc.sanm_shfit": expected 0, got 1; ${only}`,
     ],
     [
       "a downsampling adaptor",
       { "funasr.adp.downsample_rate": 2 },
       {},
-      `${E}metadata "funasr.adp.downsample_rate": expected 1, got 2; nothing else is implemented`,
+      `${E}metadata "funasr.adp.downsample_rate": expected 1, got 2; ${only}`,
     ],
     [
       "an input of another size",
@@ -126,25 +129,25 @@ describe("bad metadata", () => {
       "values of another width",
       {},
       { "qwen3.attention.value_length": 16 },
-      `${L}metadata "qwen3.attention.value_length": expected 8, got 16; nothing else is implemented`,
+      `${L}metadata "qwen3.attention.value_length": expected 8, got 16; ${only}`,
     ],
     [
       "partly rotated heads",
       {},
       { "qwen3.rope.dimension_count": 4 },
-      `${L}metadata "qwen3.rope.dimension_count": expected 8, got 4; nothing else is implemented`,
+      `${L}metadata "qwen3.rope.dimension_count": expected 8, got 4; ${only}`,
     ],
     [
       "a sliding window",
       {},
       { "qwen3.attention.sliding_window": 128 },
-      `${L}metadata "qwen3.attention.sliding_window": expected 0, got 128; nothing else is implemented`,
+      `${L}metadata "qwen3.attention.sliding_window": expected 0, got 128; ${only}`,
     ],
     [
       "a vocabulary of another size",
       {},
       { "qwen3.vocab_size": 3 },
-      `${L}metadata "qwen3.vocab_size": expected 2, got 3; nothing else is implemented`,
+      `${L}metadata "qwen3.vocab_size": expected 2, got 3; ${only}`,
     ],
     [
       "one of several files",
@@ -187,7 +190,7 @@ describe("bad metadata", () => {
     expect(error.message).toBe(`${L}tensor "token_embd.weight": expected a matrix of that name, got none`);
   });
 
-  test("only then are the tensors compared", async () => {
+  test("valid metadata: then the tensors are compared", async () => {
     const error = await refusal(() => open({}, {}));
     expect(error.message).toMatch(
       /^m: tensor "model\.audio_tower\.layers\.0\..*": expected a tensor of that name, got none \(/,
@@ -204,21 +207,8 @@ describe("bad metadata", () => {
   });
 
   test("files are closed when a pair is refused", async () => {
-    let openFiles = 0;
-    const inner = pair({ [LLM]: file({ ...LLM_KEYS, "general.architecture": "llama" }) });
-    const counting: ModelFiles = {
-      ...inner,
-      open: async (name) => {
-        const source = await inner.open(name);
-        openFiles++;
-        const close = (): Promise<void> => {
-          openFiles--;
-          return source.close();
-        };
-        return { ...source, close };
-      },
-    };
-    await refusal(() => openCheckpoint(counting));
-    expect(openFiles).toBe(0);
+    const { files, open } = counted(pair({ [LLM]: file({ ...LLM_KEYS, "general.architecture": "llama" }) }));
+    await refusal(() => openCheckpoint(files));
+    expect(open()).toBe(0);
   });
 });

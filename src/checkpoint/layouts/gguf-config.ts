@@ -1,14 +1,17 @@
 import { type JsonObject } from "../../json.js";
 import { parseLlmConfig, parseModelConfig } from "../../config/model-config.js";
 import type { LlmConfig, ModelConfig } from "../../config/model-config.js";
-import { CheckpointError, tensorField } from "../../formats/errors.js";
+import { checkpointError, tensorField } from "../../formats/errors.js";
 import type { GgufFile } from "../gguf/gguf.js";
 import type { GgufMetadata } from "../gguf/metadata.js";
 
-/** @source FunASR `runtime/llama.cpp/fun-asr-nano/funasr-cli/funasr-cli.cpp`, LN_EPS, for all norms; the files do not say */
+/**
+ * Of all norms; no key has it.
+ * @source FunASR `runtime/llama.cpp/fun-asr-nano/funasr-cli/funasr-cli.cpp`, LN_EPS
+ */
 const LAYER_NORM_EPS = 1e-5;
 
-/** What of a pair's config is no number in its metadata. */
+/** The parts of a pair's config that no key has. */
 export interface PairFacts {
   /** The LLM's head is its embedding. */
   readonly tiedHead: boolean;
@@ -16,10 +19,13 @@ export interface PairFacts {
 }
 
 /**
- * The config of a pair, in the fields of transformers' config.json and read as one.
- * @throws CheckpointError  a key is missing or of another type, asks for what is not implemented, or the files do not belong together
- * @throws ConfigError      numbers that contradict each other (see parseModelConfig)
- * @source FunASR `runtime/llama.cpp/fun-asr-nano/export_encoder_gguf.py` and `funasr-cli.cpp`, which feeds the low-frame-rate rows only
+ * The config of a pair. The metadata becomes a config.json of transformers, which parseModelConfig
+ * reads.
+ * @throws CheckpointError  a key is missing, has a wrong type or is not implemented, or the files
+ *   are of different models
+ * @throws ConfigError      the numbers contradict each other
+ * @source FunASR `runtime/llama.cpp/fun-asr-nano/export_encoder_gguf.py`; `funasr-cli.cpp`, which
+ *   feeds only the low-frame-rate rows
  */
 export function readPairConfig(
   encoder: GgufFile,
@@ -28,7 +34,7 @@ export function readPairConfig(
 ): ModelConfig {
   const m = encoder.metadata;
   const text = llmJson(llm, tiedHead);
-  checkBelong(m, llm, text["hidden_size"] as number);
+  checkSameModel(m, llm, text["hidden_size"] as number);
   const layers = m.integer("funasr.adp.n_layer", 0);
   const json = {
     model_type: "fun_asr_nano",
@@ -49,12 +55,12 @@ export function readPairConfig(
   return parseModelConfig(json, `${encoder.source.name} and ${llm.source.name}`);
 }
 
-/** The config of a Qwen3 file alone. @throws CheckpointError, ConfigError  as readPairConfig */
+/** The config of a Qwen3 file. @throws CheckpointError, ConfigError  as readPairConfig */
 export function readLlmConfig(llm: GgufFile, tiedHead: boolean): LlmConfig {
   return parseLlmConfig(llmJson(llm, tiedHead), llm.source.name);
 }
 
-/** Fields of the front-end: FunASR's, whose waveform is scaled to 16-bit numbers; without dither. */
+/** FunASR's front-end: the waveform is scaled to 16-bit numbers, without dither. */
 export function frontendJson({ metadata: m }: GgufFile): JsonObject {
   return {
     num_mel_bins: m.integer("funasr.frontend.n_mels"),
@@ -66,12 +72,8 @@ export function frontendJson({ metadata: m }: GgufFile): JsonObject {
 }
 
 function audioJson(m: GgufMetadata): JsonObject {
-  const refuse = (key: string, value: number): void => {
-    if (m.has(key) && m.integer(key, 0) !== value)
-      throw m.refusal(key, `${value}`, "nothing else is implemented");
-  };
-  refuse("funasr.enc.sanm_shfit", 0); // the key's own spelling
-  refuse("funasr.adp.downsample_rate", 1);
+  expectInteger(m, "funasr.enc.sanm_shfit", 0); // [sic]
+  expectInteger(m, "funasr.adp.downsample_rate", 1);
   const bins = m.integer("funasr.frontend.n_mels");
   const stack = m.integer("funasr.frontend.lfr_m");
   const key = "funasr.enc.input_size";
@@ -92,22 +94,19 @@ function audioJson(m: GgufMetadata): JsonObject {
   };
 }
 
-/** Inner width of the adaptor's blocks: no key has it (funasr.adp.ffn_dim is the projector's), the tensors do. */
-function adaptorWidth({ tensors, source }: GgufFile, layers: number): number {
-  if (layers === 0) return 4; // of no blocks
-  const name = "audio_adaptor.blocks.0.feed_forward.w_1.weight";
-  const shape = tensors.get(name)?.shape;
-  if (shape?.length === 2) return shape[0];
-  const got = shape ? `${shape.length} dimensions` : "none";
-  throw new CheckpointError({
-    file: source.name,
-    field: tensorField(name),
-    expected: "a matrix of that name",
-    got,
-  });
+/** Refuses another value of an optional key. */
+function expectInteger(m: GgufMetadata, key: string, value: number): void {
+  if (m.has(key) && m.integer(key, 0) !== value)
+    throw m.refusal(key, `${value}`, "nothing else is implemented");
 }
 
-function checkBelong(encoder: GgufMetadata, llm: GgufFile, width: number): void {
+/** Inner width of the adaptor's blocks, by their tensors: funasr.adp.ffn_dim is the projector's. */
+function adaptorWidth(file: GgufFile, layers: number): number {
+  if (layers === 0) return 4; // any valid width
+  return matrixRows(file, "audio_adaptor.blocks.0.feed_forward.w_1.weight");
+}
+
+function checkSameModel(encoder: GgufMetadata, llm: GgufFile, width: number): void {
   const advice = "the two files are of different models";
   const key = "funasr.adp.llm_dim";
   if (encoder.integer(key) !== width)
@@ -124,15 +123,11 @@ function llmJson(llm: GgufFile, tiedHead: boolean): JsonObject {
   if (m.has("split.count") && m.integer("split.count", 0) > 1)
     throw m.refusal("split.count", "1: the model in one file", "merge it with llama-gguf-split");
   const headDim = m.integer("qwen3.attention.key_length");
-  const must = (key: string, value: number): void => {
-    if (m.has(key) && m.integer(key, 0) !== value)
-      throw m.refusal(key, `${value}`, "nothing else is implemented");
-  };
-  must("qwen3.attention.value_length", headDim);
-  must("qwen3.rope.dimension_count", headDim);
-  must("qwen3.attention.sliding_window", 0);
+  expectInteger(m, "qwen3.attention.value_length", headDim);
+  expectInteger(m, "qwen3.rope.dimension_count", headDim);
+  expectInteger(m, "qwen3.attention.sliding_window", 0);
   const vocabSize = embeddingRows(llm);
-  must("qwen3.vocab_size", vocabSize);
+  expectInteger(m, "qwen3.vocab_size", vocabSize);
   return {
     model_type: "qwen3",
     vocab_size: vocabSize,
@@ -161,21 +156,19 @@ function ropeJson(m: GgufMetadata): JsonObject {
   };
 }
 
-/** Rows of the embedding: the vocabulary's size, which has a key in some files only. */
-export function embeddingRows({ tensors, source }: GgufFile): number {
-  const name = "token_embd.weight";
+/** Rows of the embedding: the vocabulary's size. Only some files have a key for it. */
+export function embeddingRows(file: GgufFile): number {
+  return matrixRows(file, "token_embd.weight");
+}
+
+function matrixRows({ tensors, source }: GgufFile, name: string): number {
   const shape = tensors.get(name)?.shape;
   if (shape?.length === 2) return shape[0];
   const got = shape ? `${shape.length} dimensions` : "none";
-  throw new CheckpointError({
-    file: source.name,
-    field: tensorField(name),
-    expected: "a matrix of that name",
-    got,
-  });
+  throw checkpointError(source.name, tensorField(name), "a matrix of that name", got);
 }
 
-/** @throws CheckpointError unless the file says that it is of this architecture */
+/** @throws CheckpointError  another architecture */
 export function checkArchitecture(metadata: GgufMetadata, architecture: string): void {
   const key = "general.architecture";
   if (metadata.string(key) !== architecture)

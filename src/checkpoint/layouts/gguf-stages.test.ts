@@ -14,7 +14,7 @@ const frames = [5, 3];
 const next = random(9);
 const clips: Clips = { features: Float32Array.from({ length: 8 * 8 }, () => next()), frames };
 
-/** Encoder states. The tiny adaptor's heads of 2 are too narrow for the attention kernels. */
+/** Encoder states only: the tiny adaptor's heads of 2 are too narrow for the attention kernels. */
 async function states(device: Gpu, files: ModelFiles, weights: WeightFormat): Promise<Float32Array> {
   const checkpoint = await openCheckpoint(files);
   const model = await loadFunAsrNano(device, checkpoint.config, checkpoint, { weights });
@@ -24,8 +24,8 @@ async function states(device: Gpu, files: ModelFiles, weights: WeightFormat): Pr
   return result as Float32Array;
 }
 
-// Plan: the encoder of the tiny checkpoint and of its GGUF pair, fused projections and turned FSMN taps and all, gives the same bits in
-// formats that hold the values of both files.
+// Plan: the encoder of the tiny checkpoint and of its GGUF pair, with fused projections and
+// transposed FSMN taps, gives the same bits in formats that hold the values of both files.
 test.each<WeightFormat>(["f32", "f16"])(
   "a pair in %s gives the bits of the transformers form",
   async (weights) => {

@@ -57,9 +57,9 @@ function vocabularyKeys({ model, added_tokens: added }: Vocabulary, rows: number
   ];
 }
 
-// Plan: the real vocabulary as a GGUF's metadata, and tokenizer.json made of it, give on every golden string what Python's tokenizers
-// gives; then the same of a pruned vocabulary that gguf-py wrote.
-describe("Qwen3's own vocabulary", () => {
+// Plan: the real vocabulary becomes GGUF metadata and then tokenizer.json. On every golden string
+// it gives the ids of Python's tokenizers. The same for a pruned vocabulary of gguf-py.
+describe("Qwen3's vocabulary", () => {
   let loaded: Promise<{ tokenizer: Tokenizer; metadata: GgufMetadata }> | undefined;
   const load = (): NonNullable<typeof loaded> => (loaded ??= build());
   const build = async (): Promise<{ tokenizer: Tokenizer; metadata: GgufMetadata }> => {
@@ -76,7 +76,7 @@ describe("Qwen3's own vocabulary", () => {
     expect(golden.map(({ ids }) => tokenizer.decode(ids))).toEqual(golden.map((s) => s.decoded));
   });
 
-  it("has the same added tokens, and no unused row", async () => {
+  it("has the same added tokens, and no unused rows", async () => {
     const { tokenizer, metadata } = await load();
     expect(tokenizer.addedTokens).toEqual(qwen3Tokenizer().addedTokens);
     expect(tokenizer.id("[PAD151669]")).toBeUndefined();
@@ -85,7 +85,7 @@ describe("Qwen3's own vocabulary", () => {
     expect(generationJson(metadata)).toEqual({ eos_token_id: 151_645 });
   });
 
-  it("is what tokenizer.json says, but for what llama.cpp calls special", async () => {
+  it("equals tokenizer.json, but for the tokens that llama.cpp calls special", async () => {
     const { metadata } = await load();
     const real = qwen3File("tokenizer.json");
     const made = tokenizerJson(metadata);
@@ -125,7 +125,7 @@ describe("a pruned vocabulary of gguf-py", () => {
   });
 });
 
-// Plan: other kinds of vocabulary and damaged ones, each by its whole line.
+// Plan: other kinds of vocabulary and damaged ones. Each error is tested in full.
 describe("refusals", () => {
   const small: Readonly<Record<string, Value | undefined>> = {
     "tokenizer.ggml.model": "gpt2",
@@ -161,7 +161,7 @@ describe("refusals", () => {
     expect(error.message).toBe(`m.gguf: metadata "tokenizer.ggml.${field}": ${message}`);
   });
 
-  it("takes what those are made from", async () => {
+  it("accepts the valid metadata", async () => {
     const bytes = [...byteOfCharacter.keys()];
     const whole: typeof small = {
       ...small,

@@ -12,7 +12,7 @@ const CONTROL = 3;
 const USER_DEFINED = 4;
 const UNUSED = 5;
 
-/** @source Qwen3's tokenizer.json; llama.cpp knows it as "qwen2" */
+/** @source Qwen3's tokenizer.json; llama.cpp calls it "qwen2" */
 const PATTERN =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
@@ -20,7 +20,7 @@ export function holdsTokenizer(metadata: GgufMetadata): boolean {
   return metadata.has(TOKENS);
 }
 
-/** Id of the token that holds the audio's place. @throws CheckpointError if the vocabulary has none */
+/** Id of the audio token. @throws CheckpointError  the vocabulary does not have it */
 export function audioTokenId(metadata: GgufMetadata): number {
   const id = metadata.strings(TOKENS).indexOf(AUDIO_TOKEN);
   if (id >= 0) return id;
@@ -28,9 +28,10 @@ export function audioTokenId(metadata: GgufMetadata): number {
 }
 
 /**
- * tokenizer.json of the vocabulary in a Qwen3 file's metadata. Of the added tokens llama.cpp calls every `<|...|>` special, also those
- * that tokenizer.json does not (`<|fim_prefix|>` ...); unused rows of the embedding are left out.
- * @throws CheckpointError  another kind of vocabulary, or one that is damaged
+ * tokenizer.json of the vocabulary in a Qwen3 file's metadata. As in llama.cpp, every added token
+ * `<|...|>` is special, also those that Qwen3's tokenizer.json does not mark (`<|fim_prefix|>`
+ * ...). Unused rows of the embedding are left out.
+ * @throws CheckpointError  another kind of vocabulary, or a damaged one
  * @source llama.cpp `convert_hf_to_gguf.py`, get_vocab_base and _set_vocab_gpt2
  */
 export function tokenizerJson(metadata: GgufMetadata): JsonObject {
@@ -49,11 +50,7 @@ export function tokenizerJson(metadata: GgufMetadata): JsonObject {
       throw metadata.refusal(TOKENS, `another token at ${id} than ${show(content)}`);
     if (type === NORMAL) vocab[content] = id;
     else if (type === CONTROL || type === USER_DEFINED) added.push(addedToken(id, content, type === CONTROL));
-    else
-      throw metadata.refusal(
-        TYPES,
-        `type ${NORMAL}, ${CONTROL}, ${USER_DEFINED} or ${UNUSED} for token ${id}, not ${type}`,
-      );
+    else throw metadata.refusal(TYPES, `type 1, 3, 4 or 5 for token ${id}, not ${type}`);
   });
   const level = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false };
   const split = { type: "Split", pattern: { Regex: PATTERN }, behavior: "Isolated", invert: false };
@@ -68,7 +65,7 @@ export function tokenizerJson(metadata: GgufMetadata): JsonObject {
   };
 }
 
-/** generation_config.json of the ids in the metadata. */
+/** generation_config.json with the stop id of the metadata. */
 export function generationJson(metadata: GgufMetadata): JsonObject {
   const key = "tokenizer.ggml.eos_token_id";
   return metadata.has(key) ? { eos_token_id: metadata.integer(key, 0) } : {};
@@ -89,7 +86,7 @@ function addedToken(id: number, content: string, special: boolean): JsonObject {
   return { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special };
 }
 
-/** Pairs of tokens, each a token itself once joined. */
+/** Merges as pairs of tokens, whose concatenation is a token too. */
 function readMerges(metadata: GgufMetadata, vocab: Readonly<Record<string, number>>): [string, string][] {
   return metadata.strings(MERGES).map((merge, i) => {
     const parts = merge.split(" ");

@@ -23,8 +23,8 @@ async function expectSame(got: Checkpoint, want: Checkpoint): Promise<void> {
   }
 }
 
-// Plan: the pair in one file, whatever its name; the transformers layout as audio.cpp packs it; each gives the model of its source, as a
-// checkpoint and as a language model.
+// Plan: a pair in one file of any name, and the transformers layout in audio.cpp's packing. Each
+// gives the model of its source, as a checkpoint and as a language model.
 describe("a Fun-ASR in one file", () => {
   test.each(["fun-asr-nano.gguf", "model.gguf", "qwen3-asr.gguf", "funasr-encoder-and-llm.GGUF"])(
     "both halves of the pair: %s",
@@ -45,7 +45,7 @@ describe("a Fun-ASR in one file", () => {
     expect([...got.tensors.keys()].sort()).toEqual([...llm.tensors.keys()].sort());
   });
 
-  test("its older packing, with the other files as strings", async () => {
+  test("audio.cpp's older packing, with the other files as strings", async () => {
     const beside = tinyTransformers();
     beside.delete("model.safetensors");
     const texts = [...beside.values()].map((bytes) => new TextDecoder().decode(bytes));
@@ -56,7 +56,7 @@ describe("a Fun-ASR in one file", () => {
     );
   });
 
-  test("a detector of voice activity beside it does not count, other weights do", async () => {
+  test("a voice activity detector beside it does not count; other weights do", async () => {
     const bytes = await joinedPair();
     const files = (beside: string): ModelFiles =>
       memoryFiles("m", new Map([["a.gguf", bytes], [beside, bytes]])); // prettier-ignore
@@ -67,7 +67,7 @@ describe("a Fun-ASR in one file", () => {
   });
 });
 
-// Plan: files that are no whole model, and damaged ones, in one line each.
+// Plan: files that are not a Fun-ASR, and damaged ones, each in one line.
 describe("refused", () => {
   const advice =
     "a GGUF model is one such file, or a pair, funasr-encoder-*.gguf and qwen3-*.gguf: download both";

@@ -7,8 +7,8 @@ import { isGgmlType } from "../../formats/container.js";
 import { fromFloat32, toFloat32 } from "../../formats/dtypes.js";
 import type { FloatDtype } from "../../formats/dtypes.js";
 import { dequantizeBlocks } from "../../formats/ggml-blocks.js";
-import { openGguf, readGgufRange } from "../gguf/gguf.js";
-import { bytesSource, memoryFiles } from "../source.js";
+import { openGguf } from "../gguf/gguf.js";
+import { bytesSource, memoryFiles, readRange } from "../source.js";
 import { findGgufPair, openGgufLlm, openGgufPair } from "./gguf.js";
 
 const { encoder: ENCODER, llm: LLM } = P;
@@ -16,8 +16,9 @@ const { encoder: ENCODER, llm: LLM } = P;
 const whole = (checkpoint: Checkpoint, entry: TensorEntry): Promise<Uint8Array> =>
   checkpoint.read(entry, 0, entry.byteLength);
 
-// Plan: FunASR's exporter and llama.cpp's converter, run on the tiny transformers checkpoint, give back its config and its tensors:
-// matrices of the encoder in f16, norms, biases and FSMN taps in f32, matrices of the LLM in its own bf16.
+// Plan: FunASR's exporter and llama.cpp's converter made the pair from the tiny transformers
+// checkpoint. It has the same config and tensors: f16 matrices of the encoder, f32 norms, biases
+// and FSMN taps, bf16 matrices of the LLM.
 describe("a pair made from a transformers checkpoint", () => {
   test("has its config, with FunASR's rule for audio tokens", async () => {
     const hf = await openCheckpoint(memoryFiles("hf", fixtureFiles("tiny")));
@@ -58,7 +59,7 @@ describe("a pair made from a transformers checkpoint", () => {
     ]);
   });
 
-  test("fused q, k and v are rows of one tensor, FSMN taps the other way round than in the file", async () => {
+  test("fused q, k and v are rows of one tensor; FSMN taps are transposed", async () => {
     const gguf = await openCheckpoint(pair());
     const at = "model.audio_tower.layers.2.self_attn";
     const entries = ["q", "k", "v"].map((p) => gguf.tensors.get(`${at}.${p}_proj.weight`)!);
@@ -72,7 +73,7 @@ describe("a pair made from a transformers checkpoint", () => {
       [8, 1, 3],
       [3, 8],
     ]);
-    const raw = toFloat32(await readGgufRange(file.source, stored, 0, stored.byteLength), "F32");
+    const raw = toFloat32(await readRange(file.source, stored, 0, stored.byteLength), "F32");
     const want = Float32Array.from({ length: 24 }, (_, i) => raw[(i % 3) * 8 + Math.floor(i / 3)]);
     expect(toFloat32(await whole(gguf, taps), "F32")).toEqual(want);
     expect(toFloat32(await gguf.read(taps, 20, 8), "F32")).toEqual(want.slice(5, 7));
@@ -94,18 +95,18 @@ describe("a pair made from a transformers checkpoint", () => {
   });
 });
 
-// Plan: an LLM that stores its tied head as well, as the official 0.6B files do; one whose head differs.
+// Plan: an LLM that stores its tied head, as the official 0.6B files do, and one with another head.
 describe("the head", () => {
   const headFile = "qwen3-tiny-head-bf16.gguf";
 
-  test("with the embedding's bits is the embedding", async () => {
+  test("with the embedding's bits is ignored", async () => {
     const { config, ignored, tensors } = await openCheckpoint(pair({ [LLM]: ggufFixture(headFile) }));
     expect(config.llm.tiedHead).toBe(true);
     expect(ignored.map((t) => t.sourceName)).toEqual(["output.weight"]);
     expect(tensors.has("lm_head.weight")).toBe(false);
   });
 
-  test("with one other bit is its own", async () => {
+  test("with one other bit is used", async () => {
     const bytes = ggufFixture(headFile);
     const file = await openGguf(bytesSource("x", bytes));
     const head = file.tensors.get("output.weight")!;
@@ -115,14 +116,15 @@ describe("the head", () => {
   });
 });
 
-// Plan: a Q8_0 encoder, whose fused projections are cut between blocks, beside an LLM of K-quants; every entry against its whole tensor.
+// Plan: a Q8_0 encoder, whose fused projections are split between blocks, and an LLM of K-quants.
+// Every entry is compared with its stored tensor.
 describe("quantised files", () => {
   const files = memoryFiles(
     "q",
     new Map(["funasr-encoder-q8_0.gguf", "qwen3-tiny-q4km.gguf"].map((n) => [n, ggufFixture(n)])),
   );
 
-  test("load with the types of their blocks", async () => {
+  test("have the types of their blocks", async () => {
     const checkpoint = await openCheckpoint(files);
     const kinds = new Map<string, number>();
     for (const { dtype } of checkpoint.tensors.values()) kinds.set(dtype, (kinds.get(dtype) ?? 0) + 1);
@@ -131,7 +133,7 @@ describe("quantised files", () => {
     expect(checkpoint.config.adaptor.layers).toBe(0);
   });
 
-  test("parts of a fused projection are the rows of the whole", async () => {
+  test("parts of a fused projection are rows of the stored tensor", async () => {
     const checkpoint = await openCheckpoint(files);
     const parts = ["q", "k", "v"].map((p) =>
       checkpoint.tensors.get(`model.audio_tower.layers.1.self_attn.${p}_proj.weight`)!,
@@ -141,14 +143,14 @@ describe("quantised files", () => {
     );
     const file = await openGguf(bytesSource("x", ggufFixture("funasr-encoder-q8_0.gguf")));
     const stored = file.tensors.get(parts[0].sourceName)!;
-    const rows = dequantizeBlocks(await readGgufRange(file.source, stored, 0, stored.byteLength), "Q8_0");
+    const rows = dequantizeBlocks(await readRange(file.source, stored, 0, stored.byteLength), "Q8_0");
     const joined = await Promise.all(
       parts.map(async (t) => [...dequantizeBlocks(await whole(checkpoint, t), "Q8_0")]),
     );
     expect(joined.flat()).toEqual([...rows]);
   });
 
-  test("every block reads whole", async () => {
+  test("every entry is a whole number of blocks", async () => {
     const checkpoint = await openCheckpoint(files);
     for (const entry of checkpoint.tensors.values()) {
       if (!isGgmlType(entry.dtype)) continue;
@@ -174,7 +176,7 @@ describe("quantised files", () => {
   });
 });
 
-// Plan: which files a pair is made of.
+// Plan: the files of a pair.
 describe("findGgufPair", () => {
   test.each([
     [
@@ -202,7 +204,7 @@ describe("findGgufPair", () => {
     expect((await refusal(() => findGgufPair("m", names))).message).toBe(message);
   });
 
-  test("names given are taken as they are", async () => {
+  test("a given pair may have any names", async () => {
     const files = memoryFiles(
       "m",
       new Map([
@@ -220,7 +222,7 @@ describe("findGgufPair", () => {
     );
   });
 
-  test("GGUF beside safetensors is a mixture", async () => {
+  test("GGUF beside safetensors is refused", async () => {
     const error = await refusal(() => openCheckpoint(pair({ "model.safetensors": new Uint8Array(8) })));
     expect(error.message).toMatch(
       /^m: weights: expected one form of them, got model\.safetensors beside funasr-encoder-f16\.gguf; /,

@@ -3,13 +3,12 @@ import { readFirst, readJson } from "./assets.js";
 import { findAudioToken } from "./audio-token.js";
 import type { Container, StoredTensor } from "../../formats/container.js";
 import { isGgmlType } from "../../formats/container.js";
-import { CheckpointError, tensorField } from "../../formats/errors.js";
-import { openGguf, readGgufRange } from "../gguf/gguf.js";
-import type { GgufFile, GgufTensor } from "../gguf/gguf.js";
+import { checkpointError, tensorField } from "../../formats/errors.js";
+import { type GgufFile, type GgufTensor, openGguf } from "../gguf/gguf.js";
 import { GGUF_KEY_MAP } from "./key-maps-gguf.js";
 import type { KeyMap } from "./key-maps.js";
 import type { Assets, OpenedLayout } from "./layout.js";
-import type { ModelFiles } from "../source.js";
+import { type ModelFiles, closeAll, closeOnError, openAll, readRange } from "../source.js";
 import {
   checkArchitecture,
   embeddingRows,
@@ -25,7 +24,7 @@ export interface GgufPair {
   readonly llm: string;
 }
 
-/** A Qwen3 alone, open. */
+/** An open Qwen3. */
 export interface GgufLlm {
   readonly container: Container;
   readonly config: LlmConfig;
@@ -35,17 +34,16 @@ export interface GgufLlm {
   readonly template?: string;
 }
 
-/** An open file under its name in the directory. */
+/** An open file with its name in the directory. */
 export interface Opened {
   readonly name: string;
   readonly file: GgufFile;
 }
 
-/** Names of the encoder's file, as FunASR's exporter gives them. */
+/** Names of the encoder's file, as of FunASR's exporter. */
 export const GGUF_ENCODER = /^funasr-encoder.*\.gguf$/i;
 /** Names of the LLM's file in the published pairs. */
 export const GGUF_LLM = /^qwen3.*\.gguf$/i;
-/** What the files call themselves. */
 const ENCODER_ARCHITECTURE = "funasr-sensevoice-encoder";
 const LLM_ARCHITECTURE = "qwen3";
 const HEAD = "output.weight";
@@ -57,25 +55,25 @@ export function isGgufWeights(name: string): boolean {
 }
 
 /**
- * The pair of a directory: one file that begins with "funasr-encoder", one that begins with "qwen3".
+ * The pair of a directory, by file names.
  * @throws CheckpointError  none or several of either kind
  */
 export function findGgufPair(directory: string, names: readonly string[]): GgufPair {
-  const one = (pattern: RegExp, wanted: string): string => {
+  const find = (pattern: RegExp, example: string): string => {
     const found = names.filter((name) => pattern.test(name)).sort();
     if (found.length === 1) return found[0];
-    const got = found.length === 0 ? "none" : found.join(", ");
-    const advice =
-      found.length === 0 ? "download both files of the pair" : "name the file that is meant, or keep one";
-    throw new CheckpointError({ file: directory, field: wanted, expected: "one such file", got, advice });
+    const several = found.join(", ");
+    const advice = several ? "name the file that is meant, or keep one" : "download both files of the pair";
+    throw checkpointError(directory, example, "one such file", several || "none", advice);
   };
-  return { encoder: one(GGUF_ENCODER, "funasr-encoder-*.gguf"), llm: one(GGUF_LLM, "qwen3-*.gguf") };
+  return { encoder: find(GGUF_ENCODER, "funasr-encoder-*.gguf"), llm: find(GGUF_LLM, "qwen3-*.gguf") };
 }
 
 /**
- * Opens FunASR's encoder and adaptor beside Qwen3 of llama.cpp.
- * @param pair  default: what findGgufPair finds
- * @throws CheckpointError, ConfigError  a file is missing or damaged, or the two do not belong together
+ * Opens a pair: FunASR's encoder and adaptor, and a Qwen3 of llama.cpp.
+ * @param pair  default: the result of findGgufPair
+ * @throws CheckpointError, ConfigError  a file is missing or damaged, or the files are of different
+ *   models
  */
 export async function openGgufPair(files: ModelFiles, pair?: GgufPair): Promise<OpenedLayout> {
   const { encoder, llm } = pair ?? findGgufPair(files.name, await files.list());
@@ -86,10 +84,10 @@ export async function openGgufPair(files: ModelFiles, pair?: GgufPair): Promise<
   });
 }
 
-/** The layout of an open encoder and an open LLM, or of one file that holds both. @throws CheckpointError, ConfigError */
+/** The layout of an open pair, or of one file with both. @throws CheckpointError, ConfigError */
 export async function pairLayout(files: ModelFiles, opened: readonly Opened[]): Promise<OpenedLayout> {
   const encoder = opened[0].file;
-  const llm = opened[opened.length - 1].file;
+  const llm = opened.at(-1)!.file;
   const container = makeContainer(files.name, opened);
   const config = readPairConfig(encoder, llm, {
     tiedHead: !container.tensors.has(HEAD),
@@ -111,7 +109,7 @@ export async function pairLayout(files: ModelFiles, opened: readonly Opened[]): 
   };
 }
 
-/** Opens a Qwen3 of llama.cpp alone. @throws CheckpointError, ConfigError */
+/** Opens a Qwen3 of llama.cpp. @throws CheckpointError, ConfigError */
 export async function openGgufLlm(files: ModelFiles, name: string): Promise<GgufLlm> {
   return withFiles(files, [name], (opened) => {
     const [{ file }] = opened;
@@ -125,7 +123,7 @@ export async function openGgufLlm(files: ModelFiles, name: string): Promise<Gguf
   });
 }
 
-/** Tokenizer and generation from the LLM's metadata, or from files beside it where the metadata has none. */
+/** Tokenizer and generation from the LLM's metadata, or else from files beside it. */
 function makeAssets(
   files: ModelFiles,
   llm: GgufFile,
@@ -140,49 +138,38 @@ function makeAssets(
     tokenizerConfig: async () => (inside ? { file, json: {} } : readFirst(files, "tokenizer_config.json")),
     generation: async () =>
       inside ? { file, json: generationJson(llm.metadata) } : readFirst(files, "generation_config.json"),
-    prompt: () => Promise.resolve({}), // FunASR's rules: the LLM's own chat template takes no audio
+    prompt: () => Promise.resolve({}), // FunASR's rules: the LLM's chat template has no audio
     ...(inside ? {} : { tokenizerFiles: files }),
   };
 }
 
-/** Opens files and hands them on; closes them again if that fails. */
+/** Opens files and calls `use`; closes them if that fails. */
 export async function withFiles<T>(
   files: ModelFiles,
   names: readonly string[],
   use: (opened: Opened[]) => Promise<T>,
 ): Promise<T> {
-  const opened: Opened[] = [];
-  try {
-    for (const name of names) {
-      const source = await files.open(name);
-      try {
-        opened.push({ name, file: await openGguf(source) });
-      } catch (error) {
-        await source.close();
-        throw error;
-      }
-    }
-    return await use(opened);
-  } catch (error) {
-    await closeAll(opened);
-    throw error;
-  }
+  const opened = [...(await openAll(files, names, openGguf))].map(([name, file]) => ({ name, file }));
+  return closeOnError({ close: () => closeFiles(opened) }, () => use(opened));
 }
 
-async function closeAll(opened: readonly Opened[]): Promise<void> {
-  for (const { file } of opened) await file.source.close();
+function closeFiles(opened: readonly Opened[]): Promise<void> {
+  return closeAll(opened.map(({ file }) => file));
 }
 
 function makeContainer(name: string, opened: readonly Opened[]): Container {
-  const places = new Map<StoredTensor, { file: GgufFile; tensor: GgufTensor }>();
+  const ranges = new Map<StoredTensor, { file: GgufFile; tensor: GgufTensor }>();
   const tensors = new Map<string, StoredTensor>();
   for (const one of opened) {
     const { file } = one;
     for (const tensor of file.tensors.values()) {
-      if (tensors.has(tensor.name)) throw twice(file, tensor.name);
+      if (tensors.has(tensor.name)) {
+        const expected = "a name that the other file does not have";
+        throw checkpointError(file.source.name, tensorField(tensor.name), expected, "it in both");
+      }
       const stored = describe(one, tensor);
       tensors.set(tensor.name, stored);
-      places.set(stored, { file, tensor });
+      ranges.set(stored, { file, tensor });
     }
   }
   return {
@@ -191,47 +178,29 @@ function makeContainer(name: string, opened: readonly Opened[]): Container {
     tensors,
     metadata: new Map(opened.flatMap(({ file }) => [...file.metadata.texts()])),
     read: async (stored, byteOffset, byteLength, into) => {
-      const place = places.get(stored);
-      if (!place) {
-        const field = tensorField(stored.name);
-        throw new CheckpointError({
-          file: name,
-          field,
-          expected: "a tensor of this container",
-          got: "another's",
-        });
-      }
-      const { file, tensor } = place;
-      if (tensor.shape === stored.shape)
-        return readGgufRange(file.source, tensor, byteOffset, byteLength, into);
+      const range = ranges.get(stored);
+      if (!range)
+        throw checkpointError(name, tensorField(stored.name), "a tensor of this container", "another's");
+      const { file, tensor } = range;
+      if (tensor.shape === stored.shape) return readRange(file.source, tensor, byteOffset, byteLength, into);
       const taps = await transposed(file, tensor);
       return taps.slice(byteOffset, byteOffset + byteLength);
     },
-    close: () => closeAll(opened),
+    close: () => closeFiles(opened),
   };
 }
 
-function twice(file: GgufFile, name: string): CheckpointError {
-  const expected = "a name that the other file does not have";
-  return new CheckpointError({
-    file: file.source.name,
-    field: tensorField(name),
-    expected,
-    got: "it in both",
-  });
-}
-
-/** FSMN taps are stored as [taps, D], for ggml's sake: they are shown, and read, as the convolution [D, 1, taps]. */
+/** A tensor's entry. FSMN taps, stored as [taps, D], are listed as [D, 1, taps]. */
 function describe({ name: file, file: { source } }: Opened, tensor: GgufTensor): StoredTensor {
   const { name, dtype, shape, byteLength } = tensor;
   if (!FSMN.test(name) || shape.length !== 2) return { name, file, dtype, shape, byteLength };
   if (!isGgmlType(dtype)) return { name, file, dtype, shape: [shape[1], 1, shape[0]], byteLength };
   const field = tensorField(name, "type");
-  throw new CheckpointError({ file: source.name, field, expected: "F32, F16 or BF16", got: dtype });
+  throw checkpointError(source.name, field, "F32, F16 or BF16", dtype);
 }
 
 async function transposed({ source }: GgufFile, tensor: GgufTensor): Promise<Uint8Array> {
-  const bytes = await readGgufRange(source, tensor, 0, tensor.byteLength);
+  const bytes = await readRange(source, tensor, 0, tensor.byteLength);
   const [taps, width] = tensor.shape;
   const size = tensor.byteLength / (taps * width);
   const out = new Uint8Array(bytes.byteLength);

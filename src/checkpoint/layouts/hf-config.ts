@@ -2,7 +2,7 @@ import { type JsonObject } from "../../json.js";
 import type { LlmConfig, ModelConfig } from "../../config/model-config.js";
 import type { Dtype } from "../../formats/dtypes.js";
 
-/** What config.json says beyond ModelConfig. */
+/** The fields of config.json that ModelConfig does not have. */
 export interface HfConfigDetails {
   readonly melBins: number;
   /** Mel frames stacked into one of the encoder's. */
@@ -16,8 +16,9 @@ const TORCH_DTYPES = { F32: "float32", F16: "float16", BF16: "bfloat16" } as con
 >;
 
 /**
- * config.json of the transformers layout, which parseModelConfig reads back to the same ModelConfig. `audio_token_rule` and
- * `encoder_sha256` are this package's own fields; transformers keeps them and always splices every frame.
+ * config.json of the transformers layout; parseModelConfig reads it back to the same ModelConfig.
+ * Only this package uses `audio_token_rule` and `encoder_sha256`: transformers keeps them and
+ * always takes every audio row.
  * @source transformers 5.23 `configuration_fun_asr_nano.py`, `configuration_qwen3.py`
  */
 export function hfConfig(config: ModelConfig, details: HfConfigDetails): JsonObject {
@@ -57,7 +58,7 @@ export function hfConfig(config: ModelConfig, details: HfConfigDetails): JsonObj
   };
 }
 
-/** config.json of a Qwen3, which parseLlmConfig reads back to the same LlmConfig. */
+/** config.json of a Qwen3; parseLlmConfig reads it back to the same LlmConfig. */
 export function hfTextConfig(llm: LlmConfig): JsonObject {
   return {
     model_type: "qwen3",

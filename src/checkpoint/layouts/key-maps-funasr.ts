@@ -5,26 +5,21 @@ const ADAPTOR = "model.multi_modal_projector.";
 const LLM = "model.language_model.";
 const BLOCK = /^(model\.(?:audio_tower|multi_modal_projector)\.layers\.\d+\.)/.source;
 
-/** Rules for the modules above the layers, whose names the layouts made from FunASR's share but for these prefixes. */
+/** Rules for the modules around the layers. Layouts made from FunASR's differ in prefixes. */
 function modules(encoder: string, adaptor: string, llm: string, head: string): KeyMap["rules"] {
-  const at = (prefix: string, rest: string): RegExp =>
+  const under = (prefix: string, rest: string): RegExp =>
     new RegExp(`^${prefix.replaceAll(".", "\\.")}\\.${rest}`);
+  const layer = (index: number): string => `${TOWER}layers.${index}.`;
   return [
-    { from: at(encoder, "encoders0\\.0\\."), to: `${TOWER}layers.0.` },
-    { from: at(encoder, "encoders\\.(\\d+)\\."), to: (_, i) => `${TOWER}layers.${Number(i) + 1}.` },
-    {
-      from: at(encoder, "tp_encoders\\.(\\d+)\\."),
-      to: (n, i) => `${TOWER}layers.${n.transcription + Number(i)}.`,
-    },
-    {
-      from: at(encoder, "after_norm\\."),
-      to: (n) => `${TOWER}layers.${n.transcription - 1}.final_layernorm.`,
-    },
-    { from: at(encoder, "tp_norm\\."), to: (n) => `${TOWER}layers.${n.total - 1}.final_layernorm.` },
-    { from: at(adaptor, "linear([12])\\."), to: `${ADAPTOR}linear_$1.` },
-    { from: at(adaptor, "blocks\\."), to: `${ADAPTOR}layers.` },
-    { from: at(llm, "(embed_tokens|layers|norm)\\."), to: `${LLM}$1.` },
-    { from: at(head, ""), to: "lm_head." },
+    { from: under(encoder, "encoders0\\.0\\."), to: layer(0) },
+    { from: under(encoder, "encoders\\.(\\d+)\\."), to: (_, i) => layer(Number(i) + 1) },
+    { from: under(encoder, "tp_encoders\\.(\\d+)\\."), to: (n, i) => layer(n.transcription + Number(i)) },
+    { from: under(encoder, "after_norm\\."), to: (n) => `${layer(n.transcription - 1)}final_layernorm.` },
+    { from: under(encoder, "tp_norm\\."), to: (n) => `${layer(n.total - 1)}final_layernorm.` },
+    { from: under(adaptor, "linear([12])\\."), to: `${ADAPTOR}linear_$1.` },
+    { from: under(adaptor, "blocks\\."), to: `${ADAPTOR}layers.` },
+    { from: under(llm, "(embed_tokens|layers|norm)\\."), to: `${LLM}$1.` },
+    { from: under(head, ""), to: "lm_head." },
     // inside a layer
     { from: new RegExp(`${BLOCK}norm1\\.`), to: "$1input_layernorm." },
     { from: new RegExp(`${BLOCK}norm2\\.`), to: "$1post_attention_layernorm." },
@@ -33,8 +28,9 @@ function modules(encoder: string, adaptor: string, llm: string, head: string): K
 
 /**
  * FunASR's model.pt.
- * @source funasr 1.4 `SenseVoiceEncoderSmall`, `llm_asr.adaptor.Transformer`, `fun_asr_nano.model.FunASRNano`. "module." is what
- *   distributed training puts before every name; `checkpoint_utils.normalize_checkpoint_state` takes it off too.
+ * @source funasr 1.4 `SenseVoiceEncoderSmall`, `llm_asr.adaptor.Transformer`,
+ *   `fun_asr_nano.model.FunASRNano`. Distributed training adds "module." to every name;
+ *   `checkpoint_utils.normalize_checkpoint_state` removes it too.
  */
 export const FUNASR_KEY_MAP: KeyMap = {
   name: "FunASR",
@@ -42,7 +38,7 @@ export const FUNASR_KEY_MAP: KeyMap = {
   ctc: /^(module\.)?ctc(_decoder)?\./,
   rules: [
     { from: /^module\./, to: "" },
-    { from: /^llm\.base_model\.model\./, to: "llm." }, // an LLM that peft has wrapped
+    { from: /^llm\.base_model\.model\./, to: "llm." }, // an LLM wrapped by peft
     { from: /^(llm\..*)\.base_layer\./, to: "$1." },
     ...modules("audio_encoder", "audio_adaptor", "llm.model", "llm.lm_head"),
     { from: new RegExp(`${BLOCK}self_attn\\.linear_q_k_v\\.`), to: "$1self_attn.{q,k,v}_proj." },

@@ -5,9 +5,10 @@ const LLM = "model.language_model.";
 const LAYER = /^(model\.language_model\.layers\.\d+\.)/.source;
 
 /**
- * The pair of GGUF files: encoder and adaptor keep the names of model.pt, the LLM has llama.cpp's.
- * @source FunASR `runtime/llama.cpp/fun-asr-nano/export_encoder_gguf.py`; gguf (Python) `constants.py`, TENSOR_NAMES; llama.cpp
- *   `conversion/qwen.py`, which leaves the rows of q and k in the order of transformers (rotate-half, no permutation)
+ * A pair of GGUF files: encoder and adaptor have the names of model.pt, the LLM has llama.cpp's.
+ * @source FunASR `runtime/llama.cpp/fun-asr-nano/export_encoder_gguf.py`; gguf (Python)
+ *   `constants.py`, TENSOR_NAMES; llama.cpp `conversion/qwen.py`, which keeps the rows of q and k
+ *   in the order of transformers (rotate-half, no permutation)
  */
 export const GGUF_KEY_MAP: KeyMap = {
   name: "GGUF",

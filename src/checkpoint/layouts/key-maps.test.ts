@@ -4,8 +4,9 @@ import { parseModelConfig } from "../../config/model-config.js";
 import { expectedTensors } from "../../config/expected-tensors.js";
 import { canonicalNames } from "./key-maps.js";
 
-// Both older spellings, written out by hand for 2 + 1 transcription layers (stem and two), 2 timestamp-prediction layers and 2 blocks,
-// give exactly the names of transformers 5.23; mixtures are refused.
+// Plan: both older spellings, written by hand for a stem and two transcription layers, two
+// timestamp-prediction layers and two blocks, give exactly the names of transformers 5.23. Mixtures
+// are refused.
 
 const config = parseModelConfig(
   JSON.parse(new TextDecoder().decode(fixtureFiles("tiny").get("config.json"))),
@@ -66,7 +67,7 @@ describe.each(Object.entries(SPELLINGS))("%s", (_, names) => {
   });
 });
 
-test("a name keeps its meaning: layers, norms and inner names one by one", () => {
+test("layers, norms and inner names, one by one", () => {
   const older = SPELLINGS["hub, later: feedforward_sequential_memory, linears in the projector"];
   const from = new Map([...canonicalNames(older, config, "m")].map(([to, name]) => [name, to]));
   const pairs: Record<string, string> = {
@@ -108,14 +109,14 @@ describe("refusals", () => {
   });
 });
 
-test("names that no rule knows stay, for checkTensors to tell", () => {
+test("names without a rule do not change, so that checkTensors can report them", () => {
   const got = canonicalNames(["ctc.weight", "lm_head.weight"], config, "m");
   expect([...got.keys()]).toEqual(["ctc.weight", "lm_head.weight"]);
 });
 
 test("the released sizes have 1,194 encoder tensors and 36 of the adaptor", () => {
   const names = [...expectedTensors(realConfig("0.6B")).keys()];
-  // 1,194: the count that the released -hf file's audio tower has; FunASR's 914 fuse q, k and v
+  // the released -hf file's audio tower has 1,194; FunASR's has 914, with q, k and v fused
   expect(names.filter((n) => n.startsWith("model.audio_tower.")).length).toBe(1194);
   expect(names.filter((n) => n.startsWith("model.multi_modal_projector.")).length).toBe(36);
   expect(names.filter((n) => n.startsWith("model.language_model.")).length).toBe(310);

@@ -1,13 +1,13 @@
 import { show } from "../../json.js";
-import { CheckpointError } from "../../formats/errors.js";
+import { type CheckpointError, checkpointError } from "../../formats/errors.js";
 
-/** What a rewritten index needs to know: layers before the timestamp-prediction ones (stem included), and all of them. */
+/** Layers up to the last transcription layer, and all layers. Both include the stem. */
 interface LayerCounts {
   readonly transcription: number;
   readonly total: number;
 }
 
-/** One rewriting step. Each rule of a layout is tried in turn on the result of those before it. */
+/** One rewriting step. Rules apply in order, each to the result of those before it. */
 interface Rule {
   readonly from: RegExp;
   /** A replacement string ($1 …), or a function of the match's groups. */
@@ -19,13 +19,13 @@ export interface KeyMap {
   readonly name: string;
   /** Matches names that only this spelling has. */
   readonly marks: RegExp;
-  /** To canonical names. `{q,k,v}` in one stands for as many tensors, which the stored one holds as equal parts of its rows. */
+  /** Rules to canonical names. `{q,k,v}` means three tensors: equal parts of the rows. */
   readonly rules: readonly Rule[];
-  /** Tensors of the CTC head, which stay out of the model. */
+  /** Tensors of the CTC head, which is not part of the model. */
   readonly ctc?: RegExp;
 }
 
-/** The counts that a rewritten index needs, as ModelConfig has them: the stem is in neither. */
+/** Encoder layers as in ModelConfig, without the stem. */
 export interface EncoderLayers {
   readonly layers: number;
   readonly tpLayers: number;
@@ -35,10 +35,11 @@ const TOWER = "model.audio_tower.";
 const BLOCK = /^(model\.(?:audio_tower|multi_modal_projector)\.layers\.\d+\.)/.source;
 
 /**
- * Released spellings → canonical names (those of transformers 5.17 to 5.23, whose names never differed).
- * @source "split": revisions of the hub's Fun-ASR-Nano-2512-hf before transformers 5.17, written by its conversion script of the time.
- *   In the first of them the memory is `fsmn` and the whole adaptor is one module; later it is `feedforward_sequential_memory`, with
- *   the linears in `multi_modal_projector` and the blocks in `audio_adaptor`.
+ * Released spellings → canonical names, those of transformers 5.17 to 5.23.
+ * @source "split": revisions of the hub's Fun-ASR-Nano-2512-hf before transformers 5.17. The first
+ *   revision names the memory `fsmn` and has one module for the adaptor. The second names it
+ *   `feedforward_sequential_memory`, with the linears in `multi_modal_projector` and the blocks in
+ *   `audio_adaptor`.
  */
 export const KEY_MAPS: readonly KeyMap[] = [
   {
@@ -52,7 +53,8 @@ export const KEY_MAPS: readonly KeyMap[] = [
     marks:
       /^model\.(audio_tower\.(stem|timestamp_prediction_|layer_norm)|audio_adaptor\.|multi_modal_projector\.blocks\.)/,
     rules: [
-      // one list of encoder layers: stem, transcription, timestamp prediction; the two norms join the layers that they follow
+      // encoder layers become one list: stem, transcription, timestamp prediction; each norm joins
+      // the layer before it
       { from: /^model\.audio_tower\.layers\.(\d+)\./, to: (_, i) => `${TOWER}layers.${Number(i) + 1}.` },
       { from: /^model\.audio_tower\.stem\./, to: `${TOWER}layers.0.` },
       {
@@ -80,7 +82,7 @@ export const KEY_MAPS: readonly KeyMap[] = [
   },
 ];
 
-/** Qwen3 alone, as transformers writes Qwen3ForCausalLM, or its bare Qwen3Model. */
+/** Qwen3ForCausalLM or Qwen3Model of transformers. */
 export const LLM_KEY_MAP: KeyMap = {
   name: "Qwen3",
   marks: /^(model\.)?(embed_tokens|layers|norm)\./,
@@ -88,12 +90,13 @@ export const LLM_KEY_MAP: KeyMap = {
 };
 
 /**
- * Canonical name of each tensor name of one checkpoint. Names that no rule knows stay as they are: checkTensors tells which are left over.
- * @param names  every tensor name of the checkpoint: the spelling is told from all of them together
- * @param maps   the spellings that the layout has been published in
- * @param file   what errors call the checkpoint
+ * Canonical names of a checkpoint's tensors. Names without a rule do not change; checkTensors
+ * reports those left over.
+ * @param names  all tensor names of the checkpoint, which decide the spelling
+ * @param file   name of the checkpoint in errors
+ * @param maps   the spellings of the layout
  * @returns      canonical name → name in the file
- * @throws CheckpointError  the names are of two spellings, or two of them mean the same tensor
+ * @throws CheckpointError  names of two spellings, or two names of one tensor
  */
 export function canonicalNames(
   names: Iterable<string>,
@@ -101,27 +104,25 @@ export function canonicalNames(
   file: string,
   maps: readonly KeyMap[] = KEY_MAPS,
 ): Map<string, string> {
-  const all = [...names];
-  const map = spelling(all, file, maps);
+  const stored = [...names];
+  const map = findSpelling(stored, file, maps);
   const result = new Map<string, string>();
-  for (const name of all) {
+  for (const name of stored) {
     const canonical = canonicalName(name, map, config);
     const other = result.get(canonical);
-    if (other !== undefined) {
-      const got = `${show(other)} and ${show(name)}`;
-      throw new CheckpointError({
-        file,
-        field: show(canonical),
-        expected: "one tensor of that meaning",
-        got,
-      });
-    }
+    if (other !== undefined) throw namedTwice(file, canonical, other, name);
     result.set(canonical, name);
   }
   return result;
 }
 
-/** One name of a spelling → the canonical one, with alternatives in braces where it stands for several. */
+/** The error for two stored names of one canonical tensor. */
+export function namedTwice(file: string, canonical: string, first: string, second: string): CheckpointError {
+  const got = `${show(first)} and ${show(second)}`;
+  return checkpointError(file, show(canonical), "one tensor of that meaning", got);
+}
+
+/** A stored name → the canonical one, with alternatives in braces for a fused tensor. */
 export function canonicalName(
   name: string,
   { rules }: KeyMap,
@@ -143,20 +144,14 @@ function rewrite(name: string, { from, to }: Rule, counts: LayerCounts): string 
   return name.replace(from, (_match, ...groups) => to(counts, ...(groups as string[])));
 }
 
-function spelling(names: readonly string[], file: string, maps: readonly KeyMap[]): KeyMap {
-  const seen = maps.flatMap((map) => {
+function findSpelling(names: readonly string[], file: string, maps: readonly KeyMap[]): KeyMap {
+  const found = maps.flatMap((map) => {
     const example = names.find((n) => map.marks.test(n));
     return example === undefined ? [] : [{ map, example }];
   });
-  if (seen.length > 1) {
-    const got = seen.map(({ map, example }) => `${show(example)} (${map.name})`).join(" beside ");
-    throw new CheckpointError({
-      file,
-      field: "tensor names",
-      expected: "one spelling",
-      got,
-      advice: "two checkpoints were mixed",
-    });
+  if (found.length > 1) {
+    const got = found.map(({ map, example }) => `${show(example)} (${map.name})`).join(" beside ");
+    throw checkpointError(file, "tensor names", "one spelling", got, "two checkpoints were mixed");
   }
-  return seen[0]?.map ?? maps[0];
+  return found[0]?.map ?? maps[0];
 }

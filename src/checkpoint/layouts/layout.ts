@@ -1,24 +1,23 @@
 import { type JsonObject } from "../../json.js";
 import type { ModelConfig, ModelParts } from "../../config/model-config.js";
 import type { Container } from "../../formats/container.js";
-
 import type { KeyMap } from "./key-maps.js";
 import type { Lora } from "../lora/tensors.js";
 import type { ModelFiles } from "../source.js";
 
-/** A JSON object with the name that errors call its file by. */
+/** A JSON object with the name of its file, for errors. */
 export interface NamedJson {
   readonly file: string;
   readonly json: JsonObject;
 }
 
-/** What a checkpoint says of its prompts. */
+/** A checkpoint's settings of the prompt. */
 export interface PromptAssets {
   /** Chat template. Absent: FunASR's rules. */
   readonly template?: string;
-  /** The file that it is in, for errors. */
+  /** The template's file, for errors. */
   readonly templateFile?: string;
-  /** Stands for the audio in the prompt. Absent: the one of the released checkpoints. */
+  /** The token that audio replaces. Absent: that of the released checkpoints. */
   readonly audioToken?: string;
   /** The prompt ends with an empty thought: FunASR's `do_think: false`. */
   readonly emptyThought?: boolean;
@@ -26,11 +25,11 @@ export interface PromptAssets {
   readonly systemTurn?: boolean;
 }
 
-/** What a checkpoint has beside its weights, in the words of the transformers layout. Each is read when asked for. */
+/** The files beside the weights, in the form of the transformers layout. Each is read on demand. */
 export interface Assets {
-  /** Fields of processor_config.json; an object without any where the checkpoint says nothing. */
+  /** Fields of processor_config.json, or an empty object. */
   frontend(): Promise<NamedJson>;
-  /** tokenizer.json. @throws CheckpointError if there is none */
+  /** tokenizer.json. @throws CheckpointError  missing */
   tokenizer(): Promise<NamedJson>;
   /** tokenizer_config.json, or an empty object. */
   tokenizerConfig(): Promise<NamedJson>;
@@ -38,20 +37,20 @@ export interface Assets {
   generation(): Promise<NamedJson>;
   /** What the prompt is built of. */
   prompt(): Promise<PromptAssets>;
-  /** The directory that the tokenizer's files lie in. Absent where they are part of another file. */
+  /** The directory of the tokenizer's files. Absent: they are part of another file. */
   readonly tokenizerFiles?: ModelFiles;
 }
 
-/** A checkpoint whose layout is known: its weights open, its configuration read, the two not yet compared. */
+/** An opened checkpoint, whose config and tensors are not yet compared. */
 export interface OpenedLayout<Config extends ModelParts = ModelConfig> {
   readonly container: Container;
   readonly config: Config;
-  /** Where the config was read, for errors. */
+  /** The config's file, for errors. */
   readonly configFile: string;
   readonly keyMaps: readonly KeyMap[];
   readonly assets: Assets;
-  /** What the files do not say and was taken for granted, one sentence each. */
+  /** Defaults for settings that the files do not have, one sentence each. */
   readonly notes: readonly string[];
-  /** A LoRA in the weights' own file, whose tensors the container leaves out. */
+  /** A LoRA in the weights' file. The container does not list its tensors. */
   readonly lora?: Lora;
 }

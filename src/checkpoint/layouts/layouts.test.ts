@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "vitest";
-import { refusal, utf8 } from "../../../test/helpers/checkpoint.js";
+import { counted, refusal, utf8 } from "../../../test/helpers/checkpoint.js";
 import { layoutFiles, layoutPath, readWhole } from "../../../test/helpers/layouts.js";
 import { modelDirectory } from "../../node/files.js";
 import { openCheckpoint } from "../checkpoint.js";
@@ -8,10 +8,10 @@ import { toFloat32 } from "../../formats/dtypes.js";
 import { openSafetensors } from "../safetensors/safetensors.js";
 import { safetensorsBytes } from "../safetensors/write.js";
 import { bytesSource, memoryFiles } from "../source.js";
-import type { ModelFiles } from "../source.js";
 
-// One model as FunASR's own class saves it, as transformers saves it and as the MLX port names it: each opens to the same tensors,
-// bit for bit where the stored dtype is the same. A directory with one thing wrong is refused by name, and nothing stays open.
+// Plan: one model, saved by FunASR, by transformers and by the MLX port. Each opens to the same
+// tensors, with the same bits if the stored dtype is the same. A directory with one error is
+// refused by name, and no file stays open.
 
 const hf = await openCheckpoint(modelDirectory(layoutPath("hf")));
 const nano = await openCheckpoint(modelDirectory(layoutPath("nano")));
@@ -19,7 +19,7 @@ const mlx = await openCheckpoint(modelDirectory(layoutPath("mlx")));
 afterAll(() => Promise.all([hf, nano, mlx].map((c) => c.close())));
 
 describe("FunASR's model.pt", () => {
-  test("every tensor of the -hf form, bit for bit, and no other", async () => {
+  test("has exactly the tensors of the transformers layout, with the same bits", async () => {
     expect([...nano.tensors.keys()].sort()).toEqual([...hf.tensors.keys()].sort());
     for (const [name, { dtype, shape }] of hf.tensors) {
       expect(nano.tensors.get(name)).toMatchObject({ dtype, shape });
@@ -39,30 +39,30 @@ describe("FunASR's model.pt", () => {
   });
 
   test("q, k and v are thirds of the rows of one stored tensor", async () => {
-    const at = "model.audio_tower.layers.0.self_attn";
-    const parts = ["q", "k", "v"].map((p) => nano.tensors.get(`${at}.${p}_proj.weight`)!);
+    const attention = "model.audio_tower.layers.0.self_attn";
+    const parts = ["q", "k", "v"].map((p) => nano.tensors.get(`${attention}.${p}_proj.weight`)!);
     expect(parts.map((p) => p.offset)).toEqual([0, 1, 2].map((i) => i * 16 * 28 * 4));
     expect(new Set(parts.map((p) => p.sourceName)).size).toBe(1);
     expect((await refusal(() => nano.read(parts[0], 1, parts[0].byteLength))).message).toContain(
-      `/nano/model.pt: tensor "${at}.q_proj.weight": expected a range inside its 1792 bytes, got 1792 bytes at 1`,
+      `/nano/model.pt: tensor "${attention}.q_proj.weight": expected a range inside its 1792 bytes, got 1792 bytes at 1`,
     );
   });
 
-  test("the tied head, stored twice, is set aside; the CTC head is told", () => {
+  test("the stored tied head is ignored; the CTC head is listed", () => {
     expect(nano.ignored.map((t) => t.sourceName)).toEqual(["llm.lm_head.weight"]);
     expect(nano.ctc.map((t) => t.name)).toContain("ctc.ctc_lo.weight");
     expect(nano.ctc.length).toBe(4 + 16 + 2); // two linears, one block, ctc_lo
     expect(hf.ctc).toEqual([]);
   });
 
-  test("the config is that of the -hf form, but for what FunASR does otherwise", () => {
+  test("the config is that of the transformers layout, but for FunASR's audio-token rule", () => {
     const [expected, got] = [hf, nano].map((c) => ({ ...c.config, raw: undefined }));
     expect(got).toEqual({ ...expected, audioTokenRule: "low_frame_rate" });
     expect(got.adaptor.layerNormEps).toBe(1e-12);
     expect(got.encoder.layerNormEps).toBe(1e-5);
   });
 
-  // Fun-ASR-Nano sets the flag, Fun-ASR-MLT-Nano's config.yaml leaves it out.
+  // Fun-ASR-Nano sets the flag; Fun-ASR-MLT-Nano's config.yaml does not have it
   test.each([
     ["true", "  use_low_frame_rate: true\n", "low_frame_rate"],
     ["false", "  use_low_frame_rate: false\n", "all"],
@@ -117,17 +117,17 @@ function portName(name: string): string {
 }
 
 describe("the MLX port's safetensors", () => {
-  test("the values of the -hf form, which f16 holds exactly", async () => {
+  test("has the values of the transformers layout, which f16 can hold exactly", async () => {
     expect([...mlx.tensors.keys()].sort()).toEqual([...hf.tensors.keys()].sort());
     for (const [name, { dtype, shape }] of hf.tensors) {
       expect(mlx.tensors.get(name)).toMatchObject({ dtype: "F16", shape });
       const want = toFloat32(await readWhole(hf, name), dtype);
       expect(toFloat32(await readWhole(mlx, name), "F16"), name).toEqual(want);
     }
-    expect(mlx.ignored.map((t) => t.sourceName)).toEqual(["llm.lm_head.weight"]); // the same bits as the embedding
+    expect(mlx.ignored.map((t) => t.sourceName)).toEqual(["llm.lm_head.weight"]); // equal to the embedding
   });
 
-  test("sizes from shapes; what no file says is the released model's, and is told", () => {
+  test("sizes come from shapes; other settings from the released model, with a note", () => {
     const [expected, got] = [hf, mlx].map((c) => ({ ...c.config, raw: undefined }));
     const llm = { ...expected.llm, maxPositions: 40960 };
     expect(got).toEqual({ ...expected, llm, audioTokenRule: "low_frame_rate" });
@@ -139,7 +139,7 @@ describe("the MLX port's safetensors", () => {
     ]);
   });
 
-  test("numbers that config.json has, and none at all", async () => {
+  test("a config.json with numbers, and no config.json", async () => {
     const files = layoutFiles("mlx");
     const json = { encoder: { num_heads: 2 }, adaptor: { attention_heads: 1 }, use_low_frame_rate: false };
     files.set("config.json", utf8(JSON.stringify({ ...json, llm: { rope_theta: 5e5 }, n_mels: 4 })));
@@ -173,9 +173,9 @@ describe("the MLX port's safetensors", () => {
 
   test("names of both ports", async () => {
     const files = layoutFiles("mlx");
-    const add = (name: string) => ({ name, dtype: "F16", shape: [1], data: new Uint8Array(2) }) as const;
-    const two = [add("encoder.after_norm.weight"), add("audio_encoder.after_norm.weight")];
-    files.set("model.safetensors", await safetensorsBytes(two));
+    const norm = (name: string) => ({ name, dtype: "F16", shape: [1], data: new Uint8Array(2) }) as const;
+    const norms = [norm("encoder.after_norm.weight"), norm("audio_encoder.after_norm.weight")];
+    files.set("model.safetensors", await safetensorsBytes(norms));
     expect((await refusal(() => openCheckpoint(memoryFiles("m", files)))).message).toBe(
       'm: tensor names: expected one spelling, got "encoder.after_norm.weight" (MLX) beside "audio_encoder.after_norm.weight" (FunASR); two checkpoints were mixed',
     );
@@ -198,27 +198,11 @@ describe("the MLX port's safetensors", () => {
   });
 });
 
-/** Counts files open. */
-function counted(files: ModelFiles): { files: ModelFiles; open: () => number } {
-  let open = 0;
-  return {
-    open: () => open,
-    files: {
-      ...files,
-      open: async (file) => {
-        const source = await files.open(file);
-        open++;
-        return { ...source, close: () => (open--, source.close()) };
-      },
-    },
-  };
-}
-
-describe("a FunASR directory with something wrong", () => {
+describe("a FunASR directory with an error", () => {
   async function refused(edit: (files: Map<string, Uint8Array>) => void): Promise<string> {
-    const all = layoutFiles("nano");
-    edit(all);
-    const { files, open } = counted(memoryFiles("m", all));
+    const contents = layoutFiles("nano");
+    edit(contents);
+    const { files, open } = counted(memoryFiles("m", contents));
     const { message } = await refusal(() => openCheckpoint(files));
     expect(open()).toBe(0);
     return message;

@@ -7,7 +7,6 @@ import { ConfigReader } from "../../config/reader.js";
 import type { Container } from "../../formats/container.js";
 import { HEAD } from "../../config/expected-tensors.js";
 import { FUNASR_KEY_MAP, MLX_KEY_MAP } from "./key-maps-funasr.js";
-
 import type { OpenedLayout } from "./layout.js";
 import { CanonicalShapes } from "./shapes.js";
 import type { ModelFiles } from "../source.js";
@@ -15,17 +14,18 @@ import type { ModelFiles } from "../source.js";
 const LLM_DIRECTORY = "Qwen3-0.6B";
 const MAPS = [MLX_KEY_MAP, FUNASR_KEY_MAP];
 
-/** True for tensor names of an MLX port: its own, or model.pt's kept as they were. */
+/** True for the tensor names of an MLX port, with new names or model.pt's. */
 export function isMlx(names: Iterable<string>): boolean {
   for (const name of names) if (MAPS.some((map) => map.marks.test(name))) return true;
   return false;
 }
 
 /**
- * The safetensors of an MLX port, made from FunASR's model.pt. What config.json there holds differs from port to port, so every size
- * is taken from the tensors' shapes; of the numbers that no shape shows, those that config.json has, else the released model's.
- * @throws ConfigError      config.json asks for what is not implemented, or gives a number that no shape allows
- * @throws CheckpointError  a tensor that a size is taken from is missing, a damaged file
+ * The safetensors of an MLX port, made from FunASR's model.pt. Ports have different config.json
+ * files, so sizes come from the tensors' shapes. Other numbers come from config.json, or else from
+ * the released model.
+ * @throws ConfigError      config.json is not implemented, or contradicts the shapes
+ * @throws CheckpointError  a tensor is missing, or a file is damaged
  */
 export async function mlxLayout(files: ModelFiles, container: Container): Promise<OpenedLayout> {
   const given = await readFirst(files, "config.json");
@@ -54,8 +54,13 @@ export async function mlxLayout(files: ModelFiles, container: Container): Promis
   };
 }
 
-/** A number of config.json under any of its ports' names for it, else the released model's, which is noted. */
-function given(conf: ConfigReader, names: readonly string[], released: number, notes: string[]): number {
+/** A number of config.json under any of these names, or else the released model's, with a note. */
+function integerOrReleased(
+  conf: ConfigReader,
+  names: readonly string[],
+  released: number,
+  notes: string[],
+): number {
   const name = names.find((n) => conf.has(n));
   if (name !== undefined) return conf.integer(name);
   notes.push(`${names[0]} ${released}: no file says it, it is the released model's`);
@@ -74,11 +79,11 @@ function readAudio(
   const encoder = root.optional("encoder");
   const adaptor = root.optional("adaptor");
   const encoderNotes: string[] = [];
-  const heads = given(encoder, ["num_heads", "attention_heads"], 4, encoderNotes);
+  const heads = integerOrReleased(encoder, ["num_heads", "attention_heads"], 4, encoderNotes);
   if (sizes.encoder.hiddenSize % heads !== 0)
     throw encoder.refusal("num_heads", `a divisor of the encoder's width ${sizes.encoder.hiddenSize}`, heads);
   const adaptorNotes: string[] = [];
-  const adaptorHeads = given(adaptor, ["attention_heads", "num_heads"], 8, adaptorNotes);
+  const adaptorHeads = integerOrReleased(adaptor, ["attention_heads", "num_heads"], 8, adaptorNotes);
   if (llm.hiddenSize % adaptorHeads !== 0)
     throw adaptor.refusal("attention_heads", `a divisor of the LLM's width ${llm.hiddenSize}`, adaptorHeads);
   notes.push(...encoderNotes.map((n) => `encoder ${n}`), ...adaptorNotes.map((n) => `adaptor ${n}`));
@@ -91,7 +96,7 @@ function readAudio(
   };
 }
 
-/** From the LLM's own config where the directory has it; else sizes from shapes and the rest from config.json's "llm". */
+/** Reads the LLM's config.json, or else shapes and "llm" of the port's config.json. */
 async function readLlm(
   inner: ModelFiles,
   root: ConfigReader,
@@ -113,11 +118,11 @@ async function readLlm(
     rmsNormEps: conf.has("rms_norm_eps") ? conf.epsilon("rms_norm_eps") : 1e-6,
     ropeTheta: conf.has("rope_theta") ? conf.positive("rope_theta") : 1e6,
     maxPositions: conf.integerOr("max_position_embeddings", 40_960),
-    tiedHead: !shapes.has(HEAD), // no file says it: a stored head's bytes decide
+    tiedHead: !shapes.has(HEAD), // decideHead then compares a stored head's bytes
   };
 }
 
-/** As WavFrontend is configured in the release. */
+/** The released configuration of WavFrontend, unless config.json differs. */
 function readFrontend(root: ConfigReader): JsonObject {
   const numbers = {
     sampling_rate: root.value("sample_rate") ?? 16_000,

@@ -1,7 +1,7 @@
 import { show } from "../../json.js";
 import type { AdaptorConfig, EncoderConfig, LlmConfig } from "../../config/model-config.js";
 import type { Container } from "../../formats/container.js";
-import { CheckpointError, tensorField } from "../../formats/errors.js";
+import { type CheckpointError, checkpointError, tensorField } from "../../formats/errors.js";
 import { canonicalNames } from "./key-maps.js";
 import type { KeyMap } from "./key-maps.js";
 
@@ -11,10 +11,10 @@ type LlmSizes = Omit<LlmConfig, "rmsNormEps" | "ropeTheta" | "tiedHead" | "maxPo
 
 const MAX_LAYERS = 10_000;
 
-/** The shapes of a container's tensors by canonical name, and the sizes that they show. */
+/** The sizes of a model, from the shapes of its tensors by canonical name. */
 export class CanonicalShapes {
   readonly #container: Container;
-  /** Canonical name → name in the file. Fused projections keep their braces. */
+  /** Canonical name → name in the file. Fused projections have braces. */
   readonly #names: ReadonlyMap<string, string>;
   readonly #layers: number;
   readonly #tpLayers: number;
@@ -26,7 +26,7 @@ export class CanonicalShapes {
     this.#tpLayers = tp;
   }
 
-  /** @throws CheckpointError  names of two spellings, or two of one meaning */
+  /** @throws CheckpointError  names of two spellings, or two names of one tensor */
   static of(container: Container, maps: readonly KeyMap[]): CanonicalShapes {
     const names = [...container.tensors.keys()].filter((n) => !maps.some((map) => map.ctc?.test(n)));
     const layers = countLayers(names, /(?:^|\.)encoders\.(\d{1,5})\./, container.name);
@@ -39,18 +39,13 @@ export class CanonicalShapes {
     return this.#names.has(name);
   }
 
-  /** Name in the file. @throws CheckpointError if there is none of that meaning */
+  /** Name in the file. @throws CheckpointError  there is none */
   source(name: string): string {
     const found = this.#names.get(name);
     if (found !== undefined) return found;
     const got = `none (the file has ${this.#container.tensors.size} tensors)`;
     const field = tensorField(name);
-    throw new CheckpointError({
-      file: this.#container.name,
-      field,
-      expected: "a tensor of that meaning",
-      got,
-    });
+    throw checkpointError(this.#container.name, field, "a tensor of that meaning", got);
   }
 
   audio(): { encoder: EncoderSizes; adaptor: AdaptorSizes } {
@@ -93,7 +88,7 @@ export class CanonicalShapes {
     };
   }
 
-  /** A shape of `rank` axes, none of them 0. */
+  /** The shape of a tensor. @throws CheckpointError  not `rank` axes, or an axis of 0 */
   #shape(name: string, rank: number): readonly number[] {
     const { shape } = this.#container.tensors.get(this.source(name))!;
     if (shape.length === rank && !shape.includes(0)) return shape;
@@ -106,11 +101,11 @@ export class CanonicalShapes {
 
   #refuse(name: string, expected: string, shape: readonly number[]): CheckpointError {
     const field = tensorField(this.source(name));
-    return new CheckpointError({ file: this.#container.name, field, expected, got: show(shape) });
+    return checkpointError(this.#container.name, field, expected, show(shape));
   }
 }
 
-/** One more than the highest index. */
+/** The highest index plus one. */
 function countLayers(names: Iterable<string>, index: RegExp, file: string): number {
   let count = 0;
   for (const name of names) {
@@ -118,10 +113,5 @@ function countLayers(names: Iterable<string>, index: RegExp, file: string): numb
     if (match) count = Math.max(count, Number(match[1]) + 1);
   }
   if (count <= MAX_LAYERS) return count;
-  throw new CheckpointError({
-    file,
-    field: "tensor names",
-    expected: `at most ${MAX_LAYERS} layers`,
-    got: String(count),
-  });
+  throw checkpointError(file, "tensor names", `at most ${MAX_LAYERS} layers`, String(count));
 }

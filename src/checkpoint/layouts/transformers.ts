@@ -9,9 +9,10 @@ import type { ModelFiles } from "../source.js";
 const MAX_CONFIG_BYTES = 1_000_000;
 
 /**
- * What transformers' `save_pretrained` writes: config.json beside the safetensors, in any released spelling.
- * @throws ConfigError      config.json (see parseModelConfig)
- * @throws CheckpointError  config.json is missing or no JSON
+ * The layout of transformers' `save_pretrained`: config.json beside the safetensors, in any
+ * released spelling.
+ * @throws ConfigError      config.json cannot be run (see parseModelConfig)
+ * @throws CheckpointError  config.json is missing, or not JSON
  */
 export async function transformersLayout(files: ModelFiles, container: Container): Promise<OpenedLayout> {
   const configFile = `${files.name}/config.json`;

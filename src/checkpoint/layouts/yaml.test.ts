@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { refusal } from "../../../test/helpers/checkpoint.js";
 import { parseYamlObject } from "./yaml.js";
 
-// config.yaml by the rules of Python's reader; whatever the text, a mapping comes out or a one-line refusal, soon.
+// Plan: config.yaml follows the rules of Python's reader. Any text quickly gives a mapping or a
+// one-line error.
 
 test("values as PyYAML and OmegaConf read them", () => {
   const text = "a: on\nb: 5.0e-06\nc: null\nd: ${a.b}\ne: {f: [1, 'x']}\ng: &g {h: 1}\ni:\n  <<: *g\n";
@@ -38,7 +39,7 @@ test.each([
   else expect(error.message).toMatch(message);
 });
 
-// Texts whose check by the library takes a minute; vitest's limit of time catches it.
+// Plan: texts that the library would check for a minute; vitest's time limit would report that.
 test.each([
   ["equal keys", `k: {${"a,".repeat(30_000)}a}`, "Map keys must be unique"],
   ["commas of nothing", `k: [${",".repeat(60_000)}]`, "Unexpected , in flow sequence at line 1, column 6"],
@@ -57,7 +58,7 @@ test.each([
   expect((await refusal(() => parseYamlObject(text, "x"))).message).toContain(reason);
 });
 
-test("8,000 different keys are read", () => {
+test("8,000 different keys", () => {
   const keys = Array.from({ length: 8_000 }, (_, i) => `k${i}`);
   expect(Object.keys(parseYamlObject(`{${keys.join(",")}}`, "x"))).toEqual(keys);
 });

@@ -1,17 +1,29 @@
-import { type JsonObject, isObject, show } from "../../json.js";
 import { type Document, LineCounter, isScalar, parseDocument, visit } from "yaml";
+import { ConfigReader } from "../../config/reader.js";
+import { type JsonObject, isObject, show } from "../../json.js";
+import type { ModelFiles } from "../source.js";
 import { CheckpointError } from "../../formats/errors.js";
 
-/** Longest document accepted, characters: FunASR's config.yaml has 4,000, and the parser takes the square of some texts. */
+/** Longest document, characters: FunASR's has 4,000. Parsing can take quadratic time. */
 export const MAX_YAML = 64_000;
-/** Deepest line or bracket accepted, so that the parser's recursion is bounded. */
+/** Deepest nesting, to bound the parser's recursion. */
 const MAX_DEPTH = 64;
 const MAX_ALIASES = 100;
 
 /**
- * Parses a YAML document whose top is a mapping, by the rules of YAML 1.1 as Python's reader has them. Tags of Python objects, which
- * could run programs there, are unknown here and refused.
- * @throws CheckpointError  not YAML, no mapping, a key twice, an unknown tag, too long, too deep, or more than 100 aliases
+ * Reads a YAML file of a directory.
+ * @throws CheckpointError  it is missing, or as parseYamlObject
+ */
+export async function readYaml(files: ModelFiles, name: string): Promise<ConfigReader> {
+  const file = `${files.name}/${name}`;
+  return ConfigReader.of(parseYamlObject(await files.readText(name, MAX_YAML), file), file);
+}
+
+/**
+ * Parses a YAML 1.1 document whose top is a mapping, as Python's reader does. Tags of Python
+ * objects are refused.
+ * @throws CheckpointError  not YAML, not a mapping, a key twice, an unknown tag, too long, too
+ *   deep, or too many aliases
  */
 export function parseYamlObject(text: string, file: string): JsonObject {
   const refuse = (expected: string, got: string, cause?: unknown): CheckpointError =>
@@ -22,7 +34,7 @@ export function parseYamlObject(text: string, file: string): JsonObject {
   try {
     const lineCounter = new LineCounter();
     const settings = { version: "1.1", logLevel: "error", uniqueKeys: false, lineCounter } as const;
-    const document = parseDocument(text, { ...settings, prettyErrors: false }); // its marks take the square of the text
+    const document = parseDocument(text, { ...settings, prettyErrors: false }); // pretty errors take quadratic time
     const problem = document.errors[0] ?? document.warnings[0];
     if (problem) {
       const { line, col } = lineCounter.linePos(problem.pos[0]);
@@ -38,7 +50,7 @@ export function parseYamlObject(text: string, file: string): JsonObject {
   return value;
 }
 
-/** Keys are unique and aliases few. The library's own checks take time quadratic in the keys of a mapping, and in the anchors. */
+/** Checks that keys are unique and aliases few. The library's checks take quadratic time. */
 function checkNodes(document: Document): void {
   let aliases = 0;
   visit(document, {
@@ -56,7 +68,7 @@ function checkNodes(document: Document): void {
   });
 }
 
-/** An upper bound of the nesting: brackets open at once, or block levels by the deepest indentation. */
+/** An upper bound of the nesting, by brackets or by indentation. */
 function depth(text: string): number {
   let open = 0;
   let deepest = 0;

@@ -3,32 +3,34 @@ import type { ModelParts } from "../../config/model-config.js";
 import { elementCount } from "../../shape.js";
 import type { Checkpoint, TensorEntry } from "../checkpoint.js";
 import { isGgmlType } from "../../formats/container.js";
-import { DTYPE_BITS, type FloatDtype, fromFloat32, isFloatDtype, toFloat32 } from "../../formats/dtypes.js";
-import { CheckpointError, tensorField } from "../../formats/errors.js";
-import { dequantizeBlocks } from "../../formats/ggml-blocks.js";
-import type { ModelFiles } from "../source.js";
+import { DTYPE_BITS, type FloatDtype, fromFloat32, isFloatDtype } from "../../formats/dtypes.js";
+import { type CheckpointError, checkpointError, tensorField } from "../../formats/errors.js";
+import { storedToFloat32 } from "../../formats/ggml-blocks.js";
+import { type ModelFiles, checkTensorRange, closeOnError } from "../source.js";
 import { type LowRankValues, mergedRows } from "./merge.js";
 import { baseSha256 } from "./base-hash.js";
 import { canonicalTensors } from "./names.js";
 import { openLora } from "./open.js";
 import type { Addition, Lora, LoraTensor } from "./tensors.js";
 
-/** What happens to one tensor of the model. */
+/** The change of one tensor of the model. */
 interface Change {
-  /** As the model stores it. */
+  /** The model's tensor. */
   readonly base: TensorEntry;
   readonly dtype: FloatDtype;
   /** Rows `first` to `first` + `count` of the changed tensor. A vector is one row. */
   readonly rows: (first: number, count: number) => Promise<Float32Array>;
 }
 
-/** Tensors whose values are kept between two reads: reads of one tensor follow one another. */
-const KEPT = 4;
+/** Tensors whose values are cached: reads of one tensor follow one another. */
+const CACHED = 4;
 
 /**
- * The checkpoint with a LoRA merged into its weights as they are read: w + scale · b · a, rounded to the type that the model stores (blocks of
- * GGUF: to f32). A checkpoint that `convert` or `train --merge` writes of it holds the same bits. Closing it closes both.
- * @throws CheckpointError  the LoRA is for another model: a layer is absent, a shape differs, or other weights than it was trained on
+ * The checkpoint with a LoRA merged into its weights as they are read: w + scale · b · a, rounded
+ * to the stored type (GGUF blocks: f32). `convert` and `train --merge` write the same bits. Closing
+ * it closes both.
+ * @throws CheckpointError  the LoRA is for another model: a layer is missing, a shape differs, or
+ *   the weights are others
  */
 export async function applyLora<Config extends ModelParts>(
   checkpoint: Checkpoint<Config>,
@@ -49,26 +51,20 @@ export async function applyLora<Config extends ModelParts>(
   return overlay(checkpoint, lora, changes);
 }
 
-/** The checkpoint with the LoRAs of these directories merged one after another; it is closed where one cannot be. */
+/** The checkpoint with LoRAs merged in this order. It is closed if one fails. */
 export async function applyLoras<Config extends ModelParts>(
   checkpoint: Checkpoint<Config>,
   directories: readonly ModelFiles[],
 ): Promise<Checkpoint<Config>> {
   let merged = checkpoint;
   for (const directory of directories) {
-    const before = merged;
-    const lora = await openLora(directory).catch((error: unknown) => closed(before, error));
-    merged = await applyLora(before, lora).catch(async (error: unknown) => {
-      await lora.close();
-      return closed(before, error);
+    const base = merged;
+    merged = await closeOnError(base, async () => {
+      const lora = await openLora(directory);
+      return closeOnError(lora, () => applyLora(base, lora));
     });
   }
   return merged;
-}
-
-async function closed(checkpoint: Pick<Checkpoint, "close">, error: unknown): Promise<never> {
-  await checkpoint.close();
-  throw error;
 }
 
 function overlay<Config extends ModelParts>(
@@ -82,13 +78,13 @@ function overlay<Config extends ModelParts>(
     tensors.set(name, { ...base, dtype, byteLength, offset: 0 });
   }
   const sameEncoder = ![...changes.keys()].some((name) => name.startsWith("model.audio_tower."));
-  const what = `${lora.name}: a LoRA on ${lora.additions.length} layers is merged into the weights`;
-  const others = lora.replaced.size > 0 ? `, and ${lora.replaced.size} tensors are replaced` : "";
+  const note = `${lora.name}: a LoRA on ${lora.additions.length} layers is merged into the weights`;
+  const replaced = lora.replaced.size > 0 ? `, and ${lora.replaced.size} tensors are replaced` : "";
   return {
     ...checkpoint,
-    ...(sameEncoder ? {} : { config: { ...checkpoint.config, encoderSha256: undefined } }), // it has another now
+    ...(sameEncoder ? {} : { config: { ...checkpoint.config, encoderSha256: undefined } }), // the hash changed
     tensors,
-    notes: [...checkpoint.notes, what + others],
+    notes: [...checkpoint.notes, note + replaced],
     totalBytes: [...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0),
     read: (entry, byteOffset, byteLength, into) => {
       const change = changes.get(entry.name);
@@ -109,11 +105,7 @@ async function readChanged(
   { dtype, rows }: Change,
   { byteOffset, byteLength }: { byteOffset: number; byteLength: number },
 ): Promise<Uint8Array> {
-  if (!(byteOffset >= 0 && byteLength >= 0 && byteOffset + byteLength <= entry.byteLength)) {
-    const expected = `a range inside its ${entry.byteLength} bytes`;
-    const got = `${byteLength} bytes at ${byteOffset}`;
-    throw new CheckpointError({ file: lora.name, field: tensorField(entry.name), expected, got });
-  }
+  checkTensorRange(lora.name, entry, byteOffset, byteLength);
   const rowBytes = entry.byteLength / rowsOf(entry.shape);
   const first = Math.floor(byteOffset / rowBytes);
   const count = Math.ceil((byteOffset + byteLength) / rowBytes) - first;
@@ -122,7 +114,7 @@ async function readChanged(
   return bytes.subarray(skipped, skipped + byteLength);
 }
 
-/** Rows that a tensor is read in: those of a matrix; anything else is one. */
+/** Rows of a matrix; 1 for other tensors. */
 function rowsOf(shape: readonly number[]): number {
   return shape.length === 2 ? shape[0] : 1;
 }
@@ -134,7 +126,7 @@ function changedDtype(lora: Lora, { dtype, name }: TensorEntry): FloatDtype {
   return lora.dtype ?? stored;
 }
 
-/** A tensor of the file for some equal part of the rows of what it is called: q, k and v in one. */
+/** One of `parts` equal parts of the file's tensor by rows, such as q of q, k and v. */
 interface Part {
   readonly part: number;
   readonly parts: number;
@@ -152,7 +144,7 @@ function mergedChange(
     const expected = `lora_A of [${rank}, ${columns ?? 1}] and lora_B of [${rows * parts}, ${rank}], for a weight of ${show(base.shape)}`;
     throw other(lora, show(module), expected, `${show(a.shape)} and ${show(b.shape)}`);
   }
-  const values = kept(async (): Promise<LowRankValues> => {
+  const values = cached(async (): Promise<LowRankValues> => {
     const [av, bv, lengths] = await Promise.all([a.values(), b.values(), magnitude?.values()]);
     return {
       a: av,
@@ -168,11 +160,7 @@ function mergedChange(
     async rows(first, count) {
       const stride = base.byteLength / rows;
       const bytes = await checkpoint.read(base, first * stride, count * stride);
-      const { dtype } = base;
-      const weight = isGgmlType(dtype)
-        ? dequantizeBlocks(bytes, dtype, base.file)
-        : toFloat32(bytes, dtype, base.file);
-      return mergedRows(weight, first, await values());
+      return mergedRows(storedToFloat32(bytes, base.dtype, base.file), first, await values());
     },
   };
 }
@@ -183,12 +171,12 @@ function replacedChange(
   { tensor, part, parts }: Part & { readonly tensor: LoraTensor },
 ): Change {
   const [rows, ...rest] = base.shape;
-  const whole = base.shape.length === 0 ? [] : [rows * parts, ...rest];
-  if (tensor.shape.join() !== whole.join())
-    throw other(lora, tensorField(tensor.name), show(whole), show(tensor.shape));
+  const expected = base.shape.length === 0 ? [] : [rows * parts, ...rest];
+  if (tensor.shape.join() !== expected.join())
+    throw other(lora, tensorField(tensor.name), show(expected), show(tensor.shape));
   const count = elementCount(base.shape);
   const row = count / rowsOf(base.shape);
-  const values = kept(() => tensor.values());
+  const values = cached(() => tensor.values());
   return {
     base,
     dtype: changedDtype(lora, base),
@@ -198,17 +186,16 @@ function replacedChange(
   };
 }
 
-const keeping: { readonly drop: () => void }[] = [];
+const evictions: (() => void)[] = [];
 
-/** Reads once and keeps the result until others have been read. */
-function kept<T>(read: () => Promise<T>): () => Promise<T> {
-  let found: Promise<T> | undefined;
-  const drop = (): void => void (found = undefined);
+/** Reads once, and keeps the result until CACHED others have been read. */
+function cached<T>(read: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined;
   return () => {
-    if (found) return found;
-    keeping.push({ drop });
-    if (keeping.length > KEPT) keeping.shift()!.drop();
-    return (found = read());
+    if (result) return result;
+    evictions.push(() => void (result = undefined));
+    if (evictions.length > CACHED) evictions.shift()!();
+    return (result = read());
   };
 }
 
@@ -218,7 +205,7 @@ function add(changes: Map<string, Change>, lora: Lora, change: Change): void {
   changes.set(name, change);
 }
 
-/** The model's tensors that a name of the file means. */
+/** The model's tensors for a name of the file. */
 function find<Config extends ModelParts>(
   { tensors, config, name: model }: Checkpoint<Config>,
   lora: Lora,
@@ -232,7 +219,7 @@ function find<Config extends ModelParts>(
   throw other(lora, show(name), `a tensor of ${model}${tied}`, "none of that name");
 }
 
-/** @throws CheckpointError  the weights are not those that the LoRA was trained on */
+/** @throws CheckpointError  the LoRA was trained on other weights */
 async function checkBase(
   checkpoint: Pick<Checkpoint, "read" | "name">,
   lora: Lora,
@@ -241,17 +228,13 @@ async function checkBase(
   if (lora.baseSha256 === undefined || bases.length === 0) return;
   const got = await baseSha256(checkpoint, bases);
   const [types, hash] = lora.baseSha256.split(" ");
-  const [ownTypes, ownHash] = got?.split(" ") ?? [];
-  if (types !== ownTypes || hash === ownHash) return; // the same model in another type cannot be told from another model
-  throw other(
-    lora,
-    "base_sha256",
-    `the weights that it was trained on, ${hash.slice(0, 12)}`,
-    ownHash.slice(0, 12),
-  );
+  const [modelTypes, modelHash] = got?.split(" ") ?? [];
+  if (types !== modelTypes || hash === modelHash) return; // other types: the model may be the same
+  const expected = `the weights that it was trained on, ${hash.slice(0, 12)}`;
+  throw other(lora, "base_sha256", expected, modelHash.slice(0, 12));
 }
 
 function other(lora: Lora, field: string, expected: string, got: string): CheckpointError {
   const advice = "was it trained on another model?";
-  return new CheckpointError({ file: lora.name, field, expected, got, advice });
+  return checkpointError(lora.name, field, expected, got, advice);
 }

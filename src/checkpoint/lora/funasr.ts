@@ -1,71 +1,60 @@
-import { ConfigReader } from "../../config/reader.js";
+import type { ConfigReader } from "../../config/reader.js";
 import type { Container } from "../../formats/container.js";
-import { CheckpointError } from "../../formats/errors.js";
-import { readRange } from "../safetensors/safetensors.js";
-import type { ModelFiles } from "../source.js";
+import { checkpointError } from "../../formats/errors.js";
+import { type ModelFiles, closeOnError } from "../source.js";
 import { openTorchFile } from "../torch/torch-file.js";
-import { MAX_YAML, parseYamlObject } from "../layouts/yaml.js";
-import { type Lora, collectLora, isLoraName } from "./tensors.js";
+import { readYaml } from "../layouts/yaml.js";
+import { type Lora, type ScaleOf, checkRank, collectLora, fileLora, isLoraName } from "./tensors.js";
 
-const CONFIG = "config.yaml";
 const WEIGHTS = "model.pt";
 
 /**
- * FunASR trains a LoRA inside the LLM and saves base and factors in one model.pt, the base unmerged: NAME.weight, NAME.lora_A, NAME.lora_B.
- * This takes the factors out of the container.
+ * Separates a LoRA from its base. FunASR trains a LoRA inside the LLM, and saves the unmerged base
+ * and the factors in one model.pt: NAME.weight, NAME.lora_A, NAME.lora_B.
  * @param yaml  config.yaml
- * @returns     the container without them, and the LoRA; without one where there are no factors
- * @throws ConfigError      config.yaml has no LoRA, or one of another rank
+ * @returns     the container without the factors, and the LoRA if there are factors
+ * @throws ConfigError  config.yaml has no LoRA, or one of another rank
  * @source funasr 1.4 `FunASRNano._apply_lora_to_llm`, `lora.layers.Linear`
  */
 export function splitLora(container: Container, yaml: ConfigReader): { container: Container; lora?: Lora } {
-  const all = [...container.tensors.values()];
-  const factors = all.filter(({ name }) => isLoraName(name));
+  const stored = [...container.tensors.values()];
+  const factors = stored.filter(({ name }) => isLoraName(name));
   if (factors.length === 0) return { container };
-  if (factors.length === all.length) {
+  if (factors.length === stored.length) {
     const advice = "give its base as the model, and this directory with --lora";
-    const got = `a LoRA alone, ${all.length} tensors`;
-    throw new CheckpointError({ file: container.name, field: WEIGHTS, expected: "a model", got, advice });
+    const got = `a LoRA alone, ${stored.length} tensors`;
+    throw checkpointError(container.name, WEIGHTS, "a model", got, advice);
   }
-  const rest = all.filter(({ name }) => !isLoraName(name));
+  const base = stored.filter(({ name }) => !isLoraName(name));
   const read: Parameters<typeof collectLora>[2] = (tensor) => container.read(tensor, 0, tensor.byteLength);
+  const name = `${container.name}/${WEIGHTS}`;
   return {
-    container: { ...container, tensors: new Map(rest.map((tensor) => [tensor.name, tensor])) },
+    container: { ...container, tensors: new Map(base.map((tensor) => [tensor.name, tensor])) },
     lora: {
-      name: `${container.name}/${WEIGHTS}`,
-      ...collectLora(`${container.name}/${WEIGHTS}`, factors, read, scaleOf(yaml)),
+      name,
+      ...collectLora(name, factors, read, scaleOf(yaml)),
       close: () => Promise.resolve(), // the container is closed with the checkpoint
     },
   };
 }
 
-/** Opens the LoRA in a directory of FunASR's: `lora_A` and `lora_B` of model.pt; what else the file holds is left alone. */
+/** Opens the LoRA in a FunASR directory: `lora_A` and `lora_B` of model.pt. */
 export async function openFunasrLora(files: ModelFiles): Promise<Lora> {
-  const configFile = `${files.name}/${CONFIG}`;
-  const yaml = ConfigReader.of(
-    parseYamlObject(await files.readText(CONFIG, MAX_YAML), configFile),
-    configFile,
-  );
+  const yaml = await readYaml(files, "config.yaml");
   const source = await files.open(WEIGHTS);
-  try {
-    const infos = await openTorchFile(source);
-    const factors = [...infos.values()].filter(({ name }) => isLoraName(name));
-    const stored = factors.map((info) => ({ ...info, file: WEIGHTS }));
-    const read: Parameters<typeof collectLora>[2] = ({ name, byteLength }) =>
-      readRange(source, infos.get(name)!, 0, byteLength);
+  return closeOnError(source, async () => {
+    const infos = [...(await openTorchFile(source)).values()];
+    const factors = infos.filter(({ name }) => isLoraName(name));
     return {
       name: files.name,
-      ...collectLora(source.name, stored, read, scaleOf(yaml)),
+      ...fileLora(source, WEIGHTS, factors, scaleOf(yaml)),
       close: () => source.close(),
     };
-  } catch (error) {
-    await source.close();
-    throw error;
-  }
+  });
 }
 
-/** alpha / r of config.yaml, whose defaults are FunASR's. */
-function scaleOf(yaml: ConfigReader): (module: string, rank: number) => number {
+/** alpha / r of config.yaml, with FunASR's defaults. */
+function scaleOf(yaml: ConfigReader): ScaleOf {
   const llm = yaml.optional("llm_conf");
   const conf = llm.optional("lora_conf");
   if (!llm.flag("use_lora", llm.has("lora_conf"))) {
@@ -75,13 +64,7 @@ function scaleOf(yaml: ConfigReader): (module: string, rank: number) => number {
   const rank = conf.integerOr("r", 16);
   const alpha = conf.isNull("lora_alpha") ? 32 : conf.positive("lora_alpha");
   return (module, got) => {
-    if (got !== rank)
-      throw conf.refusal(
-        "r",
-        `${got}, the rank of ${module} in model.pt`,
-        rank,
-        "do the two files belong together?",
-      );
+    checkRank(conf, rank, got, `${module} in model.pt`);
     return alpha / rank;
   };
 }

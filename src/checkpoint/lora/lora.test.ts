@@ -13,8 +13,9 @@ import { openLora } from "./open.js";
 import { layerPattern } from "./pattern.js";
 import { plainModule } from "./tensors.js";
 
-// LoRAs that peft and FunASR wrote merge to the weights that peft and FunASR make of them, whatever program's names they have; a converted
-// checkpoint holds the same bits; reading in pieces gives the bits of the whole; what is not implemented or for another model is one line.
+// Plan: LoRAs of peft and FunASR merge to the weights that peft and FunASR compute, under the names
+// of any program. Reads in pieces give the same bits. A LoRA that is not implemented or for another
+// model is refused in one line.
 
 const base = (layout = "hf"): Promise<Checkpoint> => openCheckpoint(memoryFiles(layout, layoutFiles(layout)));
 
@@ -28,17 +29,14 @@ function funasrFiles(edit: (config: string) => string = (config) => config): Map
 /** The merged weights of a fixture, by canonical name. */
 async function expected(name: string, { tensors, config }: Checkpoint): Promise<Map<string, Float32Array>> {
   const file = await openSafetensors(bytesSource(name, loraFixtureFile(`${name}.safetensors`)));
-  const found = new Map<string, Float32Array>();
+  const weights = new Map<string, Float32Array>();
   for (const stored of file.tensors.keys()) {
     const names = canonicalTensors(stored, tensors, config)!;
     const values = await readFloat32(file, stored);
-    for (const [i, canonical] of names.entries())
-      found.set(
-        canonical,
-        values.subarray((i * values.length) / names.length, ((i + 1) * values.length) / names.length),
-      );
+    const length = values.length / names.length;
+    for (const [i, name] of names.entries()) weights.set(name, values.subarray(i * length, (i + 1) * length));
   }
-  return found;
+  return weights;
 }
 
 describe("merged weights", () => {
@@ -70,7 +68,7 @@ describe("merged weights", () => {
     await merged.close();
   });
 
-  test("lora_A and lora_B in FunASR's model.pt, whose LLM is bf16", async () => {
+  test("lora_A and lora_B in FunASR's model.pt with a bf16 LLM", async () => {
     const merged = await openCheckpoint(memoryFiles("tuned", funasrFiles()));
     const apart = await openCheckpoint(memoryFiles("nano", layoutFiles("nano")), [
       memoryFiles("funasr", loraFixture("funasr")),
@@ -84,7 +82,7 @@ describe("merged weights", () => {
     expect(Buffer.from(await readWhole(merged, name)).equals(await readWhole(plain, name))).toBe(false);
   });
 
-  test("pieces have the bits of the whole, at any offset", async () => {
+  test("reads in pieces give the same bits, at any offset", async () => {
     const merged = await openCheckpoint(memoryFiles("hf", layoutFiles("hf")), [
       memoryFiles("dora", loraFixture("dora")),
     ]);
@@ -103,14 +101,14 @@ describe("merged weights", () => {
     await expect(merged.read(entry, whole.length - 1, 2)).rejects.toThrow(/expected a range inside its/);
   });
 
-  test("several LoRAs are merged in their order", async () => {
+  test("several LoRAs are merged in order", async () => {
     const directories = ["plain", "rslora"].map((name) => memoryFiles(name, loraFixture(name)));
     const both = await openCheckpoint(memoryFiles("hf", layoutFiles("hf")), directories);
     expect(both.notes.slice(-2).map((line) => line.split(":")[0])).toEqual(["plain", "rslora"]);
   });
 });
 
-/** A LoRA of peft with another config, or other tensors. */
+/** A LoRA of peft with a changed config or changed tensors. */
 async function edited(
   name: string,
   config: Record<string, unknown>,
@@ -228,7 +226,7 @@ describe("refusals", () => {
     await expect(openCheckpoint(memoryFiles("hf", layoutFiles("hf")), [files])).rejects.toThrow(message);
   });
 
-  test("a directory without one, and FunASR's without the scale", async () => {
+  test("a directory without a LoRA, and FunASR's without the scale", async () => {
     await expect(openLora(memoryFiles("m", layoutFiles("hf")))).rejects.toThrow(
       /^m: directory: expected a LoRA: .*, got neither$/,
     );

@@ -6,14 +6,15 @@ export interface LowRankValues {
   readonly b: Float32Array;
   readonly rank: number;
   readonly scale: number;
-  /** DoRA: [rows], the length that each merged row is brought to. */
+  /** DoRA: [rows], the length of each merged row. */
   readonly magnitude?: Float32Array;
 }
 
 /**
- * Rows of a weight with its low-rank addition merged in: w + scale · b · a, summed in double precision and rounded once to f32. With a
- * magnitude each row is then brought to that length before it is rounded. A row's values depend on that row alone.
- * @param weight  [n, columns] f32, rows `first` to `first` + n of the whole
+ * Rows of a weight with its low-rank addition: w + scale · b · a, summed in double precision and
+ * rounded once to f32. With a magnitude, each row is scaled to that length before rounding. A row
+ * depends only on the same row of the weight.
+ * @param weight  [n, columns] f32, rows `first` to `first` + n
  * @returns       [n, columns] f32
  * @source peft `lora.Linear.merge`, `lora.dora.DoraLinearLayer`
  */

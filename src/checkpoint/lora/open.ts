@@ -4,8 +4,8 @@ import { PEFT_CONFIG, noLora, openPeft } from "./peft.js";
 import type { Lora } from "./tensors.js";
 
 /**
- * Opens a directory with a LoRA, as peft, FunASR or this package's own training writes it.
- * @throws ConfigError, CheckpointError  there is none, or one that cannot be applied
+ * Opens a directory with a LoRA of peft, FunASR or this package's training.
+ * @throws ConfigError, CheckpointError  there is no LoRA, or it cannot be applied
  */
 export async function openLora(files: ModelFiles): Promise<Lora> {
   expectModelFiles("lora", files);

@@ -1,12 +1,13 @@
-/** The characters of a pattern that are matched: names, dots, digits, any run of characters (three at most), lists of names. */
+/** The parts of a pattern: names, dots, digits, any run of characters, lists of names. */
 const TOKEN = /\\d\+|\[0-9\]\+|\.[*+]|\\?\.|[\w-]+|\((?:\?:)?[\w-]+(?:\|[\w-]+)*\)/y;
 const LONGEST = 300;
-const RUNS = 3;
+const MAX_RUNS = 3;
 
 /**
- * A key of peft's `rank_pattern` or `alpha_pattern` as a pattern for the whole name of a layer. The file's words are no regular expression
- * of any kind, as one from a stranger could run for ever: names, `\.`, `.`, `\d+`, `.*` and `(q_proj|v_proj)` are known.
- * @returns undefined  for a pattern with anything else in it
+ * A key of peft's `rank_pattern` or `alpha_pattern` as a pattern for the full name of a layer. Only
+ * names, `\.`, `.`, `\d+`, `.*` and `(q_proj|v_proj)` are supported, because an arbitrary regular
+ * expression could run for ever.
+ * @returns undefined  the pattern has other parts
  * @source peft `get_pattern_key`
  */
 export function layerPattern(key: string): RegExp | undefined {
@@ -18,7 +19,7 @@ export function layerPattern(key: string): RegExp | undefined {
     TOKEN.lastIndex = at;
     const [token] = TOKEN.exec(text) ?? [];
     if (token === undefined) return undefined;
-    if (/^\.[*+]$/.test(token) && ++runs > RUNS) return undefined;
+    if (/^\.[*+]$/.test(token) && ++runs > MAX_RUNS) return undefined;
     at += token.length;
   }
   return new RegExp(anchored ? `^(?:${text})$` : `^(?:.*\\.)?(?:${text})$`);

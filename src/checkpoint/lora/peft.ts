@@ -1,21 +1,20 @@
 import { isObject, show } from "../../json.js";
 import { ConfigReader } from "../../config/reader.js";
-import type { StoredTensor } from "../../formats/container.js";
-import { CheckpointError } from "../../formats/errors.js";
+import { type CheckpointError, checkpointError } from "../../formats/errors.js";
 import { parseJsonObject } from "../json.js";
-import { openSafetensors, readRange } from "../safetensors/safetensors.js";
-import type { ModelFiles } from "../source.js";
+import { openSafetensors } from "../safetensors/safetensors.js";
+import { type ModelFiles, closeOnError } from "../source.js";
 import { openTorchFile } from "../torch/torch-file.js";
 import { layerPattern } from "./pattern.js";
-import { type Lora, collectLora } from "./tensors.js";
+import { type Lora, type ScaleOf, checkRank, fileLora } from "./tensors.js";
 
 export const PEFT_CONFIG = "adapter_config.json";
 const SAFETENSORS = "adapter_model.safetensors";
 const TORCH = "adapter_model.bin";
 const MAX_CONFIG = 4_000_000;
 
-/** Fields that change what a LoRA computes and that nothing here implements, where they are neither absent, null, false nor empty. */
-const UNKNOWN = [
+/** Fields of LoRA variants that are not implemented. They must be absent, null, false or empty. */
+const UNSUPPORTED = [
   "lora_bias",
   "layer_replication",
   "trainable_token_indices",
@@ -28,13 +27,14 @@ const UNKNOWN = [
   "monteclora_config",
   "velora_config",
 ];
-/** Beginnings that leave the base's weights as they are. */
-const PLAIN_BEGINNINGS = [true, false, "gaussian", "orthogonal", "eva"];
+/** Initialisations that keep the base's weights. */
+const PLAIN_INITIALISATIONS: readonly unknown[] = [true, false, "gaussian", "orthogonal", "eva"];
 
 /**
- * Opens a directory that peft's save_pretrained wrote: adapter_config.json beside adapter_model.safetensors or adapter_model.bin.
- * @throws ConfigError      an adapter of another kind, or a variant of LoRA that is not implemented
- * @throws CheckpointError  a missing or damaged file, tensors that are no LoRA
+ * Opens a directory of peft's save_pretrained: adapter_config.json, and adapter_model.safetensors
+ * or adapter_model.bin.
+ * @throws ConfigError      another kind of adapter, or a variant of LoRA that is not implemented
+ * @throws CheckpointError  a file is missing or damaged, or its tensors are not a LoRA
  * @source peft 0.21 `LoraConfig`, `get_peft_model_state_dict`
  */
 export async function openPeft(files: ModelFiles): Promise<Lora> {
@@ -43,26 +43,22 @@ export async function openPeft(files: ModelFiles): Promise<Lora> {
   const scaleOf = readConfig(ConfigReader.of(parseJsonObject(text, configFile, "JSON"), configFile));
   const name = (await files.has(SAFETENSORS)) || !(await files.has(TORCH)) ? SAFETENSORS : TORCH;
   const source = await files.open(name);
-  try {
-    const opened = name === SAFETENSORS ? await openSafetensors(source) : undefined;
-    const infos = opened?.tensors ?? (await openTorchFile(source));
-    const stored = [...infos.values()].map((info): StoredTensor => ({ ...info, file: name }));
-    const read = ({ name, byteLength }: StoredTensor): Promise<Uint8Array> =>
-      readRange(source, infos.get(name)!, 0, byteLength);
+  return closeOnError(source, async () => {
+    const { tensors, metadata } =
+      name === SAFETENSORS
+        ? await openSafetensors(source)
+        : { tensors: await openTorchFile(source), metadata: new Map<string, string>() };
     return {
       name: files.name,
-      ...collectLora(source.name, stored, read, scaleOf),
-      ...ownMetadata(opened?.metadata ?? new Map()),
+      ...fileLora(source, name, tensors.values(), scaleOf),
+      ...trainingMetadata(metadata),
       close: () => source.close(),
     };
-  } catch (error) {
-    await source.close();
-    throw error;
-  }
+  });
 }
 
-/** What this package's own training records beside the tensors. */
-function ownMetadata(metadata: ReadonlyMap<string, string>): Pick<Lora, "dtype" | "baseSha256"> {
+/** The metadata that this package's training records in the file. */
+function trainingMetadata(metadata: ReadonlyMap<string, string>): Pick<Lora, "dtype" | "baseSha256"> {
   const dtype = metadata.get("merged_dtype");
   const sha256 = metadata.get("base_sha256");
   return {
@@ -71,20 +67,19 @@ function ownMetadata(metadata: ReadonlyMap<string, string>): Pick<Lora, "dtype" 
   };
 }
 
-/** Checks the config. @returns the scale of a layer's addition of some rank */
-function readConfig(config: ConfigReader): (module: string, rank: number) => number {
-  const known = ["LORA"] as const;
-  config.oneOf("peft_type", known, "LORA");
+/** Checks the config. @returns the scale of an addition by its layer and rank */
+function readConfig(config: ConfigReader): ScaleOf {
+  config.oneOf("peft_type", ["LORA"], "LORA");
   config.oneOf("bias", ["none", "all", "lora_only"], "none");
-  for (const field of UNKNOWN) {
+  for (const field of UNSUPPORTED) {
     const value = config.value(field) ?? false;
-    const idle = value === false || (Array.isArray(value) && value.length === 0);
-    if (!idle) throw config.refusal(field, "none", value, "this variant of LoRA is not implemented");
+    const isUnused = value === false || (Array.isArray(value) && value.length === 0);
+    if (!isUnused) throw config.refusal(field, "none", value, "this variant of LoRA is not implemented");
   }
-  const beginning = config.value("init_lora_weights") ?? true;
-  if (!PLAIN_BEGINNINGS.some((plain) => plain === beginning)) {
+  const initialisation = config.value("init_lora_weights") ?? true;
+  if (!PLAIN_INITIALISATIONS.includes(initialisation)) {
     const advice = "it changes the base's weights too: save it with peft as a plain LoRA, or merge it there";
-    throw config.refusal("init_lora_weights", "one that leaves the base as it is", beginning, advice);
+    throw config.refusal("init_lora_weights", "one that leaves the base as it is", initialisation, advice);
   }
   const rank = config.integerOr("r", 8);
   const alpha = config.isNull("lora_alpha") ? 8 : config.positive("lora_alpha");
@@ -92,14 +87,7 @@ function readConfig(config: ConfigReader): (module: string, rank: number) => num
   const ranks = patterns(config, "rank_pattern");
   const alphas = patterns(config, "alpha_pattern");
   return (module, got) => {
-    const expected = find(ranks, module) ?? rank;
-    if (got !== expected)
-      throw config.refusal(
-        "r",
-        `${got}, the rank of ${show(module)}`,
-        expected,
-        "do the two files belong together?",
-      );
+    checkRank(config, find(ranks, module) ?? rank, got, show(module));
     return (find(alphas, module) ?? alpha) / (stabilised ? Math.sqrt(got) : got);
   };
 }
@@ -132,10 +120,10 @@ function patterns(config: ConfigReader, field: string): Patterns {
 /** The error for a directory without a LoRA. */
 export function noLora(files: ModelFiles, names: readonly string[]): CheckpointError {
   const inside = names.includes("lora") ? `; name ${files.name}/lora` : "";
-  return new CheckpointError({
-    file: files.name,
-    field: "directory",
-    expected: `a LoRA: ${PEFT_CONFIG} with ${SAFETENSORS}, or FunASR's config.yaml with model.pt`,
-    got: names.length === 0 ? "an empty directory" : `neither${inside}`,
-  });
+  return checkpointError(
+    files.name,
+    "directory",
+    `a LoRA: ${PEFT_CONFIG} with ${SAFETENSORS}, or FunASR's config.yaml with model.pt`,
+    names.length === 0 ? "an empty directory" : `neither${inside}`,
+  );
 }

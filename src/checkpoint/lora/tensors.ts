@@ -1,21 +1,25 @@
 import { show } from "../../json.js";
+import type { ConfigReader } from "../../config/reader.js";
 import { unwrapped } from "../../config/wrappers.js";
 import type { StoredTensor } from "../../formats/container.js";
 import { isFloatDtype, toFloat32 } from "../../formats/dtypes.js";
-import { CheckpointError, tensorField } from "../../formats/errors.js";
+import { type CheckpointError, checkpointError, tensorField } from "../../formats/errors.js";
+
+import type { TensorInfo } from "../safetensors/safetensors.js";
+import { type ByteSource, readRange } from "../source.js";
 
 /** One float tensor of a LoRA's file. */
 export interface LoraTensor {
   /** Name in the file. */
   readonly name: string;
   readonly shape: readonly number[];
-  /** Its values, read anew each time. */
+  /** Reads its values. */
   values(): Promise<Float32Array>;
 }
 
 /** A low-rank addition to one linear layer. */
 export interface Addition {
-  /** The layer's name in the file, without what the writer puts before it. */
+  /** The layer's name in the file, without the writer's prefixes. */
   readonly module: string;
   /** [rank, columns] */
   readonly a: LoraTensor;
@@ -27,47 +31,50 @@ export interface Addition {
   readonly scale: number;
 }
 
-/** An open LoRA, whatever model it is for. */
+/** An open LoRA for any model. */
 export interface Lora {
-  /** What error messages call it. */
+  /** Its name in error messages. */
   readonly name: string;
   readonly additions: readonly Addition[];
-  /** Tensors that take the place of the model's, by their names in the file, without what the writer puts before them. */
+  /** Tensors that replace the model's, by their names in the file without the writer's prefixes. */
   readonly replaced: ReadonlyMap<string, LoraTensor>;
-  /** Type of the changed tensors. Absent: that of the model's own. */
+  /** Type of the changed tensors. Absent: as in the model. */
   readonly dtype?: "F32" | "BF16";
-  /** Of the weights that the additions were trained on, see baseSha256. */
+  /** Identifies the weights that the additions were trained on: see baseSha256. */
   readonly baseSha256?: string;
   close(): Promise<void>;
 }
 
 /** Reads the bytes of a stored tensor. */
-export type ReadStored = (tensor: StoredTensor) => Promise<Uint8Array>;
+type ReadStored = (tensor: StoredTensor) => Promise<Uint8Array>;
 
-/** Names of a LoRA's factors: peft's, with or without the adapter's own name in them, and those of loralib, which FunASR has. */
+/** The scale of an addition, by its layer and rank. */
+export type ScaleOf = (module: string, rank: number) => number;
+
+/** Names of a LoRA's factors in peft, with or without the adapter's name, and in loralib. */
 const FACTOR = /^(.+)\.lora_(A|B|magnitude_vector)(?:\.[^.]+)?(?:\.weight)?$/;
 const ADAPTER_NAMED = /\.modules_to_save(\.[^.]+)?\./;
 
-/** Whether a tensor of this name is part of a LoRA. */
+/** True for the name of a LoRA's tensor. */
 export function isLoraName(name: string): boolean {
   return /(^|\.)lora_/.test(name);
 }
 
-/** A layer's or a tensor's name without what peft and other wrappers put into it. */
+/** The name of a layer or tensor without the parts that wrappers add. */
 export function plainModule(name: string): string {
   return unwrapped(`${name}.`).slice(0, -1).replace(ADAPTER_NAMED, "."); // the last part may be a wrapper's too
 }
 
 /**
  * Sorts a file's tensors into low-rank additions and replaced tensors.
- * @param scaleOf  scale of an addition, by its layer and rank
- * @throws CheckpointError  a factor without the other, shapes that are no factors, a kind of LoRA that is not implemented, no addition
+ * @throws CheckpointError  a factor is missing, shapes do not match, the kind of LoRA is not
+ *   implemented, or no addition
  */
 export function collectLora(
   file: string,
   tensors: Iterable<StoredTensor>,
   read: ReadStored,
-  scaleOf: (module: string, rank: number) => number,
+  scaleOf: ScaleOf,
 ): Pick<Lora, "additions" | "replaced"> {
   const parts = new Map<string, Map<string, LoraTensor>>();
   const replaced = new Map<string, LoraTensor>();
@@ -87,14 +94,27 @@ export function collectLora(
     parts.set(name, found.set(part, tensor));
   }
   if (parts.size === 0 && replaced.size === 0)
-    throw new CheckpointError({
-      file,
-      field: "tensors",
-      expected: "a LoRA's lora_A and lora_B",
-      got: "none",
-    });
+    throw checkpointError(file, "tensors", "a LoRA's lora_A and lora_B", "none");
   const additions = [...parts].map(([module, found]) => addition(file, module, found, scaleOf));
   return { additions, replaced };
+}
+
+/** As collectLora, from tensors of an open file. */
+export function fileLora(
+  source: ByteSource,
+  file: string,
+  infos: Iterable<TensorInfo>,
+  scaleOf: ScaleOf,
+): ReturnType<typeof collectLora> {
+  const tensors = new Map([...infos].map((info) => [info.name, { ...info, file }]));
+  const read: ReadStored = ({ name, byteLength }) => readRange(source, tensors.get(name)!, 0, byteLength);
+  return collectLora(source.name, tensors.values(), read, scaleOf);
+}
+
+/** @throws ConfigError  the config's rank is not that of the factors */
+export function checkRank(config: ConfigReader, stated: number, rank: number, layer: string): void {
+  const advice = "do the two files belong together?";
+  if (rank !== stated) throw config.refusal("r", `${rank}, the rank of ${layer}`, stated, advice);
 }
 
 function floatTensor(file: string, stored: StoredTensor, read: ReadStored): LoraTensor {
@@ -107,18 +127,18 @@ function addition(
   file: string,
   module: string,
   parts: ReadonlyMap<string, LoraTensor>,
-  scaleOf: (module: string, rank: number) => number,
+  scaleOf: ScaleOf,
 ): Addition {
   const [a, b, magnitude] = ["A", "B", "magnitude_vector"].map((part) => parts.get(part));
   if (!a || !b) {
     const expected = "both lora_A and lora_B";
-    throw new CheckpointError({ file, field: show(module), expected, got: [...parts.keys()].join() });
+    throw checkpointError(file, show(module), expected, [...parts.keys()].join());
   }
   const rank = a.shape[0];
   if (a.shape.length !== 2 || b.shape.length !== 2 || b.shape[1] !== rank || !(rank > 0)) {
     const expected = "lora_A of [rank, inputs] and lora_B of [outputs, rank]";
     const got = `${show(a.shape)} and ${show(b.shape)}`;
-    throw new CheckpointError({ file, field: show(module), expected, got });
+    throw checkpointError(file, show(module), expected, got);
   }
   if (magnitude && magnitude.shape.join() !== `${b.shape[0]}`)
     throw refuse(file, magnitude.name, `[${b.shape[0]}]`, show(magnitude.shape));
@@ -126,5 +146,5 @@ function addition(
 }
 
 function refuse(file: string, name: string, expected: string, got: string): CheckpointError {
-  return new CheckpointError({ file, field: tensorField(name), expected, got });
+  return checkpointError(file, tensorField(name), expected, got);
 }

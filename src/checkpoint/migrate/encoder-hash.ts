@@ -1,7 +1,7 @@
 import type { Checkpoint } from "../checkpoint.js";
 import { PIECE_BYTES } from "../output-files.js";
 
-/** SHA-256, fed piece by piece. Node's createHash("sha256") is one; the browser's own digest takes no pieces. */
+/** An incremental SHA-256: Node's createHash("sha256"). Browsers do not have one. */
 export interface Sha256 {
   update(bytes: Uint8Array): unknown;
   digest(encoding: "hex"): string;
@@ -9,14 +9,15 @@ export interface Sha256 {
 
 const ENCODER = "model.audio_tower.";
 
-/** Whether a tensor, by its canonical name, is the encoder's: what encoderSha256 covers. */
+/** True for the canonical names of the encoder's tensors, which encoderSha256 hashes. */
 export function isOfEncoder(name: string): boolean {
   return name.startsWith(ENCODER);
 }
 
 /**
- * What identifies an encoder: SHA-256, in hex, over its tensors in the order of their canonical names, each as a line
- * "NAME DTYPE [SHAPE]\n" in UTF-8 and then its bytes. The same in every layout and sharding that keeps the dtypes.
+ * Identifies an encoder: SHA-256, in hex, over its tensors in the order of their canonical names.
+ * Each tensor is a line "NAME DTYPE [SHAPE]\n" in UTF-8 and its bytes. Layout and sharding do not
+ * change it.
  */
 export async function encoderSha256(
   checkpoint: Pick<Checkpoint, "tensors" | "read">,
@@ -36,13 +37,13 @@ export async function encoderSha256(
   return hash.digest("hex");
 }
 
-/** What is wrong where the encoder is not the one that the adaptor was made for; undefined where it is, or the files do not say. */
+/** A message if the adaptor was made for another encoder, by the hash in the files. */
 export async function encoderMismatch(checkpoint: Checkpoint, hash: Sha256): Promise<string | undefined> {
   if (checkpoint.config.encoderSha256 === undefined) return undefined;
   return otherEncoder(checkpoint, await encoderSha256(checkpoint, hash));
 }
 
-/** As encoderMismatch. @param got  the encoder's SHA-256, already computed */
+/** As encoderMismatch. @param got  the encoder's SHA-256 */
 export function otherEncoder(
   { config, configFile }: Pick<Checkpoint, "config" | "configFile">,
   got: string,

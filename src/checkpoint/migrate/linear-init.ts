@@ -6,10 +6,11 @@ import type { WriteTensor } from "../safetensors/write.js";
 import { fnv1a } from "../weights.js";
 
 /**
- * A parameter of the adaptor as PyTorch initialises it, in distribution: of nn.Linear, weight and bias uniform in ±1/√fan_in (Kaiming
- * uniform with a = √5 comes to that); of nn.LayerNorm, weight 1 and bias 0. A value depends on name, index and seed alone.
- * @param name   ends in ".weight" or ".bias"; its module is a norm where "norm" is in the module's name
- * @param fanIn  inputs of the linear module; not used for a norm
+ * A parameter of the adaptor with the distribution of PyTorch's initialisation. Weight and bias of
+ * nn.Linear are uniform in ±1/√fan_in, which is Kaiming uniform with a = √5. The weight of
+ * nn.LayerNorm is 1, its bias 0. A value depends only on name, index and seed.
+ * @param name   ends in ".weight" or ".bias"; "norm" before it means a norm
+ * @param fanIn  inputs of the linear module, unused for a norm
  * @param seed   u32
  * @source torch.nn.Linear.reset_parameters, torch.nn.LayerNorm.reset_parameters
  */
@@ -40,8 +41,8 @@ function isNorm(name: string): boolean {
 }
 
 /**
- * Uniform numbers in (-1, 1), 2^24 of them, by index: the index goes through two mixers with keys of their own, so that no parameter's
- * sequence is a shifted part of another's.
+ * Uniform numbers in (-1, 1), in 2^24 steps, by index. Two mixers with different keys prevent one
+ * parameter's sequence from being a shifted part of another's.
  */
 function uniformHash(name: string, seed: number): (index: number) => number {
   const first = lowbias32(fnv1a(name) ^ seed);

@@ -32,7 +32,7 @@ async function migrate(source: Files, llm: Files, options: Partial<MigrateOption
 const written = async (migration: Migration): Promise<Files> => writtenFiles(migration.files);
 
 describe("the checkpoint", () => {
-  test("encoder, linear_1 and LLM bit for bit, the LLM's shards kept, the adaptor anew", async () => {
+  test("encoder, linear_1 and LLM keep their bits, the LLM its shards; the adaptor is new", async () => {
     const [source, llm] = [await tinyFiles(), await llmFiles()];
     const out = await written(await migrate(source, llm, { blocks: 3 }));
     expect([...out.keys()].filter((name) => name.includes("safetensors"))).toEqual([
@@ -63,7 +63,7 @@ describe("the checkpoint", () => {
     expect(after.ignored).toEqual([]);
   });
 
-  test("tokenizer and stop ids are the LLM's; front-end and prompts the source's", async () => {
+  test("has the LLM's tokenizer and stop ids, and the source's front-end and prompts", async () => {
     const [source, llm] = [await tinyFiles({ rule: "low_frame_rate" }), await llmFiles()];
     source.set("processor_config.json", json({ feature_extractor: { waveform_scale: 32768 } }));
     llm.set("generation_config.json", json({ eos_token_id: [1032], temperature: 0.6, do_sample: true }));
@@ -85,11 +85,11 @@ describe("the checkpoint", () => {
     expect(after.config.audioTokenRule).toBe("low_frame_rate");
   });
 
-  test("an LLM whose template can switch thinking off gets prompts with an empty thought, unless told", async () => {
+  test("prompts of an LLM that can think have an empty thought, unless an option says otherwise", async () => {
     const [source, llm] = [await tinyFiles(), await llmFiles()];
-    const own = JSON.parse(new TextDecoder().decode(llm.get("tokenizer_config.json"))) as object;
+    const config = JSON.parse(new TextDecoder().decode(llm.get("tokenizer_config.json"))) as object;
     const { chat_template } = qwen3File("tokenizer_config.json");
-    llm.set("tokenizer_config.json", json({ ...own, chat_template }));
+    llm.set("tokenizer_config.json", json({ ...config, chat_template }));
     const template = async (options: Partial<MigrateOptions>): Promise<string> => {
       const after = await openCheckpoint(
         memoryFiles("out", await written(await migrate(source, llm, options))),
@@ -130,7 +130,7 @@ describe("the adaptor", () => {
     return values;
   };
 
-  test("the same seed gives the same values, another others, and linear_1 stays unless told", async () => {
+  test("the seed decides the values; linear_1 stays, unless an option says otherwise", async () => {
     const [a, again, b, anew] = await Promise.all(
       [{ seed: 3 }, { seed: 3 }, { seed: 4 }, { seed: 3, reuse: "none" as const }].map(linears),
     );
@@ -142,7 +142,8 @@ describe("the adaptor", () => {
     }
   });
 
-  // Kolmogorov-Smirnov against the uniform distribution: sqrt(n) D stays below 1.95 in 99.9 % of draws; the seed is fixed.
+  // Kolmogorov-Smirnov against the uniform distribution: sqrt(n) D is below 1.95 in 99.9 % of
+  // draws; the seed is fixed
   test.each([
     ["weight", [512, 96], 96],
     ["weight", [2048, 144], 144],
@@ -163,7 +164,7 @@ describe("the adaptor", () => {
     expect(distance * Math.sqrt(values.length)).toBeLessThan(1.95);
   });
 
-  test("values next to each other, and of tensors of like names, are not alike", async () => {
+  test("neighbouring values, and tensors with similar names, are not correlated", async () => {
     const draw = async (name: string): Promise<Float32Array> => {
       const bytes = await safetensorsBytes([initialTensor(name, [65536], 1, { seed: 0, dtype: "F32" })]);
       return new Float32Array(bytes.slice(bytes.length - 4 * 65536).buffer);
@@ -186,7 +187,7 @@ describe("the adaptor", () => {
 });
 
 describe("the encoder's hash", () => {
-  test("is stored, the same in another sharding, and a changed encoder is told", async () => {
+  test("is stored, does not depend on sharding, and shows a changed encoder", async () => {
     const source = await tinyFiles();
     const migration = await migrate(source, await llmFiles());
     const out = await written(migration);
@@ -196,7 +197,7 @@ describe("the encoder's hash", () => {
     expect(after.config.encoderSha256).toBe(migration.encoderSha256);
     expect(after.metadata.get("encoder_sha256")).toBe(migration.encoderSha256);
     expect(await encoderMismatch(after, sha256())).toBeUndefined();
-    expect(await encoderMismatch(nano, sha256())).toBeUndefined(); // its files do not say
+    expect(await encoderMismatch(nano, sha256())).toBeUndefined(); // its files have no hash
     const shard = out.get("model-00001-of-00003.safetensors")!;
     const other = await tinyFiles({ seed: 2 });
     const changed = await written(await migrate(other, await llmFiles()));
@@ -209,7 +210,7 @@ describe("the encoder's hash", () => {
   });
 });
 
-test("no more than a piece of a tensor is read at a time", async () => {
+test("a tensor is read in pieces", async () => {
   const nano = await openCheckpoint(memoryFiles("nano", await tinyFiles()));
   const llm = await openLlm(memoryFiles("qwen3", await llmFiles()));
   const [rows, width] = [200_000, 96];
@@ -259,7 +260,7 @@ describe("refusals", () => {
     );
   });
 
-  test("an LLM that is no Qwen3, or one that this engine does not run", async () => {
+  test("an LLM that is not a Qwen3, or a Qwen3 that this engine does not run", async () => {
     const llama = edited("config.json", (c) => ({
       ...c,
       model_type: "llama",
@@ -274,7 +275,7 @@ describe("refusals", () => {
     );
   });
 
-  test("a width that 8 heads do not divide, or too wide for them", async () => {
+  test("a width that is not a multiple of 8 heads, or is too large", async () => {
     expect(await message(tinyFiles(), llmFiles(80))).toBe(
       "qwen3/config.json: hidden_size: expected a multiple of 32 up to 4096, for the adaptor's 8 heads, got 80; take another LLM",
     );
@@ -283,7 +284,7 @@ describe("refusals", () => {
     );
   });
 
-  test("an encoder of another width than its adaptor, and one that its front-end does not feed", async () => {
+  test("an encoder that does not match its adaptor, or its front-end", async () => {
     const change = (part: Record<string, unknown>) => (config: Record<string, unknown>) => ({
       ...config,
       audio_config: { ...(config["audio_config"] as object), ...part },
@@ -299,7 +300,7 @@ describe("refusals", () => {
     );
   });
 
-  test("a language model where the encoder should be", async () => {
+  test("a language model instead of the source", async () => {
     expect(await message(llmFiles(), llmFiles())).toBe(
       'nano/config.json: model_type: expected "fun_asr_nano", got "qwen3"; nothing else is implemented',
     );

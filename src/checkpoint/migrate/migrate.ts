@@ -1,11 +1,11 @@
-import { isObject, show } from "../../json.js";
+import { show } from "../../json.js";
 import type { LlmConfig, ModelConfig } from "../../config/model-config.js";
 import { AUDIO_TOKEN, addedTokenId } from "../layouts/audio-token.js";
 import type { Checkpoint, TensorEntry } from "../checkpoint.js";
 import { isGgmlType } from "../../formats/container.js";
-import { storedTensor } from "../convert.js";
+import { type MakeTemplate, makeTemplate, storedTensor } from "../convert.js";
 import { type Sha256, encoderSha256 } from "./encoder-hash.js";
-import { CheckpointError, tensorField } from "../../formats/errors.js";
+import { checkpointError, tensorField } from "../../formats/errors.js";
 import { expectedTensors } from "../../config/expected-tensors.js";
 import { hfConfig } from "../layouts/hf-config.js";
 import { initialTensor } from "./linear-init.js";
@@ -26,36 +26,30 @@ import type { WriteTensor } from "../safetensors/write.js";
 
 /** How the new adaptor and the prompt of a migrated checkpoint are made. */
 export interface MigrateOptions extends WriteEvents {
-  /** Blocks of the new adaptor. Default: as many as the source has. */
+  /** Blocks of the new adaptor. Default: as in the source. */
   readonly blocks?: number;
-  /** Of the new adaptor's values, a u32. Default 0. */
+  /** Seed of the new adaptor's values, a u32. Default: 0. */
   readonly seed?: number;
-  /** "linear_1" keeps the source's where its shape is unchanged; "none" starts that anew too. Default "linear_1". */
+  /** "linear_1" keeps the source's linear_1 if its shape is unchanged. Default: "linear_1". */
   readonly reuse?: "linear_1" | "none";
-  /** Prompts end with an empty thought. Default: where the source's do, or the LLM's chat template can switch thinking off. */
+  /** Prompts end with an empty thought. Default: if the source's do, or if the LLM can think. */
   readonly emptyThought?: boolean;
-  /** The chat template for a source that has none. */
-  readonly template: (prompt: {
-    readonly emptyThought: boolean;
-    readonly systemTurn: boolean;
-    /** Of FunASR's config.yaml alone: its default tells the two published checkpoints apart. */
-    readonly audioTokenRule?: ModelConfig["audioTokenRule"] | undefined;
-  }) => string;
+  readonly template: MakeTemplate;
   /** A new SHA-256. */
   readonly sha256: () => Sha256;
 }
 
-/** What becomes of one tensor of the adaptor. */
+/** One tensor of the new adaptor. */
 export interface AdaptorTensor {
   readonly name: string;
   readonly shape: readonly number[];
-  /** In the source; absent where the source has no such tensor. */
+  /** Its shape in the source. Absent: the source does not have it. */
   readonly before?: readonly number[];
-  /** The source's values stay. */
+  /** It has the source's values. */
   readonly kept: boolean;
 }
 
-/** A migration, ready to be written. */
+/** A migration that is ready to write. */
 export interface Migration {
   readonly config: ModelConfig;
   readonly adaptor: readonly AdaptorTensor[];
@@ -69,11 +63,11 @@ const ENCODER = "model.audio_tower.";
 const ADAPTOR = "model.multi_modal_projector.";
 const HEADS = 8; // of the adaptor, in every released checkpoint
 const WIDTH_UNIT = 32; // 8 heads, each a multiple of 4
-const WIDEST = 4096; // 8 heads of 512, which the attention kernel holds
-/** Appended to a template, whose last words are the assistant's header. */
+const WIDEST = 4096; // 8 heads of 512, the attention kernel's limit
+/** Appended to a template, which ends with the assistant's header. */
 const EMPTY_THOUGHT = "{%- if add_generation_prompt -%}{{- '<think>\\n\\n</think>\\n\\n' -}}{%- endif -%}\n";
 
-/** The adaptor's configuration behind another LLM: 8 heads, FFN a quarter of the width, as every released one. */
+/** The config with another LLM. As in every release, 8 heads and an FFN of width / 4. */
 export function migratedConfig(source: ModelConfig, llm: LlmConfig, blocks?: number): ModelConfig {
   const adaptor = {
     ...source.adaptor,
@@ -86,10 +80,12 @@ export function migratedConfig(source: ModelConfig, llm: LlmConfig, blocks?: num
 }
 
 /**
- * A source checkpoint's encoder behind another LLM: encoder and LLM bit for bit as they are, the LLM in the shards that it came in, the
- * adaptor anew at the LLM's width. Reads the encoder once, for its hash, and the weights while the files' `pieces` run.
- * @throws CheckpointError  the two do not fit: a vocabulary without the prompt's tokens, a width that the adaptor cannot have, weights
- *                          that are stored in blocks, a front-end that is not the encoder's; the signal's reason
+ * Joins a checkpoint's encoder with another LLM. Encoder and LLM keep their bits, and the LLM its
+ * shards. The adaptor is new, at the LLM's width. Reads the encoder once for its hash, and the
+ * weights while `pieces` runs.
+ * @throws CheckpointError  the LLM lacks the prompt's tokens, has a width that the adaptor cannot
+ *   have, or is stored in blocks; or the front-end does not match the encoder; or the signal's
+ *   reason
  */
 export async function planMigration(
   source: Checkpoint,
@@ -126,28 +122,31 @@ export async function planMigration(
 function checkWidth({ config, configFile }: LlmCheckpoint): void {
   const width = config.llm.hiddenSize;
   if (width % WIDTH_UNIT === 0 && width <= WIDEST) return;
-  throw new CheckpointError({
-    file: configFile,
-    field: "hidden_size",
-    expected: `a multiple of ${WIDTH_UNIT} up to ${WIDEST}, for the adaptor's ${HEADS} heads`,
-    got: width,
-    advice: "take another LLM",
-  });
+  throw checkpointError(
+    configFile,
+    "hidden_size",
+    `a multiple of ${WIDTH_UNIT} up to ${WIDEST}, for the adaptor's ${HEADS} heads`,
+    width,
+    "take another LLM",
+  );
 }
 
 function checkStored(llm: LlmCheckpoint): void {
   const blocks = [...llm.tensors.values()].find(({ dtype }) => isGgmlType(dtype));
   if (!blocks) return;
-  throw new CheckpointError({
-    file: `${llm.name}/${blocks.file}`,
-    field: tensorField(blocks.sourceName),
-    expected: "F32, F16 or BF16, which stay as they are",
-    got: blocks.dtype,
-    advice: "take the safetensors of this model",
-  });
+  throw checkpointError(
+    `${llm.name}/${blocks.file}`,
+    tensorField(blocks.sourceName),
+    "F32, F16 or BF16, which stay as they are",
+    blocks.dtype,
+    "take the safetensors of this model",
+  );
 }
 
-/** The audio token's id in the LLM's vocabulary, which must also have the tokens around every turn. */
+/**
+ * The audio token's id in the LLM's vocabulary.
+ * @throws CheckpointError  it, or a token around a turn, is missing
+ */
 async function promptTokens(source: Checkpoint, llm: LlmCheckpoint): Promise<number> {
   const { audioToken = AUDIO_TOKEN } = await source.assets.prompt();
   const config = await llm.assets.tokenizerConfig();
@@ -186,7 +185,7 @@ function adaptorTensors(
   return { tensors, table };
 }
 
-/** The LLM's tensors, those of one file together. */
+/** The LLM's tensors by file. */
 function llmShards(llm: LlmCheckpoint): WriteTensor[][] {
   const shards = new Map<string, WriteTensor[]>();
   for (const entry of llm.tensors.values()) {
@@ -196,33 +195,24 @@ function llmShards(llm: LlmCheckpoint): WriteTensor[][] {
   return [...shards].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, tensors]) => tensors);
 }
 
-/** The source's prompts, with an empty thought before the answer of an LLM that would think. */
+/** The source's prompts, with an empty thought for an LLM that would think. */
 async function prompts(
   source: Checkpoint,
   llm: LlmCheckpoint,
   options: MigrateOptions,
 ): Promise<{ emptyThought: boolean; template: string }> {
-  const { template, emptyThought: stated = false, systemTurn = true } = await source.assets.prompt();
-  const thinks = (await thinkingTemplate(llm)).includes("enable_thinking");
-  const emptyThought = options.emptyThought ?? (stated || thinks);
+  const prompt = await source.assets.prompt();
+  const { template, emptyThought: hasThought = false } = prompt;
+  const emptyThought = options.emptyThought ?? (hasThought || (await canThink(llm)));
   if (template === undefined)
-    return {
-      emptyThought,
-      template: options.template({
-        emptyThought,
-        systemTurn,
-        audioTokenRule: source.layout === "funasr" ? source.config.audioTokenRule : undefined,
-      }),
-    };
-  const ready = emptyThought && !stated && !template.includes("<think>");
-  return { emptyThought, template: ready ? template + EMPTY_THOUGHT : template };
+    return { emptyThought, template: makeTemplate(options.template, source, { ...prompt, emptyThought }) };
+  const isMissing = emptyThought && !hasThought && !template.includes("<think>");
+  return { emptyThought, template: isMissing ? template + EMPTY_THOUGHT : template };
 }
 
-/** The chat template that the LLM was published with. */
-async function thinkingTemplate({ assets }: LlmCheckpoint): Promise<string> {
-  const { json: config } = await assets.tokenizerConfig();
-  const { template = "" } = await assets.prompt();
-  const other =
-    isObject(config) && typeof config["chat_template"] === "string" ? config["chat_template"] : "";
-  return template + other;
+/** Whether the LLM's chat template can switch thinking off. */
+async function canThink({ assets }: LlmCheckpoint): Promise<boolean> {
+  const { template } = await assets.prompt();
+  const { chat_template: inConfig } = (await assets.tokenizerConfig()).json;
+  return [template, inConfig].some((text) => typeof text === "string" && text.includes("enable_thinking"));
 }

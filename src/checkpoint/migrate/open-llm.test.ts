@@ -14,8 +14,8 @@ import type { WriteTensor } from "../safetensors/write.js";
 import { memoryFiles } from "../source.js";
 import type { ModelFiles } from "../source.js";
 
-// A Qwen3 directory that transformers wrote, one file or shards, tied or not, has the LLM's canonical names and its own bytes;
-// so has the LLM of a Fun-ASR checkpoint; what does not fit is refused in one line.
+// Plan: a Qwen3 of transformers, in one file or shards, tied or not, opens with canonical names and
+// the same bytes. So does the LLM of a Fun-ASR checkpoint. Other models are refused in one line.
 
 type Parts = Pick<Checkpoint, "config">["config"]["llm"];
 
@@ -50,14 +50,14 @@ describe("Qwen3 alone", () => {
     await checkpoint.close();
   });
 
-  test("names of the bare Qwen3Model, without model. before them", async () => {
+  test("names of Qwen3Model, without the prefix model.", async () => {
     const before = await bytesOf(qwen3Directory("tied"));
     const { llm } = (await openLlm(qwen3Directory("tied"))).config;
     const bare = await written(llm, before, (name) => name.replace("model.language_model.", ""));
     expect(await bytesOf(bare)).toEqual(before);
   });
 
-  test("a tied head that is stored as well is left out", async () => {
+  test("a stored tied head is ignored", async () => {
     const before = await bytesOf(qwen3Directory("tied"));
     const { llm } = (await openLlm(qwen3Directory("tied"))).config;
     const table = before.get("model.language_model.embed_tokens.weight")!;
@@ -68,7 +68,7 @@ describe("Qwen3 alone", () => {
   });
 });
 
-/** The tiny model's tensors under other names, in one file beside its config. */
+/** The tiny model's tensors under other names, in one file, and its config. */
 async function written(
   llm: Parts,
   tensors: ReadonlyMap<string, Uint8Array>,
@@ -99,7 +99,7 @@ describe("GGUF", () => {
     await checkpoint.close();
   });
 
-  test("one that is named, and the LLM of a pair", async () => {
+  test("a named file, and the LLM of a pair", async () => {
     const named = await openLlm(ggufPair({ [q4]: ggufFixture(q4) }), q4);
     expect(named.configFile).toBe(`m/${q4}`);
     const llm = await openLlm(ggufPair());
@@ -108,13 +108,13 @@ describe("GGUF", () => {
     expect([...llm.tensors.keys()].sort()).toEqual([...alone.tensors.keys()].sort());
   });
 
-  test("an encoder alone is none", async () => {
+  test("an encoder without an LLM is refused", async () => {
     const files = new Map([[GGUF_PAIR.encoder, ggufFixture(`pair/${GGUF_PAIR.encoder}`)]]);
     expect((await refusal(() => openLlm(memoryFiles("m", files)))).message).toMatch(/^m: qwen3-\*\.gguf: /);
   });
 });
 
-test("the LLM of a Fun-ASR checkpoint: its tensors and no others", async () => {
+test("the LLM of a Fun-ASR checkpoint has only the LLM's tensors", async () => {
   const whole = await openCheckpoint(await tinyModel({ seed: 2, tied: false }));
   const llm = await openLlm(await tinyModel({ seed: 2, tied: false }));
   expect(llm.config.llm).toEqual(whole.config.llm);
@@ -135,7 +135,7 @@ describe("refusals", () => {
     return (await refusal(() => openLlm(files))).message;
   };
 
-  test("a head that the config does not tie but nobody stored", async () => {
+  test("an untied head that is not stored", async () => {
     expect(await edited((config) => (config.tie_word_embeddings = false))).toMatch(
       /^qwen3: tensor "lm_head\.weight": expected a tensor of that name, got none \(1 missing, 0 left over/,
     );
@@ -161,7 +161,7 @@ describe("refusals", () => {
     expect(() => parseLlmConfig([])).toThrow("expected an object, got []");
   });
 
-  test("weights of a whole checkpoint beside the config of an LLM", async () => {
+  test("weights of a Fun-ASR checkpoint with the config of an LLM", async () => {
     const other = await tinyFiles();
     const files = qwen3Directory("tied", (all) =>
       all.set("model.safetensors", other.get("model.safetensors")!),

@@ -12,12 +12,13 @@ import { elementCount } from "../../shape.js";
 import { openSafetensorsContainer } from "../safetensors/container.js";
 import type { ModelFiles } from "../source.js";
 
-/** A language model: alone, or the LLM of a whole checkpoint. Its tensors have the names that they have in one. */
+/** A language model, alone or from a Fun-ASR checkpoint, with the tensor names of the latter. */
 export type LlmCheckpoint = Checkpoint<{ readonly llm: LlmConfig }>;
 
 /**
- * Opens the language model of a directory: a Qwen3 of transformers, a Qwen3 in one GGUF file, or the LLM of a Fun-ASR checkpoint.
- * @param gguf   a GGUF file of the directory; default: the only one, where there is no other model
+ * Opens the language model of a directory: a Qwen3 of transformers or in one GGUF file, or the LLM
+ * of a Fun-ASR checkpoint.
+ * @param gguf   a GGUF file of the directory; default: the only one, if there are no other weights
  * @param loras  as openCheckpoint
  * @throws ConfigError, CheckpointError  as openCheckpoint
  */
@@ -28,8 +29,8 @@ export async function openLlm(
 ): Promise<LlmCheckpoint> {
   const file = gguf ?? onlyLlm(await files.list());
   if (file !== undefined && (await isWholeGguf(files, file))) {
-    const whole = await assemble((await openWholeGguf(files, file))!);
-    return languageModel(await applyLoras(whole, loras));
+    const checkpoint = await assemble((await openWholeGguf(files, file))!);
+    return languageModel(await applyLoras(checkpoint, loras));
   }
   if (file !== undefined) return applyLoras(await openGguf(files, file), loras);
   if (await isQwen3(files)) return applyLoras(await openQwen3(files), loras);
@@ -37,7 +38,7 @@ export async function openLlm(
   return languageModel(await openCheckpoint(files, loras));
 }
 
-/** True for a directory that holds a Qwen3 and nothing around it. */
+/** True for the directory of a Qwen3. */
 export async function isLlmAlone(files: ModelFiles): Promise<boolean> {
   const gguf = onlyLlm(await files.list());
   return gguf === undefined ? isQwen3(files) : !(await isWholeGguf(files, gguf));
@@ -52,15 +53,8 @@ async function openGguf(files: ModelFiles, file: string): Promise<LlmCheckpoint>
   const { container, config: llm, keyMaps, assets, template } = await openGgufLlm(files, file);
   const prompt = (): Promise<{ template?: string }> =>
     Promise.resolve(template === undefined ? {} : { template });
-  const configFile = `${files.name}/${file}`;
-  return assemble({
-    container,
-    config: { llm },
-    configFile,
-    keyMaps,
-    assets: { ...assets, prompt },
-    notes: [],
-  });
+  const opened = { container, keyMaps, assets: { ...assets, prompt }, notes: [] };
+  return assemble({ ...opened, config: { llm }, configFile: `${files.name}/${file}` });
 }
 
 async function isQwen3(files: ModelFiles): Promise<boolean> {
@@ -68,7 +62,7 @@ async function isQwen3(files: ModelFiles): Promise<boolean> {
   return (await readJson(files, "config.json")).json.model_type === "qwen3";
 }
 
-/** Llama, Qwen2 and the like, which the error for a checkpoint that is no Fun-ASR would not name. */
+/** @throws ConfigError  another language model, such as Llama or Qwen2 */
 async function refuseOtherLlm(files: ModelFiles): Promise<void> {
   if (!(await files.has("config.json"))) return;
   const { file, json } = await readJson(files, "config.json");

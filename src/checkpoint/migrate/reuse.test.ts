@@ -23,7 +23,7 @@ describe("the adaptor", () => {
     },
   );
 
-  test("other blocks come or go, at the same width too", () => {
+  test("another number of blocks, also at the same width", () => {
     const more = adaptorReuse(realConfig("0.6B"), QWEN3["Qwen3-0.6B"], 3).changed;
     expect(more).toHaveLength(16);
     expect(more.every((t) => t.before === undefined && t.name.includes(".layers.2."))).toBe(true);
@@ -48,7 +48,7 @@ describe("tokenizers", () => {
   const find = (json: Json): Json["added_tokens"][number] =>
     json.added_tokens.find((t) => t.content === audio)!;
 
-  test("the same, also where merges are written as texts", async () => {
+  test("equal, also if merges are written as texts", async () => {
     expect(await compareTokenizers(assets(), assets())).toEqual(same);
     const texts = assets((json) =>
       Object.assign(json.model, { merges: json.model.merges.map((m) => m.join(" ")) }),
@@ -56,7 +56,7 @@ describe("tokenizers", () => {
     expect(await compareTokenizers(assets(), texts)).toEqual(same);
   });
 
-  test("a moved, a missing and another added token, other merges, another word", async () => {
+  test("a moved, a missing and a new added token, other merges, another token", async () => {
     expect(
       await compareTokenizers(
         assets(),

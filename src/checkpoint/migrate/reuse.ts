@@ -8,28 +8,28 @@ import { migratedConfig } from "./migrate.js";
 /** A tensor of the adaptor that a migration cannot keep. */
 export interface ChangedTensor {
   readonly name: string;
-  /** Absent: there is none. */
+  /** Shape; absent: no such tensor. */
   readonly before?: readonly number[];
   readonly after?: readonly number[];
 }
 
-/** What becomes of the adaptor behind another LLM. */
+/** The parts of an adaptor that a migration to another LLM can keep. */
 export interface AdaptorReuse {
   readonly width: number;
   readonly headDim: number;
   readonly parametersNow: number;
   readonly parametersThen: number;
-  /** Parameters of tensors whose shape stays, of which migrate keeps linear_1's. */
+  /** Parameters of tensors with the same shape. migrate keeps those of linear_1. */
   readonly sameShape: number;
-  /** Tensors of the one behind the LLM. */
+  /** Tensors of the new adaptor. */
   readonly tensors: number;
-  /** Those of either that the other lacks or has in another shape. */
+  /** Tensors that only one adaptor has, or that differ in shape. */
   readonly changed: readonly ChangedTensor[];
 }
 
 const ADAPTOR = "model.multi_modal_projector.";
 
-/** Compares a checkpoint's adaptor with the one that it would have behind an LLM, counted from the shapes. */
+/** Compares a checkpoint's adaptor with the one for another LLM, by shapes. */
 export function adaptorReuse(source: ModelConfig, llm: LlmConfig, blocks?: number): AdaptorReuse {
   const target = migratedConfig(source, llm, blocks);
   const [before, after] = [source, target].map(
@@ -80,17 +80,17 @@ export const QWEN3: Readonly<Record<string, LlmConfig>> = Object.fromEntries(
   ]),
 );
 
-/** How two tokenizers differ. */
+/** Differences between two tokenizers. */
 export interface TokenizerDifference {
-  /** Tokens that both have, under one id. */
+  /** Tokens with the same id in both. */
   readonly same: number;
-  /** Tokens that both have, under two ids. */
+  /** Tokens with different ids. */
   readonly otherId: number;
   readonly onlyHere: number;
   readonly onlyThere: number;
-  /** The merges are the same, in the same order. */
+  /** Both have the same merges in the same order. */
   readonly sameMerges: boolean;
-  /** Added tokens that are not the same in both: id here, id there, null where there is none. */
+  /** Added tokens with different ids. null: no such token. */
   readonly added: readonly {
     readonly token: string;
     readonly here: number | null;

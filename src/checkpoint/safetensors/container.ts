@@ -1,19 +1,14 @@
 import type { Container, Layout, StoredTensor } from "../../formats/container.js";
 import { unwrappedNames } from "../../config/wrappers.js";
 import { refuseForeignWeights } from "../foreign.js";
-import { openSafetensors, readRange } from "./safetensors.js";
-import type { SafetensorsFile } from "./safetensors.js";
+import { type SafetensorsFile, openSafetensors } from "./safetensors.js";
 import { INDEX, SINGLE, checkShards, parseIndex } from "./shards.js";
-import { missingFile } from "../source.js";
-import type { ModelFiles } from "../source.js";
-
-/** A weights file by its name in the directory. */
-type OpenedFiles = ReadonlyMap<string, SafetensorsFile>;
+import { type ModelFiles, closeAll, closeOnError, missingFile, openAll, readRange } from "../source.js";
 
 /**
  * The safetensors weights of a directory: model.safetensors, or shards and their index.
- * @param layoutOf  tells the layout by the tensors' names
- * @throws CheckpointError  a missing or damaged file, an index that does not match its shards
+ * @param layoutOf  finds the layout by the tensors' names
+ * @throws CheckpointError  a file is missing or damaged, or the index does not match its shards
  */
 export async function openSafetensorsContainer(
   files: ModelFiles,
@@ -38,46 +33,21 @@ export async function openSafetensorsContainer(
       const { source, tensors: infos } = opened.get(tensor.file)!;
       return readRange(source, infos.get(storedNames.get(tensor.name)!)!, byteOffset, byteLength, into);
     },
-    close: () => closeAll(opened),
+    close: () => closeAll(opened.values()),
   };
 }
 
-async function openWeights(files: ModelFiles): Promise<OpenedFiles> {
-  if (await files.has(SINGLE)) return openAll(files, [SINGLE]);
+/** The weight files by their names in the directory. */
+async function openWeights(files: ModelFiles): Promise<ReadonlyMap<string, SafetensorsFile>> {
+  if (await files.has(SINGLE)) return openAll(files, [SINGLE], openSafetensors);
   if (!(await files.has(INDEX))) {
     refuseForeignWeights(files.name, await files.list());
     throw missingFile(files.name, `${SINGLE} or ${INDEX}`);
   }
   const index = await parseIndex(files);
-  const opened = await openAll(files, new Set(index.values()));
-  try {
+  const opened = await openAll(files, new Set(index.values()), openSafetensors);
+  return closeOnError({ close: () => closeAll(opened.values()) }, () => {
     checkShards(files.name, index, opened);
     return opened;
-  } catch (error) {
-    await closeAll(opened);
-    throw error;
-  }
-}
-
-async function openAll(files: ModelFiles, names: Iterable<string>): Promise<OpenedFiles> {
-  const opened = new Map<string, SafetensorsFile>();
-  try {
-    for (const name of names) {
-      const source = await files.open(name);
-      try {
-        opened.set(name, await openSafetensors(source));
-      } catch (error) {
-        await source.close();
-        throw error;
-      }
-    }
-    return opened;
-  } catch (error) {
-    await closeAll(opened);
-    throw error;
-  }
-}
-
-async function closeAll(opened: OpenedFiles): Promise<void> {
-  for (const { source } of opened.values()) await source.close();
+  });
 }

@@ -4,22 +4,20 @@ import { toFloat32 } from "../../formats/dtypes.js";
 import {
   MAX_ENTRIES,
   MAX_HEADER_BYTES,
+  type SafetensorsFile,
   findTensor,
   openSafetensors,
   readFloat32,
-  readRange,
   readTensor,
 } from "./safetensors.js";
-import type { SafetensorsFile } from "./safetensors.js";
-import { bytesSource } from "../source.js";
-import type { ByteSource } from "../source.js";
+import { type ByteSource, bytesSource, readRange } from "../source.js";
 
 const open = (bytes: Uint8Array): Promise<SafetensorsFile> =>
   openSafetensors(bytesSource("x.safetensors", bytes));
 const F32 = { dtype: "F32", shape: [1], data_offsets: [0, 4] };
 const entry = (fields: object): object => ({ ...F32, ...fields });
 
-describe("a file written by Python's safetensors", () => {
+describe("a file of Python's safetensors", () => {
   const values = [-2, -1, 0, 1, 2, 3];
   const ints = {
     int64: BigInt64Array,
@@ -62,7 +60,7 @@ describe("a file written by Python's safetensors", () => {
   });
 });
 
-describe("what the reference reader accepts", () => {
+describe("files that the reference reader accepts", () => {
   test.each([
     ["no tensors", rawSafetensors({}, 0)],
     ["spaces around the header", rawSafetensors("  {}   ", 0)],
@@ -89,7 +87,7 @@ describe("what the reference reader accepts", () => {
   });
 });
 
-// Every line of the refusals: the whole message, so that file, field, expected and got are all seen.
+// Plan: each error is tested in full, with file, field, expected and got.
 describe("bad input", () => {
   const f32 = JSON.stringify(F32);
   const cut = "; the file is cut short, or is no safetensors file";
@@ -266,7 +264,7 @@ describe("bad input", () => {
     expect(error.message).toBe(`x.safetensors: ${jsonLine(at, expected, got)}`);
   });
 
-  test("names with line breaks and without end stay one short line", async () => {
+  test("names with line breaks and very long names stay in one short line", async () => {
     const name = `${"n".repeat(10_000)}\n\u2028`;
     const error = await refusal(() => open(rawSafetensors({ [name]: 1, "a\r\nb\u2028": 2 }, 0)));
     expect(error.message.length).toBeLessThan(250);
@@ -286,7 +284,7 @@ describe("bad input", () => {
 });
 
 describe("reading", () => {
-  test("an unknown name, a range outside the tensor, a dtype that is no float", async () => {
+  test("an unknown name, a range outside the tensor, an integer dtype", async () => {
     const file = await open(rawSafetensors({ a: { ...F32, dtype: "I32" } }, 4));
     expect((await refusal(() => readTensor(file, "b"))).message).toBe(
       'x.safetensors: tensor "b": expected a tensor of that name, got none (the file has 1 tensors)',
@@ -308,7 +306,7 @@ describe("reading", () => {
     );
   });
 
-  test("opening reads the length and the header, nothing else", async () => {
+  test("opening reads only the length and the header", async () => {
     const bytes = fixtureBytes("dtypes.safetensors");
     const inner = bytesSource("x", bytes);
     const reads: [number, number][] = [];
@@ -340,7 +338,7 @@ function jsonLine(at: number, expected: string, got: string): string {
   return `header at character ${at}: expected ${expected}, got ${got}; this is not the JSON it should be`;
 }
 
-// A header of millions of entries is refused at the first that is too many.
+// Plan: a header of millions of entries is refused at the limit.
 test.each<[string, (count: number) => object, string]>([
   ["tensors", (n) => Object.fromEntries(names(n).map((name) => [name, empty])), "tensors"],
   [

@@ -1,14 +1,13 @@
 import { DTYPE_BITS, isDtype, toFloat32 } from "../../formats/dtypes.js";
 import type { Dtype } from "../../formats/dtypes.js";
 import { type JsonObject, isObject, show } from "../../json.js";
-import { CheckpointError, tensorField } from "../../formats/errors.js";
+import { checkpointError, tensorField } from "../../formats/errors.js";
 import { JsonCursor } from "../json.js";
-import { checkRange, decodeUtf8 } from "../source.js";
-import type { ByteSource } from "../source.js";
+import { type ByteSource, decodeUtf8, readRange } from "../source.js";
 
-/** Longest header accepted, bytes. @source safetensors `tensor.rs`, MAX_HEADER_SIZE */
+/** Longest header, bytes. @source safetensors `tensor.rs`, MAX_HEADER_SIZE */
 export const MAX_HEADER_BYTES = 100_000_000;
-/** Tensors, and texts of the metadata, at most, as for GGUF: each costs some 500 bytes of memory. */
+/** Most tensors, and most texts of the metadata: each takes about 500 bytes of memory. */
 export const MAX_ENTRIES = 65_536;
 
 /** One tensor of a safetensors file. */
@@ -16,12 +15,12 @@ export interface TensorInfo {
   readonly name: string;
   readonly dtype: Dtype;
   readonly shape: readonly number[];
-  /** Of its first byte, from the start of the file. */
+  /** From the start of the file to the first byte. */
   readonly offset: number;
   readonly byteLength: number;
 }
 
-/** An open safetensors file: its header, checked. Closing the source is the caller's. */
+/** An open safetensors file with a checked header. The caller closes the source. */
 export interface SafetensorsFile {
   readonly source: ByteSource;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -29,10 +28,11 @@ export interface SafetensorsFile {
 }
 
 /**
- * Reads and checks a header: 8 bytes of little-endian length, that many bytes of JSON, then the tensors' bytes without holes.
- * Reads nothing but the header, and allocates no more than the file could hold.
- * @throws CheckpointError  every way in which the file is not what it says
- * @source safetensors 0.8, whose rules are kept (and in addition: no name twice)
+ * Reads and checks the header, and reads nothing else. A file has 8 bytes of little-endian length,
+ * a JSON header of that length, then the tensors' bytes without holes. Memory is bounded by the
+ * file's size.
+ * @throws CheckpointError  the header is damaged, or contradicts itself or the file's size
+ * @source safetensors 0.8, and in addition no name may occur twice
  */
 export async function openSafetensors(source: ByteSource): Promise<SafetensorsFile> {
   const start = 8 + (await headerLength(source));
@@ -42,17 +42,12 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
   return { source, tensors, metadata };
 }
 
-/** A tensor's entry by name. @throws CheckpointError if the file has none of that name */
+/** A tensor's entry by name. @throws CheckpointError  no such tensor */
 export function findTensor(file: SafetensorsFile, name: string): TensorInfo {
   const info = file.tensors.get(name);
   if (info) return info;
   const got = `none (the file has ${file.tensors.size} tensors)`;
-  throw new CheckpointError({
-    file: file.source.name,
-    field: tensorField(name),
-    expected: "a tensor of that name",
-    got,
-  });
+  throw checkpointError(file.source.name, tensorField(name), "a tensor of that name", got);
 }
 
 /**
@@ -68,7 +63,7 @@ export async function readTensor(
   return readRange(file.source, findTensor(file, name), byteOffset, byteLength);
 }
 
-/** One whole float tensor as f32, whatever its float dtype. @throws CheckpointError also for a dtype that is no float */
+/** A float tensor as f32. @throws CheckpointError  no such tensor, or not a float dtype */
 export async function readFloat32(file: SafetensorsFile, name: string): Promise<Float32Array> {
   return toFloat32(
     await readTensor(file, name),
@@ -77,34 +72,17 @@ export async function readFloat32(file: SafetensorsFile, name: string): Promise<
   );
 }
 
-/** As readTensor, for an entry already found. @param into  as ByteSource.read */
-export async function readRange(
-  source: ByteSource,
-  info: TensorInfo,
-  byteOffset: number,
-  byteLength: number,
-  into?: Uint8Array<ArrayBuffer>,
-): Promise<Uint8Array> {
-  if (!(byteOffset >= 0 && byteLength >= 0 && byteOffset + byteLength <= info.byteLength)) {
-    const expected = `a range inside its ${info.byteLength} bytes`;
-    const got = `${byteLength} bytes at ${byteOffset}`;
-    throw new CheckpointError({ file: source.name, field: tensorField(info.name), expected, got });
-  }
-  checkRange(source, info.offset + byteOffset, byteLength);
-  return source.read(info.offset + byteOffset, byteLength, into);
-}
-
 async function headerLength(source: ByteSource): Promise<number> {
   const refuse = (field: string, expected: string, got: string): never => {
     const advice = "the file is cut short, or is no safetensors file";
-    throw new CheckpointError({ file: source.name, field, expected, got, advice });
+    throw checkpointError(source.name, field, expected, got, advice);
   };
   if (source.size < 8) return refuse("size", "at least 8 bytes", `${source.size} bytes`);
   const bytes = await source.read(0, 8);
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
   if (length > BigInt(MAX_HEADER_BYTES) && bytes[0] === 0x7b) {
     const [expected, got] = ["a safetensors file", 'one that begins with "{"'];
-    throw new CheckpointError({ file: source.name, field: "content", expected, got, advice: "it is JSON" });
+    throw checkpointError(source.name, "content", expected, got, "it is JSON");
   }
   if (length > BigInt(MAX_HEADER_BYTES)) {
     return refuse("header length", `at most ${MAX_HEADER_BYTES} bytes`, `${length} bytes`);
@@ -115,7 +93,7 @@ async function headerLength(source: ByteSource): Promise<number> {
   return Number(length);
 }
 
-/** One pass over the header; nothing is kept of it but the entries and the metadata. */
+/** One pass over the header. It keeps only the entries and the metadata. */
 function parseHeader(text: string, file: string, start: number): Omit<SafetensorsFile, "source"> {
   const tensors = new Map<string, TensorInfo>();
   let metadata: ReadonlyMap<string, string> | undefined;
@@ -136,10 +114,10 @@ function parseHeader(text: string, file: string, start: number): Omit<Safetensor
 
 function checkCount(file: string, field: string, entries: ReadonlyMap<string, unknown>): void {
   if (entries.size < MAX_ENTRIES) return;
-  throw new CheckpointError({ file, field, expected: `at most ${MAX_ENTRIES}`, got: "more" });
+  throw checkpointError(file, field, `at most ${MAX_ENTRIES}`, "more");
 }
 
-/** The fields of an entry that count, or what stands in its place. Other fields are read over, as the reference does. */
+/** The three fields of an entry, or the value in its place. Other fields are skipped. */
 function readFields(cursor: JsonCursor): unknown {
   if (cursor.peek() !== "{") return cursor.brief();
   const fields = new Map<string, unknown>();
@@ -156,7 +134,7 @@ function readFields(cursor: JsonCursor): unknown {
 
 function parseEntry(file: string, name: string, entry: unknown, start: number): TensorInfo {
   const refuse = (field: string | undefined, expected: string, got: string): never => {
-    throw new CheckpointError({ file, field: tensorField(name, field), expected, got });
+    throw checkpointError(file, tensorField(name, field), expected, got);
   };
   if (!isObject(entry)) return refuse(undefined, "an object with dtype, shape and data_offsets", show(entry));
   const { dtype } = entry;
@@ -180,7 +158,7 @@ function parseEntry(file: string, name: string, entry: unknown, start: number): 
   return { name, dtype, shape, offset: start + offsets[0], byteLength };
 }
 
-/** Bits of a tensor, or undefined where a product on the way passes 2^53. The order is the reference's: a leading 0 ends the danger. */
+/** Bits of a tensor, or undefined if a partial product passes 2^53, as in the reference. */
 function shapeBits(shape: readonly number[], dtype: Dtype): number | undefined {
   let count = 1;
   for (const dim of shape) {
@@ -194,8 +172,8 @@ function shapeBits(shape: readonly number[], dtype: Dtype): number | undefined {
 function integers(entry: JsonObject, field: string): number[] | undefined {
   const list = entry[field];
   if (!Array.isArray(list)) return undefined;
-  const whole = list.every((v): v is number => typeof v === "number" && Number.isSafeInteger(v) && v >= 0);
-  return whole ? list.map((v) => v + 0) : undefined; // + 0 turns -0 into 0
+  const valid = list.every((v): v is number => typeof v === "number" && Number.isSafeInteger(v) && v >= 0);
+  return valid ? list.map((v) => v + 0) : undefined; // + 0 turns -0 into 0
 }
 
 function parseMetadata(cursor: JsonCursor, file: string): ReadonlyMap<string, string> {
@@ -203,31 +181,21 @@ function parseMetadata(cursor: JsonCursor, file: string): ReadonlyMap<string, st
   if (cursor.peek() !== "{") {
     const value = cursor.brief();
     if (value === null) return metadata;
-    throw new CheckpointError({
-      file,
-      field: "__metadata__",
-      expected: "an object of strings",
-      got: show(value),
-    });
+    throw checkpointError(file, "__metadata__", "an object of strings", show(value));
   }
   cursor.object((key) => {
     cursor.unseen(metadata, key);
     checkCount(file, "__metadata__", metadata);
     const text = cursor.brief();
     if (typeof text !== "string") {
-      throw new CheckpointError({
-        file,
-        field: `__metadata__ ${show(key)}`,
-        expected: "a string",
-        got: show(text),
-      });
+      throw checkpointError(file, `__metadata__ ${show(key)}`, "a string", show(text));
     }
     metadata.set(key, text);
   });
   return metadata;
 }
 
-/** Sorted by offset, every tensor must begin where the one before it ended, and the last must end with the file. */
+/** @throws CheckpointError  tensors overlap, leave a hole, or do not end with the file */
 function checkCoverage(source: ByteSource, start: number, tensors: ReadonlyMap<string, TensorInfo>): void {
   const file = source.name;
   const sorted = [...tensors.values()].sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength);
@@ -236,28 +204,22 @@ function checkCoverage(source: ByteSource, start: number, tensors: ReadonlyMap<s
     if (offset !== end) {
       const what = offset < end ? "an overlap" : "a hole";
       const expected = `begin ${end - start}, where the tensor before it ends`;
-      throw new CheckpointError({
+      throw checkpointError(
         file,
-        field: tensorField(name, "data_offsets"),
+        tensorField(name, "data_offsets"),
         expected,
-        got: `${what}: begin ${offset - start}`,
-      });
+        `${what}: begin ${offset - start}`,
+      );
     }
     end = offset + byteLength;
     if (end > source.size) {
       const expected = `an end inside the ${source.size - start} bytes of data`;
       const advice = "the file is cut short: download it again";
-      throw new CheckpointError({
-        file,
-        field: tensorField(name, "data_offsets"),
-        expected,
-        got: `end ${end - start}`,
-        advice,
-      });
+      throw checkpointError(file, tensorField(name, "data_offsets"), expected, `end ${end - start}`, advice);
     }
   }
   if (end !== source.size) {
     const got = `${source.size} bytes: ${source.size - end} belong to no tensor`;
-    throw new CheckpointError({ file, field: "size", expected: `${end} bytes as the header says`, got });
+    throw checkpointError(file, "size", `${end} bytes as the header says`, got);
   }
 }

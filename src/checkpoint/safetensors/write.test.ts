@@ -8,7 +8,8 @@ import { safetensorsBytes, writeSafetensors } from "./write.js";
 import type { WriteTensor } from "./write.js";
 import { bytesSource } from "../source.js";
 
-// What is written reads back the same, is aligned, and holds one tensor in memory at a time; bad requests are refused before any data.
+// Plan: written files read back the same and are aligned; one tensor at a time is in memory; bad
+// input is refused before any data is written.
 
 const u8 = (name: string, ...bytes: number[]): WriteTensor => ({
   name,
@@ -36,7 +37,7 @@ const metadata = fc
   .array(fc.tuple(fc.string({ unit: "grapheme" }), fc.string({ unit: "grapheme" })))
   .map((e) => new Map(e));
 
-test("round trip: names, dtypes, shapes, bytes and metadata, with every tensor aligned to its element", async () => {
+test("names, dtypes, shapes, bytes and metadata read back the same; every tensor is aligned", async () => {
   await fc.assert(
     fc.asyncProperty(tensors, metadata, async (list, meta) => {
       const bytes = await safetensorsBytes(list, meta);
@@ -54,7 +55,7 @@ test("round trip: names, dtypes, shapes, bytes and metadata, with every tensor a
   );
 });
 
-test("the header starts with {, is padded with spaces, and puts the data on 8 bytes", async () => {
+test("the header starts with {, and is padded with spaces to 8 bytes", async () => {
   const bytes = await safetensorsBytes([u8("a", 1, 2, 3)], new Map([["10", "x"]]));
   const length = Number(new DataView(bytes.buffer).getBigUint64(0, true));
   const text = new TextDecoder().decode(bytes.subarray(8, 8 + length));
@@ -69,7 +70,7 @@ test("no tensors", async () => {
   expect((await openSafetensors(bytesSource("x", await safetensorsBytes([])))).tensors.size).toBe(0);
 });
 
-test("tensors are asked for one at a time, when their turn comes", async () => {
+test("tensors are read one at a time, when they are written", async () => {
   const asked: string[] = [];
   const lazy = (name: string): WriteTensor => ({
     name,

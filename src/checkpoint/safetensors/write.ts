@@ -2,24 +2,26 @@ import { DTYPE_BITS, isDtype } from "../../formats/dtypes.js";
 import type { Dtype } from "../../formats/dtypes.js";
 import { show } from "../../json.js";
 import { elementCount } from "../../shape.js";
-import { CheckpointError, tensorField } from "../../formats/errors.js";
+import { checkpointError, tensorField } from "../../formats/errors.js";
 import { MAX_HEADER_BYTES } from "./safetensors.js";
 
-/** A tensor to write. A function is called when its turn comes, so that one tensor at a time, or a piece of one, need be in memory. */
+/** A tensor to write. */
 export interface WriteTensor {
   readonly name: string;
   readonly dtype: Dtype;
   readonly shape: readonly number[];
-  /** Little-endian, row-major; whole, or in pieces one after another. */
+  /** Little-endian, row-major. A function is called when its tensor is written. */
   readonly data: Uint8Array | (() => Uint8Array | Promise<Uint8Array> | AsyncIterable<Uint8Array>);
 }
 
-const TARGET = "safetensors"; // what errors call a file that does not exist yet
+const TARGET = "safetensors"; // errors name the format: the file does not exist yet
 
 /**
- * The bytes of a safetensors file, piece by piece: header (padded with spaces so that the data starts 8-byte aligned), then each tensor,
- * widest dtype first and then by name, as the reference writer orders them, so that every tensor is aligned to its element.
- * @throws CheckpointError  a name twice or reserved, a shape that is none, or data of another length than shape × dtype
+ * The bytes of a safetensors file, piece by piece. The header is padded with spaces to 8 bytes.
+ * Tensors follow, widest dtype first and then by name, as the reference writer orders them, so that
+ * every tensor is aligned to its element.
+ * @throws CheckpointError  a name that occurs twice or is reserved, an invalid shape, or data that
+ *   is not shape × dtype bytes
  */
 export async function* writeSafetensors(
   tensors: readonly WriteTensor[],
@@ -38,35 +40,24 @@ export async function* writeSafetensors(
       yield piece;
     }
     if (written === expected) continue;
-    throw new CheckpointError({
-      file: TARGET,
-      field: tensorField(tensor.name),
-      expected: `${expected} bytes`,
-      got: `${written} bytes`,
-    });
+    throw checkpointError(TARGET, tensorField(tensor.name), `${expected} bytes`, `${written} bytes`);
   }
 }
 
 async function* pieces(data: WriteTensor["data"]): AsyncGenerator<Uint8Array, void, undefined> {
-  const made = typeof data === "function" ? await data() : data;
-  if (made instanceof Uint8Array) yield made;
-  else yield* made;
+  const bytes = typeof data === "function" ? await data() : data;
+  if (bytes instanceof Uint8Array) yield bytes;
+  else yield* bytes;
 }
 
-/** The whole file in one array, for small files and tests. */
+/** A safetensors file as one array, for small files and tests. */
 export async function safetensorsBytes(
   tensors: readonly WriteTensor[],
   metadata?: ReadonlyMap<string, string>,
 ): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of writeSafetensors(tensors, metadata)) pieces.push(piece);
-  const all = new Uint8Array(pieces.reduce((sum, p) => sum + p.byteLength, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.byteLength;
-  }
-  return all;
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  for await (const piece of writeSafetensors(tensors, metadata)) pieces.push(piece.slice());
+  return new Uint8Array(await new Blob(pieces).arrayBuffer());
 }
 
 function headerBytes(tensors: readonly WriteTensor[], metadata: ReadonlyMap<string, string>): Uint8Array {
@@ -76,12 +67,7 @@ function headerBytes(tensors: readonly WriteTensor[], metadata: ReadonlyMap<stri
   for (const tensor of tensors) {
     const { name, dtype, shape } = tensor;
     if (names.has(name)) {
-      throw new CheckpointError({
-        file: TARGET,
-        field: tensorField(name),
-        expected: "a name used once",
-        got: "it twice",
-      });
+      throw checkpointError(TARGET, tensorField(name), "a name used once", "it twice");
     }
     names.add(name);
     const end = begin + tensorBytes(tensor);
@@ -92,7 +78,7 @@ function headerBytes(tensors: readonly WriteTensor[], metadata: ReadonlyMap<stri
   const length = Math.ceil(json.byteLength / 8) * 8;
   if (length > MAX_HEADER_BYTES) {
     const expected = `at most ${MAX_HEADER_BYTES} bytes`;
-    throw new CheckpointError({ file: TARGET, field: "header", expected, got: `${length} bytes` });
+    throw checkpointError(TARGET, "header", expected, `${length} bytes`);
   }
   const bytes = new Uint8Array(8 + length).fill(0x20);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
@@ -100,20 +86,18 @@ function headerBytes(tensors: readonly WriteTensor[], metadata: ReadonlyMap<stri
   return bytes;
 }
 
-/** Bytes that shape and dtype ask for. */
-function tensorBytes({ name, dtype, shape }: WriteTensor): number {
+/**
+ * Bytes of a tensor's shape and dtype.
+ * @throws CheckpointError  not a whole number, or an unknown dtype
+ */
+export function tensorBytes({ name, dtype, shape }: WriteTensor): number {
   const bytes = isDtype(dtype) ? (elementCount(shape) * DTYPE_BITS[dtype]) / 8 : NaN;
   if (shape.every((d) => Number.isSafeInteger(d) && d >= 0) && Number.isSafeInteger(bytes)) return bytes;
   const got = `${show(dtype)} ${show(shape)}`;
-  throw new CheckpointError({
-    file: TARGET,
-    field: tensorField(name),
-    expected: "whole bytes of a known dtype",
-    got,
-  });
+  throw checkpointError(TARGET, tensorField(name), "whole bytes of a known dtype", got);
 }
 
-/** A JSON object of strings, in the map's order (an object literal would move numeric keys and lose "__proto__"). */
+/** A JSON object of strings. An object literal would move numeric keys and lose "__proto__". */
 function jsonStrings(map: ReadonlyMap<string, string>): string {
   return `{${[...map].map(([k, v]) => `${JSON.stringify(k)}:${JSON.stringify(v)}`).join(",")}}`;
 }

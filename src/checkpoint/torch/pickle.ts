@@ -1,13 +1,13 @@
 import { show } from "../../json.js";
-import { CheckpointError } from "../../formats/errors.js";
+import { type CheckpointError, checkpointError } from "../../formats/errors.js";
 import { decodeUtf8 } from "../source.js";
 
-/** A global that a pickle names: a class or a function, which is never looked up nor called. */
+/** A class or function that a pickle names. It is never looked up or called. */
 export class PickleGlobal {
   constructor(readonly name: string) {}
 }
 
-/** What a pickle's `module.name(arguments)` stands for, uncalled. */
+/** A call `module.name(arguments)` of a pickle, not executed. */
 export class PickleCall {
   constructor(
     readonly name: string,
@@ -15,7 +15,7 @@ export class PickleCall {
   ) {}
 }
 
-/** What a pickle's persistent id stands for: an object that lies outside the pickle. */
+/** A persistent id: a reference to an object outside the pickle. */
 export class PicklePersistent {
   constructor(readonly id: PickleValue) {}
 }
@@ -35,36 +35,37 @@ export type PickleValue =
   | PickleCall
   | PicklePersistent;
 
-/** A tuple; apart from lists, because only lists grow. */
+/** A tuple. It has its own class because only lists grow. */
 export class PickleTuple {
   constructor(readonly items: readonly PickleValue[]) {}
 }
 
-/** Longest pickle accepted, bytes. A checkpoint's with 1,347 tensors has 0.25 MB. */
+/** Longest pickle, bytes. A checkpoint with 1,347 tensors has 0.25 MB. */
 export const MAX_PICKLE_BYTES = 16 << 20;
-/** Values that it may make: 1,347 tensors make 30,000. */
+/** Most values: 1,347 tensors make 30,000. */
 const MAX_VALUES = 1_000_000;
-/** Objects remembered for later use. */
+/** Most entries of the memo. */
 const MAX_MEMO = 1_000_000;
-/** Containers begun and not yet ended. */
+/** Deepest nesting of containers. */
 const MAX_MARKS = 1_000;
 
-/** What the machine keeps that is no value: where a container's items begin. */
+/** Marks the start of a container's items on the stack. */
 const MARK = Symbol("mark");
 
 /**
- * Reads a pickle of protocol 2 to 5 into values, and executes nothing: a call of a global stays the description of a call, and only
- * the globals of `allowed` may be named at all. OrderedDict() becomes a dict; the attributes that torch hangs on one are dropped.
- * @param bytes    the whole pickle
- * @param file     what errors call it
- * @param allowed  "module name" of the globals that may occur
- * @throws CheckpointError  by name: any other global, any opcode that these values do not need, more than the limits above
+ * Reads a pickle of protocol 2 to 5 and executes nothing: the call of a global becomes a
+ * PickleCall, and only `allowed` globals may occur. OrderedDict() becomes a dict, and its
+ * attributes are dropped.
+ * @param file     name of the file in errors
+ * @param allowed  "module.name" of the globals that may occur
+ * @throws CheckpointError  another global, an opcode that these values do not need, or more than a
+ *   limit above
  * @source Python 3.11 `pickletools.py`
  */
 export function readPickle(bytes: Uint8Array, file: string, allowed: ReadonlySet<string>): PickleValue {
   if (bytes.byteLength > MAX_PICKLE_BYTES) {
     const got = `${bytes.byteLength} bytes`;
-    throw new CheckpointError({ file, field: "pickle", expected: `at most ${MAX_PICKLE_BYTES} bytes`, got });
+    throw checkpointError(file, "pickle", `at most ${MAX_PICKLE_BYTES} bytes`, got);
   }
   return new PickleMachine(bytes, file, allowed).run();
 }
@@ -77,7 +78,7 @@ class PickleMachine {
   readonly #stack: (PickleValue | typeof MARK)[] = [];
   readonly #memo = new Map<number, PickleValue>();
   #at = 0;
-  /** Of the opcode in hand. */
+  /** Position of the current opcode. */
   #start = 0;
   #values = 0;
   #marks = 0;
@@ -114,7 +115,7 @@ class PickleMachine {
     return value;
   }
 
-  /** The value on top, which stays. */
+  /** The top value, which stays on the stack. */
   top(): PickleValue {
     const value = this.pop();
     this.#stack.push(value);
@@ -126,18 +127,17 @@ class PickleMachine {
     this.#stack.push(MARK);
   }
 
-  /** The values above the last mark, which go with it. */
+  /** Removes the last mark and the values above it. */
   popMark(): PickleValue[] {
-    const at = this.#stack.lastIndexOf(MARK);
-    if (at < 0) throw this.#refuse("a mark on the stack", "none");
+    const mark = this.#stack.lastIndexOf(MARK);
+    if (mark < 0) throw this.#refuse("a mark on the stack", "none");
     this.#marks--;
-    return this.#stack.splice(at).slice(1) as PickleValue[];
+    return this.#stack.splice(mark).slice(1) as PickleValue[];
   }
 
   popTuple(length: number): void {
-    const items: PickleValue[] = [];
-    for (let i = 0; i < length; i++) items.unshift(this.pop());
-    this.push(new PickleTuple(items));
+    const items = Array.from({ length }, () => this.pop());
+    this.push(new PickleTuple(items.reverse()));
   }
 
   append(items: readonly PickleValue[]): void {
@@ -163,7 +163,7 @@ class PickleMachine {
     this.#memo.set(key, this.top());
   }
 
-  /** As `remember`, under the next number. */
+  /** As `remember`, with the next number as key. */
   memoize(): void {
     this.remember(this.#memo.size);
   }
@@ -175,12 +175,12 @@ class PickleMachine {
   }
 
   global(module: PickleValue, name: PickleValue): void {
-    const whole = `${typeof module === "string" ? module : "?"}.${typeof name === "string" ? name : "?"}`;
-    if (!this.#allowed.has(whole)) {
+    const path = [module, name].map((part) => (typeof part === "string" ? part : "?")).join(".");
+    if (!this.#allowed.has(path)) {
       const advice = "a checkpoint needs none; such a file can run programs elsewhere: do not load it";
-      throw this.#refuse("no global but torch's tensors and storages", show(whole), advice);
+      throw this.#refuse("no global but torch's tensors and storages", show(path), advice);
     }
-    this.push(new PickleGlobal(whole));
+    this.push(new PickleGlobal(path));
   }
 
   call(): void {
@@ -193,28 +193,21 @@ class PickleMachine {
     else throw this.#refuse("an OrderedDict made empty", `one of ${args.items.length} arguments`);
   }
 
-  /** Sets an object's attributes. Only OrderedDicts have any here, and torch's `_metadata` is of no use. */
+  /** Drops an object's attributes. Only OrderedDicts have any: torch's `_metadata`. */
   build(): void {
     this.pop();
     if (!(this.top() instanceof Map)) throw this.#refuse("attributes of a dict", describe(this.top()));
   }
 
   number(read: "u8" | "u16" | "i32" | "u32" | "f64be"): number {
-    switch (read) {
-      case "u8":
-        return this.#u8();
-      case "u16":
-        return this.#view.getUint16(this.#take(2), true);
-      case "i32":
-        return this.#view.getInt32(this.#take(4), true);
-      case "u32":
-        return this.#view.getUint32(this.#take(4), true);
-      case "f64be":
-        return this.#view.getFloat64(this.#take(8));
-    }
+    if (read === "u8") return this.#u8();
+    if (read === "u16") return this.#view.getUint16(this.#take(2), true);
+    if (read === "i32") return this.#view.getInt32(this.#take(4), true);
+    if (read === "u32") return this.#view.getUint32(this.#take(4), true);
+    return this.#view.getFloat64(this.#take(8));
   }
 
-  /** A little-endian two's complement of any length up to 8 bytes, within 53 bits. */
+  /** A little-endian two's complement integer of at most 8 bytes and 53 bits. */
   long(): number {
     const length = this.#u8();
     if (length > 8) throw this.#refuse("an integer of at most 8 bytes", `${length} bytes`);
@@ -231,7 +224,7 @@ class PickleMachine {
     return decodeUtf8(this.#bytes.subarray(start, start + length), this.#file, "pickle text");
   }
 
-  /** Up to the end of the line, which goes too. */
+  /** Takes a line with its end, and returns it without. */
   line(): string {
     const end = this.#bytes.indexOf(0x0a, this.#at);
     if (end < 0) throw this.#refuse("the end of a line", "the end of the pickle");
@@ -250,19 +243,14 @@ class PickleMachine {
 
   #take(length: number): number {
     const start = this.#at;
-    if (start + length > this.#bytes.byteLength)
-      throw this.#refuse(
-        `${length} more bytes`,
-        `${this.#bytes.byteLength - start}`,
-        "the file is cut short",
-      );
+    const left = this.#bytes.byteLength - start;
+    if (length > left) throw this.#refuse(`${length} more bytes`, `${left}`, "the file is cut short");
     this.#at += length;
     return start;
   }
 
   #refuse(expected: string, got: string, advice?: string): CheckpointError {
-    const refusal = { file: this.#file, field: `pickle at byte ${this.#start}`, expected, got };
-    return new CheckpointError(advice === undefined ? refusal : { ...refusal, advice });
+    return checkpointError(this.#file, `pickle at byte ${this.#start}`, expected, got, advice);
   }
 }
 
@@ -271,7 +259,7 @@ type Operation = (machine: PickleMachine) => void;
 const ORDERED_DICT = "collections.OrderedDict";
 const STOP = 0x2e;
 
-/** What each opcode does; any other is refused. Comments: its name in pickletools. */
+/** The supported opcodes, with their names in pickletools. */
 const OPERATIONS: Readonly<Record<number, Operation>> = {
   0x80: (m) => m.skip(1), // PROTO
   0x95: (m) => m.skip(8), // FRAME
@@ -309,48 +297,23 @@ const OPERATIONS: Readonly<Record<number, Operation>> = {
   0x51: (m) => m.push(new PicklePersistent(m.pop())), // BINPERSID
 };
 
-/** Names of opcodes that are refused, for the message. @source Python 3.11 `pickletools.py` */
-const REFUSED: Readonly<Record<number, string>> = {
-  0x30: "POP",
-  0x31: "POP_MARK",
-  0x32: "DUP",
-  0x46: "FLOAT",
-  0x49: "INT",
-  0x4c: "LONG",
-  0x50: "PERSID",
-  0x53: "STRING",
-  0x54: "BINSTRING",
-  0x55: "SHORT_BINSTRING",
-  0x56: "UNICODE",
-  0x42: "BINBYTES",
-  0x43: "SHORT_BINBYTES",
-  0x64: "DICT",
-  0x67: "GET",
-  0x69: "INST",
-  0x6c: "LIST",
-  0x6f: "OBJ",
-  0x70: "PUT",
-  0x81: "NEWOBJ",
-  0x82: "EXT1",
-  0x83: "EXT2",
-  0x84: "EXT4",
-  0x8b: "LONG4",
-  0x8d: "BINUNICODE8",
-  0x8e: "BINBYTES8",
-  0x8f: "EMPTY_SET",
-  0x90: "ADDITEMS",
-  0x91: "FROZENSET",
-  0x92: "NEWOBJ_EX",
-  0x96: "BYTEARRAY8",
-  0x97: "NEXT_BUFFER",
-  0x98: "READONLY_BUFFER",
-};
+/** The other opcodes, for errors. @source Python 3.11 `pickletools.py` */
+const UNSUPPORTED: ReadonlyMap<number, string> = new Map(
+  (
+    "30 POP,31 POP_MARK,32 DUP,42 BINBYTES,43 SHORT_BINBYTES,46 FLOAT,49 INT,4c LONG,50 PERSID,53 STRING," +
+    "54 BINSTRING,55 SHORT_BINSTRING,56 UNICODE,64 DICT,67 GET,69 INST,6c LIST,6f OBJ,70 PUT,81 NEWOBJ," +
+    "82 EXT1,83 EXT2,84 EXT4,8b LONG4,8d BINUNICODE8,8e BINBYTES8,8f EMPTY_SET,90 ADDITEMS,91 FROZENSET," +
+    "92 NEWOBJ_EX,96 BYTEARRAY8,97 NEXT_BUFFER,98 READONLY_BUFFER"
+  )
+    .split(",")
+    .map((entry) => [Number.parseInt(entry, 16), entry.split(" ")[1]]),
+);
 
 function opcodeName(code: number): string {
-  return Object.hasOwn(REFUSED, code) ? REFUSED[code] : `byte 0x${code.toString(16).padStart(2, "0")}`;
+  return UNSUPPORTED.get(code) ?? `byte 0x${code.toString(16).padStart(2, "0")}`;
 }
 
-/** What a value is, for errors. */
+/** A short description of a value, for errors. */
 export function describe(value: PickleValue): string {
   if (value instanceof PickleGlobal) return `the global ${show(value.name)}`;
   if (value instanceof PickleCall) return `a call of ${show(value.name)}`;

@@ -6,13 +6,12 @@ import { concat, global, storedZip, torchTensor, torchZip } from "../../../test/
 import { toFloat32 } from "../../formats/dtypes.js";
 import { MAX_PICKLE_BYTES, readPickle } from "./pickle.js";
 import type { TensorInfo } from "../safetensors/safetensors.js";
-import { readRange } from "../safetensors/safetensors.js";
-import { bytesSource } from "../source.js";
+import { bytesSource, readRange } from "../source.js";
 import { openTorchFile } from "./torch-file.js";
 import { openZip } from "./zip.js";
 
-// Files of torch.save open to their tensors; a pickle that would do anything else, and a zip that is not what it says, are refused in
-// one line that names what it is, and nothing in them is executed.
+// Plan: files of torch.save open to their tensors. Other pickles and damaged zips are refused in
+// one line, and nothing in them is executed.
 
 async function open(bytes: Uint8Array): Promise<ReadonlyMap<string, TensorInfo>> {
   return openTorchFile(bytesSource("x.pt", bytes));
@@ -22,8 +21,8 @@ async function refused(bytes: Uint8Array): Promise<string> {
   return (await refusal(() => open(bytes))).message;
 }
 
-describe("what torch.save writes", () => {
-  test("every dtype, a scalar, an empty tensor, a slice of another's storage", async () => {
+describe("files of torch.save", () => {
+  test("every dtype, a scalar, an empty tensor, a slice of another tensor's storage", async () => {
     const bytes = layoutBytes("odd/dtypes.pt");
     const tensors = await open(bytes);
     const told = [...tensors.values()].map(({ name, dtype, shape }) => `${name} ${dtype} [${shape.join()}]`);
@@ -151,7 +150,7 @@ describe("a pickle", () => {
     expect((await refusal(() => read(bytes))).message).toMatch(message);
   });
 
-  test("globals by any spelling of the opcode, and an OrderedDict with arguments", async () => {
+  test("globals by either opcode, and an OrderedDict with arguments", async () => {
     const stackGlobal = [0x8c, 2, ...text("os"), 0x8c, 6, ...text("system"), 0x93];
     for (const bytes of [[...global("os", "system")], stackGlobal])
       expect((await refusal(() => read(bytes))).message).toContain('got "os.system"');
@@ -168,12 +167,12 @@ describe("a pickle", () => {
       Uint8Array.from({ length: 3_000_001 }, (_, i) => (i === 0 ? 0x4e : 0x94)),
       /expected a memo of at most 1000000, got more/,
     ],
-    // The counts are what bounds the memory: it is not measured here, where it is the whole process's.
-  ])("a bomb of %s ends, by count", async (_, bytes, message) => {
+    // the counts bound the memory, which is not measured here
+  ])("a bomb of %s ends at a limit", async (_, bytes, message) => {
     expect((await refusal(() => read(bytes))).message).toMatch(message);
   });
 
-  test("lists in lists are read without recursion, 400,000 levels of them", () => {
+  test("400,000 nested lists are read without recursion", () => {
     const bytes = concat(new Uint8Array(400_000).fill(0x5d), new Uint8Array(399_999).fill(0x61), [0x2e]);
     let levels = 0;
     for (let value = read(bytes); Array.isArray(value); value = value[0]) levels++;
@@ -181,12 +180,12 @@ describe("a pickle", () => {
   });
 });
 
-describe("a tensor that is not what it says", () => {
+describe("a damaged tensor", () => {
   const x = { dtype: "FloatStorage", key: "0", elements: 6, offset: 0, size: [2, 3], stride: [3, 1] };
   const file = (change: Partial<typeof x>, bytes = 24): Uint8Array =>
     torchZip({ ...x, ...change }, [["data/0", new Uint8Array(bytes)]]);
 
-  test("the plain one opens", async () => {
+  test("the valid tensor opens", async () => {
     expect((await open(file({}))).get("x")).toMatchObject({ dtype: "F32", shape: [2, 3], byteLength: 24 });
     // axes of one element may have any stride
     const odd = { size: [1, 3, 1], stride: [99, 1, 7] };
@@ -237,7 +236,7 @@ describe("a tensor that is not what it says", () => {
     expect(await refused(file(change, bytes))).toMatch(message);
   });
 
-  test("big-endian machines' files, no pickle, a pickle that is no dict, names that are none", async () => {
+  test("a big-endian file, no pickle, a pickle that is not a dict, names that are not strings", async () => {
     const big = torchZip(x, [
       ["data/0", new Uint8Array(24)],
       ["byteorder", utf8("big")],
@@ -268,7 +267,7 @@ describe("a zip", () => {
     edit(new DataView(bytes.buffer), bytes);
     return refusal(() => openZip(bytesSource("x", bytes))).then((e) => e.message);
   };
-  /** Offsets in the archive above: two local headers and their data, two directory headers, the end record. */
+  /** Offsets in the archive: two local headers and data, two directory headers, the end. */
   const second = 30 + 10 + 2;
   const directory = second + 30 + 8 + 100;
   const other = directory + 46 + 10;
@@ -351,7 +350,7 @@ describe("a zip", () => {
     expect(await zip(edit)).toMatch(message);
   });
 
-  test("more entries than any checkpoint has", async () => {
+  test("too many entries", async () => {
     const nothing = new Uint8Array();
     const many = Array.from({ length: 32_769 }, (_, i) => [`a/data/${i}`, nothing] as const);
     const { message } = await refusal(() => openZip(bytesSource("x", storedZip(many))));
@@ -359,7 +358,7 @@ describe("a zip", () => {
     expect((await openZip(bytesSource("x", storedZip(many.slice(1))))).size).toBe(32_768);
   });
 
-  test("one name twice", async () => {
+  test("a name twice", async () => {
     const bytes = storedZip([entries[1], entries[0], entries[1]]);
     const { message } = await refusal(() => openZip(bytesSource("x", bytes)));
     expect(message).toBe('x: zip directory: expected every entry once, got "a/data/0" twice');
@@ -371,14 +370,14 @@ describe("a zip", () => {
       ["b", storedZip([["a", new Uint8Array(20)]]).subarray(0, 51)],
     ]);
     const view = new DataView(bytes.buffer);
-    // the first entry is made to reach over the second one's header and data
+    // the first entry now includes the second one's header and data
     const start = 131 + 31 + 51;
     for (const at of [20, 24]) view.setUint32(start + at, 150, true);
     const { message } = await refusal(() => openZip(bytesSource("x", bytes)));
     expect(message).toBe(`x: entry "b": expected bytes of its own, got some of "a"'s`);
   });
 
-  test("cut short anywhere", async () => {
+  test("cut short at any byte", async () => {
     const whole = storedZip(entries);
     for (let length = 0; length < whole.length; length++)
       await refusal(() => openZip(bytesSource("x", whole.slice(0, length))));

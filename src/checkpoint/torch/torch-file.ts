@@ -1,7 +1,7 @@
 import { show } from "../../json.js";
 import { DTYPE_BITS } from "../../formats/dtypes.js";
 import type { Dtype } from "../../formats/dtypes.js";
-import { CheckpointError, tensorField } from "../../formats/errors.js";
+import { type CheckpointError, checkpointError, tensorField } from "../../formats/errors.js";
 import {
   MAX_PICKLE_BYTES,
   PickleCall,
@@ -18,7 +18,7 @@ import type { ByteSource } from "../source.js";
 import { openZip } from "./zip.js";
 import type { ZipEntry } from "./zip.js";
 
-/** Storage classes that hold numbers as they are. @source torch 2.13 `torch/storage.py`, _dtype_to_storage_type_map */
+/** Dtypes of storage classes. @source torch 2.13 `torch/storage.py`, _dtype_to_storage_type_map */
 const STORAGES: Readonly<Record<string, Dtype>> = {
   "torch.DoubleStorage": "F64",
   "torch.FloatStorage": "F32",
@@ -34,7 +34,7 @@ const STORAGES: Readonly<Record<string, Dtype>> = {
 
 const REBUILD = "torch._utils._rebuild_tensor_v2";
 const REBUILD_PARAMETER = "torch._utils._rebuild_parameter";
-/** The globals that a state dict is made of. */
+/** The globals of a state dict. */
 export const TORCH_GLOBALS: ReadonlySet<string> = new Set([
   "collections.OrderedDict",
   REBUILD,
@@ -42,17 +42,21 @@ export const TORCH_GLOBALS: ReadonlySet<string> = new Set([
   ...Object.keys(STORAGES),
 ]);
 
-/** The names under which training programs put the state dict. @source funasr `checkpoint_utils.normalize_checkpoint_state` */
+/**
+ * Keys of the state dict in files of training programs.
+ * @source funasr `checkpoint_utils.normalize_checkpoint_state`
+ */
 const WRAPPERS = ["state_dict", "model_state_dict", "model"];
 
-/** First bytes of what torch.save wrote before 1.6: the pickle of its magic number. */
+/** First bytes of files of torch.save before 1.6: the pickle of its magic number. */
 const LEGACY = [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
 /**
- * The tensors of a state dict that torch.save wrote (PyTorch 1.6 or newer): where each lies in the file. Reads the zip's directory and
- * the pickle, nothing else, and executes nothing.
- * @returns  tensors by name; two of one storage share its bytes, as a tied head does with the embedding
- * @throws CheckpointError  every way in which the file is not what it says; a tensor that is not contiguous
+ * The tensors of a state dict in a file of torch.save (PyTorch 1.6 or newer). Reads only the zip's
+ * directory and the pickle, and executes nothing.
+ * @returns  tensors by name; two of one storage share its bytes, such as a tied head and the
+ *   embedding
+ * @throws CheckpointError  the file is damaged or contradicts itself, or a tensor is not contiguous
  * @source torch 2.13 `torch/serialization.py`, `torch/_utils.py`
  */
 export async function openTorchFile(source: ByteSource): Promise<ReadonlyMap<string, TensorInfo>> {
@@ -60,17 +64,13 @@ export async function openTorchFile(source: ByteSource): Promise<ReadonlyMap<str
   const entries = await openZip(source);
   const pickle = [...entries.values()].find(({ name }) => /^[^/]+\/data\.pkl$/.test(name));
   const root = pickle?.name.slice(0, -"data.pkl".length);
-  const refuse = (field: string, expected: string, got: string, advice: string): CheckpointError =>
-    new CheckpointError({ file: source.name, field, expected, got, advice });
+  const refuse = (field: string, expected: string, got: string | number, advice: string): CheckpointError =>
+    checkpointError(source.name, field, expected, got, advice);
   if (!pickle || root === undefined)
     throw refuse("zip", "an entry NAME/data.pkl", "none", "this is no file of torch.save");
-  if (pickle.byteLength > MAX_PICKLE_BYTES)
-    throw refuse(
-      "data.pkl",
-      `at most ${MAX_PICKLE_BYTES} bytes`,
-      `${pickle.byteLength}`,
-      "save the state dict alone",
-    );
+  const { byteLength } = pickle;
+  if (byteLength > MAX_PICKLE_BYTES)
+    throw refuse("data.pkl", `at most ${MAX_PICKLE_BYTES} bytes`, byteLength, "save the state dict alone");
   await checkByteOrder(source, entries.get(`${root}byteorder`));
   const bytes = await source.read(pickle.offset, pickle.byteLength);
   const state = stateDict(readPickle(bytes, source.name, TORCH_GLOBALS), source.name);
@@ -87,13 +87,13 @@ export async function openTorchFile(source: ByteSource): Promise<ReadonlyMap<str
 async function refuseLegacy(source: ByteSource): Promise<void> {
   const head = await source.read(0, Math.min(LEGACY.length, source.size));
   if (head.length < LEGACY.length || head.some((byte, i) => byte !== LEGACY[i])) return;
-  throw new CheckpointError({
-    file: source.name,
-    field: "format",
-    expected: "the zip that torch.save writes since PyTorch 1.6",
-    got: "its older format",
-    advice: "load it with PyTorch and save it again",
-  });
+  throw checkpointError(
+    source.name,
+    "format",
+    "the zip that torch.save writes since PyTorch 1.6",
+    "its older format",
+    "load it with PyTorch and save it again",
+  );
 }
 
 async function checkByteOrder(source: ByteSource, entry: ZipEntry | undefined): Promise<void> {
@@ -101,10 +101,10 @@ async function checkByteOrder(source: ByteSource, entry: ZipEntry | undefined): 
   const order = new TextDecoder().decode(await source.read(entry.offset, Math.min(entry.byteLength, 8)));
   if (order === "little") return;
   const field = "byteorder";
-  throw new CheckpointError({ file: source.name, field, expected: '"little"', got: show(order) });
+  throw checkpointError(source.name, field, '"little"', show(order));
 }
 
-/** The dict of tensors, taken out of what training programs wrap it in. */
+/** The dict of tensors, which training programs may wrap in other dicts. */
 function stateDict(value: PickleValue, file: string): PickleDict {
   let dict = value;
   for (let depth = 0; depth < 4 && dict instanceof Map; depth++) {
@@ -113,22 +113,20 @@ function stateDict(value: PickleValue, file: string): PickleDict {
     dict = dict.get(wrapper)!;
   }
   if (dict instanceof Map) return dict;
-  throw new CheckpointError({ file, field: "pickle", expected: "a state dict", got: describe(dict) });
+  throw checkpointError(file, "pickle", "a state dict", describe(dict));
 }
 
 interface Archive {
   readonly file: string;
   readonly entries: ReadonlyMap<string, ZipEntry>;
-  /** "archive/": what every entry's name begins with. */
+  /** "archive/", the prefix of every entry's name. */
   readonly root: string;
 }
 
-/** Where a tensor's bytes lie, from the description of the call that would rebuild it. */
+/** A tensor's entry, from the pickled call that would rebuild it. */
 function readTensor(archive: Archive, name: string, value: PickleValue): TensorInfo {
-  const refuse = (expected: string, got: string, advice?: string): CheckpointError => {
-    const refusal = { file: archive.file, field: tensorField(name), expected, got };
-    return new CheckpointError(advice === undefined ? refusal : { ...refusal, advice });
-  };
+  const refuse = (expected: string, got: string, advice?: string): CheckpointError =>
+    checkpointError(archive.file, tensorField(name), expected, got, advice);
   const call = value instanceof PickleCall && value.name === REBUILD_PARAMETER ? value.args[0] : value;
   if (!(call instanceof PickleCall && call.name === REBUILD)) throw refuse("a tensor", describe(value));
   const [storage, first, size, stride] = call.args;
@@ -151,7 +149,7 @@ function readTensor(archive: Archive, name: string, value: PickleValue): TensorI
   return { name, dtype, shape, offset: entry.offset + firstElement * bytes, byteLength: count * bytes };
 }
 
-/** ("storage", class, key, device, elements), the persistent id of a storage. */
+/** Reads the persistent id of a storage: ("storage", class, key, device, elements). */
 function readStorage(
   { entries, root }: Archive,
   value: PickleValue | undefined,
@@ -159,19 +157,15 @@ function readStorage(
 ): { dtype: Dtype; entry: ZipEntry; elements: number } {
   const id = value instanceof PicklePersistent && value.id instanceof PickleTuple ? value.id.items : [];
   const [kind, type, key, , elements] = id;
-  const named = type instanceof PickleGlobal && Object.hasOwn(STORAGES, type.name);
-  if (kind !== "storage" || !named || typeof key !== "string" || !isCount(elements))
+  const isStorage = type instanceof PickleGlobal && Object.hasOwn(STORAGES, type.name);
+  if (kind !== "storage" || !isStorage || typeof key !== "string" || !isCount(elements))
     throw refuse("a storage of numbers", value === undefined ? "nothing" : describe(value));
   const entry = entries.get(`${root}data/${key}`);
   if (!entry) throw refuse(`its storage ${show(`${root}data/${key}`)} in the zip`, "none");
   const dtype = STORAGES[type.name];
   const bytes = (elements * DTYPE_BITS[dtype]) / 8;
-  if (bytes !== entry.byteLength)
-    throw refuse(
-      `${bytes} bytes of storage for ${elements} elements`,
-      `${entry.byteLength}`,
-      "the file is damaged",
-    );
+  const expected = `${bytes} bytes of storage for ${elements} elements`;
+  if (bytes !== entry.byteLength) throw refuse(expected, `${entry.byteLength}`, "the file is damaged");
   return { dtype, entry, elements };
 }
 
@@ -184,7 +178,7 @@ function integers(value: PickleValue | undefined): number[] | undefined {
   return value.items.every(isCount) ? [...value.items] : undefined;
 }
 
-/** Row-major without gaps. An axis of one element may have any stride, and a tensor without elements any strides. */
+/** True if row-major without gaps. An axis of one element may have any stride. */
 function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
   if (shape.includes(0)) return true;
   let expected = 1;

@@ -1,19 +1,19 @@
 import { show } from "../../json.js";
-import { CheckpointError } from "../../formats/errors.js";
+import { type CheckpointError, checkpointError } from "../../formats/errors.js";
 import { decodeUtf8 } from "../source.js";
 import type { ByteSource } from "../source.js";
 
 /** One stored entry of a zip archive. */
 export interface ZipEntry {
   readonly name: string;
-  /** Of its first byte, from the start of the file. */
+  /** From the start of the file to the first byte. */
   readonly offset: number;
   readonly byteLength: number;
 }
 
-/** Longest central directory accepted, bytes: some 80 for each of a checkpoint's entries, of which there are thousands. */
+/** Longest central directory, bytes: an entry has about 80. */
 export const MAX_DIRECTORY_BYTES = 16 << 20;
-/** Entries accepted. A checkpoint with 1,347 tensors has one more for each storage of its optimiser: some 6,000 in all. */
+/** Most entries. A checkpoint with 1,347 tensors and their optimiser has about 6,000. */
 const MAX_ENTRIES = 32_768;
 
 const END = 0x06054b50; // "PK\5\6"
@@ -26,35 +26,32 @@ const LONGEST_COMMENT = 0xffff;
 const IN_ZIP64 = 0xffffffff;
 
 /**
- * The entries of a zip archive, all of which must be stored as they are: neither compressed nor encrypted, as PyTorch writes them.
- * Reads the directory and each entry's header, nothing else, and allocates no more than those have.
+ * The entries of a zip archive, which must be neither compressed nor encrypted, as PyTorch writes
+ * them. Reads only the directory and each entry's header.
  * @returns  entries by name
- * @throws CheckpointError  every way in which the file is not what it says: entries that overlap, lie outside the archive or come twice
- * @source PKWARE APPNOTE 6.3.10. npm's yauzl (3.4) needs Node's streams, which browsers lack; unzipit (2.1) and zip.js (2.24) give an
- *   entry from its first byte on, where a tensor is a range of one, and read a directory of any length that the file claims.
+ * @throws CheckpointError  the archive is damaged, or entries overlap, are outside the archive or
+ *   occur twice
+ * @source PKWARE APPNOTE 6.3.10. npm's yauzl (3.4) needs Node's streams. unzipit (2.1) and zip.js
+ *   (2.24) read no range of an entry, and read a directory of any length that the file claims.
  */
 export async function openZip(source: ByteSource): Promise<ReadonlyMap<string, ZipEntry>> {
-  const place = await findDirectory(source);
-  const reader = new Reader(source, await source.read(place.offset, place.byteLength), "zip directory");
+  const { offset, byteLength, entries: count } = await findDirectory(source);
+  const reader = new Reader(source, await source.read(offset, byteLength), "zip directory");
   const headers: Header[] = [];
-  while (reader.left > 0 && headers.length < place.entries) headers.push(readHeader(reader));
-  if (headers.length !== place.entries || reader.left > 0)
-    throw reader.refuse(
-      `${place.entries} entries`,
-      reader.left > 0 ? "more" : String(headers.length),
-      CUT_SHORT,
-    );
+  while (reader.left > 0 && headers.length < count) headers.push(readHeader(reader));
+  const got = reader.left > 0 ? "more" : String(headers.length);
+  if (headers.length !== count || reader.left > 0) throw reader.refuse(`${count} entries`, got, CUT_SHORT);
   const entries = new Map<string, ZipEntry>();
   for (const header of headers) {
     if (entries.has(header.name)) throw reader.refuse("every entry once", `${show(header.name)} twice`);
-    entries.set(header.name, await readLocal(source, header, place.offset));
+    entries.set(header.name, await readLocal(source, header, offset));
   }
   checkOverlap(source, [...entries.values()]);
   return entries;
 }
 
-/** Where the central directory lies. */
-interface Place {
+/** Position and size of the central directory. */
+interface Directory {
   readonly offset: number;
   readonly byteLength: number;
   readonly entries: number;
@@ -69,42 +66,37 @@ interface Header {
 
 const CUT_SHORT = "the file is cut short, or is no zip archive";
 
-/** The record at the end of the file, searched from behind because a comment may follow it; or the one for large archives before it. */
-async function findDirectory(source: ByteSource): Promise<Place> {
+/** Reads the zip64 record, or the end record, which a comment may follow. */
+async function findDirectory(source: ByteSource): Promise<Directory> {
   const field = "zip end record";
   const refuse = (expected: string, got: string): CheckpointError =>
-    new CheckpointError({ file: source.name, field, expected, got, advice: CUT_SHORT });
+    checkpointError(source.name, field, expected, got, CUT_SHORT);
   const tailBytes = Math.min(source.size, END_BYTES + LONGEST_COMMENT);
   const start = source.size - tailBytes;
   const tail = await source.read(start, tailBytes);
   const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
-  let at = tailBytes - END_BYTES;
-  while (
-    at >= 0 &&
-    !(view.getUint32(at, true) === END && view.getUint16(at + 20, true) === tailBytes - at - END_BYTES)
-  )
-    at--;
-  if (at < 0) throw refuse("one", "none");
-  const end = start + at;
-  const small: Place = {
-    entries: view.getUint16(at + 10, true),
-    byteLength: view.getUint32(at + 12, true),
-    offset: view.getUint32(at + 16, true),
+  const isEnd = (i: number): boolean =>
+    view.getUint32(i, true) === END && view.getUint16(i + 20, true) === tailBytes - i - END_BYTES;
+  let record = tailBytes - END_BYTES;
+  while (record >= 0 && !isEnd(record)) record--;
+  if (record < 0) throw refuse("one", "none");
+  const end = start + record;
+  const directory = (await findDirectory64(source, end)) ?? {
+    entries: view.getUint16(record + 10, true),
+    byteLength: view.getUint32(record + 12, true),
+    offset: view.getUint32(record + 16, true),
   };
-  const place = (await findDirectory64(source, end)) ?? small;
-  if (place.byteLength > MAX_DIRECTORY_BYTES)
-    throw refuse(`a directory of at most ${MAX_DIRECTORY_BYTES} bytes`, `${place.byteLength} bytes`);
-  if (place.entries > MAX_ENTRIES) throw refuse(`at most ${MAX_ENTRIES} entries`, String(place.entries));
-  if (place.offset + place.byteLength > end)
-    throw refuse(
-      `a directory inside the ${end} bytes before it`,
-      `${place.byteLength} bytes at ${place.offset}`,
-    );
-  return place;
+  const { entries, byteLength, offset } = directory;
+  if (byteLength > MAX_DIRECTORY_BYTES)
+    throw refuse(`a directory of at most ${MAX_DIRECTORY_BYTES} bytes`, `${byteLength} bytes`);
+  if (entries > MAX_ENTRIES) throw refuse(`at most ${MAX_ENTRIES} entries`, String(entries));
+  if (offset + byteLength > end)
+    throw refuse(`a directory inside the ${end} bytes before it`, `${byteLength} bytes at ${offset}`);
+  return directory;
 }
 
-/** The same for an archive with a zip64 record, which a locator of 20 bytes before the end record points to. */
-async function findDirectory64(source: ByteSource, end: number): Promise<Place | undefined> {
+/** Reads the zip64 record, if a locator in the 20 bytes before the end record points to one. */
+async function findDirectory64(source: ByteSource, end: number): Promise<Directory | undefined> {
   if (end < 20) return undefined;
   const locator = new Reader(source, await source.read(end - 20, 20), "zip64 locator");
   if (locator.u32() !== END_64_LOCATOR) return undefined;
@@ -135,19 +127,15 @@ function readHeader(reader: Reader): Header {
   const name = reader.text(nameBytes);
   const large = readExtra(reader, extraBytes, [size, compressed, headerOffset]);
   reader.skip(commentBytes);
-  const what = `entry ${show(name)} stored as it is`;
-  if (flags & 1) throw reader.refuse(what, "an encrypted one");
-  if (method !== 0)
-    throw reader.refuse(
-      what,
-      `compression method ${method}`,
-      "torch.save never compresses; TorchScript does: save the state dict",
-    );
-  if (large[0] !== large[1]) throw reader.refuse(what, `${large[1]} bytes for ${large[0]}`);
+  const expected = `entry ${show(name)} stored as it is`;
+  const advice = "torch.save never compresses; TorchScript does: save the state dict";
+  if (flags & 1) throw reader.refuse(expected, "an encrypted one");
+  if (method !== 0) throw reader.refuse(expected, `compression method ${method}`, advice);
+  if (large[0] !== large[1]) throw reader.refuse(expected, `${large[1]} bytes for ${large[0]}`);
   return { name, nameBytes, byteLength: large[0], headerOffset: large[2] };
 }
 
-/** The fields that stand in the zip64 extra field when 32 bits cannot hold them, in the order that it has them. */
+/** Reads the fields that need more than 32 bits from the zip64 extra field. */
 function readExtra(reader: Reader, length: number, fields: readonly number[]): number[] {
   const extra = reader.part(length);
   let found: number[] | undefined;
@@ -159,18 +147,18 @@ function readExtra(reader: Reader, length: number, fields: readonly number[]): n
   return found ?? [...fields];
 }
 
-/** The header before an entry's bytes, which says where these begin. */
+/** Reads the header before an entry's bytes, to find their start. */
 async function readLocal(source: ByteSource, header: Header, directory: number): Promise<ZipEntry> {
   const { name, nameBytes, headerOffset, byteLength } = header;
   const field = `entry ${show(name)}`;
   const outside = (): CheckpointError =>
-    new CheckpointError({
-      file: source.name,
+    checkpointError(
+      source.name,
       field,
-      expected: `bytes before the zip directory at ${directory}`,
-      got: `${byteLength} bytes after the header at ${headerOffset}`,
-      advice: CUT_SHORT,
-    });
+      `bytes before the zip directory at ${directory}`,
+      `${byteLength} bytes after the header at ${headerOffset}`,
+      CUT_SHORT,
+    );
   if (headerOffset + 30 + nameBytes > directory) throw outside();
   const local = new Reader(source, await source.read(headerOffset, 30 + nameBytes), field);
   if (local.u32() !== LOCAL) throw local.refuse(`a header at ${headerOffset}`, "other bytes", CUT_SHORT);
@@ -178,9 +166,9 @@ async function readLocal(source: ByteSource, header: Header, directory: number):
   if (local.u16() & 1 || local.u16() !== 0)
     throw local.refuse("stored as it is", "another header than in the directory");
   local.skip(16);
-  const [ownNameBytes, extraBytes] = [local.u16(), local.u16()];
-  const own = ownNameBytes === nameBytes ? local.text(nameBytes) : undefined;
-  if (own !== name) throw local.refuse("the same name in the header before it", show(own));
+  const [localNameBytes, extraBytes] = [local.u16(), local.u16()];
+  const localName = localNameBytes === nameBytes ? local.text(nameBytes) : undefined;
+  if (localName !== name) throw local.refuse("the same name in the header before it", show(localName));
   const offset = headerOffset + 30 + nameBytes + extraBytes;
   if (offset + byteLength > directory) throw outside();
   return { name, offset, byteLength };
@@ -193,11 +181,11 @@ function checkOverlap(source: ByteSource, entries: ZipEntry[]): void {
     if (i === 0 || before.offset + before.byteLength <= offset) continue;
     const expected = `bytes of its own`;
     const got = `some of ${show(before.name)}'s`;
-    throw new CheckpointError({ file: source.name, field: `entry ${show(name)}`, expected, got });
+    throw checkpointError(source.name, `entry ${show(name)}`, expected, got);
   }
 }
 
-/** Reads little-endian fields one after another; every refusal names the record. */
+/** Reads little-endian fields in sequence. Every error names the record. */
 class Reader {
   readonly #source: ByteSource;
   readonly #bytes: Uint8Array;
@@ -224,7 +212,7 @@ class Reader {
     return this.#view.getUint32(this.#take(4), true);
   }
 
-  /** An integer that a file of 2^53 bytes can have. */
+  /** A u64 below 2^53. */
   u64(): number {
     const value = this.#view.getBigUint64(this.#take(8), true);
     if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw this.refuse("a number below 2^53", String(value));
@@ -236,7 +224,7 @@ class Reader {
     return decodeUtf8(this.#bytes.subarray(start, start + length), this.#source.name, `${this.#field} name`);
   }
 
-  /** The next `length` bytes, to be read apart. */
+  /** A reader of the next `length` bytes. */
   part(length: number): Reader {
     const start = this.#take(length);
     return new Reader(this.#source, this.#bytes.subarray(start, start + length), this.#field);
@@ -247,8 +235,7 @@ class Reader {
   }
 
   refuse(expected: string, got: string, advice?: string): CheckpointError {
-    const refusal = { file: this.#source.name, field: this.#field, expected, got };
-    return new CheckpointError(advice === undefined ? refusal : { ...refusal, advice });
+    return checkpointError(this.#source.name, this.#field, expected, got, advice);
   }
 
   #take(length: number): number {
