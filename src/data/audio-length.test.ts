@@ -11,7 +11,8 @@ afterAll(() => rmSync(root, { recursive: true }));
 const clip = (name: string): string =>
   fileURLToPath(new URL(`../../models/demo/clips/${name}`, import.meta.url));
 
-// Plan: each container's header says what decoding says, to a frame of the codec; what does not say, says nothing.
+// Plan: each container's header gives the length of the decoded audio, to a frame of the codec, or
+// undefined.
 describe("the header", () => {
   test.each([
     ["en-seen-1.wav", 1e-9],
@@ -24,7 +25,7 @@ describe("the header", () => {
     expect(Math.abs(seconds! - channels[0].length / sampleRate)).toBeLessThanOrEqual(tolerance);
   });
 
-  test("an MP3 without a count of its frames: the first one's rate for all", async () => {
+  test("an MP3 without a count of frames: the first frame's rate", async () => {
     const bytes = readFileSync(clip("zh-seen-3.mp3"));
     const mark = Math.max(bytes.indexOf("Xing"), bytes.indexOf("Info"));
     expect(mark).toBeGreaterThan(0);
@@ -37,7 +38,7 @@ describe("the header", () => {
     expect(await audioSeconds(join(root, "plain.mp3"))).toBeCloseTo(expected, 9);
   });
 
-  test("a WAV whose data size is larger than the file counts what is there", async () => {
+  test("a WAV whose data size is larger than the file: the bytes of the file count", async () => {
     const bytes = readFileSync(clip("en-seen-1.wav"));
     const whole = (await audioSeconds(clip("en-seen-1.wav")))!;
     const data = bytes.indexOf("data");
@@ -51,7 +52,7 @@ describe("the header", () => {
   const plain = audio("speech");
   const fmt = plain.indexOf("fmt ");
   const law = Buffer.from(plain);
-  law.writeUInt16LE(6, fmt + 8); // A-law, with a byte rate that is wrong
+  law.writeUInt16LE(6, fmt + 8); // A-law, with a wrong byte rate
   law.writeUInt16LE(1, fmt + 20);
   law.writeUInt16LE(8, fmt + 22);
   const ds64 = Buffer.alloc(36);
@@ -77,7 +78,7 @@ describe("the header", () => {
     ["Microsoft ADPCM", audio("adpcm-ms-stereo")],
     ["IMA ADPCM", audio("adpcm-ima-mono")],
     ["IMA ADPCM cut short", audio("adpcm-ima-mono").subarray(0, 3000)],
-  ])("WAV, %s: as decoding says", async (_, bytes) => {
+  ])("WAV, %s: the length of the decoded audio", async (_, bytes) => {
     const { channels, sampleRate } = await decodeAudio(new Uint8Array(bytes), "x");
     writeFileSync(join(root, "x.wav"), bytes);
     expect(await audioSeconds(join(root, "x.wav"))).toBe(channels[0].length / sampleRate);
@@ -90,7 +91,7 @@ describe("the header", () => {
     ["flac cut short", readFileSync(clip("en-seen-3.flac")).subarray(0, 20)],
     ["wav cut short", readFileSync(clip("en-seen-1.wav")).subarray(0, 30)],
     ["zeros", Buffer.alloc(1000)],
-  ])("%s does not say", async (name, bytes) => {
+  ])("%s is undefined", async (name, bytes) => {
     writeFileSync(join(root, "x"), bytes);
     expect(await audioSeconds(join(root, "x")), name).toBeUndefined();
   });

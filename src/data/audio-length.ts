@@ -4,7 +4,7 @@ import { isWav, wavSeconds } from "../frontend/wav.js";
 
 const HEAD_BYTES = 64 << 10;
 
-/** The two ends of a file. */
+/** The start and the end of a file. */
 interface Ends {
   readonly head: DataView;
   readonly tail: Uint8Array;
@@ -12,9 +12,9 @@ interface Ends {
 }
 
 /**
- * Seconds of an audio file by its own header, without decoding it: WAV, FLAC, Ogg (Opus, Vorbis), and MP3 that says how many frames it
- * has, or whose first frame's rate is taken for all.
- * @returns undefined where the file does not say: another container, a damaged header, a stream of unknown length
+ * Seconds of an audio file by its header, without decoding: WAV, FLAC, Ogg (Opus, Vorbis) and MP3.
+ * An MP3 without a count of frames is taken to have the first frame's rate throughout.
+ * @returns undefined  another container, a damaged header, or a stream of unknown length
  */
 export async function audioSeconds(file: string): Promise<number | undefined> {
   const handle = await open(file, "r");
@@ -48,7 +48,7 @@ function read(ends: Ends): number | undefined {
   const mark = ascii(head, 0, 4);
   const bytes = new Uint8Array(head.buffer, head.byteOffset, head.byteLength);
   if (isWav(bytes) && ascii(head, 8, 4) === "WAVE") return wavSeconds(bytes, size, "audio");
-  if (mark === "fLaC") return flacSeconds(head, 0);
+  if (mark === "fLaC") return flacSeconds(head);
   if (mark === "OggS") return oggSeconds(ends);
   return mp3Seconds(ends);
 }
@@ -57,20 +57,22 @@ function ascii(view: DataView, at: number, length: number): string {
   return String.fromCharCode(...new Uint8Array(view.buffer, view.byteOffset + at, length));
 }
 
-/** @source RFC 9639: rate in the 20 bits from byte 18 of STREAMINFO's block, samples in the 36 bits that end with byte 25 */
-function flacSeconds(head: DataView, at: number): number {
-  const rate = head.getUint32(at + 18) >>> 12;
-  const samples = (head.getUint8(at + 21) & 15) * 2 ** 32 + head.getUint32(at + 22);
-  return samples / rate;
+/** @source RFC 9639: the rate is 20 bits from byte 18, the samples are the 36 bits up to byte 25 */
+function flacSeconds(head: DataView): number {
+  const samples = (head.getUint8(21) & 15) * 2 ** 32 + head.getUint32(22);
+  return samples / (head.getUint32(18) >>> 12);
 }
 
-/** The last page's granule position counts samples: of Opus at 48 kHz, its pre-skip among them. @source RFC 3533, RFC 7845 */
+/**
+ * The last page's granule position is the number of samples; of Opus at 48 kHz, with the pre-skip.
+ * @source RFC 3533, RFC 7845
+ */
 function oggSeconds({ head, tail }: Ends): number | undefined {
   const page = Buffer.from(tail.buffer, tail.byteOffset, tail.length);
   const last = page.lastIndexOf("OggS");
   if (last < 0 || last + 14 > page.length) return undefined;
   const position = Number(page.readBigInt64LE(last + 6));
-  const packet = 27 + head.getUint8(26); // one segment count, then as many sizes
+  const packet = 27 + head.getUint8(26); // the page's header ends with a list of sizes
   if (ascii(head, packet, 8) === "OpusHead") return (position - head.getUint16(packet + 10, true)) / 48_000;
   if (ascii(head, packet + 1, 6) === "vorbis") return position / head.getUint32(packet + 12, true);
   return undefined;
@@ -86,7 +88,7 @@ const MP3_BITS = [
 function mp3Seconds({ head, size }: Ends): number | undefined {
   const tag = ascii(head, 0, 3) === "ID3" ? 10 + syncsafe(head.getUint32(6)) : 0;
   const frame = head.getUint32(tag);
-  if (frame >>> 21 !== 0x7ff || ((frame >>> 17) & 3) !== 1) return undefined; // no layer III
+  if (frame >>> 21 !== 0x7ff || ((frame >>> 17) & 3) !== 1) return undefined; // not layer III
   const version = (frame >>> 19) & 3; // 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5
   const rate = MP3_RATES[(frame >>> 10) & 3] / (version === 3 ? 1 : version === 2 ? 2 : 4);
   const samples = version === 3 ? 1152 : 576;

@@ -1,13 +1,13 @@
 import { createReadStream } from "node:fs";
-import { DataError } from "./errors.js";
+import { type DataError, dataError } from "./errors.js";
 import { checkReadable } from "./lines.js";
 
 const MAX_ITEM_CHARS = 64 << 20;
 
 /**
- * The items of the array that one key of a JSON file's top object holds, parsed one by one: WenetSpeech.json has gigabytes, of which one
- * piece and one item are in memory.
- * @throws DataError  the file is cut short, has no such array, or an item that is no JSON or longer than 64 million characters
+ * The items of the array `key` in a JSON file's top object, parsed one by one. WenetSpeech.json has
+ * gigabytes; only one piece and one item are in memory.
+ * @throws DataError  the file is cut short or has no such array, or an item is damaged or too long
  */
 export async function* readItems(file: string, key: string): AsyncGenerator<unknown, void, undefined> {
   await checkReadable(file);
@@ -27,14 +27,14 @@ export async function* readItems(file: string, key: string): AsyncGenerator<unkn
   throw refusal(file, `an array "${key}" to its end`, scanner.started ? "a file that ends in it" : "none");
 }
 
-/** Depth counts brackets outside strings: the top object is 1, the array 2, an item begins at 2. */
+/** Depth counts open brackets outside strings: 1 in the top object, 2 in the array. */
 class Scanner {
   started = false;
   done = false;
   #depth = 0;
   #inString = false;
   #escaped = false;
-  #string = ""; // the last one at depth 1, while it may be the key
+  #string = ""; // the last string at depth 1, which may be the key
   #item = "";
 
   constructor(
@@ -65,12 +65,8 @@ class Scanner {
       }
     }
     this.#item += text.slice(from);
-    if (this.#item.length > MAX_ITEM_CHARS)
-      throw refusal(
-        this.file,
-        `items of at most ${MAX_ITEM_CHARS} characters in "${this.key}"`,
-        "a longer one",
-      );
+    const expected = `items of at most ${MAX_ITEM_CHARS} characters in "${this.key}"`;
+    if (this.#item.length > MAX_ITEM_CHARS) throw refusal(this.file, expected, "a longer one");
   }
 
   #inItem(): boolean {
@@ -94,5 +90,5 @@ class Scanner {
 }
 
 function refusal(file: string, expected: string, got: string): DataError {
-  return new DataError({ file, field: "content", expected, got, advice: "is the file damaged?" });
+  return dataError(file, "content", expected, got, "is the file damaged?");
 }

@@ -1,13 +1,13 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { kindOf } from "../file-kind.js";
-import { DataError } from "./errors.js";
+import { dataError } from "./errors.js";
 
 /** One line of a text file. */
 export interface Line {
-  /** Without its end; undefined where it is not UTF-8 or too long. */
+  /** Without its end; undefined if it is not UTF-8 or is too long. */
   readonly text: string | undefined;
-  /** What stands in the text's way. */
+  /** Why there is no text. */
   readonly problem?: { readonly expected: string; readonly got: string };
   /** Counted from 1. */
   readonly line: number;
@@ -17,9 +17,9 @@ const MAX_LINE_BYTES = 1 << 20;
 const NEWLINE = 0x0a;
 
 /**
- * The lines of a text file, read as it goes: at most one piece of the file and one line are in memory. "\r\n" is a line's end too, and a
- * byte-order mark at the beginning is no part of the text.
- * @throws DataError  it is no file, nor a pipe that is open already
+ * The lines of a text file, of which one piece and one line are in memory. "\r\n" ends a line too.
+ * A byte-order mark at the start is skipped.
+ * @throws DataError  not a file, and not an open pipe
  */
 export async function* readLines(file: string): AsyncGenerator<Line, void, undefined> {
   await checkReadable(file);
@@ -29,33 +29,33 @@ export async function* readLines(file: string): AsyncGenerator<Line, void, undef
   const end = (rest: Uint8Array): Line => {
     line++;
     size += rest.length;
-    const made = size > MAX_LINE_BYTES ? tooLong(line) : decode(Buffer.concat([...parts, rest]), line);
+    const result = size > MAX_LINE_BYTES ? tooLong(line) : decode(Buffer.concat([...parts, rest]), line);
     parts = [];
     size = 0;
-    return made;
+    return result;
   };
   for await (const piece of createReadStream(file) as AsyncIterable<Uint8Array>) {
     let from = 0;
-    for (let at = piece.indexOf(NEWLINE); at >= 0; at = piece.indexOf(NEWLINE, from)) {
-      yield end(piece.subarray(from, at));
-      from = at + 1;
+    for (let newline = piece.indexOf(NEWLINE); newline >= 0; newline = piece.indexOf(NEWLINE, from)) {
+      yield end(piece.subarray(from, newline));
+      from = newline + 1;
     }
     size += piece.length - from;
     if (size <= MAX_LINE_BYTES) parts.push(piece.subarray(from));
-    else parts = []; // only its length is kept
+    else parts = []; // too long: only its size counts
   }
   if (size > 0) yield end(new Uint8Array());
 }
 
-/** What a shell puts in place of `<(...)`: open already, so no wait for a writer. */
+/** Paths of a shell's `<(...)`: the pipe is open, so reading does not wait for a writer. */
 const openPipe = /^(\/dev|\/proc\/(self|\d+))\/fd\/\d+$|^\/dev\/stdin$/;
 
-/** @throws DataError  a directory, a device, a socket, a named pipe (opening one waits for its writer) */
+/** @throws DataError  a directory, device, socket or named pipe */
 export async function checkReadable(file: string): Promise<void> {
   const found = await stat(file);
   if (found.isFile() || (found.isFIFO() && openPipe.test(file))) return;
   const advice = found.isDirectory() ? "name a file in it" : "write the lines to a file, and name that";
-  throw new DataError({ file, field: "type", expected: "a file", got: kindOf(found), advice });
+  throw dataError(file, "type", "a file", kindOf(found), advice);
 }
 
 function tooLong(line: number): Line {
@@ -72,13 +72,8 @@ function decode(bytes: Uint8Array, line: number): Line {
   }
 }
 
-/** The text of a line that must be sound. @throws DataError */
-export function sound({ text, problem, line }: Line, file: string): string {
+/** The text of a line. @throws DataError  it has none */
+export function lineText({ text, problem, line }: Line, file: string): string {
   if (text !== undefined) return text;
-  throw new DataError({
-    file: `${file}:${line}`,
-    field: "line",
-    ...problem!,
-    advice: "is the file damaged?",
-  });
+  throw dataError(`${file}:${line}`, "line", problem!.expected, problem!.got, "is the file damaged?");
 }

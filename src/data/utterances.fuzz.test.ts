@@ -7,8 +7,9 @@ import { fuzzRuns } from "../../test/helpers/fuzz.js";
 import { DataError } from "./errors.js";
 import { type Utterance, parseUtterance, readUtterances, utteranceLine } from "./utterances.js";
 
-// Plan: whatever a line of JSONL holds, it is an utterance whose fields are what Utterance says and which is written and read back the
-// same, or a DataError of one short line with a field. Damaged lines of every form, and objects of known fields with any values.
+// Plan: damaged lines of every form, and objects of known fields with any values. A line is an
+// utterance with valid fields, which reads back the same, or a DataError in one short line with a
+// field.
 
 const user = "语音转写：<|startofspeech|>!a.wav<|endofspeech|>";
 const LINES = [
@@ -26,7 +27,7 @@ const LINES = [
   },
 ].map((line) => JSON.stringify(line));
 
-/** What may stand in a line: pieces of JSON, numbers at their limits, marks of the conversation. */
+/** Pieces of lines: JSON, numbers at their limits, marks of the conversation. */
 const PIECES = [
   ...Array.from('{}[]":,-\\.0!|<>\n\t\0é😀\ud83d'),
   ...["null", "true", "1e999", "-1", "1e-9", "9007199254740993", '""', "[]", "{}", '"user"', '"__proto__":'],

@@ -34,7 +34,7 @@ const conversation = (user: string, assistant = "几点了？", extra: object[] 
   });
 const slot = (path: string): string => `<|startofspeech|>!${path}<|endofspeech|>`;
 
-test("a Git LFS pointer in the file's place is named, with onBad too", async () => {
+test("a Git LFS pointer instead of the file is reported, also with onBad", async () => {
   const path = file(
     "pointer.jsonl",
     `version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 12\n`,
@@ -46,7 +46,7 @@ test("a Git LFS pointer in the file's place is named, with onBad too", async () 
 });
 
 describe("both forms", () => {
-  test("paths are relative to the file, lines count from 1, empty lines and other fields are passed over", async () => {
+  test("paths are relative to the file, lines count from 1, empty lines and other fields are ignored", async () => {
     const path = file(
       "both.jsonl",
       `\ufeff${conversation(`语音转写：${slot("a/b.wav")}`)}\r\n\n` +
@@ -72,7 +72,7 @@ describe("both forms", () => {
     });
   });
 
-  test("what utteranceLine writes is read back", () => {
+  test("lines of utteranceLine read back the same", () => {
     const whole = {
       audio: "/d/e/x.wav",
       start: 0.25,
@@ -91,7 +91,8 @@ describe("both forms", () => {
   });
 });
 
-// Plan: null is absent in every optional field, and NeMo's names give the same utterance as the plain ones.
+// Plan: null means absent in every optional field. NeMo's names give the same utterance as this
+// package's.
 describe("fields that are null, and NeMo's manifests", () => {
   const audio = { audio: "a.wav", text: "t" };
   const nemo = { audio_filepath: "a.wav", text: "t" };
@@ -130,7 +131,8 @@ describe("fields that are null, and NeMo's manifests", () => {
   });
 });
 
-// Plan: everything that is no utterance is reported in one line with file, line and field, and with onBad the others are still read.
+// Plan: a line that is not an utterance is reported in one line with file, line and field. With
+// onBad the others are read.
 describe("bad lines", () => {
   test.each<readonly [string, RegExp]>([
     ["{", /: line: expected JSON, got /],
@@ -192,7 +194,7 @@ describe("bad lines", () => {
     expect(bad[0].message.startsWith(`${path}:2: `)).toBe(true);
   });
 
-  test("bytes that are not UTF-8, and a line above a megabyte, of which no more is kept", async () => {
+  test("bytes that are not UTF-8, and a line above a megabyte", async () => {
     const good = '{"audio":"a","text":"b"}\n';
     const bytes = Buffer.concat([
       Buffer.from(good),
@@ -219,7 +221,7 @@ describe("bad lines", () => {
     ]);
   });
 
-  test("lines across the pieces that a file is read in", async () => {
+  test("lines across the pieces of a file", async () => {
     const lines = Array.from({ length: 3000 }, (_, i) =>
       JSON.stringify({ audio: "a", text: "字".repeat(i % 97) }),
     );

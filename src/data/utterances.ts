@@ -1,9 +1,9 @@
 import { dirname, isAbsolute, relative, resolve, sep } from "node:path";
 import { type JsonObject, isObject, reason, show } from "../json.js";
-import { DataError } from "./errors.js";
+import { DataError, dataError } from "./errors.js";
 import { readLines } from "./lines.js";
 
-/** One utterance: a clip, or a part of a long one, and what is to be answered to it. */
+/** One utterance: a clip or a part of one, and the answer to it. */
 export interface Utterance {
   /** Path of the audio file. */
   readonly audio: string;
@@ -13,17 +13,17 @@ export interface Utterance {
   readonly end?: number;
   /** Channel of the file, counted from 1; default: the mean of all. */
   readonly channel?: number;
-  /** The user's words before the audio; default: a request to transcribe, in the checkpoint's wording. */
+  /** The user's words before the audio; default: the checkpoint's request to transcribe. */
   readonly prompt?: string;
-  /** The answer; empty where nothing is said. */
+  /** The answer; empty for silence. */
   readonly text: string;
-  /** What is said, where the answer is something else. */
+  /** The spoken words, if the answer is not the transcript. */
   readonly transcript?: string;
   /** Line of the JSONL, from 1. */
   readonly line: number;
 }
 
-/** A line that is no utterance. */
+/** A line that is not an utterance. */
 export interface BadLine {
   readonly line: number;
   /** `FILE:LINE: FIELD: expected E, got G`. */
@@ -33,18 +33,20 @@ export interface BadLine {
 
 /** How a file of utterances is read. */
 export interface ReadOptions {
-  /** Leaves bad lines out and calls this with each. Default: the first one is an error. */
+  /** Called with each bad line, which is skipped. Default: the first one is an error. */
   readonly onBad?: (bad: BadLine) => void;
 }
 
 /**
- * The utterances of a JSONL file, one object a line, in either form:
- * FunASR's `{"messages": [{"role": "system"}, {"role": "user", "content": "PROMPT<|startofspeech|>!PATH<|endofspeech|>"}, {"role":
- * "assistant", "content": TEXT}]}`, or `{"audio": PATH, "text": TEXT, "prompt"?, "start"?, "end"?, "channel"?, "transcript"?}`, or NeMo's
- * `{"audio_filepath": PATH, "text": TEXT, "offset"?, "duration"?}`. A field that is null is absent. Paths are relative to the file.
- * Empty lines are passed over; other fields are not looked at.
- * @throws DataError  a bad line, unless onBad is given; the file is a Git LFS pointer
- * @source FunASR docs/finetune.md of Fun-ASR; NeMo collections/common/parts/preprocessing/manifest.py
+ * The utterances of a JSONL file, one object a line, in one of three forms: FunASR's `{"messages":
+ * [{"role": "system"}, {"role": "user", "content": "PROMPT<|startofspeech|>!PATH<|endofspeech|>"},
+ * {"role": "assistant", "content": TEXT}]}`; `{"audio": PATH, "text": TEXT, "prompt"?, "start"?,
+ * "end"?, "channel"?, "transcript"?}`; or NeMo's `{"audio_filepath": PATH, "text": TEXT, "offset"?,
+ * "duration"?}`. null means absent. Paths are relative to the file. Empty lines are skipped, and
+ * other fields ignored.
+ * @throws DataError  a bad line without onBad, or a Git LFS pointer
+ * @source FunASR docs/finetune.md of Fun-ASR; NeMo
+ *   collections/common/parts/preprocessing/manifest.py
  */
 export async function* readUtterances(
   file: string,
@@ -52,7 +54,7 @@ export async function* readUtterances(
 ): AsyncGenerator<Utterance, void, undefined> {
   for await (const { text, problem, line } of readLines(file)) {
     if (text?.trim() === "") continue;
-    if (line === 1 && text?.startsWith(LFS_POINTER)) throw lfsPointer(file); // no line of it is an utterance
+    if (line === 1 && text?.startsWith(LFS_POINTER)) throw lfsPointer(file);
     try {
       if (text === undefined) throw refusal(file, line, "line", problem!.expected, problem!.got);
       yield parseUtterance(text, file, line);
@@ -63,18 +65,12 @@ export async function* readUtterances(
   }
 }
 
-/** How a file begins that Git LFS leaves in the place of another. @source git-lfs `docs/spec.md` */
+/** The start of a Git LFS pointer. @source git-lfs `docs/spec.md` */
 const LFS_POINTER = "version https://git-lfs.github.com/spec/";
 
 function lfsPointer(file: string): DataError {
   const advice = "run `git lfs pull` in that directory";
-  return new DataError({
-    file,
-    field: "content",
-    expected: "the file itself",
-    got: "a Git LFS pointer",
-    advice,
-  });
+  return dataError(file, "content", "the file itself", "a Git LFS pointer", advice);
 }
 
 /** One line of a JSONL file. @throws DataError */
@@ -93,7 +89,10 @@ export function parseUtterance(text: string, file: string, line: number): Uttera
   return { ...parts, audio: resolve(dirname(file), parts.audio), line };
 }
 
-/** An utterance as a line of JSONL, without its end; the path relative to the directory where the line will stand. */
+/**
+ * An utterance as a line of JSONL.
+ * @param directory  of the JSONL file; the path is relative to it
+ */
 export function utteranceLine(utterance: Omit<Utterance, "line">, directory: string): string {
   const { audio, start, end, channel, prompt, text, transcript } = utterance;
   const path = relative(resolve(directory), resolve(audio));
@@ -122,18 +121,10 @@ function plain(json: JsonObject, refuse: Refuse): Parts {
   if (typeof audio !== "string" || audio === "") return refuse("audio", "a path", show(audio));
   if (typeof text !== "string") return refuse("text", "a text", show(text));
   const nemo = (json.audio ?? undefined) === undefined;
-  const { start, end } = nemo ? spanOfNemo(json, refuse) : spanOf(json, refuse);
+  const span = nemo ? spanOfNemo(json, refuse) : spanOf(json, refuse);
   const [prompt, transcript] = [textOf(json, "prompt", refuse), textOf(json, "transcript", refuse)];
-  const channel = channelOf(json, refuse);
-  return {
-    audio,
-    ...(start === undefined ? {} : { start }),
-    ...(end === undefined ? {} : { end }),
-    ...(channel === undefined ? {} : { channel }),
-    ...(prompt === undefined ? {} : { prompt }),
-    text,
-    ...(transcript === undefined ? {} : { transcript }),
-  };
+  const parts = { audio, ...span, channel: channelOf(json, refuse), prompt, text, transcript };
+  return Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined)) as Parts;
 }
 
 const namedFields = 5;
@@ -171,7 +162,7 @@ function spanOf(json: JsonObject, refuse: Refuse): Span {
   return { start, end };
 }
 
-/** `offset` and `duration`; a duration that is not above 0 reaches to the end of the file. */
+/** `offset` and `duration`. A duration of 0 or less means the rest of the file. */
 function spanOfNemo(json: JsonObject, refuse: Refuse): Span {
   const start = seconds(json, "offset", refuse);
   const { duration } = json;
@@ -191,25 +182,25 @@ function seconds(json: JsonObject, field: "start" | "end" | "offset", refuse: Re
   return refuse(field, "seconds from 0", show(value));
 }
 
-/** One exchange, with the audio at the end of the user's words. */
+/** A user's turn that ends with the audio, and the assistant's turn. */
 function conversation({ messages }: JsonObject, refuse: Refuse): Parts {
   if (!Array.isArray(messages)) return refuse("messages", "a list", show(messages));
   const turns: unknown[] = messages;
-  const said = turns.map((turn, i): [string, string] => {
+  const texts = turns.map((turn, i): [string, string] => {
     const { role, content } = isObject(turn) ? turn : {};
     if (typeof role === "string" && typeof content === "string") return [role, content];
     return refuse(`messages.${i}`, "role and content as texts", show(turn));
   });
-  const [system, ...others] = said[0]?.[0] === "system" ? said : [["system", SYSTEM], ...said];
+  const [system, ...others] = texts[0]?.[0] === "system" ? texts : [["system", SYSTEM], ...texts];
   if (system[1] !== SYSTEM) return refuse("messages.0.content", show(SYSTEM), show(system[1]));
   const roles = others.map(([role]) => role).join(", ");
   if (roles !== "user, assistant")
     return refuse("messages", "one user and one assistant turn", roles || "none");
-  const [[, asked], [, text]] = others;
-  const parts = asked.split(OPEN);
+  const [[, request], [, text]] = others;
+  const parts = request.split(OPEN);
   const [path, after] = parts[1]?.split(CLOSE) ?? [];
   if (parts.length !== 2 || after === undefined || !path.startsWith("!"))
-    return refuse("user", `one ${OPEN}!PATH${CLOSE}`, show(asked));
+    return refuse("user", `one ${OPEN}!PATH${CLOSE}`, show(request));
   if (path.length < 2) return refuse("user", `a path between ${OPEN}! and ${CLOSE}`, "none");
   if (after.trim() !== "") return refuse("user", "nothing after the audio", show(after));
   return { audio: path.slice(1), ...(parts[0] === "" ? {} : { prompt: parts[0] }), text };
@@ -217,5 +208,5 @@ function conversation({ messages }: JsonObject, refuse: Refuse): Parts {
 
 function refusal(file: string, line: number, field: string, expected: string, got: string): DataError {
   const advice = "mend the line, or leave it out (data and train: --skip-bad)";
-  return new DataError({ file: `${file}:${line}`, field, expected, got, advice });
+  return dataError(`${file}:${line}`, field, expected, got, advice);
 }

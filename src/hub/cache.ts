@@ -1,7 +1,6 @@
-import { isObject, show } from "../json.js";
 import { copyFile, link, readFile, readdir, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-
+import { isObject, show } from "../json.js";
 import { parseJsonObject } from "../checkpoint/json.js";
 import { isPlainName } from "../checkpoint/source.js";
 import { errorCode, quoted } from "../errors.js";
@@ -10,14 +9,14 @@ import { HubError } from "./errors.js";
 import { isCommit } from "./name.js";
 import { makeDirectory } from "../node/make-directory.js";
 
-/** One file of a repository at a commit, as the hub lists it. */
+/** One file of a repository at a commit. */
 export interface HubFile {
   readonly path: string;
   /** Bytes. */
   readonly size: number;
-  /** Id of the git blob: SHA-1 of the content, or of the pointer to it where `sha256` is set. */
+  /** Id of the git blob: SHA-1 of the content, or of the pointer to it if `sha256` is set. */
   readonly oid: string;
-  /** Of the content; set for files in large-file storage. */
+  /** Hash of the content of a file in large-file storage. */
   readonly sha256?: string;
 }
 
@@ -26,7 +25,7 @@ export type HubTree = ReadonlyMap<string, HubFile>;
 
 const MAX_TREE_BYTES = 16_000_000;
 
-/** One repository's directory in the cache that all Hugging Face programs share: blobs, refs, snapshots, trees. */
+/** A repository's directory in the shared Hugging Face cache: blobs, refs, snapshots, trees. */
 export class RepoCache {
   readonly directory: string;
   readonly lockFile: string;
@@ -41,15 +40,15 @@ export class RepoCache {
     return join(this.directory, "snapshots", commit);
   }
 
-  /** Where a file's content lies, under the name that Python gives it: the hub's etag. */
+  /** Path of a file's content. As in Python, its name is the hub's etag. */
   blob({ oid, sha256 }: HubFile): string {
     return join(this.directory, "blobs", sha256 ?? oid);
   }
 
-  /** The commit that a branch or tag had when it was last asked for. */
+  /** The last known commit of a branch or tag. */
   async commit(revision: string): Promise<string | undefined> {
     if (isCommit(revision)) return revision;
-    const text = await readIfThere(join(this.directory, "refs", revision));
+    const text = await readIfExists(join(this.directory, "refs", revision));
     return text !== undefined && isCommit(text.trim()) ? text.trim() : undefined;
   }
 
@@ -60,22 +59,19 @@ export class RepoCache {
     await writeFileAtomic(path, [new TextEncoder().encode(commit)]);
   }
 
-  /** The listing that this or another program kept of a commit, which never changes; undefined where it is none of ours. */
+  /** The stored listing of a commit; undefined if there is none in this format. */
   async tree(commit: string): Promise<HubTree | undefined> {
     const path = this.treePath(commit);
     const bytes = await sizeOf(path);
     if (bytes === undefined || bytes > MAX_TREE_BYTES) return undefined;
     try {
-      const { format_version: version, files } = parseJsonObject(
-        await readFile(path, "utf8"),
-        path,
-        "content",
-      );
+      const json = parseJsonObject(await readFile(path, "utf8"), path, "content");
+      const { format_version: version, files } = json;
       if (version !== 1 || !isObject(files)) return undefined;
       const entries = Object.entries(files).map(([name, entry]) => keptFile(name, entry));
       return new Map(entries.map((file) => [file.path, file]));
     } catch {
-      return undefined; // damaged: the hub is asked again
+      return undefined; // damaged: it is fetched again
     }
   }
 
@@ -93,7 +89,7 @@ export class RepoCache {
     ]);
   }
 
-  /** The files that a snapshot holds, with slashes; links to nothing left out. */
+  /** The files of a snapshot, with slashes, without broken links. */
   async list(commit: string): Promise<string[]> {
     const root = this.snapshot(commit);
     const entries = await readdir(root, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -104,12 +100,12 @@ export class RepoCache {
       .map((path) => relative(root, path).replaceAll("\\", "/"));
   }
 
-  /** True where the snapshot has the file, whole. */
+  /** True if the snapshot has the complete file. */
   async holds(commit: string, file: HubFile): Promise<boolean> {
     return (await sizeOf(join(this.snapshot(commit), file.path))) === file.size;
   }
 
-  /** Puts a blob into a snapshot by a relative link, so that the cache may move. */
+  /** Links a blob into a snapshot by a relative path, so that the cache can be moved. */
   async link(commit: string, file: HubFile, symbolic: boolean): Promise<void> {
     const path = join(this.snapshot(commit), file.path);
     const unfinished = `${path}.${process.pid}.part`;
@@ -120,7 +116,7 @@ export class RepoCache {
     if (symbolic) await symlink(relative(dirname(path), blob), unfinished).catch(hard);
     else await hard();
     await rename(unfinished, path);
-    await rm(unfinished, { force: true }); // still there where both were names of one file
+    await rm(unfinished, { force: true }); // rename keeps it if both are hard links of one file
   }
 
   private treePath(commit: string): string {
@@ -128,10 +124,10 @@ export class RepoCache {
   }
 }
 
-/** A file of a listing, checked: its names become paths on this machine. @throws HubError */
+/** Checks a file of a listing, whose path becomes a path on this machine. @throws HubError */
 export function checkFile(file: { readonly [field in keyof HubFile]?: unknown }): HubFile {
   const { path, size, oid, sha256 } = file;
-  const sound =
+  const isValid =
     typeof path === "string" &&
     path.length <= 1000 &&
     path.split("/").every((part) => isPlainName(part)) &&
@@ -140,14 +136,14 @@ export function checkFile(file: { readonly [field in keyof HubFile]?: unknown })
     typeof oid === "string" &&
     isCommit(oid) &&
     (sha256 === undefined || (typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256)));
-  if (sound) return file as HubFile;
+  if (isValid) return file as HubFile;
   const got = typeof path === "string" ? quoted(path) : show(path);
   throw new HubError(
     `the hub's listing: expected plain paths, sizes and hashes, got others at ${got}; nothing of it is kept`,
   );
 }
 
-/** Bytes of a file, links followed, or undefined. */
+/** Bytes of a file, following links; undefined if there is none. */
 export async function sizeOf(path: string): Promise<number | undefined> {
   return stat(path).then(
     (s) => (s.isFile() ? s.size : undefined),
@@ -160,7 +156,7 @@ function keptFile(path: string, entry: unknown): HubFile {
   return checkFile({ path, size: lfsSize ?? size, oid, ...(sha256 !== undefined && { sha256 }) });
 }
 
-async function readIfThere(path: string): Promise<string | undefined> {
+async function readIfExists(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {

@@ -26,12 +26,12 @@ import {
 import { gitSha1, sha256 } from "../../test/helpers/hub-server.js";
 import { downloadFiles } from "./download.js";
 
-// A model is had by its name from a hub on loopback: whole and checked, and never twice.
+// Plan: a model is downloaded by name from a hub on loopback, completely, checked, and only once.
 
 const bench = useBench();
 
 describe("download", () => {
-  test("the files that a checkpoint needs, in the layout of the shared cache, and no other", async () => {
+  test("only the files of the checkpoint, in the layout of the shared cache", async () => {
     const notes: string[] = [];
     const path = await bench().get(repo, { onNote: (note) => notes.push(note) });
     expect(path).toBe(join(bench().storage, "snapshots", commit));
@@ -42,10 +42,10 @@ describe("download", () => {
     expect(readFileSync(join(bench().storage, "refs", "main"), "utf8")).toBe(commit);
     expect(readdirSync(join(bench().storage, "blobs")).length).toBe(3);
     expect(readdirSync(join(bench().home, "hub", ".locks", "models--owner--tiny-model"))).toEqual([]);
-    expect(notes).toEqual([`downloading ${repo}: 3 files, 402.0 kB, into ${bench().storage}`]);
+    expect(notes).toEqual([`downloading ${repo}: 3 files, 402 kB, into ${bench().storage}`]);
   });
 
-  test("a second time: one call, no file; by commit: no call at all", async () => {
+  test("a second time: one request without a file; by commit: no request", async () => {
     const path = await bench().get();
     bench().server.asked.length = 0;
     expect(await bench().get()).toBe(path);
@@ -57,7 +57,7 @@ describe("download", () => {
     expect(bench().server.asked).toEqual([]);
   });
 
-  test("a tag; what its commit shares with another is not loaded again", async () => {
+  test("a tag: files that its commit shares with another are not downloaded again", async () => {
     await bench().get();
     bench().server.asked.length = 0;
     const path = await bench().get(`${repo}@v1.0`);
@@ -67,7 +67,7 @@ describe("download", () => {
     expect(readFileSync(join(bench().storage, "refs", "v1.0"), "utf8")).toBe(otherCommit);
   });
 
-  test("main moves on: the new commit is had, the old one stays", async () => {
+  test("main has a new commit: it is downloaded, and the old one stays", async () => {
     await bench().get();
     const config = text('{"model_type":"fun_asr_nano","new":1}');
     bench().server.repos.set(repo, {
@@ -80,7 +80,7 @@ describe("download", () => {
     expect(bench().server.downloads("model.safetensors").length).toBe(1);
   });
 
-  test("a listing in pages, a path in a directory, an empty file, names to be escaped", async () => {
+  test("a listing in pages, a path in a directory, an empty file, names that need escaping", async () => {
     bench().server.pageSize = 2;
     const odd = new Map([...files, ["a b/c#d?.json", text("{}")], ["a b/empty.json", text("")]]);
     bench().server.repos.set(repo, { files: odd, refs: { main: commit } });
@@ -92,7 +92,7 @@ describe("download", () => {
     expect(readlinkSync(join(path, "a b", "c#d?.json"))).toBe(`../../../blobs/${gitSha1(text("{}"))}`);
   });
 
-  test("progress rises to the whole as a slow server sends", async () => {
+  test("progress rises to the total while a slow server sends", async () => {
     bench().server.faults.set("model.safetensors", { pace: { bytes: 50_000, ms: 20 } });
     const seen: number[] = [];
     let whole = 0;
@@ -103,7 +103,7 @@ describe("download", () => {
     expect(seen).toEqual([...seen].sort((a, b) => a - b));
   });
 
-  test("links where symbolic ones are refused are hard ones", async () => {
+  test("hard links without symbolic links", async () => {
     const path = await bench().get(repo, { env: { ...bench().env, HF_HUB_DISABLE_SYMLINKS: "1" } });
     expect(lstatSync(join(path, "model.safetensors")).isSymbolicLink()).toBe(false);
     expect(statSync(join(path, "model.safetensors")).ino).toBe(statSync(bench().blob).ino);
@@ -111,8 +111,8 @@ describe("download", () => {
   });
 });
 
-describe("a directory wins", () => {
-  test("over a hub name, without any call", async () => {
+describe("a directory", () => {
+  test("has priority over a hub name, without a request", async () => {
     const inside = mkdtempSync(join(bench().root, "cwd-"));
     mkdirSync(join(inside, repo), { recursive: true });
     const before = process.cwd();
@@ -136,7 +136,7 @@ describe("a directory wins", () => {
     "a/b@x..y",
     "a/b@-x",
     "",
-  ])("%j is neither", async (model) => {
+  ])("%j is neither a directory nor a name", async (model) => {
     expect(await bench().refused(model)).toBe(
       `${JSON.stringify(model)}: expected a model directory or a hub name OWNER/NAME[@REVISION], got neither; check the path`,
     );
@@ -148,7 +148,7 @@ describe("offline", () => {
   const refusal = (lacks = ""): string =>
     `owner/tiny-model: no whole copy in the cache HOME/hub${lacks}, and HF_HUB_OFFLINE is set; unset it to download, or give a model directory`;
 
-  test("with a copy: no call; without: told", async () => {
+  test("with a copy: no request; without: an error", async () => {
     bench().env.HF_HUB_OFFLINE = "1";
     expect(await bench().refused()).toBe(refusal());
     const path = await bench().get(repo, { env: { ...bench().env, HF_HUB_OFFLINE: "0" } });
@@ -161,7 +161,8 @@ describe("offline", () => {
     expect(bench().server.asked).toEqual([]);
   });
 
-  // Plan: a copy that lacks files, with the listing that this program keeps and without one, as other programs leave it; a file cut short.
+  // Plan: a copy without some files, with this package's listing and without a listing, as of other
+  // programs; a file cut short.
   test.each<[name: string, listing: boolean, damage: (path: string) => void, lacks: string]>([
     ["weights", true, (path) => rmSync(join(path, "model.safetensors")), "model.safetensors"],
     [
@@ -203,7 +204,7 @@ describe("offline", () => {
     );
   });
 
-  test("the hub is out of order: the copy is used and it is said; without one it is an error", async () => {
+  test("the hub is out of order: the copy is used with a note; without a copy, an error", async () => {
     bench().server.apiStatus = 502;
     expect(await bench().refused()).toBe(
       "owner/tiny-model: HOST cannot be reached (status 502); check the network and HF_ENDPOINT, or give a model directory",
@@ -218,15 +219,15 @@ describe("offline", () => {
     expect(notes[0]).toMatch(/; using the copy in the cache$/);
   });
 
-  test("a cache on a read-only disk serves what it has", async () => {
+  test("a cache on a read-only disk", async () => {
     const path = await bench().get();
     const before = tree(join(bench().home, "hub"));
     expect(await bench().get()).toBe(path);
-    expect(tree(join(bench().home, "hub"))).toEqual(before); // nothing is written, not even touched
+    expect(tree(join(bench().home, "hub"))).toEqual(before); // nothing is written or touched
   });
 });
 
-/** Every path below with its time of change. */
+/** All paths below with their times of change. */
 function tree(path: string): string[] {
   return readdirSync(path, { recursive: true, encoding: "utf8" })
     .sort()

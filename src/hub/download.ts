@@ -5,7 +5,8 @@ import { errorCode, quoted } from "../errors.js";
 import { isObject } from "../json.js";
 import { type LockHolder, holderName, withLock } from "../node/lock.js";
 import { type HubFile, type HubTree, RepoCache, sizeOf } from "./cache.js";
-import { HubError, HubUnreachableError, size } from "./errors.js";
+import { bytes as size } from "../report/text.js";
+import { HubError, HubUnreachableError } from "./errors.js";
 import { fetchCommit, fetchTree } from "./listing.js";
 import { type HubName, isCommit } from "./name.js";
 import { type Patience, type Purpose, label, patience as usual } from "./requests.js";
@@ -17,21 +18,21 @@ import { makeDirectory } from "../node/make-directory.js";
 export interface HubOptions {
   /** Default: process.env. */
   readonly env?: Environment;
-  /** Bytes that are there of all that are needed; called as they come. */
+  /** Called with the downloaded bytes and the total. */
   readonly onProgress?: (done: number, total: number) => void;
-  /** One line for the person who waits. */
+  /** Called with one line for the user. */
   readonly onNote?: (text: string) => void;
   readonly patience?: Partial<Patience>;
-  /** Ends the download, with the signal's reason; the bytes that are there stay for the next call. */
+  /** Stops the download, with the signal's reason. The next call resumes it. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Which files of a repository are wanted. @throws HubError  what is needed is not there */
+/** Selects files of a repository. @throws HubError  a necessary file is missing */
 export type Select = (paths: readonly string[], name: string) => readonly string[];
 
 /**
- * The directory of a repository's files in the cache, after downloading what is not there yet. A commit whose files are all
- * there costs no network call; a branch or tag costs one, and none with HF_HUB_OFFLINE.
+ * Downloads missing files of a repository, and returns their directory in the cache. A complete
+ * commit needs no request; a branch or tag needs one, or none with HF_HUB_OFFLINE.
  * @throws HubError
  */
 export async function downloadFiles(
@@ -75,15 +76,15 @@ interface Job {
   readonly patience: Patience;
 }
 
-/** What the cache holds of a revision: neither where it holds nothing that can be judged. */
+/** A revision in the cache; neither field if there is no snapshot. */
 interface Cached {
-  /** The snapshot, whole. */
+  /** The complete snapshot. */
   readonly path?: string;
-  /** Files that a snapshot lacks, in words. */
+  /** A list of the snapshot's missing files, for messages. */
   readonly lacks?: string;
 }
 
-/** The snapshot that the cache holds. Without a kept listing only the selection can judge it, which `trust` allows. */
+/** The cached snapshot. @param trust  without a listing, check only the selected files */
 async function cachedSnapshot({ cache, purpose, select }: Job, trust: boolean): Promise<Cached> {
   const commit = await cache.commit(purpose.name.revision);
   if (commit === undefined) return {};
@@ -103,7 +104,7 @@ async function cachedSnapshot({ cache, purpose, select }: Job, trust: boolean): 
   return shards.length > 0 ? { lacks: listed(shards) } : { path };
 }
 
-/** @returns undefined  what is needed is not among the paths */
+/** @returns undefined  a necessary file is not among the paths */
 function selected(select: Select, paths: readonly string[], name: string): readonly string[] | undefined {
   try {
     return select(paths, name);
@@ -116,7 +117,7 @@ function selected(select: Select, paths: readonly string[], name: string): reado
 const INDEX = "model.safetensors.index.json";
 const MAX_INDEX_BYTES = 16_000_000;
 
-/** Shards that the index of a snapshot names and that are not there; none where there is no sound index. */
+/** Missing shards of a snapshot's index; none without a valid index. */
 async function absentShards(path: string, held: readonly string[]): Promise<string[]> {
   const file = join(path, INDEX);
   if (!held.includes(INDEX) || held.includes("model.safetensors")) return [];
@@ -128,7 +129,7 @@ async function absentShards(path: string, held: readonly string[]): Promise<stri
       (shard) => typeof shard === "string" && !held.includes(shard),
     ) as string[];
   } catch {
-    return []; // opening the model reports what is wrong with it
+    return []; // opening the model reports the error
   }
 }
 
@@ -139,12 +140,12 @@ function listed(names: readonly string[]): string {
   return names.slice(0, MAX_LISTED).map(quoted).join(", ") + more;
 }
 
-/** The snapshot of what the hub has now. */
+/** The snapshot of the hub's current commit. */
 async function currentSnapshot(job: Job): Promise<string> {
   const { cache, purpose, select, patience } = job;
   const { name } = purpose;
   const { signal } = job.options;
-  const brief = { ...patience, tries: Math.min(3, patience.tries) }; // the cache or a person waits for the answer
+  const brief = { ...patience, tries: Math.min(3, patience.tries) }; // the cache may have an answer
   const commit = isCommit(name.revision) ? name.revision : await fetchCommit(purpose, brief, signal);
   const kept = await cache.tree(commit);
   const tree = kept ?? (await fetchTree(purpose, commit, brief, signal));
@@ -159,10 +160,10 @@ async function currentSnapshot(job: Job): Promise<string> {
   return cache.snapshot(commit);
 }
 
-/** Blobs first, links last: a snapshot that this function began is never seen half there. */
+/** Downloads blobs, and then links them, so that a new snapshot is never incomplete. */
 async function fetchMissing(job: Job, commit: string, wanted: readonly HubFile[]): Promise<void> {
   const { cache, purpose, options } = job;
-  const absent = await missing(cache, commit, wanted); // again: another process may have been at it
+  const absent = await missing(cache, commit, wanted); // again: another process may have downloaded them
   const blobs = new Map(absent.map((file) => [cache.blob(file), file]));
   for (const [blob, file] of blobs) {
     if ((await sizeOf(blob)) === file.size) blobs.delete(blob);
@@ -221,7 +222,7 @@ function pick(tree: HubTree, paths: readonly string[], { name }: Purpose): HubFi
   });
 }
 
-/** Tells of a disk that is too small before it is full. @throws HubError */
+/** @throws HubError  the disk has too little free space */
 async function checkSpace({ cache, purpose }: Job, blobs: readonly string[], total: number): Promise<void> {
   const kept = await Promise.all(blobs.map((blob) => sizeOf(`${blob}.incomplete`)));
   const needed = total - kept.reduce<number>((sum, bytes) => sum + (bytes ?? 0), 0);
@@ -240,7 +241,7 @@ function notCached({ purpose }: Job, lacks: string | undefined): HubError {
   );
 }
 
-/** What the system says of the cache's disk, with what to do. */
+/** Explains system errors of the cache's disk. */
 function explainDisk({ purpose }: Job, cause: unknown): unknown {
   const { name, settings } = purpose;
   const code = errorCode(cause);

@@ -6,7 +6,7 @@ import { type Patience, type Purpose, body, get, label, persist, unreachable } f
 const MAX_ANSWER_BYTES = 16_000_000;
 const MAX_FILES = 10_000;
 
-/** The commit that a branch, tag or commit id stands for now. */
+/** The current commit of a branch, tag or commit id. */
 export async function fetchCommit(
   purpose: Purpose,
   patience: Patience,
@@ -22,12 +22,12 @@ export async function fetchCommit(
       additionalFields: ["sha"],
       fetch: answers(purpose, patience, signal),
     });
-  const info = await persist(patience, () => sensible(purpose, ask(), signal), undefined, signal);
+  const info = await persist(patience, () => explained(purpose, ask(), signal), undefined, signal);
   if (typeof info.sha === "string" && isCommit(info.sha)) return info.sha;
-  throw strange(purpose, "a commit id");
+  throw unexpected(purpose, "a commit id");
 }
 
-/** Every file of the repository at a commit. */
+/** All files of the repository at a commit. */
 export async function fetchTree(
   purpose: Purpose,
   commit: string,
@@ -47,23 +47,23 @@ export async function fetchTree(
     });
     for await (const { type, path, size, oid, lfs } of entries) {
       if (type === "directory") continue;
-      if (files.size === MAX_FILES) throw strange(purpose, `at most ${MAX_FILES} files`);
+      if (files.size === MAX_FILES) throw unexpected(purpose, `at most ${MAX_FILES} files`);
       files.set(path, checkFile({ path, size: lfs?.size ?? size, oid, ...(lfs && { sha256: lfs.oid }) }));
     }
     return files;
   };
-  return persist(patience, () => sensible(purpose, list(), signal), undefined, signal);
+  return persist(patience, () => explained(purpose, list(), signal), undefined, signal);
 }
 
-/** The client trusts the shape of the JSON it gets: where that is another, it fails in ways of its own. */
-async function sensible<T>(purpose: Purpose, answer: Promise<T>, signal?: AbortSignal): Promise<T> {
+/** Explains the client's errors: it does not check the JSON's structure. */
+async function explained<T>(purpose: Purpose, answer: Promise<T>, signal?: AbortSignal): Promise<T> {
   return answer.catch((cause: unknown) => {
     signal?.throwIfAborted();
-    throw cause instanceof HubError ? cause : strange(purpose, "the hub's JSON", { cause });
+    throw cause instanceof HubError ? cause : unexpected(purpose, "the hub's JSON", { cause });
   });
 }
 
-/** What the client fetches with: our token, errors and patience, and answers that are JSON of a bounded size. */
+/** A `fetch` for the client, with this package's token and errors, for JSON of bounded size. */
 function answers(purpose: Purpose, { stallMs }: Patience, ended?: AbortSignal): typeof fetch {
   return async (input, init) => {
     const url = input instanceof Request ? input.url : String(input);
@@ -75,7 +75,7 @@ function answers(purpose: Purpose, { stallMs }: Patience, ended?: AbortSignal): 
     try {
       for await (const piece of body(response)) {
         length += piece.length;
-        if (length > MAX_ANSWER_BYTES) throw strange(purpose, `at most ${MAX_ANSWER_BYTES} bytes`);
+        if (length > MAX_ANSWER_BYTES) throw unexpected(purpose, `at most ${MAX_ANSWER_BYTES} bytes`);
         pieces.push(piece);
       }
     } catch (cause) {
@@ -85,13 +85,13 @@ function answers(purpose: Purpose, { stallMs }: Patience, ended?: AbortSignal): 
     try {
       JSON.parse(text);
     } catch (cause) {
-      throw strange(purpose, "JSON", { cause });
+      throw unexpected(purpose, "JSON", { cause });
     }
     return new Response(text, { status: response.status, headers: response.headers });
   };
 }
 
-function strange({ settings, name }: Purpose, expected: string, options?: ErrorOptions): HubError {
+function unexpected({ settings, name }: Purpose, expected: string, options?: ErrorOptions): HubError {
   const { host } = new URL(settings.endpoint);
   return new HubError(
     `${label(name)}: expected ${expected} from ${host}, got something else; check that HF_ENDPOINT is a hub`,

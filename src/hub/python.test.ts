@@ -9,7 +9,8 @@ import { expectWhole, files, needed, repo, useBench, weights } from "../../test/
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { modelDirectory } from "../node/files.js";
 
-// The cache is one that other programs share: what Python's huggingface_hub wrote is read, and it reads what we wrote.
+// Plan: the cache is shared with other programs. This package reads the cache of Python's
+// huggingface_hub, and the reverse.
 
 const bench = useBench();
 const written = fileURLToPath(new URL("../../test/fixtures/hub", import.meta.url)); // by golden/fixtures/hub_cache.py
@@ -29,7 +30,7 @@ async function run(code: string): Promise<unknown> {
 }
 
 describe("a cache written by Python", () => {
-  test("offline: its snapshot is the model, and it opens through Python's links", async () => {
+  test("offline: its snapshot opens through Python's links", async () => {
     const env = { ...bench().env, HF_HUB_CACHE: written, HF_HUB_OFFLINE: "1" };
     const path = await bench().get("owner/tiny", { env });
     expect(path).toBe(join(written, "models--owner--tiny", "snapshots", tiny));
@@ -57,7 +58,7 @@ describe("a cache written by Python", () => {
     });
   });
 
-  test("without its listing: offline it is trusted, else the hub is asked", async () => {
+  test("without its listing: offline it is trusted, otherwise the hub is asked", async () => {
     const cache = join(bench().home, "copy");
     cpSync(written, cache, { recursive: true, verbatimSymlinks: true });
     rmSync(join(cache, "models--owner--tiny", "trees"), { recursive: true });
@@ -68,7 +69,7 @@ describe("a cache written by Python", () => {
   });
 });
 
-describe("a cache written by us", () => {
+describe("a cache written by this package", () => {
   test("@huggingface/hub reads it", async () => {
     await bench().get();
     const { repos, warnings } = await scanCacheDir(join(bench().home, "hub"));
@@ -79,7 +80,7 @@ describe("a cache written by us", () => {
     expect(repos[0].revisions[0].files.map(({ path }) => path.split("/").at(-1)).sort()).toEqual(needed);
   });
 
-  test("Python's scan_cache_dir and snapshot_download read it, and load nothing again", async ({ skip }) => {
+  test("Python's scan_cache_dir and snapshot_download read it without a download", async ({ skip }) => {
     skip(!existsSync(python), "golden/.venv has no Python with huggingface_hub");
     await bench().get();
     bench().server.asked.length = 0;
@@ -99,7 +100,7 @@ print(json.dumps([len(info.warnings), repo.repo_id, repo.repo_type, sorted(revis
     expect(bench().server.downloads("model.safetensors")).toEqual([]);
   });
 
-  test("what Python downloaded from the same hub is not loaded again", async ({ skip }) => {
+  test("files that Python downloaded are not downloaded again", async ({ skip }) => {
     skip(!existsSync(python), "golden/.venv has no Python with huggingface_hub");
     const path = await run(`
 import json

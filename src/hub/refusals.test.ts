@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { commit, expectWhole, files, repo, text, useBench } from "../../test/helpers/hub-bench.js";
 import { downloadFiles } from "./download.js";
 
-// What the hub does not give, or answers wrongly, is one line that says what to do.
+// Plan: a refusal or a wrong answer of the hub is one line with advice.
 
 const bench = useBench();
 
@@ -36,7 +36,7 @@ describe("refused", () => {
     );
   });
 
-  test("a private repository: 401 without a token and with a wrong one; the right one opens it and goes to the hub alone", async () => {
+  test("a private repository: 401 without a token or with a wrong one; only the hub gets the right one", async () => {
     bench().server.repos.set(repo, { files, refs: { main: commit }, token: "hf_right" });
     expect(await bench().refused()).toContain("wants a token (401)");
     bench().env.HF_TOKEN = "hf_wrong";
@@ -58,7 +58,7 @@ describe("refused", () => {
     expect(sent("storage")).toEqual(new Set([undefined]));
   });
 
-  test("a listing whose next page is elsewhere does not get the token there", async () => {
+  test("the next page of a listing on another host does not get the token", async () => {
     const { server, env } = bench();
     server.repos.set(repo, { files, refs: { main: commit }, token: "hf_right" });
     Object.assign(server, { pageSize: 2, strayPages: true });
@@ -69,7 +69,7 @@ describe("refused", () => {
     expect(new Set(stray.map(({ authorization }) => authorization))).toEqual(new Set([undefined]));
   });
 
-  test("a token from the file that other programs keep it in", async () => {
+  test("a token from the file of other programs", async () => {
     bench().server.repos.set(repo, { files, refs: { main: commit }, token: "not-of-the-usual-form" });
     writeFileSync(join(bench().home, "token"), "not-of-the-usual-form\n");
     await expect(
@@ -90,7 +90,7 @@ describe("refused", () => {
     );
   });
 
-  test("no checkpoint in it", async () => {
+  test("a repository without a checkpoint", async () => {
     bench().server.repos.set(repo, { files: new Map([["README.md", text("x")]]), refs: { main: commit } });
     expect(await bench().refused()).toBe(
       "owner/tiny-model: expected a checkpoint (model.safetensors, model.pt or *.gguf), got README.md; check the name",
@@ -104,7 +104,7 @@ describe("refused", () => {
     '{"sha":"../../etc"}',
     "<html>",
     `{"sha":"${commit}","x":"${"y".repeat(17_000_000)}"}`,
-  ])("an API that answers %.20s", async (answer) => {
+  ])("the API's answer is %.20s", async (answer) => {
     bench().server.apiBody = answer;
     expect(await bench().refused()).toMatch(
       /^owner\/tiny-model: expected .* from HOST, got something else; check that HF_ENDPOINT is a hub$/,
@@ -127,7 +127,7 @@ describe("refused", () => {
     expect(existsSync(bench().storage)).toBe(false);
   });
 
-  test("HF_ENDPOINT is no address, or nobody listens there", async () => {
+  test("HF_ENDPOINT is not an address, or has no server", async () => {
     bench().env.HF_ENDPOINT = "localhost";
     expect(await bench().refused()).toBe(
       'HF_ENDPOINT: expected a web address, got "localhost"; correct or unset it',

@@ -5,17 +5,17 @@ import { type HubName, hubNameText } from "./name.js";
 import type { HubSettings } from "./settings.js";
 
 export interface Patience {
-  /** Milliseconds without a byte after which a connection is given up. */
+  /** A connection fails after this many milliseconds without a byte. */
   readonly stallMs: number;
-  /** Tries in a row that bring nothing. */
+  /** Most consecutive tries without progress. */
   readonly tries: number;
-  /** Milliseconds before the second try; doubled for each after it. */
+  /** Milliseconds before the second try, doubled for each later one. */
   readonly retryMs: number;
 }
 
 export const patience: Patience = { stallMs: 30_000, tries: 5, retryMs: 500 };
 
-/** What a request is for; errors say it. */
+/** The purpose of a request, for errors. */
 export interface Purpose {
   readonly settings: HubSettings;
   readonly name: HubName;
@@ -26,15 +26,16 @@ export interface Purpose {
 const LONGEST_WAIT = 60_000;
 
 /**
- * GET with the token, sent to the endpoint's own origin only (fetch drops it where a redirect leads elsewhere).
- * @throws HubUnreachableError  no connection, or 408, 429, 5xx
- * @throws HubError             any other answer than 2xx or 416, told by status and the hub's X-Error-Code
+ * GET with the token, which only the endpoint's origin receives (fetch drops it at a redirect
+ * elsewhere).
+ * @throws HubUnreachableError  no connection, or 408, 425, 429, 5xx
+ * @throws HubError  another status than 2xx or 416, explained by the hub's X-Error-Code
  */
 export async function get(purpose: Purpose, url: string, init: RequestInit = {}): Promise<Response> {
   const { settings } = purpose;
   const headers = new Headers(init.headers);
   headers.delete("authorization");
-  headers.set("accept-encoding", "identity"); // sizes and ranges are those of the file
+  headers.set("accept-encoding", "identity"); // sizes and ranges are the file's
   if (settings.token && new URL(url).origin === new URL(settings.endpoint).origin) {
     headers.set("authorization", `Bearer ${settings.token.value}`);
   }
@@ -52,16 +53,16 @@ export async function get(purpose: Purpose, url: string, init: RequestInit = {})
   throw refusal(purpose, response.status, response.headers.get("x-error-code") ?? "");
 }
 
-/** The bytes of an answer as they come. */
+/** The bytes of an answer. */
 export function body(response: Response): AsyncIterable<Uint8Array> | readonly Uint8Array[] {
   return (response.body as AsyncIterable<Uint8Array> | null) ?? [];
 }
 
-/** Runs `attempt` again after failures that may pass. `moved` says whether it brought anything, which begins the count anew. */
+/** Repeats `attempt` after temporary failures. Progress restarts the count of tries. */
 export async function persist<T>(
   { tries, retryMs }: Patience,
   attempt: () => Promise<T>,
-  moved: () => boolean = () => false,
+  hasProgress: () => boolean = () => false,
   signal?: AbortSignal,
 ): Promise<T> {
   for (let failed = 0; ;) {
@@ -69,10 +70,10 @@ export async function persist<T>(
       return await attempt();
     } catch (error) {
       if (!(error instanceof HubUnreachableError)) throw error;
-      failed = moved() ? 1 : failed + 1;
+      failed = hasProgress() ? 1 : failed + 1;
       if (failed >= tries) throw error;
-      const asked = error.cause instanceof RetryAfter ? error.cause.ms : 0;
-      const pause = Math.max(asked, Math.min(retryMs * 2 ** (failed - 1), LONGEST_WAIT));
+      const requested = error.cause instanceof RetryAfter ? error.cause.ms : 0;
+      const pause = Math.max(requested, Math.min(retryMs * 2 ** (failed - 1), LONGEST_WAIT));
       await sleep(pause, undefined, { signal }).catch(() => signal?.throwIfAborted());
     }
   }
@@ -92,7 +93,7 @@ export function unreachable(
   );
 }
 
-/** OWNER/NAME@REVISION/FILE, as errors call it. */
+/** `OWNER/NAME@REVISION: FILE`, for errors. */
 export function label(name: HubName, path?: string): string {
   return path === undefined ? hubNameText(name) : `${hubNameText(name)}: ${path}`;
 }
@@ -116,30 +117,29 @@ function describe(cause: unknown): string {
 function refusal({ settings, name, path }: Purpose, status: number, code: string): HubError {
   const { token } = settings;
   const host = new URL(settings.endpoint).host;
-  const say = (text: string): HubError => new HubError(`${label(name, path)}: ${text}`);
-  if (code === "GatedRepo") {
-    const how = token
-      ? `with the account of the token in ${token.from}`
-      : "then set HF_TOKEN to a token of that account";
-    return say(
-      `${host} gives it only to those who accepted its terms (${status}); accept them on the model's page ${how}`,
-    );
-  }
-  if (code === "EntryNotFound")
-    return say(`no such file in the repository (${status}); check the name and the revision`);
-  if (code === "RevisionNotFound") {
-    return say(`no revision ${name.revision} in the repository (${status}); check the branch, tag or commit`);
-  }
-  if (status === 401 || status === 403) {
-    return token
-      ? say(
-          `${host} refuses the token in ${token.from} (${status}); check that it is valid and may read this repository`,
-        )
-      : say(
-          `${host} wants a token (${status}): no such repository, or a private one; check the name, or set HF_TOKEN`,
-        );
-  }
-  if (status === 404)
-    return say(`no such repository or file on ${host} (404); check the spelling, or give a model directory`);
-  return say(`${host} answers with status ${status}; check HF_ENDPOINT`);
+  const account = token
+    ? `with the account of the token in ${token.from}`
+    : "then set HF_TOKEN to a token of that account";
+  const denied = token
+    ? `${host} refuses the token in ${token.from} (${status}); check that it is valid and may read this repository`
+    : `${host} wants a token (${status}): no such repository, or a private one; check the name, or set HF_TOKEN`;
+  const byCode = new Map([
+    [
+      "GatedRepo",
+      `${host} gives it only to those who accepted its terms (${status}); accept them on the model's page ${account}`,
+    ],
+    ["EntryNotFound", `no such file in the repository (${status}); check the name and the revision`],
+    [
+      "RevisionNotFound",
+      `no revision ${name.revision} in the repository (${status}); check the branch, tag or commit`,
+    ],
+  ]);
+  const byStatus = new Map([
+    [401, denied],
+    [403, denied],
+    [404, `no such repository or file on ${host} (404); check the spelling, or give a model directory`],
+  ]);
+  const unexplained = `${host} answers with status ${status}; check HF_ENDPOINT`;
+  const text = byCode.get(code) ?? byStatus.get(status) ?? unexplained;
+  return new HubError(`${label(name, path)}: ${text}`);
 }

@@ -5,7 +5,8 @@ import { parseHubName } from "./name.js";
 import { checkpointFiles } from "./select.js";
 
 /**
- * The path of a model: a directory or file as it is, else OWNER/NAME[@REVISION] from the hub or its cache.
+ * The path of a model: an existing directory or file, or else OWNER/NAME[@REVISION] in the hub's
+ * cache.
  * @throws HubError
  */
 export async function resolveModel(model: string, options: HubOptions = {}): Promise<string> {

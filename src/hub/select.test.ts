@@ -6,7 +6,8 @@ import { isCommit, parseHubName } from "./name.js";
 import { checkpointFiles } from "./select.js";
 import { hubSettings } from "./settings.js";
 
-// Names, the choice of files by layout, and the environment, each as a table; and nothing that a hub lists leaves the cache.
+// Plan: tables of names, of files by layout, and of the environment. No path of a listing leaves
+// the cache.
 
 describe("parseHubName", () => {
   test.each([
@@ -33,11 +34,11 @@ describe("parseHubName", () => {
     "a/b@x/../y",
     "a b/c",
     "a/b@x\ny",
-  ])("%j is none", (text) => {
+  ])("%j is not a name", (text) => {
     expect(parseHubName(text)).toBeUndefined();
   });
 
-  test("whatever is accepted makes one directory name in the cache", () => {
+  test("an accepted name makes one directory name in the cache", () => {
     fc.assert(
       fc.property(fc.stringMatching(/^[a-zA-Z.\-_/@~\\0-9]{0,30}$/), (text) => {
         const name = parseHubName(text);
@@ -162,7 +163,7 @@ describe("hubSettings", () => {
   });
 });
 
-test("checkFile: whatever a listing names, what passes stays inside the snapshot and among the blobs", () => {
+test("checkFile: accepted paths stay inside the snapshot, and names of blobs among the blobs", () => {
   const odd = fc.oneof(
     fc.string(),
     fc.stringMatching(/^[./\\:a~]{0,8}$/),

@@ -3,27 +3,28 @@ import { HubError } from "./errors.js";
 
 const INDEX = "model.safetensors.index.json";
 
-/** From most to least like the trained weights; the first that a repository offers is taken. */
+/** From the most to the least similar to the trained weights. */
 const LLM_FORMATS = [/bf16/i, /f16/i, /q8_0/i, /q6_?k/i, /q5_?k/i, /q4_?k/i, /f32/i];
 
 /**
- * The files of a repository that its checkpoint needs, of the first layout that fits: transformers or MLX (safetensors beside
- * config.json), FunASR (model.pt beside config.yaml, the LLM's directory), GGUF (one encoder and one LLM).
- * @param paths  every file of the repository, with slashes
- * @param name   what errors call the repository
- * @throws HubError  none of the layouts is there
+ * The files of a repository's checkpoint, in the first layout that it has: transformers or MLX
+ * (safetensors beside config.json), FunASR (model.pt, config.yaml, the LLM's directory), GGUF (one
+ * encoder and one LLM).
+ * @param paths  all files of the repository, with slashes
+ * @param name   the repository's name in errors
+ * @throws HubError  there is no checkpoint
  */
 export function checkpointFiles(paths: readonly string[], name: string): string[] {
   const top = paths.filter((path) => !path.includes("/"));
   const weights = safetensors(top) ?? (top.includes("model.pt") ? funasr(paths) : gguf(top));
   if (weights.length === 0) {
-    const some = top.slice(0, 5).map(quoted).join(", ");
+    const got = top.slice(0, 5).map(quoted).join(", ") || "no file";
     throw new HubError(
-      `${name}: expected a checkpoint (model.safetensors, model.pt or *.gguf), got ${some || "no file"}; check the name`,
+      `${name}: expected a checkpoint (model.safetensors, model.pt or *.gguf), got ${got}; check the name`,
     );
   }
-  const described = top.filter((path) => /\.(json|jinja)$/.test(path) && !path.endsWith(".index.json"));
-  return [...new Set([...described, ...weights])].sort();
+  const others = top.filter((path) => /\.(json|jinja)$/.test(path) && !path.endsWith(".index.json"));
+  return [...new Set([...others, ...weights])].sort();
 }
 
 function safetensors(top: readonly string[]): string[] | undefined {
@@ -45,7 +46,8 @@ function gguf(top: readonly string[]): string[] {
     const found = LLM_FORMATS.findIndex((format) => format.test(path));
     return found < 0 ? LLM_FORMATS.length : found;
   };
-  const best = (of: readonly string[]): string[] => [...of].sort((a, b) => rank(a) - rank(b)).slice(0, 1);
+  const best = (files: readonly string[]): string[] =>
+    files.toSorted((a, b) => rank(a) - rank(b)).slice(0, 1);
   const encoders = all.filter((path) => /encoder/i.test(path));
   return [...best(encoders), ...best(all.filter((path) => !encoders.includes(path)))];
 }

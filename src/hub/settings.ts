@@ -6,22 +6,23 @@ import { HubError } from "./errors.js";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Where the hub and its cache are, as every Hugging Face program reads it from the environment. */
+/** The hub and its cache, from the environment as in every Hugging Face program. */
 export interface HubSettings {
-  /** Without a slash at its end. */
+  /** Without a slash at the end. */
   readonly endpoint: string;
   readonly cacheDir: string;
   readonly offline: boolean;
-  /** False: hard links instead, for file systems and accounts that refuse symbolic ones. */
+  /** False: hard links, for file systems and accounts without symbolic links. */
   readonly symlinks: boolean;
   readonly token?: { readonly value: string; readonly from: string };
 }
 
 /**
- * HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE, HF_HUB_DISABLE_SYMLINKS.
- * @param defaultEndpoint  the hub's own address, from @huggingface/hub
- * @source huggingface_hub `constants.py`; a variable that is set to nothing counts as unset
- * @throws HubError  HF_ENDPOINT is no web address, or the token cannot be sent
+ * HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE,
+ * HF_HUB_DISABLE_SYMLINKS.
+ * @param defaultEndpoint  the hub's address, from @huggingface/hub
+ * @source huggingface_hub `constants.py`; an empty variable counts as unset
+ * @throws HubError  HF_ENDPOINT is not a web address, or the token cannot be sent
  */
 export async function hubSettings(env: Environment, defaultEndpoint: string): Promise<HubSettings> {
   const home =

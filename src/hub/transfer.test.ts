@@ -24,7 +24,8 @@ import {
 } from "../../test/helpers/hub-bench.js";
 import { gitSha1, sha256 } from "../../test/helpers/hub-server.js";
 
-// A download that is cut goes on where it stopped; bytes that are not those of the listing are never kept.
+// Plan: an interrupted download resumes where it stopped. Bytes that differ from the listing are
+// never kept.
 
 const bench = useBench();
 afterEach(() => {
@@ -33,7 +34,7 @@ afterEach(() => {
 });
 
 describe("interrupted", () => {
-  test("the connection breaks in mid-file, twice: it goes on by ranges in the same run", async () => {
+  test("the connection breaks in mid-file, twice: the run resumes by ranges", async () => {
     bench().server.faults.set("model.safetensors", { cutAfter: 150_000, times: 2 });
     expectWhole(await bench().get());
     const asked = bench()
@@ -45,7 +46,7 @@ describe("interrupted", () => {
     expect(Number(/\d+/.exec(asked[2]!)![0])).toBeGreaterThan(Number(/\d+/.exec(asked[1]!)![0]));
   });
 
-  test("a file that does not come ends the run; the next one goes on from the part of another", async () => {
+  test("a file that fails ends the run; the next run resumes the part of another file", async () => {
     bench().server.faults.set("model.safetensors", { cutAfter: 120_000, times: 1 });
     bench().server.faults.set("tokenizer.json", { status: 503 });
     expect(await bench().refused()).toBe(
@@ -66,7 +67,7 @@ describe("interrupted", () => {
     expect(seen[0]).toBe(300_000);
   });
 
-  test("the process is killed in mid-file: the next one takes over its lock and its part", async () => {
+  test("the process is killed in mid-file: the next one takes over its lock and part", async () => {
     bench().server.faults.set("model.safetensors", { gate: new Promise(() => undefined) });
     const { child } = bench().inChild();
     const ended = new Promise((resolve) => child.once("exit", resolve));
@@ -112,7 +113,7 @@ describe("interrupted", () => {
     },
   );
 
-  test("a server without ranges: begun again, once", async () => {
+  test("a server without ranges: the file is downloaded from the start", async () => {
     mkdirSync(join(bench().storage, "blobs"), { recursive: true });
     writeFileSync(bench().part, weights.subarray(0, 1000));
     bench().server.faults.set("model.safetensors", { noRanges: true });
@@ -120,7 +121,7 @@ describe("interrupted", () => {
     expect(bench().server.downloads("model.safetensors").length).toBe(1);
   });
 
-  test("a part longer than the file, or whole already", async () => {
+  test("a part longer than the file, and a complete one", async () => {
     mkdirSync(join(bench().storage, "blobs"), { recursive: true });
     writeFileSync(bench().part, new Uint8Array(weights.length + 1));
     expectWhole(await bench().get());
@@ -132,7 +133,7 @@ describe("interrupted", () => {
     expect(bench().server.downloads("model.safetensors")).toEqual([]);
   });
 
-  test("a server that hangs is given up after the wait, and told so", async () => {
+  test("a server that hangs is reported after the timeout", async () => {
     bench().server.faults.set("model.safetensors", { hangs: true });
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     const answer = globalThis.fetch;
@@ -153,7 +154,7 @@ describe("interrupted", () => {
     expect(bench().server.downloads("model.safetensors").length).toBe(3);
   });
 
-  test("429 with Retry-After is waited for", async () => {
+  test("429 with Retry-After: the next try waits", async () => {
     bench().server.faults.set("model.safetensors", {
       status: 429,
       times: 1,
@@ -161,15 +162,15 @@ describe("interrupted", () => {
     });
     const start = performance.now();
     expectWhole(await bench().get());
-    expect(performance.now() - start).toBeGreaterThan(190); // a busy machine takes longer, never less
+    expect(performance.now() - start).toBeGreaterThan(190); // a busy machine only takes longer
   });
 });
 
 describe("damaged", () => {
   const advice =
-    "what was there is deleted: run the command again, and if it repeats, something between here and the hub changes files";
+    "the download is deleted: run the command again, and if it repeats, something between here and the hub changes files";
 
-  test("another SHA-256: the part goes, nothing is linked, and the next run succeeds", async () => {
+  test("another SHA-256: the part is deleted, nothing is linked, and the next run succeeds", async () => {
     const content = weights.slice();
     content[200_000] ^= 1;
     bench().server.faults.set("model.safetensors", { content });
@@ -182,7 +183,7 @@ describe("damaged", () => {
     expectWhole(await bench().get());
   });
 
-  test("a damaged part of an earlier run, found when the rest has come", async () => {
+  test("a damaged part of an earlier run is found at the end", async () => {
     mkdirSync(join(bench().storage, "blobs"), { recursive: true });
     writeFileSync(bench().part, new Uint8Array(100_000));
     expect(await bench().refused()).toContain("expected SHA-256");
@@ -190,7 +191,7 @@ describe("damaged", () => {
     expectWhole(await bench().get());
   });
 
-  test("a small file is checked too, by git's SHA-1", async () => {
+  test("a small file is checked by git's SHA-1", async () => {
     bench().server.faults.set("config.json", { content: text('{"model_type":"fun_asr_nanx"}') });
     expect(await bench().refused()).toContain("config.json: expected git SHA-1");
   });
@@ -209,7 +210,7 @@ describe("damaged", () => {
   test.each([
     ["a range of another file", 400_001],
     ["fewer", 250_000],
-  ])("a part that goes on with %s", async (got, bytes) => {
+  ])("a part that continues with %s", async (got, bytes) => {
     mkdirSync(join(bench().storage, "blobs"), { recursive: true });
     writeFileSync(bench().part, weights.subarray(0, 300_000));
     bench().server.faults.set("model.safetensors", { content: new Uint8Array(bytes) });
@@ -219,7 +220,7 @@ describe("damaged", () => {
     expect(existsSync(bench().part)).toBe(false);
   });
 
-  test("a blob in the cache that was cut short is loaded again", async () => {
+  test("a blob that was cut short is downloaded again", async () => {
     const path = await bench().get();
     writeFileSync(bench().blob, weights.subarray(0, 5));
     expectWhole(await bench().get());
@@ -228,7 +229,7 @@ describe("damaged", () => {
 });
 
 describe("two at once", () => {
-  test("two processes: one downloads, the other waits and has it too", async () => {
+  test("two processes: one downloads, the other waits and uses the same files", async () => {
     const { server } = bench();
     let open = (): void => undefined;
     server.faults.set("model.safetensors", { gate: new Promise<void>((resolve) => (open = resolve)) });
@@ -271,16 +272,18 @@ describe("the disk", () => {
     }
   }
 
-  test("too small for what comes: told before the first byte", async ({ skip }) => {
+  test("too small for the files: reported before the first byte", async ({ skip }) => {
     skip(!canMount(), "mounting a small disk needs root on Linux");
     bench().home = bench().env.HF_HOME = disk(200);
     expect(await bench().refused()).toMatch(
-      /^owner\/tiny-model: expected 402\.0 kB free in HOME\/hub\/models--owner--tiny-model, got 20\d\.\d kB; make room, or set HF_HOME to a directory on another disk$/,
+      /^owner\/tiny-model: expected 402 kB free in HOME\/hub\/models--owner--tiny-model, got 20\d kB; make room, or set HF_HOME to a directory on another disk$/,
     );
     expect(bench().server.downloads("model.safetensors")).toEqual([]);
   });
 
-  test("full in mid-file: told, the part is kept, and with room it goes on", async ({ skip }) => {
+  test("full in mid-file: reported, the part is kept, and with more space the download resumes", async ({
+    skip,
+  }) => {
     skip(!canMount(), "mounting a small disk needs root on Linux");
     bench().home = bench().env.HF_HOME = disk(600);
     let open = (): void => undefined;

@@ -9,10 +9,10 @@ export interface Transfer {
   readonly purpose: Purpose;
   readonly file: HubFile;
   readonly url: string;
-  /** Where the bytes gather; what is there already is kept. */
+  /** The incomplete file. Bytes of an earlier run are kept. */
   readonly part: string;
   readonly patience: Patience;
-  /** Bytes of the file that are there now; falls where the part has to be begun again. */
+  /** Called with the bytes of the part; fewer after a restart. */
   readonly onBytes: (done: number) => void;
   /** Ends the transfer, with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
@@ -21,27 +21,25 @@ export interface Transfer {
 const PIECE = 1 << 20;
 
 /**
- * Downloads one file into `part`, going on after what is there, and checks its size and hash: SHA-256 for large-file storage, git's
- * SHA-1 for the rest. (The client's own downloadFileToCacheDir begins anew each time, checks nothing and reports no progress.)
- * @throws HubError  refused, unreachable, of another size, or with another hash: then the part is deleted
+ * Downloads one file to `part`, resuming after the bytes there, and checks its size and hash:
+ * SHA-256 for large-file storage, git's SHA-1 for others. (The client's downloadFileToCacheDir does
+ * not resume, check or report progress.)
+ * @throws HubError  refused, unreachable, of another size, or with another hash; a wrong part is
+ *   deleted
  */
 export async function downloadPart(transfer: Transfer): Promise<void> {
   const { part, file } = transfer;
-  const handle = await naming(part, () => open(part, constants.O_RDWR | constants.O_CREAT)); // made if missing, never cut
+  const handle = await naming(part, () => open(part, constants.O_RDWR | constants.O_CREAT)); // created if missing, never truncated
   try {
     const state = new Part(handle, transfer);
     await state.readKept();
     let before = state.done;
-    await persist(
-      transfer.patience,
-      () => fetchRest(state, transfer),
-      () => {
-        const moved = state.done > before;
-        before = state.done;
-        return moved;
-      },
-      transfer.signal,
-    );
+    const hasProgress = (): boolean => {
+      const moved = state.done > before;
+      before = state.done;
+      return moved;
+    };
+    await persist(transfer.patience, () => fetchRest(state, transfer), hasProgress, transfer.signal);
     const got = state.hash.digest("hex");
     if (got !== (file.sha256 ?? file.oid)) throw new DamagedError(wrongHash(transfer, got));
     await handle.sync();
@@ -53,10 +51,10 @@ export async function downloadPart(transfer: Transfer): Promise<void> {
   }
 }
 
-/** The bytes are not those of the listing, so they are of no use to a later run. */
+/** The bytes are not those of the listing, so that a later run must not keep them. */
 class DamagedError extends HubError {}
 
-/** The bytes that are there, and their hash so far. */
+/** The downloaded bytes and their hash. */
 class Part {
   done = 0;
   hash: Hash;
@@ -68,22 +66,16 @@ class Part {
     this.hash = newHash(transfer.file);
   }
 
-  /** Takes up what an earlier run left. */
+  /** Hashes the bytes of an earlier run. */
   async readKept(): Promise<void> {
     const { size } = await this.handle.stat();
-    if (size > this.transfer.file.size) await this.handle.truncate(0);
-    else {
-      const buffer = new Uint8Array(Math.min(PIECE, size));
-      while (this.done < size) {
-        const { bytesRead } = await this.handle.read(
-          buffer,
-          0,
-          Math.min(buffer.length, size - this.done),
-          this.done,
-        );
-        if (bytesRead === 0) break;
-        this.take(buffer.subarray(0, bytesRead));
-      }
+    if (size > this.transfer.file.size) return this.restart();
+    const buffer = new Uint8Array(Math.min(PIECE, size));
+    while (this.done < size) {
+      const length = Math.min(buffer.length, size - this.done);
+      const { bytesRead } = await this.handle.read(buffer, 0, length, this.done);
+      if (bytesRead === 0) break;
+      this.take(buffer.subarray(0, bytesRead));
     }
     this.transfer.onBytes(this.done);
   }
@@ -125,7 +117,7 @@ async function fetchRest(part: Part, { purpose, file, url, patience, signal }: T
       signal?.throwIfAborted();
       throw error;
     });
-    if (response.status !== 206 && part.done > 0) await part.restart(); // the server does not know ranges
+    if (response.status !== 206 && part.done > 0) await part.restart(); // the server ignores ranges
     checkOffer(response, part.done, purpose, file);
     try {
       for await (const chunk of body(response)) {
@@ -137,21 +129,19 @@ async function fetchRest(part: Part, { purpose, file, url, patience, signal }: T
     } catch (cause) {
       signal?.throwIfAborted();
       if (!isBroken(cause)) throw cause;
-      throw unreachable(
-        purpose,
-        control.signal.aborted ? `no byte for ${patience.stallMs / 1000} s` : "the connection broke",
-        { cause },
-      );
+      const stalled = control.signal.aborted;
+      const why = stalled ? `no byte for ${patience.stallMs / 1000} s` : "the connection broke";
+      throw unreachable(purpose, why, { cause });
     }
     if (part.done < file.size)
       throw unreachable(purpose, `the answer ended after ${part.done} of ${file.size} bytes`);
   } finally {
     clearTimeout(stall);
-    control.abort(); // lets go of a body that was not read to its end
+    control.abort(); // releases a body that was not read to its end
   }
 }
 
-/** True for what fetch throws when a stream ends early or is aborted; errors of the disk have a system call. */
+/** True for errors of an interrupted stream. Errors of the disk have a system call. */
 function isBroken(error: unknown): boolean {
   return error instanceof DOMException || (error instanceof TypeError && !("syscall" in error));
 }
@@ -160,23 +150,24 @@ function checkOffer(response: Response, from: number, purpose: Purpose, file: Hu
   if (response.status === 206 || response.status === 416) {
     const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
     if (range && Number(range[1]) === from && (range[2] === "*" || Number(range[2]) === file.size)) return;
-    throw new DamagedError(
-      wrongSize(purpose, file, response.status === 416 ? "fewer" : "a range of another file"),
-    );
+    const got = response.status === 416 ? "fewer" : "a range of another file";
+    throw new DamagedError(wrongSize(purpose, file, got));
   }
   const length = response.headers.get("content-length");
   if (length === null || response.headers.has("content-encoding") || Number(length) === file.size) return;
   throw new DamagedError(wrongSize(purpose, file, length));
 }
 
-function wrongSize(purpose: Purpose, file: HubFile, got: string): string {
-  return `${label(purpose.name, file.path)}: expected ${file.size} bytes, got ${got}; what was there is deleted: run the command again, and if it repeats, something between here and the hub changes files`;
+const damagedAdvice =
+  "the download is deleted: run the command again, and if it repeats, something between here and the hub changes files";
+
+function wrongSize({ name }: Purpose, { path, size }: HubFile, got: string): string {
+  return `${label(name, path)}: expected ${size} bytes, got ${got}; ${damagedAdvice}`;
 }
 
 function wrongHash({ purpose, file }: Transfer, got: string): string {
-  const kind = file.sha256 ? "SHA-256" : "git SHA-1";
-  const want = file.sha256 ?? file.oid;
-  return `${label(purpose.name, file.path)}: expected ${kind} ${want.slice(0, 12)}…, got ${got.slice(0, 12)}…; what was there is deleted: run the command again, and if it repeats, something between here and the hub changes files`;
+  const expected = file.sha256 ? `SHA-256 ${file.sha256.slice(0, 12)}` : `git SHA-1 ${file.oid.slice(0, 12)}`;
+  return `${label(purpose.name, file.path)}: expected ${expected}…, got ${got.slice(0, 12)}…; ${damagedAdvice}`;
 }
 
 function newHash({ sha256, size }: HubFile): Hash {

@@ -1,6 +1,6 @@
 import { Environment as UntypedEnvironment, Interpreter as UntypedInterpreter } from "@huggingface/jinja";
 
-/** What is used of the package, whose own declarations do not resolve under nodenext (imports without ".js"). */
+/** The used part of the package, whose declarations do not resolve under nodenext. */
 export interface Value {
   readonly value: unknown;
 }
@@ -12,7 +12,7 @@ interface Node {
   readonly [part: string]: unknown;
 }
 type Method = (args: readonly Value[], environment: Environment) => Value;
-/** Methods that the package's declarations call private: they are what its `evaluate` hands the nodes to. */
+/** Includes methods that are private in the package's declarations; `evaluate` calls them. */
 interface Interpreter {
   run(program: unknown): Value;
   evaluate(node: Node, environment: Environment): Value;
@@ -24,22 +24,22 @@ interface Interpreter {
 export const LibraryEnvironment = UntypedEnvironment as unknown as new () => Environment;
 const LibraryInterpreter = UntypedInterpreter as unknown as new (environment: Environment) => Interpreter;
 
-const mostSteps = 200_000; // a second at most; Qwen3's template takes some 300
-const mostText = 1 << 20; // of a value and all that it holds; a context of 40,960 tokens has some 200,000 characters
+const mostSteps = 200_000; // at most a second; Qwen3's template takes about 300
+const mostText = 1 << 20; // of a value and its items; 40,960 tokens are about 200,000 characters
 export const mostItems = 10_000;
 const mostDepth = 64;
-const mostArgument = 128; // size of an argument that is used for each item of a list: JSON's indent and separators, an attribute's name
+const mostArgument = 128; // of an argument for each item: JSON's indent and separators, an attribute
 
-/** A template asks for more than a prompt can need. */
+/** A template exceeds a limit. */
 export class TemplateLimitError extends Error {}
 
 /**
- * Counts steps, and bounds every value before a filter or an operator can work on it: a list costs all that it holds, each time that
- * it is met, and a text a 64th of its length. A list that holds one list twice counts it twice, as its text would.
+ * Counts steps, and bounds every value before a filter or an operator uses it. Each evaluation of a
+ * list costs its items, and of a text a 64th of its length. A list that occurs twice counts twice.
  */
 export class BoundedInterpreter extends LibraryInterpreter {
   #steps = 0;
-  #check: Check | undefined; // of the arguments that are evaluated next
+  #check: Check | undefined; // for the next arguments
 
   override evaluate(node: Node, environment: Environment): Value {
     if (node instanceof Ready) return node.value;
@@ -59,13 +59,13 @@ export class BoundedInterpreter extends LibraryInterpreter {
 
   override evaluateArguments(args: Node[], environment: Environment): [Value[], Map<string, Value>] {
     const check = this.#check;
-    this.#check = undefined; // not of the calls inside
-    const found = super.evaluateArguments(args, environment);
-    check?.(...found);
-    return found;
+    this.#check = undefined; // not for calls inside the arguments
+    const result = super.evaluateArguments(args, environment);
+    check?.(...result);
+    return result;
   }
 
-  /** A text's method that multiplies checks its arguments, by whatever name it is called. */
+  /** Checks the arguments of a text's methods that multiply, under any name. */
   override evaluateMemberExpression(node: Node, environment: Environment): Value {
     const object = this.evaluate(node["object"] as Node, environment);
     const member = super.evaluateMemberExpression({ ...node, object: new Ready(object) }, environment);
@@ -81,15 +81,15 @@ export class BoundedInterpreter extends LibraryInterpreter {
     return Object.assign(Object.create(member) as Value, { value: checked });
   }
 
-  /** Looking for a text in another may take as many steps as the product of both. */
+  /** Charges a search in a text, which may take as many steps as the product of both lengths. */
   override evaluateBinaryExpression(node: Node, environment: Environment): Value {
     const { operator, left, right } = node;
     const sign = (operator as { value: string }).value;
     if (sign !== "in" && sign !== "not in") return super.evaluateBinaryExpression(node, environment);
-    const [part, whole] = [left, right].map((side) => this.evaluate(side as Node, environment));
-    if (typeof part.value === "string" && typeof whole.value === "string")
-      this.#charge(seek(part.value, whole.value));
-    const ready = { ...node, left: new Ready(part), right: new Ready(whole) };
+    const [part, text] = [left, right].map((side) => this.evaluate(side as Node, environment));
+    if (typeof part.value === "string" && typeof text.value === "string")
+      this.#charge(searchSteps(part.value, text.value));
+    const ready = { ...node, left: new Ready(part), right: new Ready(text) };
     return super.evaluateBinaryExpression(ready, environment);
   }
 
@@ -100,14 +100,14 @@ export class BoundedInterpreter extends LibraryInterpreter {
   }
 }
 
-/** A node whose value is known. */
+/** An evaluated node. */
 class Ready implements Node {
   readonly [part: string]: unknown;
   readonly type = "Ready";
   constructor(readonly value: Value) {}
 }
 
-/** Steps that a value costs. @throws TemplateLimitError  it holds too much, or too deep */
+/** Steps of a value. @throws TemplateLimitError  it is too large or too deep */
 function weigh(top: Value): number {
   let text = 0;
   let items = 0;
@@ -126,17 +126,16 @@ function weigh(top: Value): number {
   return items > 0 ? items : text / 64;
 }
 
-/** What a filter or method may take of its arguments, by position and by name. */
+/** Checks the arguments of a filter or method, by position and by name. */
 type Check = (args: readonly Value[], named: ReadonlyMap<string, Value>) => void;
 
-/** Steps of a search. */
-function seek(part: string, whole: string): number {
-  return (part.length * whole.length) / 8192;
+function searchSteps(part: string, text: string): number {
+  return (part.length * text.length) / 8192;
 }
 
 /**
- * Steps of a filter or method whose arguments multiply what it works on; 0 for others, whose arguments may be of any size.
- * @throws TemplateLimitError  it would make too long a text
+ * Steps of a filter or method whose arguments multiply its input; 0 for others.
+ * @throws TemplateLimitError  the result would be too long
  */
 function multiply(
   name: unknown,
@@ -152,7 +151,7 @@ function multiply(
   if (name === "sort") for (const part of [args.at(2), named.get("attribute")]) checkEach(part);
   if ((name !== "replace" && name !== "split") || typeof value !== "string" || typeof first !== "string")
     return 0;
-  const steps = seek(first, value);
+  const steps = searchSteps(first, value);
   if (name === "replace" && steps <= mostSteps) checkText(sizeOf(second) * timesIn(value, first));
   return steps;
 }
@@ -169,7 +168,7 @@ function countOf(value: unknown): number {
   return typeof value === "string" || Array.isArray(value) ? value.length : 1;
 }
 
-/** Characters of a text, or the number itself: JSON's indent. */
+/** Characters of a text, or a number's value, which JSON's indent may be. */
 function sizeOf(value: unknown): number {
   return typeof value === "string" ? value.length : typeof value === "number" ? Math.abs(value) : 0;
 }
@@ -179,7 +178,7 @@ function checkText(size: number): void {
     throw new TemplateLimitError(`a text of ${size} characters, at most ${mostText} are taken`);
 }
 
-/** Of an argument that is used for each item, and of each part of a list of them. */
+/** Checks the size of an argument that is used for each item, or of each in a list of them. */
 function checkEach(argument: Value | undefined): void {
   if (argument === undefined) return;
   for (const { value } of Array.isArray(argument.value) ? (argument.value as Value[]) : [argument]) {

@@ -5,7 +5,7 @@ import { TokenizerError } from "./errors.js";
 import { publishedPatterns } from "./pipeline-limits.js";
 import { UnsupportedPatternError } from "./regex-program.js";
 
-/** What is used of the package's class, whose own declarations do not resolve under nodenext (imports without ".js"). */
+/** The used part of the package's class, whose declarations do not resolve under nodenext. */
 export interface Library {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
   id_to_token(id: number): string | undefined;
@@ -22,8 +22,8 @@ interface Step {
 
 const Base = Untyped as unknown as new (tokenizer: JsonObject, config: JsonObject) => Library;
 
-/** The patterns of the tokenizer that is being made: its constructor normalises the added tokens, so they are replaced before it ends. */
-let making: { readonly budget: PatternBudget; replaced: number } | undefined;
+/** The tokenizer under construction, whose patterns are replaced in its constructor. */
+let constructing: { readonly budget: PatternBudget; replaced: number } | undefined;
 
 /** Replaces patterns as the constructor sets them. */
 class Patterned extends Base {
@@ -37,20 +37,20 @@ class Patterned extends Base {
 
 function boundPatterns(step: Step | null): Step | null {
   for (const part of step?.normalizers ?? step?.tokenizers ?? []) boundPatterns(part);
-  if (!step || !making || !needsBounds(step.config)) return step;
+  if (!step || !constructing || !needsBounds(step.config)) return step;
   const { source } = step.pattern as RegExp;
   try {
     const { Regex, String: text } = step.config?.pattern as JsonObject;
-    step.pattern = new BoundedPattern(source, making.budget, show(Regex ?? text));
+    step.pattern = new BoundedPattern(source, constructing.budget, show(Regex ?? text));
   } catch (error) {
     if (!(error instanceof UnsupportedPatternError)) throw error;
     throw new Error(`a pattern with ${error.message}`, { cause: error });
   }
-  making.replaced++;
+  constructing.replaced++;
   return step;
 }
 
-/** True for a step with a pattern of a stranger's, or with a replacement in which a RegExp would give "$" a meaning. */
+/** True for a step with an unpublished pattern, or with "$" in its replacement. */
 function needsBounds(step: unknown): step is JsonObject {
   if (!isObject(step) || !isObject(step.pattern)) return false;
   const { Regex } = step.pattern;
@@ -65,9 +65,9 @@ function countBounded(step: unknown): number {
 }
 
 /**
- * The library's tokenizer, whose patterns are BoundedPatterns where they are not published ones.
- * @param json  tokenizer.json, as checkPipeline accepts it
- * @throws TokenizerError  what the library cannot load; from encode, a text that a pattern takes too many steps for
+ * The library's tokenizer, with BoundedPatterns for all patterns that are not published ones.
+ * @param json  tokenizer.json, accepted by checkPipeline
+ * @throws TokenizerError  the library cannot load it; from encode: a pattern takes too many steps
  */
 export function openLibrary(file: string, json: JsonObject, config: JsonObject): Library {
   const budget = new PatternBudget();
@@ -82,15 +82,15 @@ export function openLibrary(file: string, json: JsonObject, config: JsonObject):
       throw new TokenizerError(file, `pattern ${pattern}`, `at most ${limit} for a text`, "more", { advice });
     }
   };
-  making = { budget, replaced: 0 };
+  constructing = { budget, replaced: 0 };
   try {
-    // the list of special tokens is searched for each of them, and is of use to the library's own decoder alone
+    // only the library's decoder uses the list of special tokens, which takes quadratic time
     const library = bounded(
       () => new Patterned(json, { ...config, additional_special_tokens: [] }),
     ) as Library;
     const expected = countBounded(json.normalizer) + countBounded(json.pre_tokenizer);
-    if (making.replaced !== expected)
-      throw new Error(`${making.replaced} of ${expected} patterns are bounded`);
+    if (constructing.replaced !== expected)
+      throw new Error(`${constructing.replaced} of ${expected} patterns are bounded`);
     return {
       encode: (text, options) => bounded(() => library.encode(text, options)),
       id_to_token: (id) => library.id_to_token(id),
@@ -101,6 +101,6 @@ export function openLibrary(file: string, json: JsonObject, config: JsonObject):
     const expected = "what @huggingface/tokenizers can load";
     throw new TokenizerError(file, "contents", expected, `"${reason(cause)}"`, { cause });
   } finally {
-    making = undefined;
+    constructing = undefined;
   }
 }

@@ -4,13 +4,13 @@ import { fuzzRuns } from "../../test/helpers/fuzz.js";
 import { BoundedPattern, PatternBudget, PatternLimitError } from "./bounded-pattern.js";
 import { UnsupportedPatternError } from "./regex-program.js";
 
-// Plan: a bounded pattern finds what the RegExp of the same source finds, in a table and in random patterns; patterns that go back for ever
-// end by their steps; a character takes no table; what no program is made of is refused.
+// Plan: a bounded pattern finds the matches of the RegExp, for a table and for random patterns.
+// Endless backtracking ends at a limit. A single character needs no table. Unsupported patterns are refused.
 const runs = fuzzRuns(4000);
 const bounded = (source: string): BoundedPattern => new BoundedPattern(source, new PatternBudget());
 const found = (text: string, pattern: RegExp): [string, number][] =>
   Array.from(text.matchAll(pattern), (match) => [match[0], match.index]);
-/** V8 finds an empty match between the halves of a character, which ECMAScript's AdvanceStringIndex steps over. */
+/** V8 finds an empty match between the halves of a character; ECMAScript does not. */
 const inside = (text: string, at: number): boolean => at > 0 && text.codePointAt(at - 1)! > 0xffff;
 const agree = (source: string, text: string): void => {
   const ours = bounded(source) as unknown as RegExp; // what the library takes it for
@@ -54,11 +54,11 @@ it.each([
   ".|\\n",
   "(?<name>a)(b)?",
   "(?:(?:a{0,2}){0,2}){0,2}c?",
-])("/%s/ finds what the RegExp finds", (source) => {
+])("/%s/ finds the RegExp's matches", (source) => {
   for (const text of texts) agree(source, text);
 });
 
-it(`${runs} random patterns find what the RegExp finds`, () => {
+it(`${runs} random patterns find the RegExp's matches`, () => {
   const atom = fc.constantFrom(
     "a",
     "b",
@@ -96,7 +96,7 @@ it.each([
   ["a lookahead", "(?=(?:a+)+c)a|b"],
   ["a lookbehind", "(?<=c(?:a+)+)b"],
   ["a search that fails at every place", "a*c"],
-])("ends by its steps: %s", (_, source) => {
+])("ends at a limit: %s", (_, source) => {
   expect(() => [...bounded(source)[Symbol.matchAll]("a".repeat(60_000) + "b")]).toThrow(PatternLimitError);
 });
 
@@ -108,7 +108,7 @@ it("1000 different characters take less than 1 MB of tables", () => {
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1_000_000);
 });
 
-it("a budget is one for all patterns and texts until it is reset", () => {
+it("all patterns and texts share a budget until it is reset", () => {
   const budget = new PatternBudget();
   const pattern = new BoundedPattern("a", budget);
   const before = budget.left;

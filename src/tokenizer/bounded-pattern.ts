@@ -1,11 +1,11 @@
 import { type RegexProgram, compileRegex } from "./regex-program.js";
 
-/** Steps that all patterns of a tokenizer may take for one text: half a second. A published pattern takes some 20 a character. */
+/** Most steps of all patterns for one text: half a second. Published ones take 20 a character. */
 export const mostPatternSteps = 10_000_000;
-/** Choices kept at once, each two numbers. */
+/** Most open choices, of two numbers each. */
 const mostChoices = 1 << 21;
 
-/** A pattern takes more steps than a text is worth. */
+/** A pattern takes too many steps. */
 export class PatternLimitError extends Error {
   constructor(
     readonly pattern: string,
@@ -23,7 +23,7 @@ export class PatternBudget {
     this.left = mostPatternSteps;
   }
 
-  /** @throws PatternLimitError  none is left, or too many choices are open */
+  /** Takes one step. @throws PatternLimitError  no steps are left, or too many choices are open */
   take(choices: number, pattern: string): void {
     if (--this.left < 0) throw new PatternLimitError(pattern, `${mostPatternSteps} steps`);
     if (choices > 2 * mostChoices) throw new PatternLimitError(pattern, `${mostChoices} open choices`);
@@ -31,19 +31,19 @@ export class PatternBudget {
 }
 
 /**
- * Stands in for a RegExp with the flags "gu" where a text is split or replaced, and finds the same matches, but counts its steps: a
- * stranger's pattern ends in Node and in browsers, without a worker or a clock, and on every machine after the same work.
+ * Replaces a RegExp with the flags "gu" that splits or replaces a text. It finds the same matches
+ * and counts its steps, so that any pattern ends after the same work on every machine.
  */
 export class BoundedPattern {
   readonly flags = "gu";
   readonly #program: RegexProgram;
   readonly #budget: PatternBudget;
-  /** Written before it is read in every run. */
+  /** Registers, which every run writes before it reads them. */
   readonly #marks: Int32Array;
 
   /**
-   * @param source  what `new RegExp(source, "gu")` takes
-   * @param name    what errors call it
+   * @param source  a source of `new RegExp(source, "gu")`
+   * @param name    its name in errors
    * @throws UnsupportedPatternError
    */
   constructor(
@@ -70,7 +70,7 @@ export class BoundedPattern {
     return found.length > 0 ? found : null;
   }
 
-  /** @param content  put in as it stands */
+  /** @param content  inserted literally */
   [Symbol.replace](text: string, content: string): string {
     return this.#between(text).join(content);
   }
@@ -82,15 +82,15 @@ export class BoundedPattern {
   /** The texts between the matches. */
   #between(text: string): string[] {
     const parts: string[] = [];
-    let at = 0;
+    let end = 0;
     for (const match of this[Symbol.matchAll](text)) {
-      parts.push(text.slice(at, match.index));
-      at = match.index + match[0].length;
+      parts.push(text.slice(end, match.index));
+      end = match.index + match[0].length;
     }
-    return [...parts, text.slice(at)];
+    return [...parts, text.slice(end)];
   }
 
-  /** @returns where the first match from `from` on starts and ends; -1 where there is none */
+  /** @returns start and end of the first match from `from` on; -1 if there is none */
   #find(text: string, from: number): [start: number, end: number] {
     for (let start = from; start <= text.length; start += step(text, start)) {
       const end = this.#run(0, text, start);
@@ -99,12 +99,12 @@ export class BoundedPattern {
     return [-1, -1];
   }
 
-  /** @returns where the part of the program at `entry` comes to its end; -1: nowhere */
+  /** Runs the program from `entry`. @returns the end of the match, or -1 */
   #run(entry: number, text: string, from: number): number {
     const { code, backward } = this.#program;
     const marks = this.#marks;
     const move = backward.has(entry) ? before : after;
-    const choices: number[] = []; // pairs: an instruction and a position, or ~register and what it held
+    const choices: number[] = []; // pairs: an instruction and a position, or ~register and its old value
     let at = from;
     let pc = entry;
     for (;;) {

@@ -1,19 +1,14 @@
 /**
- * The byte that each character of a byte-level vocabulary stands for. Bytes that Latin-1 prints stand for themselves;
- * the 68 others, in order, for the characters from U+0100 on (the space is U+0120).
- * @source GPT-2's byte-level BPE, as Qwen3's tokenizer.json uses it
+ * The byte of each character of a byte-level vocabulary. Printable bytes of Latin-1 are their own
+ * characters. The 68 others, in order, have the characters from U+0100 on (the space is U+0120).
+ * @source GPT-2's byte-level BPE, as in Qwen3's tokenizer.json
  */
-export const byteOfCharacter: ReadonlyMap<string, number> = new Map(
-  Array.from({ length: 256 }, (_, byte) => byte).map((byte) => [
-    String.fromCodePoint(characterOf(byte)),
-    byte,
-  ]),
-);
+export const byteOfCharacter: ReadonlyMap<string, number> = byteAlphabet();
 
-function characterOf(byte: number): number {
-  return isPrinted(byte)
-    ? byte
-    : 0x100 + Array.from({ length: byte }, (_, b) => b).filter((b) => !isPrinted(b)).length;
+function byteAlphabet(): Map<string, number> {
+  let next = 0x100;
+  const bytes = Array.from({ length: 256 }, (_, byte) => byte);
+  return new Map(bytes.map((byte) => [String.fromCodePoint(isPrinted(byte) ? byte : next++), byte]));
 }
 
 function isPrinted(byte: number): boolean {

@@ -4,8 +4,8 @@ import { qwen3File, qwen3Tokenizer } from "../../test/helpers/qwen3.js";
 import { type ChatOptions, createChatRenderer } from "./chat.js";
 import { PromptError } from "./errors.js";
 
-// Qwen3's own template gives what transformers' apply_chat_template gives; ChatML where there is none or one that takes no
-// text; a text cannot make tokens of its own.
+// Plan: Qwen3's template gives the prompts of transformers' apply_chat_template. Without a template
+// that takes text, ChatML is used. A text cannot add tokens.
 const template = qwen3File("tokenizer_config.json").chat_template as string;
 const reserved = qwen3Tokenizer().addedTokens;
 const qwen3 = createChatRenderer({ template, reserved });
@@ -46,7 +46,7 @@ describe("refusals", () => {
     for (const chat of [qwen3, chatml]) expect(() => chat.render(options)).toThrow(message);
   };
 
-  test("empty texts and the vocabulary's own tokens", () => {
+  test("empty texts, and texts with tokens of the vocabulary", () => {
     refused({ prompt: " \n" }, 'prompt: expected more than white space, got " \\n"');
     refused({ prompt: "a", system: "" }, 'prompt: system: expected more than white space, got ""');
     refused(
@@ -59,7 +59,7 @@ describe("refusals", () => {
     );
   });
 
-  test("a token that only the template's text completes", () => {
+  test("a token that the template's text completes", () => {
     const chat = createChatRenderer({ template: "<|{{ messages[0].content }}|>", reserved: ["<|y|>"] });
     expect(chat.render({ prompt: "a" })).toBe("<|a|>");
     expect(() => chat.render({ prompt: "y" })).toThrow(PromptError);

@@ -1,82 +1,80 @@
 import { reason, show } from "../json.js";
 import { PromptError } from "./errors.js";
 import { CHATML } from "./prompts.js";
-import { madeToken } from "./reserved.js";
+import { insertedToken } from "./reserved.js";
 import { type ChatTemplate, parseTemplate } from "./template.js";
 
-/** One turn of a conversation, to be answered. */
+/** One turn of a conversation. */
 export interface ChatOptions {
   readonly prompt: string;
-  /** What the model is told before. */
+  /** The text of the system turn. */
   readonly system?: string;
-  /** False: the answer begins at once, without a thought. Default: as the checkpoint's template has it. */
+  /** False: the answer begins without a thought. Default: as in the checkpoint's template. */
   readonly thinking?: boolean;
 }
 
-/** Makes prompts for text in a checkpoint's own form. */
+/** Makes prompts for text in a checkpoint's form. */
 export interface ChatRenderer {
   readonly source: "template" | "ChatML";
-  /** Why a template that was given is not used. */
+  /** Why the template is not used. */
   readonly fallback?: string;
   /**
-   * @returns the whole prompt up to the assistant's turn
-   * @throws PromptError  a text that is empty or holds a token of the vocabulary such as `<|im_end|>`, a system text that the
-   *                      template has no place for
+   * @returns the prompt up to the assistant's turn
+   * @throws PromptError  a text is empty or contains a token such as `<|im_end|>`, or the template
+   *   has no place for the system text
    */
   render(options: ChatOptions): string;
 }
 
 export interface ChatSetup {
   readonly template?: string;
-  /** Tokens that a template may name, e.g. eos_token: those of tokenizer_config.json. */
+  /** Tokens of tokenizer_config.json that a template may name, such as eos_token. */
   readonly variables?: Readonly<Record<string, string>>;
-  /** Tokenizer.addedTokens: what no text may hold. */
+  /** Tokenizer.addedTokens, which no text may contain. */
   readonly reserved: readonly string[];
 }
 
 type Draw = (options: ChatOptions) => string;
 
 /**
- * Prompts by the checkpoint's chat template, or ChatML where there is none or one that takes no text.
- * @source transformers `apply_chat_template(messages, add_generation_prompt=True, enable_thinking=...)`
+ * Prompts by the checkpoint's chat template, or ChatML if there is none or it takes no text.
+ * @source transformers `apply_chat_template(messages, add_generation_prompt=True,
+ *   enable_thinking=...)`
  */
 export function createChatRenderer({ template, variables = {}, reserved }: ChatSetup): ChatRenderer {
   if (template === undefined) return renderer(renderChatml, reserved, { source: "ChatML" });
-  const instead = (fallback: string): ChatRenderer =>
+  const chatml = (fallback: string): ChatRenderer =>
     renderer(renderChatml, reserved, { source: "ChatML", fallback });
   try {
     const compiled = parseTemplate(template);
     const draw: Draw = (options) => renderTemplate(compiled, variables, options);
     const probe = draw({ prompt: "probe" });
-    if (!probe.includes("probe")) return instead(`the template renders a text as ${show(probe)}`);
+    if (!probe.includes("probe")) return chatml(`the template renders a text as ${show(probe)}`);
     return renderer(draw, reserved, { source: "template" });
   } catch (error) {
-    return instead(`the template takes no text: ${reason(error)}`);
+    return chatml(`the template takes no text: ${reason(error)}`);
   }
 }
 
 function renderer(
   draw: Draw,
   reserved: readonly string[],
-  what: Pick<ChatRenderer, "source" | "fallback">,
+  form: Pick<ChatRenderer, "source" | "fallback">,
 ): ChatRenderer {
   return {
-    ...what,
+    ...form,
     render(options) {
       const { prompt, system } = options;
       checkText("prompt", prompt, reserved);
       if (system !== undefined) checkText("system", system, reserved);
       const text = draw(options);
       const harmless = draw({ ...options, prompt: "x", ...(system === undefined ? {} : { system: "x" }) });
-      const made = madeToken(text, harmless, reserved);
-      if (made !== undefined)
-        throw new PromptError("text", `free of ${made} but for the template's own`, show(prompt));
+      const token = insertedToken(text, harmless, reserved);
+      if (token !== undefined)
+        throw new PromptError("text", `free of ${token} but for the template's own`, show(prompt));
+      const expected = "absent: the checkpoint's chat template has no place for it";
       if (system !== undefined && draw({ ...options, system: undefined }) === text)
-        throw new PromptError(
-          "system",
-          "absent: the checkpoint's chat template has no place for it",
-          show(system),
-        );
+        throw new PromptError("system", expected, show(system));
       return text;
     },
   };

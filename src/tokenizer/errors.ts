@@ -1,6 +1,6 @@
 import { FileError } from "../errors.js";
 
-/** Tokenizer files that cannot be used, or that do not fit the model: which file, which field, expected and got. */
+/** A tokenizer file cannot be used, or does not match the model. */
 export class TokenizerError extends FileError {
   constructor(
     file: string,
@@ -13,7 +13,7 @@ export class TokenizerError extends FileError {
   }
 }
 
-/** A prompt that cannot be built as asked: which option, expected and got. */
+/** A prompt cannot be built with these options. */
 export class PromptError extends FileError {
   constructor(
     readonly option: string,

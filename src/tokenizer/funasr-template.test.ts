@@ -3,7 +3,8 @@ import { funasrTemplate } from "./funasr-template.js";
 import { createPromptRenderer } from "./prompt.js";
 import type { PromptOptions } from "./prompt.js";
 
-// Whatever is asked, the template renders what the rules give: with and without a system turn and the empty thought.
+// Plan: for all options the template renders the prompt of the rules, with and without system turn
+// and empty thought.
 
 const reserved = ["<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|audio|>"];
 const asked: PromptOptions[] = [

@@ -6,7 +6,7 @@ function text(value: string): string {
   return `'${value.replaceAll("\\", "\\\\").replaceAll("'", "\\'").replaceAll("\n", "\\n")}'`;
 }
 
-/** Gathers the items of one message in `request`. */
+/** Collects the items of one message in `request`. */
 const readItems = (languages: readonly LanguageCode[]): string[] => [
   `{%- set request = namespace(audio=0, context='', keywords='', language='') -%}`,
   `{%- for item in message.content -%}`,
@@ -42,19 +42,20 @@ const SYSTEM_TURN = [
   `{%- endif -%}`,
 ];
 
-/** What the rules leave to the checkpoint. */
+/** Settings of a checkpoint. */
 export interface FunasrTemplateOptions {
   readonly audioToken?: string;
   readonly emptyThought?: boolean;
   readonly systemTurn?: boolean;
-  /** Decides the languages that the template names: see knownLanguages. Default: Fun-ASR-Nano's rule. */
+  /** Decides the languages of the template: see knownLanguages. Default: Fun-ASR-Nano's rule. */
   readonly audioTokenRule?: "all" | "low_frame_rate" | undefined;
 }
 
 /**
- * FunASR's rules as a chat template, for checkpoints that are written without one of their own: renders what the rules give, and a
- * conversation of plain texts as ChatML.
- * @source FunASR models/fun_asr_nano/model.py get_prompt; variables and items of transformers FunAsrNanoProcessor
+ * FunASR's rules as a chat template, for written checkpoints without one. It renders the same
+ * prompts, and conversations of texts as ChatML.
+ * @source FunASR models/fun_asr_nano/model.py get_prompt; variables and items of transformers
+ *   FunAsrNanoProcessor
  */
 export function funasrTemplate(options: FunasrTemplateOptions): string {
   const { audioToken = DEFAULT_AUDIO_TOKEN, emptyThought = false, systemTurn = true } = options;

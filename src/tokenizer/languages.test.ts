@@ -3,9 +3,10 @@ import { funasrTemplate } from "./funasr-template.js";
 import { LANGUAGE_CODES, englishName, knownLanguages, languageCode, languageName } from "./languages.js";
 import { createPromptRenderer } from "./prompt.js";
 
-// Plan: all 31 languages by code, Chinese and English name; other names of Chinese characters stand as they are, the rest is refused.
+// Plan: all 31 languages by code, Chinese and English name. Other Chinese names do not change;
+// other text is refused.
 describe("languages", () => {
-  it("are 31, each found by its three names", () => {
+  it("are 31, each with three names", () => {
     expect(LANGUAGE_CODES).toHaveLength(31);
     for (const code of LANGUAGE_CODES)
       for (const name of [code, languageName(code)!, englishName(code), code.toUpperCase()])
@@ -18,7 +19,7 @@ describe("languages", () => {
     ["泰语", "语音转写成泰语："],
     ["yue", "语音转写成粤语："],
     ["四川话", "语音转写成四川话："],
-  ])("prompt of %s, by the rules and by the written template", (language, words) => {
+  ])("prompt of %s, by the rules and by the template", (language, words) => {
     for (const template of [undefined, funasrTemplate({ audioTokenRule: "all" })]) {
       const text = createPromptRenderer({ template, reserved: [] }).render({ language });
       expect(text).toContain(`user\n${words}<|object_ref_start|>`);
@@ -31,7 +32,7 @@ describe("languages", () => {
   });
 });
 
-// Plan: what a checkpoint knows by its template, else by the frames that reach the LLM.
+// Plan: a checkpoint's languages by its template, or else by its audio-token rule.
 it.each([
   ["no template, all frames", undefined, "all", 31],
   ["no template, low frame rate", undefined, "low_frame_rate", 3],

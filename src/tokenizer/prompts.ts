@@ -1,13 +1,14 @@
 /**
- * The wordings that Fun-ASR-Nano was trained with.
- * @source FunASR models/fun_asr_nano/model.py get_prompt; the chat template of the transformers checkpoint
+ * The wordings in Fun-ASR-Nano's training.
+ * @source FunASR models/fun_asr_nano/model.py get_prompt; the chat template of the transformers
+ *   checkpoint
  */
 
-/** Stands for the audio in the prompt's text unless the checkpoint names another. */
+/** The audio token of prompts, unless the checkpoint names another. */
 export const DEFAULT_AUDIO_TOKEN = "<|object_ref_start|>";
 
 export const INSTRUCTION = {
-  /** Opens the user's turn when there is context or a hotword. */
+  /** Opens the user's turn if there is context or a hotword. */
   contextHeader:
     "请结合上下文信息，更加准确地完成语音转写任务。如果没有相关信息，我们会留空。\n\n\n**上下文信息：**\n\n\n",
   context: (text: string) => `${text}\n`,
@@ -18,11 +19,11 @@ export const INSTRUCTION = {
   end: "：",
 } as const;
 
-/** ChatML around the one user turn. */
+/** ChatML with one user turn. */
 export const CHATML = {
   system: "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n",
   user: (content: string) => `<|im_start|>user\n${content}<|im_end|>\n`,
   assistant: "<|im_start|>assistant\n",
-  /** What FunASR appends when its do_think is false. */
+  /** Appended by FunASR if do_think is false. */
   emptyThought: "<think>\n\n</think>\n\n",
 } as const;

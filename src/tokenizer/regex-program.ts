@@ -1,20 +1,20 @@
-/** One step of a compiled pattern. The text position moves by `set` alone. */
+/** One step of a compiled pattern. Only `set` moves the position in the text. */
 export type Instruction =
   /** The next character must be in the set. */
   | { readonly op: "set"; readonly has: (codePoint: number) => boolean }
-  /** Go on at `first`; if that fails, at `second`. */
+  /** Continue at `first`; if that fails, at `second`. */
   | { readonly op: "split"; readonly first: number; readonly second: number }
   | { readonly op: "jump"; readonly to: number }
-  /** Remember the position in a register; fail where it is still the same. */
+  /** mark: store the position in a register. moved: fail if the position is the stored one. */
   | { readonly op: "mark" | "moved"; readonly register: number }
-  /** What stands at `body`, up to its own `match`, must match here, or must not, and takes nothing. */
+  /** The program at `body` must match here, or must not. The position does not change. */
   | { readonly op: "look"; readonly body: number; readonly negated: boolean; readonly next: number }
   | { readonly op: "match" };
 
-/** A compiled pattern. The bodies of lookbehinds move backwards. */
+/** A compiled pattern. */
 export interface RegexProgram {
   readonly code: readonly Instruction[];
-  /** Starts of the bodies that move backwards. */
+  /** Starts of the bodies of lookbehinds, which move backwards. */
   readonly backward: ReadonlySet<number>;
   readonly registers: number;
 }
@@ -32,18 +32,19 @@ type Node =
     }
   | { readonly type: "look"; readonly body: Node; readonly behind: boolean; readonly negated: boolean };
 
-/** Steps that a program has at most: a repetition counts as often as it is written out. */
+/** Most instructions. A counted repetition is written out. */
 const mostInstructions = 20_000;
 
-/** A pattern that is valid, but that no program is made of. */
+/** A valid pattern that cannot be compiled. */
 export class UnsupportedPatternError extends Error {}
 
 /**
- * Compiles the source of a RegExp with the flag "u", without captures: groups group, and references to them are refused. Alternatives
- * and repetitions are tried in the order of ECMAScript, so that a program finds what the RegExp finds.
- * @param source  one that `new RegExp(source, "u")` takes
- * @throws UnsupportedPatternError  references, \b, ^ and $, flags in a group, more than 20,000 instructions
- * @source ECMA-262 22.2.2; the program is that of Cox, "Regular Expression Matching: the Virtual Machine Approach" (2009)
+ * Compiles the source of a RegExp with the flag "u", without captures. Alternatives and repetitions
+ * are tried in ECMAScript's order, so that a program finds the RegExp's matches.
+ * @param source  a source of `new RegExp(source, "u")`
+ * @throws UnsupportedPatternError  references, \b, ^ and $, flags in a group, or too many
+ *   instructions
+ * @source ECMA-262 22.2.2; Cox, "Regular Expression Matching: the Virtual Machine Approach" (2009)
  */
 export function compileRegex(source: string): RegexProgram {
   return new Compiler().compile(new Parser(source).parse());
@@ -85,7 +86,7 @@ class Parser {
     const open = this.#take(group)?.[0];
     if (open !== undefined) {
       const body = this.#choice();
-      this.#at++; // the bracket that ends it
+      this.#at++; // the closing bracket
       const kind = open.replace(/^\(\??/, "");
       if (!["=", "!", "<=", "<!"].includes(kind)) return body;
       return { type: "look", body, behind: kind.startsWith("<"), negated: kind.endsWith("!") };
@@ -154,17 +155,17 @@ class Compiler {
     const ends: number[] = [];
     options.forEach((option, i) => {
       const last = i === options.length - 1;
-      const split = last ? -1 : this.#hole();
+      const split = last ? -1 : this.#reserve();
       this.#emitNode(option, backward);
       if (last) return;
-      ends.push(this.#hole());
+      ends.push(this.#reserve());
       this.#code[split] = { op: "split", first: split + 1, second: this.#code.length };
     });
     for (const end of ends) this.#code[end] = { op: "jump", to: this.#code.length };
   }
 
   #emitLook(body: Node, behind: boolean, negated: boolean): void {
-    const look = this.#hole();
+    const look = this.#reserve();
     if (behind) this.#backward.add(look + 1);
     this.#emitNode(body, behind);
     this.#emit({ op: "match" });
@@ -177,11 +178,11 @@ class Compiler {
     const splits: number[] = [];
     const optional = max === Infinity ? 1 : max - min;
     for (let i = 0; i < optional; i++) {
-      splits.push(this.#hole());
+      splits.push(this.#reserve());
       const register = this.#registers++;
       this.#emit({ op: "mark", register });
       this.#copy(body, backward);
-      this.#emit({ op: "moved", register }); // no empty repetition
+      this.#emit({ op: "moved", register }); // refuses an empty repetition
     }
     if (max === Infinity) this.#emit({ op: "jump", to: splits[0] });
     for (const split of splits) {
@@ -196,14 +197,14 @@ class Compiler {
     this.#emitNode(body, backward);
   }
 
-  /** The place of an instruction that is known later. */
-  #hole(): number {
+  /** Reserves an instruction, to be set later. */
+  #reserve(): number {
     return this.#emit({ op: "match" });
   }
 
   #set(raw: string): (codePoint: number) => boolean {
-    const known = this.#sets.get(raw);
-    if (known) return known;
+    const cached = this.#sets.get(raw);
+    if (cached) return cached;
     const has = isCharacter(raw) ? isIt(raw.codePointAt(0)) : inSet(new RegExp(`^${raw}$`, "u"));
     this.#sets.set(raw, has);
     return has;

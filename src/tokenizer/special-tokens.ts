@@ -3,7 +3,7 @@ import { TokenizerError } from "./errors.js";
 import { DEFAULT_AUDIO_TOKEN } from "./prompts.js";
 import type { Tokenizer } from "./tokenizer.js";
 
-/** Ids that the model's loop needs by name. */
+/** The tokens of prompts and of the stop rule. */
 export interface SpecialTokens {
   readonly imStart: number;
   readonly imEnd: number;
@@ -13,7 +13,7 @@ export interface SpecialTokens {
   readonly stop: readonly number[]; // im_end, endoftext and generation_config.eos_token_id, each once
 }
 
-/** What a checkpoint's other files say of the tokens. */
+/** The tokens according to a checkpoint's other files. */
 export interface SpecialTokenSetup {
   readonly audioTokenId: number; // audio_token_id of config.json
   readonly vocabSize?: number; // text_config.vocab_size of config.json: rows of the embedding
@@ -25,9 +25,9 @@ export interface SpecialTokenSetup {
 }
 
 /**
- * Checks that tokenizer and model agree on the tokens that the prompt and the stop rule are made of.
- * @throws TokenizerError  a token missing from the vocabulary, any id past the embedding's rows, an audio_token_id that is
- *                         not the tokenizer's id of the audio token, an eos_token_id of the wrong type
+ * Checks that tokenizer and model agree on the tokens of prompts and of the stop rule.
+ * @throws TokenizerError  a token is missing, an id is not below vocab_size, audio_token_id is not
+ *   the tokenizer's, or eos_token_id has a wrong type
  */
 export function checkSpecialTokens(tokenizer: Tokenizer, setup: SpecialTokenSetup): SpecialTokens {
   const {
@@ -51,23 +51,19 @@ export function checkSpecialTokens(tokenizer: Tokenizer, setup: SpecialTokenSetu
     endOfText: idOf("<|endoftext|>"),
     audio: idOf(audioToken),
   };
-  if (setup.audioTokenId !== ids.audio) {
-    throw new TokenizerError(
-      configFile,
-      "audio_token_id",
-      `${ids.audio}, the tokenizer's id of ${audioToken}`,
-      setup.audioTokenId,
-    );
-  }
+  const expected = `${ids.audio}, the tokenizer's id of ${audioToken}`;
+  if (setup.audioTokenId !== ids.audio)
+    throw new TokenizerError(configFile, "audio_token_id", expected, setup.audioTokenId);
   checkLargest(tokenizer, tokenizerFile, vocabSize);
   const eos = eosIds(setup.eosTokenId, generationConfigFile, vocabSize);
   return { ...ids, audioToken, stop: [...new Set([ids.imEnd, ids.endOfText, ...eos])] };
 }
 
 /**
- * Ids that end an answer of a language model alone: im_end and endoftext where the vocabulary has them, and
+ * Stop ids of a language model: im_end and endoftext of the vocabulary, and
  * generation_config.eos_token_id, each once.
- * @throws TokenizerError  none at all, an eos_token_id of the wrong type, an id past the embedding's rows
+ * @throws TokenizerError  there are none, eos_token_id has a wrong type, or an id is not below
+ *   vocab_size
  */
 export function stopTokens(
   tokenizer: Tokenizer,
@@ -76,14 +72,17 @@ export function stopTokens(
   const { tokenizerFile = "tokenizer.json", generationConfigFile = "generation_config.json" } = setup;
   checkLargest(tokenizer, tokenizerFile, vocabSize);
   const usual = ["<|im_end|>", "<|endoftext|>"].map((token) => tokenizer.id(token));
-  const known = usual.filter((id) => id !== undefined);
-  const stop = [...new Set([...known, ...eosIds(eosTokenId, generationConfigFile, vocabSize)])];
+  const ids = [
+    ...usual.filter((id) => id !== undefined),
+    ...eosIds(eosTokenId, generationConfigFile, vocabSize),
+  ];
+  const stop = [...new Set(ids)];
   if (stop.length > 0) return stop;
   const expected = "in the vocabulary, or eos_token_id in generation_config.json";
   throw new TokenizerError(tokenizerFile, "<|im_end|> or <|endoftext|>", expected, "nothing");
 }
 
-/** Every token of the vocabulary must have a row of the embedding. */
+/** @throws TokenizerError  a token has no row of the embedding */
 function checkLargest({ largest }: Tokenizer, file: string, vocabSize: number): void {
   if (largest.id < vocabSize) return;
   const expected = `ids below the model's vocab_size ${vocabSize}`;

@@ -3,8 +3,9 @@ import { expect, it } from "vitest";
 import { fuzzRuns } from "../../test/helpers/fuzz.js";
 import { TemplateLimitError, parseTemplate } from "./template.js";
 
-// Plan: templates that would take for ever, or all memory, end with a TemplateLimitError (vitest's limit of time catches a hang), and so does
-// long white space; what a template of a published checkpoint does is left alone; random templates end.
+// Plan: templates that would take for ever or all memory, and long white space, end with a
+// TemplateLimitError (vitest's time limit would report a hang). Published templates are not
+// affected. Random templates end.
 const doubled = `{%- set x = ["ab"] -%}${"{%- set x = [x,x] -%}".repeat(24)}`;
 const longText = `{%- set t = "aaaaaaaa" -%}${"{%- set t = t + t -%}".repeat(16)}`; // 524,288 characters
 const list = `{%- set x = range(9999) -%}`;
@@ -63,7 +64,7 @@ it.each([
   ["spaces", " "],
   ["line ends", "\n"],
   ["tabs and line ends", "\t\n"],
-])("refuses 60,000 %s, and takes 1000", (_, space) => {
+])("refuses 60,000 %s, and accepts 1000", (_, space) => {
   const spaces = (count: number) => space.repeat(count / space.length);
   const long = `${spaces(60_000)}c`;
   expect(() => parseTemplate(`a{{ "b" }}${long}`)).toThrow("60000 characters of white space in a row");
@@ -117,11 +118,11 @@ it.each(
     ],
     [`{{ "${system}" in messages[0].content }}`, "true"],
   ].map(([template, text]) => [template.replaceAll(system, "SYSTEM"), template, text]),
-)("takes long arguments that multiply nothing: %s", (_, template, text) => {
+)("accepts long arguments that do not multiply: %s", (_, template, text) => {
   expect(parseTemplate(template).render({ messages })).toBe(text);
 });
 
-it("takes a long text of the user's", () => {
+it("accepts a long text of the user", () => {
   const content = "word ".repeat(40_000);
   const template = "{% for m in messages %}{{ messages[0].content[:4] }}{{ m.content }}{% endfor %}";
   expect(parseTemplate(template).render({ messages: [{ content }] })).toBe(`word${content}`);

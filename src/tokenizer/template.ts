@@ -11,22 +11,22 @@ const parse = untypedParse as unknown as (tokens: unknown) => unknown;
 
 export { TemplateLimitError } from "./bounded-interpreter.js";
 
-/** A template comes from a stranger: Qwen3's has 4 KB. */
+/** Longest template. Qwen3's has 4 KB. */
 const mostCharacters = 65_536;
-/** The library searches for the tag {% generation %} with the square of each run of white space. */
+/** Longest run of white space. The library takes quadratic time for it. */
 const mostSpaces = 1024;
 
-/** Characters that a template may write by itself, beside this many times what it is given: the tokenizer takes seconds for a million. */
-const mostOwnText = 65_536;
+/** Longest prompt: this many characters, and so many times its variables. */
+const mostAddedText = 65_536;
 const mostCopies = 4;
 
 /** A parsed chat template. */
 export interface ChatTemplate {
-  /** @throws Error  it calls what is not there or raises an exception; TemplateLimitError  it runs too long, or writes too much */
+  /** @throws Error  an unknown name or an exception; TemplateLimitError  a limit is exceeded */
   render(variables: Readonly<Record<string, unknown>>): string;
 }
 
-/** @throws Error  no Jinja; TemplateLimitError  longer than 65,536 characters, or more than 1024 of white space in a row */
+/** @throws Error  not Jinja; TemplateLimitError  too long, or too much white space in a row */
 export function parseTemplate(text: string): ChatTemplate {
   if (text.length > mostCharacters)
     throw new TemplateLimitError(`${text.length} characters, at most ${mostCharacters} are taken`);
@@ -41,7 +41,7 @@ export function parseTemplate(text: string): ChatTemplate {
       const environment = new LibraryEnvironment();
       for (const [name, value] of Object.entries({ ...globals, ...variables })) environment.set(name, value);
       const text = new BoundedInterpreter(environment).run(program).value as string;
-      const most = mostOwnText + mostCopies * textLength(variables);
+      const most = mostAddedText + mostCopies * textLength(variables);
       if (text.length > most)
         throw new TemplateLimitError(`a prompt of ${text.length} characters, at most ${most} are taken`);
       return text;
@@ -49,14 +49,14 @@ export function parseTemplate(text: string): ChatTemplate {
   };
 }
 
-/** Characters of all texts in what the caller gives. */
+/** Characters of all texts in a value. */
 function textLength(value: unknown): number {
   if (typeof value === "string") return value.length;
   if (typeof value !== "object" || value === null) return 0;
   return Object.values(value).reduce((sum: number, part) => sum + textLength(part), 0);
 }
 
-/** Jinja's names for a chat template; no clock, for a prompt that changes from day to day cannot be reproduced. */
+/** Jinja's names for a chat template. Without a clock, a prompt can be reproduced. */
 const globals: Readonly<Record<string, unknown>> = {
   true: true,
   false: false,

@@ -7,7 +7,7 @@ import { TokenizerError } from "./errors.js";
 import { checkSpecialTokens, stopTokens, type SpecialTokenSetup } from "./special-tokens.js";
 import { loadTokenizer } from "./tokenizer.js";
 
-/** A vocabulary of the 256 bytes alone, id = byte. */
+/** A vocabulary of the 256 bytes, id = byte. */
 const byteVocab: Readonly<Record<string, number>> = Object.fromEntries(byteOfCharacter);
 
 interface Golden {
@@ -19,7 +19,8 @@ const golden = JSON.parse(
 ) as Golden;
 const UNUSED_ROW = 151_900; // the embedding has rows up to 151,935, the vocabulary ids up to 151,668
 
-// Plan: every golden string gives the ids of Python's tokenizers, and those ids its text, whole and streamed.
+// Plan: every golden string gives the ids of Python's tokenizers, and the ids give its text, at
+// once and streamed.
 describe("golden strings", () => {
   it("are 200 or more", () => expect(golden.strings.length).toBeGreaterThanOrEqual(200));
 
@@ -44,7 +45,8 @@ describe("golden strings", () => {
   });
 });
 
-// Plan: what no golden string has: characters cut in two, bytes that are no UTF-8, ids without a token, special tokens left out.
+// Plan: cases without a golden string: split characters, bytes that are not UTF-8, ids without a
+// token, skipped special tokens.
 describe("decode", () => {
   const tokenizer = qwen3Tokenizer();
   const rare = tokenizer.encode("𐍈"); // four bytes in more than one token
@@ -56,7 +58,7 @@ describe("decode", () => {
     expect(decoder.flush()).toBe("");
   });
 
-  it("gives U+FFFD for a character that never ends, before a token or at the end", () => {
+  it("gives U+FFFD for an unfinished character, before a token or at the end", () => {
     const imEnd = tokenizer.id("<|im_end|>")!;
     expect(tokenizer.decode([rare[0], imEnd])).toBe("\ufffd<|im_end|>");
     expect(tokenizer.decode([rare[0]])).toBe("\ufffd");
@@ -72,20 +74,20 @@ describe("decode", () => {
     expect(tokenizer.decode([UNUSED_ROW, ...tokenizer.encode("a"), UNUSED_ROW, 1e9])).toBe("a");
   });
 
-  it("leaves out special tokens when asked, and <think> never", () => {
+  it("skips special tokens if asked, but not <think>", () => {
     const ids = tokenizer.encode("<|im_start|>a<think>b</think><|im_end|>");
     expect(tokenizer.decode(ids, { skipSpecial: true })).toBe("a<think>b</think>");
     expect(tokenizer.decode(ids)).toBe("<|im_start|>a<think>b</think><|im_end|>");
   });
 
-  it("gives back what was encoded, in normal form C", () => {
+  it("gives the encoded text, in normal form C", () => {
     const check = (text: string): void => {
       expect(tokenizer.decode(tokenizer.encode(text))).toBe(text.normalize("NFC"));
     };
     fc.assert(fc.property(fc.string({ unit: "grapheme", maxLength: 40 }), check), { numRuns: 500 });
   });
 
-  it("streams any ids to what they decode to", () => {
+  it("streams any ids to their decoded text", () => {
     const check = (ids: number[]): void => {
       const decoder = tokenizer.stream();
       const pieces = ids.map((id) => decoder.push(id)).join("");
@@ -96,7 +98,7 @@ describe("decode", () => {
   });
 });
 
-// Plan: files of the wrong kind or damaged are refused by a line that names the file and the field.
+// Plan: a file of another kind or a damaged one is refused in one line, with file and field.
 describe("loadTokenizer: refusals", () => {
   const small = {
     model: { type: "BPE", vocab: byteVocab, merges: [] },
@@ -183,7 +185,7 @@ describe("loadTokenizer: refusals", () => {
     expect(() => loadTokenizer(json, {}, "t.json")).toThrow(`t.json: ${message}`);
   });
 
-  it("adds no token of a template post-processor", () => {
+  it("does not add tokens of a template post-processor", () => {
     const json = {
       added_tokens: [{ id: 256, content: "<s>", special: true }],
       normalizer: null,
@@ -210,7 +212,8 @@ describe("loadTokenizer: refusals", () => {
   });
 });
 
-// Plan: the ids of Qwen3 with their stop list; every disagreement between the files refused by name.
+// Plan: the ids of Qwen3 and their stop list. Each contradiction between the files is refused by
+// name.
 describe("checkSpecialTokens", () => {
   const ids = {
     imStart: 151644,
@@ -236,7 +239,7 @@ describe("checkSpecialTokens", () => {
     expect(got).toEqual({ ...ids, stop });
   });
 
-  it("takes another audio token", () => {
+  it("accepts another audio token", () => {
     const setup = { audioTokenId: 151655, audioToken: "<|image_pad|>" };
     expect(checkSpecialTokens(qwen3Tokenizer(), setup)).toEqual({
       ...ids,
@@ -277,7 +280,7 @@ describe("checkSpecialTokens", () => {
     expect(() => checkSpecialTokens(qwen3Tokenizer(), setup)).toThrow(message);
   });
 
-  it("refuses ids past the embedding's rows, for a language model alone too", () => {
+  it("refuses ids without a row of the embedding, also for a language model", () => {
     const json = qwen3File("tokenizer.json");
     const part = json["model"] as { vocab: Record<string, number> };
     const vocab = { ...part.vocab, Hello: 200_000 };

@@ -5,46 +5,46 @@ import { TokenizerError } from "./errors.js";
 import { checkPipeline } from "./pipeline-limits.js";
 import { type AddedToken, type LargestId, checkVocabulary } from "./vocabulary.js";
 
-/** Text to token ids and back, for a byte-level BPE vocabulary (Qwen3's, whole or pruned). */
+/** Text to token ids and back, for a byte-level BPE vocabulary: Qwen3's, complete or pruned. */
 export interface Tokenizer {
-  /** Content of every added token, special or not: `<|im_end|>`, `<think>` ... Text that holds one encodes to its id. */
+  /** Contents of all added tokens: `<|im_end|>`, `<think>` ... encode() recognises them. */
   readonly addedTokens: readonly string[];
-  /** The largest id and where it stands. */
   readonly largest: LargestId;
   /**
-   * @returns  ids of `text`; added tokens in it are recognised, none is added
-   * @throws TokenizerError  a pattern of the tokenizer takes too many steps for it
+   * @returns  ids of `text`, without additional special tokens
+   * @throws TokenizerError  a pattern of the tokenizer takes too many steps
    */
   encode(text: string): number[];
   /**
-   * @param ids  token ids; those outside the vocabulary (the embedding's unused rows) decode to nothing
-   * @returns    their text; bytes that are no UTF-8 become U+FFFD
+   * @param ids  token ids; ids outside the vocabulary decode to nothing
+   * @returns    their text; bytes that are not UTF-8 become U+FFFD
    */
   decode(ids: readonly number[], options?: DecodeOptions): string;
   /** @returns the id of a token by its vocabulary spelling, e.g. `<|im_end|>` */
   id(token: string): number | undefined;
-  /** A decoder to feed with ids as they are generated. */
+  /** A decoder for ids as they are generated. */
   stream(options?: DecodeOptions): StreamDecoder;
 }
 
 export interface DecodeOptions {
-  /** Leave out special tokens (`<|im_end|>`; not `<think>`, which Qwen3 does not call special). Default false. */
+  /** Skip special tokens such as `<|im_end|>`, but not `<think>`. Default: false. */
   readonly skipSpecial?: boolean;
 }
 
-/** Decodes id by id; the pieces joined are what `decode` gives for all the ids. */
+/** Decodes id by id. The concatenated pieces equal `decode` of all ids. */
 export interface StreamDecoder {
-  /** @returns the text that `id` completes: whole characters only, often "" */
+  /** @returns the characters that `id` completes, often "" */
   push(id: number): string;
-  /** @returns U+FFFD where a character was left unfinished, else "" */
+  /** @returns U+FFFD for an unfinished character, or "" */
   flush(): string;
 }
 
 /**
  * @param tokenizerJson    parsed tokenizer.json
  * @param tokenizerConfig  parsed tokenizer_config.json, if there is one
- * @param file             the name of tokenizer.json, for errors
- * @throws TokenizerError  not a byte-level BPE tokenizer, steps that could take for ever, a damaged vocabulary, or one that @huggingface/tokenizers cannot load
+ * @param file             name of tokenizer.json in errors
+ * @throws TokenizerError  not a byte-level BPE tokenizer, too expensive steps, a damaged
+ *   vocabulary, or one that @huggingface/tokenizers cannot load
  */
 export function loadTokenizer(
   tokenizerJson: unknown,
@@ -86,7 +86,7 @@ function wrap(library: Library, added: readonly AddedToken[], largest: LargestId
   };
 }
 
-/** Bytes that a vocabulary entry stands for; an entry with a character outside the byte alphabet stands for its own UTF-8. */
+/** Bytes of a token: by the byte alphabet, or its UTF-8 if it has other characters. */
 function tokenBytes(token: string): Uint8Array {
   const bytes = Array.from(token, (character) => byteOfCharacter.get(character));
   return bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes) : new TextEncoder().encode(token);

@@ -1,10 +1,10 @@
-/** Languages that a translation can be asked for. */
+/** Languages of a translation. */
 export type TargetLanguage = "zh" | "en";
 
 /**
- * Wordings of a request to translate, by the language asked for; the first is the usual one. The audio, or for "text" the sentence, follows
- * at once. No released checkpoint was trained to translate: these are put like its own requests to transcribe, and the miniature's LLM
- * knows them all (experiments/migration/recipe/wordings.json).
+ * Requests to translate, by target language; the first is the default. The audio, or for "text" the
+ * sentence, follows. No released checkpoint was trained to translate: these follow the wording of
+ * the requests to transcribe (experiments/migration/recipe/wordings.json).
  */
 export const TRANSLATION = {
   speech: {

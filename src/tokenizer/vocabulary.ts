@@ -9,7 +9,7 @@ export interface AddedToken {
   readonly special: boolean;
 }
 
-/** A vocabulary's largest id: the field it stands in and its token. */
+/** A vocabulary's largest id, with its field and token. */
 export interface LargestId {
   readonly id: number;
   readonly field: string;
@@ -17,10 +17,10 @@ export interface LargestId {
 }
 
 /**
- * Checks a byte-level BPE's own vocabulary: a token for each of the 256 bytes, an id of its own for every token, and merges that make the
- * tokens of more than one byte. Without them the library encodes text to nothing or to nonsense, and says nothing.
+ * Checks a byte-level BPE vocabulary: a token for each of the 256 bytes, unique ids, and merges for
+ * longer tokens. The library would encode a damaged one to nonsense without an error.
  * @param model  `model` of tokenizer.json
- * @param added  its added tokens, which the vocabulary may hold once more under the same id
+ * @param added  its added tokens; the vocabulary may have them too, with the same id
  * @returns      the largest id of both
  * @throws TokenizerError
  */
@@ -37,20 +37,20 @@ export function checkVocabulary(file: string, model: JsonObject, added: readonly
   }
   const tokenOf = new Map(added.map(({ id, content }) => [id, content]));
   let largest = largestAdded(added);
-  let joined: string | undefined;
+  let merged: string | undefined;
   for (const [token, id] of Object.entries(vocab)) {
     if (typeof id !== "number" || !Number.isSafeInteger(id) || id < 0)
       return refuse(`model.vocab ${show(token)}`, "a non-negative integer", show(id));
     const other = tokenOf.get(id);
     if (other !== undefined && other !== token)
       return refuse(`model.vocab ${show(token)}`, "an id of its own", `${id}, the id of ${show(other)}`);
-    if (!byteOfCharacter.has(token) && other === undefined) joined ??= token;
+    if (!byteOfCharacter.has(token) && other === undefined) merged ??= token;
     tokenOf.set(id, token);
     if (id > largest.id) largest = { id, field: "model.vocab", token };
   }
   if (!Array.isArray(merges)) return refuse("model.merges", "an array", show(merges));
-  if (merges.length === 0 && joined !== undefined)
-    return refuse("model.merges", `merges that make ${show(joined)} and the like`, "none");
+  if (merges.length === 0 && merged !== undefined)
+    return refuse("model.merges", `merges that make ${show(merged)} and the like`, "none");
   return largest;
 }
 

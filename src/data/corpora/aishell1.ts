@@ -1,6 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { join, parse } from "node:path";
-import { DataError } from "../errors.js";
+import { dataError } from "../errors.js";
 import {
   type Corpus,
   type CorpusOptions,
@@ -19,28 +19,20 @@ async function* readAishell1(
   const file = join(path, "transcript", "aishell_transcript_v0.8.txt");
   const transcripts = await readTable(file);
   const top = split === undefined ? join(path, "wav") : join(path, "wav", split);
-  if (!(await isDirectory(top)))
-    throw new DataError({
-      file: top,
-      field: "directory",
-      expected: "speakers with their clips",
-      got: "none",
-    });
-  const heard = new Set<string>();
+  if (!(await isDirectory(top))) throw dataError(top, "directory", "speakers with their clips", "none");
+  const ids = new Set<string>();
   const names = (await readdir(top, { recursive: true })).filter((name) => name.endsWith(".wav")).sort();
   for (const name of names) {
     const id = parse(name).name;
-    heard.add(id);
+    ids.add(id);
     const found = transcripts.get(id);
-    if (!found) yield { skipped: join(top, name), why: `no ${id} in ${file}` };
-    else
-      yield await utteranceOf(`${file}:${found.line}`, join(top, name), joinUnspaced(found.value), {
-        prompt,
-      });
+    const clip = join(top, name);
+    if (!found) yield { skipped: clip, why: `no ${id} in ${file}` };
+    else yield await utteranceOf(`${file}:${found.line}`, clip, joinUnspaced(found.value), { prompt });
   }
-  if (split !== undefined) return; // the table is of all splits
+  if (split !== undefined) return; // the table has all splits
   for (const [id, { line }] of transcripts)
-    if (!heard.has(id)) yield { skipped: `${file}:${line}`, why: `no ${id}.wav below ${top}` };
+    if (!ids.has(id)) yield { skipped: `${file}:${line}`, why: `no ${id}.wav below ${top}` };
 }
 
 export const aishell1: Corpus = {

@@ -5,7 +5,7 @@ import { aishell2, kaldi } from "./kaldi.js";
 import { librispeech } from "./librispeech.js";
 import { wenetspeech } from "./wenetspeech.js";
 
-/** Corpora by the name that the command line gives them. */
+/** Corpora by their names on the command line. */
 export const CORPORA = {
   aishell1,
   aishell2,

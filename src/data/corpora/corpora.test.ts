@@ -10,7 +10,7 @@ import { parseSegment } from "./kaldi-parts.js";
 const root = mkdtempSync(join(tmpdir(), "funasr-corpora-"));
 afterAll(() => rmSync(root, { recursive: true }));
 
-/** A directory with these files; null stands for one whose bytes do not matter. */
+/** A directory with these files; null means any bytes. */
 function tree(name: string, files: Readonly<Record<string, string | null>>): string {
   for (const [file, content] of Object.entries(files)) {
     const path = join(root, name, file);
@@ -20,7 +20,7 @@ function tree(name: string, files: Readonly<Record<string, string | null>>): str
   return join(root, name);
 }
 
-/** Utterances as `path | start-end | prompt | text`, then what was skipped as `! where: why`; paths below the corpus. */
+/** Utterances as `path | start-end | prompt | text`, then skipped ones as `! where: why`. */
 async function read(
   corpus: keyof typeof CORPORA,
   path: string,
@@ -58,7 +58,7 @@ describe("AISHELL-1", () => {
   });
   const table = "data_aishell/transcript/aishell_transcript_v0.8.txt";
 
-  test("all, with what has no transcript, no clip and no words reported", async () => {
+  test("all splits; a missing transcript, a missing clip and empty words are reported", async () => {
     expect(await read("aishell1", path)).toEqual([
       `! data_aishell/wav/dev/S0724/BAC009S0724W0121.wav: no BAC009S0724W0121 in ${table}`,
       "data_aishell/wav/test/S0764/BAC009S0764W0121.wav | 甚至出现",
@@ -69,7 +69,7 @@ describe("AISHELL-1", () => {
     ]);
   });
 
-  test("one split; the table is of all of them", async () => {
+  test("one split; the table has all splits", async () => {
     expect(await read("aishell1", path, { split: "test", prompt: "P：" })).toEqual([
       "data_aishell/wav/test/S0764/BAC009S0764W0121.wav | P： | 甚至出现",
     ]);
@@ -133,7 +133,8 @@ describe("wav.scp and text", () => {
     ]);
   });
 
-  // Plan: every column of segments and of reco2file_and_channel is used, or the line is skipped with the column in its reason.
+  // Plan: every column of segments and reco2file_and_channel is used, or the line is skipped and
+  // the reason names the column.
   test.each([
     ["0.5 2.25 0", { start: 0.5, end: 2.25, channel: 1 }],
     ["0.5 2.25 1", { start: 0.5, end: 2.25, channel: 2 }],
@@ -163,7 +164,7 @@ describe("wav.scp and text", () => {
     );
   });
 
-  test("channels by segments, and by reco2file_and_channel where segments name none", async () => {
+  test("channels by segments, or else by reco2file_and_channel", async () => {
     const path = tree("sides", {
       "wav.scp": "r1 call.wav\nr2 call.wav\nr3 call.wav\n",
       "call.wav": null,
@@ -184,7 +185,7 @@ describe("wav.scp and text", () => {
     expect(whole.flatMap((item) => ("utterance" in item ? [item.utterance.channel] : []))).toEqual([1, 2]);
   });
 
-  test("what has no words or audio is skipped, and tables that say nothing of them are named", async () => {
+  test("utterances without words or audio are skipped; unused tables are listed", async () => {
     const files = { "a.wav": null, "b.wav": null, utt2lang: "u1 en\nu2 zh\n", utt2spk: "u1 s\n" };
     const path = tree("other-tables", files);
     mkdirSync(join(path, "d.wav"));
@@ -292,7 +293,7 @@ describe("WenetSpeech", () => {
     },
   );
 
-  test("many audios, across the pieces that the file is read in", async () => {
+  test("many audios, across the pieces of the file", async () => {
     const many = Array.from({ length: 2000 }, (_, i) => ({
       aid: `Y${i}`,
       path: name,
@@ -334,7 +335,7 @@ describe("CoVoST 2", () => {
   });
   const clip = (n: number): string => `cv/en/clips/common_voice_en_${n}.mp3`;
 
-  test("the script's TSV: translations under the request for their language, or sentences", async () => {
+  test("the script's TSV: translations with the request for their language, or sentences", async () => {
     const at = "covost/covost_v2.en_zh-CN.train.tsv";
     const skipped = [
       `! ${at}:3: no such file: ${clip(9)}`,
@@ -364,7 +365,7 @@ describe("CoVoST 2", () => {
     await expect(read("covost2", file, { task: "transcribe" })).rejects.toThrow("validated.tsv");
   });
 
-  test("a target language without a wording wants --prompt; several TSVs want a name", async () => {
+  test("a target language without a wording needs --prompt; several TSVs need a name", async () => {
     const file = join(path, "covost_v2.de_fr.dev.tsv");
     await expect(read("covost2", file, { audio: cv })).rejects.toThrow(
       'target language: expected en or zh, which have a wording, got "fr"; give the wording with --prompt',

@@ -1,30 +1,28 @@
 import { stat } from "node:fs/promises";
 import type { Utterance } from "../utterances.js";
 
-/** What a line of a corpus gives: an utterance, or why it gives none. */
+/** A line of a corpus: an utterance, or a skipped file and line, or a note. */
 export type Found =
   | { readonly utterance: Omit<Utterance, "line"> }
-  /** Where: file and line, or a file alone. */
   | { readonly skipped: string; readonly why: string }
-  /** One line about the whole corpus: what it holds that is not used. */
   | { readonly note: string };
 
 export interface CorpusOptions {
-  /** Part of the corpus, as its own files call it. Default: all of it. */
+  /** Part of the corpus, by its name there. Default: all parts. */
   readonly split?: string;
-  /** The user's words before the audio, of every utterance. Default: the checkpoint's request to transcribe. */
+  /** The user's words before the audio. Default: the checkpoint's request to transcribe. */
   readonly prompt?: string;
-  /** CoVoST: the directory of Common Voice's language, with `clips`. Default: the directory of the TSV. */
+  /** CoVoST: Common Voice's directory of the language, with `clips`. Default: that of the TSV. */
   readonly audio?: string;
-  /** CoVoST: the translation, or the sentence that is spoken. Default: the translation. */
+  /** CoVoST: the text is the translation or the spoken sentence. Default: the translation. */
   readonly task?: "translate" | "transcribe";
 }
 
-/** A layout that people have on disk. */
+/** A reader of one kind of corpus. */
 export interface Corpus {
-  /** What must be at the path, for help and errors. */
+  /** The files at the path, for help and errors. */
   readonly layout: string;
-  /** Reads it as it goes. @throws DataError  a file of the corpus is missing or damaged */
+  /** @throws DataError  a file of the corpus is missing or damaged */
   read(path: string, options: CorpusOptions): AsyncGenerator<Found, void, undefined>;
 }
 
@@ -42,26 +40,23 @@ export async function isDirectory(path: string): Promise<boolean> {
   );
 }
 
-/** Why a path is no audio file. */
+/** The reason why a path is not an audio file. */
 export async function missing(path: string): Promise<string> {
   const found = await stat(path).catch(() => undefined);
   if (!found) return "no such file";
   return found.isDirectory() ? "a directory, not a file" : "a device or a pipe, not a file";
 }
 
-/** What is the same of every corpus: an utterance without words, or without its file, is passed over. */
+/** An utterance, which is skipped without words or without its file. */
 export async function utteranceOf(
   where: string,
   audio: string,
   text: string,
-  rest: {
-    readonly start?: number;
-    readonly end?: number;
-    readonly channel?: number;
-    readonly prompt?: string | undefined;
-  },
+  {
+    prompt,
+    ...times
+  }: Pick<Utterance, "start" | "end" | "channel"> & { readonly prompt?: string | undefined },
 ): Promise<Found> {
-  const { prompt, ...times } = rest;
   if (text.trim() === "") return { skipped: where, why: "no text" };
   if (!(await isFile(audio))) return { skipped: where, why: `${await missing(audio)}: ${audio}` };
   return { utterance: { audio, ...times, ...(prompt === undefined ? {} : { prompt }), text: text.trim() } };
@@ -73,8 +68,8 @@ const southEastAsian = "\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}\\p{Scri
 const unspaced = new RegExp(`[${eastAsian}] | [${eastAsian}]|[${southEastAsian}] [${southEastAsian}]`, "u");
 
 /**
- * Without the spaces that word segmentation put into scripts that have none: beside Chinese and Japanese characters, and between
- * Thai, Lao, Khmer or Burmese ones, which keep those beside other scripts and digits. Spaces between other words stay.
+ * Removes the spaces of word segmentation from scripts without spaces: beside Chinese and Japanese
+ * characters, and between Thai, Lao, Khmer or Burmese characters. Other spaces stay.
  */
 export function joinUnspaced(text: string): string {
   return text.replace(/\s+/gu, (spaces, at: number) => {

@@ -1,20 +1,21 @@
-/** Part of a recording that an utterance is. */
+/** An utterance as a part of a recording. */
 export interface KaldiPart {
   readonly recording: string;
   /** Seconds. */
   readonly start?: number;
   /** Seconds; absent: the end of the recording. */
   readonly end?: number;
-  /** Counted from 1; absent: not said. */
+  /** Counted from 1. */
   readonly channel?: number;
 }
 
 const mostChannels = 999;
 
 /**
- * A line of `segments` behind its id: recording, start, end, perhaps a channel.
- * @returns  a text where it is none: why
- * @source Kaldi src/featbin/extract-segments.cc: an end of -1 is the recording's end; channels count from 0, -1 is not said
+ * Parses a line of `segments` after its id: recording, start, end, and optionally a channel.
+ * @returns  the part, or the reason why there is none
+ * @source Kaldi src/featbin/extract-segments.cc: an end of -1 is the recording's end; channels
+ *   count from 0, and -1 means no channel
  */
 export function parseSegment(value: string): KaldiPart | string {
   const [recording, from, to, side, ...more] = value.split(/\s+/);
@@ -28,7 +29,10 @@ export function parseSegment(value: string): KaldiPart | string {
   return channel === undefined ? `no channel 0, 1 or A, B: ${value}` : { ...part, channel };
 }
 
-/** A line of `reco2file_and_channel` behind its id: file and channel. @returns  the channel, from 1; a text where there is none: why */
+/**
+ * Parses a line of `reco2file_and_channel` after its id: file and channel.
+ * @returns  the channel, from 1, or the reason why there is none
+ */
 export function parseSide(value: string): number | string {
   const [, side, ...more] = value.split(/\s+/);
   const channel = side === undefined || more.length > 0 ? undefined : parseChannel(side);

@@ -8,8 +8,8 @@ import type { Utterance } from "../utterances.js";
 import { kaldi } from "./kaldi.js";
 import { parseSegment, parseSide } from "./kaldi-parts.js";
 
-// Plan: whatever the columns hold, the parsers give a part in order or one reason, and of a directory of such tables each line of text is
-// an utterance or skipped once, with a reason of one line.
+// Plan: for any columns the parsers give a valid part or one reason. In a directory of such tables
+// each line of text is an utterance, or is skipped once with a reason in one line.
 
 const runs = fuzzRuns(10_000);
 const root = mkdtempSync(join(tmpdir(), "funasr-kaldi-"));

@@ -1,31 +1,29 @@
 import { isAbsolute, join } from "node:path";
-import { DataError } from "../errors.js";
-import { readLines, sound } from "../lines.js";
+import { dataError } from "../errors.js";
+import { lineText, readLines } from "../lines.js";
 import { type Corpus, type CorpusOptions, type Found, isFile, joinUnspaced, utteranceOf } from "./corpus.js";
 import { type KaldiPart, parseSegment, parseSide } from "./kaldi-parts.js";
 
-/** A table of Kaldi: id, white space, the rest of the line. */
+/** Reads a table of Kaldi: each line is an id, white space and a value. */
 export async function readTable(file: string): Promise<Map<string, { value: string; line: number }>> {
-  if (!(await isFile(file)))
-    throw new DataError({ file, field: "file", expected: "a table of that name", got: "none" });
+  if (!(await isFile(file))) throw dataError(file, "file", "a table of that name", "none");
   const table = new Map<string, { value: string; line: number }>();
   for await (const read of readLines(file)) {
-    const text = sound(read, file).trim();
+    const text = lineText(read, file).trim();
     if (text === "") continue;
     const [, id, value] = /^(\S+)\s*(.*)$/u.exec(text)!;
-    const at = `${file}:${read.line}`;
-    if (table.has(id)) throw new DataError({ file: at, field: "id", expected: "one used once", got: id });
+    if (table.has(id)) throw dataError(`${file}:${read.line}`, "id", "one used once", id);
     table.set(id, { value, line: read.line });
   }
   return table;
 }
 
-/** Tables of Kaldi that say nothing about audio and words. */
+/** Tables of Kaldi without audio or words. */
 const unused = ["utt2lang", "utt2spk", "spk2gender"];
 
 type Table = Awaited<ReturnType<typeof readTable>>;
 
-/** Tables of a directory, by id; those that it lacks are absent. */
+/** Tables of a directory by id. */
 interface Tables {
   readonly recordings: Table;
   readonly cuts: Table | undefined;
@@ -33,8 +31,8 @@ interface Tables {
 }
 
 /**
- * `wav.scp` and the texts by id; with `segments`, parts of its recordings; with `reco2file_and_channel`, channels of recordings.
- * Paths are relative to the directory.
+ * Reads `wav.scp` and the texts by id. `segments` has parts of recordings, and
+ * `reco2file_and_channel` channels of recordings. Paths are relative to the directory.
  */
 async function* readKaldi(
   path: string,
@@ -43,10 +41,8 @@ async function* readKaldi(
 ): AsyncGenerator<Found, void, undefined> {
   const [wavs, text, segments] = [join(path, "wav.scp"), join(path, texts), join(path, "segments")];
   const [recordings, transcripts] = [await readTable(wavs), await readTable(text)];
-  const [cuts, sides] = [
-    await perhapsTable(segments),
-    await perhapsTable(join(path, "reco2file_and_channel")),
-  ];
+  const cuts = await optionalTable(segments);
+  const sides = await optionalTable(join(path, "reco2file_and_channel"));
   yield* unusedTables(path);
   for (const [id, { value, line }] of transcripts) {
     const part = partOf(path, id, `${text}:${line}`, { recordings, cuts, sides });
@@ -59,16 +55,14 @@ async function* readKaldi(
 }
 
 async function* unusedTables(path: string): AsyncGenerator<Found, void, undefined> {
-  const there: string[] = [];
-  for (const name of unused) if (await isFile(join(path, name))) there.push(name);
-  if (there.length === 0) return;
-  const advice = there.includes("utt2lang")
-    ? "; name the language with --language, or with data's --prompt"
-    : "";
-  yield { note: `${path}: not used: ${there.join(", ")}${advice}` };
+  const found: string[] = [];
+  for (const name of unused) if (await isFile(join(path, name))) found.push(name);
+  if (found.length === 0) return;
+  const advice = "; name the language with --language, or with data's --prompt";
+  yield { note: `${path}: not used: ${found.join(", ")}${found.includes("utt2lang") ? advice : ""}` };
 }
 
-async function perhapsTable(file: string): Promise<Table | undefined> {
+async function optionalTable(file: string): Promise<Table | undefined> {
   return (await isFile(file)) ? readTable(file) : undefined;
 }
 
@@ -76,7 +70,7 @@ interface AudioPart extends Omit<KaldiPart, "recording"> {
   readonly audio: string;
 }
 
-/** The audio of an utterance, or why there is none. */
+/** The audio of an utterance, or the reason why there is none. */
 function partOf(
   path: string,
   id: string,

@@ -1,6 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { DataError } from "../errors.js";
+import { dataError } from "../errors.js";
 import { type Corpus, type CorpusOptions, type Found, isDirectory, utteranceOf } from "./corpus.js";
 import { readTable } from "./kaldi.js";
 
@@ -12,13 +12,7 @@ async function* readLibrispeech(
   const top = split === undefined ? path : join(path, split);
   const names = (await isDirectory(top)) ? await readdir(top, { recursive: true }) : [];
   const tables = names.filter((name) => name.endsWith(".trans.txt")).sort();
-  if (tables.length === 0)
-    throw new DataError({
-      file: top,
-      field: "directory",
-      expected: "chapters with *.trans.txt",
-      got: "none",
-    });
+  if (tables.length === 0) throw dataError(top, "directory", "chapters with *.trans.txt", "none");
   for (const name of tables) {
     const file = join(top, name);
     const folder = dirname(file);

@@ -1,20 +1,19 @@
 import { join } from "node:path";
 import { type JsonObject, isObject, show } from "../../json.js";
-import { DataError } from "../errors.js";
+import { dataError } from "../errors.js";
 import { readItems } from "../json-items.js";
 import { type Corpus, type CorpusOptions, type Found, isFile, joinUnspaced } from "./corpus.js";
 
 /**
- * `WenetSpeech.json`: {audios: [{aid, path, segments: [{sid, begin_time, end_time, text, subsets}]}]}. The segments are given as parts of
- * the long files, which stay as they are.
+ * Reads `WenetSpeech.json`: {audios: [{aid, path, segments: [{sid, begin_time, end_time, text,
+ * subsets}]}]}. The utterances are parts of the long files.
  */
 async function* readWenetSpeech(
   path: string,
   { split, prompt }: CorpusOptions,
 ): AsyncGenerator<Found, void, undefined> {
   const file = join(path, "WenetSpeech.json");
-  if (!(await isFile(file)))
-    throw new DataError({ file, field: "file", expected: "the corpus's metadata", got: "none" });
+  if (!(await isFile(file))) throw dataError(file, "file", "the corpus's metadata", "none");
   for await (const item of readItems(file, "audios")) {
     const { aid, path: name, segments } = isObject(item) ? item : {};
     const where = `${file}: ${typeof aid === "string" ? aid : show(item)}`;
