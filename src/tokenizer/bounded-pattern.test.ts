@@ -5,7 +5,8 @@ import { BoundedPattern, PatternBudget, PatternLimitError } from "./bounded-patt
 import { UnsupportedPatternError } from "./regex-program.js";
 
 // Plan: a bounded pattern finds the matches of the RegExp, for a table and for random patterns.
-// Endless backtracking ends at a limit. A single character needs no table. Unsupported patterns are refused.
+// Endless backtracking ends at a limit. A single character needs no table. Unsupported patterns are
+// refused.
 const runs = fuzzRuns(4000);
 const bounded = (source: string): BoundedPattern => new BoundedPattern(source, new PatternBudget());
 const found = (text: string, pattern: RegExp): [string, number][] =>

@@ -205,7 +205,7 @@ class Compiler {
   #set(raw: string): (codePoint: number) => boolean {
     const cached = this.#sets.get(raw);
     if (cached) return cached;
-    const has = isCharacter(raw) ? isIt(raw.codePointAt(0)) : inSet(new RegExp(`^${raw}$`, "u"));
+    const has = isCharacter(raw) ? equals(raw.codePointAt(0)) : inSet(new RegExp(`^${raw}$`, "u"));
     this.#sets.set(raw, has);
     return has;
   }
@@ -215,19 +215,19 @@ function isCharacter(raw: string): boolean {
   return !".[\\".includes(raw[0]);
 }
 
-function isIt(character: number | undefined): (codePoint: number) => boolean {
+function equals(character: number | undefined): (codePoint: number) => boolean {
   return (codePoint) => codePoint === character;
 }
 
-/** Asks the RegExp once for each character of the basic plane: two bits each, made when first asked. */
-function inSet(only: RegExp): (codePoint: number) => boolean {
-  let seen: Uint8Array | undefined; // 1: out, 2: in
+/** Tests each character of the basic plane once with the pattern. The table has two bits for each. */
+function inSet(pattern: RegExp): (codePoint: number) => boolean {
+  let results: Uint8Array | undefined; // 1: out, 2: in
   return (codePoint) => {
-    const ask = (): boolean => only.test(String.fromCodePoint(codePoint));
-    if (codePoint > 0xffff) return ask();
-    seen ??= new Uint8Array(0x4000);
+    const test = (): boolean => pattern.test(String.fromCodePoint(codePoint));
+    if (codePoint > 0xffff) return test();
+    results ??= new Uint8Array(0x4000);
     const [byte, shift] = [codePoint >> 2, (codePoint & 3) * 2];
-    if (((seen[byte] >> shift) & 3) === 0) seen[byte] |= (ask() ? 2 : 1) << shift;
-    return ((seen[byte] >> shift) & 3) === 2;
+    if (((results[byte] >> shift) & 3) === 0) results[byte] |= (test() ? 2 : 1) << shift;
+    return ((results[byte] >> shift) & 3) === 2;
   };
 }

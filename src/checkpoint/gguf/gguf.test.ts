@@ -107,12 +107,12 @@ describe("bad input", () => {
     ["version 4", { version: 4 }, "version: expected 2 or 3, little-endian, got 4"],
     ["big-endian", { version: 0x03000000 }, "version: expected 2 or 3, little-endian, got a big-endian file"],
     [
-      "a wild tensor count",
+      "a huge tensor count",
       { tensorCount: 2n ** 64n - 1n },
       "tensor count: expected at most 1, as the file has room for and a model needs, got 18446744073709551615",
     ],
     [
-      "a wild metadata count",
+      "a huge metadata count",
       { keyCount: 2n ** 32n },
       "metadata count: expected at most 1, as the file has room for and a model needs, got 4294967296",
     ],
@@ -127,12 +127,12 @@ describe("bad input", () => {
       "metadata key 0: expected 8 bytes, got 5 left in the file",
     ],
     [
-      "a wild string",
+      "a huge string",
       { values: [["a", (b) => b.u32(T.string).u64(2n ** 52n)]] },
       'metadata "a": expected 4503599627370496 bytes, got 0 left in the file',
     ],
     [
-      "a wild key",
+      "a huge key",
       { keyCount: 1, data: 0, values: [[new Uint8Array(65_536), 1]] },
       "metadata key 0: expected at most 65535 bytes, got 65536 bytes",
     ],
@@ -147,12 +147,12 @@ describe("bad input", () => {
       'metadata "a": expected a bool of 0 or 1, got 2',
     ],
     [
-      "a wild array of strings",
+      "a huge array of strings",
       { values: [["a", array(T.string, 2n ** 61n)]] },
       'metadata "a": expected at most 0, as many string items as the rest of the file has room for, got 2305843009213693952',
     ],
     [
-      "a wild array of bytes",
+      "a huge array of bytes",
       { values: [["a", array(T.u8, 9, (b) => b.zeros(8))]] },
       'metadata "a": expected at most 8, as many u8 items as the rest of the file has room for, got 9',
     ],
@@ -247,7 +247,7 @@ describe("bad input", () => {
       'tensor "b" offset: expected 64, where the tensor before it ends, got 32; the file is damaged or cut short',
     ],
     [
-      "a wild offset",
+      "a huge offset",
       { tensors: [f32("a", 1, 2n ** 64n - 32n)], data: 64 },
       'tensor "a" offset: expected 0, where the tensor before it ends, got 18446744073709551584; the file is damaged or cut short',
     ],

@@ -25,8 +25,10 @@ describe("files of torch.save", () => {
   test("every dtype, a scalar, an empty tensor, a slice of another tensor's storage", async () => {
     const bytes = layoutBytes("odd/dtypes.pt");
     const tensors = await open(bytes);
-    const told = [...tensors.values()].map(({ name, dtype, shape }) => `${name} ${dtype} [${shape.join()}]`);
-    expect(told).toEqual([
+    const listed = [...tensors.values()].map(
+      ({ name, dtype, shape }) => `${name} ${dtype} [${shape.join()}]`,
+    );
+    expect(listed).toEqual([
       ...[
         "float64 F64 [2,3]",
         "float32 F32 [2,3]",
