@@ -1,4 +1,4 @@
-// The loop that trains an adaptor, on one screen: npx tsx examples/train-adaptor.ts [DATA.jsonl] [MODEL]
+// Trains an adaptor, on one screen: npx tsx examples/train-adaptor.ts [DATA.jsonl] [MODEL]
 // `funasr-webgpu train` adds saved states, resuming, schedules, alarms and the written checkpoint.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

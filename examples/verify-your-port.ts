@@ -1,5 +1,6 @@
-// Holds stages that another program computed against a golden bundle: npx tsx examples/verify-your-port.ts
-// The port here is the adaptor's projector, y = relu(x W1ᵀ + b1) W2ᵀ + b2, in plain TypeScript: once right, once without relu.
+// Judges the stages of another program by a golden bundle: npx tsx examples/verify-your-port.ts
+// The port here is the adaptor's projector, y = relu(x W1ᵀ + b1) W2ᵀ + b2, in plain TypeScript:
+// once right, once without relu.
 import { type Bundle, openBundle, readParameter, readStage, verifyOutputs } from "funasr-webgpu";
 import { openFile } from "funasr-webgpu/node";
 
