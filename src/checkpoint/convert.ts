@@ -43,8 +43,8 @@ const MAX_SHARD_BYTES = 5e9;
  * A checkpoint's files in the transformers layout, to be written in this order. transformers 5.23
  * loads them, and openCheckpoint reads the same tensors, front-end, prompts and stop ids. The
  * weights are read while `pieces` runs.
- * @throws CheckpointError  there is no tokenizer, or the front-end does not match the encoder; or the
- *   signal's reason
+ * @throws CheckpointError  there is no tokenizer, or the front-end does not match the encoder; or
+ *   the signal's reason
  */
 export async function transformersFiles(
   checkpoint: Checkpoint,

@@ -5,7 +5,7 @@
 const WRAPPER =
   /(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|base_model\.model|base_layer)\./g;
 
-/** A name without what wrappers put into it. */
+/** A name without the wrappers' parts. */
 export function unwrapped(name: string): string {
   return name.replace(WRAPPER, "");
 }

@@ -14,7 +14,7 @@ const found = (text: string, pattern: RegExp): [string, number][] =>
 /** V8 finds an empty match between the halves of a character; ECMAScript does not. */
 const inside = (text: string, at: number): boolean => at > 0 && text.codePointAt(at - 1)! > 0xffff;
 const agree = (source: string, text: string): void => {
-  const ours = bounded(source) as unknown as RegExp; // what the library takes it for
+  const ours = bounded(source) as unknown as RegExp; // as for the library
   const native = new RegExp(source, "gu");
   const expected = found(text, native);
   const whole = expected.filter(([, at]) => !inside(text, at));

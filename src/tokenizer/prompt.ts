@@ -164,7 +164,7 @@ function renderComplete(template: ChatTemplate, options: PromptOptions, audioTok
   for (const option of ["language", "hotwords", "context", "prompt", "itn"] as const) {
     const without = { ...options, [option]: undefined };
     if (!isSet(options, option) || draw(without) !== text) continue;
-    if (option === "prompt" && text.includes(options.prompt! + audioToken)) continue; // the template's own words
+    if (option === "prompt" && text.includes(options.prompt! + audioToken)) continue; // the template has the same words
     if (option === "itn" && draw(without) === renderRules(without, audioToken))
       return renderRules(options, audioToken);
     const expected = "none: the checkpoint's chat template has no place for it";

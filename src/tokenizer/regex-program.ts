@@ -219,7 +219,7 @@ function equals(character: number | undefined): (codePoint: number) => boolean {
   return (codePoint) => codePoint === character;
 }
 
-/** Tests each character of the basic plane once with the pattern. The table has two bits for each. */
+/** Tests each character of the basic plane once with the pattern, in a table of two bits each. */
 function inSet(pattern: RegExp): (codePoint: number) => boolean {
   let results: Uint8Array | undefined; // 1: out, 2: in
   return (codePoint) => {

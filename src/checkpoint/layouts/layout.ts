@@ -35,7 +35,7 @@ export interface Assets {
   tokenizerConfig(): Promise<NamedJson>;
   /** generation_config.json, or an empty object. */
   generation(): Promise<NamedJson>;
-  /** What the prompt is built of. */
+  /** Settings of the prompt. */
   prompt(): Promise<PromptAssets>;
   /** The directory of the tokenizer's files. Absent: they are part of another file. */
   readonly tokenizerFiles?: ModelFiles;

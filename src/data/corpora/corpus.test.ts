@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { joinUnspaced } from "./corpus.js";
 
-// Plan: spaces of word segmentation go where the script has none between words; those of other scripts, and those that Thai and its
-// neighbours have beside them, stay.
+// Plan: spaces of word segmentation are removed from scripts without spaces. Spaces of other
+// scripts stay, and so do those between Thai, Lao, Khmer or Burmese and other scripts.
 test.each([
   ["打开 客厅 的 灯", "打开客厅的灯"],
   ["打开 WebGPU 吧", "打开WebGPU吧"],

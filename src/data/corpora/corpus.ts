@@ -64,7 +64,7 @@ export async function utteranceOf(
 
 const eastAsian = "\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\u30fc";
 const southEastAsian = "\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}\\p{Script=Myanmar}";
-/** What stands beside spaces, with one space between, where they are left out. */
+/** The characters on both sides of spaces that are removed. */
 const unspaced = new RegExp(`[${eastAsian}] | [${eastAsian}]|[${southEastAsian}] [${southEastAsian}]`, "u");
 
 /**
