@@ -10,7 +10,7 @@ import { loadFunAsrNano } from "../src/model/fun-asr-nano.js";
 import { demoModel } from "../src/node/demo.js";
 import { openDevice } from "../src/node/device.js";
 import { modelDirectory } from "../src/node/files.js";
-import { costOf } from "../src/profile/costs.js";
+import { costOf } from "../src/kernels/cost.js";
 import { stageOf } from "../src/profile/summary.js";
 import { sizeConfig } from "../src/train/plan-sizes.js";
 import type { ParameterSource } from "../src/weights/loader.js";

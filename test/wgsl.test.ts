@@ -15,7 +15,7 @@ import {
 } from "./helpers/kernel-files.js";
 
 // Every .wgsl file below src/kernels: beside it are its wrapper, reference and test; it reads as docs and style ask; a function that
-// stands in several files is one text; it compiles without a message for every value of its overrides, and is valid WGSL for every
+// stands in several files is one text, and so are the Params of an op's variants; it compiles without a message for every value of its overrides, and is valid WGSL for every
 // size of subgroups and every value of its constants.
 const gpu = useGpu();
 const kernels = kernelFiles();
@@ -51,6 +51,16 @@ test("a function that stands in several files is one text", () => {
     }
   expect([...shared]).toEqual(expect.arrayContaining(["accurate_exp", "mac", "q4", "word"]));
 });
+
+test.each(kernels.filter((name) => name.endsWith("-subgroup")))(
+  "%s has the Params of the file that it stands in for",
+  (name) => {
+    const other = [name.slice(0, -"-subgroup".length), name.replace(/(-row)?-subgroup$/, "")].find((file) =>
+      kernels.includes(file),
+    );
+    expect(loadKernel(name).params).toEqual(loadKernel(other!).params);
+  },
+);
 
 describe.each(kernels)("%s", (name) => {
   const source = kernelText(name);

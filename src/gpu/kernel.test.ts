@@ -11,13 +11,13 @@ const scalars = loadKernel("../../test/shaders/scalars");
 
 describe("loadKernel", () => {
   test("reads bindings, parameters and overrides", () => {
-    const { name, bindings, params, overrides } = loadKernel("linear/linear");
-    expect(name).toBe("linear/linear");
+    const { name, bindings, params, overrides } = loadKernel("linear/linear-grad");
+    expect(name).toBe("linear/linear-grad");
     expect(bindings.map((b) => `${b.index} ${b.name} ${b.kind}`)).toEqual(
-      ["1 x read", "2 w read", "3 scales read", "4 bias read", "5 residual read", "6 y write"], // prettier-ignore
+      ["1 a read", "2 w read", "3 scales read", "4 c write"], // prettier-ignore
     );
-    expect(params.map((p) => p.name)).toEqual(["rows", "k4", "columns", "first", "y_columns"]);
-    expect([...overrides]).toEqual(["WEIGHT", "ACTIVATION", "HAS_BIAS", "HAS_RESIDUAL", "WG"]);
+    expect(params.map((p) => p.name)).toEqual(["rows", "k4", "terms", "first", "row_stride", "term_stride"]);
+    expect([...overrides]).toEqual(["WEIGHT", "ACCUMULATE", "WG"]);
     expect(scalars.params.map((p) => p.type)).toEqual(["u32", "i32", "f32"]);
   });
 

@@ -6,7 +6,7 @@ import type { ModelConfig } from "../config/model-config.js";
 import { loadFunAsrNano } from "../model/fun-asr-nano.js";
 import type { Adapter } from "../presets.js";
 import { shapeSource } from "../weights/shapes.js";
-import { costOf } from "./costs.js";
+import { costOf } from "../kernels/cost.js";
 import { stageOf } from "./summary.js";
 
 /** What a call costs at least depends on what it is: a product of several rows or of one, attention of several or of one, the rest. */
@@ -67,7 +67,7 @@ function kindOf({ kernel: { name }, dispatch: { params, tensors } }: TimedDispat
   if (name.startsWith("linear/"))
     return rows === 1 ? ["row", 1] : ["products", (Math.ceil(rows / tileRows) * tileRows) / rows];
   if (!name.startsWith("attention/")) return ["elements", 1];
-  if (rows !== undefined) return ["cache", 1]; // row by row
+  if (/attention-(row|join)/.test(name)) return ["cache", 1];
   return ["attention", (tensors.tiles.shape[0] * tileRows) / tensors.q.shape[0]];
 }
 

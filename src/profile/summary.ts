@@ -1,6 +1,6 @@
 import type { HostWork, TimedDispatch, TimedRun } from "../gpu/timing.js";
 import type { Ceilings } from "./ceiling.js";
-import { type Cost, costOf } from "./costs.js";
+import { type Cost, costOf } from "../kernels/cost.js";
 import { type Cause, attribute } from "./timeline.js";
 
 /** Dispatches that have something in common, added up. */
@@ -65,7 +65,7 @@ export function clockStep(times: readonly bigint[]): number {
 export function shapeOf({ kernel, dispatch: { params, tensors } }: TimedDispatch): string {
   if (kernel.name.startsWith("linear/") && "x" in tensors) {
     const { w } = tensors;
-    const k = params.k8 === undefined ? 4 * params.k4 : 8 * params.k8;
+    const k = 4 * params.k4;
     return `${params.rows}×${k}×${w.shape[0]} ${w.dtype === "u32" ? `${((8 * w.bytes) / (w.shape[0] * k)).toFixed(1)} bit` : w.dtype}`;
   }
   const output = tensors.y ?? Object.values(tensors).at(-1);

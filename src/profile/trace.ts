@@ -1,5 +1,5 @@
 import type { TimedRun } from "../gpu/timing.js";
-import { costOf } from "./costs.js";
+import { costOf } from "../kernels/cost.js";
 import { shapeOf, stageOf } from "./summary.js";
 import { clockOffset, milliseconds } from "./timeline.js";
 

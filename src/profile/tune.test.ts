@@ -9,7 +9,8 @@ import { Timing } from "../gpu/timing.js";
 import type { Sizes } from "../gpu/kernel.js";
 import { attention } from "../kernels/attention/attention.js";
 import { linear } from "../kernels/linear/linear.js";
-import { type ShapeClass, shapeClasses, tunedKernels } from "../kernels/shape-classes.js";
+import { shapeClasses, tunedKernels } from "../kernels/shape-classes.js";
+import type { ShapeClass } from "../kernels/variants.js";
 import { fastest, tune, tuningOf } from "./tune.js";
 
 // The choice by a timer whose times are known. That the engine runs what a tuning says, by the sources and workgroups of what it

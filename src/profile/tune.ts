@@ -5,7 +5,8 @@ import type { Tensor } from "../gpu/tensor.js";
 import type { Sizes, Tuning } from "../gpu/kernel.js";
 import { attention } from "../kernels/attention/attention.js";
 import { linear } from "../kernels/linear/linear.js";
-import { type ShapeClass, shapeClasses } from "../kernels/shape-classes.js";
+import { shapeClasses } from "../kernels/shape-classes.js";
+import type { ShapeClass } from "../kernels/variants.js";
 
 /** One set of sizes and the seconds that it took. */
 export interface Timed {

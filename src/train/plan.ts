@@ -2,8 +2,8 @@ import type { ModelConfig } from "../config/model-config.js";
 import { type CountedDevice, countingGpu } from "../gpu/counting.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { type TimedDispatch, Timing } from "../gpu/timing.js";
+import { costOf } from "../kernels/cost.js";
 import { adapters, efficiency } from "../presets.js";
-import { addCosts } from "../profile/costs.js";
 import type { ParameterSource } from "../weights/loader.js";
 import { shapeSource } from "../weights/shapes.js";
 import { type BatchRows, type ClipSize, CountedTraining, type TrainedModel } from "./counted.js";
@@ -177,6 +177,19 @@ function newBuffers(dispatches: readonly TimedDispatch[]): [transposed: number, 
     }
   }
   return [transposed, scores];
+}
+
+/** Work of several dispatches in the order of their run. */
+function addCosts(dispatches: readonly TimedDispatch[]): { readonly flops: number; readonly bytes: number } {
+  const sum = { flops: 0, bytes: 0 };
+  let query = 0; // FLOPs of the latest attention's gradient of its queries
+  for (const { kernel, dispatch, contents } of dispatches) {
+    const { flops, bytes } = costOf(kernel.name, dispatch, contents);
+    if (kernel.name.startsWith("attention/attention-backward-query")) query = flops ?? 0;
+    sum.flops += flops ?? (4 / 3) * query; // of keys and values: four products of the same pairs, not three
+    sum.bytes += bytes;
+  }
+  return sum;
 }
 
 /** Of steps with this micro-batch, whose frozen encoder runs apart. */

@@ -12,11 +12,12 @@ export function opFolders(root = kernelRoot): string[] {
 
 /** Every kernel below a root: FOLDER/FILE without its ending. */
 export function kernelFiles(root = kernelRoot): string[] {
-  return opFolders(root).flatMap((folder) =>
+  const files = opFolders(root).flatMap((folder) =>
     readdirSync(new URL(folder, root))
       .filter((file) => file.endsWith(".wgsl"))
       .map((file) => `${folder}/${file.slice(0, -5)}`),
   );
+  return files.sort();
 }
 
 /** Text of a kernel below a root. */

@@ -1,6 +1,7 @@
 import type { Tensor } from "../../src/gpu/tensor.js";
 import type { TimedDispatch, TimedRun } from "../../src/gpu/timing.js";
 import { loadKernel } from "../../src/gpu/kernel.js";
+import "../../src/kernels/add/add.js"; // which declares the cost of the kernel
 
 const tensor = (id: number): Tensor => ({
   shape: [1000],

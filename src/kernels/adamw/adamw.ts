@@ -1,9 +1,10 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectShape } from "../../gpu/tensor.js";
+import { perElement } from "../cost.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("adamw/adamw");
+const kernel = defineKernel("adamw/adamw", perElement(14));
 const threads = 64;
 
 export interface AdamWOptions {

@@ -1,9 +1,10 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType } from "../../gpu/tensor.js";
+import { perElement } from "../cost.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("add/add-into");
+const kernel = defineKernel("add/add-into", perElement(1));
 const threads = 64;
 
 /**

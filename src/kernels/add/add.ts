@@ -1,8 +1,9 @@
 import type { Gpu } from "../../gpu/device.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectShape } from "../../gpu/tensor.js";
+import { perElement } from "../cost.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("add/add");
+const kernel = defineKernel("add/add", perElement(1));
 const threads = 64;
 const each = 8; // elements of a thread: EACH of the kernel
 

@@ -1,8 +1,9 @@
 import type { Gpu } from "../../gpu/device.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { perElement } from "../cost.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("argmax/argmax");
+const kernel = defineKernel("argmax/argmax", perElement(1));
 
 /** What `argmax` gives for a row that holds a NaN. */
 export const notANumber = 0xffffffff;

@@ -12,7 +12,7 @@ const LOADS = (ROWS + SG - 1u) / SG; // rows that a lane reads
 const CHUNK = 128u; // keys whose slopes are kept
 const RUN = 32u;    // keys of a chunk that are summed in order before they join
 const BLOCK = 4u;   // dot products: vec4 summed in order before they join, as in linear.wgsl
-struct Params { heads: u32, group: u32, head4: u32, tiles: u32, scale: f32 }
+struct Params { rows: u32, heads: u32, group: u32, head4: u32, tiles: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<vec4f>;        // [rows, heads, head4]
 @group(0) @binding(2) var<storage, read> q: array<vec4f>;         // [rows, heads, head4]

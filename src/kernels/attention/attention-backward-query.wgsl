@@ -12,7 +12,7 @@ const TILE = 4u;     // dot products: rows and keys of a thread
 const WIDE = 8u;     // sums: threads side by side, a vec4 of the head each
 const TALL = 4u;     // sums: rows of a thread
 const BLOCK = 4u;    // dot products: vec4 summed in order before they join, as in linear.wgsl
-struct Params { heads: u32, group: u32, head4: u32, tiles: u32, scale: f32 }
+struct Params { rows: u32, heads: u32, group: u32, head4: u32, tiles: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<vec4f>;        // [rows, heads, head4]
 @group(0) @binding(2) var<storage, read> q: array<vec4f>;         // [rows, heads, head4]

@@ -11,7 +11,7 @@ const TILE = 4u;   // rows and keys of a thread
 const ACROSS = KEYS / TILE; // threads of a row
 const BLOCK = 4u;  // vec4 summed in order before they join, as in linear.wgsl
 const LOWEST = -0x1.fffffep+127f;
-struct Params { heads: u32, group: u32, head4: u32, tiles: u32, scale: f32 }
+struct Params { rows: u32, heads: u32, group: u32, head4: u32, tiles: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<vec4f>;           // [rows, heads, head4]
 @group(0) @binding(2) var<storage, read> y: array<vec4f>;            // [rows, heads, head4]

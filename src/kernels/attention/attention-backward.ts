@@ -1,38 +1,10 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { type Kernel, loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import type { AttentionOptions } from "./attention.js";
+import { backwardKernels } from "./variants.js";
 
 const maxHeadDim = 512;
-
-/** The kernels of one family. */
-interface Family {
-  readonly stats: Kernel;
-  readonly query: Kernel;
-  readonly key: Kernel;
-}
-
-const portable: Family = {
-  stats: loadKernel("attention/attention-backward-stats"),
-  query: loadKernel("attention/attention-backward-query"),
-  key: loadKernel("attention/attention-backward-key"),
-};
-const bySubgroup = new Map<number, Family>(); // by lanes
-
-function familyOf(lanes: number | undefined): Family {
-  if (lanes === undefined) return portable;
-  let family = bySubgroup.get(lanes);
-  if (!family) {
-    family = {
-      stats: loadKernel("attention/attention-backward-stats-subgroup", { SG: lanes }),
-      query: loadKernel("attention/attention-backward-query-subgroup", { SG: lanes }),
-      key: loadKernel("attention/attention-backward-key-subgroup", { SG: lanes }),
-    };
-    bySubgroup.set(lanes, family);
-  }
-  return family;
-}
 
 /** What `attention` read and made. */
 export interface AttentionSaved {
@@ -94,25 +66,24 @@ export function attentionBackward(
   const [rows, width] = q.shape;
   const head4 = width / heads / 4;
   const count = tiles.table.shape[0];
-  const shape = { heads, group: heads / kvHeads, head4, tiles: count, scale: (width / heads) ** -0.5 };
-  const kernels = familyOf(gpu.subgroupSize);
+  const params = { rows, heads, group: heads / kvHeads, head4, tiles: count, scale: (width / heads) ** -0.5 };
   return gpu.scope(() => {
     const stats = gpu.empty([rows, heads + 1, 4]);
-    gpu.run(kernels.stats, {
-      params: shape,
+    gpu.run(backwardKernels.stats(gpu).kernel, {
+      params,
       tensors: { dy, y: out, q, k, ranges, tiles: tiles.table, stats },
       groups: count * heads,
     });
     const dq = gpu.empty(q.shape);
-    gpu.run(kernels.query, {
-      params: shape,
+    gpu.run(backwardKernels.query(gpu).kernel, {
+      params,
       tensors: { dy, q, k, v, stats, ranges, tiles: tiles.table, dq },
       groups: count * heads,
     });
     const dk = gpu.empty(k.shape);
     const dv = gpu.empty(v.shape);
-    gpu.run(kernels.key, {
-      params: { ...shape, rows },
+    gpu.run(backwardKernels.key(gpu).kernel, {
+      params,
       tensors: { dy, q, k, v, stats, tiles: tiles.table, dk, dv },
       groups: count * kvHeads,
     });

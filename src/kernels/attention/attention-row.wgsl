@@ -15,9 +15,9 @@ struct Params {
   heads: u32,
   group: u32,  // query heads of a key head
   head4: u32,
-  rows: u32,   // tiles, of one row each
-  slices: u32, // of 128 columns of a head
-  chunks: u32, // that a range may have; 1 without SPLIT
+  tiles: u32,
+  slices: u32, // of 128 columns of a head; 1 where a workgroup makes the whole head
+  chunks: u32, // that a range may have; 1 but with SPLIT
   scale: f32
 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -52,7 +52,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
   let pairs = (p.group + HEADS - 1u) / HEADS;
   let kv_heads = p.heads / p.group;
   var id = wg.y * groups.x + wg.x;
-  if (id >= p.rows * kv_heads * pairs * p.slices * p.chunks) { return; }
+  if (id >= p.tiles * kv_heads * pairs * p.slices * p.chunks) { return; }
   let chunk = id % p.chunks;
   id /= p.chunks;
   let column = (id % p.slices) * WG + lane;

@@ -13,7 +13,15 @@ const CHUNK = 128u; // keys whose weights share a maximum
 const RUN = 32u;    // keys of a chunk that are summed in order before they join
 const BLOCK = 4u;   // scores: vec4 summed in order before they join, as in linear.wgsl
 const LOWEST = -0x1.fffffep+127f;
-struct Params { heads: u32, group: u32, head4: u32, tiles: u32, scale: f32 }
+struct Params {
+  heads: u32,
+  group: u32,  // query heads of a key head
+  head4: u32,
+  tiles: u32,
+  slices: u32, // of 128 columns of a head; 1 where a workgroup makes the whole head
+  chunks: u32, // that a range may have; 1 but with SPLIT
+  scale: f32
+}
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;        // [rows, heads, head4]
 @group(0) @binding(2) var<storage, read> k: array<vec4f>;        // [key rows, heads / group, head4]

@@ -1,17 +1,10 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel, tuned } from "../../gpu/kernel.js";
 import type { Tiles } from "./segments.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
-import { attentionClass } from "../shape-classes.js";
-import { subgroupKernel } from "../subgroup-kernel.js";
 import { attentionBackward } from "./attention-backward.js";
+import { chunkKeys, joinKernel, rowsKernel, sliceWidth, tilesKernel } from "./variants.js";
 
-const tiled = loadKernel("attention/attention");
-const perRow = loadKernel("attention/attention-row");
-const join = loadKernel("attention/attention-join");
-const sliceWidth = 128; // columns of a head that a workgroup makes
-const chunkKeys = 128; // of the kernels of one row
 const rowHeads = 2; // query heads of their workgroups
 const joinThreads = 32;
 const maxHeadDim = 512;
@@ -99,14 +92,13 @@ function attentionTiles(
   const y = gpu.empty(q.shape);
   const count = table.shape[0];
   const tensors = { q, k, v, ranges, tiles: table, y };
-  if (gpu.subgroupSize === undefined) {
-    const slices = Math.ceil((4 * head4) / sliceWidth);
-    gpu.run(tiled, { params: { ...sizes, tiles: count, slices }, tensors, groups: count * heads * slices });
-  } else {
-    const built = { SG: gpu.subgroupSize, ...tuned(gpu.tuning, attentionClass, { TN: 2 }) };
-    const kernel = subgroupKernel("attention/attention-subgroup", built);
-    gpu.run(kernel, { params: { ...sizes, tiles: count }, tensors, groups: count * heads });
-  }
+  const { kernel, lanes } = tilesKernel(gpu);
+  const slices = lanes === undefined ? Math.ceil((4 * head4) / sliceWidth) : 1;
+  gpu.run(kernel, {
+    params: { ...sizes, tiles: count, slices, chunks: 1 },
+    tensors,
+    groups: count * heads * slices,
+  });
   return y;
 }
 
@@ -125,17 +117,14 @@ function attentionRows(
   const chunks = split ? Math.ceil(longest / chunkKeys) : 1;
   const y = gpu.empty(q.shape);
   const parts = split ? gpu.empty([rows, heads, chunks, 4 * (head4 + 1)]) : y;
-  const lanes = gpu.subgroupSize;
-  const kernel =
-    lanes === undefined ? perRow : subgroupKernel("attention/attention-row-subgroup", { SG: lanes });
-  gpu.run(kernel, {
-    params: { ...sizes, rows, slices, chunks },
+  gpu.run(rowsKernel(gpu).kernel, {
+    params: { ...sizes, tiles: rows, slices, chunks },
     tensors: { q, k, v, ranges, tiles: tiles.table, y: parts },
     groups: groups * chunks,
     overrides: { SPLIT: split },
   });
   if (!split) return y;
-  gpu.run(join, {
+  gpu.run(joinKernel, {
     params: { rows, heads, head4, chunks },
     tensors: { parts, ranges, y },
     groups: Math.ceil((rows * heads * head4) / joinThreads),

@@ -17,7 +17,15 @@ const COLUMNS = 32u; // values: vec4 of the head that a workgroup makes
 const TALL = 8u;    // values: rows of a thread
 const WIDE = 16u;   // values: threads side by side, so a thread has COLUMNS / WIDE vec4 of each row
 const LOWEST = -0x1.fffffep+127f;
-struct Params { heads: u32, group: u32, head4: u32, tiles: u32, slices: u32, scale: f32 }
+struct Params {
+  heads: u32,
+  group: u32,  // query heads of a key head
+  head4: u32,
+  tiles: u32,
+  slices: u32, // of 128 columns of a head; 1 where a workgroup makes the whole head
+  chunks: u32, // that a range may have; 1 but with SPLIT
+  scale: f32
+}
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;        // [rows, heads, head4]
 @group(0) @binding(2) var<storage, read> k: array<vec4f>;        // [key rows, heads / group, head4]

@@ -1,10 +1,11 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { perElement } from "../cost.js";
+import { defineKernel } from "../variants.js";
 
-const plain = loadKernel("column-sum/column-sum");
-const normed = loadKernel("column-sum/column-sum-normed");
+const plain = defineKernel("column-sum/column-sum", perElement(1));
+const normed = defineKernel("column-sum/column-sum-normed", perElement(5));
 const threads = 64;
 /** Rows that a thread of a partial-sums kernel adds in order: BLOCK of those kernels. */
 export const sumBlock = 32;

@@ -1,9 +1,10 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix } from "../../gpu/tensor.js";
+import { perElement } from "../cost.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("copy-rows/copy-rows-backward");
+const kernel = defineKernel("copy-rows/copy-rows-backward", perElement(1));
 const threads = 64;
 
 /** Where each source row went: `targets` from starts[row] to starts[row + 1]. @throws ShapeError  as copyRowsBackward */

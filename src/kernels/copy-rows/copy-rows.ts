@@ -1,9 +1,12 @@
 import type { Gpu } from "../../gpu/device.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { copyRowsBackward, takeRowsBackward } from "./copy-rows-backward.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("copy-rows/copy-rows");
+const kernel = defineKernel("copy-rows/copy-rows", ({ count, width }) => ({
+  flops: 0,
+  bytes: 8 * count * (width + 1),
+}));
 const threads = 64;
 
 /**

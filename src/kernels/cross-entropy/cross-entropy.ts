@@ -1,13 +1,15 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import type { Matrix } from "../../gpu/matrix.js";
 import { type Tensor, expectMatrix } from "../../gpu/tensor.js";
 import { copyRows, takeRows } from "../copy-rows/copy-rows.js";
 import { linearInputGrad } from "../linear/linear-backward.js";
 import { linear } from "../linear/linear.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("cross-entropy/cross-entropy");
+const kernel = defineKernel("cross-entropy/cross-entropy", ({ rows, width }, { overrides }) => ({
+  flops: rows * width * (overrides?.GRADIENT ? 8 : 4),
+}));
 
 /** Bytes of scores [rows, V] f32 that are on the GPU at a time; one row is always allowed. */
 export const scoreBudget = 64 * 2 ** 20;

@@ -1,10 +1,13 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Matrix, weightCode } from "../../gpu/matrix.js";
 import { type Tensor, expectDType, expectShape } from "../../gpu/tensor.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("embedding/embedding");
+const kernel = defineKernel("embedding/embedding", ({ rows, piece_rows }, { tensors: { w, y } }) => ({
+  flops: 0,
+  bytes: 4 * rows + (w.bytes / piece_rows) * rows + y.bytes,
+}));
 const threads = 64;
 
 /**

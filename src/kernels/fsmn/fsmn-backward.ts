@@ -1,10 +1,14 @@
 import type { Gpu } from "../../gpu/device.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { columnSum, sumBlock } from "../column-sum/column-sum.js";
+import { defineKernel } from "../variants.js";
 
-const input = loadKernel("fsmn/fsmn-backward");
-const weight = loadKernel("fsmn/fsmn-backward-weight");
+const input = defineKernel("fsmn/fsmn-backward", ({ rows, width, taps }) => ({
+  flops: rows * width * (2 * taps + 1),
+}));
+const weight = defineKernel("fsmn/fsmn-backward-weight", ({ rows, width, taps }) => ({
+  flops: 2 * rows * width * taps,
+}));
 const threads = 64;
 
 export interface FsmnGradients {

@@ -1,9 +1,11 @@
 import type { Gpu } from "../../gpu/device.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { fsmnBackward } from "./fsmn-backward.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("fsmn/fsmn");
+const kernel = defineKernel("fsmn/fsmn", ({ rows, width, taps }) => ({
+  flops: rows * width * (2 * taps + 1),
+}));
 const threads = 64;
 
 /**

@@ -1,10 +1,13 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType } from "../../gpu/tensor.js";
+import { perElement } from "../cost.js";
+import { defineKernel } from "../variants.js";
 
-const chunks = loadKernel("grad-norm/grad-norm");
-const totals = loadKernel("grad-norm/grad-norm-total");
+const chunks = defineKernel("grad-norm/grad-norm", perElement(2));
+const totals = defineKernel("grad-norm/grad-norm-total", (_, { tensors }) => ({
+  flops: tensors.parts.bytes / 4,
+}));
 const threads = 64;
 const chunk = threads * 64; // PER of the kernel
 

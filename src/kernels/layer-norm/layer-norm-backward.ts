@@ -1,11 +1,8 @@
 import type { Gpu } from "../../gpu/device.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import type { NormBackwardOptions } from "../rms-norm/rms-norm-backward.js";
-import { runRows } from "../rms-norm/row-lanes.js";
 import { columnSum, columnSumNormed } from "../column-sum/column-sum.js";
-
-const kernel = loadKernel("layer-norm/layer-norm-backward");
+import { runLayerNormBackward } from "./variants.js";
 
 export interface LayerNormGradients {
   /** [rows, width] f32 */
@@ -39,7 +36,7 @@ export function layerNormBackward(
     const dx = gpu.empty(x.shape);
     const stats = gpu.empty([rows, 4]);
     const tensors = { dy, x, gamma, earlier: earlier ?? x, dx, stats };
-    runRows(gpu, kernel, { rows, width, params: { has_earlier: earlier ? 1 : 0, eps }, tensors });
+    runLayerNormBackward(gpu, { rows, width, params: { has_earlier: earlier ? 1 : 0, eps }, tensors });
     if (!weightGrad) return { dx };
     return { dx, dWeight: columnSumNormed(gpu, dy, x, stats), dBias: columnSum(gpu, dy) };
   });

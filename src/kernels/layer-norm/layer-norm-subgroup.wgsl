@@ -5,12 +5,12 @@
 enable subgroups;
 const SG = 8u;               // @set lanes of a subgroup
 const LANES = min(8u, SG);   // of a row
-struct Params { rows: u32, width4: u32, eps: f32 }
+struct Params { rows: u32, width: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;        // [rows, width4]
-@group(0) @binding(2) var<storage, read> gamma: array<vec4f>;    // [width4]
-@group(0) @binding(3) var<storage, read> beta: array<vec4f>;     // [width4]
-@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;  // [rows, width4]
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;        // [rows, width / 4]
+@group(0) @binding(2) var<storage, read> gamma: array<vec4f>;    // [width / 4]
+@group(0) @binding(3) var<storage, read> beta: array<vec4f>;     // [width / 4]
+@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;  // [rows, width / 4]
 
 fn fold(v: vec4f) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 
@@ -19,9 +19,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         @builtin(subgroup_invocation_id) lane: u32) {
   let row = (group.y * groups.x + group.x) * (SG / LANES) + lane / LANES;
   let own = lane % LANES;
-  let width4 = select(0u, p.width4, row < p.rows); // a row past the end has nothing
-  let start = row * p.width4;
-  let n = f32(4u * p.width4);
+  let width4 = select(0u, p.width / 4u, row < p.rows); // a row past the end has nothing
+  let start = row * (p.width / 4u);
+  let n = f32(p.width);
   var part = vec4f();
   for (var i = own; i < width4; i += LANES) { part += x[start + i]; }
   var mean = fold(part);

@@ -1,10 +1,7 @@
 import type { Gpu } from "../../gpu/device.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
-import { runRows } from "../rms-norm/row-lanes.js";
 import { layerNormBackward } from "./layer-norm-backward.js";
-
-const kernel = loadKernel("layer-norm/layer-norm");
+import { runLayerNorm } from "./variants.js";
 
 /**
  * y = (x - mean) / sqrt(var + eps) · gamma + beta, per row.
@@ -20,7 +17,7 @@ export function layerNorm(gpu: Gpu, x: Tensor, gamma: Tensor, beta: Tensor, eps 
   expectShape("layerNorm", { gamma, beta }, [width]);
   const y = gpu.empty(x.shape);
   const tensors = { x, gamma, beta, y };
-  runRows(gpu, kernel, { rows, width, params: { eps }, tensors, portable: { groups: rows } });
+  runLayerNorm(gpu, { rows, width, params: { eps }, tensors });
   const { tape } = gpu;
   tape?.record({
     output: y,

@@ -1,18 +1,12 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
-import { type Matrix, weightCode } from "../../gpu/matrix.js";
+import type { Matrix } from "../../gpu/matrix.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { add } from "../add/add.js";
 import { columnSum } from "../column-sum/column-sum.js";
 import { reluBackward } from "../relu-backward/relu-backward.js";
-import { inputGradBySubgroup, weightGradBySubgroup } from "./linear-grad-subgroup.js";
+import { inputGrad, weightGrad } from "./linear-grad.js";
 import { inputGradByTranspose, weightGradByTranspose } from "./linear-grad-transposed.js";
-
-const inputKernel = loadKernel("linear/linear-input-grad");
-const weightKernel = loadKernel("linear/linear-weight-grad");
-const tile = 4; // TM and TN of the kernels
-const threads = 32;
 
 /**
  * dx = dy · w + earlier: the gradient of linear's input.
@@ -32,23 +26,8 @@ export function linearInputGrad(gpu: Gpu, dy: Tensor, w: Matrix, earlier?: Tenso
   expectShape("linearInputGrad", { earlier }, [rows, w.columns]);
   const fast = inputGradByTranspose(gpu, dy, w, earlier);
   if (fast) return fast;
-  const dx = inputGradBySubgroup(gpu, dy, w) ?? inputGradByTiles(gpu, dy, w);
+  const dx = inputGrad(gpu, dy, w);
   return earlier ? add(gpu, earlier, dx) : dx;
-}
-
-function inputGradByTiles(gpu: Gpu, dy: Tensor, w: Matrix): Tensor {
-  const rows = dy.shape[0];
-  const dx = gpu.empty([rows, w.columns]);
-  const k4 = w.columns / 4;
-  for (const { first, rows: pieceRows, tensor, scales } of w.pieces) {
-    gpu.run(inputKernel, {
-      params: { rows, k4, columns: pieceRows, first, y_columns: w.rows },
-      tensors: { dy, w: tensor, scales: scales ?? tensor, dx },
-      groups: Math.ceil((Math.ceil(rows / tile) * k4) / threads),
-      overrides: { WEIGHT: weightCode(w.format), ACCUMULATE: first > 0, WG: threads },
-    });
-  }
-  return dx;
 }
 
 /**
@@ -59,23 +38,14 @@ function inputGradByTiles(gpu: Gpu, dy: Tensor, w: Matrix): Tensor {
  * @throws ShapeError  M differs, or K is no multiple of 4
  */
 export function linearWeightGrad(gpu: Gpu, dy: Tensor, x: Tensor): Tensor {
-  const [rows, columns] = expectMatrix("linearWeightGrad", { dy });
+  const [rows] = expectMatrix("linearWeightGrad", { dy });
   const [, width] = expectMatrix("linearWeightGrad", { x });
   expectDType("linearWeightGrad", { dy, x }, "f32");
   expectShape("linearWeightGrad", { x }, [rows, width]);
   if (width % 4 !== 0) {
     throw new ShapeError(`linearWeightGrad: x must have a multiple of 4 columns, got ${width}`);
   }
-  const fast = weightGradByTranspose(gpu, dy, x) ?? weightGradBySubgroup(gpu, dy, x);
-  if (fast) return fast;
-  const dw = gpu.empty([columns, width]);
-  gpu.run(weightKernel, {
-    params: { rows, k4: width / 4, columns },
-    tensors: { dy, x, dw },
-    groups: Math.ceil((Math.ceil(columns / tile) * (width / 4)) / threads),
-    overrides: { WG: threads },
-  });
-  return dw;
+  return weightGradByTranspose(gpu, dy, x) ?? weightGrad(gpu, dy, x);
 }
 
 /** A call of `linear` that has run. */

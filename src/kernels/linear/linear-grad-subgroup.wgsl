@@ -1,5 +1,5 @@
 // c = a @ w, per row.      torch.nn.functional.linear, gradients: dx = dy @ w, and dw = dy^T @ x
-// For devices whose subgroups have one known size SG: a workgroup is one subgroup and makes TM rows by 4 * SG columns, a lane
+// linear-grad.wgsl for devices whose subgroups have one known size SG: a workgroup is one subgroup and makes TM rows by 4 * SG columns, a lane
 // 4 neighbouring columns. The next SG terms of the rows of a are read once by the subgroup, one a lane, and each lane takes
 // them from there. No workgroup memory, no barrier.
 // Sum order of every element: SG consecutive terms in order, such blocks in order up to 256 terms, then those groups in order.
@@ -8,7 +8,7 @@ enable subgroups;
 override WEIGHT: u32 = 0u; // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
 override ACCUMULATE: bool = false; // c += instead of c =
 const SG = 8u;  // @set lanes of a subgroup
-const TM = 16u; // @set rows of a tile
+const TM = 16u; // rows of a tile
 const GROUP = 256u;
 alias Tile = array<vec4f, TM>;
 struct Params {

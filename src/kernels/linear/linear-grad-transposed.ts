@@ -1,11 +1,10 @@
 import type { Gpu } from "../../gpu/device.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Matrix, weightCode } from "../../gpu/matrix.js";
 import type { Tensor } from "../../gpu/tensor.js";
-import { subgroupBlock } from "./family.js";
+import { matrixOf } from "./linear-grad.js";
 import { product } from "./product.js";
+import { subgroupBlock, transposeKernel } from "./variants.js";
 
-const kernel = loadKernel("linear/linear-transpose");
 const threads = 32;
 const least = 64; // columns and width of a weight gradient: below, transposing takes longer than it saves
 
@@ -22,19 +21,13 @@ export function transposed(gpu: Gpu, w: Matrix): Matrix | undefined {
   if (w.pieces.length > 1 || bytes > Math.min(maxStorageBufferBindingSize, maxBufferSize)) return undefined;
   const [{ tensor, scales }] = w.pieces;
   const y = gpu.empty([w.columns, columns], format);
-  gpu.run(kernel, {
+  gpu.run(transposeKernel, {
     params: { rows: w.rows, k4: w.columns / 4 },
     tensors: { w: tensor, scales: scales ?? tensor, y },
     groups: Math.ceil(((columns / subgroupBlock) * (w.columns / 4)) / threads),
     overrides: { WEIGHT: weightCode(w.format), WG: threads },
   });
   return { rows: w.columns, columns, format, pieces: [{ first: 0, rows: w.columns, tensor: y }] };
-}
-
-/** A tensor [rows, columns] f32 as a matrix. */
-function matrixOf(tensor: Tensor): Matrix {
-  const [rows, columns] = tensor.shape;
-  return { rows, columns, format: "f32", pieces: [{ first: 0, rows, tensor }] };
 }
 
 /**

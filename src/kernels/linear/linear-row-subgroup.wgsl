@@ -17,14 +17,15 @@ const STEP = 4u;              // blocks of 8 that x is read for
 const PARTS = (7u + SG) / SG; // vec4 of a lane among the 32 parts of the sum of squares
 struct Params {
   rows: u32,      // M
-  k8: u32,        // K / 8
+  k4: u32,        // K / 4
   columns: u32,   // rows of this piece of w; half of them with SwiGLU
   first: u32,     // column of y that the piece's first row makes
   y_columns: u32, // N, all pieces together
   has_bias: u32,
   has_residual: u32,
-  tiles: u32,     // of columns that a workgroup makes in turn
-  eps: f32
+  tiles: u32,     // linear-row-subgroup.wgsl: of columns that a workgroup makes in turn
+  unit: u32,      // linear-subgroup.wgsl: 4, the blocks of 8 that a lane unpacks from one read of q8 or q4; as a constant it would unroll the loop
+  eps: f32        // linear-row-subgroup.wgsl: of the norm
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;       // [rows, K / 4]
@@ -59,10 +60,12 @@ fn two_parts(head: Head, k: u32) -> vec4f {
   return vec4f(head.d, head.d) * vec4f(bitcast<vec4i>(bytes));
 }
 
+fn k8() -> u32 { return p.k4 / 2u; } // blocks of 8 of a row
+
 // Where a column's group of 256 begins in w.
 fn group_start(column: u32, group: u32) -> u32 {
-  if (WEIGHT == 4u) { return (column * (p.k8 / GROUP) + group) * 9u; }
-  let block = column * p.k8 + group * GROUP;
+  if (WEIGHT == 4u) { return (column * (k8() / GROUP) + group) * 9u; }
+  let block = column * k8() + group * GROUP;
   return select(select(block, block / 2u, WEIGHT == 3u), block * 2u, WEIGHT == 0u);
 }
 
@@ -144,13 +147,13 @@ fn activate(v: f32) -> f32 {
 // Term i of the product, a vec4.
 fn input(row: u32, i: u32) -> vec4f {
   if (KEPT > 0u) { return kept[i]; } // @with KEPT
-  return x[row * p.k8 * 2u + i];
+  return x[row * p.k4 + i];
 }
 
 // h of a row: part t of the sum is that of every 32nd x from t on, and the parts are added in order.
 fn keep_normed(row: u32, lane: u32) {
-  let start = row * p.k8 * 2u;
-  let width = p.k8 * 2u;
+  let start = row * p.k4;
+  let width = p.k4;
   var part = array<vec4f, PARTS>();
   for (var s = 0u; s < PARTS; s++) {
     for (var i = s * SG + lane % 8u; i < width; i += 8u) { part[s] = fma(x[start + i], x[start + i], part[s]); }
@@ -172,12 +175,12 @@ fn make_columns(row: u32, start: u32, width: u32, lane: u32) {
     xi[i] = place(four / 2u) * 2u + four % 2u;
   }
   var total = 0.0;
-  for (var group = 0u; group * GROUP < p.k8; group++) {
+  for (var group = 0u; group * GROUP < k8(); group++) {
     let wi = group_start(own, group);
-    let scale = (own * p.k8 + group * GROUP) / 4u;
+    let scale = (own * k8() + group * GROUP) / 4u;
     let head = read_head(wi);
     let x_group = group * GROUP * 2u;
-    let blocks = min(GROUP, p.k8 - group * GROUP);
+    let blocks = min(GROUP, k8() - group * GROUP);
     var part = 0.0;
     var k = 0u;
     for (; k + STEP <= blocks; k += STEP) {

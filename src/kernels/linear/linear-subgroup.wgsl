@@ -18,13 +18,15 @@ const GROUP = 32u;                      // blocks of 8 in a group of 256
 alias Tile = array<array<f32, TN>, TM>;
 struct Params {
   rows: u32,      // M
-  k8: u32,        // K / 8
-  columns: u32,   // rows of this piece of w
+  k4: u32,        // K / 4
+  columns: u32,   // rows of this piece of w; half of them with SwiGLU
   first: u32,     // column of y that the piece's first row makes
   y_columns: u32, // N, all pieces together
   has_bias: u32,
   has_residual: u32,
-  unit: u32       // 4: blocks of 8 that a lane unpacks from one read of q8 or q4; no constant, lest the loop be unrolled
+  tiles: u32,     // linear-row-subgroup.wgsl: of columns that a workgroup makes in turn
+  unit: u32,      // linear-subgroup.wgsl: 4, the blocks of 8 that a lane unpacks from one read of q8 or q4; as a constant it would unroll the loop
+  eps: f32        // linear-row-subgroup.wgsl: of the norm
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;       // [rows, K / 4]
@@ -57,10 +59,12 @@ fn two_parts(head: Head, k: u32) -> vec4f {
   return vec4f(head.d, head.d) * vec4f(bitcast<vec4i>(bytes));
 }
 
+fn k8() -> u32 { return p.k4 / 2u; } // blocks of 8 of a row
+
 // Where a column's group of 256 begins in w.
 fn group_start(column: u32, group: u32) -> u32 {
-  if (WEIGHT == 4u) { return (column * (p.k8 / GROUP) + group) * 9u; }
-  let block = column * p.k8 + group * GROUP;
+  if (WEIGHT == 4u) { return (column * (k8() / GROUP) + group) * 9u; }
+  let block = column * k8() + group * GROUP;
   return select(select(block, block / 2u, WEIGHT == 3u), block * 2u, WEIGHT == 0u);
 }
 
@@ -138,12 +142,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var own: array<u32, TN>;
   for (var i = 0u; i < LOADS; i++) {
     let place = i * SG + lane;
-    xi[i] = min(row + place / 2u, p.rows - 1u) * p.k8 * 2u + place % 2u;
+    xi[i] = min(row + place / 2u, p.rows - 1u) * p.k4 + place % 2u;
   }
   for (var n = 0u; n < TN; n++) { own[n] = min(column + n * SG, p.columns - 1u); }
   let unit_blocks = select(1u, p.unit, WEIGHT >= 3u);
   var total = Tile();
-  for (var group = 0u; group * GROUP < p.k8; group++) {
+  for (var group = 0u; group * GROUP < k8(); group++) {
     var part = Tile();
     var wi: array<u32, TN>;
     var head: array<Head, TN>;
@@ -151,10 +155,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       wi[n] = group_start(own[n], group);
       head[n] = read_head(wi[n]);
     }
-    let blocks = min(GROUP, p.k8 - group * GROUP);
+    let blocks = min(GROUP, k8() - group * GROUP);
     for (var start = 0u; start < blocks; start += unit_blocks) {
       var unit: array<Unit, TN>;
-      for (var n = 0u; n < TN; n++) { unit[n] = read_unit(wi[n], start, (own[n] * p.k8 + group * GROUP) / 4u, head[n]); }
+      for (var n = 0u; n < TN; n++) { unit[n] = read_unit(wi[n], start, (own[n] * k8() + group * GROUP) / 4u, head[n]); }
       for (var j = 0u; j < unit_blocks; j++) {
         var a: array<vec4f, LOADS>;
         var of_x: array<f32, LOADS>;

@@ -6,9 +6,9 @@ import { add } from "../add/add.js";
 import { rmsNorm } from "../rms-norm/rms-norm.js";
 import { dropout, scale } from "../scale/scale.js";
 import { swiglu, swigluJoined } from "../swiglu/swiglu.js";
-import { linearKernel } from "./family.js";
 import { recordLinear } from "./linear-backward.js";
 import { type InputNorm, expectInput, fusedNorm, product } from "./product.js";
+import { linearVariant } from "./variants.js";
 
 export type { InputNorm } from "./product.js";
 
@@ -101,8 +101,8 @@ export function linearSwiglu(gpu: Gpu, x: Tensor, gateUp: readonly Projection[],
   const [rows] = expectInput(x, gate);
   if (gate.rows % 2 !== 0) throw new ShapeError(`linear: gateUp must have even rows, got ${gate.rows}`);
   gpu.tape?.refuse("linearSwiglu", [x, gate.pieces[0].tensor]);
-  const { family } = linearKernel(gpu, gate.format, rows, gate.columns);
-  const oneDispatch = rows === 1 && family === "subgroup" && gate.pieces.length === 1;
+  const { lanes } = linearVariant(gpu, gate, rows);
+  const oneDispatch = rows === 1 && lanes !== undefined && gate.pieces.length === 1;
   if (oneDispatch) return product(gpu, x, gate, { norm, activation: "swiglu" });
   return gpu.scope(() => swigluJoined(gpu, product(gpu, x, gate, { norm, activation: "none" })));
 }

@@ -6,8 +6,6 @@
 // A weight larger than one binding comes in pieces of its rows.
 override WEIGHT: u32 = 0u;     // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
 override ACTIVATION: u32 = 0u; // 0 none, 1 ReLU
-override HAS_BIAS: bool = false;
-override HAS_RESIDUAL: bool = false;
 override WG: u32 = 32u; // threads per workgroup
 const TM = 4u; // @set rows of a tile: 1 for few rows, so that a single token still fills the device
 const TN = 4u;
@@ -15,18 +13,23 @@ const BLOCK = 4u;  // in vec4: 16 terms
 const GROUP = 64u; // in vec4: 256 terms
 alias Tile = array<array<f32, TN>, TM>;
 struct Params {
-  rows: u32,     // M
-  k4: u32,       // K / 4
-  columns: u32,  // rows of this piece of w
-  first: u32,    // column of y that the piece's first row makes
-  y_columns: u32 // N, all pieces together
+  rows: u32,      // M
+  k4: u32,        // K / 4
+  columns: u32,   // rows of this piece of w; half of them with SwiGLU
+  first: u32,     // column of y that the piece's first row makes
+  y_columns: u32, // N, all pieces together
+  has_bias: u32,
+  has_residual: u32,
+  tiles: u32,     // linear-row-subgroup.wgsl: of columns that a workgroup makes in turn
+  unit: u32,      // linear-subgroup.wgsl: 4, the blocks of 8 that a lane unpacks from one read of q8 or q4; as a constant it would unroll the loop
+  eps: f32        // linear-row-subgroup.wgsl: of the norm
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;       // [rows, K / 4]
 @group(0) @binding(2) var<storage, read> w: array<vec2u>;       // [columns, K / 4] of 2 (f32), 1 (bf16, f16), 1/2 (q8); q4 [columns, K / 256] of 18
 @group(0) @binding(3) var<storage, read> scales: array<u32>;    // [columns, K / 32] q8's f16, two to a u32; else any array
-@group(0) @binding(4) var<storage, read> bias: array<f32>;      // [y_columns], any array if HAS_BIAS is false
-@group(0) @binding(5) var<storage, read> residual: array<f32>;  // [rows, y_columns], any array if HAS_RESIDUAL is false
+@group(0) @binding(4) var<storage, read> bias: array<f32>;      // [y_columns], any array if has_bias is 0
+@group(0) @binding(5) var<storage, read> residual: array<f32>;  // [rows, y_columns], any array if has_residual is 0
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;   // [rows, y_columns]
 
 fn word(i: u32) -> u32 { return w[i >> 1u][i & 1u]; }
@@ -116,9 +119,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       if (row + m < p.rows && column + n < p.columns) {
         let at = p.first + column + n;
         var v = total[m][n];
-        if (HAS_BIAS) { v += bias[at]; }
+        if (p.has_bias != 0u) { v += bias[at]; }
         v = activate(v);
-        if (HAS_RESIDUAL) { v += residual[(row + m) * p.y_columns + at]; }
+        if (p.has_residual != 0u) { v += residual[(row + m) * p.y_columns + at]; }
         y[(row + m) * p.y_columns + at] = v;
       }
     }

@@ -2,7 +2,7 @@ import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { type Matrix, weightCode } from "../../gpu/matrix.js";
 import { type Tensor, expectDType, expectMatrix } from "../../gpu/tensor.js";
-import { type LinearKernel, linearKernel, normedKernel, subgroupBlock } from "./family.js";
+import { type LinearVariant, linearVariant, normedVariant } from "./variants.js";
 
 /** RMSNorm of a product's input. */
 export interface InputNorm {
@@ -14,11 +14,11 @@ export interface InputNorm {
 const activations = { none: 0, relu: 1, swiglu: 2 };
 
 /** The kernel that normalises x itself, where nothing else needs the normalised x. */
-export function fusedNorm(gpu: Gpu, x: Tensor, w: Matrix, { gamma }: InputNorm): LinearKernel | undefined {
+export function fusedNorm(gpu: Gpu, x: Tensor, w: Matrix, { gamma }: InputNorm): LinearVariant | undefined {
   const [rows, width] = expectInput(x, w);
   const fits = gamma.dtype === "f32" && gamma.shape.length === 1 && gamma.shape[0] === width;
   if (!fits || gpu.tape !== undefined) return undefined;
-  return normedKernel(gpu, w.format, rows, width);
+  return normedVariant(gpu, w, rows);
 }
 
 /** [M, K] of x. @throws ShapeError  it does not fit w */
@@ -35,7 +35,7 @@ interface ProductOptions {
   readonly norm?: InputNorm;
   readonly bias?: Tensor;
   readonly residual?: Tensor;
-  /** swiglu for one row and the subgroup family only. */
+  /** swiglu for one row and kernels for subgroups only. */
   readonly activation: keyof typeof activations;
 }
 
@@ -46,40 +46,44 @@ export function product(gpu: Gpu, x: Tensor, w: Matrix, options: ProductOptions)
   const halves = activation === "swiglu" ? 2 : 1;
   const y_columns = w.rows / halves;
   const y = gpu.empty([rows, y_columns]);
-  const fused = norm && fusedNorm(gpu, x, w, norm);
   const {
     kernel,
-    family,
     workgroups = Infinity,
     ...tile
-  } = fused ?? linearKernel(gpu, w.format, rows, width);
-  const shared = { WEIGHT: weightCode(w.format), ACTIVATION: activations[activation] };
-  const some = { bias: bias ?? x, residual: residual ?? x }; // a kernel without one binds any array
-  const has = { has_bias: bias ? 1 : 0, has_residual: residual ? 1 : 0 };
+  } = (norm && fusedNorm(gpu, x, w, norm)) ?? linearVariant(gpu, w, rows);
+  const gamma: Readonly<Record<string, Tensor>> = kernel.bindings.some(({ name }) => name === "gamma")
+    ? { gamma: norm?.gamma ?? x }
+    : {};
   for (const { first, rows: pieceRows, tensor, scales } of w.pieces) {
     const columns = pieceRows / halves;
-    const piece = { rows, columns, first, y_columns };
-    const tensors = { x, w: tensor, scales: scales ?? tensor, ...some, y };
     const strips = Math.ceil(columns / (tile.columns / halves));
-    if (family === "portable") {
-      const params = { ...piece, k4: width / 4 };
-      const overrides = { ...shared, HAS_BIAS: bias !== undefined, HAS_RESIDUAL: residual !== undefined };
-      gpu.run(kernel, { params, tensors, groups: Math.ceil(rows / tile.rows) * strips, overrides });
-      continue;
-    }
-    const params = { ...piece, k8: width / subgroupBlock, ...has };
-    if (rows > 1) {
-      const groups = Math.ceil(rows / tile.rows) * strips;
-      gpu.run(kernel, { params: { ...params, unit: 4 }, tensors, groups, overrides: shared });
-    } else {
-      const tiles = Math.max(1, Math.ceil(strips / workgroups));
-      gpu.run(kernel, {
-        params: { ...params, tiles, eps: norm?.eps ?? 0 },
-        tensors: { ...tensors, gamma: norm?.gamma ?? x },
-        groups: Math.ceil(strips / tiles),
-        overrides: shared,
-      });
-    }
+    const tiles = Math.max(1, Math.ceil(strips / workgroups));
+    gpu.run(kernel, {
+      params: {
+        rows,
+        k4: width / 4,
+        columns,
+        first,
+        y_columns,
+        has_bias: bias ? 1 : 0,
+        has_residual: residual ? 1 : 0,
+        tiles,
+        unit: 4,
+        eps: norm?.eps ?? 0,
+      },
+      // What is absent binds any array.
+      tensors: {
+        x,
+        w: tensor,
+        scales: scales ?? tensor,
+        bias: bias ?? x,
+        residual: residual ?? x,
+        ...gamma,
+        y,
+      },
+      groups: Math.ceil(rows / tile.rows) * Math.ceil(strips / tiles),
+      overrides: { WEIGHT: weightCode(w.format), ACTIVATION: activations[activation] },
+    });
   }
   return y;
 }

@@ -1,8 +1,8 @@
 import type { Gpu } from "../../gpu/device.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectShape } from "../../gpu/tensor.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("mul-add/mul-add");
+const kernel = defineKernel("mul-add/mul-add", ({ rounds, count }) => ({ flops: 128 * rounds * count }));
 const threads = 64;
 
 /** Multiplications with an addition of an element and round. */

@@ -1,9 +1,10 @@
 import type { Gpu } from "../../gpu/device.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import type { Segments } from "../attention/segments.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
+import { perElement } from "../cost.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("positions/positions");
+const kernel = defineKernel("positions/positions", perElement(2));
 const threads = 64;
 
 /**

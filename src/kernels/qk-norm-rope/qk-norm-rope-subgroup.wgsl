@@ -9,7 +9,7 @@ struct Params {
   rows: u32,
   heads: u32,    // of q
   kv_heads: u32, // of k, and of v
-  half4: u32,    // vec4 of half a head
+  half: u32,     // pairs of a head
   eps: f32
 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -27,13 +27,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         @builtin(subgroup_invocation_id) lane: u32) {
   let id = (group.y * groups.x + group.x) * (SG / LANES) + lane / LANES;
   let own = lane % LANES;
+  let half4 = p.half / 4u; // vec4 of half a head
   let all_heads = p.heads + 2u * p.kv_heads;
   let row = min(id / all_heads, p.rows - 1u);
   let head = id % all_heads;
   let stored = id < p.rows * all_heads;
-  let width4 = select(0u, 2u * p.half4, stored); // a head past the end has nothing
-  let start = id * 2u * p.half4;
-  let slot = slots[row].y * p.kv_heads * 2u * p.half4;
+  let width4 = select(0u, 2u * half4, stored); // a head past the end has nothing
+  let start = id * 2u * half4;
+  let slot = slots[row].y * p.kv_heads * 2u * half4;
   let is_value = head >= p.heads + p.kv_heads;
   let is_query = head < p.heads;
   var part = array<vec4f, HELD>();
@@ -49,8 +50,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     return;
   }
   let scale = 1.0 / sqrt(sum / f32(4u * width4) + p.eps);
-  for (var i = own; i < p.half4; i += LANES) {
-    let j = i + p.half4;
+  for (var i = own; i < half4; i += LANES) {
+    let j = i + half4;
     var a = qkv[start + i] * scale;
     var b = qkv[start + j] * scale;
     if (is_query) {
@@ -60,7 +61,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       a *= k_gamma[i];
       b *= k_gamma[j];
     }
-    let two = array<vec4f, 2>(angles[(row * p.half4 + i) * 2u], angles[(row * p.half4 + i) * 2u + 1u]);
+    let two = array<vec4f, 2>(angles[(row * half4 + i) * 2u], angles[(row * half4 + i) * 2u + 1u]);
     let cosines = vec4f(two[0].xz, two[1].xz);
     let sines = vec4f(two[0].yw, two[1].yw);
     let turned_a = a * cosines - b * sines;

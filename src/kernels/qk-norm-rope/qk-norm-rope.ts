@@ -1,11 +1,8 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
-import { rowSubgroups } from "../rms-norm/row-lanes.js";
-import { subgroupKernel } from "../subgroup-kernel.js";
-
-const kernel = loadKernel("qk-norm-rope/qk-norm-rope");
+import { rowSubgroups } from "../row-kernels.js";
+import { qkNormRopeKernel } from "./variants.js";
 
 export interface QkNormRopeOptions {
   /** [headDim] f32 */
@@ -52,18 +49,12 @@ export function qkNormRope(gpu: Gpu, qkv: Tensor, options: QkNormRopeOptions): T
   const kvHeads = kvWidth / headDim;
   const y = gpu.empty([rows, heads * headDim]);
   const tensors = { qkv, q_gamma: qNorm, k_gamma: kNorm, angles, slots, y, keys, values };
-  const params = { rows, heads, kv_heads: kvHeads, eps };
   const all = rows * (heads + 2 * kvHeads);
-  const lanes = gpu.subgroupSize;
-  if (lanes === undefined || headDim % 8 !== 0) {
-    gpu.run(kernel, { params: { ...params, half: headDim / 2 }, tensors, groups: all });
-  } else {
-    const bySubgroup = subgroupKernel("qk-norm-rope/qk-norm-rope-subgroup", { SG: lanes });
-    gpu.run(bySubgroup, {
-      params: { ...params, half4: headDim / 8 },
-      tensors,
-      groups: rowSubgroups(all, lanes),
-    });
-  }
+  const { kernel, lanes } = qkNormRopeKernel(gpu, { fits: headDim % 8 === 0 });
+  gpu.run(kernel, {
+    params: { rows, heads, kv_heads: kvHeads, half: headDim / 2, eps },
+    tensors,
+    groups: lanes === undefined ? all : rowSubgroups(all, lanes),
+  });
   return y;
 }

@@ -1,8 +1,9 @@
 import type { Gpu } from "../../gpu/device.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectShape } from "../../gpu/tensor.js";
+import { perElement } from "../cost.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("relu-backward/relu-backward");
+const kernel = defineKernel("relu-backward/relu-backward", perElement(1));
 const threads = 64;
 
 /**

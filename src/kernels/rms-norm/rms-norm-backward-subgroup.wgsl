@@ -5,13 +5,13 @@
 enable subgroups;
 const SG = 8u;               // @set lanes of a subgroup
 const LANES = min(8u, SG);   // of a row
-struct Params { rows: u32, width4: u32, has_earlier: u32, eps: f32 }
+struct Params { rows: u32, width: u32, has_earlier: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<vec4f>;           // [rows, width4]
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;            // [rows, width4]
-@group(0) @binding(3) var<storage, read> gamma: array<vec4f>;        // [width4]
-@group(0) @binding(4) var<storage, read> earlier: array<vec4f>;      // [rows, width4] a gradient of x from elsewhere; any array if has_earlier is 0
-@group(0) @binding(5) var<storage, read_write> dx: array<vec4f>;     // [rows, width4]
+@group(0) @binding(1) var<storage, read> dy: array<vec4f>;           // [rows, width / 4]
+@group(0) @binding(2) var<storage, read> x: array<vec4f>;            // [rows, width / 4]
+@group(0) @binding(3) var<storage, read> gamma: array<vec4f>;        // [width / 4]
+@group(0) @binding(4) var<storage, read> earlier: array<vec4f>;      // [rows, width / 4] another gradient of x; any array if has_earlier is 0
+@group(0) @binding(5) var<storage, read_write> dx: array<vec4f>;     // [rows, width / 4]
 @group(0) @binding(6) var<storage, read_write> stats: array<vec4f>;  // [rows] 0, 0, s, 0
 
 @compute @workgroup_size(SG)
@@ -19,8 +19,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         @builtin(subgroup_invocation_id) lane: u32) {
   let row = (group.y * groups.x + group.x) * (SG / LANES) + lane / LANES;
   let own = lane % LANES;
-  let width4 = select(0u, p.width4, row < p.rows); // a row past the end has nothing
-  let start = row * p.width4;
+  let width4 = select(0u, p.width / 4u, row < p.rows); // a row past the end has nothing
+  let start = row * (p.width / 4u);
   var squares = vec4f();
   var products = vec4f();
   for (var i = own; i < width4; i += LANES) {
@@ -30,7 +30,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   var sums = vec2f((squares.x + squares.y) + (squares.z + squares.w), (products.x + products.y) + (products.z + products.w));
   for (var other = 1u; other < LANES; other *= 2u) { sums += subgroupShuffleXor(sums, other); }
-  sums /= f32(4u * p.width4);
+  sums /= f32(p.width);
   let scale = 1.0 / sqrt(sums.x + p.eps);
   let slope = sums.y * scale * scale;
   for (var i = own; i < width4; i += LANES) {

@@ -1,11 +1,8 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
-import { runRows } from "./row-lanes.js";
 import { columnSumNormed } from "../column-sum/column-sum.js";
-
-const kernel = loadKernel("rms-norm/rms-norm-backward");
+import { runRmsNormBackward } from "./variants.js";
 
 export interface NormBackwardOptions {
   /** Whether the gradients of the parameters are wanted. */
@@ -50,7 +47,7 @@ export function rmsNormBackward(
     const dx = gpu.empty(x.shape);
     const stats = gpu.empty([rows, 4]);
     const tensors = { dy, x, gamma, earlier: earlier ?? x, dx, stats };
-    runRows(gpu, kernel, { rows, width, params: { has_earlier: earlier ? 1 : 0, eps }, tensors });
+    runRmsNormBackward(gpu, { rows, width, params: { has_earlier: earlier ? 1 : 0, eps }, tensors });
     return weightGrad ? { dx, dWeight: columnSumNormed(gpu, dy, x, stats) } : { dx };
   });
 }

@@ -1,11 +1,8 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix } from "../../gpu/tensor.js";
-import { runRows } from "./row-lanes.js";
 import { rmsNormBackward } from "./rms-norm-backward.js";
-
-const kernel = loadKernel("rms-norm/rms-norm");
+import { runRmsNorm } from "./variants.js";
 
 /**
  * y = x / sqrt(mean(x²) + eps) · gamma over groups of gamma's length: whole rows, or each head of a row.
@@ -24,7 +21,7 @@ export function rmsNorm(gpu: Gpu, x: Tensor, gamma: Tensor, eps = 1e-6): Tensor 
   }
   const rows = elementCount(x.shape) / width;
   const y = gpu.empty(x.shape);
-  runRows(gpu, kernel, { rows, width, params: { eps }, tensors: { x, gamma, y } });
+  runRmsNorm(gpu, { rows, width, params: { eps }, tensors: { x, gamma, y } });
   const { tape } = gpu;
   tape?.record({
     output: y,

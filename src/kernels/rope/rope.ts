@@ -1,10 +1,10 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { type YarnScaling, rotaryFrequencies } from "../../config/yarn.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("rope/rope");
+const kernel = defineKernel("rope/rope", ({ rows, heads, half }) => ({ flops: rows * heads * half * 6 }));
 const threads = 64;
 
 /**

@@ -1,10 +1,11 @@
 import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
-import { loadKernel } from "../../gpu/kernel.js";
 import { type Tensor, elementCount, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { swigluBackward } from "./swiglu-backward.js";
+import { perElement } from "../cost.js";
+import { defineKernel } from "../variants.js";
 
-const kernel = loadKernel("swiglu/swiglu");
+const kernel = defineKernel("swiglu/swiglu", perElement(5));
 const threads = 64;
 const each = 8; // elements of a thread: EACH of the kernel
 

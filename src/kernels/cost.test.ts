@@ -1,26 +1,27 @@
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { useGpu } from "../../test/gpu.js";
+import { kernelFiles, kernelRoot, opFolders } from "../../test/helpers/kernel-files.js";
 import { keepMatrix, freeMatrix } from "../gpu/matrix.js";
 import { GpuError } from "../gpu/errors.js";
-import { makeSegments } from "../kernels/attention/segments.js";
+import { makeSegments } from "./attention/segments.js";
 import { Timing } from "../gpu/timing.js";
-import { attention } from "../kernels/attention/attention.js";
-import { layerNorm } from "../kernels/layer-norm/layer-norm.js";
-import { linear } from "../kernels/linear/linear.js";
-import { rmsNormBackward } from "../kernels/rms-norm/rms-norm-backward.js";
-import { rmsNorm } from "../kernels/rms-norm/rms-norm.js";
+import { attention } from "./attention/attention.js";
+import { layerNorm } from "./layer-norm/layer-norm.js";
+import { linear } from "./linear/linear.js";
+import { rmsNormBackward } from "./rms-norm/rms-norm-backward.js";
+import { rmsNorm } from "./rms-norm/rms-norm.js";
 import type { Tensor } from "../gpu/tensor.js";
-import { costOf, countedKernels } from "./costs.js";
+import { costOf, countedKernels } from "./cost.js";
 
-// The table holds every kernel and no other. Products and attention, as the engine runs them, against counts made by hand.
+// Every kernel file has a cost. Products and attention, as the engine runs them, against counts made by hand.
 const gpu = useGpu({ timestamps: true });
 
-test("every kernel is in the table, and nothing else", () => {
-  const root = new URL("../kernels/", import.meta.url);
-  const files = readdirSync(root, { recursive: true, encoding: "utf8" });
-  const kernels = files.filter((file) => file.endsWith(".wgsl")).map((file) => file.slice(0, -5));
-  expect([...countedKernels].sort()).toEqual(kernels.sort());
+test("every kernel below src/kernels declares its cost, and nothing else does", async () => {
+  for (const folder of opFolders())
+    for (const file of readdirSync(new URL(folder, kernelRoot)))
+      if (/^[\w-]+\.ts$/.test(file)) await import(new URL(`${folder}/${file}`, kernelRoot).href);
+  expect([...countedKernels()].sort()).toEqual(kernelFiles().sort());
 });
 
 /** The costs of what `body` runs, added up. */
@@ -99,10 +100,10 @@ test("attention counts the pairs of its ranges, and the keys that are seen", asy
   expect(got).toEqual({ flops: 4 * pairs * width, bytes: 4 * (4 * 8 * width) + tables });
 });
 
-test("a kernel that the table does not hold, ranges that were not seen", () => {
+test("a kernel without a cost, ranges that were not seen", () => {
   const dispatch = { params: {}, tensors: {}, groups: 1 };
   expect(() => costOf("toString", dispatch)).toThrow(
-    new GpuError("profile: toString: expected a kernel of the table of costs, got another"),
+    new GpuError("profile: toString: expected a kernel with a declared cost, got one without"),
   );
   expect(() => costOf("attention/attention", dispatch)).toThrow(
     new GpuError("profile: attention's ranges must be written while timing, got none"),

@@ -5,11 +5,11 @@ import { fromFloat32, toFloat32 } from "../../formats/dtypes.js";
 import type { Gpu } from "../../gpu/device.js";
 import { type Matrix, type WeightFormat, freeMatrix } from "../../gpu/matrix.js";
 import { openDevice } from "../../node/device.js";
-import { inputGradBySubgroup, weightGradBySubgroup } from "./linear-grad-subgroup.js";
+import { inputGrad as gradOfInput, weightGrad } from "./linear-grad.js";
 import { linearRef } from "./linear.ref.js";
 
 // Both gradients against f64: rows and terms around a tile (16) and a block (a subgroup) and a group (256), columns around a
-// subgroup's 4 a lane, every storage format, weights in pieces; a missing number; devices without subgroups.
+// subgroup's 4 a lane, every storage format, weights in pieces; a missing number.
 const gpu = useGpu();
 const bound = 4e-7; // as for linear
 
@@ -36,7 +36,7 @@ function weights(device: Gpu, n: number, k: number, format: WeightFormat): [Matr
 async function inputGrad(device: Gpu, m: number, n: number, k: number, format: WeightFormat): Promise<void> {
   const [w, rounded] = weights(device, n, k, format);
   const dy = values(m * n, 1);
-  const got = await runOp(device, () => inputGradBySubgroup(device, device.upload(dy, [m, n]), w)!);
+  const got = await runOp(device, () => gradOfInput(device, device.upload(dy, [m, n]), w));
   freeMatrix(device, w);
   expectClose(got, linearRef(dy, transposed(rounded, k), n), bound);
 }
@@ -80,9 +80,7 @@ test.each([
   [300, 130, 64],
 ])("weight, %i rows, %i x %i", async (m, n, k) => {
   const [dy, x] = [values(m * n, 1), values(m * k, 2)];
-  const got = await runOp(gpu(), () =>
-    weightGradBySubgroup(gpu(), gpu().upload(dy, [m, n]), gpu().upload(x, [m, k]))!,
-  );
+  const got = await runOp(gpu(), () => weightGrad(gpu(), gpu().upload(dy, [m, n]), gpu().upload(x, [m, k])));
   expectClose(got, linearRef(transposed(dy, n), transposed(x, k), m), bound);
 });
 
@@ -90,23 +88,10 @@ test("a missing number reaches its row of dx and its row of dW, and no other", a
   const dy = values(2 * 3, 1);
   dy[4] = NaN; // [1, 1]
   const w = keepWeights(gpu(), values(12, 2), [3, 4], "f32");
-  const dx = await runOp(gpu(), () => inputGradBySubgroup(gpu(), gpu().upload(dy, [2, 3]), w)!);
+  const dx = await runOp(gpu(), () => gradOfInput(gpu(), gpu().upload(dy, [2, 3]), w));
   freeMatrix(gpu(), w);
   expect([...dx].map(Number.isNaN)).toEqual([false, false, false, false, true, true, true, true]);
   const x = values(8, 3);
-  const dw = await runOp(gpu(), () =>
-    weightGradBySubgroup(gpu(), gpu().upload(dy, [2, 3]), gpu().upload(x, [2, 4]))!,
-  );
+  const dw = await runOp(gpu(), () => weightGrad(gpu(), gpu().upload(dy, [2, 3]), gpu().upload(x, [2, 4])));
   expect([...dw].map(Number.isNaN)).toEqual([0, 1, 2].flatMap((row) => Array<boolean>(4).fill(row === 1)));
-});
-
-test("nothing where the device has no subgroups of one size", async () => {
-  const plain = (await openDevice({ subgroups: false })).gpu;
-  const [result] = await plain.step(() => {
-    const x = plain.upload(values(8, 1), [2, 4]);
-    expect(weightGradBySubgroup(plain, x, x)).toBeUndefined();
-    return [x];
-  });
-  expect(result.length).toBe(8);
-  plain.destroy();
 });

@@ -1,26 +1,27 @@
-// dx = dy @ w, per row.      torch.nn.functional.linear, gradient of its input
+// c = a @ w, per row.      torch.nn.functional.linear, gradients: dx = dy @ w, and dw = dy^T @ x
 // One thread per tile of TM rows and 4 columns; neighbouring threads take neighbouring columns.
-// Sum order of every element: 16 consecutive n in order, 16 such blocks in order, then those groups of 256 in order. A weight in
-// several pieces of its rows adds piece after piece.
+// Sum order of every element: 16 consecutive terms in order, 16 such blocks in order, then those groups of 256 in order. A weight
+// in several pieces of its rows adds piece after piece.
 override WEIGHT: u32 = 0u;         // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
-override ACCUMULATE: bool = false; // dx += instead of dx =
+override ACCUMULATE: bool = false; // c += instead of c =
 override WG: u32 = 32u; // threads per workgroup
 const TM = 4u;
 const BLOCK = 16u;
 const GROUP = 256u;
 alias Tile = array<vec4f, TM>;
 struct Params {
-  rows: u32,     // M
-  k4: u32,       // K / 4
-  columns: u32,  // rows of this piece of w
-  first: u32,    // column of dy that belongs to the piece's first row
-  y_columns: u32 // N, all pieces together
+  rows: u32,        // of c
+  k4: u32,          // columns of c / 4
+  terms: u32,       // rows of w, or of this piece of it
+  first: u32,       // a's element that multiplies the piece's first row for c's first row
+  row_stride: u32,  // from a's element for a row of c to that for the next
+  term_stride: u32  // from a's element for a row of w to that for the next
 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;         // [rows, y_columns]
-@group(0) @binding(2) var<storage, read> w: array<vec2u>;        // [columns, K / 4] of 2 (f32), 1 (bf16, f16), 1/2 (q8); q4 [columns, K / 256] of 18
-@group(0) @binding(3) var<storage, read> scales: array<u32>;     // [columns, K / 32] q8's f16, two to a u32; else any array
-@group(0) @binding(4) var<storage, read_write> dx: array<vec4f>; // [rows, K / 4]
+@group(0) @binding(1) var<storage, read> a: array<f32>;         // [rows, terms] or [terms, rows], by the strides
+@group(0) @binding(2) var<storage, read> w: array<vec2u>;       // [terms, k4] of 2 (f32), 1 (bf16, f16), 1/2 (q8); q4 [terms, k4 / 64] of 18
+@group(0) @binding(3) var<storage, read> scales: array<u32>;    // [terms, k4 / 8] q8's f16, two to a u32; else any array
+@group(0) @binding(4) var<storage, read_write> c: array<vec4f>; // [rows, k4]
 
 fn word(i: u32) -> u32 { return w[i >> 1u][i & 1u]; }
 
@@ -67,16 +68,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let row = (tile / p.k4) * TM;
   let column = tile % p.k4; // in vec4
   if (row >= p.rows) { return; }
-  var yi: array<u32, TM>; // first dy of each row; rows past the end repeat the last one and are not stored
-  for (var m = 0u; m < TM; m++) { yi[m] = min(row + m, p.rows - 1u) * p.y_columns + p.first; }
+  var ai: array<u32, TM>; // first of a for each row; rows past the end repeat the last one and are not stored
+  for (var m = 0u; m < TM; m++) { ai[m] = p.first + min(row + m, p.rows - 1u) * p.row_stride; }
   var total = Tile();
-  for (var outer = 0u; outer < p.columns; outer += GROUP) {
+  for (var outer = 0u; outer < p.terms; outer += GROUP) {
     var part = Tile();
-    for (var start = outer; start < min(outer + GROUP, p.columns); start += BLOCK) {
+    for (var start = outer; start < min(outer + GROUP, p.terms); start += BLOCK) {
       var sum = Tile();
-      for (var n = start; n < min(start + BLOCK, p.columns); n++) {
-        let b = weights(n * p.k4 + column);
-        for (var m = 0u; m < TM; m++) { sum[m] = fma(vec4f(dy[yi[m] + n]), b, sum[m]); }
+      for (var t = start; t < min(start + BLOCK, p.terms); t++) {
+        let b = weights(t * p.k4 + column);
+        for (var m = 0u; m < TM; m++) { sum[m] = fma(vec4f(a[ai[m] + t * p.term_stride]), b, sum[m]); }
       }
       for (var m = 0u; m < TM; m++) { part[m] += sum[m]; }
     }
@@ -85,7 +86,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   for (var m = 0u; m < TM; m++) {
     if (row + m < p.rows) {
       let at = (row + m) * p.k4 + column;
-      if (ACCUMULATE) { dx[at] += total[m]; } else { dx[at] = total[m]; }
+      if (ACCUMULATE) { total[m] += c[at]; }
+      c[at] = total[m];
     }
   }
 }

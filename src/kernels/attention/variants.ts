@@ -1,0 +1,89 @@
+import type { Gpu } from "../../gpu/device.js";
+import { GpuError } from "../../gpu/errors.js";
+import { tuned } from "../../gpu/kernel.js";
+import { type CostOf, distinctBytes } from "../cost.js";
+import { type ShapeClass, type Variant, defineKernel, kernelPair } from "../variants.js";
+
+/** Columns of a head that a workgroup makes, unless it makes the whole head. */
+export const sliceWidth = 128;
+/** Of the kernels of one row. */
+export const chunkKeys = 128;
+
+/** Pairs of a row and a key that it sees, and keys that are seen at all; ranges that start alike lie in one another. */
+function seenKeys(ranges: Uint32Array | undefined): { pairs: number; keys: number } {
+  if (!ranges) throw new GpuError("profile: attention's ranges must be written while timing, got none");
+  const ends = new Map<number, number>();
+  let pairs = 0;
+  for (let i = 0; i < ranges.length; i += 2) {
+    pairs += ranges[i + 1] - ranges[i];
+    ends.set(ranges[i], Math.max(ranges[i + 1], ends.get(ranges[i]) ?? 0));
+  }
+  let keys = 0;
+  for (const [start, end] of ends) keys += end - start;
+  return { pairs, keys };
+}
+
+/** `products` dot products or weighted sums, 2 · headDim each, for each head and pair; only the keys that are seen are read. */
+function pairCost(products: number): CostOf {
+  return ({ heads, head4, group }, { tensors }, { ranges }) => {
+    const { pairs, keys } = seenKeys(ranges);
+    const { k, v, ...rest } = tensors;
+    const width = (4 * head4 * heads) / group;
+    const read = (k ? 4 * keys * width : 0) + (v ? 4 * keys * width : 0);
+    return { flops: products * 2 * pairs * heads * 4 * head4, bytes: distinctBytes(rest) + read };
+  };
+}
+
+/** Of the parts that a row's chunks of keys leave for attention-join.wgsl. */
+function partBytes(ranges: Uint32Array, heads: number, head4: number): number {
+  let chunks = 0;
+  for (let i = 0; i < ranges.length; i += 2) chunks += Math.ceil((ranges[i + 1] - ranges[i]) / chunkKeys);
+  return 16 * chunks * heads * (head4 + 1);
+}
+
+const rowCost: CostOf = (params, dispatch, contents) => {
+  const cost = pairCost(2)(params, dispatch, contents);
+  if (!dispatch.overrides?.SPLIT) return cost;
+  const parts = partBytes(contents.ranges, params.heads, params.head4);
+  return { ...cost, bytes: cost.bytes! - dispatch.tensors.y.bytes + parts };
+};
+
+const attentionClass = "attention tiles";
+const tiles = kernelPair("attention/attention", pairCost(2));
+
+/** Rows in tiles: attention.wgsl, or attention-subgroup.wgsl with subgroups of one size. */
+export function tilesKernel(gpu: Gpu): Variant {
+  return tiles(gpu, { constants: tuned(gpu.tuning, attentionClass, { TN: 2 }) });
+}
+
+/** Rows one by one: attention-row.wgsl, or attention-row-subgroup.wgsl with subgroups of one size. */
+export const rowsKernel = kernelPair("attention/attention-row", rowCost);
+
+/** What attention-row.wgsl made of a range's chunks. */
+export const joinKernel = defineKernel(
+  "attention/attention-join",
+  ({ heads, head4 }, { tensors }, { ranges }) => {
+    const bytes = partBytes(ranges, heads, head4);
+    return { flops: bytes / 2, bytes: bytes + tensors.y.bytes };
+  },
+);
+
+/** Each row's maximum and sum; gradients of queries; gradients of keys and values. */
+export const backwardKernels = {
+  stats: kernelPair("attention/attention-backward-stats", pairCost(1)),
+  query: kernelPair("attention/attention-backward-query", pairCost(3)),
+  key: kernelPair("attention/attention-backward-key", () => ({})), // what a row sees stands in stats, on the device
+};
+
+/** What a tuning may set. */
+export const attentionClasses: readonly [string, ShapeClass][] = [
+  [
+    attentionClass,
+    {
+      kind: "attention",
+      kernel: "attention/attention-subgroup",
+      rows: 128,
+      candidates: [{ TN: 1 }, { TN: 2 }, { TN: 4 }],
+    },
+  ],
+];

@@ -1,0 +1,150 @@
+import type { Gpu } from "../../gpu/device.js";
+import { type Sizes, tuned } from "../../gpu/kernel.js";
+import { type Matrix, type WeightFormat, weightBlocks } from "../../gpu/matrix.js";
+import type { Tensor } from "../../gpu/tensor.js";
+import type { CostOf } from "../cost.js";
+import { type ShapeClass, type Variant, defineKernel, kernelPair, subgroupKernel } from "../variants.js";
+
+/** Terms of a block of the kernels for subgroups; a row of w must be whole blocks. */
+export const subgroupBlock = 8;
+
+/** Bytes of a tensor that none of the others stands in for. */
+function own(tensor: Tensor, others: readonly Tensor[], bytes: number): number {
+  return others.some(({ allocation }) => allocation === tensor.allocation) ? 0 : bytes;
+}
+
+/** y = x · wᵀ with what joins it in the epilogue: 2 a weight and row. A piece of w makes its own columns of y only. */
+const productCost: CostOf = ({ rows, columns, k4 }, { tensors: { x, w, scales, bias, residual } }) => {
+  const weightRows = w.shape.length === 2 ? w.shape[0] : columns;
+  const made = 4 * rows * columns;
+  const bytes =
+    16 * rows * k4 +
+    w.bytes +
+    own(scales, [w], scales.bytes) +
+    own(bias, [x, residual], 4 * columns) +
+    own(residual, [x, bias], made) +
+    made;
+  return { flops: 2 * rows * 4 * k4 * weightRows, bytes };
+};
+
+const portable = {
+  one: defineKernel("linear/linear", productCost, { TM: 1 }),
+  four: defineKernel("linear/linear", productCost, { TM: 4 }),
+};
+const tileKernel = subgroupKernel("linear/linear-subgroup", productCost);
+const rowKernel = subgroupKernel("linear/linear-row-subgroup", productCost);
+
+/** A kernel that makes y = x · wᵀ, and the part of y that one workgroup makes. */
+export interface LinearVariant extends Variant {
+  readonly rows: number;
+  readonly columns: number;
+  /** Workgroups at most for one row, each with as many tiles of columns in turn. Default: each makes one tile. */
+  readonly workgroups?: number;
+}
+
+/** Rows of a tile and columns of a lane. All give an element the same bits. */
+type Tile = Readonly<Record<"TM" | "TN", number>>;
+
+/** Tiles for 9 rows and more: the fastest on lavapipe among those whose first dispatch compiles in half a second. */
+const largeTiles: Readonly<Record<WeightFormat, Tile>> = {
+  f32: { TM: 16, TN: 3 },
+  bf16: { TM: 16, TN: 3 },
+  f16: { TM: 16, TN: 3 },
+  q8: { TM: 16, TN: 2 },
+  q4: { TM: 8, TN: 4 },
+};
+
+function usualTile(rows: number, format: WeightFormat): Tile {
+  if (rows > 8) return largeTiles[format];
+  return rows > 4 ? { TM: 8, TN: 3 } : { TM: 4, TN: 2 };
+}
+
+/** Name of the class of a product's rows. */
+function linearClass(format: WeightFormat, rows: number): string {
+  return `linear ${format} ${rows > 8 ? "9+" : rows > 4 ? "5-8" : rows > 1 ? "2-4" : "1"}`;
+}
+
+/** Name of the class of one row's RMSNorm and product. */
+function normedClass(format: WeightFormat): string {
+  return `linear ${format} 1 normed`;
+}
+
+/** One row with subgroups. A workgroup of several tiles costs software adapters, whose lanes are few, less than several workgroups. */
+function rowVariant(gpu: Gpu, shapeClass: string, KEPT: number, few: number): LinearVariant | undefined {
+  const found = rowKernel(gpu, { KEPT });
+  const usual = { workgroups: found && found.lanes > 8 ? Infinity : few };
+  return found && { ...found, rows: 1, columns: found.lanes, ...tuned(gpu.tuning, shapeClass, usual) };
+}
+
+/**
+ * The kernel for a product of so many rows. Whether it is one for subgroups depends on the device and K alone, since those add in
+ * another order: where the device has one known size of subgroups and a row of w is whole blocks.
+ */
+export function linearVariant(gpu: Gpu, { format, columns: width }: Matrix, rows: number): LinearVariant {
+  const fits = width % subgroupBlock === 0;
+  if (fits && rows === 1) {
+    const found = rowVariant(gpu, linearClass(format, 1), 0, 64);
+    if (found) return found;
+  } else if (fits) {
+    const tile = tuned(gpu.tuning, linearClass(format, rows), usualTile(rows, format));
+    const found = tileKernel(gpu, tile);
+    if (found) return { ...found, rows: tile.TM, columns: tile.TN * found.lanes };
+  }
+  return rows < 4
+    ? { kernel: portable.one, rows: 1, columns: 128 }
+    : { kernel: portable.four, rows: 4, columns: 128 };
+}
+
+/** The kernel for RMSNorm and product of one row in one dispatch; undefined where the two need one each. */
+export function normedVariant(
+  gpu: Gpu,
+  { format, columns: width }: Matrix,
+  rows: number,
+): LinearVariant | undefined {
+  const kept = 4 * width; // bytes of workgroup memory
+  if (rows !== 1 || width % subgroupBlock !== 0) return undefined;
+  if (kept > gpu.device.limits.maxComputeWorkgroupStorageSize) return undefined;
+  return rowVariant(gpu, normedClass(format), width / 4, 16); // each workgroup makes the norm anew
+}
+
+const gradPair = kernelPair("linear/linear-grad", ({ rows, k4, terms }) => ({
+  flops: 2 * rows * 4 * k4 * terms,
+}));
+
+/** The kernel for the gradients of `linear`, and workgroups for so many rows and vec4 of columns. */
+export function gradVariant(gpu: Gpu, rows: number, k4: number): Variant & { readonly groups: number } {
+  const found = gradPair(gpu);
+  const { kernel, lanes } = found;
+  if (lanes === undefined) return { kernel, groups: Math.ceil((Math.ceil(rows / 4) * k4) / 32) };
+  return { ...found, groups: Math.ceil(rows / 16) * Math.ceil(k4 / lanes) };
+}
+
+/** wᵀ, for gradients that are products. */
+export const transposeKernel = defineKernel("linear/linear-transpose", () => ({ flops: 0 }));
+
+const launched = (counts: readonly number[]): Sizes[] => counts.map((workgroups) => ({ workgroups }));
+const tiles = (TM: number, columns: readonly number[]): Sizes[] => columns.map((TN) => ({ TM, TN }));
+const unbounded = 65_536; // workgroups: each makes one tile
+
+/** What a tuning may set. */
+export function linearClasses(): [string, ShapeClass][] {
+  const of = (
+    kind: ShapeClass["kind"],
+    format: WeightFormat,
+    rows: number,
+    candidates: Sizes[],
+  ): ShapeClass => ({
+    kind,
+    kernel: rows > 1 ? "linear/linear-subgroup" : "linear/linear-row-subgroup",
+    format,
+    rows,
+    candidates,
+  });
+  return (Object.keys(weightBlocks) as WeightFormat[]).flatMap((format): [string, ShapeClass][] => [
+    [linearClass(format, 1), of("linear", format, 1, launched([16, 64, 256, unbounded]))],
+    [normedClass(format), of("normed", format, 1, launched([8, 16, 32, 64]))],
+    [linearClass(format, 4), of("linear", format, 4, tiles(4, [1, 2, 3, 4]))],
+    [linearClass(format, 8), of("linear", format, 8, [...tiles(8, [1, 2, 3, 4]), { TM: 4, TN: 2 }])],
+    [linearClass(format, 64), of("linear", format, 64, [...tiles(8, [2, 3, 4]), ...tiles(16, [1, 2, 3])])],
+  ]);
+}
