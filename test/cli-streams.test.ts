@@ -34,7 +34,7 @@ const transcribe = (files: readonly string[], ...options: string[]): Promise<Run
 describe("transcribe: files and streams", () => {
   it("ends by itself after its last result", async () => {
     const args = ["transcribe", "--model", model.path, "--max-tokens", "8", clip("a.wav")];
-    const run = await cli(args, {}, { timeout: 300_000 }); // killed then: the signal tells
+    const run = await cli(args, {}, { timeout: 300_000 }); // after this it is killed, which the signal shows
     expect({ ...run, stdout: run.stdout !== "" }).toMatchObject({ code: 0, signal: null, stdout: true });
   });
 

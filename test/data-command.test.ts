@@ -91,13 +91,13 @@ describe("data", () => {
   });
 
   test("a line of JSONL whose audio is not there is reported and left out", async () => {
-    const [some, out] = [at("missing.jsonl"), at("present.jsonl")];
+    const [input, out] = [at("missing.jsonl"), at("present.jsonl")];
     const audio = ["none.wav", "corpus/a.wav", "corpus", "/dev/null"];
-    writeFileSync(some, audio.map((path) => `${JSON.stringify({ audio: path, text: "b" })}\n`).join(""));
-    const run = await cli(["data", "jsonl", some, "--out", out]);
-    expect(run.stderr).toContain(`skipped: ${some}:3: a directory, not a file: ${at("corpus")}`);
-    expect(run.stderr).toContain(`skipped: ${some}:4: a device or a pipe, not a file: /dev/null`);
-    expect(run.stderr).toContain(`skipped: ${some}:1: no such file: ${at("none.wav")}`);
+    writeFileSync(input, audio.map((path) => `${JSON.stringify({ audio: path, text: "b" })}\n`).join(""));
+    const run = await cli(["data", "jsonl", input, "--out", out]);
+    expect(run.stderr).toContain(`skipped: ${input}:3: a directory, not a file: ${at("corpus")}`);
+    expect(run.stderr).toContain(`skipped: ${input}:4: a device or a pipe, not a file: /dev/null`);
+    expect(run.stderr).toContain(`skipped: ${input}:1: no such file: ${at("none.wav")}`);
     expect(run.stdout).toContain("1 utterances, 0.00 h; 3 skipped");
     expect(readFileSync(out, "utf8")).toBe('{"audio":"corpus/a.wav","text":"b"}\n');
   });
@@ -190,9 +190,9 @@ describe("data", () => {
       stdout: `${at("strict.jsonl")}: 1 utterances, 0.00 h; 3 skipped\n`,
     });
     const why = `skipped: bad audio: ${at("cut.wav")}: audio: expected a whole file (--strict), got 0.75 s could be read of the 1.00 s in the header; copy or download it again, or make it anew from its source`;
-    const told = strict.stderr.split("\n").filter((line) => line.startsWith("skipped"));
-    expect(told.slice(0, 2)).toEqual([why, why]);
-    expect(told[2]).toContain(`skipped: bad audio: ${at("corpus", "c.wav")}: container: expected WAV`);
+    const skipped = strict.stderr.split("\n").filter((line) => line.startsWith("skipped"));
+    expect(skipped.slice(0, 2)).toEqual([why, why]);
+    expect(skipped[2]).toContain(`skipped: bad audio: ${at("corpus", "c.wav")}: container: expected WAV`);
     expect((await make("--force")).stdout).toContain("4 utterances");
   });
 

@@ -51,7 +51,7 @@ describe("generate", () => {
     expect((await generate("what is this?", "--max-tokens", "4")).stderr).not.toContain("gave no text");
   });
 
-  it("tells the seed that it drew with, which draws the same again", async () => {
+  it("reports its seed, which draws the same again", async () => {
     const args = ["What is this?", "--max-tokens", "16", "--temperature", "1.2", "--top-p", "0.95", "--json"];
     const [first] = jsonLines(await generate(...args));
     const [again] = jsonLines(await generate(...args, "--seed", String(first.seed)));

@@ -205,7 +205,7 @@ const required: readonly [name: string, test: (f: Facts) => boolean][] = [
   ["model, 32 greedy ids a clip", (f) => whole(f) && f.shape("generated_ids")[0] === 32 * f.lengths],
 ];
 
-// Plan: every case that the contract asks for is among the committed bundles, told by their shapes and metadata.
+// Plan: every case that the contract asks for is among the committed bundles, by their shapes and metadata.
 describe("the list of cases", () => {
   it.each(required)("%s", async (_, test) => {
     const found: string[] = [];

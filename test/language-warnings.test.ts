@@ -14,8 +14,8 @@ afterAll(() => work.remove());
 
 const count = (stderr: string, words: string): number => stderr.split(words).length - 1;
 
-// Plan: the demo knows Chinese and English, so another language is reported once before the clips; its answer in English to a request
-// for Thai is reported once, on stderr, in the JSON and in evaluate's records; a right language gives neither.
+// Plan: the demo knows Chinese and English, so any other language gives one warning before the clips. A request for Thai that is
+// answered in English gives one warning on stderr, in the JSON and in evaluate's records. A language that it knows gives none.
 describe("a language that the checkpoint does not know, and an answer in another script", () => {
   it("transcribe", async () => {
     const run = await cli(["transcribe", "--json", "--language", "th", clip]);

@@ -45,7 +45,7 @@ describe("front-end and encoder", () => {
   });
 });
 
-// Plan: a chat template that does not parse is refused by its file's name; one that takes no audio is passed over, and said so.
+// Plan: a chat template that does not parse is refused by its file's name; one that takes no audio is skipped, and reported.
 describe("chat template", () => {
   it.each([
     [{ "chat_template.jinja": "{% if %}" }, /^m\/chat_template\.jinja: chat template: expected/],

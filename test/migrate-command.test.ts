@@ -7,7 +7,7 @@ import { tinyFiles, writeDirectory } from "./helpers/tiny-model.js";
 import { wav } from "./helpers/wav.js";
 
 // Plan: the command writes a checkpoint that transcribes; what is there is never touched; a checkpoint whose encoder was exchanged for
-// another is told when it is loaded; wrong usage is exit 2.
+// another gives a warning when it is loaded; wrong usage is exit 2.
 
 let source: ReturnType<typeof writeDirectory>;
 let other: ReturnType<typeof writeDirectory>;
@@ -53,7 +53,7 @@ describe("migrate", () => {
     expect(readdirSync(out.path)).toContain("clip.wav");
   });
 
-  test("an exchanged encoder is told when the checkpoint is loaded", async () => {
+  test("an exchanged encoder gives a warning when the checkpoint is loaded", async () => {
     const [good, bad] = [join(out.path, "good"), join(out.path, "bad")];
     await migrate(good);
     await cli(["migrate", "--encoder", other.path, "--llm", llm.path, "--out", bad]);

@@ -66,7 +66,7 @@ describe("the engine without Node", () => {
     expect(code).toContain("class Transcriber");
   });
 
-  it("an import that nothing declares is warned of, so the check can tell", async () => {
+  it("an import that nothing declares gives a warning, so the check can fail", async () => {
     const folder = mkdtempSync(join(tmpdir(), "bundle-"));
     writeFileSync(join(folder, "a.js"), 'export const load = () => import("not-declared-anywhere");\n');
     const { warnings } = await bundle(join(folder, "a.js"));
@@ -74,7 +74,7 @@ describe("the engine without Node", () => {
     expect(warnings).toEqual([expect.stringMatching(/^UNRESOLVED_IMPORT: .*not-declared-anywhere/s)]);
   });
 
-  it("the Node entry needs Node, so the check can tell", async () => {
+  it("the Node entry needs Node, so the check can fail", async () => {
     const { outside } = await bundle(join(root, "dist/node/files.js"));
     expect(outside).toContain("node:fs/promises");
   });

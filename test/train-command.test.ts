@@ -50,10 +50,10 @@ describe("train", () => {
     const clip = directory.data.utterances[0].audio;
     const beside = ["--model", join(directory.path, "model"), "--lora", join(out, "lora")];
     const merged = ["--model", join(out, "checkpoint")];
-    const told = async (model: string[]): Promise<unknown> =>
+    const tokensOf = async (model: string[]): Promise<unknown> =>
       jsonLines(await cli(["transcribe", ...model, clip, "--json"]))[0].tokenIds;
-    const ofLora = await told(beside);
-    expect(ofLora).not.toEqual(await told(["--model", join(directory.path, "model")]));
+    const ofLora = await tokensOf(beside);
+    expect(ofLora).not.toEqual(await tokensOf(["--model", join(directory.path, "model")]));
 
     expect(expectRefusal(await cli(args))).toMatch(
       /expected a new directory, got a run; --resume goes on with it$/,
@@ -65,7 +65,7 @@ describe("train", () => {
       step: result.step,
       checkpoint: join(out, "checkpoint"),
     });
-    expect(await told(merged)).toEqual(ofLora);
+    expect(await tokensOf(merged)).toEqual(ofLora);
     const weights = (path: string): Buffer => readFileSync(join(path, "model.safetensors"));
     const converted = join(directory.path, "converted");
     expect((await cli(["convert", beside[1], converted, ...beside.slice(2)])).code).toBe(0);
@@ -93,7 +93,7 @@ describe("train", () => {
     expect(readdirSync(out)).toContain("checkpoint");
   });
 
-  test("bad lines are told and refused, or left out", async () => {
+  test("bad lines are reported and refused, or left out", async () => {
     const out = join(directory.path, "bad");
     const args = [
       "train",

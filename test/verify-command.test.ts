@@ -29,7 +29,7 @@ describe("files of one case", () => {
     return path;
   };
 
-  it("are told apart by their paths", async () => {
+  it("are named by their paths", async () => {
     const paths = [bundlePath("encoder-7"), copy()];
     const { code, stdout } = await cli(["verify", ...paths, bundlePath("encoder-1")]);
     expect(code).toBe(0);
@@ -83,7 +83,7 @@ describe("without arguments", () => {
   });
 });
 
-// Plan: the other kernel family on demand, told on stderr; its order of sums is another, so are its errors.
+// Plan: the other kernel family on demand, named on stderr. It sums in another order, so its errors differ.
 describe("--no-subgroups", () => {
   it("checks the kernels without subgroups", async () => {
     const path = bundlePath("encoder-7");
@@ -98,7 +98,7 @@ describe("--no-subgroups", () => {
   });
 });
 
-// Plan: under q8 errors are far over the bound of unrounded weights: told, not judged, exit code 0; NaN is no rounding and fails.
+// Plan: q8 errors are far over the bound of unrounded weights. They are reported, not judged, with exit code 0. NaN fails.
 describe("--weights q8", () => {
   it("measures", async () => {
     const path = bundlePath("encoder-weights");

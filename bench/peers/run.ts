@@ -91,7 +91,7 @@ const results: PeerResults = {
 };
 const file = values.out ?? `bench/results/peers-${deviceName(adapter)}-${results.machine.commit}.json`;
 
-/** Tells what comes next, and keeps what there is. */
+/** Reports the next measurement, and writes the results so far. */
 function note(text: string): void {
   console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
   writeResult(basename(file, ".json"), results, dirname(file));

@@ -50,7 +50,7 @@ def verify(model: Path, bundle: Path, weights: str | None) -> dict:
 
 
 def noted(notes: list[str], label: str) -> str:
-    """What the engine said on stderr after this label."""
+    """The text after this label on the engine's stderr."""
     return next(line.removeprefix(label) for line in notes if line.startswith(label))
 
 

@@ -8,7 +8,7 @@ export interface Loading {
   readonly weightBytes: number;
 }
 
-/** Runs a load with a bar, and reports on stderr what it took. */
+/** Runs a load with a bar, and reports its time and bytes on stderr. */
 export async function timeLoading<T>(
   gpu: Gpu,
   load: (onProgress: OnProgress) => Promise<T>,

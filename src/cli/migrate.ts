@@ -71,7 +71,7 @@ async function migrate({ encoder, llm: llmName, out, ...options }: MigrateComman
       total = weightBytes(migration);
       await writeDirectoryAtomic(out, migration.files);
       bar.stop();
-      tell(migration, out, { ...options, merged: loras.length > 0 });
+      report(migration, out, { ...options, merged: loras.length > 0 });
     } finally {
       await llm.close();
     }
@@ -89,7 +89,7 @@ function parameters(tensors: readonly AdaptorTensor[]): number {
   return tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
 }
 
-function tell(
+function report(
   migration: Migration,
   out: string,
   { seed, json, merged }: { seed: number; json?: boolean; merged: boolean },

@@ -42,13 +42,13 @@ export async function openModel(model: string, lora?: readonly string[]): Promis
   return openCheckpoint(modelFiles(await findModel(model)), loraFiles(lora));
 }
 
-/** Warns where a checkpoint's encoder is not the one that its adaptor was made for: reads the encoder if the files name one. */
+/** Warns where a checkpoint's adaptor was made for another encoder. Reads the encoder if the files name one. */
 export async function warnOfOtherEncoder(checkpoint: Checkpoint): Promise<void> {
   const mismatch = await encoderMismatch(checkpoint, createHash("sha256"));
   if (mismatch !== undefined) note(`warning: ${mismatch}`);
 }
 
-/** Prints what a checkpoint's files contradict each other in. */
+/** Prints the contradictions between a checkpoint's files. */
 export function warnOf(warnings: readonly string[]): void {
   for (const warning of warnings) note(`warning: ${warning}`);
 }

@@ -1,4 +1,4 @@
-const answerSpare = 32; // tokens that an answer may have whatever the clip's length
+const answerSpare = 32; // tokens that a clip of any length may have
 
 /** New tokens that a clip may have where no limit is given: 32 and one for each 60 ms of audio, a frame. */
 export function defaultMaxNewTokens({ frames }: { readonly frames: number }): number {

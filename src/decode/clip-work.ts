@@ -23,8 +23,9 @@ export interface ClipWork {
 }
 
 /**
- * What a Transcriber does with clips of these sizes, to be counted: encoder, adaptor, prompt, the first decoding steps. Features
- * and tokens are zeros. While timing, the label is "audio", then "prompt"; the step of a token is a Program.
+ * The work of a Transcriber on clips of these sizes, for a device that counts: encoder, adaptor, prompt, the first
+ * decoding steps. Features and tokens are zeros. While timing, the label is "audio", then "prompt"; the step of a
+ * token is a Program.
  */
 export async function runClips(gpu: Gpu, model: FunAsrNano, work: ClipWork): Promise<void> {
   const { frames, text, answer, steps = 1 } = work;
@@ -81,7 +82,7 @@ const audioFrames = Math.ceil(seconds / 0.06);
 const textTokens = 64;
 const answerTokens = audioFrames + 32; // by the default limit
 
-/** Loads a model and works with it; what cannot run on the device for its size takes no more than it had when it failed. */
+/** Loads a model and works with it. Work that is too large for the device counts up to where it failed. */
 async function need(gpu: Gpu, load: () => Promise<() => Promise<void>>): ReturnType<MemoryUse["count"]> {
   const before = gpu.bytes.reserved;
   const work = await load();
@@ -99,7 +100,7 @@ function ample({ tensors }: ParameterSource): number {
   return bytes;
 }
 
-/** What is left for an answer behind a prompt. */
+/** Tokens left for an answer after a prompt. */
 function answerBehind({ maxPositions }: LlmConfig, prompt: number): number {
   return Math.max(0, Math.min(answerTokens, maxPositions - prompt));
 }

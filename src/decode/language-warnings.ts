@@ -6,7 +6,7 @@ const SCRIPTS = ["Latin", "Han", "Hiragana", "Katakana", "Hangul", "Thai", "Arab
 
 /** The share of an answer's letters in scripts of other languages that is reported. */
 const foreignShare = 0.25;
-/** Latin words that may stand beside another script without a report: names and loanwords. */
+/** Latin words that are allowed beside another script: names and loanwords. */
 const latinWords = 3;
 /** Chinese characters from which a Japanese answer without any kana is reported. */
 const kanjiAlone = 20;
@@ -20,8 +20,8 @@ export const SIMPLIFIED =
   /[们这时为说对开关书东车马鸟鱼门问间见长话语请让认识谁谢给钱钟听觉应该买卖过还进远运边达动办务员难电热厅头饭讲爱样现汉计设际华乐场报吗]/u;
 
 /**
- * Why the script of an answer does not fit the language asked for; undefined where it fits or nothing is known of the language.
- * Digits, signs and marks count for nothing; a few Latin words fit beside letters of the script asked for.
+ * A warning where the script of an answer does not fit the language asked for; undefined where it fits or the language is
+ * unknown. Digits, signs and marks do not count; a few Latin words fit beside letters of the script asked for.
  */
 export function scriptWarning(text: string, language: string | undefined): string | undefined {
   const scripts = language === undefined ? undefined : languageScripts(language);
@@ -47,7 +47,7 @@ export function scriptWarning(text: string, language: string | undefined): strin
   return `the answer is in another script (${name}); ${asked}`;
 }
 
-/** Why an answer is no translation into `to`; undefined where it may be one. */
+/** A warning where an answer is no translation into `to`; undefined where it may be one. */
 export function translationWarning(text: string, to: string): string | undefined {
   const advice = "this checkpoint may not have learned to translate";
   if (text === "") return `no answer: no speech, or ${advice}`;
@@ -73,7 +73,7 @@ function countScripts(text: string): Map<string, number> {
   return counts;
 }
 
-/** Why a checkpoint may not know the language asked for; undefined where it does, or nothing is known. */
+/** A warning where a checkpoint does not know the language asked for; undefined where it does, or nothing says it. */
 export function languageWarning(
   language: string | undefined,
   known: readonly LanguageCode[] | undefined,

@@ -8,7 +8,7 @@ import { KvCache } from "../model/kv-cache.js";
 import { type Qwen3, lmHead, qwen3 } from "../model/qwen3.js";
 import { loopStart } from "./guards.js";
 
-/** Decoding was asked for what cannot be, or the model's scores are no numbers. */
+/** Options of decoding that cannot be met, or scores that are no numbers. */
 export class DecodeError extends FunasrError {}
 
 /** Why decoding ended: a stop token, the limit of new tokens, or a repeating cycle that was cut. */
@@ -34,7 +34,7 @@ export interface DecodeOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What decoding starts from: packed prompts as the LLM sees them. */
+/** Packed prompts, as the LLM gets them. */
 export interface EmbeddedPrompts {
   /** Tokens of each. */
   readonly lengths: readonly number[];
@@ -50,7 +50,7 @@ export interface Picker {
    * At the end of a step.
    * @param logits  [sequences, V] f32
    * @param ids     [sequences] u32, kept: where the next step finds the tokens
-   * @returns       what `pick` is to see
+   * @returns       the argument of `pick`
    */
   record(logits: Tensor, ids: Tensor): Tensor;
   /**
@@ -89,8 +89,8 @@ function accept(sequence: Sequence, id: number, limit: number, options: DecodeOp
 }
 
 /**
- * Decodes a batch of prompts: one prefill, then one submit a token for all sequences. Where the tokens stay on the device, each
- * step is submitted before the token before it has been looked at; one step too many runs after a stop token or a loop.
+ * Decodes a batch of prompts: one prefill, then one submit a token for all sequences. Where the tokens stay on the device,
+ * each step is submitted before the previous token is read; so one step too many runs after a stop token or a loop.
  * A sequence that has ended keeps its row until the last one ends, so that the steps stay the same.
  */
 export async function decode(

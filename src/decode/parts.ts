@@ -12,7 +12,7 @@ export interface TextParts {
   readonly prompts: PromptRenderer;
   readonly chat: ChatRenderer;
   readonly stopIds: ReadonlySet<number>;
-  /** Languages that the checkpoint knows; undefined where nothing says it. */
+  /** Languages that the checkpoint knows; undefined where no file says so. */
   readonly languages?: readonly LanguageCode[];
 }
 
@@ -43,7 +43,7 @@ export async function loadText(checkpoint: Checkpoint): Promise<TextParts> {
   return { tokenizer, prompts, chat, stopIds: new Set(special.stop), languages };
 }
 
-/** All that a checkpoint needs beside its weights to turn audio into text. @throws as Transcriber.load */
+/** The parts of a checkpoint that turn audio into text, without the weights. @throws as Transcriber.load */
 export async function loadParts(
   checkpoint: Checkpoint,
 ): Promise<{ frontend: FrontendConfig; text: TextParts }> {

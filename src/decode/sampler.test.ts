@@ -96,7 +96,7 @@ test("neighbouring seeds draw independently", async () => {
 test.each<[string, SamplingOptions]>([
   ["drawn", { topP: 0.9 }],
   ["penalised", { repetitionPenalty: 1.2 }],
-])("a NaN among the scores is told, %s", (_, options) => {
+])("a NaN among the scores is refused, %s", (_, options) => {
   const ids = gpu().keep([2], "u32");
   const data = values(20, 1);
   data[13] = NaN;

@@ -29,7 +29,7 @@ export interface PreparedClip {
   readonly frames: number;
   readonly audioSeconds: number;
   readonly frontendSeconds: number;
-  /** What was done to the audio that its owner may not expect: channels that cancel each other. */
+  /** Warnings about the audio: channels that cancel each other. */
   readonly warning?: string;
 }
 
@@ -62,7 +62,7 @@ export interface TranscribeOptions extends PromptOptions {
    * result's text; where a loop is cut, they begin with it, the repeats having come already.
    */
   readonly onText?: (clip: number, text: string) => void;
-  /** Ends the call before its next step, with the signal's reason; what it held on the GPU is given back. */
+  /** Ends the call before its next step, with the signal's reason. Its GPU memory is freed. */
   readonly signal?: AbortSignal | undefined;
   /** Called when a stage begins. */
   readonly onStage?: (stage: "encoder" | "adaptor" | "prefill" | "decode") => void;
@@ -87,7 +87,7 @@ export class Transcriber {
     readonly model: FunAsrNano,
     readonly frontend: FrontendConfig,
     private readonly text: TextParts,
-    /** Where the checkpoint's files contradict each other: what was done, one sentence each. */
+    /** One sentence for each contradiction between the checkpoint's files, with the choice that was made. */
     readonly warnings: readonly string[],
   ) {}
 
@@ -145,7 +145,7 @@ export class Transcriber {
     return this.text.prompts.fallback;
   }
 
-  /** Languages that the checkpoint knows, by its chat template or its config; undefined where nothing says it. */
+  /** Languages that the checkpoint knows, by its chat template or its config; undefined where neither says so. */
   get languages(): readonly LanguageCode[] | undefined {
     return this.text.languages;
   }

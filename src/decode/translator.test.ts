@@ -36,19 +36,24 @@ describe("translate", () => {
 // switched off where the template has one; nothing stays on the GPU.
 describe("a cascade", () => {
   async function expectCascade(
-    own: Transcriber,
+    chatTranscriber: Transcriber,
     from: ReadonlyMap<string, Uint8Array>,
     sys?: string,
   ): Promise<void> {
     const kept = gpu().bytes.kept;
-    const got = await translate(own, clips, { to: "en", cascade: true, language: "zh", ...limit });
+    const got = await translate(chatTranscriber, clips, {
+      to: "en",
+      cascade: true,
+      language: "zh",
+      ...limit,
+    });
     expect(gpu().bytes).toMatchObject({ kept, live: 0 });
-    const heard = await own.transcribe(clips, { language: "zh", ...limit });
+    const heard = await chatTranscriber.transcribe(clips, { language: "zh", ...limit });
     expect(got.map(({ transcript }) => transcript)).toEqual(heard.map(({ text }) => text));
     const generator = await Generator.load(gpu(), memoryFiles("tiny", new Map(from)));
     for (const [i, { transcript, tokenIds, text, finish }] of got.entries()) {
       expect(transcript).not.toBe("");
-      const words = own.tokenizer.addedTokens.reduce(
+      const words = chatTranscriber.tokenizer.addedTokens.reduce(
         (rest, token) => rest.replaceAll(token, ""),
         transcript!,
       );
@@ -56,7 +61,7 @@ describe("a cascade", () => {
       const alone = await generator.generate({ prompt, system: sys, thinking: false, ...limit });
       if (finish === "loop") expect(alone.tokenIds.slice(0, tokenIds.length)).toEqual(tokenIds);
       else expect([tokenIds, text]).toEqual([alone.tokenIds, alone.text.trim()]);
-      const [single] = await translate(own, [clips[i]], {
+      const [single] = await translate(chatTranscriber, [clips[i]], {
         to: "en",
         cascade: true,
         language: "zh",
@@ -72,14 +77,14 @@ describe("a cascade", () => {
   it("answers without a thought where Qwen3's template has one", async () => {
     const template = qwen3File("tokenizer_config.json").chat_template as string;
     const thinking = new Map([...files, ["chat_template.jinja", new TextEncoder().encode(template)]]);
-    const own = await Transcriber.load(gpu(), memoryFiles("tiny", thinking));
-    expect([own.promptSource, own.chat.source]).toEqual(["rules", "template"]);
-    expect(own.chat.render({ prompt: "x", thinking: false })).toContain("<think>");
-    await expectCascade(own, thinking, system);
-    own.free();
+    const chatTranscriber = await Transcriber.load(gpu(), memoryFiles("tiny", thinking));
+    expect([chatTranscriber.promptSource, chatTranscriber.chat.source]).toEqual(["rules", "template"]);
+    expect(chatTranscriber.chat.render({ prompt: "x", thinking: false })).toContain("<think>");
+    await expectCascade(chatTranscriber, thinking, system);
+    chatTranscriber.free();
   });
 
-  it("tells the text piece by piece, and no words of no words", async () => {
+  it("streams the text piece by piece, and nothing where nothing was said", async () => {
     const pieces = clips.map(() => "");
     const got = await translate(transcriber, clips, {
       to: "en",

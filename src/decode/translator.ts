@@ -45,7 +45,7 @@ export async function translate(
   return translateTexts(transcriber, heard, to, options);
 }
 
-/** A transcript without what a prompt may not hold: tokens of the vocabulary by name, which a confused model can write. */
+/** A transcript without names of the vocabulary's special tokens, which a prompt may not hold and a confused model can write. */
 function withoutTokens(text: string, tokens: readonly string[]): string {
   const plain = tokens.reduce((rest, token) => rest.replaceAll(token, ""), text).trim();
   return plain === text ? text : withoutTokens(plain, tokens); // what is left may have joined to a token

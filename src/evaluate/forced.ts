@@ -6,7 +6,7 @@ import { type Qwen3, embedTokens, lmHead, qwen3 } from "../model/qwen3.js";
 import type { Tap } from "../model/taps.js";
 import { EvaluateError } from "./metrics/edits.js";
 
-/** A prompt with the answer that it is to have. */
+/** A prompt and its given answer. */
 export interface ForcedSequence {
   /** Of both. */
   readonly ids: readonly number[];
@@ -14,7 +14,7 @@ export interface ForcedSequence {
   readonly first: number;
 }
 
-/** What the model says of one token of an answer, given all tokens before it. */
+/** The model's score of one token of an answer, given all tokens before it. */
 export interface ForcedToken {
   readonly id: number;
   /** The likeliest token there; of equal ones the lowest id. */
@@ -44,8 +44,8 @@ export interface Agreement {
 const pieceBytes = 32 << 20; // of scores that are read back at once
 
 /**
- * Runs sequences whose answers are given, all tokens at once, and scores each token of the answers: where greedy decoding goes
- * another way after one wrong token, this tells how wrong the model is at each position by itself.
+ * Runs sequences whose answers are given, all tokens at once, and scores each token of the answers. Greedy decoding
+ * goes another way after one wrong token; this measures each position by itself.
  * @throws EvaluateError  an answer that begins at the first token, or has none; a score that is no number
  */
 export async function force(

@@ -20,7 +20,7 @@ const shownWorst = 10;
 const colours = ["#2867b2", "#e08a2c", "#3a9a6b", "#b5485d", "#7b61a8"];
 const grid = { left: 70, right: 20, top: 40, bottom: 50 };
 
-/** What the page needs beside the results. */
+/** Settings of the page. */
 export interface PageTools {
   /** A clip as a data: URI. */
   readonly play: (record: Heard) => Promise<string>;
@@ -116,7 +116,7 @@ function binName(i: number): string {
   return bounds[i] === Infinity ? `from ${from} s` : `${from}–${bounds[i]} s`;
 }
 
-/** Error rate, of translations chrF, by the clips' length; bars are labelled with how many clips they are of. */
+/** Error rate, or chrF of translations, by length of the clips. Each bar's label has its number of clips. */
 function lengthPart({ settings }: EvaluationReport, runs: readonly FormatRecords[], form: TextForm): string {
   const bins = bounds
     .map((bound, i) => ({ bound, from: i === 0 ? 0 : bounds[i - 1], name: binName(i) }))

@@ -3,7 +3,7 @@ import type { Finish } from "../decode/loop.js";
 import type { StageSeconds } from "../decode/transcriber.js";
 import { EvaluateError } from "./metrics/edits.js";
 
-/** What recognition or translation is judged by. */
+/** The task, which decides the scores. */
 export type Task = "asr" | "st";
 
 /** An utterance that was run. Its times are those of its whole batch. */
@@ -18,7 +18,7 @@ export interface Heard {
   readonly task: Task;
   readonly reference: string;
   readonly hypothesis: string;
-  /** Of a cascade: what was transcribed before it was translated. */
+  /** Of a cascade: the transcript that was translated. */
   readonly transcript?: string;
   readonly tokens: number;
   readonly finish: Finish;
@@ -27,7 +27,7 @@ export interface Heard {
   /** Clips that ran together. */
   readonly batch: number;
   readonly forced?: ForcedRecord;
-  /** What is wrong with the audio, and whether the answer is in another script than that asked for; absent: nothing. */
+  /** Faults of the audio, and an answer in another script than the one asked for; absent: none. */
   readonly warnings?: readonly string[];
 }
 
@@ -56,7 +56,7 @@ export function isFailed(record: UtteranceRecord): record is Failed {
 
 /**
  * Records of a JSONL text; of one utterance run several times the last. A last line without its end, which an interrupted run
- * leaves behind, is passed over.
+ * leaves behind, is skipped.
  * @throws EvaluateError  a line that is no record
  */
 export function parseRecords(text: string, file: string): Map<number, UtteranceRecord> {

@@ -3,7 +3,7 @@ import type { Normalizer } from "./metrics/text-form.js";
 import type { RunSettings, SecondOfAudio } from "./run.js";
 import type { Summary } from "./summary.js";
 
-/** What was measured beside the utterances, with the weights in one format. */
+/** Costs of a run with the weights in one format. */
 export interface Measured {
   /** Bytes of the weights on the GPU. */
   readonly weightBytes: number;
@@ -31,7 +31,7 @@ export interface FormatResult {
   readonly agreesWithFirst?: number;
 }
 
-/** Everything that report.json holds. */
+/** The contents of report.json. */
 export interface EvaluationReport {
   readonly model: string;
   readonly data: string | null;

@@ -11,7 +11,7 @@ import { writeFileAtomic } from "../node/files.js";
 import { WriteError, writeError } from "../node/write-error.js";
 import { makeDirectory } from "../node/make-directory.js";
 
-/** What a directory of results belongs to: results of another run are not mixed with it. */
+/** Identifies the run of a directory of results: those of another run are refused. */
 export type Identity = Readonly<Record<string, string | number | boolean | null>>;
 
 const runFile = "run.json";
@@ -36,7 +36,7 @@ export class Results {
 
   /**
    * Runs `body` on the results, as the only run in their directory.
-   * @throws EvaluateError  another run works there; the directory holds another run's results, or nobody's
+   * @throws EvaluateError  another run works there; the directory holds another run's results, or some without an identity
    */
   static async use<T>(
     directory: string | undefined,
@@ -51,7 +51,7 @@ export class Results {
     });
   }
 
-  /** Whose results these are is written before the first of them. @throws EvaluateError  the directory holds another run's, or nobody's */
+  /** Writes the run's identity before the first result. @throws EvaluateError  the directory holds another run's results, or some without an identity */
   static async open(directory: string | undefined, identity: Identity): Promise<Results> {
     const results = new Results(directory, identity);
     if (directory === undefined) return results;
@@ -89,7 +89,7 @@ export class Results {
     named(file, () => appendFileSync(file, `${JSON.stringify(record)}\n`));
   }
 
-  /** What was measured earlier with these weights. */
+  /** Costs that an earlier run measured with these weights. */
   measured(weights: string): Measured | undefined {
     return this.#measured.get(weights);
   }

@@ -11,7 +11,7 @@ import { forceClips } from "./forced-clips.js";
 import { type Failed, type Heard, type Task, type UtteranceRecord, isFailed } from "./record.js";
 import { type Spread, spread } from "./statistics.js";
 
-/** What is asked of the model, and how. */
+/** The task and its settings. */
 export interface RunSettings {
   readonly task: Task;
   /** Language of translations. */
@@ -28,11 +28,11 @@ export interface RunSettings {
 
 export interface RunTools {
   readonly read: (utterance: Utterance) => Promise<DecodedAudio>;
-  /** Called with what was done to an utterance's audio that its owner may not expect. */
+  /** Called with a warning about an utterance's audio, such as channels that cancel each other. */
   readonly warn: (utterance: Utterance, warning: string) => void;
   /** One line for the record of an utterance that failed. */
   readonly describe: (error: unknown, utterance: Utterance) => string;
-  /** Called with each record as it is there, in the order of the utterances of a batch. */
+  /** Called with each record when it is complete, in the order of a batch's utterances. */
   readonly onRecord: (record: UtteranceRecord) => void;
   /** Ends the run before its next step, with the signal's reason; the clips that were under way have no record. */
   readonly signal?: AbortSignal | undefined;
@@ -41,7 +41,7 @@ export interface RunTools {
 interface Ready {
   readonly utterance: Utterance;
   readonly clip: PreparedClip;
-  /** What is wrong with its audio. */
+  /** Faults of its audio. */
   readonly warnings: readonly string[];
 }
 
@@ -62,7 +62,7 @@ export class MemoryPeak {
 }
 
 /**
- * Runs utterances in batches. One that cannot be run is recorded as failed and costs no other its result.
+ * Runs utterances in batches. One that cannot be run is recorded as failed; the others are run.
  * @throws GpuError  the device is lost; the signal's reason
  */
 export async function runUtterances(
@@ -202,7 +202,7 @@ function failed(utterance: Utterance, task: Task, error: string): Failed {
   return { ...placeOf(utterance, task), error };
 }
 
-/** What one second of audio takes, over several rounds. */
+/** Cost of one second of audio, over several rounds. */
 export interface SecondOfAudio {
   readonly firstToken: Spread;
   readonly total: Spread;
@@ -212,7 +212,7 @@ export interface SecondOfAudio {
 
 const warmUpTokens = 2;
 
-/** Runs a short clip once, so that what is done once for all (pipelines) is in no clip's time. @returns seconds */
+/** Runs a short clip once, so that no clip's time includes the making of pipelines. @returns seconds */
 export async function warmUp(
   transcriber: Transcriber,
   second: DecodedAudio,

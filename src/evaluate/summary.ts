@@ -13,7 +13,7 @@ import { ter } from "./metrics/ter.js";
 import { type Heard, type Task, type UtteranceRecord, isFailed } from "./record.js";
 import { type Spread, spread } from "./statistics.js";
 
-/** How a text is written, by its own characters. */
+/** Script of a text, by its characters. */
 export type Script = "spaced" | "unspaced";
 
 /** One score with its 95 % interval. */
@@ -35,9 +35,9 @@ export interface Group {
   readonly failed: number;
   readonly audioSeconds: number;
   readonly scores: readonly (Score | RateScore)[];
-  /** Heard word for word, in canonical form. */
+  /** Utterances that are right word for word, in canonical form. */
   readonly exact: number;
-  /** Said something where the reference is empty. */
+  /** Utterances with words where the reference is empty. */
   readonly invented: number;
 }
 
@@ -53,7 +53,7 @@ export interface Latency {
   readonly tokensPerSecond: Spread;
 }
 
-/** Utterances that ended otherwise than by themselves. */
+/** Utterances whose answers were cut. */
 export interface Endings {
   readonly length: number;
   readonly loop: number;
@@ -100,7 +100,7 @@ export function translationMetrics({ to, tokenizer }: Pick<SummaryOptions, "to" 
   ];
 }
 
-/** Everything that is told of a run. */
+/** All figures of a run. */
 export function summarize(records: readonly UtteranceRecord[], options: SummaryOptions): Summary {
   const heard = records.filter((record): record is Heard => !isFailed(record));
   const scripts = new Set(records.map(({ reference }) => scriptOf(reference)));

@@ -134,7 +134,7 @@ export function forcedRows(results: readonly FormatResult[]): Rows {
   ];
 }
 
-/** What the scores are of, and may be compared with. */
+/** Signatures of the scores: only equal ones can be compared. */
 export function signatures(results: readonly FormatResult[]): string[] {
   const scores = results.flatMap(({ summary }) => summary.groups.flatMap((group) => group.scores));
   return [...new Set(scores.map(({ name, signature }) => `${name}|${signature}`))];

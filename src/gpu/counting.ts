@@ -24,8 +24,8 @@ export interface CountedDevice {
 }
 
 /**
- * A device that allocates nothing and runs nothing: buffers have a size alone, what is read back is zeros. A `Gpu` over it makes
- * the dispatches, buffers and submits that it would make on a device of these limits, since it is the same code.
+ * A device that allocates nothing and runs nothing. Buffers have only a size; a read-back gives zeros. A `Gpu` over it
+ * runs the same code, so it makes the dispatches, buffers and submits of a real device with these limits.
  */
 class CountingDevice {
   readonly features: ReadonlySet<string> = new Set(["timestamp-query"]);

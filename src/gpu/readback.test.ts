@@ -5,11 +5,11 @@ import { GpuError } from "./errors.js";
 import { type Readback, type TensorData, beginMapping, copyOut, DeviceLoss, handOver } from "./readback.js";
 import type { Tensor } from "./tensor.js";
 
-// What a step's readers are told where a check, the mapping, or both fail, with buffers that only pretend; then, on the device, that
+// What a step's readers get where a check, the mapping, or both fail, with buffers that only pretend; then, on the device, that
 // what is wrong with the asking is the step's to report.
 const gpu = useGpu();
 
-/** A pool whose buffers map as told, and one reader of a buffer from it. */
+/** A pool whose buffers map as given, and one reader of a buffer from it. */
 function setup(mapAsync: () => Promise<undefined>): {
   readonly reads: Readback[];
   readonly pool: Pool;
@@ -36,16 +36,21 @@ const thrown = (): never => {
 const fine = Promise.resolve();
 const working = new DeviceLoss({ lost: new Promise(() => undefined) } as unknown as GPUDevice); // never lost
 
-describe("readers are told", () => {
-  test.each<[string, { map?: () => Promise<undefined>; refusal?: string; failure?: string; told?: string }]>([
-    ["the data", {}],
-    ["a mapping that rejects", { map: rejected, told: "the device failed: not mapped" }],
-    ["a mapping that throws at once", { map: thrown, told: "the device failed: not mapped" }],
-    ["a refusal", { refusal: "refused", told: "refused" }],
-    ["a refusal before the mapping that it spoils", { map: rejected, refusal: "refused", told: "refused" }],
-    ["the same before one that throws", { map: thrown, refusal: "refused", told: "refused" }],
-    ["what failed on the host before all", { map: rejected, refusal: "refused", failure: "host", told: "host" }], // prettier-ignore
-  ])("%s", async (_, { map = mapped, refusal, failure, told }) => {
+describe("readers get", () => {
+  test.each<[string, { map?: () => Promise<undefined>; refusal?: string; failure?: string; error?: string }]>(
+    [
+      ["the data", {}],
+      ["a mapping that rejects", { map: rejected, error: "the device failed: not mapped" }],
+      ["a mapping that throws at once", { map: thrown, error: "the device failed: not mapped" }],
+      ["a refusal", { refusal: "refused", error: "refused" }],
+      [
+        "a refusal before the mapping that it spoils",
+        { map: rejected, refusal: "refused", error: "refused" },
+      ],
+      ["the same before one that throws", { map: thrown, refusal: "refused", error: "refused" }],
+      ["what failed on the host before all", { map: rejected, refusal: "refused", failure: "host", error: "host" }], // prettier-ignore
+    ],
+  )("%s", async (_, { map = mapped, refusal, failure, error }) => {
     const { reads, pool, data } = setup(map);
     // the refusal comes when the mapping has failed already
     const late = new Promise<void>((resolve) => setTimeout(resolve, 1));
@@ -58,13 +63,13 @@ describe("readers are told", () => {
       mapped: beginMapping(reads, working),
     };
     const handed = handOver(reads, pool, outcome);
-    if (told === undefined) {
+    if (error === undefined) {
       await handed;
       expect(await data).toEqual(new Float32Array(2));
       expect(pool.reservedBytes).toBeGreaterThan(0);
     } else {
-      await expect(handed).rejects.toThrow(told);
-      await expect(data).rejects.toThrow(told);
+      await expect(handed).rejects.toThrow(error);
+      await expect(data).rejects.toThrow(error);
       expect(pool.reservedBytes).toBe(0); // not to be used again
     }
     expect(pool.liveBytes).toBe(0);

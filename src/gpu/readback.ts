@@ -46,14 +46,14 @@ export function copyOut(
 export function beginMapping(reads: readonly Readback[], loss: DeviceLoss): Promise<unknown> {
   const copies = Promise.all(reads.map(async ({ staging }) => staging.buffer.mapAsync(mapRead)));
   const mapped = loss.explain(copies);
-  mapped.catch(() => undefined); // `handOver` tells it, unless there is a refusal to tell first
+  mapped.catch(() => undefined); // `handOver` throws it, unless a refusal comes first
   return mapped;
 }
 
 /**
  * Waits for the copies of a submitted step and hands them over.
- * @param outcome  of the step: what failed on the host, else the first check that rejects, else a mapping that does, is told to every
- *                 reader, and thrown
+ * @param outcome  of the step: the failure on the host, else the first check that rejects, else a mapping that does. Every reader
+ *                 gets it, and it is thrown
  */
 export async function handOver(
   reads: readonly Readback[],

@@ -31,7 +31,7 @@ export interface GradientSums {
 }
 
 /**
- * What a training step did, to be run backwards. Set as `gpu.tape` while the forward pass records. Tensors are told apart by
+ * What a training step did, to be run backwards. Set as `gpu.tape` while the forward pass records. Tensors are compared by
  * identity: an op that returns another view of its input must record itself.
  */
 export class Tape {

@@ -20,7 +20,7 @@ interface Output {
   readonly pieces: () => AsyncIterable<Uint8Array>;
 }
 
-/** The files, and behind them their list; for a writer that writes one after another. */
+/** The files and then their list, for a writer that writes one after another. */
 export function withChecksums(files: readonly Output[]): Output[] {
   const lines = new Map<string, string>();
   async function* hashed({ name, pieces }: Output): AsyncGenerator<Uint8Array, void, undefined> {

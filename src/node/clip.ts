@@ -7,7 +7,7 @@ import { AudioError } from "../frontend/errors.js";
 /** Bytes that a clip may have: 1 GiB, nine hours of 16-bit mono at 16 kHz. */
 export const maxClipBytes = 2 ** 30;
 
-/** What a shell puts in place of `<(...)` and what stands for standard input: open already, so no wait for a writer. */
+/** Paths of standard input and of a shell's `<(...)`: they are open already, so reading does not wait for a writer. */
 const openPipe = /^(\/dev|\/proc\/(self|\d+))\/fd\/\d+$/;
 const standardInput = new Set(["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"]);
 

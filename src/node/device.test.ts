@@ -12,7 +12,7 @@ async function refusal(action: () => Promise<unknown>): Promise<string> {
   return message;
 }
 
-// Plan: what a device cannot be opened with is refused in one line; a second name is not passed over.
+// Plan: what a device cannot be opened with is refused in one line; a second name is refused too.
 describe("openDevice", () => {
   it("limits above the adapter's", async () => {
     expect(await refusal(() => openDevice({ limits: { maxBufferSize: 1e15 } }))).toMatch(

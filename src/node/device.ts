@@ -35,7 +35,7 @@ export interface OpenedDevice {
 
 const softwareVulkan = fileURLToPath(new URL("../../scripts/software-vulkan.sh", import.meta.url));
 
-/** Why there is no adapter, as far as the environment tells, and what helps. */
+/** The message where there is no adapter: the cause, as far as the environment shows it, and advice. */
 export function noAdapter(environment: NodeJS.ProcessEnv = process.env): string {
   const hiding = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].find((name) => environment[name]);
   const advice = hiding
@@ -147,7 +147,7 @@ export function subgroupSize({ features, info }: GPUAdapter): number | undefined
   return known && most >= 4 && most <= 64 ? most : undefined;
 }
 
-/** What `bench --tune` found on this adapter; a file that is damaged is told of and left alone. */
+/** The sizes that `bench --tune` chose on this adapter. A damaged file gives a warning and stays as it is. */
 async function findTuning(info: GPUAdapterInfo, lanes: number | undefined): Promise<Tuning | undefined> {
   if (lanes === undefined) return undefined;
   const key = tuningKey({ ...adapterNames(info), lanes });
@@ -162,7 +162,7 @@ async function findTuning(info: GPUAdapterInfo, lanes: number | undefined): Prom
   }
 }
 
-/** What tells adapters apart. */
+/** Identifies an adapter. */
 export function adapterNames({ vendor, architecture, device, description }: GPUAdapterInfo): AdapterNames {
   return { vendor, architecture, device, description };
 }

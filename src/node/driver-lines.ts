@@ -62,7 +62,7 @@ function nameOf(fd: number): string | undefined {
 
 const append = constants.O_WRONLY | constants.O_APPEND | constants.O_NOCTTY;
 
-/** A second descriptor of the same file; undefined where the two would not write at the same place. */
+/** A second descriptor of the same file; undefined where the two would not write at the same position. */
 function reopen(fd: number): number | undefined {
   const name = nameOf(fd);
   if (name === undefined || (fstatSync(fd).isFile() && !appends(fd))) return undefined;
@@ -73,7 +73,7 @@ function reopen(fd: number): number | undefined {
   }
 }
 
-/** Whether every write to the descriptor goes to the end of the file; on macOS a second descriptor shares the place. */
+/** Whether every write to the descriptor goes to the end of the file; on macOS a second descriptor shares the position. */
 function appends(fd: number): boolean {
   if (process.platform !== "linux") return true;
   const flags = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1] ?? "0";

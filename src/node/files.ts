@@ -115,7 +115,6 @@ export async function openFile(path: string): Promise<ByteSource> {
   }
 }
 
-/** What ends a writing. */
 export interface WriteOptions {
   /** Ends the writing before its next piece, with the signal's reason; what was written is removed. */
   readonly signal?: AbortSignal | undefined;
@@ -123,7 +122,7 @@ export interface WriteOptions {
 
 /**
  * Writes `pieces` beside `path` under a name of its own, flushes, then renames: a reader sees the old file or the whole new one.
- * On any failure the unfinished file is removed and the error passed on.
+ * On a failure the unfinished file is removed and the error thrown.
  * @param options  keep: new name of the file that `path` replaces, if there is one
  * @throws WriteError  the system refused to write, or `path` is a device or a pipe; the signal's reason
  */
@@ -196,7 +195,7 @@ async function writeThenRename(
 
 /**
  * Writes a directory's files one after another beside `path` under a name of its own, then renames it: nobody sees half a model.
- * On any failure what was written is removed and the error passed on.
+ * On a failure everything written is removed and the error thrown.
  * @throws CheckpointError  `path` is there and is no empty directory; the signal's reason
  */
 export async function writeDirectoryAtomic(
@@ -334,7 +333,7 @@ async function listFiles(path: string): Promise<string[]> {
   }
 }
 
-/** Whether the name is taken, by whatever: opening it refuses what is no file. */
+/** Whether anything has the name. Opening it refuses what is no file. */
 async function isThere(path: string): Promise<boolean> {
   return lstat(path).then(
     () => true,

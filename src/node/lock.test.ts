@@ -15,8 +15,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type LockClock, type LockHolder, holderName, withLock } from "./lock.js";
 
-// One holder at a time; a lock whose holder is dead, or silent, is taken over; one that lives is waited for, or refused where that is
-// asked for. Silence is measured by a clock of the tests' own.
+// One holder at a time. A lock whose holder is dead or silent is taken over. A holder that lives is waited for, or refused on request.
+// A clock that the tests set measures silence.
 
 const root = mkdtempSync(join(tmpdir(), "funasr-lock-"));
 const dead = 2 ** 22 + 1; // above the kernel's largest process id
@@ -174,12 +174,12 @@ test("refused: a holder of another machine that touches its lock", async () => {
   );
 });
 
-const tells = existsSync("/proc/self/stat");
+const hasProc = existsSync("/proc/self/stat");
 
 test("a container of the same name, whose process numbers say nothing here, is judged by its silence", async ({
   skip,
 }) => {
-  skip(!tells, "this system does not tell its containers apart");
+  skip(!hasProc, "this system does not report its namespaces");
   const holder = { id: "x", pid: 2 ** 22 + 1, host: hostname(), system: "another pid:[1]" }; // no such number here
   await leave(holder);
   const touching = clock((now) => utimesSync(path, now, now));
@@ -190,7 +190,7 @@ test("a container of the same name, whose process numbers say nothing here, is j
 });
 
 test("a process number that was given again is no holder", async ({ skip }) => {
-  skip(!tells, "this system does not tell when a process began");
+  skip(!hasProc, "this system does not report when a process began");
   const text = await withLock(path, () => Promise.resolve(readFileSync(path, "utf8")));
   const holder = JSON.parse(text) as LockHolder;
   expect(holder.started).toMatch(/^\S+ \d+$/);
@@ -202,7 +202,7 @@ test("a process number that was given again is no holder", async ({ skip }) => {
 });
 
 test("a process that has ended, and whose parent has not asked how, is no holder", async ({ skip }) => {
-  skip(!tells, "this system does not tell");
+  skip(!hasProc, "this system does not report it");
   const parent = spawn("sh", ["-c", "exec 3<&0; cat <&3 & echo $!; exec 3<&-; exec sleep 600"], {
     stdio: ["pipe", "pipe", "ignore"],
   });

@@ -23,12 +23,12 @@ export interface LockOptions {
    * stopped or not; one of another machine or container, if it touches the file while it is watched.
    */
   readonly refuse?: (holder: LockHolder) => Error;
-  /** A holder that shows no sign of life for so long is taken for dead. */
+  /** A holder that does not touch the file for so long counts as dead. */
   readonly staleMs?: number;
   readonly pollMs?: number;
   /** Ends the wait for another's lock, with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** What silence is measured by. Default: the process's clock. */
+  /** Measures the silence. Default: the process's clock. */
   readonly clock?: LockClock;
 }
 
@@ -47,8 +47,8 @@ export function holderName({ pid, host }: LockHolder): string {
 
 /**
  * Runs `body` while this process alone holds the lock file. Node has no flock(2): the file exists while it is held, its holder
- * touches it, and the lock of a process that is dead is taken over. `body` is given what tells whether the lock is still its own:
- * a process that was stopped for longer than the silence that is allowed may have lost it.
+ * touches it, and the lock of a process that is dead is taken over. `body` gets a check that the lock is still its own:
+ * a process that was stopped for longer than the allowed silence may have lost it.
  * @throws what `refuse` makes
  */
 export async function withLock<T>(
@@ -91,7 +91,7 @@ type Waiting = LockOptions & { readonly staleMs: number };
 
 async function acquire(path: string, holder: LockHolder, options: Waiting): Promise<void> {
   const { onWait, refuse, staleMs, pollMs = 100, clock = processClock, signal } = options;
-  let told = false;
+  let reported = false;
   let seen: { mark: string; at: number } | undefined;
   while (!(await create(path, holder))) {
     signal?.throwIfAborted();
@@ -107,8 +107,8 @@ async function acquire(path: string, holder: LockHolder, options: Waiting): Prom
       seen = undefined;
       continue;
     }
-    if (!told && other) {
-      told = true;
+    if (!reported && other) {
+      reported = true;
       onWait?.(other);
     }
     await clock.sleep(pollMs);
@@ -132,8 +132,8 @@ async function create(path: string, holder: LockHolder): Promise<boolean> {
 }
 
 /**
- * Removes a lock file that is still as it was seen. Those who would pass one at a time, by a lock that is named by what they saw, so
- * that none takes away what another has put in its place.
+ * Removes a lock file that has not changed since it was read. A second lock, named by the state that was read,
+ * lets one process at a time do this, so that none removes a lock that another has made meanwhile.
  */
 async function remove(path: string, mark: string, holder: LockHolder, options: Waiting): Promise<void> {
   const claim = `${path}.${createHash("sha256").update(mark).digest("hex").slice(0, 12)}`;
@@ -145,7 +145,7 @@ async function remove(path: string, mark: string, holder: LockHolder, options: W
   }
 }
 
-/** What tells one state of a lock file from another: its holder, and when it was touched, which an empty one has too. */
+/** Identifies one state of a lock file: its holder, and its time of change, which an empty file has too. */
 async function markOf(path: string): Promise<string> {
   return `${(await readHolder(path))?.id} ${await touched(path)}`;
 }

@@ -28,7 +28,7 @@ export function ggufPaths(model: string): string[] | undefined {
   return paths.every((path) => /[^/\\]\.gguf$/i.test(path)) ? paths : undefined;
 }
 
-/** The directory of a GGUF file without the others of its kind; of one that is no half of a pair, without any other weights. */
+/** The directory of a GGUF file without the others of its kind. A file that is no half of a pair hides all other weights. */
 function withSibling(path: string): ModelFiles {
   const name = basename(path);
   const kind = [GGUF_ENCODER, GGUF_LLM].find((pattern) => pattern.test(name));
@@ -43,7 +43,7 @@ function withSibling(path: string): ModelFiles {
   };
 }
 
-/** Two files as one directory, under names that tell their kind. */
+/** Two files as one directory, under names that show their kind. */
 function pairOf(model: string, paths: readonly string[]): ModelFiles {
   if (paths.length !== 2) {
     const expected = "one GGUF file, or two: ENCODER.gguf,LLM.gguf";

@@ -6,7 +6,7 @@ import { inWork, unfinishedName } from "./unfinished.js";
 import { WriteError, naming } from "./write-error.js";
 
 /**
- * Says before the work that a file cannot be written there.
+ * Refuses an output that cannot be written, before the work begins.
  * @param options  force: a file of that name may be replaced (default); inputs: files that may not be, in any case
  * @throws WriteError  its directory is missing or none, or takes no new file; a directory, a device or a pipe, a file that may not be
  *   replaced
@@ -16,12 +16,12 @@ export async function checkOutput(
   { force = true, inputs = [] }: { readonly force?: boolean; readonly inputs?: readonly string[] } = {},
 ): Promise<void> {
   const directory = dirname(resolve(file));
-  const place = await perhapsStat(directory);
+  const parent = await perhapsStat(directory);
   const refuse = (expected: string, got: string, advice: string): never => {
     throw new WriteError({ file, field: "write", expected, got, advice });
   };
-  if (!place) refuse("a directory to write it in", `no ${dirname(file)}`, "make it, or check the path");
-  if (!place?.isDirectory()) refuse("a directory to write it in", "a file", `check ${dirname(file)}`);
+  if (!parent) refuse("a directory to write it in", `no ${dirname(file)}`, "make it, or check the path");
+  if (!parent?.isDirectory()) refuse("a directory to write it in", "a file", `check ${dirname(file)}`);
   const found = await perhapsStat(file);
   if (!found) {
     await tryToWrite(file);
@@ -47,7 +47,7 @@ function identity({ dev, ino }: Pick<Stats, "dev" | "ino">): string {
   return `${dev} ${ino}`;
 }
 
-/** Makes the unfinished file that the output will be written to, and removes it. @throws WriteError  the system refused it */
+/** Makes the unfinished file and removes it. @throws WriteError  the system refused it */
 async function tryToWrite(file: string): Promise<void> {
   const unfinished = await unfinishedName(file);
   const done = inWork(unfinished);

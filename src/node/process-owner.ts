@@ -2,13 +2,13 @@ import { readFile, readlink } from "node:fs/promises";
 import { hostname } from "node:os";
 import { errorCode } from "../errors.js";
 
-/** What names a process for other processes. */
+/** Identifies a process for other processes. */
 export interface ProcessOwner {
   readonly pid: number;
   readonly host: string;
-  /** What tells machines and containers of one name apart, where the system tells: its boot, and whose process numbers these are. */
+  /** The boot and the namespace of process numbers, where the system reports them: machines and containers may share a name. */
   readonly system?: string | undefined;
-  /** When the process began, in the system's own words, where it tells: a number that is given again is then another process. */
+  /** Start of the process, as the system writes it, where it reports one: a process number may be used again. */
   readonly started?: string | undefined;
 }
 
@@ -34,7 +34,7 @@ export async function isAlive(holder: ProcessOwner): Promise<boolean | undefined
 }
 
 /**
- * This boot of the machine and the namespace of its process numbers; undefined where the system does not tell.
+ * This boot of the machine and the namespace of its process numbers; undefined where the system does not report them.
  * @source proc(5): /proc/sys/kernel/random/boot_id; pid_namespaces(7): /proc/PID/ns/pid
  */
 export async function systemName(): Promise<string | undefined> {
@@ -47,7 +47,8 @@ export async function systemName(): Promise<string | undefined> {
 }
 
 /**
- * A process's beginning, and whether it has ended and only its parent has not asked how; undefined where the system does not tell.
+ * Start of a process, and whether it is a zombie (ended, but not yet waited for by its parent). Undefined where the system
+ * does not report them.
  * @source proc(5): /proc/PID/stat, state (3) and starttime (22, ticks since the boot), behind a name that may hold spaces and brackets
  */
 export async function processState(pid: number): Promise<{ started: string; ended: boolean } | undefined> {

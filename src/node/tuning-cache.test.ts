@@ -14,7 +14,7 @@ import {
 } from "./tuning-cache.js";
 
 // A tuning comes back as it was written; one of another adapter, version or kernels is none; a damaged one is refused by the field's
-// name; where it is kept; and that an opened device takes it, passes by one that is stale, and warns of one that is damaged.
+// name; where it is kept; and that an opened device takes it, skips one that is stale, and warns of one that is damaged.
 const directory = mkdtempSync(join(tmpdir(), "tuning-"));
 afterAll(() => rmSync(directory, { recursive: true }));
 
@@ -126,7 +126,7 @@ describe("an opened device", () => {
     return gpu.tuning;
   }
 
-  test("takes it, unless it is told not to or has no subgroups", async () => {
+  test("takes it, unless it is off or the device has no subgroups", async () => {
     const { now, file } = await here();
     expect(await opened()).toEqual({});
     await writeTuning(file, now, sizes);

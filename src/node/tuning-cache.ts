@@ -12,7 +12,7 @@ import { sameSizes, shapeClasses, tunedKernels } from "../kernels/shape-classes.
 import { openFile, writeFileAtomic } from "./files.js";
 import { makeDirectory } from "./make-directory.js";
 
-/** What tells adapters apart. */
+/** Identifies an adapter. */
 export interface AdapterNames {
   readonly vendor: string;
   readonly architecture: string;
@@ -21,7 +21,7 @@ export interface AdapterNames {
   readonly description: string;
 }
 
-/** What a tuning holds for: measured on another adapter, or with other kernels, it says nothing. */
+/** A tuning is valid for this adapter and these kernels alone. */
 export interface TuningKey extends AdapterNames {
   readonly package: string;
   /** SHA-256 of the sources of the kernels that are tuned, 16 digits of it. */
@@ -38,7 +38,7 @@ function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
 
-/** The key of what is measured now on an adapter. */
+/** The key of a tuning that is measured on an adapter now. */
 export function tuningKey(adapter: Omit<TuningKey, "package" | "kernels">): TuningKey {
   const { vendor, architecture, device, description, lanes } = adapter;
   const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
@@ -48,8 +48,9 @@ export function tuningKey(adapter: Omit<TuningKey, "package" | "kernels">): Tuni
 }
 
 /**
- * Where an adapter's tuning is: $XDG_CACHE_HOME/funasr-webgpu, else ~/.cache/funasr-webgpu, or the directory that FUNASR_WEBGPU_TUNING
- * names; undefined where that says "off". A file an adapter.
+ * Path of an adapter's tuning, one file for each adapter. It lies in the directory that FUNASR_WEBGPU_TUNING
+ * names, else in $XDG_CACHE_HOME/funasr-webgpu, else in ~/.cache/funasr-webgpu. Undefined where the variable
+ * is "off".
  */
 export function tuningFile(key: TuningKey, environment: NodeJS.ProcessEnv = process.env): string | undefined {
   const named = environment[variable];

@@ -5,16 +5,16 @@ import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { isAlive, thisProcess } from "./process-owner.js";
 
-/** What a signal that ends the process has to undo: outputs in work, and locks. */
+/** Unfinished outputs and locks, which a signal that ends the process has to remove. */
 const undone = new Set<() => void>();
 
-/** Registers what an interruption has to undo, synchronously. @returns what takes it back */
+/** Registers a synchronous clean-up for an interruption. @returns a function that cancels it */
 export function onInterruption(undo: () => void): () => void {
   undone.add(undo);
   return () => undone.delete(undo);
 }
 
-/** Undoes all that is in work; called once, before the process ends by a signal. */
+/** Runs all clean-ups. Called once, before a signal ends the process. */
 export function undoInterrupted(): void {
   for (const undo of undone) {
     try {
@@ -26,7 +26,7 @@ export function undoInterrupted(): void {
   undone.clear();
 }
 
-/** Registers an output in work. @returns what takes it back */
+/** Registers an unfinished output. @returns a function that cancels it */
 export function inWork(path: string): () => void {
   return onInterruption(() => rmSync(path, { recursive: true, force: true }));
 }
@@ -36,7 +36,7 @@ const pattern = /\.(\d+)\.(\d+)\.([0-9a-f]{6})[0-9a-f]{6}\.part$/;
 
 interface Owner {
   readonly pid: number;
-  /** Ticks since the boot; 0 where the system does not tell. */
+  /** Ticks since the boot; 0 where the system does not report them. */
   readonly started: string;
   readonly system: string;
 }
@@ -51,7 +51,7 @@ function self(): Promise<Owner> {
   })));
 }
 
-/** A new name beside `path` for an output in work, which names this process. */
+/** A new name beside `path` for an unfinished output. It names this process. */
 export async function unfinishedName(path: string): Promise<string> {
   const { pid, started, system } = await self();
   return `${path.replace(/(?<=.)[/\\]+$/, "")}.${pid}.${started}.${system}${randomBytes(3).toString("hex")}.part`;
@@ -60,14 +60,14 @@ export async function unfinishedName(path: string): Promise<string> {
 let report: (message: string) => void = () => undefined;
 const searched = new Set<string>();
 
-/** Sets who is called with a line about each output that a killed process left. */
+/** Sets the function that gets a line about each output that a killed process left. */
 export function onLeftover(listener: (message: string) => void): void {
   report = listener;
 }
 
 /**
  * Removes what killed processes left unfinished in the directory of `path`, once a process. The owner of each is in its name:
- * an output of a live process stays, one of another machine or container is named and stays.
+ * an output of a live process stays, one of another machine or container is reported and stays.
  */
 export async function removeLeftovers(path: string): Promise<void> {
   const directory = dirname(path);

@@ -4,7 +4,7 @@ let waiting = 0;
 let pumping = false;
 let latest = 0; // when the latest wait began
 
-/** Sleeps in each turn of the event loop for as long as anyone waits: a tenth of the time since the latest wait began, 0.05 to 0.2 ms. */
+/** Sleeps in each turn of the event loop while a wait is open: a tenth of the time since the latest one began, 0.05 to 0.2 ms. */
 function pump(): void {
   pumping = waiting > 0;
   if (!pumping) return;

@@ -28,7 +28,7 @@ const refusals: Readonly<Record<string, readonly [expected: string, got: string,
   EIO: ["the disk to take it", "an input/output error", "check the disk"],
 };
 
-/** What the system refused, as an error that names the file; any other error as it is. */
+/** A refusal by the system as a WriteError that names the file; any other error as it is. */
 export function writeError(path: string, error: unknown): unknown {
   if (error instanceof FileError) return error;
   const code = errorCode(error);
@@ -37,7 +37,7 @@ export function writeError(path: string, error: unknown): unknown {
   return new WriteError({ file: path, field: "write", expected, got, advice }, { cause: error });
 }
 
-/** Runs what writes `path`. @throws WriteError  the system refused it */
+/** Runs a function that writes `path`. @throws WriteError  the system refused it */
 export async function naming<T>(path: string, write: () => Promise<T>): Promise<T> {
   try {
     return await write();

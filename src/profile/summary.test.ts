@@ -97,7 +97,7 @@ describe("traceEvents", () => {
     ["no names", (events) => events.splice(0, 6), /^1 has no name/],
     ["back in time", (events) => events.reverse(), /comes after one at/],
     ["half inside", (events) => (events.find((e) => e.name === "encode")!.dur = 1500), /around it at/],
-  ])("a trace with %s is told of", (_, damage, message) => {
+  ])("a trace with %s is reported", (_, damage, message) => {
     const trace = traceEvents(run);
     const events = JSON.parse(JSON.stringify(trace.traceEvents)) as Record<string, unknown>[];
     damage(events);

@@ -15,7 +15,7 @@ export interface Group {
   /** Some calls took less than one step of the clock: the time is at most this. */
   readonly atMost: boolean;
   readonly bytes: number;
-  /** Undefined where a kernel's shapes do not tell. */
+  /** Undefined where a kernel's shapes do not give it. */
   readonly flops: number | undefined;
   /** A second. */
   readonly bandwidth: number;
@@ -61,7 +61,7 @@ export function clockStep(times: readonly bigint[]): number {
   return Number(step);
 }
 
-/** What tells a kernel's calls apart in the table of shapes. */
+/** Label of a kernel's call in the table of shapes. */
 export function shapeOf({ kernel, dispatch: { params, tensors } }: TimedDispatch): string {
   if (kernel.name.startsWith("linear/") && "x" in tensors) {
     const { w } = tensors;

@@ -102,7 +102,7 @@ function attentionCall(gpu: Gpu, { rows }: ShapeClass): Call {
 /**
  * Times the candidates of every shape class on this device: a minute or two on a software adapter whose driver compiles them first.
  * The device's own tuning is left as it was.
- * @param onClass  told of each class's name as it begins
+ * @param onClass  called with each class's name as it begins
  */
 export async function tune(
   gpu: Gpu,

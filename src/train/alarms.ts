@@ -1,9 +1,9 @@
-/** Latest gradient norms that a new one is compared with. */
+/** Number of earlier gradient norms that a new one is compared with. */
 export const normWindow = 50;
 const normFactor = 20;
 const cosineLimit = 0.98;
 
-/** The option that sets the learning rate of the steps that an alarm is about. */
+/** The option that sets the learning rate of a stage. */
 export type RateOption = "--align-lr" | "--lr";
 
 /** A gradient norm far above the median of the latest ones; undefined where it is not, or while there are too few. */
@@ -18,7 +18,7 @@ export function normAlarm(
   return `gradient norm ${norm.toPrecision(3)} is ${(norm / median).toFixed(0)} times the median of the last ${norms.length} steps; lower ${rateOption} or --clip`;
 }
 
-/** Adaptor outputs that are nearly all one direction: the LLM cannot tell the audio apart. */
+/** Adaptor outputs that nearly all have one direction: all audio is alike to the LLM. */
 export function collapseAlarm(cosine: number, rateOption: RateOption): string | undefined {
   if (!(cosine > cosineLimit)) return undefined;
   return `adaptor outputs have a mean pairwise cosine of ${cosine.toFixed(4)}: they have collapsed; lower ${rateOption}, or begin again with another --seed`;

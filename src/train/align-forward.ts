@@ -14,12 +14,12 @@ import type { Tap } from "../model/taps.js";
 import { type Alignment, align, alignmentDefaults } from "./alignment.js";
 import { type TrainingBatch, encoderStates } from "./forward.js";
 
-/** Clips of a step's micro-batch with what is said in each, as token ids. */
+/** Clips of a step's micro-batch, with their transcripts as token ids. */
 export interface AlignmentBatch extends Pick<TrainingBatch, "audio" | "frames" | "prompts"> {
   readonly transcripts: readonly (readonly number[])[];
 }
 
-/** The tokens that a batch's frames are told apart by: the pause, which is the audio placeholder, then those of its transcripts. */
+/** The classes of a batch's frames: the pause, which is the audio placeholder, then the tokens of its transcripts. */
 function contrasted(model: FunAsrNano, { transcripts }: AlignmentBatch): number[] {
   return [...new Set([model.config.audioTokenId, ...transcripts.flat()])];
 }
@@ -55,7 +55,7 @@ export function readProducts(gpu: Gpu, model: FunAsrNano, batch: AlignmentBatch)
 
 /**
  * The adaptor's forward pass, and the alignment of its outputs on the CPU. A GPU step of its own.
- * @param denominator  frames of the whole optimiser step: what the sum of the losses is divided by
+ * @param denominator  frames of the whole optimiser step, which divide the sum of the losses
  */
 export async function alignBatch(
   gpu: Gpu,

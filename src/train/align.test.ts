@@ -94,22 +94,22 @@ test("of an alignment: flat, and as planned", async () => {
   expect(bytes[4]).toBe(total);
 });
 
-test("alignment: lines without a transcript and clips that are too short are passed over, and counted", async () => {
+test("alignment: lines without a transcript and clips that are too short are skipped, and counted", async () => {
   const [one, ...others] = directory().data.utterances;
   const long =
     "one two three four five six seven eight nine ten and so on and on and on to the end of it all";
   const prompt = "语音翻译成英文：";
   const utterances = [one, { ...one, prompt }, { ...one, text: "", prompt, transcript: one.text }];
-  const told: string[] = [];
+  const reported: string[] = [];
   const setting = {
-    onBad: (message: string): void => void told.push(message),
+    onBad: (message: string): void => void reported.push(message),
     options: { steps: 1, align: 1, batchTokens: 1000 },
   };
   const data = { name: "some.jsonl", utterances: [...utterances, { ...one, text: long }, ...others] };
   expect(await stepsOf({ ...setting, data })).toHaveLength(1);
   const taken = data.utterances.length - 2;
-  expect(told).toEqual([
-    `some.jsonl: the alignment takes ${taken} clips; passed over: 1 whose line has no transcript, 1 with fewer frames than their transcript needs`,
+  expect(reported).toEqual([
+    `some.jsonl: the alignment takes ${taken} clips; skipped: 1 whose line has no transcript, 1 with fewer frames than their transcript needs`,
   ]);
   const none = { name: "none.jsonl", utterances: utterances.slice(1, 2) };
   await expect(run({ ...setting, data: none })).rejects.toThrow(
@@ -123,21 +123,21 @@ test("alignment: lines without a transcript and clips that are too short are pas
   );
 });
 
-test("alone, an alignment asks for room for the clips that it takes, and not for those that it passes over", async () => {
+test("alone, an alignment asks for room for the clips that it takes, and not for those that it skips", async () => {
   const { utterances } = directory().data;
   const [short, long] = [utterances[0], utterances[7]];
-  const told: string[] = [];
+  const reported: string[] = [];
   const frames = async (steps: number): Promise<number> => {
     const translated = { ...long, prompt: "语音翻译成英文：" };
     const data = { name: "mixed.jsonl", utterances: [short, translated] };
-    const onBad = (message: string): void => void told.push(message);
+    const onBad = (message: string): void => void reported.push(message);
     const [step] = await stepsOf({ data, onBad, options: { steps, align: 1, batchTokens: 12 } });
     return step.answerTokens;
   };
   const room = await frames(1);
   expect(room).toBeLessThanOrEqual(12);
-  expect(told).toEqual([
-    "mixed.jsonl: the alignment takes 1 clips; passed over: 1 whose line has no transcript, 0 with fewer frames than their transcript needs",
+  expect(reported).toEqual([
+    "mixed.jsonl: the alignment takes 1 clips; skipped: 1 whose line has no transcript, 0 with fewer frames than their transcript needs",
   ]);
   await expect(frames(2)).rejects.toThrow("expected 2 lines that can be used"); // the cross-entropy takes it
   const data = { name: "long.jsonl", utterances: [short, long] };

@@ -1,7 +1,7 @@
 import { ShapeError } from "../gpu/errors.js";
 
 /**
- * Alignment of audio embeddings to the words that were said. Each frame a_t of a clip belongs to one of its transcript's tokens or
+ * Alignment of audio embeddings to the spoken words. Each frame a_t of a clip belongs to one of its transcript's tokens or
  * to a pause; tokens come in order, each has at least one frame, pauses may stand before, between and after them, and between two
  * equal tokens one must. Tokens k compete by
  *
@@ -12,7 +12,7 @@ import { ShapeError } from "../gpu/errors.js";
  *
  *   Σ_clips -log Σ_paths Π_t p(path_t | t)  +  pull / (2 σ²) · Σ_t |a_t - Σ_k γ(t, k) e_k|²
  *
- * tells the tokens apart in its first part, and in its second (γ held) takes each frame to where the LLM has them. Divided by the frames.
+ * separates the tokens by its first term. Its second (γ held) moves each frame to the LLM's embeddings. Divided by the frames.
  */
 export const alignmentDefaults = { sharpness: 16, pull: 0.1 } as const;
 
@@ -99,7 +99,7 @@ export function forwardBackward(
   return { total, shares: before.map((value, i) => Math.exp(value + after[i] - total)) };
 }
 
-/** What an alignment is computed from. */
+/** Inputs of an alignment. */
 export interface AlignmentInput {
   /** a_t · e_k, [frames of all clips, tokens]. */
   readonly products: Float32Array | Float64Array;

@@ -15,7 +15,7 @@ export interface AudioPiece {
   readonly channel?: number | undefined;
 }
 
-/** What is wrong with an audio file that is used all the same, as decodeAudio has it. */
+/** Faults of an audio file that is used, as decodeAudio reports them. */
 export type AudioFaults = Pick<DecodedAudio, "damage" | "warning">;
 
 /** Of a piece. */
@@ -31,7 +31,7 @@ interface ReadFile {
   audio?: DecodedAudio;
 }
 
-/** Reads audio files, each once as long as the pieces that are asked for follow one another in one file. */
+/** Reads audio files. Pieces that follow one another in one file read it once. */
 export class AudioReader {
   #last: ReadFile | undefined;
 

@@ -12,7 +12,7 @@ import { AudioReader } from "./audio.js";
 import { CacheError, TrainError } from "./errors.js";
 import { type CachedClip, type ClipRows, type FeatureCache, cacheKey } from "./feature-cache.js";
 
-/** An utterance as the model sees it. */
+/** An utterance as the model gets it. */
 export interface TrainClip {
   readonly utterance: Utterance;
   /** Of its rows in the cache. */
@@ -21,13 +21,13 @@ export interface TrainClip {
   readonly prompt: PromptTokens;
   /** Ids of the text, then `<|im_end|>`. */
   readonly answer: readonly number[];
-  /** Ids of what is said; absent where the line does not tell. */
+  /** Ids of the spoken words; absent where the line does not have them. */
   readonly transcript?: readonly number[];
 }
 
 /**
- * What is said, as far as a line tells: its transcript, or the text where that is what the prompt asks for (none, or one in a
- * wording of FunASR's or the demo's requests to transcribe).
+ * The spoken words of a line: its transcript, or its text where the prompt asks for a transcript (no prompt, or one of
+ * FunASR's or the demo's requests to transcribe).
  */
 export function spokenText({ prompt, text, transcript }: Utterance): string | undefined {
   if (transcript !== undefined) return transcript;
@@ -36,12 +36,12 @@ export function spokenText({ prompt, text, transcript }: Utterance): string | un
   return transcribes ? text : undefined;
 }
 
-/** Tokens that a clip takes of a batch: prompt with audio, and answer. */
+/** Tokens of a clip in a batch: prompt with audio, and answer. */
 export function clipTokens({ prompt, answer }: TrainClip): number {
   return prompt.ids.length + answer.length;
 }
 
-/** What turns utterances into clips. */
+/** Turns utterances into clips. */
 export interface CorpusParts {
   readonly config: ModelConfig;
   readonly frontend: FrontendConfig;
@@ -55,17 +55,17 @@ export interface CorpusParts {
 }
 
 export interface PrepareOptions {
-  /** What errors call the data file. */
+  /** Name of the data file in errors. */
   readonly file: string;
   /** Leave lines out that cannot be used, instead of refusing them all at the end. */
   readonly skipBad: boolean;
   /** Audio that is cut short or damaged cannot be used. Default: it is, with a warning. */
   readonly strict?: boolean | undefined;
-  /** Throws what is wrong with a clip whose line cannot be used for its length. */
+  /** Throws an error where a clip is too long to be used. */
   readonly check?: (clip: TrainClip) => void;
   /**
-   * Called with each line that cannot be used: 20 of a file at most, then with how many more there are; and with what is wrong with
-   * audio that is used, once a file.
+   * Called with each line that cannot be used, up to 20 of a file, then with the number of the rest. Also called with the
+   * faults of audio that is used, once a file.
    */
   readonly onBad: (message: string) => void;
   readonly onProgress?: (done: number) => void;
@@ -74,31 +74,31 @@ export interface PrepareOptions {
 const answerEnd = "<|im_end|>";
 
 /**
- * Tells the bad lines of a file one by one up to the 20th, then how many more there are.
- * @returns  what to call with each message, and at the end
+ * Reports the bad lines of a file one by one up to the 20th, then the number of the rest.
+ * @returns  functions to call with each message, and at the end
  */
-export function badLines(file: string, tell: (message: string) => void): BadLineTeller {
+export function badLines(file: string, report: (message: string) => void): BadLineReporter {
   let count = 0;
   return {
     get count() {
       return count;
     },
     add(message) {
-      if (count++ < toldLines) tell(message);
+      if (count++ < reportedLines) report(message);
     },
     end() {
-      if (count > toldLines) tell(`${file}: and ${count - toldLines} more such lines`);
+      if (count > reportedLines) report(`${file}: and ${count - reportedLines} more such lines`);
     },
   };
 }
 
-export interface BadLineTeller {
+export interface BadLineReporter {
   readonly count: number;
   add(message: string): void;
   end(): void;
 }
 
-const toldLines = 20;
+const reportedLines = 20;
 
 interface RenderedPrompt {
   readonly text: string;
@@ -120,7 +120,7 @@ export class Corpus {
     return this.parts.encode ? "states" : "features";
   }
 
-  /** One line about the cached rows that were damaged; undefined where none was. */
+  /** One line about damaged rows of the cache; undefined where none was. */
   damagedRows(): string | undefined {
     const { directory, damaged } = this.parts.cache;
     if (damaged.size === 0) return undefined;
@@ -141,7 +141,7 @@ export class Corpus {
    */
   async prepare(utterances: readonly Utterance[], options: PrepareOptions): Promise<TrainClip[]> {
     const clips: TrainClip[] = [];
-    const told = badLines(options.file, options.onBad);
+    const bad = badLines(options.file, options.onBad);
     for (const [i, utterance] of utterances.entries()) {
       try {
         const clip = await this.#clip(utterance, options);
@@ -149,14 +149,14 @@ export class Corpus {
         clips.push(clip);
       } catch (error) {
         if (error instanceof CacheError) throw error;
-        told.add(`${options.file}:${utterance.line}: ${reason(error)}`);
+        bad.add(`${options.file}:${utterance.line}: ${reason(error)}`);
       }
       options.onProgress?.(i + 1);
     }
-    told.end();
-    if (told.count > 0 && !options.skipBad) {
+    bad.end();
+    if (bad.count > 0 && !options.skipBad) {
       throw new TrainError(
-        `${options.file}: expected ${utterances.length} lines that can be used, got ${told.count} that cannot; mend them, or leave them out with --skip-bad`,
+        `${options.file}: expected ${utterances.length} lines that can be used, got ${bad.count} that cannot; mend them, or leave them out with --skip-bad`,
       );
     }
     if (clips.length > 0) return clips;

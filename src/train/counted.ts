@@ -28,7 +28,7 @@ export interface BatchRows {
   readonly contrasted?: number;
 }
 
-/** What is trained, and how. */
+/** The model and its trained parts. */
 export interface TrainedModel {
   readonly tune: readonly TunablePart[];
   /** Storage of the frozen weights. Default: as in the checkpoint. */

@@ -15,8 +15,8 @@ interface Parts {
 
 /**
  * Names the first tensor that is not finite: the stage's forward pass is run again, stage by stage, with the weights as they were (an
- * update from such gradients changes nothing); where all stages are finite, it is a gradient; where those are too, what the CPU made
- * of the stage's outputs: its loss.
+ * update from such gradients changes nothing); where all stages are finite, it is a gradient; where those are too, it is the loss, which
+ * the CPU computed of the stage's outputs.
  * @param squares  each gradient's sum of squares
  */
 export async function explainNonFinite(
@@ -27,14 +27,14 @@ export async function explainNonFinite(
   squares: ArrayLike<number>,
 ): Promise<TrainError> {
   const advice = `lower ${stage.rateOption} or --clip, or check the data; the saved state is the last good one`;
-  const found = (place: string): TrainError =>
-    new TrainError(`step ${step}: expected finite numbers, got some that are not in ${place}; ${advice}`);
+  const notFinite = (tensor: string): TrainError =>
+    new TrainError(`step ${step}: expected finite numbers, got some that are not in ${tensor}; ${advice}`);
   for (const batch of batches) {
-    const place = await firstNonFinite(gpu, (tap) => stage.tapped(gpu, model, batch, tap));
-    if (place !== undefined) return found(place);
+    const tensor = await firstNonFinite(gpu, (tap) => stage.tapped(gpu, model, batch, tap));
+    if (tensor !== undefined) return notFinite(tensor);
   }
   // The norm of finite gradients may pass f32.
-  if (Number.isFinite(Math.fround(sum(squares)))) return found(`the ${stage.loss}'s loss`);
+  if (Number.isFinite(Math.fround(sum(squares)))) return notFinite(`the ${stage.loss}'s loss`);
   const name = optimiser.entries.find((_, i) => !Number.isFinite(squares[i]))?.name ?? "all together";
   return new TrainError(
     `step ${step}: expected finite gradients, got some that are not in that of ${name}; ${advice}`,

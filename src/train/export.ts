@@ -142,9 +142,9 @@ function unpadded(values: Float32Array, which: string, rank: number): Float32Arr
   return factor;
 }
 
-/** What an adapter's files record beside the tensors. */
+/** Records of an adapter's files beside the tensors. */
 export interface AdapterOptions {
-  /** What the adapter's config calls the model that it is for. */
+  /** Name of the base model in the adapter's config. */
   readonly base: string;
   /** Of that model, see baseSha256. */
   readonly baseSha256?: string | undefined;
@@ -153,8 +153,8 @@ export interface AdapterOptions {
 }
 
 /**
- * Modules that are trained whole, as peft's modules_to_save calls them, and what their tensors'
- * names begin with.
+ * Modules that are trained whole: their names in peft's modules_to_save, and the prefixes of their
+ * tensors.
  */
 const wholeModules = {
   multi_modal_projector: "model.multi_modal_projector.",

@@ -14,12 +14,12 @@ export interface ClipRows {
   readonly data: Float32Array;
 }
 
-/** What an entry's header says. */
+/** The header of an entry. */
 export interface CachedClip extends AudioFaults {
   readonly frames: number;
 }
 
-/** What a cached entry is made of: whatever changes it changes the key. */
+/** Everything that an entry's rows depend on: a change of any part changes the key. */
 export interface CacheKeyParts {
   /** SHA-256 of the encoder and the storage of its weights on the GPU, which rounds them; "" for features. */
   readonly encoder: string;

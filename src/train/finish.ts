@@ -15,7 +15,7 @@ import { DamagedStateError, noneWhole, withAdvice } from "./state-file.js";
 import { type SavedValues, readValues } from "./state.js";
 
 export interface FinishOptions {
-  /** Which of the saved states. Default: the best one, or the last where nothing was validated. */
+  /** The saved state to export. Default: the best one, or the last where nothing was validated. */
   readonly which?: "best" | "last" | undefined;
   readonly dtype?: "F32" | "BF16" | undefined;
   /** Merges the LoRA into the weights; else it is written alone. */
@@ -27,10 +27,10 @@ export interface FinishOptions {
   readonly onFallback?: (message: string) => void;
 }
 
-/** What was written of a run. */
+/** The files written of a run. */
 export interface Finished {
   readonly step: number;
-  /** The state that it was written of, as `--export` names it. */
+  /** The state that was exported, as `--export` names it. */
   readonly state: "best" | "last";
   /** Directory of the complete checkpoint, unless a LoRA was trained and not merged. */
   readonly checkpoint?: string;
@@ -39,9 +39,9 @@ export interface Finished {
 }
 
 /**
- * Writes the checkpoint of a run, OUT/checkpoint, or OUT/lora for a LoRA that is not merged, with what else was trained: weights without
- * their LoRA are no model of the run. An earlier one is replaced. The SHA-256 of each file stands in a list beside it, which whoever opens
- * the directory checks.
+ * Writes the checkpoint of a run to OUT/checkpoint. A LoRA that is not merged goes to OUT/lora, with all other trained weights, since
+ * weights without their LoRA are no model of the run. An earlier output is replaced. A list beside the files has the SHA-256 of each; readers of
+ * the directory check it.
  * @param model  the checkpoint that the run began with
  * @throws TrainError  the run has no saved state
  */
@@ -83,7 +83,7 @@ export async function writeTrained(
   }
 }
 
-/** Renames an earlier checkpoint of the directory, which is not what its LoRA was trained to, to a name that is free. */
+/** Renames an earlier checkpoint of the directory to a free name, because it does not hold the new LoRA. */
 async function setAside(out: string, onNote: FinishOptions["onFallback"]): Promise<void> {
   const earlier = join(out, "checkpoint");
   if (!existsSync(earlier)) return;

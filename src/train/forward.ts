@@ -22,7 +22,7 @@ export interface TrainingBatch {
   readonly audio: { readonly features: Float32Array } | { readonly states: Float32Array };
   /** T of each clip. */
   readonly frames: readonly number[];
-  /** What stands before each answer. */
+  /** Prompt before each answer. */
   readonly prompts: readonly PromptTokens[];
   /** Token ids that are learnt, up to and with the one that ends the answer. */
   readonly answers: readonly (readonly number[])[];
@@ -37,13 +37,13 @@ export interface LossOptions {
 }
 
 export interface GradientOptions extends LossOptions {
-  /** Answer tokens of the whole optimiser step: what the sum of the losses is divided by. */
+  /** Answer tokens of the whole optimiser step, which divide the sum of the losses. */
   readonly denominator: number;
   /** Seed of this pass's dropout, u32. Default: 0. */
   readonly seed?: number;
 }
 
-/** Sequences as they enter the LLM, without each answer's last token; the rows that predict, and what they should. */
+/** Sequences as they enter the LLM, without each answer's last token; the rows that predict, and their targets. */
 function sequences({ prompts, answers }: TrainingBatch): {
   packed: PromptTokens[];
   rows: number[];

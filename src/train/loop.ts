@@ -32,7 +32,7 @@ export interface TrainRun {
   readonly pools: PoolKeeper;
 }
 
-/** Where a run keeps what it makes. */
+/** Files of a run. */
 export interface RunFiles {
   readonly last: string;
   /** The state before the last one: a run goes back to it where the last one is damaged. */
@@ -41,11 +41,11 @@ export interface RunFiles {
   readonly metrics: string;
 }
 
-/** What a training run calls while it runs. */
+/** Callbacks of a training run. */
 export interface TrainEvents {
-  /** Ends the run behind the step that is under way, with its state saved. */
+  /** Ends the run after the current step, with its state saved. */
   readonly signal?: AbortSignal;
-  /** Called once, with the steps that are done and those of the whole run. */
+  /** Called once, with the steps done and the steps of the whole run. */
   readonly onStart?: (done: number, total: number) => void;
   /** Called after each step. */
   readonly onStep?: (metrics: StepMetrics) => void;

@@ -37,16 +37,16 @@ export interface LoraOptions {
 /** "q_proj,v_proj" → targets. @throws TrainError  none, or an unknown one */
 export function parseLoraTargets(text: string): LoraTarget[] {
   const wanted = text.split(",").map((part) => part.trim());
-  const wild = wanted.find((part) => !Object.hasOwn(projections, part));
-  if (wild !== undefined) {
+  const unknown = wanted.find((part) => !Object.hasOwn(projections, part));
+  if (unknown !== undefined) {
     throw new TrainError(
-      `--lora-targets: expected some of ${loraTargets.join(", ")}, got ${JSON.stringify(wild)}`,
+      `--lora-targets: expected some of ${loraTargets.join(", ")}, got ${JSON.stringify(unknown)}`,
     );
   }
   return loraTargets.filter((target) => wanted.includes(target));
 }
 
-/** What a projection of layer `layer` is called in the checkpoint, without its ".weight". */
+/** Name of a projection of layer `layer` in the checkpoint, without its ".weight". */
 export function projectionName(layer: number, target: LoraTarget): string {
   return `model.language_model.layers.${layer}.${projections[target]}.${target}`;
 }
@@ -73,7 +73,7 @@ export function checkLora(options?: LoraOptions): void {
   if (targets.length === 0) throw new TrainError("LoRA: expected at least 1 target, got none");
 }
 
-/** Rank that a LoRA's factors have on the GPU: kernels read rows of whole vec4. What is past the rank is zero and stays so. */
+/** Rank of a LoRA's factors on the GPU: kernels read rows of whole vec4. Values past the rank are zero and stay so. */
 export function paddedRank(rank: number): number {
   return Math.ceil(rank / 4) * 4;
 }
@@ -141,9 +141,9 @@ function changeProjection(
   target: LoraTarget,
   change: (matrix: Matrix, target: LoraTarget) => Projection,
 ): Qwen3Layer {
-  const place = places[target];
-  if (place.length === 1) return { ...layer, [place[0]]: change(layer[place[0]], target) };
-  const [key, at] = place;
+  const path = places[target];
+  if (path.length === 1) return { ...layer, [path[0]]: change(layer[path[0]], target) };
+  const [key, at] = path;
   const parts = layer[key];
   if (parts.length === 1) {
     throw new TrainError(

@@ -22,7 +22,7 @@ export interface StepMetrics {
   readonly learningRate: number;
   /** Tokens of the step: prompts, audio and answers; of an alignment audio alone. */
   readonly tokens: number;
-  /** Answer tokens, or frames that were aligned: what the loss is the mean of. */
+  /** Answer tokens, or aligned frames: the loss is their mean. */
   readonly answerTokens: number;
   /** Wall time of the step. */
   readonly seconds: number;
@@ -56,9 +56,9 @@ export class MetricsFile {
   ) {}
 
   /**
-   * Opens the file of a run that stands at `step`: lines past it, and damaged ones, are taken away.
+   * Opens the file of a run at `step`. Lines past the step and damaged lines are removed.
    * @param digest  of the lines up to the step, as the saved state has it
-   * @param onDamage  called with one line where the file is not as it was written
+   * @param onDamage  called with one line where the file was changed
    * @throws TrainFileError  it is no file
    */
   static async open(
@@ -83,7 +83,7 @@ export class MetricsFile {
     return file;
   }
 
-  /** SHA-256 of what is exact in all lines, hexadecimal. */
+  /** SHA-256 of the exact fields of all lines, hexadecimal. */
   get digest(): string {
     return this.#hash.copy().digest("hex");
   }
@@ -98,7 +98,7 @@ export class MetricsFile {
   }
 }
 
-/** A line without what the machine's load changes. */
+/** A line without the figures that depend on the machine's load. */
 function exactText(line: Metrics): string {
   return JSON.stringify(line, (key, value: unknown) =>
     key === "seconds" || key === "gpuBytes" ? undefined : value,
@@ -106,8 +106,8 @@ function exactText(line: Metrics): string {
 }
 
 /**
- * The lines of metrics.jsonl; none where there is no file. What follows the last newline was cut short and is left out.
- * @param onDamage  called with one line where lines are none of a run's; they are left out
+ * The lines of metrics.jsonl; none where there is no file. A last line without its newline is left out.
+ * @param onDamage  called with one line where lines are not of a run; they are left out
  * @throws TrainFileError  it is no file
  */
 export async function readMetrics(path: string, onDamage?: (message: string) => void): Promise<Metrics[]> {

@@ -3,7 +3,7 @@ import { TrainError } from "./errors.js";
 import type { Identity } from "./state.js";
 import type { Schedule } from "./schedule.js";
 
-/** What decides how a run goes, next to model and data. */
+/** Options of a run. */
 export interface TrainOptions {
   /** Optimiser steps in all. */
   readonly steps: number;
@@ -36,7 +36,7 @@ export interface TrainOptions {
   readonly decode: number;
 }
 
-/** Options as they are asked for: what depends on the data is told by `settle`. */
+/** Options as they are given. `settle` computes those that depend on the data. */
 export interface AskedOptions extends Omit<TrainOptions, "warmup"> {
   /** Default: a tenth of the steps behind the alignment. */
   readonly warmup?: number | undefined;
@@ -68,7 +68,7 @@ export const defaultOptions: TrainOptions = {
 
 type Bound = readonly [low: number, high: number, whole: boolean];
 
-/** Numbers that an option may be. */
+/** Allowed numbers of an option. */
 export const bounds: Readonly<Record<Exclude<keyof AskedOptions, "schedule">, Bound>> = {
   steps: [1, 1e9, true],
   epochs: [1, 10_000, true],
@@ -111,7 +111,7 @@ export function checkOptions(options: AskedOptions): void {
 }
 
 /**
- * The options of a run over these clips. So many epochs are as many steps as take them whole: the last may go on into the next.
+ * The options of a run over these clips. Epochs become the fewest steps that hold them; the last step may reach into the next epoch.
  * @param sizes  tokens of each clip
  */
 export function settle({ epochs, ...asked }: AskedOptions, sizes: readonly number[]): TrainOptions {
@@ -122,7 +122,7 @@ export function settle({ epochs, ...asked }: AskedOptions, sizes: readonly numbe
   return { ...asked, steps, warmup };
 }
 
-/** What a resumed run must have in common with the one it continues. */
+/** Options that must be equal for a run to be resumed. */
 export function identityOf(options: TrainOptions, rest: Identity): Identity {
   return { ...options, ...rest };
 }

@@ -3,13 +3,13 @@ import type { ParameterEntry, ParameterSource } from "../weights/loader.js";
 import { TrainError } from "./errors.js";
 
 /**
- * A source that hashes what passes through it while a model is loaded, so that telling two models apart by all their bits costs
- * no second pass over the files. A tensor's pieces may come in any cuts and any order: the digest is the same.
+ * A source that hashes all bytes read through it while a model is loaded, so that the digest of all its bits needs no second
+ * pass over the files. A tensor's pieces may come in any cuts and any order: the digest is the same.
  */
 export class HashedSource implements ParameterSource {
   readonly #tensors = new Map<string, TensorHash>();
 
-  /** @param known  tensors that something else tells apart: they are not hashed again */
+  /** @param known  tensors that another digest covers: they are not hashed again */
   constructor(
     private readonly source: ParameterSource,
     private readonly known: (name: string) => boolean = () => false,
@@ -49,7 +49,7 @@ export class HashedSource implements ParameterSource {
   }
 }
 
-/** SHA-256 of a tensor's bytes in their order; what comes early waits. Readers that work side by side are few pieces apart. */
+/** SHA-256 of a tensor's bytes in order. Pieces that come early wait; parallel readers are few pieces apart. */
 class TensorHash {
   readonly #hash: Hash = createHash("sha256");
   readonly #early = new Map<number, Uint8Array>();
@@ -77,7 +77,7 @@ class TensorHash {
     return undefined;
   }
 
-  /** Hashes what is new of a piece that leaves no gap. */
+  /** Hashes the new bytes of a piece that leaves no gap. */
   #take(offset: number, bytes: Uint8Array): void {
     const fresh = bytes.subarray(this.#done - offset);
     this.#hash.update(fresh);

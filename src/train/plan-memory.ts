@@ -4,7 +4,7 @@ import type { MemoryUse } from "../weights/memory.js";
 import { CountedTraining, type TrainedModel } from "./counted.js";
 import { alignedBatch, typicalBatch } from "./plan.js";
 
-/** A training, as the check before loading sees it. */
+/** Settings of a training for the check before loading. */
 export interface PlannedTraining extends Omit<TrainedModel, "weights"> {
   /** Tokens of a micro-batch at most. */
   readonly batchTokens: number;
@@ -12,7 +12,7 @@ export interface PlannedTraining extends Omit<TrainedModel, "weights"> {
   readonly alignedOnly?: boolean;
 }
 
-/** What a training takes, counted as `train --plan` does. */
+/** Memory of a training, counted as `train --plan` does. */
 export function trainingUse(
   config: ModelConfig,
   source: ParameterSource,

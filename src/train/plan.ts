@@ -11,7 +11,7 @@ import { type BatchRows, type ClipSize, CountedTraining, type TrainedModel } fro
 export interface PlanOptions extends TrainedModel {
   /** Tokens of a micro-batch at most. */
   readonly batchTokens: number;
-  /** Where it is to run. */
+  /** The device of the training. */
   readonly device: CountedDevice;
   /** Whether an alignment is counted too. Default: false. */
   readonly aligned?: boolean;
@@ -22,18 +22,18 @@ export interface TrainingMemory {
   readonly frozenWeights: number;
   /** f32 values, gradients and both moments of what is trained: 16 bytes a parameter. */
   readonly trained: number;
-  /** What the forward pass leaves for the backward pass. */
+  /** Activations that the backward pass needs. */
   readonly activations: number;
   /** Scores of a chunk of answer tokens. */
   readonly scores: number;
-  /** All else that the pools hold: gradients on their way through one layer, what a layer needs while it runs. */
+  /** All other buffers of the pools: gradients and temporaries of one layer. */
   readonly working: number;
   /** Transposed weights. */
   readonly transposed: number;
   readonly total: number;
 }
 
-/** What an hour of audio is taken to be: clips of 6 s, answers of 4 tokens a second, prompts of 24 tokens. */
+/** The assumed hour of audio: clips of 6 s, answers of 4 tokens a second, prompts of 24 tokens. */
 export const hourOfAudio = {
   clipSeconds: 6,
   answerRate: 4,
@@ -204,7 +204,7 @@ function hourWork(
   return { flops: steps * flops, bytes: steps * bytes, encoderFlops: steps * addCosts(encoder).flops };
 }
 
-/** What a device can do, of this kind of work. */
+/** Rates of a device. */
 export interface DeviceSpeed {
   readonly name: string;
   /** FLOPs a second that the kernels reach. */

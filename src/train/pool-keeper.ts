@@ -25,8 +25,8 @@ export function remembering(count: Count): Count {
 }
 
 /**
- * Keeps the GPU's pools at what the largest micro-batch needs. Pools hold on to a buffer of each size that was ever used, so
- * batches of other sizes would each leave their own: before one that would pass the limit, free buffers are destroyed.
+ * Keeps the GPU's pools at the size of the largest micro-batch. Pools keep a buffer of each size that was ever used, so
+ * batches of other sizes would each add some. Before a batch that would pass the limit, free buffers are destroyed.
  */
 export class PoolKeeper {
   /** Buffers of each size that the pools are taken to have. */

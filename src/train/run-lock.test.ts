@@ -6,7 +6,7 @@ import { afterAll, expect, test } from "vitest";
 import { TrainError } from "./errors.js";
 import { lockFile, withRunLock } from "./run-lock.js";
 
-// A second training is refused by name; one whose lock another has taken over is told to end.
+// A second training is refused by name; one whose lock another has taken over ends with an error.
 const out = mkdtempSync(join(tmpdir(), "run-lock-"));
 afterAll(() => rmSync(out, { recursive: true }));
 

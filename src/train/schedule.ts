@@ -1,4 +1,4 @@
-/** How the learning rate runs over the optimiser steps. */
+/** Curve of the learning rate over the optimiser steps. */
 export interface Schedule {
   /** Highest learning rate. */
   readonly peak: number;

@@ -45,7 +45,7 @@ function turnBit(model: string, pattern: RegExp): void {
   closeSync(file);
 }
 
-test("a run goes on with the LLM it began with alone: one bit tells", async () => {
+test("a run goes on with the LLM it began with alone: one other bit is refused", async () => {
   const first = setup("llm");
   expect(await run(first)).toBe(1);
   expect(await run(first, true)).toBe(0); // it is done
@@ -113,16 +113,16 @@ test("a device without room for the training refuses it before anything is read,
   await expect(open(1000, aligned)).rejects.toThrow("to align adaptor on 1000 frames a micro-batch");
 });
 
-test("clips longer than a micro-batch are told by line, and left out only where that is asked for", async () => {
+test("clips longer than a micro-batch are reported by line, and left out only with skipBad", async () => {
   const session = await openSession(gpu(), setup("sizes"));
   const sizes = session.run.clips.map(clipTokens);
   session.free();
   const batchTokens = Math.max(...sizes) - 1;
-  const told: string[] = [];
-  const given = setup("long", { options: { batchTokens }, onBad: (message) => void told.push(message) });
+  const reported: string[] = [];
+  const given = setup("long", { options: { batchTokens }, onBad: (message) => void reported.push(message) });
   await expect(openSession(gpu(), given)).rejects.toThrow("data.jsonl: expected 8 lines that can be used");
   const { line } = directory().data.utterances[sizes.indexOf(batchTokens + 1)];
-  expect(told[0]).toBe(
+  expect(reported[0]).toBe(
     `data.jsonl:${line}: tokens: expected at most ${batchTokens}, got ${batchTokens + 1}; raise --batch-tokens, or cut the clip into parts`,
   );
   const rest = await openSession(gpu(), { ...given, skipBad: true });

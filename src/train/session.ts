@@ -34,7 +34,7 @@ export interface DataFile {
   readonly utterances: readonly Utterance[];
 }
 
-/** What is trained, on what, and where the run is kept. */
+/** Model, data and directories of a run. */
 export interface SessionSetup {
   readonly model: ModelFiles;
   /** Directories of LoRAs that are merged into the model before it is trained. */
@@ -43,7 +43,7 @@ export interface SessionSetup {
   readonly validation?: DataFile | undefined;
   readonly tune: readonly TunablePart[];
   readonly options: AskedOptions;
-  /** Whether a saved state of the directory is gone on with. */
+  /** Whether the run continues from the directory's saved state. */
   readonly resume?: boolean;
   /** Of the LoRA, where `tune` has it. */
   readonly lora?: LoraOptions | undefined;
@@ -56,15 +56,15 @@ export interface SessionSetup {
   readonly skipBad: boolean;
   /** Lines whose audio is cut short or damaged cannot be used. Default: they are, with a warning. */
   readonly strict?: boolean;
-  /** Called with what is told about the data, and with a warning where the encoder is not the one that the adaptor was made for. */
+  /** Called with each line about the data, and with a warning where the adaptor was made for another encoder. */
   readonly onBad: (message: string) => void;
-  /** Called with the bytes of weights that are loaded, and with all. */
+  /** Called with the bytes of weights loaded so far, and with the total. */
   readonly onLoad?: (done: number, total: number) => void;
-  /** Called with the clips that are prepared, and with all. */
+  /** Called with the clips prepared so far, and with the total. */
   readonly onPrepare?: (done: number, total: number) => void;
 }
 
-/** Where a run in this directory keeps what it makes. */
+/** Files of a run in this directory. */
 export function runFiles(out: string): RunFiles {
   return {
     last: join(out, "last.safetensors"),
@@ -112,7 +112,7 @@ function checkTune({ tune, lora, options }: SessionSetup): void {
     throw new TrainError(`align: expected adaptor or encoder in what is tuned, got ${tune.join(", ")}`);
 }
 
-/** The checkpoint's weights on the GPU; what is tuned in f32. */
+/** The checkpoint's weights on the GPU; the tuned ones in f32. */
 function loadTuned(
   gpu: Gpu,
   checkpoint: Checkpoint,
@@ -211,11 +211,11 @@ function plannedTraining({ tune, lora, options }: SessionSetup): PlannedTraining
   };
 }
 
-/** Says how many clips the alignment has to pass over. */
-function tellLeftOut({ data, onBad }: SessionSetup, { clips, unknown, short }: Alignable): void {
+/** Reports the clips that the alignment skips. */
+function reportSkipped({ data, onBad }: SessionSetup, { clips, unknown, short }: Alignable): void {
   if (unknown + short === 0) return;
   onBad(
-    `${data.name}: the alignment takes ${clips.length} clips; passed over: ${unknown} whose line has no transcript, ${short} with fewer frames than their transcript needs`,
+    `${data.name}: the alignment takes ${clips.length} clips; skipped: ${unknown} whose line has no transcript, ${short} with fewer frames than their transcript needs`,
   );
 }
 
@@ -232,11 +232,11 @@ async function prepare(corpus: Corpus, setup: SessionSetup): Promise<[TrainClip[
       onProgress: (done) => onPrepare?.(before + done, total),
     });
   const clips = await part(data, 0, (clip) => checkBudget(clip, setup.options));
-  if (setup.options.align > 0) tellLeftOut(setup, alignable(clips));
+  if (setup.options.align > 0) reportSkipped(setup, alignable(clips));
   return [clips, validation ? await part(validation, data.utterances.length) : []];
 }
 
-/** SHA-256 of the encoder; warns where it is not the one that the adaptor was made for. */
+/** SHA-256 of the encoder. Warns where the adaptor was made for another one. */
 async function encoderOf(checkpoint: Checkpoint, { onBad }: SessionSetup): Promise<string> {
   const sha256 = await encoderSha256(checkpoint, createHash("sha256"));
   const mismatch = otherEncoder(checkpoint, sha256);
@@ -249,8 +249,8 @@ function sha256Of(value: unknown): string {
 }
 
 /**
- * @throws TrainError  a clip that no micro-batch has room for; where there is an alignment alone, audio counts alone, and what it
- *                     passes over needs no room
+ * @throws TrainError  a clip that no micro-batch has room for. Where there is an alignment alone, audio counts alone, and
+ *                     clips that it skips need no room
  */
 function checkBudget(clip: TrainClip, { batchTokens, steps, epochs, align }: AskedOptions): void {
   const aligned = isAlignable(clip) ? clip.prompt.audioLength : 0;
@@ -261,7 +261,7 @@ function checkBudget(clip: TrainClip, { batchTokens, steps, epochs, align }: Ask
   );
 }
 
-/** SHA-256 over what the clips are: rows, prompts and answers, for an alignment transcripts too, in their order. */
+/** SHA-256 over the clips in order: rows, prompts and answers, for an alignment transcripts too. */
 function digest(clips: readonly TrainClip[], aligned: boolean): string {
   const hash = createHash("sha256");
   for (const { key, prompt, answer, transcript } of clips) {
@@ -277,7 +277,7 @@ async function encodeClip(gpu: Gpu, model: FunAsrNano, { data, frames }: ClipRow
   return { frames, data: states as Float32Array };
 }
 
-/** Takes away what a killed run was writing. */
+/** Removes the unfinished files of a killed run. */
 async function removeUnfinished(out: string): Promise<void> {
   for (const name of await readdir(out)) {
     if (/\.[0-9a-f]{12}\.part$/.test(name)) await rm(join(out, name), { recursive: true });

@@ -20,11 +20,11 @@ export interface Stage {
   readonly first: number;
   readonly steps: number;
   readonly schedule: Schedule;
-  /** For what is told about it. */
+  /** Name in messages. */
   readonly rateOption: RateOption;
   readonly clips: readonly TrainClip[];
   readonly stream: BatchStream;
-  /** What a clip takes of the batch budget, and of a step's count of tokens. */
+  /** Tokens of a clip, for the batch budget and a step's count. */
   readonly tokens: (clip: TrainClip) => number;
   /** How many of a clip's rows its loss is a mean over. */
   readonly terms: (clip: TrainClip) => number;
@@ -38,7 +38,7 @@ export interface Stage {
   readonly tapped: (gpu: Gpu, model: FunAsrNano, micro: MicroBatch, tap: Tap) => void;
 }
 
-/** A packed batch and the clips that it is of. */
+/** A packed batch and its clips. */
 export interface MicroBatch {
   readonly batch: TrainingBatch;
   readonly members: readonly TrainClip[];
@@ -59,10 +59,10 @@ export interface Pass {
   readonly record: () => readonly Tensor[];
 }
 
-/** Clips that can be aligned, and why the others cannot. */
+/** Clips that can be aligned, and counts of the others. */
 export interface Alignable {
   readonly clips: readonly TrainClip[];
-  /** Lines that do not say what is spoken. */
+  /** Lines without a transcript. */
   readonly unknown: number;
   /** Clips with fewer frames than their transcript needs. */
   readonly short: number;

@@ -8,7 +8,7 @@ import { TrainFileError } from "./errors.js";
 import type { OptimiserEntry } from "./optimiser.js";
 import { sealedPieces, withSealedFile } from "./state-file.js";
 
-/** Where a run stands. Batches, dropout and learning rates are functions of the options and of these counts. */
+/** Progress of a run. Batches, dropout and learning rates are functions of the options and of these counts. */
 export interface Progress {
   /** Optimiser steps done. */
   step: number;
@@ -22,7 +22,7 @@ export interface Progress {
   metrics?: string;
 }
 
-/** What must be equal for a run to go on: options and data. */
+/** Options and data, which must be equal for a run to go on. */
 export type Identity = Readonly<Record<string, string | number | boolean>>;
 
 /** Format 1 has another digest of the model in its identity: its parameters can be used, its run cannot go on. */
@@ -102,7 +102,7 @@ export async function continuedOptions<T extends { readonly warmup?: number | un
   return begun && typeof warmup === "number" ? { ...asked, warmup } : asked;
 }
 
-/** What a saved state has for a checkpoint. */
+/** The part of a saved state that a checkpoint needs. */
 export interface SavedValues {
   readonly progress: Progress;
   readonly identity: Readonly<Record<string, unknown>>;

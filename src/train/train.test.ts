@@ -312,7 +312,7 @@ describe("refusals", () => {
     expect((await run({ out, options }, { resume: true })).steps).toEqual([]); // it is done
   });
 
-  test("lines that cannot be used are told with their numbers, and left out only where that is asked for", async () => {
+  test("lines that cannot be used are reported with their numbers, and left out only with skipBad", async () => {
     const [one] = directory().data.utterances;
     const bad = [
       { ...one, audio: join(directory().path, "none.wav"), line: 7 },
@@ -320,12 +320,12 @@ describe("refusals", () => {
       { ...one, start: 90, end: 91, line: 9 },
     ];
     const data = { name: "bad.jsonl", utterances: [one, ...bad] };
-    const told: string[] = [];
-    const onBad = (message: string): void => void told.push(message);
+    const reported: string[] = [];
+    const onBad = (message: string): void => void reported.push(message);
     await expect(run({ data, onBad })).rejects.toThrow(
       "bad.jsonl: expected 4 lines that can be used, got 3 that cannot; mend them, or leave them out with --skip-bad",
     );
-    expect(told.map((message) => message.split(": ")[0])).toEqual([
+    expect(reported.map((message) => message.split(": ")[0])).toEqual([
       "bad.jsonl:7",
       "bad.jsonl:8",
       "bad.jsonl:9",
@@ -337,19 +337,19 @@ describe("refusals", () => {
     );
   });
 
-  test("of many lines that cannot be used 20 are told one by one", async () => {
+  test("of many lines that cannot be used 20 are reported one by one", async () => {
     const [one] = directory().data.utterances;
     const many = Array.from({ length: 23 }, (_, i) => ({ ...one, text: "a<|im_end|>", line: i + 1 }));
-    const told: string[] = [];
+    const reported: string[] = [];
     await expect(
       run({
         data: { name: "bad.jsonl", utterances: many },
-        onBad: (message) => void told.push(message),
+        onBad: (message) => void reported.push(message),
       }),
     ).rejects.toThrow("got 23 that cannot");
-    expect(told).toHaveLength(21);
-    expect(told[19]).toMatch(/^bad\.jsonl:20: text: expected/);
-    expect(told[20]).toBe("bad.jsonl: and 3 more such lines");
+    expect(reported).toHaveLength(21);
+    expect(reported[19]).toMatch(/^bad\.jsonl:20: text: expected/);
+    expect(reported[20]).toBe("bad.jsonl: and 3 more such lines");
   });
 
   test("options out of range", async () => {

@@ -22,7 +22,7 @@ describe("parseTune", () => {
   );
 });
 
-it("isTuned tells the parameters of the parts", () => {
+it("isTuned finds the parameters of the parts", () => {
   const names = [
     "model.multi_modal_projector.linear_1.weight",
     "model.audio_tower.layers.0.self_attn.q_proj.weight",

@@ -14,9 +14,11 @@ const prefixes: Readonly<Record<TunablePart, string | undefined>> = {
 /** "adaptor,lora" → its parts, each once, in the order of `tunableParts`. @throws TrainError  none, or an unknown one */
 export function parseTune(text: string): TunablePart[] {
   const wanted = text.split(",").map((part) => part.trim());
-  const wild = wanted.find((part) => !tunableParts.some((known) => known === part));
-  if (wild !== undefined) {
-    throw new TrainError(`--tune: expected some of ${tunableParts.join(", ")}, got ${JSON.stringify(wild)}`);
+  const unknown = wanted.find((part) => !tunableParts.some((known) => known === part));
+  if (unknown !== undefined) {
+    throw new TrainError(
+      `--tune: expected some of ${tunableParts.join(", ")}, got ${JSON.stringify(unknown)}`,
+    );
   }
   return tunableParts.filter((part) => wanted.includes(part));
 }

@@ -12,7 +12,7 @@ import { type Corpus, type TrainClip, clipTokens } from "./corpus.js";
 import { type TrainingBatch, answerLosses, encoderStates } from "./forward.js";
 import type { ValidationMetrics } from "./metrics.js";
 
-/** What a run is validated on. */
+/** Clips of a validation. */
 export interface ValidationSet {
   readonly clips: readonly TrainClip[];
   readonly tokenizer: Tokenizer;

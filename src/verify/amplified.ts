@@ -10,13 +10,13 @@ export const mostLeftOut = 0.04;
 /** The most that one step's loss or norm may be off where it is left out: 84 roundings of f32. */
 export const leftOutError = 1e-5;
 
-/** What AdamW did to the weights of a stage. */
+/** The AdamW updates of a stage's weights. */
 export interface Updates {
   /** The first gradient, in f64. */
   readonly gradient: ArrayLike<number>;
   /** The same in PyTorch's f32. */
   readonly torchGradient: ArrayLike<number>;
-  /** It is zero by symmetry: what f32 has of it is rounding alone. */
+  /** It is zero by symmetry: in f32 it is rounding alone. */
   readonly zero: boolean;
   /** The farthest that the steps move a weight: learning rate times steps. */
   readonly reach: number;

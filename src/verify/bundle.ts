@@ -16,7 +16,7 @@ import type { ParameterEntry, ParameterSource } from "../weights/loader.js";
 import { toFloat32 } from "../formats/dtypes.js";
 import { elementCount } from "../shape.js";
 
-/** Where the tensors of a bundle begin; what lies before is not computed. */
+/** The stage at which a bundle begins; earlier stages are not computed. */
 export const starts = [
   "input.source",
   "input.waveform",
@@ -27,7 +27,7 @@ export const starts = [
 ] as const;
 export type Start = (typeof starts)[number];
 
-/** What a bundle runs. */
+/** The task of a bundle. */
 export const kinds = ["frontend", "encoder", "adaptor", "llm", "model", "train"] as const;
 export type Kind = (typeof kinds)[number];
 
@@ -56,7 +56,7 @@ export function metadata(bundle: Bundle, key: string): string {
   return bundle.file.metadata.get(key) ?? refuse(bundle.file, `metadata ${key}`, "a value", "none");
 }
 
-/** What the bundle runs. @throws CheckpointError  it does not say, or says something else */
+/** The bundle's task. @throws CheckpointError  it is missing or unknown */
 export function bundleKind(bundle: Bundle): Kind {
   const kind = metadata(bundle, "kind");
   return (

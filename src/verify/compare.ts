@@ -12,9 +12,9 @@ export interface StageResult {
   readonly maxAbs: number;
   readonly cosine: number;
   readonly ok: boolean;
-  /** False where weights are rounded to blocks: the bounds are not theirs, and only a stage with a `problem` is not ok. Absent: true. */
+  /** False where weights are rounded to blocks: the bounds do not apply, and only a stage with a `problem` fails. Absent: true. */
   readonly judged?: boolean;
-  /** What is wrong, where that is not a number above its bound. */
+  /** A fault other than a number above its bound. */
   readonly problem?: string;
   /** Why the stage is ok, where another rule than the bound on its own ratio says so (docs/numerics.md). */
   readonly reason?: string;
@@ -22,7 +22,7 @@ export interface StageResult {
 
 /** The most that our error may be, in units of PyTorch's own. */
 export const stageBound = 1.5;
-/** The same for what training makes: gradients, the weights after some steps, the losses on the way. */
+/** The same for the results of training: gradients, weights after some steps, losses and norms. */
 export const trainingBound = 3;
 /** The most that the median stage's ratio may be. */
 export const medianBound = 1.0;
@@ -71,7 +71,7 @@ function oddValue(array: ArrayLike<number>): number | undefined {
 
 /**
  * The verdict where PyTorch's f32 is no measure (not finite, or past the cap): ours is finite, nearer to f64 than PyTorch's, and within
- * the cap itself. Undefined where that is not so.
+ * the cap itself. Undefined otherwise.
  */
 function byDouble(
   where: Pick<StageResult, "bundle" | "stage" | "shape">,
@@ -87,7 +87,7 @@ function byDouble(
   return { ...where, ...ours, torchError, ratio: NaN, ok: true, reason };
 }
 
-/** Why the numbers of a float stage measure nothing, undefined where they do. */
+/** The reason why a float stage cannot be measured; undefined where it can. */
 function stageProblem(
   got: ArrayLike<number>,
   torch: ArrayLike<number>,
@@ -160,7 +160,7 @@ export function compareIds(
   return { ...result, problem: `id ${Math.max(first, 0)}: want ${want[first]}, got ${got[first]}` };
 }
 
-/** The verdict on a stage whose weights were rounded: its error is told, whatever it is. */
+/** The verdict on a stage whose weights were rounded: its error is reported and not judged. */
 export function unjudged(result: StageResult): StageResult {
   return { ...result, ok: true, judged: false, problem: undefined };
 }

@@ -3,7 +3,7 @@ import { parseJsonObject } from "../checkpoint/json.js";
 import type { ByteSource } from "../checkpoint/source.js";
 import { isObject, show } from "../json.js";
 
-/** What golden/manifest.json says of a committed file. */
+/** An entry of golden/manifest.json. */
 export interface Listed {
   readonly file: string;
   readonly bytes: number;

@@ -42,14 +42,14 @@ export interface Computed {
   readonly ids: Map<string, number[]>;
 }
 
-/** How a bundle is run. */
+/** Options of a bundle's run. */
 export interface RunOptions {
   /** Parameters to use instead of the bundle's own. */
   readonly parameters?: ParameterSource;
   readonly weights?: WeightFormat;
   /** Called when the parameters of a whole model are on the GPU, with the bytes that they take there. */
   readonly onLoaded?: (bytes: number) => void;
-  /** Ends the run before its next read, step or comparison, with the signal's reason; what it held on the GPU is given back. */
+  /** Ends the run before its next read, step or comparison, with the signal's reason. Its GPU memory is freed. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -157,7 +157,7 @@ async function loadModel(
   return model;
 }
 
-/** The given input, or what the front-end made of the waveform. */
+/** The given features, or those that the front-end computed from the waveform. */
 async function features(
   bundle: Bundle,
   computed: Computed,

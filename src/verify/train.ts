@@ -63,7 +63,7 @@ interface TrainRunOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Loads the model with what the bundle tunes; LoRA's factors have the generator's values. */
+/** Loads the model with the bundle's tuned parts trainable. A LoRA's factors have the generator's values. */
 async function loadTuned(
   gpu: Gpu,
   bundle: Bundle,

@@ -188,14 +188,14 @@ describe("verifyBundle", () => {
     expect(firstBad(results)).toBe("encoder.layers.0");
   });
 
-  it("tells what a model's weights take on the GPU", async () => {
+  it("reports the bytes of a model's weights on the GPU", async () => {
     const parts = await bundleParts("model-low-packed");
     const bundle = await openParts(parts);
     const { encoder, adaptor, llm, head } = countParameters(bundleConfig(bundle));
-    const told: number[] = [];
-    const results = await verifyBundle(gpu(), bundle, { weights: "f32", onLoaded: (n) => told.push(n) });
+    const reported: number[] = [];
+    const results = await verifyBundle(gpu(), bundle, { weights: "f32", onLoaded: (n) => reported.push(n) });
     expect(results.every(({ ok }) => ok)).toBe(true);
-    expect(told).toEqual([4 * (encoder + adaptor + llm + head)]);
+    expect(reported).toEqual([4 * (encoder + adaptor + llm + head)]);
   });
 
   it("gives the GPU's memory back, also after a refusal", async () => {

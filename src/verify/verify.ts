@@ -101,7 +101,7 @@ export async function verifyOutputs(
   return judgeSmall(results);
 }
 
-/** Token ids were compared and some differ, which is no problem of the run. */
+/** Whether token ids were compared and some differ. */
 function isIdsApart({ ratio, error }: StageResult): boolean {
   return ratio === Infinity && Number.isFinite(error);
 }
@@ -112,7 +112,7 @@ function isRounded({ weights, parameters }: RunOptions): boolean {
   return [...(parameters?.tensors.values() ?? [])].some(({ dtype }) => isGgmlType(dtype));
 }
 
-/** What the errors of a bundle's gradients are measured by. */
+/** The scale of a bundle's gradient errors. */
 interface GradientScale {
   /** RMS that a gradient's error is measured against at least: a hundredth of that of all gradients together. */
   readonly floor: number;
@@ -120,7 +120,7 @@ interface GradientScale {
   readonly whole: number;
   /** PyTorch's largest error of a gradient that is zero by symmetry (softmax does not see k_proj's bias): rounding alone. */
   readonly noise: number;
-  /** The gradients that are. */
+  /** Names of the gradients that are zero by symmetry. */
   readonly zeros: ReadonlySet<string>;
 }
 
@@ -185,15 +185,15 @@ async function verifyStage(
   return updates ? judgeUpdated(result, arrays, updates) : result;
 }
 
-/** What AdamW did to the weights of a `final.` stage; undefined for other stages and where the bundle lacks the gradient. */
+/** The AdamW updates of a `final.` stage; undefined for other stages and where the bundle lacks the gradient. */
 async function stageUpdates(
   bundle: Bundle,
   stage: string,
   { zeros }: GradientScale,
 ): Promise<Updates | undefined> {
   const gradient = stage.replace(/^final\./, "grad.");
-  const has = (name: string): boolean => bundle.file.tensors.has(name);
-  if (gradient === stage || !has(gradient) || !has(`f64.${gradient}`)) return undefined;
+  const { tensors } = bundle.file;
+  if (gradient === stage || !tensors.has(gradient) || !tensors.has(`f64.${gradient}`)) return undefined;
   return {
     gradient: await readFloat64(bundle.file, `f64.${gradient}`),
     torchGradient: await readFloat32(bundle.file, gradient),

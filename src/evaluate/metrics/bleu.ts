@@ -3,7 +3,7 @@ import { type Metric, type Segment, referenceCount, sacrebleuVersion } from "./m
 import { countNgrams } from "./ngrams.js";
 import { trimEnd } from "./spaces.js";
 
-/** What stands in for an n-gram precision of zero. @source Chen and Cherry, WMT 2014, methods 1 to 3 */
+/** Replaces an n-gram precision of zero. @source Chen and Cherry, WMT 2014, methods 1 to 3 */
 export type Smoothing = "none" | "floor" | "add-k" | "exp";
 
 export interface BleuOptions {

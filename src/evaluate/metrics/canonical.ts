@@ -1,6 +1,6 @@
 import { splitWords, whiteSpace } from "./spaces.js";
 
-/** Scripts whose vowel signs, tone marks and viramas are combining marks: without them words cannot be told apart. */
+/** Scripts whose vowel signs, tone marks and viramas are combining marks: without them different words are alike. */
 const spelledWithMarks = "Thai Lao Khmr Mymr Deva Beng Guru Gujr Orya Taml Telu Knda Mlym Sinh Tibt"
   .split(" ")
   .map((script) => `\\p{Script=${script}}`)
@@ -8,8 +8,8 @@ const spelledWithMarks = "Thai Lao Khmr Mymr Deva Beng Guru Gujr Orya Taml Telu 
 const stretches = new RegExp(`[${spelledWithMarks}]+`, "gu");
 
 /**
- * What is neither a word character, nor white space, nor a mark of those scripts. Python's \w is letters, numbers and the
- * underscore, CJK among them; combining marks are none.
+ * Matches all but word characters, white space and the marks of those scripts. Python's \w is letters (CJK among
+ * them), numbers and the underscore, without combining marks.
  */
 const dropped = new RegExp(`(?:(?!(?=\\p{M})[${spelledWithMarks}])[^\\p{L}\\p{N}_${whiteSpace}])+`, "gu");
 

@@ -63,10 +63,10 @@ function statistics(
   let bestScore = -1;
   for (const reference of references) {
     const wanted = ngrams(reference);
-    const counts = said.flatMap((own, n) => [
-      wanted[n].size === 0 ? 0 : total(own),
+    const counts = said.flatMap((counted, n) => [
+      wanted[n].size === 0 ? 0 : total(counted),
       total(wanted[n]),
-      matches(own, wanted[n]),
+      matches(counted, wanted[n]),
     ]);
     const value = fScore(counts);
     if (value > bestScore) [best, bestScore] = [counts, value];

@@ -1,6 +1,6 @@
 import { space, splitWords } from "./spaces.js";
 
-/** What a word of a number does. Counts are 1 to 19; a suffix ends the number. */
+/** The part of a word in a number. Counts are 1 to 19; a suffix ends the number. */
 type NumberWord =
   | { readonly kind: "count" | "tens" | "times"; readonly n: bigint; readonly suffix: string }
   | { readonly kind: "sign" | "unit"; readonly mark: string }
@@ -69,7 +69,7 @@ function latinDigits(text: string): string {
   });
 }
 
-/** Digits that were put after one another are a text, what was added up is an integer. */
+/** A text holds digits that were put one after another; an integer is a sum. */
 type Value = bigint | string | undefined;
 
 function isPlain(word: string | undefined, kind: "count" | "tens" | "times"): boolean {

@@ -4,7 +4,7 @@ import { sumRows } from "./ngrams.js";
 /** The release whose numbers these are; it stands in every signature. */
 export const sacrebleuVersion = "2.6.0";
 
-/** One segment: what a system said, and what it should have said. */
+/** One segment: the output of a system, and its references. */
 export interface Segment {
   readonly hypothesis: string;
   /** One or more. */
@@ -14,9 +14,9 @@ export interface Segment {
 /** A corpus metric whose score is a function of statistics summed over the segments. */
 export interface Metric {
   readonly name: string;
-  /** sacrebleu's, which says all that the score depends on; without it a score means nothing. */
+  /** sacrebleu's: it states all settings that the score depends on. */
   signature(segments: readonly Segment[]): string;
-  /** What a segment adds. */
+  /** Statistics of one segment. */
   statistics(segment: Segment): number[];
   /** From summed statistics, 0 to 100 (TER: from 0). */
   score(sums: readonly number[]): number;

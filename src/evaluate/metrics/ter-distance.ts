@@ -12,7 +12,7 @@ export interface Distances {
 }
 
 /**
- * Edit distances near the diagonal, which is what Tercom counts: of lines of very different order they can be above the true ones.
+ * Edit distances near the diagonal, as Tercom counts them. For lines of very different order they can exceed the true ones.
  * @param base  distances of as many words from the same reference; the rows of the words that they begin with alike are taken over
  */
 export function distances(
@@ -59,8 +59,8 @@ export function wholeDistance({ cost }: Distances): number {
 }
 
 /**
- * How the words become the reference: "=" equal, "s" substituted, "d" a word too many, "i" one missing; of ways as short the last step
- * is rather = or s than d, rather d than i.
+ * Steps from the words to the reference: "=" equal, "s" substituted, "d" deleted, "i" inserted. Of ways as short, the
+ * last step is = or s before d, and d before i.
  */
 export function moves({ words, steps }: Distances): string {
   const width = steps.length / (words.length + 1);

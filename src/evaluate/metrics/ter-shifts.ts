@@ -4,7 +4,7 @@ const longestShift = 10; // words
 const farthestShift = 50; // positions
 const mostCandidates = 1000; // of one pair of lines
 
-/** A block of words moved elsewhere; better is what comes first in the order of Tercom. */
+/** A block of words moved elsewhere. Tercom's order decides between several. */
 interface Shift {
   readonly gain: number;
   readonly length: number;
@@ -48,9 +48,9 @@ function bestShift(
     if (aligned[at] >= start && aligned[at] < start + length) continue; // within the block itself
     let previous = -1;
     for (let offset = -1; offset < length; offset++) {
-      const place = at + offset;
-      if (place >= aligned.length) break;
-      const target = place === -1 ? 0 : aligned[place] + 1;
+      const before = at + offset;
+      if (before >= aligned.length) break;
+      const target = before === -1 ? 0 : aligned[before] + 1;
       if (target === previous) continue;
       previous = target;
       const shifted = move(words, start, length, target);
@@ -93,8 +93,8 @@ function* equalBlocks(
 function move(words: readonly string[], start: number, length: number, target: number): string[] {
   const block = words.slice(start, start + length);
   const rest = [...words.slice(0, start), ...words.slice(start + length)];
-  const place = target < start ? target : target > start + length ? target - length : target;
-  return [...rest.slice(0, place), ...block, ...rest.slice(place)];
+  const index = target < start ? target : target > start + length ? target - length : target;
+  return [...rest.slice(0, index), ...block, ...rest.slice(index)];
 }
 
 /** Where each word of the reference lies in the hypothesis, and which words of both are wrong. */

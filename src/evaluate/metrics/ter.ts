@@ -32,7 +32,7 @@ export function ter({ tokenizer = "tercom" }: TerOptions = {}): Metric {
 
 /**
  * [edits from the nearest reference, mean length of the references]
- * sacrebleu splits references twice, which tells where a possessive is followed by another space than U+0020.
+ * sacrebleu splits references twice. This matters where a possessive is followed by another space than U+0020.
  */
 function statistics({ hypothesis, references }: Segment, tokenizer: TerTokenizer): number[] {
   const said = tokens(hypothesis, tokenizer);

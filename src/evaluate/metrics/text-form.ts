@@ -3,7 +3,7 @@ import { chineseNumbers, evenWidth } from "./chinese-numbers.js";
 import { EvaluateError } from "./edits.js";
 import { englishForm } from "./english.js";
 
-/** How texts are changed before they are compared. */
+/** Changes texts before they are compared. */
 export type Normalizer = "simplified" | "chinese" | "whisper";
 
 /** In the order in which they are applied. */
@@ -11,7 +11,7 @@ export const NORMALIZERS: readonly Normalizer[] = ["simplified", "chinese", "whi
 
 /** The form in which references and answers are compared. */
 export interface TextForm {
-  /** Which form, as scores of one form alone can be compared. */
+  /** Name of the form: only scores of one form can be compared. */
   readonly signature: string;
   /** Words between spaces. */
   readonly apply: (text: string) => string;
@@ -59,8 +59,8 @@ async function stepOf(name: Normalizer): Promise<(text: string) => string> {
 export function normalizersOf(text: string): Normalizer[] {
   const names = text.split(",");
   if (text === "none") return [];
-  const wild = names.find((name) => !NORMALIZERS.includes(name as Normalizer));
-  if (wild === undefined && new Set(names).size === names.length) return names as Normalizer[];
+  const unknown = names.find((name) => !NORMALIZERS.includes(name as Normalizer));
+  if (unknown === undefined && new Set(names).size === names.length) return names as Normalizer[];
   throw new EvaluateError(
     `normalize: expected none, or of ${NORMALIZERS.join(", ")} each once, with commas between; got ${text}`,
   );

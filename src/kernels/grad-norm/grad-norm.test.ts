@@ -51,14 +51,17 @@ test.each([
   }
 });
 
-test.each([NaN, Infinity, -Infinity])("%f in one tensor: it is told, and the factor is -1", async (bad) => {
-  const tensors = [values(5000, 1), values(5000, 2), values(5000, 3)];
-  tensors[1][4999] = bad;
-  const { squares, norm, coefficient } = await run(tensors, 1);
-  expect([...squares].map(Number.isFinite)).toEqual([true, false, true]);
-  expect(Number.isFinite(norm)).toBe(false);
-  expect(coefficient).toBe(-1);
-});
+test.each([NaN, Infinity, -Infinity])(
+  "%f in one tensor: it is reported, and the factor is -1",
+  async (bad) => {
+    const tensors = [values(5000, 1), values(5000, 2), values(5000, 3)];
+    tensors[1][4999] = bad;
+    const { squares, norm, coefficient } = await run(tensors, 1);
+    expect([...squares].map(Number.isFinite)).toEqual([true, false, true]);
+    expect(Number.isFinite(norm)).toBe(false);
+    expect(coefficient).toBe(-1);
+  },
+);
 
 test("all zero", async () => {
   expect(await run([new Float32Array(9)], 1)).toMatchObject({ norm: 0, coefficient: 1 });

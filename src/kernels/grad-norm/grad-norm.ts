@@ -12,7 +12,7 @@ const threads = 64;
 const chunk = threads * 64; // PER of the kernel
 
 export interface GradNorm {
-  /** [tensors] f32, each gradient's sum of squares: tells which one is not finite */
+  /** [tensors] f32, each gradient's sum of squares: shows which one is not finite */
   readonly squares: Tensor;
   /** [2] f32, norm over all gradients and the factor that clips them; the factor is -1 where the norm is not finite */
   readonly clip: Tensor;

@@ -56,7 +56,7 @@ export interface LowRank {
   readonly scale: number;
   /** Probability of dropping an element of x while a tape records. */
   readonly dropout: number;
-  /** Tells this addition's draws from those of the others. */
+  /** Number of this addition's random stream. */
   readonly stream: number;
 }
 
