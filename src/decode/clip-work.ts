@@ -9,6 +9,7 @@ import type { ParameterSource } from "../weights/loader.js";
 import type { MemoryUse } from "../weights/memory.js";
 import { greedy, greedyPicker } from "./greedy.js";
 import { type DecodeOptions, decode } from "./loop.js";
+import { zeros } from "../arrays.js";
 
 /** Sizes of a batch of clips. */
 export interface ClipWork {
@@ -51,10 +52,6 @@ export async function runClips(gpu: Gpu, model: FunAsrNano, work: ClipWork): Pro
   const limits = frames.map(() => answer);
   await firstSteps(steps, limits, (options) => greedy(gpu, model, prompts, audio, options));
   gpu.release(audio);
-}
-
-function zeros(count: number): number[] {
-  return new Array<number>(count).fill(0);
 }
 
 /** Decodes until every sequence has so many tokens; the step behind them runs too. */

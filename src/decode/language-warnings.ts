@@ -1,4 +1,5 @@
 import { type LanguageCode, englishName, languageCode, languageScripts } from "../tokenizer/languages.js";
+import { sum } from "../arrays.js";
 
 const SCRIPTS = ["Latin", "Han", "Hiragana", "Katakana", "Hangul", "Thai", "Arabic", "Devanagari"]
   .concat(["Cyrillic", "Greek"])
@@ -27,7 +28,7 @@ export function scriptWarning(text: string, language: string | undefined): strin
   const scripts = language === undefined ? undefined : languageScripts(language);
   if (scripts === undefined) return undefined;
   const counts = countScripts(text);
-  const letters = Array.from(counts.values()).reduce((a, b) => a + b, 0);
+  const letters = sum(counts.values());
   const asked = `${language} was asked for`;
   if (scripts.includes("Hiragana")) {
     const kana = (counts.get("Hiragana") ?? 0) + (counts.get("Katakana") ?? 0);

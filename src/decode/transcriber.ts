@@ -20,6 +20,7 @@ import { transcription } from "./clip-work.js";
 import { greedy } from "./greedy.js";
 import { DecodeError, type Finish } from "./loop.js";
 import { type TextParts, loadParts } from "./parts.js";
+import { concatenated } from "../frontend/audio.js";
 
 /** Features of one clip, ready for the encoder. */
 export interface PreparedClip {
@@ -208,7 +209,7 @@ export class Transcriber {
     const maxNewTokens = this.#limits(clips, prompts, options);
     const clock = new Stopwatch();
     options.onStage?.("encoder");
-    const features = concatenate(clips);
+    const features = concatenated(clips.map((clip) => clip.features));
     const states = await this.#hold(() => encode(gpu, model, { features, frames }), signal);
     const encoder = clock.lap();
     options.onStage?.("adaptor");
@@ -330,14 +331,4 @@ function tooLong(clip: PreparedClip, { ids, audioLength }: PromptTokens, maxPosi
           : "shorten the context or the hotwords",
     },
   );
-}
-
-function concatenate(clips: readonly PreparedClip[]): Float32Array {
-  const all = new Float32Array(clips.reduce((sum, { features }) => sum + features.length, 0));
-  let at = 0;
-  for (const { features } of clips) {
-    all.set(features, at);
-    at += features.length;
-  }
-  return all;
 }

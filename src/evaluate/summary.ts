@@ -12,6 +12,7 @@ import { type TextForm, documentedForm } from "./metrics/text-form.js";
 import { ter } from "./metrics/ter.js";
 import { type Heard, type Task, type UtteranceRecord, isFailed } from "./record.js";
 import { type Spread, spread } from "./statistics.js";
+import { sum } from "../arrays.js";
 
 /** Script of a text, by its characters. */
 export type Script = "spaced" | "unspaced";
@@ -218,7 +219,7 @@ function summarizeLatency(heard: readonly Heard[]): Latency {
   return {
     firstToken: spread(first),
     total: spread(heard.map(({ seconds }, i) => first[i] + seconds.decode)),
-    realTime: { ...stages, total: Object.values(stages).reduce((a, b) => a + b, 0) },
+    realTime: { ...stages, total: sum(Object.values(stages)) },
     tokensPerSecond: spread(rates),
   };
 }

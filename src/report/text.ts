@@ -26,8 +26,7 @@ export function count(value: number): string {
 export function bytes(value: number): string {
   const units = ["B", "kB", "MB", "GB"];
   const power = Math.min(Math.floor(Math.log10(Math.max(value, 1)) / 3), units.length - 1);
-  const scaled = value / 1000 ** power;
-  return `${power === 0 ? scaled : scaled.toPrecision(3)} ${units[power]}`;
+  return `${power === 0 ? value : digits(value / 1000 ** power)} ${units[power]}`;
 }
 
 /** A number with three significant digits. */

@@ -1,4 +1,5 @@
 import { ShapeError } from "../gpu/errors.js";
+import { sum } from "../arrays.js";
 
 /**
  * Alignment of audio embeddings to the spoken words. Each frame a_t of a clip belongs to one of its transcript's tokens or
@@ -128,7 +129,7 @@ export function align(input: AlignmentInput): Alignment {
   const { products, tokens, squares, clips, denominator, sharpness, pull } = input;
   const gram = gramOf(input);
   const norms = Float64Array.from({ length: tokens }, (_, k) => gram(k, k));
-  const variance = norms.reduce((a, b) => a + b, 0) / tokens / sharpness;
+  const variance = sum(norms) / tokens / sharpness;
   const weights = new Float32Array(products.length);
   const gamma = new Float64Array(tokens);
   let likelihood = 0;

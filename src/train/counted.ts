@@ -2,7 +2,7 @@ import { audioTokens, type ModelConfig } from "../config/model-config.js";
 import { takeBuffers } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";
 import type { WeightFormat } from "../gpu/matrix.js";
-import { elementCount } from "../gpu/tensor.js";
+import { elementCount } from "../shape.js";
 import { type FunAsrNano, encode, loadFunAsrNano } from "../model/fun-asr-nano.js";
 import type { ParameterSource } from "../weights/loader.js";
 import { type AlignmentBatch, readProducts, recordAlignment } from "./align-forward.js";
@@ -10,6 +10,7 @@ import { answerLosses, recordGradients } from "./forward.js";
 import { type LoraOptions, loraShape, paddedRank, withLora } from "./lora.js";
 import { type Optimiser, makeOptimiser, update } from "./optimiser.js";
 import { type TunablePart, isTuned } from "./tune.js";
+import { sum, zeros } from "../arrays.js";
 
 /** Sizes of one clip of a micro-batch. */
 export interface ClipSize {
@@ -143,12 +144,4 @@ export class CountedTraining {
       transcripts: clips.map((_, i) => (i === 0 ? words : [])),
     };
   }
-}
-
-function zeros(count: number): number[] {
-  return new Array<number>(count).fill(0);
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0);
 }

@@ -5,7 +5,8 @@ import type { FunAsrNano } from "../model/fun-asr-nano.js";
 import type { Tap } from "../model/taps.js";
 import { TrainError } from "./errors.js";
 import type { Optimiser } from "./optimiser.js";
-import { type MicroBatch, type Stage, sum } from "./stages.js";
+import { sum } from "../arrays.js";
+import type { MicroBatch, Stage } from "./stages.js";
 
 interface Parts {
   readonly gpu: Gpu;
@@ -34,7 +35,7 @@ export async function explainNonFinite(
     if (tensor !== undefined) return notFinite(tensor);
   }
   // The norm of finite gradients may pass f32.
-  if (Number.isFinite(Math.fround(sum(squares)))) return notFinite(`the ${stage.loss}'s loss`);
+  if (Number.isFinite(Math.fround(sum(Array.from(squares))))) return notFinite(`the ${stage.loss}'s loss`);
   const name = optimiser.entries.find((_, i) => !Number.isFinite(squares[i]))?.name ?? "all together";
   return new TrainError(
     `step ${step}: expected finite gradients, got some that are not in that of ${name}; ${advice}`,

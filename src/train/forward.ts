@@ -15,6 +15,7 @@ import {
 import { wholeSequences } from "../model/kv-cache.js";
 import { qwen3 } from "../model/qwen3.js";
 import type { Tap } from "../model/taps.js";
+import { sum } from "../arrays.js";
 
 /** Clips with their prompts and answers, packed. */
 export interface TrainingBatch {
@@ -73,7 +74,7 @@ export function encoderStates(
   tap?: Tap,
 ): Tensor {
   if ("features" in audio) return encode(gpu, model, { features: audio.features, frames }, tap);
-  const rows = frames.reduce((a, b) => a + b, 0);
+  const rows = sum(frames);
   return gpu.upload(audio.states, [rows, model.config.encoder.hiddenSize]);
 }
 

@@ -7,6 +7,7 @@ import { adapters, efficiency } from "../presets.js";
 import type { ParameterSource } from "../weights/loader.js";
 import { shapeSource } from "../weights/shapes.js";
 import { type BatchRows, type ClipSize, CountedTraining, type TrainedModel } from "./counted.js";
+import { sum } from "../arrays.js";
 
 export interface PlanOptions extends TrainedModel {
   /** Tokens of a micro-batch at most. */
@@ -152,7 +153,7 @@ export async function countMemory(
     working: pools - activations - scores - transposed,
     transposed,
   };
-  return [{ ...parts, total: Object.values(parts).reduce((a, b) => a + b, 0) }, dispatches];
+  return [{ ...parts, total: sum(Object.values(parts)) }, dispatches];
 }
 
 /** Bytes of the buffers that transposed weights and scores take, without those that held activations before. */

@@ -1,4 +1,5 @@
 import type { BatchRows } from "./counted.js";
+import { sum } from "../arrays.js";
 
 interface Pools {
   readonly bytes: { readonly kept: number; readonly reserved: number };
@@ -49,10 +50,7 @@ export class PoolKeeper {
     const sizes = await this.buffers(rows);
     const wanted = new Map<number, number>();
     for (const size of sizes) wanted.set(size, (wanted.get(size) ?? 0) + 1);
-    this.#largest = Math.max(
-      this.#largest,
-      sizes.reduce((a, b) => a + b, 0),
-    );
+    this.#largest = Math.max(this.#largest, sum(sizes));
     let growth = 0;
     for (const [size, count] of wanted) growth += size * Math.max(0, count - (this.#held.get(size) ?? 0));
     const { kept, reserved } = this.gpu.bytes;

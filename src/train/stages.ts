@@ -162,10 +162,3 @@ export function batchRows(clips: readonly TrainClip[]): BatchRows {
   });
   return { clips: clips.map(size) };
 }
-
-/** In order, in f64. */
-export function sum(values: ArrayLike<number>): number {
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += values[i];
-  return total;
-}

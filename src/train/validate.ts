@@ -1,7 +1,7 @@
 import { answerLimit } from "../decode/answer-limit.js";
 import { greedy } from "../decode/greedy.js";
 import { characterErrorRate } from "../evaluate/metrics/cer.js";
-import type { Gpu, TensorData } from "../gpu/device.js";
+import type { Gpu } from "../gpu/device.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { type FunAsrNano, adapt } from "../model/fun-asr-nano.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
@@ -11,6 +11,7 @@ import { cut } from "./batches.js";
 import { type Corpus, type TrainClip, clipTokens } from "./corpus.js";
 import { type TrainingBatch, answerLosses, encoderStates } from "./forward.js";
 import type { ValidationMetrics } from "./metrics.js";
+import { concatenated } from "../frontend/audio.js";
 
 /** Clips of a validation. */
 export interface ValidationSet {
@@ -104,16 +105,13 @@ async function adapted(gpu: Gpu, model: FunAsrNano, batch: TrainingBatch): Promi
 }
 
 async function outputCosine({ gpu, model, corpus }: Parts, clips: readonly TrainClip[]): Promise<number> {
-  const rows: TensorData[] = [];
+  const rows: Float32Array[] = [];
   for (const clip of clips) {
     const batch = await makeBatch(corpus, [clip]);
-    rows.push(...(await gpu.step(() => [adapt(gpu, model, encoderStates(gpu, model, batch), batch.frames)])));
+    const [states] = await gpu.step(() => [
+      adapt(gpu, model, encoderStates(gpu, model, batch), batch.frames),
+    ]);
+    rows.push(states as Float32Array);
   }
-  const all = new Float32Array(rows.reduce((total, { length }) => total + length, 0));
-  let at = 0;
-  for (const part of rows) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return meanPairwiseCosine(all, model.config.adaptor.hiddenSize);
+  return meanPairwiseCosine(concatenated(rows), model.config.adaptor.hiddenSize);
 }

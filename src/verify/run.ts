@@ -35,6 +35,7 @@ import {
   refuse,
 } from "./bundle.js";
 import { runTrain } from "./train.js";
+import { sum } from "../arrays.js";
 
 /** Stages that a run computed. Ids are in `ids`, everything else in `floats`. */
 export interface Computed {
@@ -53,8 +54,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Records tapped stages; rows of a sequence that was run in several steps are put together by `place`. */
-class Recorder {
+/** Tapped stages; rows of a sequence that was run in several steps are put together by `place`. */
+class StageTaps {
   readonly computed: Computed = { floats: new Map(), ids: new Map() };
   #reads: Promise<void>[] = [];
 
@@ -106,7 +107,7 @@ class Recorder {
 /** Runs a bundle from its first stage to its last. */
 export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = {}): Promise<Computed> {
   options.signal?.throwIfAborted();
-  const recorder = new Recorder(gpu, options.signal);
+  const recorder = new StageTaps(gpu, options.signal);
   if (bundle.start === "input.source" || bundle.start === "input.waveform") {
     await runFrontend(bundle, recorder.computed);
   }
@@ -204,7 +205,7 @@ async function runEncoder(
   bundle: Bundle,
   load: ParameterLoader,
   config: ModelConfig,
-  recorder: Recorder,
+  recorder: StageTaps,
 ): Promise<void> {
   const weights = await loadSanmEncoder(load, config.encoder);
   const input = await features(bundle, recorder.computed);
@@ -220,7 +221,7 @@ async function runAdaptor(
   bundle: Bundle,
   load: ParameterLoader,
   config: ModelConfig,
-  recorder: Recorder,
+  recorder: StageTaps,
 ): Promise<void> {
   const weights = await loadAdaptor(load, config.adaptor);
   const input = await matrix(bundle, "encoder.output");
@@ -241,10 +242,10 @@ async function runRows(
   lengths: readonly number[],
   cached: number,
   embed: Embed,
-  recorder: Recorder,
+  recorder: StageTaps,
 ): Promise<void> {
-  const total = lengths.reduce((a, b) => a + b, 0);
-  const starts = lengths.map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0));
+  const total = sum(lengths);
+  const starts = lengths.map((_, i) => sum(lengths.slice(0, i)));
   const cache = new KvCache(gpu, llm.config, lengths);
   const step = async (counts: readonly number[]): Promise<void> => {
     const rows = counts.flatMap((count, i) =>
@@ -269,7 +270,7 @@ async function runLlm(
   bundle: Bundle,
   load: ParameterLoader,
   config: ModelConfig,
-  recorder: Recorder,
+  recorder: StageTaps,
 ): Promise<void> {
   const llm = await loadQwen3(load, config.llm);
   const cached = metadataCount(bundle, "cached_steps", 0);
@@ -310,7 +311,7 @@ async function runModel(
   gpu: Gpu,
   bundle: Bundle,
   model: FunAsrNano,
-  recorder: Recorder,
+  recorder: StageTaps,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   let audio: Tensor | undefined;

@@ -1,6 +1,7 @@
 import { uniformNumbers } from "../../random.js";
 import { EvaluateError } from "./edits.js";
 import { sumRows } from "./ngrams.js";
+import { sum } from "../../arrays.js";
 
 /** A score and the range that 95 % of the resamples fall into. */
 export interface Interval {
@@ -58,7 +59,7 @@ export function pairedBootstrap(
     (rows) => of(rows.map((i) => second[i])) - of(rows.map((i) => first[i])),
   );
   const finite = differences.filter(Number.isFinite);
-  const mean = finite.reduce((a, b) => a + b, 0) / finite.length;
+  const mean = sum(finite) / finite.length;
   const far = finite.filter((value) => Math.abs(value - mean) >= Math.abs(difference)).length;
   return { difference, ...middle95(differences), p: (far + 1) / (finite.length + 1) };
 }
