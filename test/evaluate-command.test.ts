@@ -289,6 +289,7 @@ it("latency alone needs no data", async () => {
     out,
   ]);
   expect(run.code).toBe(0);
+  expect(run.stderr).toContain("no --data: latency on one second of noise; give --data for error rates\n");
   expect(results(run)[0]).toMatchObject({
     summary: { groups: [{ utterances: 0 }] },
     measured: { second: { tokens: 3 } },

@@ -1,5 +1,15 @@
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { builtinModules, createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -118,6 +128,32 @@ describe("package.json", () => {
     for (const [, target] of types.matchAll(/from "(\.[^"]+)\.js"/g)) {
       const found = existsSync(join(root, "dist", `${target}.d.ts`));
       expect([target, found]).toEqual([target, true]);
+    }
+  });
+});
+
+// Plan: `prepare` builds unless dist is newer than every source, a deleted or added one included.
+describe("scripts/is-built.js", () => {
+  const sources = ["src", "src/a", "src/a/b.wgsl", "src/c.ts", "scripts/copy-wgsl.js", "tsconfig.build.json"];
+  it.each(["dist", "src without a dist", ...sources])("newest: %s", (newest) => {
+    const at = mkdtempSync(join(tmpdir(), "built-"));
+    try {
+      for (const name of ["dist", "scripts", "src/a"]) mkdirSync(join(at, name), { recursive: true });
+      writeFileSync(join(at, "scripts/is-built.js"), text("scripts/is-built.js"));
+      writeFileSync(join(at, "package.json"), '{"type":"module"}');
+      for (const name of ["src/a/b.wgsl", "src/c.ts", "scripts/copy-wgsl.js", "tsconfig.build.json"])
+        writeFileSync(join(at, name), "");
+      const built = newest !== "src without a dist";
+      if (built) writeFileSync(join(at, "dist/wgsl.browser.js"), "");
+      for (const name of sources) utimesSync(join(at, name), 1, 1);
+      if (built) {
+        utimesSync(join(at, "dist/wgsl.browser.js"), 2, 2);
+        if (newest !== "dist") utimesSync(join(at, newest), 3, 3);
+      }
+      const { status } = spawnSync(process.execPath, [join(at, "scripts/is-built.js")]);
+      expect(status).toBe(newest === "dist" ? 0 : 1);
+    } finally {
+      rmSync(at, { recursive: true });
     }
   });
 });

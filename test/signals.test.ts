@@ -86,6 +86,18 @@ test("--json has an object for each file that fails, --quiet leaves errors alone
   expect(lines[0]).toContain("a\\u000a\\u001b[31m\\u202eb.wav");
 });
 
+test.each([["transcribe"], ["translate", "--to", "en"], ["profile"]])(
+  "%s: without a clip no model is loaded",
+  async (...command) => {
+    const run = await cli([...command, "--json", "--model", join(root, "no-model"), "/no/a.wav"]);
+    expect(run.code).toBe(1);
+    expect(jsonLines(run)).toMatchObject([{ file: "/no/a.wav", error: { code: "ENOENT" } }]);
+    expect(errorLines(run)).toEqual([
+      "error: /no/a.wav: expected a file of that name, got none; check the path",
+    ]);
+  },
+);
+
 test.each([["inspect"], ["convert"], ["evaluate"]])("%s --json: an object for what fails", async (name) => {
   const args = { inspect: [root], convert: [root, join(root, "o")], evaluate: ["--data", "/no/d.jsonl"] };
   const run = await cli([name, "--json", ...args[name as keyof typeof args]]);

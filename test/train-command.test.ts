@@ -110,6 +110,17 @@ describe("train", () => {
     expect(existsSync(join(out, "checkpoint", "model.safetensors"))).toBe(true);
   });
 
+  test("a clip that is missing is reported as evaluate does", async () => {
+    const data = join(directory.path, "missing.jsonl");
+    writeFileSync(data, `{"audio":"none.wav","text":"now"}\n`);
+    const args = ["--model", join(directory.path, "model"), "--data", data, "--out"];
+    const run = await cli(["train", ...args, join(directory.path, "missing")]);
+    const clip = join(directory.path, "none.wav");
+    expect(run.stderr).toContain(
+      `\n${data}:1: ${clip}: expected a file of that name, got none; check the path\n`,
+    );
+  });
+
   test("audio that is cut is reported as transcribe does, from the cache too, and refused with --strict", async () => {
     const cut = join(directory.path, "cut.wav");
     writeFileSync(cut, readFileSync(directory.data.utterances[7].audio).subarray(0, -8000));

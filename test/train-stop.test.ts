@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { utteranceLine } from "../src/data/utterances.js";
@@ -51,10 +51,19 @@ test.each([
   expect(cut.equals(whole)).toBe(true);
 });
 
-test("--resume where no run is: refused, with the nearest name", async () => {
-  const out = join(directory.path, "SIGINT-cutt");
+test.each([
+  ["near a run", "warm-upp", "is DIR/warm-up meant? else "],
+  ["near a directory that holds no run", "modell", ""],
+  ["of few letters", "x", ""],
+])("--resume where no run is, under a name %s: refused", async (_, name, meant) => {
+  for (const run of ["warm-up", "y"]) {
+    mkdirSync(join(directory.path, run), { recursive: true });
+    writeFileSync(join(directory.path, run, "metrics.jsonl"), "");
+  }
+  const out = join(directory.path, name);
+  const advice = `${meant.replace("DIR", directory.path)}check the path, or leave --resume out`;
   expect(expectRefusal(await cli([...base, "--resume", "--out", out]))).toBe(
-    `error: ${out}: expected the directory of a run, got none; is ${join(directory.path, "SIGINT-cut")} meant?`,
+    `error: ${out}: expected the directory of a run, got none; ${advice}`,
   );
   expect(existsSync(out)).toBe(false);
 });

@@ -128,7 +128,7 @@ async function makeCheckpoint<Config extends ModelParts>({
     notes: rest.notes,
     assets: rest.assets,
     tensors,
-    warnings: warning === undefined ? [] : [warning],
+    warnings: [...(rest.warnings ?? []), ...(warning === undefined ? [] : [warning])],
     ctc: stored.filter((t) => isCtc(t.name)),
     totalBytes: used.reduce((sum, t) => sum + t.byteLength, 0),
     parameterCount: used.reduce((sum, t) => sum + elementCount(t.shape), 0),

@@ -12,7 +12,7 @@ import { measureCeilings } from "../profile/ceiling.js";
 import { type Profile, summarise } from "../profile/summary.js";
 import { causeRows, groupRows, hostRows, remarks } from "../profile/text.js";
 import { type Trace, traceEvents } from "../profile/trace.js";
-import { decodeClip } from "../node/clip.js";
+import { decodeClip, findClip } from "../node/clip.js";
 import { adapterName, withDevice } from "./device.js";
 import { findModel, loraOption, modelForms, weightsOption } from "./model.js";
 import { natural } from "./numbers.js";
@@ -84,6 +84,7 @@ async function profile(audio: string | undefined, options: ProfileCliOptions): P
 /** Loads the model and what it is to work on. */
 async function prepare(gpu: Gpu, audio: string | undefined, options: ProfileCliOptions): Promise<Work> {
   const { maxTokens: maxNewTokens, weights, lora } = options;
+  if (audio !== undefined) await findClip(audio);
   const path = await findModel(options.model);
   if (audio === undefined) {
     const generator = await loadGenerator(gpu, path, { weights, lora });

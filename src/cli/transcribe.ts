@@ -15,7 +15,7 @@ import { PromptError } from "../tokenizer/errors.js";
 import type { Language } from "../tokenizer/languages.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import { type ChannelChoice, channelOption, chosenChannels } from "./channel.js";
-import { decodeClip } from "../node/clip.js";
+import { decodeClip, findClip } from "../node/clip.js";
 import { withDevice } from "./device.js";
 import { languageOption } from "./language.js";
 import { timeLoading } from "./loaded.js";
@@ -97,6 +97,7 @@ export async function transcribeFiles(
   files: readonly string[],
   options: TranscribeCliOptions,
 ): Promise<void> {
+  if (!(await hasClip(files, options))) return;
   const model = await findModel(options.model);
   const { weights, lora } = options;
   await withDevice(async ({ gpu }) => {
@@ -115,6 +116,21 @@ export async function transcribeFiles(
       await transcribeBatch(transcriber, batch, options, { first: i + 1, total: files.length });
     }
   });
+}
+
+/** Whether a model is worth loading: one of the files is there. Where none is, each is reported. */
+async function hasClip(files: readonly string[], { debug }: TranscribeCliOptions): Promise<boolean> {
+  const errors: unknown[] = [];
+  for (const file of files) {
+    try {
+      await findClip(file);
+      return true;
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  for (const [i, error] of errors.entries()) report(error, debug === true, files[i]);
+  return false;
 }
 
 /** Whether the prompt can be built as asked; an option that no clip could have is wrong usage. */

@@ -32,10 +32,8 @@ export async function readClip(
   limit = maxClipBytes,
   check: (head: Uint8Array, size: number) => void = () => undefined,
 ): Promise<Uint8Array> {
+  const found = await findClip(file, limit);
   const fromInput = standardInput.has(file);
-  const found = fromInput ? fstatSync(0) : await stat(file);
-  checkKind(file, found, fromInput || openPipe.test(file));
-  if (found.isFile() && found.size > limit) throw tooLarge(file, limit, `${found.size}`);
   if (!fromInput && found.isFile() && found.size > headBytes) return readFileOf(file, found.size, check);
   const stream: AsyncIterable<Uint8Array> = fromInput ? process.stdin : createReadStream(file);
   const pieces: Uint8Array[] = [];
@@ -46,6 +44,15 @@ export async function readClip(
     pieces.push(piece);
   }
   return Buffer.concat(pieces, size);
+}
+
+/** What the system says of a clip that readClip could read; opens nothing. @throws as readClip */
+export async function findClip(file: string, limit = maxClipBytes): Promise<Stats> {
+  const fromInput = standardInput.has(file);
+  const found = fromInput ? fstatSync(0) : await stat(file);
+  checkKind(file, found, fromInput || openPipe.test(file));
+  if (found.isFile() && found.size > limit) throw tooLarge(file, limit, `${found.size}`);
+  return found;
 }
 
 /** A file of known size, into one buffer. */

@@ -1,6 +1,7 @@
 import type { Utterance } from "../data/utterances.js";
 import { type ModelConfig, audioTokens, longestAudio } from "../config/model-config.js";
 import type { PromptTokens } from "../model/fun-asr-nano.js";
+import { describeSystem } from "../node/system-error.js";
 import { reason } from "../json.js";
 import type { FrontendConfig } from "../frontend/config.js";
 import { expectWhole } from "../frontend/decode.js";
@@ -100,6 +101,12 @@ export interface BadLineReporter {
 
 const reportedLines = 20;
 
+/** Why a line cannot be used. */
+function refusal(error: unknown, { audio }: Utterance): string {
+  const system = error instanceof Error && (error as NodeJS.ErrnoException).code !== undefined;
+  return system ? `${audio}: ${describeSystem(error)}` : reason(error);
+}
+
 interface RenderedPrompt {
   readonly text: string;
   /** Of the text, without the audio. */
@@ -149,7 +156,7 @@ export class Corpus {
         clips.push(clip);
       } catch (error) {
         if (error instanceof CacheError) throw error;
-        bad.add(`${options.file}:${utterance.line}: ${reason(error)}`);
+        bad.add(`${options.file}:${utterance.line}: ${refusal(error, utterance)}`);
       }
       options.onProgress?.(i + 1);
     }

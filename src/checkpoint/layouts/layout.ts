@@ -51,6 +51,8 @@ export interface OpenedLayout<Config extends ModelParts = ModelConfig> {
   readonly assets: Assets;
   /** Defaults for settings that the files do not have, one sentence each. */
   readonly notes: readonly string[];
+  /** As Checkpoint has them; absent: none. */
+  readonly warnings?: readonly string[];
   /** A LoRA in the weights' file. The container does not list its tensors. */
   readonly lora?: Lora;
 }

@@ -313,3 +313,19 @@ describe("a FunASR directory with an error", () => {
     expect(await checkpoint.assets.prompt()).toMatchObject({ emptyThought: true, systemTurn: false });
   });
 });
+
+// The defaults are right for a checkpoint of transformers; this package may have written another scale.
+test.each([
+  ["transformers", undefined, 0],
+  ["this package", "all", 1],
+])("a checkpoint of %s without processor_config.json has a note", async (_, audio_token_rule, warnings) => {
+  const files = layoutFiles("hf");
+  files.delete("processor_config.json");
+  const config = JSON.parse(Buffer.from(files.get("config.json")!).toString()) as object;
+  files.set("config.json", utf8(JSON.stringify({ ...config, audio_token_rule })));
+  const checkpoint = await openCheckpoint(memoryFiles("m", files));
+  const line = expect.stringContaining("processor_config.json: ") as string;
+  expect(checkpoint.notes).toEqual([line]);
+  expect(checkpoint.warnings).toEqual(Array(warnings).fill(line));
+  await checkpoint.close();
+});

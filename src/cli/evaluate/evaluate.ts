@@ -143,6 +143,8 @@ function wrongUsage(options: EvaluateCliOptions): string | undefined {
 }
 
 async function evaluate(options: EvaluateCliOptions): Promise<void> {
+  if (options.data === undefined)
+    note("no --data: latency on one second of noise; give --data for error rates");
   const onBad = (error: FunasrError, place: string): void => report(error, options.debug === true, place);
   const data: ReadData | undefined =
     options.data === undefined

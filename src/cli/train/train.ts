@@ -47,8 +47,8 @@ export function trainCommand(): Command {
   });
 }
 
-/** @throws TrainError  there is no such directory; the nearest name beside it is given */
-async function checkRun(out: string, otherwise: string): Promise<void> {
+/** @throws TrainError  there is no such directory; the run beside it with the nearest name is given */
+async function checkRun(out: string, advice: string): Promise<void> {
   if (existsSync(out)) return;
   const parent = dirname(resolve(out));
   const names = await readdir(parent).catch(() => []);
@@ -58,9 +58,17 @@ async function checkRun(out: string, otherwise: string): Promise<void> {
     );
     return substitutions + insertions + deletions;
   };
-  const [nearest] = names.filter((name) => apart(name) <= 3).sort((a, b) => apart(a) - apart(b));
-  const advice = nearest === undefined ? otherwise : `is ${join(dirname(out), nearest)} meant?`;
-  throw new TrainError(`${out}: expected the directory of a run, got none; ${advice}`);
+  const most = Array.from(basename(out)).length / 3;
+  const [nearest] = names
+    .filter((name) => apart(name) <= most && holdsRun(join(parent, name)))
+    .sort((a, b) => apart(a) - apart(b));
+  const meant = nearest === undefined ? "" : `is ${join(dirname(out), nearest)} meant? else `;
+  throw new TrainError(`${out}: expected the directory of a run, got none; ${meant}${advice}`);
+}
+
+function holdsRun(directory: string): boolean {
+  const files = runFiles(directory);
+  return isBegun(files) || existsSync(files.metrics);
 }
 
 async function start(model: string, out: string, options: TrainCliOptions): Promise<void> {
