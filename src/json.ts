@@ -21,6 +21,14 @@ export function show(value: unknown): string {
     : "an object";
 }
 
+/** Why JSON.parse refused a text. */
+export function jsonFault(text: string, error: unknown): string {
+  const why = reason(error);
+  const at = Number(/ at position (\d+)/.exec(why)?.[1]);
+  const isCut = /^Un(expected end|terminated string)/.test(why) || at >= text.trimEnd().length;
+  return isCut ? "a line that ends too early" : why;
+}
+
 /** What a library threw, as one line. */
 export function reason(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).split("\n")[0];

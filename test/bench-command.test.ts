@@ -144,8 +144,8 @@ describe("bench --tune", () => {
 
 describe("bench refuses", () => {
   it.each([
-    ["nothing to do", [], /expected --ceiling and --predict, or either, or --tune alone, got none of them/],
-    ["tuning and more", ["--tune", "--predict"], /got --tune and another/],
+    ["nothing to do", [], /name --ceiling, --predict or both, or --tune alone\nusage: /],
+    ["tuning and more", ["--tune", "--predict"], /name --ceiling, --predict or both, or --tune alone/],
     [
       "weights without tuning",
       ["--ceiling", "--weights", "q8"],
@@ -156,7 +156,11 @@ describe("bench refuses", () => {
       ["--predict", "--preset", "rtx3060"],
       /Allowed choices are m-series, rtx4090, h100/,
     ],
-    ["a preset to measure", ["--ceiling", "--preset", "h100"], /expected --predict with --preset/],
+    [
+      "a preset to measure",
+      ["--ceiling", "--preset", "h100"],
+      /--predict with --preset.*, got --ceiling alone\nusage: /,
+    ],
     ["a preset and figures", ["--predict", "--preset", "h100", "--peak", "1"], /got both/],
     ["some of the figures", ["--predict", "--peak", "1"], /together, got 1 of them/],
     ["no bandwidth at all", ["--predict", "--bandwidth", "0"], /Expected a number above 0/],

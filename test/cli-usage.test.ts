@@ -45,7 +45,12 @@ describe.concurrent("usage", () => {
     [["transcribr", "--help"], /unknown command 'transcribr' \(Did you mean transcribe\?\)/],
     [["transcribe"], /missing required argument 'audio'[^]*usage: funasr-webgpu transcribe/],
     [["transcribe", "--loud", "a.wav"], /unknown option '--loud'[^]*usage: funasr-webgpu transcribe/],
-    [["transcribe", "--language", "fr", "a.wav"], /'fr' is invalid[^]*zh, en, ja[^]*usage:/],
+    [
+      ["transcribe", "--language", "fr", "a.wav"],
+      /'fr' is invalid\. French is not among the 31 languages [^]*zh, en, ja[^]*usage:/,
+    ],
+    [["transcribe", "--language", "tl", "a.wav"], /'tl' is invalid\. tl is not among/],
+    [["inspect", "--model", "dir"], /Name it without --model: inspect dir\nusage:/],
     [["transcribe", "--weights", "q2", "a.wav"], /'q2' is invalid[^]*usage:/],
     [["transcribe", "--batch", "0", "a.wav"], /'0' is invalid\. Expected a whole number from 1\.[^]*usage:/],
     [["transcribe", "--max-tokens", "1.5", "a.wav"], /'1\.5' is invalid[^]*usage:/],

@@ -95,7 +95,7 @@ test("migrate: the second to be done is refused in a sentence, and the first's c
   const [line, ...others] = errorLines({ code: 1, signal: null, stdout: "", stderr: first.stderr() });
   expect(others).toEqual([]);
   expect(line).toBe(
-    `error: ${out}: directory: expected a new or an empty directory, got one with ${files.length} files; name another, or remove it first`,
+    `error: ${out}: directory: expected a new or an empty directory, got one that holds ${files.length} files; name another, or remove it first`,
   );
   expect(readdirSync(out)).toEqual(files);
   expect(readdirSync(directory.path).filter((name) => name.endsWith(".part"))).toEqual([]);

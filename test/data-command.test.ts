@@ -228,6 +228,7 @@ describe("data", () => {
       ["nist", "x", "--out", "y"],
       "Allowed choices are aishell1, aishell2, wenetspeech, covost2, librispeech, kaldi, jsonl",
     ],
+    [["nist", "x"], "Allowed choices are aishell1"],
     [["jsonl", "x"], "required option '--out <file>' not specified"],
     [["jsonl", "x", "--out", "y", "--answers", "z"], "--answers and --model go together"],
     [["jsonl", "x", "--out", "y", "--limit", "0"], "Expected a whole number from 1."],

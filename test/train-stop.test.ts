@@ -51,6 +51,20 @@ test.each([
   expect(cut.equals(whole)).toBe(true);
 });
 
+test("a signal before the first step is reported", async () => {
+  const child = spawn(process.execPath, [binary, ...base, "--out", join(directory.path, "early")], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let stderr = "";
+  const stop = (text: string): void => {
+    if (stderr === "") child.kill("SIGINT"); // the device's line comes before the model is loaded
+    stderr += text;
+  };
+  child.stderr.setEncoding("utf8").on("data", stop);
+  expect(await new Promise((resolve) => child.on("close", resolve))).toBe(130);
+  expect(stderr).toContain("stopped before the first step; the same command begins again\n");
+});
+
 test.each([
   ["near a run", "warm-upp", "is DIR/warm-up meant? else "],
   ["near a directory that holds no run", "modell", ""],

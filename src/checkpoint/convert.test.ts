@@ -110,7 +110,7 @@ describe("the output directory", () => {
     mkdirSync(used);
     writeFileSync(join(used, "notes.txt"), "notes");
     expect((await refusal(() => convert(nano, "used"))).message).toBe(
-      `${used}: directory: expected a new or an empty directory, got one with 1 files; name another, or remove it first`,
+      `${used}: directory: expected a new or an empty directory, got one that holds 1 file; name another, or remove it first`,
     );
     expect(readdirSync(used)).toEqual(["notes.txt"]);
     expect((await refusal(() => convert(nano, "used/notes.txt"))).got).toBe("a file");

@@ -22,7 +22,7 @@ import { type Qwen3Size, qwen3Sizes, sizeConfig } from "../train/plan-sizes.js";
 import { withDevice } from "./device.js";
 import { modelForms, weightFormats, weightsOption } from "./model.js";
 import { natural, number } from "./numbers.js";
-import { exitCode, complain, note, print, printJson } from "./output.js";
+import { exitCode, note, print, printJson } from "./output.js";
 import { refuseIdle } from "./usage.js";
 
 interface BenchCliOptions {
@@ -80,11 +80,7 @@ export function benchCommand(): Command {
     .option("--json", "one JSON object a result")
     .action(async (options: BenchCliOptions, command: Command) => {
       const wrong = wrongUsage(options);
-      if (wrong !== undefined) {
-        complain(`error: bench: ${wrong}`);
-        process.exitCode = exitCode.wrongUsage;
-        return;
-      }
+      if (wrong !== undefined) command.error(`error: bench: ${wrong}`, { exitCode: exitCode.wrongUsage });
       const predicting = { options: ["seconds", "tokens", "model", "check"], met: options.predict === true };
       refuseIdle(command, [{ ...predicting, needs: "--predict" }]);
       const run = options.tune ? tuneAdapter : options.check ? checkPredictions : bench;
@@ -126,10 +122,8 @@ function statedAdapters({ preset, bandwidth, peak, dispatch }: BenchCliOptions):
 /** What does not fit together, if anything. */
 function wrongUsage(options: BenchCliOptions): string | undefined {
   const { ceiling, predict, tune, check, weights, preset, bandwidth, peak, dispatch } = options;
-  if ([ceiling, predict, tune].every((wanted) => !wanted) || (tune && (ceiling || predict))) {
-    const got = tune ? "--tune and another" : "none of them";
-    return `expected --ceiling and --predict, or either, or --tune alone, got ${got}`;
-  }
+  if ([ceiling, predict, tune].every((wanted) => !wanted) || (tune && (ceiling || predict)))
+    return "name --ceiling, --predict or both, or --tune alone";
   if (check && (!predict || ceiling)) return "expected --check with --predict alone, got another";
   if (check && options.tokens < 2) return "expected --tokens of 2 or more with --check, got 1";
   if (weights !== undefined && !tune && !check)
@@ -138,7 +132,7 @@ function wrongUsage(options: BenchCliOptions): string | undefined {
   if (check && (preset !== undefined || numbers > 0))
     return "expected --check, which is of this adapter, or another's figures, got both";
   if (!predict && (preset !== undefined || numbers > 0))
-    return "expected --predict with --preset, --bandwidth, --peak or --dispatch, got none";
+    return `expected --predict with --preset, --bandwidth, --peak or --dispatch, got ${tune ? "--tune" : "--ceiling"} alone`;
   if (preset !== undefined && numbers > 0)
     return "expected --preset or --bandwidth, --peak and --dispatch, got both";
   if (numbers % 3 !== 0)

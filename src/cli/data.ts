@@ -54,7 +54,10 @@ export function dataCommand(): Command {
     )
     .addArgument(new Argument("<layout>", "what is there").choices([...Object.keys(CORPORA), JSONL]))
     .argument("<path>", "directory or file")
-    .requiredOption("--out <file>", "JSONL to write, - is standard output; paths in it are relative to it")
+    .option(
+      "--out <file>",
+      "JSONL to write, with paths relative to it; -: to standard output, with paths relative to the current directory",
+    )
     .option("--force", "replace a file that is there")
     .option("--split <name>", "part of the corpus; default: all of it")
     .option(
@@ -89,6 +92,8 @@ export function dataCommand(): Command {
 }
 
 async function makeData(layout: string, path: string, options: DataOptions, command: Command): Promise<void> {
+  if (command.getOptionValueSource("out") === undefined)
+    command.error("error: required option '--out <file>' not specified", { exitCode: 2 });
   if ((options.answers === undefined) !== (options.model === undefined))
     command.error("error: --answers and --model go together", { exitCode: 2 });
   refuseIdle(command, [

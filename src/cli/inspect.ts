@@ -1,5 +1,5 @@
 import { bytes, count, table } from "../report/text.js";
-import { Argument, Command } from "commander";
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { type LlmCheckpoint, isLlmAlone, openLlm } from "../checkpoint/migrate/open-llm.js";
 import type { LlmConfig, ModelConfig } from "../config/model-config.js";
@@ -110,6 +110,7 @@ export function inspectCommand(): Command {
   return new Command("inspect")
     .description("show a checkpoint's components, shapes, parameters and bytes, counted from its files")
     .addArgument(new Argument("[model]", modelForms).default(demoModel, "the demo"))
+    .addOption(new Option("--model <model>").hideHelp().argParser(refuseModel))
     .addOption(loraOption())
     .option("--tensors", "list every tensor")
     .option(
@@ -136,6 +137,10 @@ export function inspectCommand(): Command {
         await opened.close();
       }
     });
+}
+
+function refuseModel(model: string): never {
+  throw new InvalidArgumentError(`Name it without --model: inspect ${model}`);
 }
 
 /** With a warning where the commands that run the model refuse its tokenizer, prompts or front-end. */

@@ -13,6 +13,13 @@ function parseLanguage(text: string): Language {
   if (code !== undefined) return code;
   if (languageName(text) !== undefined) return text;
   throw new InvalidArgumentError(
-    `Allowed choices are ${LANGUAGE_CODES.join(", ")}, their English names, or a name in Chinese characters.`,
+    `${nameOf(text)} is not among the ${LANGUAGE_CODES.length} languages of Fun-ASR-MLT-Nano; name one of ${LANGUAGE_CODES.join(", ")}, by its code or English name, or any language in Chinese characters.`,
   );
+}
+
+/** English name of another language's code; the text itself where it is none, or an older code of a known language. */
+function nameOf(text: string): string {
+  if (!/^[a-z]{2,3}$/i.test(text)) return text;
+  const name = new Intl.DisplayNames("en", { type: "language", fallback: "none" }).of(text);
+  return name === undefined || languageCode(name) !== undefined ? text : name;
 }

@@ -5,6 +5,7 @@ import { note, restoreTerminal } from "./output.js";
 const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 let gentle: AbortController | undefined;
+let lastWords: string | undefined;
 let stopped: keyof typeof codes | undefined;
 
 /** From here on a signal ends the run with its exit code; unfinished outputs and locks are removed and the terminal is restored. */
@@ -19,10 +20,16 @@ export function handleSignals(): void {
         gentle.abort();
         return;
       }
+      if (lastWords !== undefined) note(lastWords);
       undoInterrupted();
       process.exit(codes[signal]);
     });
   }
+}
+
+/** What a signal reports that ends the run before `stoppable`. */
+export function sayIfStopped(text: string): void {
+  lastWords = text;
 }
 
 /**
@@ -34,6 +41,7 @@ export async function stoppable<T>(
 ): Promise<{ result: T; stopped: boolean }> {
   const controller = new AbortController();
   gentle = controller;
+  lastWords = undefined;
   try {
     return { result: await body(controller.signal), stopped: controller.signal.aborted };
   } finally {

@@ -135,7 +135,10 @@ describe("fields that are null, and NeMo's manifests", () => {
 // onBad the others are read.
 describe("bad lines", () => {
   test.each<readonly [string, RegExp]>([
-    ["{", /: line: expected JSON, got /],
+    ...["{", '{"audio":', '{"audio":"a', '{"audio":"a"', '{"audio":"a",'].map(
+      (cut) => [cut, /: line: expected JSON, got a line that ends too early/] as const,
+    ),
+    ["{]", /: line: expected JSON, got Expected property name/],
     [
       "[1]",
       /: line: expected an object, got \[1\]; mend the line, or leave it out \(data and train: --skip-bad\)$/,

@@ -1,5 +1,5 @@
 import { dirname, isAbsolute, relative, resolve, sep } from "node:path";
-import { type JsonObject, isObject, reason, show } from "../json.js";
+import { type JsonObject, isObject, jsonFault, show } from "../json.js";
 import { DataError, dataError } from "./errors.js";
 import { readLines } from "./lines.js";
 
@@ -82,7 +82,7 @@ export function parseUtterance(text: string, file: string, line: number): Uttera
   try {
     json = JSON.parse(text);
   } catch (error) {
-    return refuse("line", "JSON", reason(error));
+    return refuse("line", "JSON", jsonFault(text, error));
   }
   if (!isObject(json)) return refuse("line", "an object", show(json));
   const parts = (json.messages ?? undefined) !== undefined ? conversation(json, refuse) : plain(json, refuse);

@@ -78,6 +78,8 @@ describe("pickChannel", () => {
     const pick = (): unknown =>
       pickChannel({ channels: Array<Float32Array>(count).fill(a), sampleRate: 8000 }, channel, "a.wav");
     expect(pick).toThrow(AudioError);
-    expect(pick).toThrow(`a.wav: channel: expected ${names}, got ${channel}`);
+    expect(pick).toThrow(
+      `a.wav: channel: expected ${names}, got ${channel}; name one of these, or leave the channel out`,
+    );
   });
 });

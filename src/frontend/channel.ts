@@ -16,7 +16,9 @@ export function pickChannel(audio: DecodedAudio, channel: number, file = "audio"
 export function checkChannel(channel: number, count: number, file: string): void {
   if (Number.isInteger(channel) && channel >= 1 && channel <= count) return;
   const names = count === 1 ? "1, the only one" : count === 2 ? "1 (left) or 2 (right)" : `1..${count}`;
-  throw new AudioError(file, "channel", names, channel);
+  throw new AudioError(file, "channel", names, channel, {
+    advice: "name one of these, or leave the channel out",
+  });
 }
 
 /** Each channel of a clip, with its number and its name: left and right of two, else the number. */

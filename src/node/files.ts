@@ -1,3 +1,4 @@
+import { count } from "../report/text.js";
 import { existsSync } from "node:fs";
 import { link, lstat, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
@@ -24,7 +25,7 @@ const PIECE = 2 ** 30;
  * @throws CheckpointError (from its methods) for a missing directory or file, a name or a link that leaves the directory, or a file
  *   with another SHA-256 than the directory's list gives (see Checksums)
  */
-export function modelDirectory(path: string, root = path): ModelFiles {
+export function modelDirectory(path: string, root = path, expected = "a model directory"): ModelFiles {
   const openUnchecked = async (file: string): Promise<ByteSource> => {
     checkPlainName(path, file);
     try {
@@ -50,7 +51,7 @@ export function modelDirectory(path: string, root = path): ModelFiles {
   };
   return {
     name: path,
-    list: () => listFiles(path),
+    list: () => listFiles(path, expected),
     has: (file) => (isPlainName(file) ? isThere(join(path, file)) : Promise.resolve(false)),
     open: openNamed,
     readText: async (file, maxBytes) => readUtf8(await openNamed(file), maxBytes),
@@ -273,7 +274,7 @@ async function refuseUsed(path: string): Promise<void> {
     file: path,
     field: "directory",
     expected: "a new or an empty directory",
-    got: found ? `one with ${found.length} files` : "a file",
+    got: found ? `one that holds ${count(found.length)} ${found.length === 1 ? "file" : "files"}` : "a file",
     advice: "name another, or remove it first",
   });
 }
@@ -317,7 +318,7 @@ function shrank(path: string, end: number, size: number): CheckpointError {
   });
 }
 
-async function listFiles(path: string): Promise<string[]> {
+async function listFiles(path: string, expected: string): Promise<string[]> {
   try {
     return (await readdir(path)).sort();
   } catch (cause) {
@@ -325,7 +326,7 @@ async function listFiles(path: string): Promise<string[]> {
     const refusal = {
       file: path,
       field: "directory",
-      expected: "a model directory",
+      expected,
       got: "none",
       advice: "check the path",
     };

@@ -19,7 +19,7 @@ export function modelFiles(path: string): ModelFiles {
 
 /** The files of LoRAs by their directories. */
 export function loraFiles(paths: readonly string[] = []): ModelFiles[] {
-  return paths.map((path) => modelDirectory(path));
+  return paths.map((path) => modelDirectory(path, path, "a LoRA directory"));
 }
 
 /** The paths that `model` names if all of them are GGUF files. */

@@ -81,7 +81,7 @@ test("a directory that another has filled meanwhile is refused by name", async (
     },
   };
   await expect(writeDirectoryAtomic(path, [file])).rejects.toThrow(
-    `${path}: directory: expected a new or an empty directory, got one with 1 files; name another, or remove it first`,
+    `${path}: directory: expected a new or an empty directory, got one that holds 1 file; name another, or remove it first`,
   );
   expect(readdirSync(path)).toEqual(["b"]);
 });

@@ -76,7 +76,7 @@ test("stopped before, at and behind the boundary, a run goes on to the same bits
   await run({ out: stopped, options }, { resume: true });
   expect(await exact(stopped)).toEqual(await exact(whole));
   await expect(run({ out: stopped, options: { ...options, align: 2 } }, { resume: true })).rejects.toThrow(
-    /last\.safetensors: align: expected 3 as in the run, got 2/,
+    /last\.safetensors: --align: expected 3 as in the run, got 2/,
   );
 });
 

@@ -153,7 +153,8 @@ function parseLora(file: string, stored: unknown): LoraShape | undefined {
 export async function writeReport(out: string, onDamage?: (message: string) => void): Promise<string> {
   const { metrics } = runFiles(out);
   const lines = await readMetrics(metrics, onDamage);
-  if (lines.length === 0) throw new TrainError(`${metrics}: expected the steps of a run, got none`);
+  if (lines.length === 0)
+    throw new TrainError(`${metrics}: expected the steps of a run, got none; name the --out of a training`);
   const { trainingReport } = await import("./report.js"); // its charts take a while to load
   const path = join(out, "report.html");
   const html = trainingReport(`Training run ${basename(out)}`, lines);

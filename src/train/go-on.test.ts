@@ -49,10 +49,10 @@ describe("a run that goes on past its steps", () => {
       steps.map(({ step }) => learningRate(schedule, step - 1)),
     );
     const fewer = run({ out, options: { ...options, steps: 15 } }, { resume: true });
-    await expect(fewer).rejects.toThrow(/steps: expected 20 or more as in the run, got 15/);
+    await expect(fewer).rejects.toThrow(/: --steps: expected 20 or more as in the run, got 15/);
     const other = run({ out, options: { ...options, steps: 30, learningRate: 1e-3 } }, { resume: true });
-    await expect(other).rejects.toThrow(/learningRate: expected 0.003 as in the run, got 0.001/);
+    await expect(other).rejects.toThrow(/: --lr: expected 0.003 as in the run, got 0.001/);
     const warmer = run({ out, options: { ...options, steps: 30, warmup: 3 } }, { resume: true });
-    await expect(warmer).rejects.toThrow(/warmup: expected 1 as in the run, got 3/);
+    await expect(warmer).rejects.toThrow(/: --warmup: expected 1 as in the run, got 3/);
   });
 });

@@ -139,6 +139,15 @@ function parts({ value, m, v }: OptimiserEntry, moments = true): [string, Tensor
 
 const another = "name another --out, or give the options that the run was started with";
 
+const renamed: Readonly<Record<string, string>> = { alignRate: "--align-lr", learningRate: "--lr" };
+const noOptions = ["beta1", "beta2", "eps", "encoder", "lora", "parameters"];
+
+/** The option of `train` that a part of the identity is given by; where there is none, the part's own name. */
+function optionOf(key: string): string {
+  if (noOptions.includes(key)) return key;
+  return renamed[key] ?? `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
 function checkIdentity(path: string, { metadata }: SafetensorsFile, identity: Identity): void {
   const found = parseObject(path, "identity", metadata.get("identity"));
   for (const key of new Set([...Object.keys(identity), ...Object.keys(found)])) {
@@ -149,7 +158,7 @@ function checkIdentity(path: string, { metadata }: SafetensorsFile, identity: Id
     const [expected, got] = [show(found[key]), show(identity[key])];
     throw new TrainFileError({
       file: path,
-      field: key,
+      field: optionOf(key),
       expected: `${expected}${isSteps ? " or more" : ""} as in the run`,
       got,
       advice: another,

@@ -300,14 +300,14 @@ describe("refusals", () => {
     const options = { steps: 2, every: 1 };
     await run({ out, options });
     await expect(run({ out, options: { ...options, clip: 2 } }, { resume: true })).rejects.toThrow(
-      /last\.safetensors: clip: expected 1 as in the run, got 2; name another --out/,
+      /last\.safetensors: --clip: expected 1 as in the run, got 2; name another --out/,
     );
     const data = { ...directory().data, utterances: directory().data.utterances.slice(1) };
     await expect(run({ out, options, data }, { resume: true })).rejects.toThrow(
-      /last\.safetensors: data: expected "/,
+      /last\.safetensors: --data: expected "/,
     );
     await expect(run({ out, options, tune: ["adaptor", "lora"] }, { resume: true })).rejects.toThrow(
-      /last\.safetensors: tune: expected "adaptor" as in the run, got "adaptor,lora"/,
+      /last\.safetensors: --tune: expected "adaptor" as in the run, got "adaptor,lora"/,
     );
     expect((await run({ out, options }, { resume: true })).steps).toEqual([]); // it is done
   });

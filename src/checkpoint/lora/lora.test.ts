@@ -228,7 +228,7 @@ describe("refusals", () => {
 
   test("a directory without a LoRA, and FunASR's without the scale", async () => {
     await expect(openLora(memoryFiles("m", layoutFiles("hf")))).rejects.toThrow(
-      /^m: directory: expected a LoRA: .*, got neither$/,
+      /^m: directory: expected a LoRA: .*, got neither; a whole model goes to --model$/,
     );
     await expect(openLora(memoryFiles("m", layoutFiles("nano")))).rejects.toThrow(/expected/);
     for (const [from, to, message] of [

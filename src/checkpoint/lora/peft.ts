@@ -119,11 +119,11 @@ function patterns(config: ConfigReader, field: string): Patterns {
 
 /** The error for a directory without a LoRA. */
 export function noLora(files: ModelFiles, names: readonly string[]): CheckpointError {
-  const inside = names.includes("lora") ? `; name ${files.name}/lora` : "";
   return checkpointError(
     files.name,
     "directory",
     `a LoRA: ${PEFT_CONFIG} with ${SAFETENSORS}, or FunASR's config.yaml with model.pt`,
-    names.length === 0 ? "an empty directory" : `neither${inside}`,
+    names.length === 0 ? "an empty directory" : "neither",
+    names.includes("lora") ? `name ${files.name}/lora` : "a whole model goes to --model",
   );
 }

@@ -133,11 +133,11 @@ function addRunOptions(command: Command): Command {
       bounded("align"),
       d.align,
     )
-    .option("--align-lr <rate>", "highest learning rate of these", bounded("alignRate"), d.alignRate)
-    .option("--lr <rate>", "highest learning rate of the others", bounded("learningRate"), d.learningRate)
+    .option("--align-lr <rate>", "highest rate of the steps of --align", bounded("alignRate"), d.alignRate)
+    .option("--lr <rate>", "highest rate of the steps after --align", bounded("learningRate"), d.learningRate)
     .option(
       "--warmup <steps>",
-      "steps over which --lr is reached, counted after those of --align, whose own rate is reached in a tenth of them; default: a tenth of the others",
+      "steps until --lr is reached, counted from the end of --align; default: a tenth of the steps after it",
       bounded("warmup"),
     )
     .addOption(
@@ -196,10 +196,10 @@ function addOtherOptions(command: Command): Command {
       "write a whole checkpoint with the LoRA merged into its weights; else the LoRA is written alone",
     )
     .addOption(
-      new Option("--dtype <type>", "type of the trained tensors in it; default: as in the model").choices([
-        "bf16",
-        "f32",
-      ]),
+      new Option(
+        "--dtype <type>",
+        "type of the trained tensors in the checkpoint that is written; default: as in the model",
+      ).choices(["bf16", "f32"]),
     )
     .addOption(weightsOption("storage of the frozen weights on the GPU; default: as in the checkpoint"))
     .option("--skip-bad", "leave out lines that cannot be used")

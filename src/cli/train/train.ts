@@ -17,7 +17,7 @@ import { type DataFile, isBegun, openSession, runFiles } from "../../train/sessi
 import { withDevice } from "../device.js";
 import { findModel } from "../model.js";
 import { note, print, printJson, progressBar, shown, withBar } from "../output.js";
-import { stoppable } from "../signals.js";
+import { sayIfStopped, stoppable } from "../signals.js";
 import { type TrainCliOptions, addTrainOptions, checkUsage, loraOptions, trainOptions } from "./options.js";
 import { printPlan } from "./plan.js";
 import { trainDisplay } from "./progress.js";
@@ -73,6 +73,7 @@ function holdsRun(directory: string): boolean {
 
 async function start(model: string, out: string, options: TrainCliOptions): Promise<void> {
   if (options.resume) await checkRun(out, "check the path, or leave --resume out");
+  sayIfStopped("stopped before the first step; the same command begins again");
   const settings = trainOptions(options);
   checkOptions(settings);
   if (options.tune.includes("lora")) checkLora(loraOptions(options));
@@ -201,9 +202,9 @@ async function readData(file: string, { skipBad }: TrainCliOptions): Promise<Dat
   for await (const utterance of readUtterances(file, { onBad })) utterances.push(utterance);
   bad.end();
   if (bad.count > 0 && !skipBad) {
-    throw new TrainError(
-      `${file}: expected lines that are utterances, got ${bad.count} that are none; mend them, or leave them out with --skip-bad`,
-    );
+    const [are, them] = bad.count === 1 ? ["is no utterance", "it"] : ["are no utterances", "them"];
+    const lines = `${bad.count} of ${bad.count + utterances.length} lines`;
+    throw new TrainError(`${file}: ${lines} ${are}; mend ${them}, or skip ${them} with --skip-bad`);
   }
   return { name: file, utterances };
 }

@@ -6,6 +6,7 @@ import {
   type CorpusOptions,
   type Found,
   isDirectory,
+  otherLayout,
   joinUnspaced,
   utteranceOf,
 } from "./corpus.js";
@@ -19,7 +20,8 @@ async function* readAishell1(
   const file = join(path, "transcript", "aishell_transcript_v0.8.txt");
   const transcripts = await readTable(file);
   const top = split === undefined ? join(path, "wav") : join(path, "wav", split);
-  if (!(await isDirectory(top))) throw dataError(top, "directory", "speakers with their clips", "none");
+  if (!(await isDirectory(top)))
+    throw dataError(top, "directory", "speakers with their clips", "none", otherLayout);
   const ids = new Set<string>();
   const names = (await readdir(top, { recursive: true })).filter((name) => name.endsWith(".wav")).sort();
   for (const name of names) {

@@ -74,7 +74,9 @@ describe("AISHELL-1", () => {
       "data_aishell/wav/test/S0764/BAC009S0764W0121.wav | P： | 甚至出现",
     ]);
     await expect(read("aishell1", path, { split: "none" })).rejects.toThrow(DataError);
-    await expect(read("aishell1", root)).rejects.toThrow("expected a table of that name, got none");
+    await expect(read("aishell1", root)).rejects.toThrow(
+      "expected a table of that name, got none; name the corpus's own directory, or another layout",
+    );
   });
 });
 

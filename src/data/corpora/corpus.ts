@@ -26,6 +26,9 @@ export interface Corpus {
   read(path: string, options: CorpusOptions): AsyncGenerator<Found, void, undefined>;
 }
 
+/** Advice where a corpus is not what its layout says. */
+export const otherLayout = "name the corpus's own directory, or another layout: data --help lists them";
+
 export async function isFile(path: string): Promise<boolean> {
   return stat(path).then(
     (s) => s.isFile(),

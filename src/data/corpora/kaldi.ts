@@ -1,12 +1,20 @@
 import { isAbsolute, join } from "node:path";
 import { dataError } from "../errors.js";
 import { lineText, readLines } from "../lines.js";
-import { type Corpus, type CorpusOptions, type Found, isFile, joinUnspaced, utteranceOf } from "./corpus.js";
+import {
+  type Corpus,
+  type CorpusOptions,
+  type Found,
+  isFile,
+  joinUnspaced,
+  otherLayout,
+  utteranceOf,
+} from "./corpus.js";
 import { type KaldiPart, parseSegment, parseSide } from "./kaldi-parts.js";
 
 /** Reads a table of Kaldi: each line is an id, white space and a value. */
 export async function readTable(file: string): Promise<Map<string, { value: string; line: number }>> {
-  if (!(await isFile(file))) throw dataError(file, "file", "a table of that name", "none");
+  if (!(await isFile(file))) throw dataError(file, "file", "a table of that name", "none", otherLayout);
   const table = new Map<string, { value: string; line: number }>();
   for await (const read of readLines(file)) {
     const text = lineText(read, file).trim();

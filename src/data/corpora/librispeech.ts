@@ -1,7 +1,14 @@
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { dataError } from "../errors.js";
-import { type Corpus, type CorpusOptions, type Found, isDirectory, utteranceOf } from "./corpus.js";
+import {
+  type Corpus,
+  type CorpusOptions,
+  type Found,
+  isDirectory,
+  otherLayout,
+  utteranceOf,
+} from "./corpus.js";
 import { readTable } from "./kaldi.js";
 
 /** `[SPLIT/]SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt`: id and words; `ID.flac` beside it. */
@@ -12,7 +19,8 @@ async function* readLibrispeech(
   const top = split === undefined ? path : join(path, split);
   const names = (await isDirectory(top)) ? await readdir(top, { recursive: true }) : [];
   const tables = names.filter((name) => name.endsWith(".trans.txt")).sort();
-  if (tables.length === 0) throw dataError(top, "directory", "chapters with *.trans.txt", "none");
+  if (tables.length === 0)
+    throw dataError(top, "directory", "chapters with *.trans.txt", "none", otherLayout);
   for (const name of tables) {
     const file = join(top, name);
     const folder = dirname(file);

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { type JsonObject, isObject, show } from "../../json.js";
 import { dataError } from "../errors.js";
 import { readItems } from "../json-items.js";
-import { type Corpus, type CorpusOptions, type Found, isFile, joinUnspaced } from "./corpus.js";
+import { type Corpus, type CorpusOptions, type Found, isFile, joinUnspaced, otherLayout } from "./corpus.js";
 
 /**
  * Reads `WenetSpeech.json`: {audios: [{aid, path, segments: [{sid, begin_time, end_time, text,
@@ -13,7 +13,7 @@ async function* readWenetSpeech(
   { split, prompt }: CorpusOptions,
 ): AsyncGenerator<Found, void, undefined> {
   const file = join(path, "WenetSpeech.json");
-  if (!(await isFile(file))) throw dataError(file, "file", "the corpus's metadata", "none");
+  if (!(await isFile(file))) throw dataError(file, "file", "the corpus's metadata", "none", otherLayout);
   for await (const item of readItems(file, "audios")) {
     const { aid, path: name, segments } = isObject(item) ? item : {};
     const where = `${file}: ${typeof aid === "string" ? aid : show(item)}`;
