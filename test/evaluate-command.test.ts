@@ -90,7 +90,9 @@ it("reads a Kaldi directory", async () => {
   const run = await evaluate("--data", at("kaldi"), "--json");
   expect(run.code).toBe(1);
   expect(errorLines(run)).toEqual([expect.stringMatching(/text:3: no u3 in .*wav\.scp/)]);
-  expect(results(run)[0].summary.groups.map(({ name, utterances }) => [name, utterances])).toEqual([
+  const [badLine, { summary }] = results(run);
+  expect(badLine).toMatchObject({ file: expect.stringMatching(/text:3$/) as string });
+  expect(summary.groups.map(({ name, utterances }) => [name, utterances])).toEqual([
     ["all", 2],
     ["spaced", 1],
     ["unspaced", 1],
