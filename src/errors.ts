@@ -1,6 +1,9 @@
 import { show } from "./json.js";
 
-/** Base class of every error this package throws on purpose; its message is one line meant for the user. */
+/**
+ * Base class of every error this package throws on purpose; its message is one line meant for the
+ * user.
+ */
 export class FunasrError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
@@ -8,7 +11,10 @@ export class FunasrError extends Error {
   }
 }
 
-/** The parts of a one-line refusal. `field` names what in the file is wrong; `advice` what the user can do. */
+/**
+ * The parts of a one-line refusal. `field` names what in the file is wrong; `advice` what the user
+ * can do.
+ */
 export interface Refusal {
   readonly file: string;
   readonly field: string;
@@ -18,8 +24,8 @@ export interface Refusal {
 }
 
 /**
- * An error about a file: one line, `FILE: FIELD: expected E, got G; ADVICE`, with the parts kept as properties. A field that is
- * called as the file stands once.
+ * An error about a file: one line, `FILE: FIELD: expected E, got G; ADVICE`, with the parts kept as
+ * properties. A field that is called as the file stands once.
  */
 export abstract class FileError extends FunasrError {
   readonly file: string;
@@ -38,12 +44,18 @@ export abstract class FileError extends FunasrError {
   }
 }
 
-/** Control characters, line separators and marks of direction escaped, so that a name from a file cannot break or reorder the line. */
+/**
+ * Control characters, line separators and marks of direction escaped, so that a name from a file
+ * cannot break or reorder the line.
+ */
 export function oneLine(text: string): string {
   return text.replace(/[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, escaped);
 }
 
-/** Control characters, line separators and overrides of direction escaped, except the ends of lines and tabs of a text of several lines. */
+/**
+ * Control characters, line separators and overrides of direction escaped, except the ends of lines
+ * and tabs of a text of several lines.
+ */
 export function plainText(text: string): string {
   return text.replace(/(?![\n\t])[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu, escaped);
 }
@@ -52,7 +64,10 @@ function escaped(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-/** A name that a stranger chose, bare where it is harmless, else quoted, so that it cannot break the line. */
+/**
+ * A name that a stranger chose, bare where it is harmless, else quoted, so that it cannot break the
+ * line.
+ */
 export function quoted(name: string): string {
   return /^[\w./@+-]{1,120}$/.test(name) ? name : show(name);
 }

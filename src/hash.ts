@@ -1,4 +1,7 @@
-/** A u32 mixed into another. @source "lowbias32", Chris Wellons, https://nullprogram.com/blog/2018/07/31/ */
+/**
+ * A u32 mixed into another.
+ * @source "lowbias32", Chris Wellons, https://nullprogram.com/blog/2018/07/31/
+ */
 export function lowbias32(x: number): number {
   x ^= x >>> 16;
   x = Math.imul(x, 0x7feb352d);

@@ -1,4 +1,7 @@
-/** Node: the device that the npm package `webgpu` offers, files on disk, models by their names on the hub. */
+/**
+ * Node: the device that the npm package `webgpu` offers, files on disk, models by their names on
+ * the hub.
+ */
 export { type DeviceOptions, type OpenedDevice, openDevice } from "./node/device.js";
 export { loadGenerator, loadTranscriber } from "./decode/load.js";
 export { demoModel } from "./node/demo.js";

@@ -11,7 +11,10 @@ export interface Adapter {
   readonly readback?: number;
 }
 
-/** Share of a peak that plain f32 kernels are taken to reach where nothing was measured: a third of the arithmetic, 70 % of the bandwidth. */
+/**
+ * Share of a peak that plain f32 kernels are taken to reach where nothing was measured: a third of
+ * the arithmetic, 70 % of the bandwidth.
+ */
 export const efficiency = { flops: 1 / 3, bandwidth: 0.7 } as const;
 
 /** Seconds that a dispatch is taken to cost on a GPU where nothing was measured. */

@@ -1,6 +1,6 @@
 /**
- * Seeded uniform numbers in [0, 1) with 53 random bits: xoshiro128**, its state filled by a 32-bit mixer.
- * The same seed gives the same numbers on every machine; they are not torch's.
+ * Seeded uniform numbers in [0, 1) with 53 random bits: xoshiro128**, its state filled by a 32-bit
+ * mixer. The same seed gives the same numbers on every machine; they are not torch's.
  * @param seed  0 to 2^53 - 1
  * @source Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2021
  */

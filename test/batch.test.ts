@@ -72,8 +72,9 @@ const orders: readonly [string, readonly number[]][] = [
   ["two clips", [1, 6]],
 ];
 
-// Plan: a clip's encoder, adaptor, prefill and tokens have the same bits alone and in packed batches of 8 clips of
-// different lengths, from one frame on, at every place in the batch, for both audio-token rules.
+// Plan: a clip's encoder, adaptor, prefill and tokens have the same bits alone and in packed
+// batches of 8 clips of different lengths, from one frame on, at every place in the batch, for both
+// audio-token rules.
 describe.each(["all", "low_frame_rate"] as const)("packed batches, audio-token rule %s", (rule) => {
   const options = { language: "en", maxNewTokens: 24 } as const;
   const alone: Stages[] = [];

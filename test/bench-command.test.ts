@@ -15,7 +15,8 @@ const formats = ["f32", "bf16", "f16", "q8", "q4"];
 const expectDone = (run: Run): void =>
   expect({ code: run.code, errors: errorLines(run) }).toEqual({ code: 0, errors: [] });
 
-// Plan: ceilings, predictions by data sheet, by stated figures and as measured, tuning; then what does not fit together.
+// Plan: ceilings, predictions by data sheet, by stated figures and as measured, tuning; then what
+// does not fit together.
 describe("bench --ceiling", () => {
   it("measures four ceilings, as JSON; with --predict, a line for each size and format too", async () => {
     const run = await bench("--ceiling", "--predict", "--json", "--tokens", "9");

@@ -5,7 +5,8 @@ import { variants } from "../experiments/migration/variants.js";
 import { exponent } from "../bench/peers/harness.js";
 import type { PeerResults } from "../bench/peers/results.js";
 
-// A generated block of a page is what its results file gives; a number of the file that changes changes the block; exponents of known growth.
+// A generated block of a page is what its results file gives; a number of the file that changes
+// changes the block; exponents of known growth.
 test.each([
   ["docs/speed.md", withTable],
   ["docs/migration.md", withOutcome],

@@ -41,8 +41,9 @@ afterAll(() => files.remove());
 const run = (command: string, ...args: string[]): ReturnType<typeof cli> =>
   cli([command, "--model", file("model"), "--max-tokens", "8", ...args]);
 
-// Plan: channels that cancel are a warning in both outputs; --channel picks one by number or name, or gives a result for each; what the
-// file does not have is one line, and the other files are done.
+// Plan: channels that cancel are a warning in both outputs; --channel picks one by number or name,
+// or gives a result for each; what the file does not have is one line, and the other files are
+// done.
 describe("channels", () => {
   it("that cancel: a note and a warning in the JSON", async () => {
     const result = await run("transcribe", "--json", file("mono.wav"), file("inverted.wav"));

@@ -10,7 +10,8 @@ import { useGpu } from "./gpu.js";
 import { HubServer } from "./helpers/hub-server.js";
 import { tinyFiles, tinyModel } from "./helpers/tiny-model.js";
 
-// npm run check:real with a tiny checkpoint from a hub on loopback: downloads, transcribes, and says whether the words are right.
+// npm run check:real with a tiny checkpoint from a hub on loopback: downloads, transcribes, and
+// says whether the words are right.
 
 const gpu = useGpu();
 const server = new HubServer();

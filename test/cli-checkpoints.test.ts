@@ -88,7 +88,8 @@ const brokenText: readonly [string, () => Files, RegExp][] = [
   ["a processor of another kind", replace("processor_config.json", '{"feature_extractor":{"feature_extractor_type":"Whisper"}}'), /processor_config\.json: feature_extractor\.feature_extractor_type: expected/],
 ]; // prettier-ignore
 
-// Plan: a checkpoint damaged in any way is refused in one line that names file and field; nothing goes to stdout.
+// Plan: a checkpoint damaged in any way is refused in one line that names file and field; nothing
+// goes to stdout.
 describe("damaged checkpoints", () => {
   const refusedBy = async (command: string[], make: () => Files | Promise<Files>): Promise<string> => {
     const folder = writeDirectory(await make());

@@ -30,7 +30,8 @@ afterAll(() => {
 const transcribe = (files: readonly string[], ...options: string[]): Promise<Run> =>
   cli(["transcribe", "--model", model.path, "--max-tokens", "8", ...options, ...files.map(clip)]);
 
-// Plan: whatever kind of file is named, and whatever becomes of stdout, a run ends, with one line for each thing that failed.
+// Plan: whatever kind of file is named, and whatever becomes of stdout, a run ends, with one line
+// for each thing that failed.
 describe("transcribe: files and streams", () => {
   it("ends by itself after its last result", async () => {
     const args = ["transcribe", "--model", model.path, "--max-tokens", "8", clip("a.wav")];

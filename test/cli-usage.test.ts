@@ -4,7 +4,8 @@ import { cli } from "./helpers/cli.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
 
-// Plan: help of the program and of each command is a result; wrong usage is exit 2 with the complaint and usage on stderr.
+// Plan: help of the program and of each command is a result; wrong usage is exit 2 with the
+// complaint and usage on stderr.
 describe.concurrent("usage", () => {
   it.each([[], ["transcribe"], ["verify"], ["inspect"], ["devices"]])("--help of %s", async (...command) => {
     const run = await cli([...command, "--help"]);

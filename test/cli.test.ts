@@ -40,7 +40,8 @@ const transcribe = (files: readonly string[], ...options: string[]): Promise<Run
 const fields = ["file", "text", "tokenIds", "audioSeconds", "seconds", "finish"];
 const stages = ["frontend", "encoder", "adaptor", "prefill", "decode"];
 
-// Plan: results alone on stdout, in the order of the files, alone or in batches; a file that fails costs one line and exit 1.
+// Plan: results alone on stdout, in the order of the files, alone or in batches; a file that fails
+// costs one line and exit 1.
 describe("transcribe", () => {
   it("--json prints one object per clip with the fields of the contract", async () => {
     const run = await transcribe(["a.wav", "b.wav"], "--json");
@@ -224,7 +225,8 @@ describe("transcribe", () => {
   });
 });
 
-// Plan: a good bundle is exit 0 and one JSON object per stage; a damaged one, a wrong one and a missing one are not.
+// Plan: a good bundle is exit 0 and one JSON object per stage; a damaged one, a wrong one and a
+// missing one are not.
 describe("verify", () => {
   const keys = [
     "bundle",

@@ -9,13 +9,16 @@ import { llmFiles } from "./helpers/tiny-llm.js";
 import { writeDirectory } from "./helpers/tiny-model.js";
 import { type TrainingDirectory, trainingDirectory } from "./helpers/training.js";
 
-// Two commands that write one place at once: one does all of it, the other ends with one sentence. A preloaded module holds the first at
-// a write until the second has ended, so no clock decides. Then a second Ctrl-C, which ends a training at once.
+// Two commands that write one place at once: one does all of it, the other ends with one sentence.
+// A preloaded module holds the first at a write until the second has ended, so no clock decides.
+// Then a second Ctrl-C, which ends a training at once.
 let directory: TrainingDirectory;
 let llm: ReturnType<typeof writeDirectory>;
 const at = (name: string): string => join(directory.path, name);
 
-/** Stops the process at its first write to a path that matches HOLD, until a line comes on stdin. */
+/**
+ * Stops the process at its first write to a path that matches HOLD, until a line comes on stdin.
+ */
 const holding = `
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";

@@ -37,8 +37,8 @@ const endless: PreparedClip = {
   frontendSeconds: 0,
 };
 
-// Plan: a clip's answer may be as long as the context has room after its prompt, whatever its neighbours ask for; only a
-// prompt that does not fit by itself is refused, by the clip's name.
+// Plan: a clip's answer may be as long as the context has room after its prompt, whatever its
+// neighbours ask for; only a prompt that does not fit by itself is refused, by the clip's name.
 describe("the model's context", () => {
   let text: number; // tokens of a prompt besides the audio's
 
@@ -105,8 +105,8 @@ describe("maxNewTokens", () => {
   });
 });
 
-// Plan: a sequence that ended long before the others stays within its own rows, changes nothing for them, and makes no
-// pipeline or bind group of its own.
+// Plan: a sequence that ended long before the others stays within its own rows, changes nothing for
+// them, and makes no pipeline or bind group of its own.
 describe("sequences of different lengths", () => {
   let transcriber: Transcriber;
   beforeAll(async () => (transcriber = await load(2048)));

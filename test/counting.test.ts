@@ -17,9 +17,9 @@ import type { ParameterSource } from "../src/weights/loader.js";
 import { shapeSource } from "../src/weights/shapes.js";
 import { restfulWait, useGpu } from "./gpu.js";
 
-// Plan: the demo's encoder, adaptor, prompt and token on a device that counts are those of the adapter: each dispatch by kernel,
-// parameters, shapes and groups; submits; bytes after loading and at their peak. Alone and eight clips together, in every format,
-// with subgroups and without.
+// Plan: the demo's encoder, adaptor, prompt and token on a device that counts are those of the
+// adapter: each dispatch by kernel, parameters, shapes and groups; submits; bytes after loading and
+// at their peak. Alone and eight clips together, in every format, with subgroups and without.
 const subgroups = useGpu({ timestamps: true });
 let portable: Gpu;
 let source: ParameterSource;
@@ -96,7 +96,8 @@ describe.each(["subgroups", "portable"] as const)("%s", (family) => {
   });
 });
 
-// Plan: a clip of 30 s of Qwen3-8B is counted without its weights, on a device of WebGPU's least limits; the head is then bound in pieces.
+// Plan: a clip of 30 s of Qwen3-8B is counted without its weights, on a device of WebGPU's least
+// limits; the head is then bound in pieces.
 test("8B", async () => {
   const config8 = sizeConfig("8B");
   const counted = async (subgroupSize?: number): Promise<number[]> => {

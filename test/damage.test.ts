@@ -5,8 +5,8 @@ import { Transcriber } from "../src/decode/transcriber.js";
 import { useGpu } from "./gpu.js";
 import { noiseClip, tinyModel } from "./helpers/tiny-model.js";
 
-// Damaged weights are reported, wherever the NaN begins: no stage before the scores may hide it. And a long-lived
-// process gets clips of ever new lengths, whose bind groups must not pile up.
+// Damaged weights are reported, wherever the NaN begins: no stage before the scores may hide it.
+// And a long-lived process gets clips of ever new lengths, whose bind groups must not pile up.
 const gpu = useGpu();
 
 /** The parameters with one of them all NaN. */

@@ -15,8 +15,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { cli, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { wav } from "./helpers/wav.js";
 
-// Plan: the command writes JSONL that it reads back, counts utterances and hours, reports every line that it leaves out, and leaves no half
-// file; an LLM's answers take the transcripts' place.
+// Plan: the command writes JSONL that it reads back, counts utterances and hours, reports every
+// line that it leaves out, and leaves no half file; an LLM's answers take the transcripts' place.
 
 const root = mkdtempSync(join(tmpdir(), "funasr-data-"));
 const at = (...names: string[]): string => join(root, ...names);

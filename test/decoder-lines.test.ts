@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { cli, jsonLines } from "./helpers/cli.js";
 
-// Plan: of damaged audio there is one object on stdout, and on stderr at most this program's own lines: none of a decoder's.
+// Plan: of damaged audio there is one object on stdout, and on stderr at most this program's own
+// lines: none of a decoder's.
 const directory = mkdtempSync(join(tmpdir(), "decoder-lines-"));
 afterAll(() => rmSync(directory, { recursive: true }));
 

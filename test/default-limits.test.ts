@@ -18,7 +18,10 @@ const llm = { ...config.llm, vocabSize, hiddenSize, layers: 1, tiedHead: true };
 const parameters = generatedParameters({ ...config, llm }, seed);
 const firstOfSecond = defaults.maxStorageBufferBindingSize / (2 * hiddenSize); // row 65,536, bf16
 
-/** The embedding's pieces, rows of it from every piece, and the scores of every token after them, as raw bits. */
+/**
+ * The embedding's pieces, rows of it from every piece, and the scores of every token after them, as
+ * raw bits.
+ */
 async function run(gpu: Gpu): Promise<{ rows: number[]; embedded: Float32Array; logits: Uint32Array }> {
   const ids = [0, firstOfSecond - 1, firstOfSecond, vocabSize - 1];
   const model = await loadLanguageModel(gpu, llm, parameters);
@@ -36,8 +39,9 @@ async function run(gpu: Gpu): Promise<{ rows: number[]; embedded: Float32Array; 
   };
 }
 
-// Plan: a tied embedding of 143 MB on a device that was opened with WebGPU's default limits, which Dawn enforces: two pieces, rows from
-// both sides of the cut are the matrix's own, and the scores have the bits of four pieces under lower limits.
+// Plan: a tied embedding of 143 MB on a device that was opened with WebGPU's default limits, which
+// Dawn enforces: two pieces, rows from both sides of the cut are the matrix's own, and the scores
+// have the bits of four pieces under lower limits.
 test("an embedding and a head larger than a default binding", async () => {
   const { gpu } = await openDevice({ limits: defaults });
   const { gpu: other } = await openDevice();

@@ -83,8 +83,9 @@ function canonical(text: string): string {
   return text.replaceAll(/[^\p{L}\p{N}]/gu, "").toUpperCase();
 }
 
-// Plan: ten clips of 2 to 8 s, three seen voices and two unseen a language, are heard exactly as the model card says: nine
-// as spoken, one with another room; so are its error rates, 3.75 % in English and 0.00 % in Mandarin.
+// Plan: ten clips of 2 to 8 s, three seen voices and two unseen a language, are heard exactly as
+// the model card says: nine as spoken, one with another room; so are its error rates, 3.75 % in
+// English and 0.00 % in Mandarin.
 describe("the ten clips", () => {
   it("are 2 to 8 s, half of each language, in five containers", () => {
     expect(clips.map(({ audioSeconds }) => audioSeconds >= 2 && audioSeconds <= 8)).toEqual(
@@ -129,7 +130,8 @@ describe("the ten clips", () => {
   });
 });
 
-// Plan: prompts that say more, or less, than the clip's language still give words of that language and end by themselves.
+// Plan: prompts that say more, or less, than the clip's language still give words of that language
+// and end by themselves.
 describe("prompts", () => {
   it.each([
     ["no language", { language: undefined }],
@@ -152,7 +154,8 @@ describe("prompts", () => {
   });
 });
 
-// Plan: where nothing was said nothing is printed: digital silence and white noise from a few bits to a tenth of full scale.
+// Plan: where nothing was said nothing is printed: digital silence and white noise from a few bits
+// to a tenth of full scale.
 describe("nothing spoken", () => {
   it.each([
     ["silence, half a second", 0, 0.5],

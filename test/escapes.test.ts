@@ -10,8 +10,9 @@ import { rawSafetensors, utf8 } from "./helpers/checkpoint.js";
 import { tinyFiles, writeDirectory } from "./helpers/tiny-model.js";
 import { wav } from "./helpers/wav.js";
 
-// What strangers name (files, tensors, config's strings, cases, transcripts, tokens of the command line) cannot move the cursor, end a
-// line or turn its direction: a table over the commands, and over the characters.
+// What strangers name (files, tensors, config's strings, cases, transcripts, tokens of the command
+// line) cannot move the cursor, end a line or turn its direction: a table over the commands, and
+// over the characters.
 const wild = "a\n\x1b[31m\u202e\u2028\x9b\x07b";
 const root = mkdtempSync(join(tmpdir(), "escapes-"));
 const at = (name: string): string => join(root, name);

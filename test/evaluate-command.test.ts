@@ -99,8 +99,8 @@ it("reads a Kaldi directory", async () => {
   ]);
 });
 
-// Plan: a run whose file was cut in mid-line runs what is missing and nothing else, and comes to the same scores; results of another run
-// are refused.
+// Plan: a run whose file was cut in mid-line runs what is missing and nothing else, and comes to
+// the same scores; results of another run are refused.
 describe("--out", () => {
   it("goes on where it was cut", async () => {
     const whole = await evaluate("--data", at("two.jsonl"), "--out", at("run"), "--json");
@@ -151,7 +151,8 @@ describe("--out", () => {
   });
 });
 
-// Plan: several weight formats in one run; forced decoding measures how far they agree; two runs are compared.
+// Plan: several weight formats in one run; forced decoding measures how far they agree; two runs
+// are compared.
 describe("formats", () => {
   it("are run one after another", async () => {
     const run = await evaluate(
@@ -194,7 +195,8 @@ describe("formats", () => {
   });
 });
 
-// Plan: a translation has its scores with sacrebleu's signatures, whose tokeniser is the target language's; translate prints the same.
+// Plan: a translation has its scores with sacrebleu's signatures, whose tokeniser is the target
+// language's; translate prints the same.
 describe("translation", () => {
   it.each([
     ["zh", "zh", "asian:yes"],

@@ -51,7 +51,8 @@ interface Result {
 }
 const results = (run: Run): Result[] => jsonLines(run) as unknown as Result[];
 
-// Plan: what cannot be read is reported in one line each and counted, is in no rate, and makes the exit code 1; the others are run.
+// Plan: what cannot be read is reported in one line each and counted, is in no rate, and makes the
+// exit code 1; the others are run.
 describe("bad input", () => {
   it("a damaged line, a damaged file, a missing file", async () => {
     const run = await evaluate("--data", at("bad.jsonl"), "--json", "--batch", "4", "--out", at("bad"));

@@ -31,7 +31,8 @@ interface Score {
 const scores = (run: Run): readonly Score[] =>
   (jsonLines(run)[0].summary as { groups: { scores: Score[] }[] }).groups[0].scores;
 
-// Plan: the same answer against "82" and "eighty two": what the normaliser changes, where it says so, and that nothing is run again.
+// Plan: the same answer against "82" and "eighty two": what the normaliser changes, where it says
+// so, and that nothing is run again.
 describe("--normalize", () => {
   it("82 and eighty two are alike to whisper alone, over the same records", async () => {
     const plain = await evaluate("--data", at("numbers.jsonl"), "--out", at("run"), "--json");

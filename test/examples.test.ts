@@ -3,7 +3,8 @@ import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 
-// Plan: every example runs as its first line says, and prints what it promises; an example without a line here fails.
+// Plan: every example runs as its first line says, and prints what it promises; an example without
+// a line here fails.
 const root = fileURLToPath(new URL("../", import.meta.url));
 const runs: Readonly<Record<string, { readonly args: readonly string[]; readonly prints: RegExp }>> = {
   "kernel.ts": { args: [], prints: /^1048576 values in [\d.]+ ms .*, largest error \d\.\de-\d+$/m },

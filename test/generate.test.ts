@@ -3,8 +3,8 @@ import { cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { expectedAnswers, qwen3Files } from "./helpers/qwen3-directory.js";
 import { writeDirectory } from "./helpers/tiny-model.js";
 
-// The command itself, as built: answers on stdout, all else on stderr; greedy as transformers' generate; wrong values are
-// wrong usage, wrong texts and models one line.
+// The command itself, as built: answers on stdout, all else on stderr; greedy as transformers'
+// generate; wrong values are wrong usage, wrong texts and models one line.
 let model: { path: string; remove: () => void };
 beforeAll(() => (model = writeDirectory(qwen3Files("tied"))));
 afterAll(() => model.remove());

@@ -10,7 +10,10 @@ import { type Retyped, ggufFixture, rewriteGguf } from "./helpers/gguf.js";
 const gpu = useGpu();
 const TYPES = { Q4_0: 2, Q4_1: 3, Q5_0: 6, Q5_1: 7, Q8_0: 8 } as const;
 
-/** The matrices of a quantised Qwen3 as random blocks of a type, or as the f32 that those blocks stand for. */
+/**
+ * The matrices of a quantised Qwen3 as random blocks of a type, or as the f32 that those blocks
+ * stand for.
+ */
 function llm(type: keyof typeof TYPES, plain: boolean): Promise<Uint8Array> {
   const next = random(7);
   return rewriteGguf(ggufFixture("qwen3-tiny-q4km.gguf"), (_, shape): Retyped | undefined => {
@@ -48,8 +51,8 @@ async function transcribed(file: Uint8Array, weights?: WeightFormat): Promise<re
 
 const types = Object.keys(TYPES) as (keyof typeof TYPES)[];
 
-// Plan: a pair whose LLM is in blocks of one type transcribes as one whose LLM is in the f32 that the blocks stand for, in every format;
-// the weights decide the answer.
+// Plan: a pair whose LLM is in blocks of one type transcribes as one whose LLM is in the f32 that
+// the blocks stand for, in every format; the weights decide the answer.
 describe.each(types)("%s", (type) => {
   test.each<[WeightFormat | undefined]>([[undefined], ["f32"], ["bf16"], ["f16"], ["q8"], ["q4"]])(
     "as %s",

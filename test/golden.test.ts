@@ -55,8 +55,9 @@ describe("manifest", () => {
   });
 });
 
-// Plan: in both kernel families every bundle's stages agree with PyTorch: each within 1.5 times PyTorch's own f32 error, ids identical,
-// and over all stages of all bundles the median ratio is at most 1.
+// Plan: in both kernel families every bundle's stages agree with PyTorch: each within 1.5 times
+// PyTorch's own f32 error, ids identical, and over all stages of all bundles the median ratio is at
+// most 1.
 describe.each([[true], [false]])("every stage, subgroups %s", (subgroups) => {
   const gpu = useGpu({ subgroups });
   const all: StageResult[] = [];
@@ -205,7 +206,8 @@ const required: readonly [name: string, test: (f: Facts) => boolean][] = [
   ["model, 32 greedy ids a clip", (f) => whole(f) && f.shape("generated_ids")[0] === 32 * f.lengths],
 ];
 
-// Plan: every case that the contract asks for is among the committed bundles, by their shapes and metadata.
+// Plan: every case that the contract asks for is among the committed bundles, by their shapes and
+// metadata.
 describe("the list of cases", () => {
   it.each(required)("%s", async (_, test) => {
     const found: string[] = [];

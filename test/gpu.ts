@@ -6,7 +6,9 @@ import { fromFloat32 } from "../src/formats/dtypes.js";
 import { type DeviceOptions, openDevice } from "../src/node/device.js";
 import { restfulWait } from "../src/node/wait.js";
 
-/** Opens a device for the tests of this file and prints its adapter; without an adapter they fail. */
+/**
+ * Opens a device for the tests of this file and prints its adapter; without an adapter they fail.
+ */
 export function useGpu(options: DeviceOptions = {}): () => Gpu {
   let gpu: Gpu | undefined;
   beforeAll(async () => {
@@ -41,7 +43,10 @@ export async function runOp(gpu: Gpu, op: () => Tensor): Promise<Float32Array> {
   return result as Float32Array;
 }
 
-/** A kept weight matrix with these values, rounded to the storage type; returns the rounded values too. */
+/**
+ * A kept weight matrix with these values, rounded to the storage type; returns the rounded values
+ * too.
+ */
 export function keepWeights(
   gpu: Gpu,
   data: Float32Array,
@@ -75,8 +80,8 @@ export function expectClose(got: ArrayLike<number>, want: ArrayLike<number>, bou
 }
 
 /**
- * Makes the engine believe that the device has these limits: WebGPU raises what is asked below its defaults
- * (128 MiB a binding, 256 MiB a buffer) to them, which is too much for a test.
+ * Makes the engine believe that the device has these limits: WebGPU raises what is asked below its
+ * defaults (128 MiB a binding, 256 MiB a buffer) to them, which is too much for a test.
  */
 export function lowerLimits(
   gpu: Gpu,

@@ -13,9 +13,10 @@ import { type Bundle, bundleConfig, generatedParameters, openBundle } from "../s
 import { readBatch } from "../src/verify/train.js";
 import { expectClose, relativeRms, useGpu } from "./gpu.js";
 
-// Whole-model gradients beside the goldens (test/golden.test.ts holds those): the same bits again, from cached encoder states and in any
-// score budget; a packed batch is the sum of its clips; frozen weights in each storage; memory of what is tuned, and flat over
-// steps; LoRA begins as nothing, merges, drops by seed.
+// Whole-model gradients beside the goldens (test/golden.test.ts holds those): the same bits again,
+// from cached encoder states and in any score budget; a packed batch is the sum of its clips;
+// frozen weights in each storage; memory of what is tuned, and flat over steps; LoRA begins as
+// nothing, merges, drops by seed.
 const gpu = useGpu();
 let bundle: Bundle;
 let batch: TrainingBatch;

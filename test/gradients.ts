@@ -8,8 +8,8 @@ export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
 }
 
 /**
- * d loss / dx by central differences in double precision. The error is of the order of step² and of 2^-52 / step, so a
- * reference must agree to 1e-8.
+ * d loss / dx by central differences in double precision. The error is of the order of step² and of
+ * 2^-52 / step, so a reference must agree to 1e-8.
  */
 export function centralDifferences(
   loss: (x: Float64Array) => number,

@@ -5,8 +5,9 @@ import { cli, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { llmFiles } from "./helpers/tiny-llm.js";
 import { tinyFiles, writeDirectory } from "./helpers/tiny-model.js";
 
-// Plan: `inspect` says what a migration keeps, changes and needs, counted from the files, for the released sizes or the LLM that is named;
-// and whether the encoder is the one that the adaptor was made for.
+// Plan: `inspect` says what a migration keeps, changes and needs, counted from the files, for the
+// released sizes or the LLM that is named; and whether the encoder is the one that the adaptor was
+// made for.
 
 let source: ReturnType<typeof writeDirectory>;
 let llm: ReturnType<typeof writeDirectory>;

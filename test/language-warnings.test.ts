@@ -14,8 +14,9 @@ afterAll(() => work.remove());
 
 const count = (stderr: string, words: string): number => stderr.split(words).length - 1;
 
-// Plan: the demo knows Chinese and English, so any other language gives one warning before the clips. A request for Thai that is
-// answered in English gives one warning on stderr, in the JSON and in evaluate's records. A language that it knows gives none.
+// Plan: the demo knows Chinese and English, so any other language gives one warning before the
+// clips. A request for Thai that is answered in English gives one warning on stderr, in the JSON
+// and in evaluate's records. A language that it knows gives none.
 describe("a language that the checkpoint does not know, and an answer in another script", () => {
   it("transcribe", async () => {
     const run = await cli(["transcribe", "--json", "--language", "th", clip]);

@@ -11,7 +11,8 @@ import { funasrTemplate } from "../src/tokenizer/funasr-template.js";
 import { useGpu, values } from "./gpu.js";
 import { layoutPath } from "./helpers/layouts.js";
 
-// The same weights in any layout give the same bits at every stage of encoder and adaptor, and the same text.
+// The same weights in any layout give the same bits at every stage of encoder and adaptor, and the
+// same text.
 
 const gpu = useGpu();
 const root = mkdtempSync(join(tmpdir(), "funasr-layouts-"));

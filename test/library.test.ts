@@ -1,5 +1,6 @@
-// Plan: the library as a program without types calls it. Wrong arguments are named; an AbortSignal ends each long call with its
-// reason and leaves the GPU's bytes as they were; a device that is lost at any moment is one GpuError.
+// Plan: the library as a program without types calls it. Wrong arguments are named; an AbortSignal
+// ends each long call with its reason and leaves the GPU's bytes as they were; a device that is
+// lost at any moment is one GpuError.
 import { readFileSync } from "node:fs";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Generator } from "../src/decode/generator.js";

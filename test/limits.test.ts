@@ -58,8 +58,9 @@ async function transcribe(tied: boolean, limit?: number): Promise<Outcome> {
   });
 }
 
-// Plan: on a device whose bindings hold a fraction of the embedding and the head, both lie in several pieces, evenly cut or
-// not, and logits and tokens have the same bits as in one piece. 133,376 bytes are 1,042 of the 1,064 rows.
+// Plan: on a device whose bindings hold a fraction of the embedding and the head, both lie in
+// several pieces, evenly cut or not, and logits and tokens have the same bits as in one piece.
+// 133,376 bytes are 1,042 of the 1,064 rows.
 describe("matrices larger than one binding", () => {
   it.each([
     ["tied", 532 * rowBytes, 2],

@@ -45,7 +45,8 @@ describe("front-end and encoder", () => {
   });
 });
 
-// Plan: a chat template that does not parse is refused by its file's name; one that takes no audio is skipped, and reported.
+// Plan: a chat template that does not parse is refused by its file's name; one that takes no audio
+// is skipped, and reported.
 describe("chat template", () => {
   it.each([
     [{ "chat_template.jinja": "{% if %}" }, /^m\/chat_template\.jinja: chat template: expected/],

@@ -1,6 +1,7 @@
-// Plan: every function of the library is in one of two lists. A long call ends with the reason of a signal, that was aborted before or in
-// its midst; it leaves no file and no bytes on the GPU. Where the device is lost in its midst it rejects with one GpuError of one
-// line; nothing hangs, and no promise is left that rejects unheard.
+// Plan: every function of the library is in one of two lists. A long call ends with the reason of a
+// signal, that was aborted before or in its midst; it leaves no file and no bytes on the GPU. Where
+// the device is lost in its midst it rejects with one GpuError of one line; nothing hangs, and no
+// promise is left that rejects unheard.
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -238,7 +239,10 @@ const onFiles: Readonly<Record<string, Run>> = {
   resolveModel: (call) => withHub((options) => node.resolveModel(repo, options), call),
 };
 
-/** Functions that end by themselves: they read headers alone, work on one clip or a few values, or end with the caller's loop. */
+/**
+ * Functions that end by themselves: they read headers alone, work on one clip or a few values, or
+ * end with the caller's loop.
+ */
 const short = [
   ...["Gpu", "parseKernel", "openCheckpoint", "openLlm", "bytesSource", "memoryFiles", "pickChannel"],
   ...[

@@ -21,8 +21,9 @@ import { layoutPath } from "./helpers/layouts.js";
 import { loraFixturePath } from "./helpers/lora.js";
 import { wav } from "./helpers/wav.js";
 
-// Every command that opens a model takes --lora DIR: what it gives is what the merged checkpoint gives, and a directory without a LoRA is
-// refused. Merged checkpoints are those that convert writes. The model is the demo; its LoRA is laid out as `train` leaves one.
+// Every command that opens a model takes --lora DIR: what it gives is what the merged checkpoint
+// gives, and a directory without a LoRA is refused. Merged checkpoints are those that convert
+// writes. The model is the demo; its LoRA is laid out as `train` leaves one.
 
 const root = mkdtempSync(join(tmpdir(), "funasr-lora-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -57,7 +58,9 @@ beforeAll(async () => {
   writeFileSync(data, '{"audio":"a.wav","text":"remind me","language":"en"}\n');
 });
 
-/** The same command on the base beside its LoRA, on the merged checkpoint, and on the base alone. */
+/**
+ * The same command on the base beside its LoRA, on the merged checkpoint, and on the base alone.
+ */
 async function three(before: string[], after: string[] = []): Promise<Record<string, unknown>[]> {
   const models = [[demoModel, "--lora", lora], [merged], [demoModel]];
   const results: Record<string, unknown>[] = [];

@@ -6,8 +6,9 @@ import { llmFiles } from "./helpers/tiny-llm.js";
 import { tinyFiles, writeDirectory } from "./helpers/tiny-model.js";
 import { wav } from "./helpers/wav.js";
 
-// Plan: the command writes a checkpoint that transcribes; what is there is never touched; a checkpoint whose encoder was exchanged for
-// another gives a warning when it is loaded; wrong usage is exit 2.
+// Plan: the command writes a checkpoint that transcribes; what is there is never touched; a
+// checkpoint whose encoder was exchanged for another gives a warning when it is loaded; wrong usage
+// is exit 2.
 
 let source: ReturnType<typeof writeDirectory>;
 let other: ReturnType<typeof writeDirectory>;

@@ -40,7 +40,10 @@ interface Bundler {
   }>;
 }
 
-/** Bundles a module for the browser; gives the code, what was left outside it and what the bundler warned of. */
+/**
+ * Bundles a module for the browser; gives the code, what was left outside it and what the bundler
+ * warned of.
+ */
 async function bundle(input: string): Promise<{ code: string; outside: string[]; warnings: string[] }> {
   const vite = createRequire(createRequire(import.meta.url).resolve("vitest/package.json")).resolve("vite");
   const { rolldown } = (await import(
@@ -65,7 +68,8 @@ async function bundle(input: string): Promise<{ code: string; outside: string[];
   return { code: output.map((chunk) => chunk.code ?? "").join("\n"), outside, warnings };
 }
 
-// Plan: the engine's entry goes through a browser's bundler with the kernels inside and no Node module; the Node entry does not.
+// Plan: the engine's entry goes through a browser's bundler with the kernels inside and no Node
+// module; the Node entry does not.
 describe("the engine without Node", () => {
   it("bundles for the browser", async () => {
     const { code, outside, warnings } = await bundle(join(root, "dist/index.js"));
@@ -100,7 +104,8 @@ describe("the engine without Node", () => {
   });
 });
 
-// Plan: what package.json points at is there after a build, and the entries load by the package's own name.
+// Plan: what package.json points at is there after a build, and the entries load by the package's
+// own name.
 describe("package.json", () => {
   const targets = [
     ...Object.values(manifest.exports).flatMap((conditions) => Object.values(conditions)),
@@ -171,7 +176,8 @@ const anchorOf = (heading: string): string =>
     .replace(/[^\p{L}\p{N}\- _]/gu, "")
     .replaceAll(" ", "-");
 
-// Plan: nothing in the repository ties it to a machine or is too large to clone; links lead somewhere; a paragraph is one line.
+// Plan: nothing in the repository ties it to a machine or is too large to clone; links lead
+// somewhere; a paragraph is one line.
 describe("the repository", () => {
   it("has no file over 10 MB, and less than 50 MB in all", () => {
     const sizes = tracked.map((file) => statSync(join(root, file)).size);
@@ -241,7 +247,8 @@ async function lint(file: string, from: string, name: string): Promise<string[]>
   return messages.map(({ ruleId }) => ruleId ?? "").filter((rule) => rule.startsWith("import-x/"));
 }
 
-// Plan: a forbidden import in each direction is refused by the lint rule, the allowed ones pass, cycles are refused.
+// Plan: a forbidden import in each direction is refused by the lint rule, the allowed ones pass,
+// cycles are refused.
 describe("import rules", () => {
   it("name every room of src, and README and CONTRIBUTING print them", async () => {
     const { rooms } = (await import(join(root, "rooms.js"))) as { readonly rooms: readonly string[] };

@@ -42,7 +42,8 @@ interface Result {
 }
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
-// Plan: one run of a clip writes everything; its parts agree with each other and with the files. Then text alone, and what is refused.
+// Plan: one run of a clip writes everything; its parts agree with each other and with the files.
+// Then text alone, and what is refused.
 describe("profile of a clip", () => {
   let run: Run;
   let result: Result;

@@ -12,9 +12,10 @@ import {
   trainingDirectory,
 } from "./helpers/training.js";
 
-// A run that is killed (SIGKILL, its own process) at ten seeded points and resumed each time, against one that is not: the same
-// losses, gradient norms, validations and weights, bit for bit, some of the kills being inside a file that is being written, and
-// some in the alignment that the run begins with. Then what may not be resumed.
+// A run that is killed (SIGKILL, its own process) at ten seeded points and resumed each time,
+// against one that is not: the same losses, gradient norms, validations and weights, bit for bit,
+// some of the kills being inside a file that is being written, and some in the alignment that the
+// run begins with. Then what may not be resumed.
 const kills = 10;
 const steps = 10;
 let directory: TrainingDirectory;

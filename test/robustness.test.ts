@@ -63,8 +63,8 @@ const nothing: Outcome = ["", "stop"];
 const saidEnglish: Outcome = ["set the oven to eighty two degrees", "stop"];
 const saidChinese: Outcome = ["浴室的洗衣机开着吗", "stop"];
 
-// Plan: nothing is invented on digital silence of 0.1 s to 60 s, nor on an offset, a click, hum, a tone, noise from a hundredth of
-// full scale to all of it, whatever language is asked for.
+// Plan: nothing is invented on digital silence of 0.1 s to 60 s, nor on an offset, a click, hum, a
+// tone, noise from a hundredth of full scale to all of it, whatever language is asked for.
 describe("no speech", () => {
   it.each([
     ["0.1 s of silence", () => silence(0.1)],
@@ -114,8 +114,8 @@ describe("hard speech", () => {
   it("0.1 s of it", async () => expect(await hear(english.slice(rate, 1.1 * rate), "en")).toEqual(nothing));
 });
 
-// Plan: a minute of speech is eight times what the demo was trained on: its words may be wrong, but they come to an end, hold no
-// cycle of 24 words.
+// Plan: a minute of speech is eight times what the demo was trained on: its words may be wrong, but
+// they come to an end, hold no cycle of 24 words.
 describe("60 s of speech", () => {
   it("ends by itself or at a guard", async () => {
     const minute = joined(...Array.from({ length: 26 }, () => english)).slice(0, 60 * rate);

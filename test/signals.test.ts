@@ -6,8 +6,9 @@ import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
 import { binary, cli, errorLines, jsonLines } from "./helpers/cli.js";
 
-// Real signals to child processes while a bar is up (a terminal that a preloaded module fakes): the exit code, the cursor, what was
-// being written. Then a full disk, --quiet, --json for files that fail, and names with control characters.
+// Real signals to child processes while a bar is up (a terminal that a preloaded module fakes): the
+// exit code, the cursor, what was being written. Then a full disk, --quiet, --json for files that
+// fail, and names with control characters.
 const root = mkdtempSync(join(tmpdir(), "signals-"));
 afterAll(() => rmSync(root, { recursive: true }));
 const demo = fileURLToPath(new URL("../models/demo", import.meta.url));

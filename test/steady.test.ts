@@ -20,7 +20,10 @@ beforeAll(async () => {
   clips = [0.2, 0.5, 0.9, 1.4, 2.3].map((seconds, i) => transcriber.prepare(noiseClip(seconds, i), `${i}`));
 });
 
-/** Runs the collector; bytes of the process, and of what JavaScript holds inside and outside its heap. */
+/**
+ * Runs the collector; bytes of the process, and of what JavaScript holds inside and outside its
+ * heap.
+ */
 function memory(): { resident: number; held: number } {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
@@ -29,12 +32,12 @@ function memory(): { resident: number; held: number } {
   return { resident: rss, held: heapUsed + external };
 }
 
-// Plan: 200 transcriptions of clips of five lengths, after 150 in which the driver's and libc's own pools grow to their size
-// (20 MB on lavapipe). GPU bytes and cached bind groups are the same after every round of the five, so a leaked cache or activation
-// shows at once.
-// JavaScript may hold 1 MB more, 5 kB a transcription, an eighth of a clip's features. The process's size wavers by 15 MB from run to
-// run and by more on a busy machine; it must stay below what it would grow by if the driver kept a tenth of each transcription's
-// buffers: 34 MB, a tenth of 1.8 MB for each of 190.
+// Plan: 200 transcriptions of clips of five lengths, after 150 in which the driver's and libc's own
+// pools grow to their size (20 MB on lavapipe). GPU bytes and cached bind groups are the same after
+// every round of the five, so a leaked cache or activation shows at once. JavaScript may hold 1 MB
+// more, 5 kB a transcription, an eighth of a clip's features. The process's size wavers by 15 MB
+// from run to run and by more on a busy machine; it must stay below what it would grow by if the
+// driver kept a tenth of each transcription's buffers: 34 MB, a tenth of 1.8 MB for each of 190.
 describe("200 transcriptions", () => {
   it("leave GPU bytes and memory flat", async () => {
     const held = new Set<string>(); // on the GPU, after each round
@@ -43,7 +46,10 @@ describe("200 transcriptions", () => {
       expect(gpu().bytes.live).toBe(0);
       held.add(JSON.stringify([gpu().bytes, gpu().cached]));
     };
-    /** The least of three readings, a round apart: what a busy machine has not yet collected is no growth. */
+    /**
+     * The least of three readings, a round apart: what a busy machine has not yet collected is no
+     * growth.
+     */
     const floor = async (): Promise<ReturnType<typeof memory>> => {
       const readings = [memory()];
       for (let i = 0; i < 2; i++) {
@@ -89,8 +95,8 @@ async function counting({ config }: FunAsrNano): Promise<[Gpu, FunAsrNano]> {
   return [counter, await loadFunAsrNano(counter, config, shapeSource(config))];
 }
 
-// Plan: encoder and adaptor make the dispatches that are counted for them, each in one submit, for clips of any length and for
-// batches.
+// Plan: encoder and adaptor make the dispatches that are counted for them, each in one submit, for
+// clips of any length and for batches.
 describe("encoder and adaptor", () => {
   it.each([[[2]], [[4, 0]], [[0, 1, 2, 3, 4]]])("clips %j", async (chosen) => {
     const batch = chosen.map((i) => clips[i]);
@@ -153,9 +159,10 @@ async function countTokens(
   return steps;
 }
 
-// Plan: alone and in a batch, each token is one submit of as many dispatches as are counted; the submit of the next
-// token goes before a token is handed over, and none follows the last. After the first step that the cache served, none makes a
-// pipeline or a bind group, while the cache grows past several attention tiles.
+// Plan: alone and in a batch, each token is one submit of as many dispatches as are counted; the
+// submit of the next token goes before a token is handed over, and none follows the last. After the
+// first step that the cache served, none makes a pipeline or a bind group, while the cache grows
+// past several attention tiles.
 describe("decoding", () => {
   it.each([
     ["one clip", [3]],

@@ -7,8 +7,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { useGpu } from "./gpu.js";
 import { kernelErrors, kernelFiles, kernelText } from "./helpers/kernel-files.js";
 
-// Plan: a copy of src gets one folder more, an op "toy" as docs/adding-a-kernel.md describes it. The list that check:wgsl compiles, the
-// lookup of costs, the counting device and the profile see it, and no file outside the folder differs.
+// Plan: a copy of src gets one folder more, an op "toy" as docs/adding-a-kernel.md describes it.
+// The list that check:wgsl compiles, the lookup of costs, the counting device and the profile see
+// it, and no file outside the folder differs.
 const gpu = useGpu();
 const root = fileURLToPath(new URL("../", import.meta.url));
 const copy = mkdtempSync(join(tmpdir(), "funasr-webgpu-toy-"));

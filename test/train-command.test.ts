@@ -6,8 +6,9 @@ import { lockFile, withRunLock } from "../src/train/run-lock.js";
 import { type Run, cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
 import { type TrainingDirectory, trainingDirectory } from "./helpers/training.js";
 
-// The command on a tiny checkpoint: trains, validates, writes checkpoint, LoRA and report; goes on only with --resume; refuses bad
-// lines, wrong usage and a directory that another trains in; --report, --export and --plan alone.
+// The command on a tiny checkpoint: trains, validates, writes checkpoint, LoRA and report; goes on
+// only with --resume; refuses bad lines, wrong usage and a directory that another trains in;
+// --report, --export and --plan alone.
 let directory: TrainingDirectory;
 let base: string[] = [];
 beforeAll(async () => {

@@ -7,8 +7,8 @@ import { lockFile } from "../src/train/run-lock.js";
 import { binary, cli, expectRefusal } from "./helpers/cli.js";
 import { type TrainingDirectory, trainingDirectory } from "./helpers/training.js";
 
-// A training that a signal ends behind a step saves its state: resumed, it gives the bits of a run that was not stopped. A run that
-// is not there is not resumed.
+// A training that a signal ends behind a step saves its state: resumed, it gives the bits of a run
+// that was not stopped. A run that is not there is not resumed.
 const steps = "20"; // each is validated and saved: what is left after the first one outlasts the way of the signal
 let directory: TrainingDirectory;
 let base: string[];

@@ -46,8 +46,9 @@ describe("files of one case", () => {
   });
 });
 
-// Plan: without arguments, files are checked against the manifest before they are run: of two, the one with a flipped bit is refused by
-// one line with its name, a listed one that is gone too, and the other still runs.
+// Plan: without arguments, files are checked against the manifest before they are run: of two, the
+// one with a flipped bit is refused by one line with its name, a listed one that is gone too, and
+// the other still runs.
 describe("without arguments", () => {
   it("checks size and SHA-256 of the manifest", async () => {
     const names = ["encoder-1", "encoder-7", "llm-one-token"].map((name) => `${name}.safetensors`);
@@ -83,7 +84,8 @@ describe("without arguments", () => {
   });
 });
 
-// Plan: the other kernel family on demand, named on stderr. It sums in another order, so its errors differ.
+// Plan: the other kernel family on demand, named on stderr. It sums in another order, so its errors
+// differ.
 describe("--no-subgroups", () => {
   it("checks the kernels without subgroups", async () => {
     const path = bundlePath("encoder-7");
@@ -98,7 +100,8 @@ describe("--no-subgroups", () => {
   });
 });
 
-// Plan: q8 errors are far over the bound of unrounded weights. They are reported, not judged, with exit code 0. NaN fails.
+// Plan: q8 errors are far over the bound of unrounded weights. They are reported, not judged, with
+// exit code 0. NaN fails.
 describe("--weights q8", () => {
   it("measures", async () => {
     const path = bundlePath("encoder-weights");

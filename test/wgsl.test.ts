@@ -14,9 +14,10 @@ import {
   overrideValues,
 } from "./helpers/kernel-files.js";
 
-// Every .wgsl file below src/kernels: beside it are its wrapper, reference and test; it reads as docs and style ask; a function that
-// stands in several files is one text, and so are the Params of an op's variants; it compiles without a message for every value of its overrides, and is valid WGSL for every
-// size of subgroups and every value of its constants.
+// Every .wgsl file below src/kernels: beside it are its wrapper, reference and test; it reads as
+// docs and style ask; a function that stands in several files is one text, and so are the Params of
+// an op's variants; it compiles without a message for every value of its overrides, and is valid
+// WGSL for every size of subgroups and every value of its constants.
 const gpu = useGpu();
 const kernels = kernelFiles();
 const subgroupSizes = [4, 8, 16, 32, 64]; // lanes; a device has one of them, so the others are only translated here

@@ -7,9 +7,10 @@ import { llmFiles } from "./helpers/tiny-llm.js";
 import { writeDirectory } from "./helpers/tiny-model.js";
 import { type TrainingDirectory, trainingDirectory } from "./helpers/training.js";
 
-// Every command that writes, where the system refuses: one line, which names the output and speaks of writing, and nothing unfinished
-// is left. A preloaded module makes the system refuse; files and directories in the way are real. Then each file of a run, and the
-// records of an evaluation, which are no faults of a clip.
+// Every command that writes, where the system refuses: one line, which names the output and speaks
+// of writing, and nothing unfinished is left. A preloaded module makes the system refuse; files and
+// directories in the way are real. Then each file of a run, and the records of an evaluation, which
+// are no faults of a clip.
 let directory: TrainingDirectory;
 let llm: ReturnType<typeof writeDirectory>;
 const at = (...names: string[]): string => join(directory.path, ...names);
@@ -23,7 +24,10 @@ beforeAll(async () => {
 });
 afterAll(() => [directory, llm].forEach((made) => made.remove()));
 
-/** Calls that write to a path that matches REFUSED fail as REFUSAL; of opened files, their writes where REFUSE_AT is "write". */
+/**
+ * Calls that write to a path that matches REFUSED fail as REFUSAL; of opened files, their writes
+ * where REFUSE_AT is "write".
+ */
 const refusing = `
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";

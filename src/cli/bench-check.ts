@@ -14,7 +14,10 @@ export interface CheckOptions extends ClipSizes {
   readonly json?: boolean;
 }
 
-/** `bench --predict --check`: the formula against this adapter; a stage beyond the tolerance is a failure. */
+/**
+ * `bench --predict --check`: the formula against this adapter; a stage beyond the tolerance is a
+ * failure.
+ */
 export async function checkPredictions(options: CheckOptions): Promise<void> {
   const { seconds, tokens, json } = options;
   const path = await findModel(options.model);

@@ -134,7 +134,10 @@ async function checkPlace(path: string, { out, force = false }: DataOptions): Pr
   await checkOutput(out, { force, inputs: (await isOfCorpus(path, out)) ? [path, out] : [path] });
 }
 
-/** Whether a file is there that stands in the corpus, by whatever way the names lead to them, and is no JSONL. */
+/**
+ * Whether a file is there that stands in the corpus, by whatever way the names lead to them, and is
+ * no JSONL.
+ */
 async function isOfCorpus(path: string, out: string): Promise<boolean> {
   const real = (name: string): Promise<string> => realpath(name).catch(() => "");
   const [corpus, file] = [await real(path), await real(out)];
@@ -182,7 +185,10 @@ async function faultOf(audio: string): Promise<string | undefined> {
   }
 }
 
-/** The utterances, with the LLM's answers where it is asked; what is left out is reported and counted. */
+/**
+ * The utterances, with the LLM's answers where it is asked; what is left out is reported and
+ * counted.
+ */
 async function* kept(
   found: AsyncIterable<Found>,
   tally: Tally,

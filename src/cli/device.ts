@@ -13,7 +13,8 @@ export function adapterName({ device, description }: GPUAdapterInfo): string {
 }
 
 /**
- * Runs what a command does on its device, which is opened without Dawn's warnings, named on stderr and destroyed at the end.
+ * Runs what a command does on its device, which is opened without Dawn's warnings, named on stderr
+ * and destroyed at the end.
  * @throws as openDevice of ../node/device.js
  */
 export async function withDevice<T>(

@@ -20,7 +20,8 @@ interface CompareOptions {
 }
 
 /**
- * Prints the comparison of two files of records. Without normalisers, in the form of their own reports.
+ * Prints the comparison of two files of records. Without normalisers, in the form of their own
+ * reports.
  * @throws EvaluateError  their reports have different forms; translations have no normalisers
  */
 export async function compareFiles(files: readonly string[], options: CompareOptions): Promise<void> {

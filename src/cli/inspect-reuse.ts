@@ -21,7 +21,9 @@ import { print, shown } from "./output.js";
 /** Tokens that the memory to run is counted for: a minute of audio and its answer. */
 const TOKENS = 1_500;
 
-/** What a migration of this checkpoint keeps and makes anew, and the memory that the result needs. */
+/**
+ * What a migration of this checkpoint keeps and makes anew, and the memory that the result needs.
+ */
 export interface ReuseReport {
   readonly encoderSha256: { readonly stated: string | null; readonly problem: string | null };
   readonly adaptor: Readonly<Record<string, AdaptorReuse>>;
@@ -30,7 +32,10 @@ export interface ReuseReport {
   readonly tokenizer: TokenizerDifference | null;
 }
 
-/** Reads what a migration can reuse; `against` is the directory of an LLM, else Qwen3's released sizes are compared. */
+/**
+ * Reads what a migration can reuse; `against` is the directory of an LLM, else Qwen3's released
+ * sizes are compared.
+ */
 export async function reuseReport(checkpoint: Checkpoint, against: string | undefined): Promise<ReuseReport> {
   const { config } = checkpoint;
   const problem = (await encoderMismatch(checkpoint, createHash("sha256"))) ?? null;

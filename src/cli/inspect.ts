@@ -91,7 +91,10 @@ const specialTokens = [
 
 type TokenIds = Readonly<Record<string, number | null>>;
 
-/** Ids of the tokens that prompts and stop rules are made of, null where the vocabulary lacks one; none without a tokenizer. */
+/**
+ * Ids of the tokens that prompts and stop rules are made of, null where the vocabulary lacks one;
+ * none without a tokenizer.
+ */
 async function readSpecialTokens({ assets }: Inspected): Promise<TokenIds> {
   if (assets.tokenizerFiles && !(await assets.tokenizerFiles.has("tokenizer.json"))) return {};
   const { json, file } = await assets.tokenizer();
@@ -143,7 +146,9 @@ function refuseModel(model: string): never {
   throw new InvalidArgumentError(`Name it without --model: inspect ${model}`);
 }
 
-/** With a warning where the commands that run the model refuse its tokenizer, prompts or front-end. */
+/**
+ * With a warning where the commands that run the model refuse its tokenizer, prompts or front-end.
+ */
 async function withRefusal(checkpoint: Inspected): Promise<Inspected> {
   try {
     await (isCheckpoint(checkpoint) ? loadParts(checkpoint) : readText(checkpoint));

@@ -17,7 +17,10 @@ function parseLanguage(text: string): Language {
   );
 }
 
-/** English name of another language's code; the text itself where it is none, or an older code of a known language. */
+/**
+ * English name of another language's code; the text itself where it is none, or an older code of a
+ * known language.
+ */
 function nameOf(text: string): string {
   if (!/^[a-z]{2,3}$/i.test(text)) return text;
   const name = new Intl.DisplayNames("en", { type: "language", fallback: "none" }).of(text);

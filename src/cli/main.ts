@@ -10,7 +10,10 @@ const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.me
   readonly version: string;
 };
 
-/** The commands in the order of the general help. A command's modules are loaded where it runs: most of a short run is loading. */
+/**
+ * The commands in the order of the general help. A command's modules are loaded where it runs: most
+ * of a short run is loading.
+ */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   transcribe: async () => (await import("./transcribe.js")).transcribeCommand(),
   translate: async () => (await import("./translate.js")).translateCommand(),

@@ -42,7 +42,10 @@ export async function openModel(model: string, lora?: readonly string[]): Promis
   return openCheckpoint(modelFiles(await findModel(model)), loraFiles(lora));
 }
 
-/** Warns where a checkpoint's adaptor was made for another encoder. Reads the encoder if the files name one. */
+/**
+ * Warns where a checkpoint's adaptor was made for another encoder. Reads the encoder if the files
+ * name one.
+ */
 export async function warnOfOtherEncoder(checkpoint: Checkpoint): Promise<void> {
   const mismatch = await encoderMismatch(checkpoint, createHash("sha256"));
   if (mismatch !== undefined) note(`warning: ${mismatch}`);

@@ -54,7 +54,10 @@ export function complainLines(text: string): void {
   process.stderr.write(`${plainText(text)}\n`);
 }
 
-/** An error's text: that of this package's own errors as it is, that of the system's in the same form. */
+/**
+ * An error's text: that of this package's own errors as it is, that of the system's in the same
+ * form.
+ */
 export function describe(error: unknown, file?: string): string {
   if (error instanceof FunasrError) {
     const name = file === undefined ? "" : shown(file);
@@ -72,7 +75,8 @@ export function shown(file: string): string {
 }
 
 /**
- * Reports an error on stderr in one line, with its stack where `debug` is set, and marks the run as failed.
+ * Reports an error on stderr in one line, with its stack where `debug` is set, and marks the run as
+ * failed.
  * @param file  the file that was worked on, put before an error that does not begin with it
  */
 export function report(error: unknown, debug: boolean, file?: string): void {
@@ -96,7 +100,10 @@ function errorObject(error: unknown, message: string, file?: string): object {
 
 let statusShown = false;
 
-/** A line on stderr that the next line of any kind replaces, where that is a terminal, else nothing; "" clears it. */
+/**
+ * A line on stderr that the next line of any kind replaces, where that is a terminal, else nothing;
+ * "" clears it.
+ */
 export function status(text: string): void {
   const { isTTY, columns } = process.stderr;
   if (!isTTY || mode.quiet || (text === "" && !statusShown)) return;
@@ -106,7 +113,10 @@ export function status(text: string): void {
 
 const hidden = new Set<SingleBar>();
 
-/** A bar on stderr that hides the cursor while it is shown; undefined where stderr is no terminal, and with --quiet. */
+/**
+ * A bar on stderr that hides the cursor while it is shown; undefined where stderr is no terminal,
+ * and with --quiet.
+ */
 export function terminalBar(options: Options): SingleBar | undefined {
   if (!process.stderr.isTTY || mode.quiet) return undefined;
   const bar = new SingleBar({ clearOnComplete: true, hideCursor: true, stream: process.stderr, ...options });
@@ -115,7 +125,10 @@ export function terminalBar(options: Options): SingleBar | undefined {
   return bar;
 }
 
-/** Takes away what stands in the way of a prompt on the terminal: bars, the status, a cursor that is hidden. */
+/**
+ * Takes away what stands in the way of a prompt on the terminal: bars, the status, a cursor that is
+ * hidden.
+ */
 export function restoreTerminal(): void {
   for (const bar of hidden) bar.stop();
   status("");

@@ -101,7 +101,10 @@ async function prepare(gpu: Gpu, audio: string | undefined, options: ProfileCliO
   return (onStage) => transcriber.transcribe([clip], { maxNewTokens, onStage });
 }
 
-/** Runs the work three times: to compile and fill the pools, for its time, and with the time of each dispatch. */
+/**
+ * Runs the work three times: to compile and fill the pools, for its time, and with the time of each
+ * dispatch.
+ */
 async function measure(gpu: Gpu, work: Work): Promise<{ result: Profile; trace: Trace }> {
   status("warming up");
   await work(() => undefined);

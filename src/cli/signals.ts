@@ -8,7 +8,10 @@ let gentle: AbortController | undefined;
 let lastWords: string | undefined;
 let stopped: keyof typeof codes | undefined;
 
-/** From here on a signal ends the run with its exit code; unfinished outputs and locks are removed and the terminal is restored. */
+/**
+ * From here on a signal ends the run with its exit code; unfinished outputs and locks are removed
+ * and the terminal is restored.
+ */
 export function handleSignals(): void {
   process.on("exit", restoreTerminal);
   for (const signal of Object.keys(codes) as (keyof typeof codes)[]) {
@@ -33,7 +36,8 @@ export function sayIfStopped(text: string): void {
 }
 
 /**
- * Runs what can end in order by itself: the first signal aborts its AbortSignal, a second one ends the process.
+ * Runs what can end in order by itself: the first signal aborts its AbortSignal, a second one ends
+ * the process.
  * @returns what `body` gave, and whether a signal came
  */
 export async function stoppable<T>(

@@ -212,7 +212,10 @@ const stageNames = {
   decode: "writing the words of",
 } as const;
 
-/** A batch that fails is run again clip by clip, so that a clip that cannot be transcribed costs no other its result. */
+/**
+ * A batch that fails is run again clip by clip, so that a clip that cannot be transcribed costs no
+ * other its result.
+ */
 async function transcribeClips(
   transcriber: Transcriber,
   clips: readonly ReadyClip[],

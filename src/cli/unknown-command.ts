@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 
 /**
- * The arguments as commander must see them: an unknown command stands alone. Commander prints the general help, as a success,
- * where a help option follows a command that it does not know, or where `help` precedes one.
+ * The arguments as commander must see them: an unknown command stands alone. Commander prints the
+ * general help, as a success, where a help option follows a command that it does not know, or where
+ * `help` precedes one.
  * @param args  without node and script
  */
 export function isolateUnknownCommand(program: Command, args: readonly string[]): readonly string[] {

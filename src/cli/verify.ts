@@ -58,7 +58,10 @@ interface Machine {
 
 const golden = fileURLToPath(new URL("../../golden/", import.meta.url));
 
-/** The committed bundles: all that the manifest lists. @throws FunasrError  this installation has none */
+/**
+ * The committed bundles: all that the manifest lists.
+ * @throws FunasrError  this installation has none
+ */
 async function committedBundles(): Promise<Target[]> {
   const file = `${golden}manifest.json`;
   const text = await readFile(file, "utf8").catch(() => undefined);
@@ -174,7 +177,9 @@ interface Group {
   readonly stages: readonly FileResult[];
 }
 
-/** Results by file. Each is called by its case, or by its path where another file has that case too. */
+/**
+ * Results by file. Each is called by its case, or by its path where another file has that case too.
+ */
 function byFile(results: readonly FileResult[]): Group[] {
   const groups = new Map<string, FileResult[]>();
   for (const result of results) groups.set(result.file, [...(groups.get(result.file) ?? []), result]);

@@ -1,6 +1,9 @@
 const answerSpare = 32; // tokens that a clip of any length may have
 
-/** New tokens that a clip may have where no limit is given: 32 and one for each 60 ms of audio, a frame. */
+/**
+ * New tokens that a clip may have where no limit is given: 32 and one for each 60 ms of audio, a
+ * frame.
+ */
 export function defaultMaxNewTokens({ frames }: { readonly frames: number }): number {
   return answerSpare + frames;
 }

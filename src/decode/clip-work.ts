@@ -24,9 +24,9 @@ export interface ClipWork {
 }
 
 /**
- * The work of a Transcriber on clips of these sizes, for a device that counts: encoder, adaptor, prompt, the first
- * decoding steps. Features and tokens are zeros. While timing, the label is "audio", then "prompt"; the step of a
- * token is a Program.
+ * The work of a Transcriber on clips of these sizes, for a device that counts: encoder, adaptor,
+ * prompt, the first decoding steps. Features and tokens are zeros. While timing, the label is
+ * "audio", then "prompt"; the step of a token is a Program.
  */
 export async function runClips(gpu: Gpu, model: FunAsrNano, work: ClipWork): Promise<void> {
   const { frames, text, answer, steps = 1 } = work;
@@ -79,7 +79,10 @@ const audioFrames = Math.ceil(seconds / 0.06);
 const textTokens = 64;
 const answerTokens = audioFrames + 32; // by the default limit
 
-/** Loads a model and works with it. Work that is too large for the device counts up to where it failed. */
+/**
+ * Loads a model and works with it. Work that is too large for the device counts up to where it
+ * failed.
+ */
 async function need(gpu: Gpu, load: () => Promise<() => Promise<void>>): ReturnType<MemoryUse["count"]> {
   const before = gpu.bytes.reserved;
   const work = await load();
@@ -90,7 +93,10 @@ async function need(gpu: Gpu, load: () => Promise<() => Promise<void>>): ReturnT
   return { weights, working: gpu.bytes.peak - before - weights };
 }
 
-/** Twice the weights in f32 and 1 GiB: at full size a clip of 30 s takes a hundredth to a tenth of its weights' bytes. */
+/**
+ * Twice the weights in f32 and 1 GiB: at full size a clip of 30 s takes a hundredth to a tenth of
+ * its weights' bytes.
+ */
 function ample({ tensors }: ParameterSource): number {
   let bytes = 2 ** 30;
   for (const { shape } of tensors.values()) bytes += 8 * elementCount(shape);

@@ -25,8 +25,9 @@ const answerAll = (files: ModelFiles, requests: readonly GenerateOptions[]): Pro
     return results;
   });
 
-// Directories that transformers wrote: prompts, ids and 24 tokens of each answer are those of its own `generate`, greedy and
-// with a repetition penalty; tied and untied, one file and shards, yarn past the original context.
+// Directories that transformers wrote: prompts, ids and 24 tokens of each answer are those of its
+// own `generate`, greedy and with a repetition penalty; tied and untied, one file and shards, yarn
+// past the original context.
 describe.each<TinyQwen3>(["tied", "untied"])("%s: as transformers", (name) => {
   const answers = expectedAnswers[name];
 
@@ -124,9 +125,9 @@ function countTokens(options: Partial<GenerateOptions>): Promise<GpuCounts[]> {
   });
 }
 
-// One submit a token of as many dispatches as the layers predict; greedy ends in an argmax, drawing reads the scores instead.
-// A greedy token's step has been submitted when the token before it is handed over. No step after the first from the cache
-// makes a pipeline or a bind group.
+// One submit a token of as many dispatches as the layers predict; greedy ends in an argmax, drawing
+// reads the scores instead. A greedy token's step has been submitted when the token before it is
+// handed over. No step after the first from the cache makes a pipeline or a bind group.
 describe("counts", () => {
   test.each([
     ["greedy", {}, 1, 1],

@@ -77,7 +77,9 @@ export class Generator {
     return this.text.chat;
   }
 
-  /** @throws CheckpointError, ConfigError, TokenizerError  a file is missing, damaged, or does not fit the others */
+  /**
+   * @throws CheckpointError, ConfigError, TokenizerError  a file is missing, damaged, or does not fit the others
+   */
   static async load(gpu: Gpu, files: ModelFiles, options: GeneratorOptions = {}): Promise<Generator> {
     expectGpu("Generator.load", gpu);
     expectModelFiles("Generator.load", files);
@@ -169,7 +171,10 @@ export async function readText({ assets, config }: LlmCheckpoint): Promise<Gener
   return { tokenizer, chat, stopIds: new Set(stop) };
 }
 
-/** bos_token, eos_token and the like, which stand in tokenizer_config.json as text or as an object with it. */
+/**
+ * bos_token, eos_token and the like, which stand in tokenizer_config.json as text or as an object
+ * with it.
+ */
 function namedTokens(tokenizerConfig: Readonly<Record<string, unknown>>): Record<string, string> {
   const named: Record<string, string> = {};
   for (const [key, value] of Object.entries(tokenizerConfig)) {

@@ -68,7 +68,8 @@ describe("how decoding ends", () => {
     expect(one).toEqual({ tokenIds: long.tokenIds.slice(0, 1), finish: "length" });
   });
 
-  // The step of the next token runs while the host sees that a token was the last, but not where the number was known.
+  // The step of the next token runs while the host sees that a token was the last, but not where
+  // the number was known.
   it("after as many steps as tokens, and one more at a stop token", async () => {
     const [{ tokenIds }] = await decode({ limits: [20] });
     const stopIds = new Set([tokenIds[9]]);
@@ -131,7 +132,8 @@ describe("how decoding ends", () => {
   });
 });
 
-// Plan: what is called, how often, with what; what it throws comes out and leaves no GPU memory behind.
+// Plan: what is called, how often, with what; what it throws comes out and leaves no GPU memory
+// behind.
 describe("callbacks", () => {
   it("onPrefill comes once, before the first token", async () => {
     const calls: string[] = [];
@@ -198,7 +200,8 @@ async function failure(action: Promise<unknown>): Promise<FunasrError> {
   return error as FunasrError;
 }
 
-// Plan: scores that are no numbers, prompts past the context, options that cannot be: one line each, nothing left on the GPU.
+// Plan: scores that are no numbers, prompts past the context, options that cannot be: one line
+// each, nothing left on the GPU.
 describe("refusals", () => {
   it.each([
     ["model.language_model.norm.weight", 0],

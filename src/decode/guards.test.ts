@@ -7,8 +7,8 @@ const repeat = (cycle: readonly number[], times: number): number[] =>
 const period32 = Array.from({ length: 32 }, (_, i) => i);
 const counting = Array.from({ length: 200 }, (_, i) => i);
 
-// Plan: a cycle is cut once it fills 24 tokens in 4 turns, at every period from 1 to 32; its first turn is kept. One token
-// less, a longer period, or a cycle that has ended already is no loop.
+// Plan: a cycle is cut once it fills 24 tokens in 4 turns, at every period from 1 to 32; its first
+// turn is kept. One token less, a longer period, or a cycle that has ended already is no loop.
 describe("loopStart", () => {
   it.each([
     ["nothing", [], undefined],

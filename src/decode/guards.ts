@@ -3,8 +3,8 @@ const leastSpan = 24; // tokens that a cycle must have filled: "three three thre
 const leastRepeats = 4;
 
 /**
- * Length of the tokens before the repeats, where the tokens end in a cycle that fills at least 24 tokens in at least
- * 4 repeats; the first turn of the cycle is kept. Undefined where they do not.
+ * Length of the tokens before the repeats, where the tokens end in a cycle that fills at least 24
+ * tokens in at least 4 repeats; the first turn of the cycle is kept. Undefined where they do not.
  */
 export function loopStart(tokens: readonly number[]): number | undefined {
   for (let period = 1; period <= longestCycle; period++) {

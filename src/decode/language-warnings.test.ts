@@ -2,8 +2,8 @@ import { expect, it } from "vitest";
 import { LANGUAGE_CODES } from "../tokenizer/languages.js";
 import { SIMPLIFIED, languageWarning, scriptWarning, translationWarning } from "./language-warnings.js";
 
-// Plan: answers in the script asked for, with loanwords and digits, and one short Latin word alone give no warning; other scripts, and
-// drifts into one, do.
+// Plan: answers in the script asked for, with loanwords and digits, and one short Latin word alone
+// give no warning; other scripts, and drifts into one, do.
 it.each([
   ["th", "เปิดไฟ WebGPU 3 ดวง", undefined],
   ["th", "打开所有的灯", "Han"],
@@ -58,8 +58,8 @@ it.each([
   else expect(got).toContain(want);
 });
 
-// Plan: each character of the table has another traditional form and stands in no traditional word and no Japanese one, by OpenCC's
-// dictionaries; characters that do are found.
+// Plan: each character of the table has another traditional form and stands in no traditional word
+// and no Japanese one, by OpenCC's dictionaries; characters that do are found.
 const dictionary = async (name: string): Promise<string[][]> => {
   const { default: text } = (await import(`opencc-js/dict/${name}`)) as { default: string };
   return text.split("|").map((line) => line.split(" "));
@@ -83,7 +83,8 @@ it("the table has characters alone that only simplified Chinese writes", async (
   ).toEqual([]);
 });
 
-// Plan: a language that the checkpoint does not know is reported with those that it knows; no claim where nothing is known.
+// Plan: a language that the checkpoint does not know is reported with those that it knows; no claim
+// where nothing is known.
 it("reports a language that the checkpoint does not know", () => {
   const nano = ["zh", "en", "ja"] as const;
   expect(languageWarning("th", nano)).toMatch(/^--language th: this checkpoint knows zh, en, ja, not Thai/);
@@ -94,7 +95,8 @@ it("reports a language that the checkpoint does not know", () => {
   expect(languageWarning(undefined, nano)).toBeUndefined();
 });
 
-// Plan: [into, answer, what is said]: nothing, another script (of one word too), and both scripts; names and digits are no fault.
+// Plan: [into, answer, what is said]: nothing, another script (of one word too), and both scripts;
+// names and digits are no fault.
 it.each([
   ["zh", "打开灯", undefined],
   ["zh", "打开 WebGPU", undefined],

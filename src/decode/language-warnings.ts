@@ -11,18 +11,23 @@ const foreignShare = 0.25;
 const latinWords = 3;
 /** Chinese characters from which a Japanese answer without any kana is reported. */
 const kanjiAlone = 20;
-/** Letters from which an answer in Latin letters alone is reported, unless it has several words: OK, USB and Wi-Fi are words of any language. */
+/**
+ * Letters from which an answer in Latin letters alone is reported, unless it has several words: OK,
+ * USB and Wi-Fi are words of any language.
+ */
 const leastLatin = 5;
 /**
  * Common characters that only simplified Chinese writes.
- * @source OpenCC's dictionaries: each has another traditional form, stands in no traditional word, and is no Japanese form (the test checks it by opencc-js)
+ * @source OpenCC's dictionaries: each has another traditional form, stands in no traditional word,
+ *         and is no Japanese form (the test checks it by opencc-js)
  */
 export const SIMPLIFIED =
   /[们这时为说对开关书东车马鸟鱼门问间见长话语请让认识谁谢给钱钟听觉应该买卖过还进远运边达动办务员难电热厅头饭讲爱样现汉计设际华乐场报吗]/u;
 
 /**
- * A warning where the script of an answer does not fit the language asked for; undefined where it fits or the language is
- * unknown. Digits, signs and marks do not count; a few Latin words fit beside letters of the script asked for.
+ * A warning where the script of an answer does not fit the language asked for; undefined where it
+ * fits or the language is unknown. Digits, signs and marks do not count; a few Latin words fit
+ * beside letters of the script asked for.
  */
 export function scriptWarning(text: string, language: string | undefined): string | undefined {
   const scripts = language === undefined ? undefined : languageScripts(language);
@@ -74,7 +79,10 @@ function countScripts(text: string): Map<string, number> {
   return counts;
 }
 
-/** A warning where a checkpoint does not know the language asked for; undefined where it does, or nothing says it. */
+/**
+ * A warning where a checkpoint does not know the language asked for; undefined where it does, or
+ * nothing says it.
+ */
 export function languageWarning(
   language: string | undefined,
   known: readonly LanguageCode[] | undefined,

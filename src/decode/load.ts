@@ -11,7 +11,8 @@ type FromDisk<Options> = Omit<Options, "lora" | "gguf"> & { readonly lora?: read
 
 /**
  * A transcriber of a checkpoint on disk. Node only.
- * @param path  as `modelFiles`: a directory, a GGUF file, or ENCODER.gguf,LLM.gguf; `resolveModel` gives it for a name on the hub
+ * @param path  as `modelFiles`: a directory, a GGUF file, or ENCODER.gguf,LLM.gguf; `resolveModel`
+ *              gives it for a name on the hub
  * @throws      as `Transcriber.load`
  */
 export async function loadTranscriber(

@@ -30,7 +30,10 @@ export interface DecodeOptions {
   readonly onToken?: (sequence: number, id: number) => void;
   /** Called once the prompt has been read and the first token is there. */
   readonly onPrefill?: () => void;
-  /** Ends the decoding before its next step, with the signal's reason; steps that were submitted run to their end. */
+  /**
+   * Ends the decoding before its next step, with the signal's reason; steps that were submitted run
+   * to their end.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -44,7 +47,10 @@ export interface EmbeddedPrompts {
 
 /** Chooses the next token of each sequence. */
 export interface Picker {
-  /** Whether `record` itself leaves the tokens in `ids`: then the next step runs while the host looks at them. */
+  /**
+   * Whether `record` itself leaves the tokens in `ids`: then the next step runs while the host
+   * looks at them.
+   */
   readonly onDevice: boolean;
   /**
    * At the end of a step.
@@ -54,8 +60,8 @@ export interface Picker {
    */
   record(logits: Tensor, ids: Tensor): Tensor;
   /**
-   * After the step: the token of each sequence, which unless `onDevice` is in `ids` from here on; `notANumber` where its
-   * scores are none.
+   * After the step: the token of each sequence, which unless `onDevice` is in `ids` from here on;
+   * `notANumber` where its scores are none.
    * @param running  sequences that have not ended; the others' tokens are not used
    */
   pick(seen: TensorData, ids: Tensor, running: readonly boolean[]): ArrayLike<number>;
@@ -89,9 +95,10 @@ function accept(sequence: Sequence, id: number, limit: number, options: DecodeOp
 }
 
 /**
- * Decodes a batch of prompts: one prefill, then one submit a token for all sequences. Where the tokens stay on the device,
- * each step is submitted before the previous token is read; so one step too many runs after a stop token or a loop.
- * A sequence that has ended keeps its row until the last one ends, so that the steps stay the same.
+ * Decodes a batch of prompts: one prefill, then one submit a token for all sequences. Where the
+ * tokens stay on the device, each step is submitted before the previous token is read; so one step
+ * too many runs after a stop token or a loop. A sequence that has ended keeps its row until the
+ * last one ends, so that the steps stay the same.
  */
 export async function decode(
   gpu: Gpu,

@@ -16,7 +16,10 @@ export interface TextParts {
   readonly languages?: readonly LanguageCode[];
 }
 
-/** Tokenizer, prompts and stop ids of a checkpoint, checked against each other and against its config. */
+/**
+ * Tokenizer, prompts and stop ids of a checkpoint, checked against each other and against its
+ * config.
+ */
 export async function loadText(checkpoint: Checkpoint): Promise<TextParts> {
   const { assets, config, configFile } = checkpoint;
   const { json, file: tokenizerFile } = await assets.tokenizer();
@@ -43,7 +46,10 @@ export async function loadText(checkpoint: Checkpoint): Promise<TextParts> {
   return { tokenizer, prompts, chat, stopIds: new Set(special.stop), languages };
 }
 
-/** The parts of a checkpoint that turn audio into text, without the weights. @throws as Transcriber.load */
+/**
+ * The parts of a checkpoint that turn audio into text, without the weights.
+ * @throws as Transcriber.load
+ */
 export async function loadParts(
   checkpoint: Checkpoint,
 ): Promise<{ frontend: FrontendConfig; text: TextParts }> {

@@ -46,7 +46,8 @@ const drawn =
   (ids: readonly (readonly number[])[]): Picker =>
     samplingPicker(gpu(), ids, options);
 
-// What is drawn for a sequence depends on its prompt, the seed and its place, not on its neighbours nor on when they end.
+// What is drawn for a sequence depends on its prompt, the seed and its place, not on its neighbours
+// nor on when they end.
 describe("a batch", () => {
   const options = { temperature: 1.3, topK: 40, minP: 0.01, repetitionPenalty: 1.1 };
 
@@ -74,7 +75,8 @@ describe("a batch", () => {
   });
 });
 
-// 2,000 draws of one step by the picker itself, each a sequence of its own: counts by probability, all seeds different.
+// 2,000 draws of one step by the picker itself, each a sequence of its own: counts by probability,
+// all seeds different.
 test("neighbouring seeds draw independently", async () => {
   const sequences = 2000;
   const ids = gpu().keep([sequences], "u32");

@@ -4,14 +4,18 @@ import type { Picker } from "./loop.js";
 import { uniformNumbers } from "../random.js";
 import { type SamplingOptions, checkSampling, choose, processScores, softmax } from "./sampling.js";
 
-/** True where tokens are drawn: any option but a repetition penalty is given. False: the likeliest is taken. */
+/**
+ * True where tokens are drawn: any option but a repetition penalty is given. False: the likeliest
+ * is taken.
+ */
 export function isSampled({ temperature, topK, topP, minP, seed }: SamplingOptions): boolean {
   return [temperature, topK, topP, minP, seed].some((value) => value !== undefined);
 }
 
 /**
- * Picks from scores that are read back: drawn where the options say so, else the likeliest after the repetition penalty.
- * Sequence i draws with random numbers from seed + i, so that its tokens do not depend on the batch.
+ * Picks from scores that are read back: drawn where the options say so, else the likeliest after
+ * the repetition penalty. Sequence i draws with random numbers from seed + i, so that its tokens do
+ * not depend on the batch.
  * @param prompts  tokens of each sequence's prompt
  * @throws DecodeError  an option out of range
  */

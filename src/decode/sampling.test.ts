@@ -35,9 +35,10 @@ const optionsOf = ({ options: o }: GoldenCase): SamplingOptions => ({
   repetitionPenalty: o.repetition_penalty,
 });
 
-// Processed scores of transformers' own processors, in the order in which generate builds them: every score bit for bit,
-// so the same tokens are left out, on ties, -inf, equal scores, one token. Of equals on the threshold of top-p torch.sort,
-// which is not stable, leaves open which go: there as many must stay. Probabilities to 2 ulp: torch's exp is another.
+// Processed scores of transformers' own processors, in the order in which generate builds them:
+// every score bit for bit, so the same tokens are left out, on ties, -inf, equal scores, one token.
+// Of equals on the threshold of top-p torch.sort, which is not stable, leaves open which go: there
+// as many must stay. Probabilities to 2 ulp: torch's exp is another.
 describe("against transformers", () => {
   test("the fixture has 20 and more sets of options, all five processors, ties and -inf", () => {
     const options = new Set(fixture.cases.map((c) => JSON.stringify(c.options)));
@@ -117,7 +118,8 @@ describe("choose", () => {
     expect(choose(Float32Array.of(0, 1, 0), 1 - 2 ** -53)).toBe(1);
   });
 
-  // Pearson's sum over 200,000 draws: with 15 free counts it passes 37.7 once in a thousand, and the seed is fixed
+  // Pearson's sum over 200,000 draws: with 15 free counts it passes 37.7 once in a thousand, and
+  // the seed is fixed
   test("draws each token as often as its probability says", () => {
     const shares = softmax(processScores(values(16, 9, 0), [], { temperature: 0.5 }));
     const draws = 200_000;

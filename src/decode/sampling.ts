@@ -10,7 +10,10 @@ export interface SamplingOptions {
   readonly topP?: number;
   /** Only tokens of at least this share of the likeliest one's probability stay. Absent: all. */
   readonly minP?: number;
-  /** Scores of tokens that were there already are divided by it, or multiplied where below 0. Default 1. */
+  /**
+   * Scores of tokens that were there already are divided by it, or multiplied where below 0.
+   * Default 1.
+   */
   readonly repetitionPenalty?: number;
   /** Of the random numbers: 0 to 2^53 - 1. */
   readonly seed?: number;
@@ -34,8 +37,8 @@ export function checkSampling(options: SamplingOptions): void {
 }
 
 /**
- * Scores after the processors, in transformers' order: repetition penalty, temperature, top-k, top-p, min-p.
- * In f32, as there: which tokens tie or fall on a threshold depends on it.
+ * Scores after the processors, in transformers' order: repetition penalty, temperature, top-k,
+ * top-p, min-p. In f32, as there: which tokens tie or fall on a threshold depends on it.
  * @param logits  [V]
  * @param seen    tokens of the prompt and of the answer so far
  * @returns       [V]; -Infinity for tokens that are left out
@@ -72,7 +75,10 @@ function keepTopK(scores: Float32Array, k: number): void {
   for (let i = 0; i < scores.length; i++) if (scores[i] < least) scores[i] = -Infinity;
 }
 
-/** Takes the unlikeliest tokens away while they make up at most 1 - p together, but never the last; of equals the first go. */
+/**
+ * Takes the unlikeliest tokens away while they make up at most 1 - p together, but never the last;
+ * of equals the first go.
+ */
 function keepTopP(scores: Float32Array, p: number): void {
   const rising = scores.slice().sort();
   const shares = softmax(rising);
@@ -106,7 +112,8 @@ export function softmax(scores: Float32Array): Float32Array {
 }
 
 /**
- * The token that a uniform number falls on, by the sums of the probabilities in the order of the ids.
+ * The token that a uniform number falls on, by the sums of the probabilities in the order of the
+ * ids.
  * @param probabilities  [V], not all zero; their sum need not be 1
  * @param uniform        in [0, 1)
  */

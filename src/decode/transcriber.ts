@@ -54,13 +54,14 @@ export interface Transcription {
 
 export interface TranscribeOptions extends PromptOptions {
   /**
-   * New tokens of a clip at most, 1 or more. Default: 32 and one for each 60 ms of audio. No clip gets more than the model's
-   * context has left after its prompt.
+   * New tokens of a clip at most, 1 or more. Default: 32 and one for each 60 ms of audio. No clip
+   * gets more than the model's context has left after its prompt.
    */
   readonly maxNewTokens?: number;
   /**
-   * Called with each piece of text as it comes; `clip` is the index in the batch. The pieces joined and trimmed are the
-   * result's text; where a loop is cut, they begin with it, the repeats having come already.
+   * Called with each piece of text as it comes; `clip` is the index in the batch. The pieces joined
+   * and trimmed are the result's text; where a loop is cut, they begin with it, the repeats having
+   * come already.
    */
   readonly onText?: (clip: number, text: string) => void;
   /** Ends the call before its next step, with the signal's reason. Its GPU memory is freed. */
@@ -88,7 +89,10 @@ export class Transcriber {
     readonly model: FunAsrNano,
     readonly frontend: FrontendConfig,
     private readonly text: TextParts,
-    /** One sentence for each contradiction between the checkpoint's files, with the choice that was made. */
+    /**
+     * One sentence for each contradiction between the checkpoint's files, with the choice that was
+     * made.
+     */
     readonly warnings: readonly string[],
   ) {}
 
@@ -141,12 +145,17 @@ export class Transcriber {
     return this.text.prompts.source;
   }
 
-  /** Why the checkpoint's chat template is not used; undefined where it is, or where there is none. */
+  /**
+   * Why the checkpoint's chat template is not used; undefined where it is, or where there is none.
+   */
   get promptFallback(): string | undefined {
     return this.text.prompts.fallback;
   }
 
-  /** Languages that the checkpoint knows, by its chat template or its config; undefined where neither says so. */
+  /**
+   * Languages that the checkpoint knows, by its chat template or its config; undefined where
+   * neither says so.
+   */
   get languages(): readonly LanguageCode[] | undefined {
     return this.text.languages;
   }
@@ -156,7 +165,10 @@ export class Transcriber {
     this.text.prompts.render(options);
   }
 
-  /** Seconds of audio that fit the model's positions: `maxSeconds` of decodeAudio. @throws PromptError  see PromptRenderer */
+  /**
+   * Seconds of audio that fit the model's positions: `maxSeconds` of decodeAudio.
+   * @throws PromptError  see PromptRenderer
+   */
   maxSeconds(options: PromptOptions = {}): number {
     const { lfrStride, frameShift } = this.frontend;
     const { config } = this.model;

@@ -32,8 +32,9 @@ describe("translate", () => {
   });
 });
 
-// Plan: a cascade's transcript is transcribe's, its text what the LLM alone answers to it, each clip as it is alone, with a thought
-// switched off where the template has one; nothing stays on the GPU.
+// Plan: a cascade's transcript is transcribe's, its text what the LLM alone answers to it, each
+// clip as it is alone, with a thought switched off where the template has one; nothing stays on the
+// GPU.
 describe("a cascade", () => {
   async function expectCascade(
     chatTranscriber: Transcriber,

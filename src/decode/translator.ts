@@ -13,13 +13,19 @@ export interface TranslateOptions extends Pick<
 > {
   /** Language of the answer. */
   readonly to: TargetLanguage;
-  /** Transcribe first, then have the same LLM translate the text. Default: translate the speech itself. */
+  /**
+   * Transcribe first, then have the same LLM translate the text. Default: translate the speech
+   * itself.
+   */
   readonly cascade?: boolean;
   /** Language that is spoken, for a cascade's transcript. */
   readonly language?: Language;
 }
 
-/** A translation; of a cascade with the transcript, and the seconds of translating it counted with `prefill` and `decode`. */
+/**
+ * A translation; of a cascade with the transcript, and the seconds of translating it counted with
+ * `prefill` and `decode`.
+ */
 export interface Translation extends Transcription {
   readonly transcript?: string;
 }
@@ -45,15 +51,18 @@ export async function translate(
   return translateTexts(transcriber, heard, to, options);
 }
 
-/** A transcript without names of the vocabulary's special tokens, which a prompt may not hold and a confused model can write. */
+/**
+ * A transcript without names of the vocabulary's special tokens, which a prompt may not hold and a
+ * confused model can write.
+ */
 function withoutTokens(text: string, tokens: readonly string[]): string {
   const plain = tokens.reduce((rest, token) => rest.replaceAll(token, ""), text).trim();
   return plain === text ? text : withoutTokens(plain, tokens); // what is left may have joined to a token
 }
 
 /**
- * The request to translate a text, behind the system turn that the speech prompts have. Where the chat template has a thought it is
- * switched off.
+ * The request to translate a text, behind the system turn that the speech prompts have. Where the
+ * chat template has a thought it is switched off.
  */
 function textPrompt({ chat }: Transcriber, to: TargetLanguage, text: string): string {
   const thinking = chat.source === "template" ? { thinking: false } : {};

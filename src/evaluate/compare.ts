@@ -34,7 +34,8 @@ type Rows = readonly (readonly number[])[];
 
 /**
  * Compares two systems' records of the same data.
- * @throws EvaluateError  no utterance that both could run, utterances of the same line with other references, other tasks
+ * @throws EvaluateError  no utterance that both could run, utterances of the same line with other
+ *                        references, other tasks
  */
 export function compareRecords(
   first: ReadonlyMap<number, UtteranceRecord>,

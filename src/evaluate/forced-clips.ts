@@ -6,7 +6,8 @@ import { type ForcedOptions, force } from "./forced.js";
 import type { ForcedRecord } from "./record.js";
 
 /**
- * Scores each clip's given answer, and the token that ends it, under forced decoding: one packed run.
+ * Scores each clip's given answer, and the token that ends it, under forced decoding: one packed
+ * run.
  * @throws as Transcriber.transcribe
  */
 export async function forceClips(

@@ -106,8 +106,9 @@ async function withAudio<T>(
   }
 }
 
-// Plan: the likeliest token and the log-probability of every token of the goldens' prompts are transformers' in f64; the answers that
-// transformers generated are the likeliest at each position, all of them.
+// Plan: the likeliest token and the log-probability of every token of the goldens' prompts are
+// transformers' in f64; the answers that transformers generated are the likeliest at each position,
+// all of them.
 describe("transformers", () => {
   it.each(names.filter((name) => name.startsWith("llm-") && !skipped.has(name)))("%s", async (name) => {
     const bundle = await goldenBundle(name);
@@ -146,8 +147,9 @@ describe("transformers", () => {
   });
 });
 
-// Plan: scores come in pieces whose size does not matter; a sequence's tokens do not depend on its neighbours; rounded weights agree
-// less; what cannot be scored is refused and leaves nothing on the GPU.
+// Plan: scores come in pieces whose size does not matter; a sequence's tokens do not depend on its
+// neighbours; rounded weights agree less; what cannot be scored is refused and leaves nothing on
+// the GPU.
 describe("force", () => {
   const sequences = [
     { ids: [5, 9, 300, 41, 7, 7, 812], first: 3 },

@@ -44,9 +44,10 @@ export interface Agreement {
 const pieceBytes = 32 << 20; // of scores that are read back at once
 
 /**
- * Runs sequences whose answers are given, all tokens at once, and scores each token of the answers. Greedy decoding
- * goes another way after one wrong token; this measures each position by itself.
- * @throws EvaluateError  an answer that begins at the first token, or has none; a score that is no number
+ * Runs sequences whose answers are given, all tokens at once, and scores each token of the answers.
+ * Greedy decoding goes another way after one wrong token; this measures each position by itself.
+ * @throws EvaluateError  an answer that begins at the first token, or has none; a score that is no
+ *                        number
  */
 export async function force(
   gpu: Gpu,

@@ -116,7 +116,10 @@ function binName(i: number): string {
   return bounds[i] === Infinity ? `from ${from} s` : `${from}–${bounds[i]} s`;
 }
 
-/** Error rate, or chrF of translations, by length of the clips. Each bar's label has its number of clips. */
+/**
+ * Error rate, or chrF of translations, by length of the clips. Each bar's label has its number of
+ * clips.
+ */
 function lengthPart({ settings }: EvaluationReport, runs: readonly FormatRecords[], form: TextForm): string {
   const bins = bounds
     .map((bound, i) => ({ bound, from: i === 0 ? 0 : bounds[i - 1], name: binName(i) }))

@@ -55,8 +55,8 @@ export function isFailed(record: UtteranceRecord): record is Failed {
 }
 
 /**
- * Records of a JSONL text; of one utterance run several times the last. A last line without its end, which an interrupted run
- * leaves behind, is skipped.
+ * Records of a JSONL text; of one utterance run several times the last. A last line without its
+ * end, which an interrupted run leaves behind, is skipped.
  * @throws EvaluateError  a line that is no record
  */
 export function parseRecords(text: string, file: string): Map<number, UtteranceRecord> {

@@ -13,7 +13,10 @@ export interface Measured {
   readonly warmUpSeconds: number;
   /** All GPU buffers of the package at their most. */
   readonly gpuPeakBytes: number;
-  /** The process's resident memory at its most, as seen at each stage; on a software adapter the GPU's bytes are in it. */
+  /**
+   * The process's resident memory at its most, as seen at each stage; on a software adapter the
+   * GPU's bytes are in it.
+   */
   readonly residentPeakBytes: number;
   /** One second of audio, where it was timed. */
   readonly second?: SecondOfAudio;
@@ -27,7 +30,10 @@ export interface FormatResult {
   readonly weights: string;
   readonly measured: Measured;
   readonly summary: Summary;
-  /** Share of the forced positions at which the first format of the run has the same likeliest token. */
+  /**
+   * Share of the forced positions at which the first format of the run has the same likeliest
+   * token.
+   */
   readonly agreesWithFirst?: number;
 }
 

@@ -22,8 +22,8 @@ interface RunFile {
 }
 
 /**
- * A directory of results: `utterances-WEIGHTS.jsonl`, to which each record is appended as it comes, and `run.json`. Without a directory
- * everything stays in memory.
+ * A directory of results: `utterances-WEIGHTS.jsonl`, to which each record is appended as it comes,
+ * and `run.json`. Without a directory everything stays in memory.
  */
 export class Results {
   readonly #measured = new Map<string, Measured>();
@@ -36,7 +36,8 @@ export class Results {
 
   /**
    * Runs `body` on the results, as the only run in their directory.
-   * @throws EvaluateError  another run works there; the directory holds another run's results, or some without an identity
+   * @throws EvaluateError  another run works there; the directory holds another run's results, or
+   *                        some without an identity
    */
   static async use<T>(
     directory: string | undefined,
@@ -51,7 +52,10 @@ export class Results {
     });
   }
 
-  /** Writes the run's identity before the first result. @throws EvaluateError  the directory holds another run's results, or some without an identity */
+  /**
+   * Writes the run's identity before the first result.
+   * @throws EvaluateError  the directory holds another run's results, or some without an identity
+   */
   static async open(directory: string | undefined, identity: Identity): Promise<Results> {
     const results = new Results(directory, identity);
     if (directory === undefined) return results;
@@ -81,7 +85,9 @@ export class Results {
     return records;
   }
 
-  /** @throws WriteError  the system refused to write; EvaluateError  another run has taken the directory over */
+  /**
+   * @throws WriteError  the system refused to write; EvaluateError  another run has taken the directory over
+   */
   append(weights: string, record: UtteranceRecord): void {
     const file = this.#file(weights);
     if (file === undefined) return;
@@ -132,7 +138,10 @@ export class Results {
   }
 }
 
-/** @throws WriteError  something else has the name of a file that a run reads or replaces: opening a pipe would wait */
+/**
+ * @throws WriteError  something else has the name of a file that a run reads or replaces: opening a
+ *                     pipe would wait
+ */
 function refuseNoFile(file: string): void {
   if (!/^(run\.json|report\.(json|html)|utterances-.*\.jsonl)$/.test(basename(file))) return;
   const found = statSync(file, { throwIfNoEntry: false });

@@ -34,7 +34,10 @@ export interface RunTools {
   readonly describe: (error: unknown, utterance: Utterance) => string;
   /** Called with each record when it is complete, in the order of a batch's utterances. */
   readonly onRecord: (record: UtteranceRecord) => void;
-  /** Ends the run before its next step, with the signal's reason; the clips that were under way have no record. */
+  /**
+   * Ends the run before its next step, with the signal's reason; the clips that were under way have
+   * no record.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -212,7 +215,10 @@ export interface SecondOfAudio {
 
 const warmUpTokens = 2;
 
-/** Runs a short clip once, so that no clip's time includes the making of pipelines. @returns seconds */
+/**
+ * Runs a short clip once, so that no clip's time includes the making of pipelines.
+ * @returns seconds
+ */
 export async function warmUp(
   transcriber: Transcriber,
   second: DecodedAudio,

@@ -1,4 +1,7 @@
-/** The value at a share of sorted values, halfway between two where it falls between them; NaN of none. */
+/**
+ * The value at a share of sorted values, halfway between two where it falls between them; NaN of
+ * none.
+ */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   const at = share * (sorted.length - 1);

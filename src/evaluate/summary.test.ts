@@ -32,7 +32,8 @@ const failed = (line: number, reference: string): Failed => ({
 const byLine = (records: readonly UtteranceRecord[]): Map<number, UtteranceRecord> =>
   new Map(records.map((record) => [record.line, record]));
 
-// Plan: Thai, Lao, Khmer and Burmese have CER first and MER, no WER; a tone mark is an edit, a space between words is none.
+// Plan: Thai, Lao, Khmer and Burmese have CER first and MER, no WER; a tone mark is an edit, a
+// space between words is none.
 it.each([
   ["Thai", "ไม้ ใหม่", "ไม ใหม่"],
   ["Lao", "ໄມ້ ໃໝ່", "ໄມ ໃໝ່"],
@@ -59,8 +60,8 @@ describe("statistics", () => {
   it("of nothing", () => expect(spread([])).toEqual({ p5: NaN, median: NaN, p95: NaN }));
 });
 
-// Plan: rates over what was heard, failures counted apart and in no rate; groups by script where there are both; WER for spaced
-// scripts, MER for the others; endings and invented words counted.
+// Plan: rates over what was heard, failures counted apart and in no rate; groups by script where
+// there are both; WER for spaced scripts, MER for the others; endings and invented words counted.
 describe("summarize", () => {
   const records = [
     heard(1, "turn it on", "turn it off"),
@@ -150,7 +151,8 @@ describe("forced answers", () => {
   });
 });
 
-// Plan: both systems over the utterances that both have, the others counted; different data is refused.
+// Plan: both systems over the utterances that both have, the others counted; different data is
+// refused.
 describe("compareRecords", () => {
   const first = byLine([
     heard(1, "abcd", "abcx"),
@@ -175,7 +177,8 @@ describe("compareRecords", () => {
   });
 });
 
-// Plan: what was written is read back; the last of several records counts; a line without its end is left out; other JSON is refused.
+// Plan: what was written is read back; the last of several records counts; a line without its end
+// is left out; other JSON is refused.
 describe("parseRecords", () => {
   const line = (record: unknown): string => `${JSON.stringify(record)}\n`;
 

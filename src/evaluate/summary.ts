@@ -21,7 +21,10 @@ export type Script = "spaced" | "unspaced";
 export interface Score extends Interval {
   readonly name: string;
   readonly value: number;
-  /** sacrebleu's of translation scores, unit and form of error rates: what a score may be compared with. */
+  /**
+   * sacrebleu's of translation scores, unit and form of error rates: what a score may be compared
+   * with.
+   */
   readonly signature: string;
 }
 
@@ -86,7 +89,10 @@ export interface SummaryOptions extends BootstrapOptions {
   readonly form?: TextForm;
 }
 
-/** Script of a text: unspaced where any of its characters is of a script without spaces between words. */
+/**
+ * Script of a text: unspaced where any of its characters is of a script without spaces between
+ * words.
+ */
 export function scriptOf(text: string): Script {
   return unspaced.test(text) ? "unspaced" : "spaced";
 }
@@ -235,7 +241,10 @@ function summarizeForced(heard: readonly Heard[]): ForcedSummary {
   return { positions, agreement: hits / positions, meanLogProbability: sum / positions };
 }
 
-/** Share of the positions at which two runs of the same forced answers have the same likeliest token; NaN of none. */
+/**
+ * Share of the positions at which two runs of the same forced answers have the same likeliest
+ * token; NaN of none.
+ */
 export function forcedAgreement(
   first: ReadonlyMap<number, UtteranceRecord>,
   second: ReadonlyMap<number, UtteranceRecord>,

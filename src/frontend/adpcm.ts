@@ -33,11 +33,14 @@ function inBlock({ tag, channels }: AdpcmFormat, bytes: number): number {
 }
 
 /**
- * Decodes Microsoft ADPCM, and IMA ADPCM with the product form of the difference that ffmpeg computes.
+ * Decodes Microsoft ADPCM, and IMA ADPCM with the product form of the difference that ffmpeg
+ * computes.
  * @param data    blocks of one or two channels
  * @param frames  samples of a channel to decode, at most `adpcmFrames`
- * @returns channels [C][frames] f32, and the number of blocks with an invalid head: their samples are 0
- * @source Microsoft, Multimedia Data Standards Update (1994); IMA, Recommended Practices for Digital Audio (1992)
+ * @returns channels [C][frames] f32, and the number of blocks with an invalid head: their samples
+ *          are 0
+ * @source Microsoft, Multimedia Data Standards Update (1994); IMA, Recommended Practices for
+ *         Digital Audio (1992)
  */
 export function readAdpcm(
   data: Uint8Array,
@@ -80,7 +83,9 @@ const MS_COEFFICIENTS = [
 /** The largest scale: far above any of a valid file, and within 32 bits. */
 const MAX_SCALE = Math.floor((2 ** 31 - 1) / 768);
 
-/** @returns the samples of channel c, to be read in order; undefined: the head names no predictor */
+/**
+ * @returns the samples of channel c, to be read in order; undefined: the head names no predictor
+ */
 function microsoftBlock(view: DataView, c: number, count: number): ((i: number) => number) | undefined {
   const predictor = view.getUint8(c);
   if (predictor >= MS_COEFFICIENTS.length) return undefined;
@@ -110,7 +115,10 @@ const IMA_STEPS = [
   20350, 22385, 24623, 27086, 29794, 32767,
 ];
 
-/** @returns the samples of channel c, to be read in order; undefined: the head's step is out of range */
+/**
+ * @returns the samples of channel c, to be read in order; undefined: the head's step is out of
+ *          range
+ */
 function imaBlock(view: DataView, c: number, count: number): ((i: number) => number) | undefined {
   let last = view.getInt16(4 * c, true);
   let index = view.getUint8(4 * c + 2);

@@ -25,8 +25,8 @@ const RATES = [
 const MOST_RUNS = 10_000;
 
 /**
- * Finds the frames of an AAC file. Other bytes between them are damage; tags are not: each segment of
- * a live stream begins with one.
+ * Finds the frames of an AAC file. Other bytes between them are damage; tags are not: each segment
+ * of a live stream begins with one.
  * @param bytes  the whole file
  * @source ISO/IEC 13818-7, section 6.2
  */

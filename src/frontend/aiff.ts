@@ -9,7 +9,9 @@ import { A_LAW, FLOAT, MU_LAW, PCM, type PcmFormat, pcmAudio, withoutNext } from
 const MAX_CHANNELS = 64;
 const [COMM, SSND] = ["COMM", "SSND"].map(chunkId);
 
-/** AIFF-C's compression types: tag, bits (0: as COMM says), and whether the lowest byte comes first. */
+/**
+ * AIFF-C's compression types: tag, bits (0: as COMM says), and whether the lowest byte comes first.
+ */
 const TYPES: Readonly<Record<string, readonly [tag: number, bits: number, little: boolean] | undefined>> = {
   NONE: [PCM, 0, false],
   twos: [PCM, 0, false],

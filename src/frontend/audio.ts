@@ -4,7 +4,10 @@ import { AudioError, convertIt } from "./errors.js";
 export const MIN_SAMPLE_RATE = 4_000;
 export const MAX_SAMPLE_RATE = 768_000;
 
-/** Samples of one file: channels [C][n] f32, nominal range [-1, 1], all of one length; sampleRate in Hz. */
+/**
+ * Samples of one file: channels [C][n] f32, nominal range [-1, 1], all of one length; sampleRate in
+ * Hz.
+ */
 export interface DecodedAudio {
   readonly channels: Float32Array[];
   readonly sampleRate: number;

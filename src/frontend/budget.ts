@@ -1,12 +1,16 @@
 import { AudioError } from "./errors.js";
 import type { Kept } from "./hearing.js";
 
-/** Samples that a file may hold over all its channels: 2 GiB of f32, nine hours of mono at 16 kHz. */
+/**
+ * Samples that a file may hold over all its channels: 2 GiB of f32, nine hours of mono at 16 kHz.
+ */
 export const maxSamples = 2 ** 29;
 
 const padding = 0.5; // seconds that a codec's delay and padding may add
 
-/** Limits of decoding one file: length, samples and a signal that ends it; and what is kept of it. */
+/**
+ * Limits of decoding one file: length, samples and a signal that ends it; and what is kept of it.
+ */
 export class Budget {
   #samples = 0;
   #seconds = 0;
@@ -37,7 +41,8 @@ export class Budget {
    * Checks a header's claim before anything is decoded.
    * @param samples  in each channel; 0: unknown
    * @param rate     Hz; 0 or absent: unknown
-   * @throws AudioError  longer than `maxSeconds`, more than `maxSamples` over all channels; the signal's reason
+   * @throws AudioError  longer than `maxSeconds`, more than `maxSamples` over all channels; the
+   *                     signal's reason
    */
   claim(samples: number, channels: number, rate = 0): void {
     this.signal?.throwIfAborted();

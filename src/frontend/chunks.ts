@@ -35,8 +35,8 @@ export function chunkAfter(view: DataView, end: number, size: number): number {
 }
 
 /**
- * Looks for a chunk by its id alone, where sizes are wrong. A chunk whose own size leads to the file's
- * end or to a chunk comes before others.
+ * Looks for a chunk by its id alone, where sizes are wrong. A chunk whose own size leads to the
+ * file's end or to a chunk comes before others.
  * @returns where it begins; -1: nowhere
  */
 export function findChunk(view: DataView, from: number, id: string, little: boolean): number {

@@ -18,7 +18,10 @@ export interface FrontendConfig {
   readonly ditherSeed: number; // u32
 }
 
-/** The defaults of transformers' FunAsrNanoFeatureExtractor. Its save_pretrained leaves out "window". */
+/**
+ * The defaults of transformers' FunAsrNanoFeatureExtractor. Its save_pretrained leaves out
+ * "window".
+ */
 export const DEFAULT_FRONTEND: FrontendConfig = {
   samplingRate: 16_000,
   melBins: 80,
@@ -35,12 +38,14 @@ export const DEFAULT_FRONTEND: FrontendConfig = {
 const EXTRACTOR = "FunAsrNanoFeatureExtractor";
 
 /**
- * Front-end configuration from preprocessor_config.json, or from processor_config.json with the fields under
- * "feature_extractor", as transformers writes them. Absent fields have the feature extractor's defaults;
- * "waveform_scale" (1), "dither" (0) and "dither_seed" (0) are this package's own; "num_mel_bins" may stand for "feature_size".
+ * Front-end configuration from preprocessor_config.json, or from processor_config.json with the
+ * fields under "feature_extractor", as transformers writes them. Absent fields have the feature
+ * extractor's defaults; "waveform_scale" (1), "dither" (0) and "dither_seed" (0) are this package's
+ * own; "num_mel_bins" may stand for "feature_size".
  * @param json  the parsed file
  * @param file  its name, for errors
- * @throws FrontendConfigError  a field of the wrong type or out of range, another feature extractor, an unsupported window
+ * @throws FrontendConfigError  a field of the wrong type or out of range, another feature
+ *   extractor, an unsupported window
  */
 export function parseFrontendConfig(json: unknown, file: string): FrontendConfig {
   if (!isObject(json)) throw new FrontendConfigError(file, "top level", "an object", show(json));

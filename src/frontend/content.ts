@@ -22,8 +22,8 @@ export interface Content {
 const REACH = 32_768;
 
 /**
- * Finds the audio of a file behind ID3v2 and APE tags. It may also stand behind up to 32 KiB of other
- * bytes, where successive frames or pages, or a whole header, leave no doubt.
+ * Finds the audio of a file behind ID3v2 and APE tags. It may also stand behind up to 32 KiB of
+ * other bytes, where successive frames or pages, or a whole header, leave no doubt.
  * @param file  the whole file, or its first `headBytes`
  */
 export function contentOf(file: Uint8Array): Content {

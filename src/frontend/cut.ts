@@ -11,8 +11,8 @@ export interface AudioPart {
 
 /**
  * Cuts a part out of a clip.
- * @param part  `start` and `end` in seconds; default 0 and the clip's end. A part may end up to 0.1 s past it: corpora round.
- *              `channel` is counted from 1; default: all of them
+ * @param part  `start` and `end` in seconds; default 0 and the clip's end. A part may end up to 0.1
+ *              s past it: corpora round. `channel` is counted from 1; default: all of them
  * @throws AudioError  the part is empty or not within the clip; there is no such channel
  */
 export function cutAudio(

@@ -12,7 +12,9 @@ import { parseWav, wavSeconds } from "./wav.js";
 import { parseWave64 } from "./wave64.js";
 
 export interface DecodeOptions {
-  /** Refuses a file that lost audio. Default: it is decoded as far as it goes, with `damage` set. */
+  /**
+   * Refuses a file that lost audio. Default: it is decoded as far as it goes, with `damage` set.
+   */
   readonly strict?: boolean | undefined;
   /** Refuses a longer clip, by its header or while it is decoded. Default: any length. */
   readonly maxSeconds?: number | undefined;
@@ -27,8 +29,9 @@ export interface DecodeOptions {
  * @param file  the whole file
  * @param name  its name, for errors
  * @throws ArgumentError  `file` is a path or another value that holds no bytes
- * @throws AudioError  unknown container; longer than `maxSeconds`; more than 2^29 samples; lost audio with `strict`;
- *                     no samples; NaN or infinite samples; a rate outside 4,000..768,000 Hz
+ * @throws AudioError  unknown container; longer than `maxSeconds`; more than 2^29 samples; lost
+ *                     audio with `strict`; no samples; NaN or infinite samples; a rate outside
+ *                     4,000..768,000 Hz
  */
 export async function decodeAudio(
   file: AudioInput,

@@ -28,12 +28,15 @@ export interface Features {
 }
 
 /**
- * Log-mel filterbank energies of one utterance: per frame scale, dither, mean removal, pre-emphasis 0.97 (the first
- * sample is its own predecessor), window, power spectrum, mel triangles, ln(max(energy, 2^-23)). All in f64, rounded once.
+ * Log-mel filterbank energies of one utterance: per frame scale, dither, mean removal, pre-emphasis
+ * 0.97 (the first sample is its own predecessor), window, power spectrum, mel triangles,
+ * ln(max(energy, 2^-23)). All in f64, rounded once.
  * @param samples  [n] f32, mono, at the config's rate, range [-1, 1]
- * @returns        [frames, 80] f32, natural log; frames = 1 + floor((n - 400) / 160) at 16 kHz, 25 ms and 10 ms
+ * @returns        [frames, 80] f32, natural log; frames = 1 + floor((n - 400) / 160) at 16 kHz, 25
+ *                 ms and 10 ms
  * @throws AudioError  fewer samples than one frame has (400), or a sample that is NaN or infinite
- * @source Kaldi compute-fbank-feats with snip-edges, as FunASR WavFrontend and torchaudio.compliance.kaldi.fbank call it
+ * @source Kaldi compute-fbank-feats with snip-edges, as FunASR WavFrontend and
+ *         torchaudio.compliance.kaldi.fbank call it
  */
 export function fbank(samples: Float32Array, config: FrontendConfig, name = "audio"): Features {
   const length = Math.trunc((config.samplingRate * config.frameLength) / 1000);

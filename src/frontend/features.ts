@@ -5,7 +5,8 @@ import { lowFrameRate } from "./lfr.js";
 import { resample } from "./resample.js";
 
 /**
- * The encoder's input: log-mel filterbank, stacked to the low frame rate. Deterministic, also with dither (seeded).
+ * The encoder's input: log-mel filterbank, stacked to the low frame rate. Deterministic, also with
+ * dither (seeded).
  * @param samples  [n] f32, mono, at the config's rate (16 kHz), range [-1, 1]
  * @param name     the clip's name, for errors
  * @returns        [T, 560] f32; T = ceil((1 + floor((n - 400) / 160)) / 6)
@@ -16,12 +17,13 @@ export function extractFeatures(samples: Float32Array, config: FrontendConfig, n
 }
 
 /**
- * One channel at the front-end's rate, from any channel count and rate: the mean, or the loudest channel where the channels
- * cancel each other (see `mixDown`).
+ * One channel at the front-end's rate, from any channel count and rate: the mean, or the loudest
+ * channel where the channels cancel each other (see `mixDown`).
  * @param audio  channels [C][n]
  * @param rate   wanted rate, Hz
  * @returns      [ceil(rate * n / audio.sampleRate)] f32
- * @throws AudioError  channels of different lengths, a rate that is no whole number in 4,000..768,000 Hz
+ * @throws AudioError  channels of different lengths, a rate that is no whole number in
+ *                     4,000..768,000 Hz
  */
 export function toWaveform(audio: DecodedAudio, rate: number, name = "audio"): Float32Array {
   return mixWaveform(audio, rate, name).samples;

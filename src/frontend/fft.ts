@@ -1,6 +1,7 @@
 /**
- * Power spectrum of real frames of one fixed length, all in f64: P[k] = |sum over i of x[i] exp(-2 pi i k / n)|^2.
- * The n real numbers are transformed as n / 2 complex ones (even samples real, odd samples imaginary), radix 2.
+ * Power spectrum of real frames of one fixed length, all in f64: P[k] = |sum over i of x[i] exp(-2
+ * pi i k / n)|^2. The n real numbers are transformed as n / 2 complex ones (even samples real, odd
+ * samples imaginary), radix 2.
  * @source Press et al., Numerical Recipes, "FFT of single real function"
  */
 export class PowerSpectrum {

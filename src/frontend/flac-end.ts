@@ -4,8 +4,8 @@ import { lastFlacFrame } from "./flac-frames.js";
 import { withoutEndTags } from "./tags.js";
 
 /**
- * Bytes of a file that may be decoded to find the end of its last frame. By chance one place in 65,536
- * fits the checksum.
+ * Bytes of a file that may be decoded to find the end of its last frame. By chance one place in
+ * 65,536 fits the checksum.
  */
 const MOST_TRIED = 2 ** 24;
 /** The cost of a new decoder, in bytes decoded. */

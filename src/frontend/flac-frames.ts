@@ -83,7 +83,8 @@ export function flacLength(bytes: Uint8Array): number {
 /**
  * Finds the last frame, and each place where its checksum lets it end: other bytes may follow it.
  * @param total  samples of a channel that the stream has
- * @returns      where it begins, its samples, and the places in order; undefined: not in the last 4 MiB
+ * @returns      where it begins, its samples, and the places in order; undefined: not in the last 4
+ *               MiB
  * @source RFC 9639, sections 9.1 and 9.3
  */
 export function lastFlacFrame(bytes: Uint8Array, total: number): LastFrame | undefined {

@@ -32,9 +32,9 @@ export interface StreamKind {
 }
 
 /**
- * Mixes and resamples a file block by block: the bits of `mixWaveform` on the whole, and memory for the
- * result alone. Streams of a chain are joined at their highest rate, as mono where their channel counts
- * differ.
+ * Mixes and resamples a file block by block: the bits of `mixWaveform` on the whole, and memory for
+ * the result alone. Streams of a chain are joined at their highest rate, as mono where their
+ * channel counts differ.
  */
 export class Hearing {
   readonly #pieces: Float32Array[][] = [];

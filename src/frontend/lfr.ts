@@ -1,8 +1,9 @@
 import type { Features } from "./fbank.js";
 
 /**
- * Low frame rate: row t is the concatenation of frames t * stride - left .. + stack - 1 with left = (stack - 1) >> 1,
- * where frames before the first are the first and frames after the last are the last.
+ * Low frame rate: row t is the concatenation of frames t * stride - left .. + stack - 1 with left =
+ * (stack - 1) >> 1, where frames before the first are the first and frames after the last are the
+ * last.
  * @param features  [F, W]
  * @param stack     frames side by side in a row (7)
  * @param stride    frames from a row to the next (6)

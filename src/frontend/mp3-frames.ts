@@ -31,7 +31,9 @@ const BITS = [
   [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
   [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
 ];
-/** Frames that make a new run: random bytes hold a header every few kB, hardly ever three in a row. */
+/**
+ * Frames that make a new run: random bytes hold a header every few kB, hardly ever three in a row.
+ */
 const SURE = 3;
 /** The scan ends after so many runs. */
 const MOST_RUNS = 10_000;
@@ -74,7 +76,9 @@ export function scanMp3(bytes: Uint8Array): Mp3Scan {
   return { runs, damage: missing(frames, promised, cut) };
 }
 
-/** Whether the bytes begin with a valid header of MPEG audio, layer III. Its bit rate may be free. */
+/**
+ * Whether the bytes begin with a valid header of MPEG audio, layer III. Its bit rate may be free.
+ */
 export function isMp3Frame(bytes: Uint8Array): boolean {
   if (bytes.length < 4 || bytes[0] !== 0xff || (bytes[1] & 0xe0) !== 0xe0) return false;
   const [version, layer] = [(bytes[1] >> 3) & 3, (bytes[1] >> 1) & 3];

@@ -8,7 +8,10 @@ export function boxId(bytes: Uint8Array, at: number): string {
   return String.fromCharCode(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
 }
 
-/** Bodies of the boxes of one id in a span, in order. A box of an invalid size goes to the span's end. */
+/**
+ * Bodies of the boxes of one id in a span, in order. A box of an invalid size goes to the span's
+ * end.
+ */
 export function* boxesIn(view: DataView, [begin, end]: Span, id: string): Generator<Span> {
   const wanted = chunkId(id);
   for (let at = begin; at + 8 <= end;) {

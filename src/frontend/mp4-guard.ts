@@ -3,7 +3,10 @@ import { AudioError, fetchAgain } from "./errors.js";
 import { chunkId } from "./chunks.js";
 import { boxAt, boxId as id, type Span } from "./mp4-boxes.js";
 
-/** A table's bytes between its id and its entries (the last four are the count), and those of an entry. */
+/**
+ * A table's bytes between its id and its entries (the last four are the count), and those of an
+ * entry.
+ */
 interface Table {
   readonly header: number;
   readonly entry: (view: DataView, body: number) => number;
@@ -35,8 +38,8 @@ export interface Mp4Extent {
 }
 
 /**
- * Refuses an MP4 that was cut short before its index, and one whose sample tables claim more entries
- * than their bytes can hold: the decoder allocates what they claim.
+ * Refuses an MP4 that was cut short before its index, and one whose sample tables claim more
+ * entries than their bytes can hold: the decoder allocates what they claim.
  * @param bytes  the whole file; `ftyp` at byte 4
  * @returns the extent of its boxes, and the damage of a file that was cut behind its index
  * @throws AudioError  naming the box or table, the size or entries that fit and those claimed
@@ -81,7 +84,9 @@ export function checkMp4Tables(bytes: Uint8Array, name: string): Mp4Extent {
   return { end: Math.min(at, bytes.length), damage: cut ? "cut short: its last box ends early" : undefined };
 }
 
-/** The cover and other tags. They may hold a table's id by chance; the decoder does not look there. */
+/**
+ * The cover and other tags. They may hold a table's id by chance; the decoder does not look there.
+ */
 function tagsIn(view: DataView, moov: Span): Span | undefined {
   const meta = boxAt(view, moov, "udta", "meta");
   return meta && boxAt(view, [meta[0] + 4, meta[1]], "ilst"); // after version and flags
@@ -122,7 +127,10 @@ function checkTablesIn(bytes: Uint8Array, view: DataView, start: number, end: nu
   }
 }
 
-/** Four bytes for each of the sample duration, size, flags and time offset that the run's flags announce. */
+/**
+ * Four bytes for each of the sample duration, size, flags and time offset that the run's flags
+ * announce.
+ */
 function trunEntry(view: DataView, body: number): number {
   const flags = view.getUint32(body) & 0xffffff;
   return 4 * [0x100, 0x200, 0x400, 0x800].filter((bit) => (flags & bit) !== 0).length;

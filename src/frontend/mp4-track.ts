@@ -6,7 +6,9 @@ import { boxAt, boxesIn, boxId, type Span } from "./mp4-boxes.js";
 
 /** The audio track of an MP4 that the decoder takes, and the file in pieces for it. */
 export interface Mp4Track {
-  /** Seconds by the header: the shorter of the track's and its media's; 0: unknown, as in fragments. */
+  /**
+   * Seconds by the header: the shorter of the track's and its media's; 0: unknown, as in fragments.
+   */
   readonly claimed: number;
   /** Least seconds of its media by the tables. */
   readonly media: number;
@@ -109,7 +111,10 @@ function mediaSeconds(view: DataView, track: Span, table: Span): number {
   return Math.max(scale > 0 ? units / scale : 0, count * (framed ? SHORTEST : 1 / rate));
 }
 
-/** Where a table's entries of `size` bytes are, as far as its box goes. Its body has the count at `at`. */
+/**
+ * Where a table's entries of `size` bytes are, as far as its box goes. Its body has the count at
+ * `at`.
+ */
 function* entries(view: DataView, [begin, end]: Span, at: number, size: number): Generator<number> {
   if (begin + at + 4 > end) return;
   const count = view.getUint32(begin + at);
@@ -181,8 +186,8 @@ function descriptor(view: DataView, at: number, end: number, tag: number): numbe
 const PIECE = 1024; // bytes: a minute, at 2 bytes a frame of 120 ms
 
 /**
- * The file in pieces: the index, then all from the first sample on. The places in the index are moved
- * accordingly. A file whose samples are not in order is one piece.
+ * The file in pieces: the index, then all from the first sample on. The places in the index are
+ * moved accordingly. A file whose samples are not in order is one piece.
  */
 function chunksOf(bytes: Uint8Array, moov: Span, table: Span | undefined): Iterable<Uint8Array> {
   const index = bytes.slice(moov[0] - 8, moov[1]);
@@ -224,7 +229,9 @@ function totalSize(view: DataView, table: Span): number {
   return sum;
 }
 
-/** Cuts the counts of chunks and runs to that of the samples: the decoder holds each in an array. */
+/**
+ * Cuts the counts of chunks and runs to that of the samples: the decoder holds each in an array.
+ */
 function shorten(view: DataView, table: Span): void {
   const sizes = boxAt(view, table, "stsz");
   if (!sizes || sizes[0] + 12 > sizes[1]) return;

@@ -1,9 +1,11 @@
 import { lowbias32 } from "../hash.js";
 
 /**
- * A repeatable stream of standard normal numbers: uniforms by the lowbias32 hash of a counter, pairs by Box-Muller.
+ * A repeatable stream of standard normal numbers: uniforms by the lowbias32 hash of a counter,
+ * pairs by Box-Muller.
  * @param seed  u32; equal seeds give equal streams
- * @source G. E. P. Box, M. E. Muller (1958); C. Wellons, "Prospecting for hash functions" (lowbias32)
+ * @source G. E. P. Box, M. E. Muller (1958); C. Wellons, "Prospecting for hash functions"
+ *         (lowbias32)
  */
 export function gaussianNoise(seed: number): () => number {
   const stream = lowbias32(seed >>> 0);

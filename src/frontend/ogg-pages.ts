@@ -43,7 +43,8 @@ export function oggCodec(mark: string): string | undefined {
 }
 
 /**
- * The links of an Ogg file. Other bytes are skipped. A page that the file cuts keeps its whole packets.
+ * The links of an Ogg file. Other bytes are skipped. A page that the file cuts keeps its whole
+ * packets.
  * @returns each link's audio pages, and whether a page was cut
  * @source RFC 3533, sections 4 and 6
  */

@@ -38,7 +38,8 @@ export interface PcmData {
 
 /**
  * Samples of a channel in `bytes` bytes.
- * @param counted  a header's own count, which is used where it ends in the last block: the rest is filling
+ * @param counted  a header's own count, which is used where it ends in the last block: the rest is
+ *                 filling
  */
 export function framesIn(format: PcmFormat, bytes: number, counted = 0): number {
   if (!isAdpcm(format.tag)) return Math.floor(bytes / format.blockAlign);
@@ -50,7 +51,8 @@ export function framesIn(format: PcmFormat, bytes: number, counted = 0): number 
 /**
  * Samples of a container. Fewer bytes than promised, and invalid blocks, are reported as `damage`.
  * @param field  the field of the samples' size, for errors
- * @throws AudioError  no samples; a clip that passes the budget; floats that are NaN or infinite; slots that hold no 24 bits
+ * @throws AudioError  no samples; a clip that passes the budget; floats that are NaN or infinite;
+ *                     slots that hold no 24 bits
  */
 export function pcmAudio(
   name: string,

@@ -4,7 +4,9 @@ const LOWPASS_FILTER_WIDTH = 6;
 const ROLLOFF = 0.99;
 const CACHED_KERNELS = 8;
 
-/** Taps of one output phase: y[m * to + phase] = sum over j of weights[j] * x[m * from + first + j]. */
+/**
+ * Taps of one output phase: y[m * to + phase] = sum over j of weights[j] * x[m * from + first + j].
+ */
 interface Phase {
   readonly first: number;
   readonly weights: Float64Array;
@@ -19,8 +21,8 @@ interface Kernel {
 const kernels = new Map<string, Kernel>();
 
 /**
- * Band-limited resampling by a windowed sinc: torchaudio.functional.resample with its defaults (sinc_interp_hann,
- * lowpass_filter_width 6, rolloff 0.99), kernel and sums in f64.
+ * Band-limited resampling by a windowed sinc: torchaudio.functional.resample with its defaults
+ * (sinc_interp_hann, lowpass_filter_width 6, rolloff 0.99), kernel and sums in f64.
  * @param samples  [n] f32
  * @param from     rate of `samples`, Hz
  * @param to       wanted rate, Hz

@@ -79,8 +79,8 @@ function joinParts(parts: readonly DecodedAudio[]): DecodedAudio {
 }
 
 /**
- * Scales FLAC's samples in place: the package divides integers by 2^(bits-1) - 1, the other readers,
- * soundfile and torchaudio by 2^(bits-1).
+ * Scales FLAC's samples in place: the package divides integers by 2^(bits-1) - 1, the other
+ * readers, soundfile and torchaudio by 2^(bits-1).
  */
 function restoreIntegers(channels: readonly Float32Array[], bits: number): void {
   const scale = 2 ** (bits - 1);

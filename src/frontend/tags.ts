@@ -1,6 +1,6 @@
 /**
- * Where the tags that begin at `from` end: any number of ID3v2, APE and ID3v1 (which stays where files
- * were joined). Of a tag that passes the file's end, only the head is skipped.
+ * Where the tags that begin at `from` end: any number of ID3v2, APE and ID3v1 (which stays where
+ * files were joined). Of a tag that passes the file's end, only the head is skipped.
  * @source ID3v2.4.0, section 3; APEv2
  */
 export function afterTags(bytes: Uint8Array, from = 0): number {

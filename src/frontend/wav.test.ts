@@ -26,7 +26,10 @@ const latin1 = (text: string): number[] => Array.from(text, (c) => c.charCodeAt(
 const u16 = (v: number): number[] => [v & 255, (v >> 8) & 255];
 const u32 = (v: number): number[] => [...u16(v & 0xffff), ...u16(v >>> 16)];
 
-/** A WAV file of any shape, right or wrong; by default 16-bit mono at 16 kHz with the samples 0, 1, -1. */
+/**
+ * A WAV file of any shape, right or wrong; by default 16-bit mono at 16 kHz with the samples 0, 1,
+ * -1.
+ */
 function wav(w: Wav = {}): Uint8Array {
   const { channels = 1, bits = 16, data = new Uint8Array([0, 0, 1, 0, 255, 255]) } = w;
   const blockAlign = w.blockAlign ?? (channels * bits) / 8;

@@ -44,7 +44,10 @@ const TAGS_READ: Readonly<Record<number, string>> = {
 };
 /** Bytes 2..15 of every KSDATAFORMAT_SUBTYPE GUID whose first two bytes are a format tag. */
 const SUBTYPE_TAIL = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
-/** Writers that cannot seek leave sizes near 2^31 (arecord, sox, mplayer) or just below 2^32 (ffmpeg). */
+/**
+ * Writers that cannot seek leave sizes near 2^31 (arecord, sox, mplayer) or just below 2^32
+ * (ffmpeg).
+ */
 function isStreamSize(size: number): boolean {
   return (size >= 0x7fff0000 && size <= 0x80010000) || size >= 0xffff0000;
 }
@@ -55,17 +58,18 @@ export function isWav(bytes: Uint8Array): boolean {
 }
 
 /**
- * Samples of a WAV file: PCM of 1 to 32 bits, IEEE float of 32 or 64, A-law and mu-law; Microsoft and IMA ADPCM
- * of one or two channels; plain or WAVE_FORMAT_EXTENSIBLE; RIFF, RIFX, RF64 or BW64; 1 to 64 channels, 4,000 to 768,000 Hz.
- * Integers are divided by 2^(bits-1), unsigned bytes are centred first; 24 bits may stand in 4 bytes.
- * Size fields are advice: a data chunk that passes the end goes to the end. That is `damage`, unless
- * its size is one that streaming writers leave.
+ * Samples of a WAV file: PCM of 1 to 32 bits, IEEE float of 32 or 64, A-law and mu-law; Microsoft
+ * and IMA ADPCM of one or two channels; plain or WAVE_FORMAT_EXTENSIBLE; RIFF, RIFX, RF64 or BW64;
+ * 1 to 64 channels, 4,000 to 768,000 Hz. Integers are divided by 2^(bits-1), unsigned bytes are
+ * centred first; 24 bits may stand in 4 bytes. Size fields are advice: a data chunk that passes the
+ * end goes to the end. That is `damage`, unless its size is one that streaming writers leave.
  * @param bytes   the whole file; at most eight times its size is allocated
  * @param name    the file's name, for errors
  * @param budget  what the clip may take
- * @throws AudioError  anything else, a clip that passes the budget, NaN or infinite samples, no samples; one line naming file, field, expected, got
- * @source Microsoft Multimedia Programming Interface 1.0 (RIFF, WAVE), mmreg.h (WAVEFORMATEXTENSIBLE), EBU Tech 3306
- *         (RF64), ITU-R BS.2088 (BW64), ITU-T G.711
+ * @throws AudioError  anything else, a clip that passes the budget, NaN or infinite samples, no
+ *                     samples; one line naming file, field, expected, got
+ * @source Microsoft Multimedia Programming Interface 1.0 (RIFF, WAVE), mmreg.h
+ *         (WAVEFORMATEXTENSIBLE), EBU Tech 3306 (RF64), ITU-R BS.2088 (BW64), ITU-T G.711
  */
 export function parseWav(bytes: Uint8Array, name: string, budget = new Budget(name)): Heard {
   checkRiffHeader(bytes, name);
@@ -78,7 +82,8 @@ export function parseWav(bytes: Uint8Array, name: string, budget = new Budget(na
 /**
  * Seconds of a WAV file by its first bytes.
  * @param size  bytes of the whole file
- * @returns     undefined where the data chunk does not begin in `head`, or says no size and the file is longer
+ * @returns     undefined where the data chunk does not begin in `head`, or says no size and the
+ *              file is longer
  * @throws AudioError  as parseWav
  */
 export function wavSeconds(head: Uint8Array, size: number, name: string): number | undefined {

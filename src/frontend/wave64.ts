@@ -15,8 +15,8 @@ export function isWave64(bytes: Uint8Array): boolean {
 }
 
 /**
- * Samples of a Sony Wave64 file, in the formats of `parseWav`. A data chunk that passes the file's end
- * is `damage`, unless its size is one that streaming writers leave.
+ * Samples of a Sony Wave64 file, in the formats of `parseWav`. A data chunk that passes the file's
+ * end is `damage`, unless its size is one that streaming writers leave.
  * @throws AudioError  as parseWav
  * @source Sonic Foundry, Sony Pictures Digital Media Software: Wave64 file format (2004)
  */

@@ -68,7 +68,8 @@ interface Element {
 }
 
 /**
- * Finds the blocks of the first audio track. After bytes that are no element it goes on at the next cluster.
+ * Finds the blocks of the first audio track. After bytes that are no element it goes on at the next
+ * cluster.
  * @param bytes  the whole file, which may end early or go on with other bytes
  * @source RFC 8794 (EBML), RFC 9559 (Matroska), sections 5.1 and 10
  */
@@ -145,9 +146,9 @@ function* audioBlocks(
 }
 
 /**
- * Elements in their order, those inside others too. An unopened one that passes the file's end comes
- * last. Behind the segment's end, or behind the last block where its size is unknown, the scan goes on
- * at the next cluster.
+ * Elements in their order, those inside others too. An unopened one that passes the file's end
+ * comes last. Behind the segment's end, or behind the last block where its size is unknown, the
+ * scan goes on at the next cluster.
  */
 function* elements(bytes: Uint8Array, view: DataView): Generator<Element> {
   let whole = Infinity; // where the segment ends

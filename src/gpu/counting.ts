@@ -24,8 +24,9 @@ export interface CountedDevice {
 }
 
 /**
- * A device that allocates nothing and runs nothing. Buffers have only a size; a read-back gives zeros. A `Gpu` over it
- * runs the same code, so it makes the dispatches, buffers and submits of a real device with these limits.
+ * A device that allocates nothing and runs nothing. Buffers have only a size; a read-back gives
+ * zeros. A `Gpu` over it runs the same code, so it makes the dispatches, buffers and submits of a
+ * real device with these limits.
  */
 class CountingDevice {
   readonly features: ReadonlySet<string> = new Set(["timestamp-query"]);
@@ -91,8 +92,9 @@ const encoder = {
 };
 
 /**
- * A `Gpu` that counts: ops, models and training steps run on it as on any other, in milliseconds and without memory. Its `counts` and
- * `bytes` are those of a device of this kind; `Timing` lists its dispatches.
+ * A `Gpu` that counts: ops, models and training steps run on it as on any other, in milliseconds
+ * and without memory. Its `counts` and `bytes` are those of a device of this kind; `Timing` lists
+ * its dispatches.
  */
 export function countingGpu({ limits = leastLimits, subgroupSize, tuning }: CountedDevice = {}): Gpu {
   const device = new CountingDevice(limits) as unknown as GPUDevice;

@@ -18,11 +18,11 @@ const noOverrides: Overrides = {};
 
 /** How a `Gpu` uses its device. */
 export interface GpuOptions {
-  /** How to wait for the device; software adapters want a wait that leaves the cores to the driver. */
+  /** How to wait for the device; with a software adapter, leave the cores to the driver. */
   readonly wait?: <T>(promise: Promise<T>) => Promise<T>;
   /** Bytes of buffers at most; default: what the device grants. */
   readonly memoryLimit?: number;
-  /** Lanes of every subgroup, where the adapter has one size and the device the feature `subgroups`; else undefined. */
+  /** Lanes of every subgroup, if they are of one size and the device has `subgroups`. */
   readonly subgroupSize?: number;
   /** Sizes of kernels that were measured on this adapter. Default: the usual ones. */
   readonly tuning?: Tuning;
@@ -54,9 +54,10 @@ export interface GpuBytes {
 type Scope = Set<Allocation>;
 
 /**
- * A device and what lives on it. Three lifetimes: model and session tensors (`keep`, `free`), step tensors (`empty`
- * and `upload` inside `step`), and within a step whatever a `scope` does not return.
- * Recording is synchronous: one step is recorded at a time, and submitted in the order of the calls.
+ * A device and what lives on it. Three lifetimes: model and session tensors (`keep`, `free`), step
+ * tensors (`empty` and `upload` inside `step`), and within a step whatever a `scope` does not
+ * return. Recording is synchronous: one step is recorded at a time, and submitted in the order of
+ * the calls.
  */
 export class Gpu {
   /** Set while a training step records its forward pass. */
@@ -156,7 +157,7 @@ export class Gpu {
     this.#destroy(tensor.allocation);
   }
 
-  /** Writes into a kept tensor, after what was submitted and before what will be. Length and offset in multiples of 4. */
+  /** Writes into a kept tensor, in the order of submits. Length and offset: multiples of 4. */
   write(tensor: Tensor, data: ArrayBufferView<ArrayBuffer>, byteOffset = 0): void {
     const { buffer, byteOffset: start, byteLength } = data;
     if (byteOffset + byteLength > tensor.bytes) {
@@ -170,7 +171,10 @@ export class Gpu {
     this.device.queue.submit([]); // lets the device copy, and use its staging memory again
   }
 
-  /** Settles when the device has granted the memory of every buffer so far. @throws DeviceMemoryError */
+  /**
+   * Settles when the device has granted the memory of every buffer so far.
+   * @throws DeviceMemoryError
+   */
   async granted(): Promise<void> {
     await this.#loss.explain(this.#wait(this.#memory.check()));
   }
@@ -192,7 +196,7 @@ export class Gpu {
     if (data.byteLength !== bytes) {
       throw new GpuError(`upload: [${shape.join(", ")}] takes ${bytes} bytes, got ${data.byteLength}`);
     }
-    // Never a buffer that an earlier dispatch of this step still reads: the write runs before all of them.
+    // Never a buffer that this step's dispatches read: the write runs before all of them.
     const allocation = this.#uploads.take(bytes);
     this.#uploaded.push(allocation);
     this.device.queue.writeBuffer(allocation.buffer, 0, data.buffer, data.byteOffset, bytes);
@@ -214,7 +218,10 @@ export class Gpu {
     this.#recorder.dispatch({ pipeline: pipeline.pipeline, group, x, y, kernel, dispatch });
   }
 
-  /** Runs `body`; what it allocates goes back to the pool at its end, but for the tensors that it returns. */
+  /**
+   * Runs `body`; what it allocates goes back to the pool at its end, but for the tensors that it
+   * returns.
+   */
   scope<T>(body: () => T): T {
     const parent = this.#scope();
     const scope: Scope = new Set();
@@ -232,8 +239,8 @@ export class Gpu {
   }
 
   /**
-   * Applies layers in turn, each in a scope of its own; a layer's input goes back to the pool once it has run.
-   * The first input stays the caller's.
+   * Applies layers in turn, each in a scope of its own; a layer's input goes back to the pool once
+   * it has run. The first input stays the caller's.
    */
   chain<T>(
     input: Tensor,
@@ -264,7 +271,10 @@ export class Gpu {
     this.#giveBack(tensor.allocation);
   }
 
-  /** Keeps a step tensor beyond its scope, until `unpin` or the end of the step. Kept and uploaded ones stay anyway. */
+  /**
+   * Keeps a step tensor beyond its scope, until `unpin` or the end of the step. Kept and uploaded
+   * ones stay anyway.
+   */
   pin(tensor: Tensor): void {
     this.#pins.add(tensor.allocation);
   }
@@ -280,7 +290,7 @@ export class Gpu {
     this.#recorder.commands().clearBuffer(tensor.allocation.buffer, 0, tensor.bytes);
   }
 
-  /** Contents of a step tensor as they are at this point of the step; settles when the step has run. */
+  /** Contents of a step tensor at this point of the step; settles when the step has run. */
   read(tensor: Tensor): Promise<TensorData> {
     this.#scope();
     this.#recorder.refuseInProgram("read: return the tensors");
@@ -328,7 +338,9 @@ export class Gpu {
     return Promise.all(results);
   }
 
-  /** Waits for all submitted work; rejects with what the device reported about compiling or memory. */
+  /**
+   * Waits for all submitted work; rejects with what the device reported about compiling or memory.
+   */
   async finish(): Promise<void> {
     await this.#loss.explain(this.#wait(this.device.queue.onSubmittedWorkDone()));
     await this.#loss.explain(this.#cache.check());
@@ -352,7 +364,10 @@ export class Gpu {
     this.device.destroy();
   }
 
-  /** Hands a step's reads over, or throws what its body or the device said of it; nothing is left for the next step. */
+  /**
+   * Hands a step's reads over, or throws what its body or the device said of it; nothing is left
+   * for the next step.
+   */
   async #settle(
     reads: readonly Readback[],
     mapped: Promise<unknown>,

@@ -4,8 +4,8 @@ import type { Dispatch } from "./device.js";
 import { GpuError } from "./errors.js";
 import { loadKernel } from "./kernel.js";
 
-// What the loader reads off a file and what it refuses; then each way a call can fail to match its kernel, and a kernel
-// that does not compile.
+// What the loader reads off a file and what it refuses; then each way a call can fail to match its
+// kernel, and a kernel that does not compile.
 const gpu = useGpu();
 const scalars = loadKernel("../../test/shaders/scalars");
 

@@ -36,10 +36,15 @@ export interface Dispatch {
   readonly overrides?: Overrides;
 }
 
-/** What a kernel is built or launched with, by name: rows of a tile, columns of a lane and the like. */
+/**
+ * What a kernel is built or launched with, by name: rows of a tile, columns of a lane and the like.
+ */
 export type Sizes = Readonly<Record<string, number>>;
 
-/** Sizes that were measured to be faster on an adapter than the usual ones, by shape class (see kernels/shape-classes.ts). */
+/**
+ * Sizes that were measured to be faster on an adapter than the usual ones, by shape class (see
+ * kernels/shape-classes.ts).
+ */
 export type Tuning = Readonly<Record<string, Sizes>>;
 
 /** The sizes for a shape class: those that were measured on this device, else the usual ones. */
@@ -84,7 +89,10 @@ function parseParams(name: string, text: string): ParamField[] {
     });
 }
 
-/** The text with the values of its lines `const NAME = 1u; // @set` replaced, without the lines that are `// @with` one set to 0. */
+/**
+ * The text with the values of its lines `const NAME = 1u; // @set` replaced, without the lines that
+ * are `// @with` one set to 0.
+ */
 function setConstants(name: string, source: string, constants: Readonly<Record<string, number>>): string {
   let text = source;
   for (const [constant, value] of Object.entries(constants)) {
@@ -100,8 +108,9 @@ function setConstants(name: string, source: string, constants: Readonly<Record<s
 /**
  * Loads a kernel by name and reads its interface off the WGSL text.
  * @param name       path below src/kernels without the ending, e.g. "layer-norm/layer-norm"
- * @param constants  values for lines `const NAME = 1u; // @set` of the file: sizes of arrays, which no override can set.
- *                   With 0 the lines that end in `// @with NAME` are left out: what is declared costs even where it is not used
+ * @param constants  values for lines `const NAME = 1u; // @set` of the file: sizes of arrays, which
+ *                   no override can set. With 0 the lines that end in `// @with NAME` are left out:
+ *                   what is declared costs even where it is not used
  * @throws GpuError  where the file breaks the rules that the engine binds by
  */
 export function loadKernel(name: string, constants: Readonly<Record<string, number>> = {}): Kernel {
@@ -109,7 +118,8 @@ export function loadKernel(name: string, constants: Readonly<Record<string, numb
 }
 
 /**
- * A kernel of any WGSL text: uniform `struct Params` at binding 0, storage bindings 1, 2, 3 … of group 0, entry point `main`.
+ * A kernel of any WGSL text: uniform `struct Params` at binding 0, storage bindings 1, 2, 3 … of
+ * group 0, entry point `main`.
  * @param name  label in messages
  * @throws GpuError  where the text breaks the rules that the engine binds by
  */
@@ -131,7 +141,10 @@ function fits(value: number, type: "u32" | "i32"): boolean {
   return type === "u32" ? value >>> 0 === value : (value | 0) === value;
 }
 
-/** Writes a dispatch's parameters in the order of struct Params. @throws GpuError  a missing or unknown name */
+/**
+ * Writes a dispatch's parameters in the order of struct Params.
+ * @throws GpuError  a missing or unknown name
+ */
 export function writeParams(
   kernel: Kernel,
   values: Readonly<Record<string, number>>,

@@ -4,8 +4,8 @@ import { GpuError } from "./errors.js";
 import { freeMatrix, keepMatrix, weightCode, writeMatrix } from "./matrix.js";
 import type { WeightFormat } from "./matrix.js";
 
-// Bytes through matrices of one and of many pieces, written in parts that begin and end anywhere; sizes of the pieces;
-// the refusals.
+// Bytes through matrices of one and of many pieces, written in parts that begin and end anywhere;
+// sizes of the pieces; the refusals.
 const gpu = useGpu();
 const limit = 4096;
 const lower = (): void =>

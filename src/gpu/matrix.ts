@@ -3,8 +3,8 @@ import type { Gpu } from "./device.js";
 import type { Tensor } from "./tensor.js";
 
 /**
- * Storage of a weight matrix on the GPU. q8: 8 bits, one f16 scale for each 32 columns, kept apart. q4: ggml's Q4_K blocks of
- * 256 columns in 144 bytes.
+ * Storage of a weight matrix on the GPU. q8: 8 bits, one f16 scale for each 32 columns, kept apart.
+ * q4: ggml's Q4_K blocks of 256 columns in 144 bytes.
  */
 export type WeightFormat = "f32" | "bf16" | "f16" | "q8" | "q4";
 
@@ -19,7 +19,10 @@ export const weightBlocks: Readonly<
   q4: { columns: 256, bytes: 144 },
 };
 
-/** A weight matrix [rows, columns], in pieces of whole rows, each no larger than one storage binding. */
+/**
+ * A weight matrix [rows, columns], in pieces of whole rows, each no larger than one storage
+ * binding.
+ */
 export interface Matrix {
   readonly rows: number;
   readonly columns: number;
@@ -55,7 +58,8 @@ export function rowScaleBytes(columns: number, format: WeightFormat): number {
 }
 
 /**
- * Room for a weight matrix on the GPU, kept until freed. It is filled with `writeMatrix` and `writeScales`.
+ * Room for a weight matrix on the GPU, kept until freed. It is filled with `writeMatrix` and
+ * `writeScales`.
  * @throws ShapeError  the columns are no whole number of the format's blocks
  * @throws GpuError    one row alone is larger than a storage binding
  */
@@ -98,7 +102,10 @@ function keepPiece(
   return { tensor: gpu.keep([rows, columns], format) };
 }
 
-/** Writes bytes of the row-major matrix, from any offset (a multiple of 4), into the pieces that hold them. */
+/**
+ * Writes bytes of the row-major matrix, from any offset (a multiple of 4), into the pieces that
+ * hold them.
+ */
 export function writeMatrix(gpu: Gpu, matrix: Matrix, bytes: Uint8Array<ArrayBuffer>, byteOffset = 0): void {
   const stride = rowBytes(matrix.columns, matrix.format);
   for (const { first, tensor } of matrix.pieces) writePart(gpu, tensor, first * stride, bytes, byteOffset);
@@ -112,7 +119,10 @@ export function writeScales(gpu: Gpu, matrix: Matrix, bytes: Uint8Array<ArrayBuf
   }
 }
 
-/** What of `bytes`, which begin at `byteOffset` of the whole, falls into the tensor that begins at `start`. */
+/**
+ * What of `bytes`, which begin at `byteOffset` of the whole, falls into the tensor that begins at
+ * `start`.
+ */
 function writePart(
   gpu: Gpu,
   tensor: Tensor,

@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { Pool, bucketBytes } from "./memory.js";
 import type { Allocation } from "./tensor.js";
 
-// Bucket sizes over a range of requests; then a pool over counted allocations: which buffer is taken, what the counters say.
+// Bucket sizes over a range of requests; then a pool over counted allocations: which buffer is
+// taken, what the counters say.
 
 describe("bucketBytes", () => {
   test.each([

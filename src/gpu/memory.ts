@@ -35,7 +35,9 @@ export class DeviceMemory {
     return this.#peak;
   }
 
-  /** @throws DeviceMemoryError  the limit is passed. What the device itself refuses is for `check`. */
+  /**
+   * @throws DeviceMemoryError  the limit is passed. What the device itself refuses is for `check`.
+   */
   create(bytes: number, usage: GPUBufferUsageFlags): Allocation {
     const before = this.#bytes;
     if (before + bytes > this.limit) {
@@ -59,13 +61,19 @@ export class DeviceMemory {
     this.#bytes -= bytes;
   }
 
-  /** Settles when the device has said that it has room for every buffer made since the last call. @throws DeviceMemoryError */
+  /**
+   * Settles when the device has said that it has room for every buffer made since the last call.
+   * @throws DeviceMemoryError
+   */
   async check(): Promise<void> {
     await Promise.all(this.#unchecked.splice(0));
   }
 }
 
-/** Sizes in use grow by quarters of a power of two, so that clips of many lengths share buffers (waste < 25 %). */
+/**
+ * Sizes in use grow by quarters of a power of two, so that clips of many lengths share buffers
+ * (waste < 25 %).
+ */
 export function bucketBytes(bytes: number): number {
   const least = Math.max(bytes, 256);
   const quarter = 2 ** Math.floor(Math.log2(least)) / 4;
@@ -85,9 +93,9 @@ function insertionIndex(list: readonly Allocation[], id: number): number {
 }
 
 /**
- * Buffers of one usage that go back and forth between a step and the free lists.
- * The free buffer with the lowest id is always taken first, so equal sequences of requests get equal buffers:
- * that is what lets a decoding step find all of its bind groups in the cache.
+ * Buffers of one usage that go back and forth between a step and the free lists. The free buffer
+ * with the lowest id is always taken first, so equal sequences of requests get equal buffers: that
+ * is what lets a decoding step find all of its bind groups in the cache.
  */
 export class Pool {
   readonly #free = new Map<number, Allocation[]>();
@@ -158,7 +166,10 @@ interface Pin {
   orphan: boolean;
 }
 
-/** Allocations that must outlive the scope they were made in. Pins count: what is pinned twice is freed by the second unpin. */
+/**
+ * Allocations that must outlive the scope they were made in. Pins count: what is pinned twice is
+ * freed by the second unpin.
+ */
 export class Pins {
   readonly #pins = new Map<Allocation, Pin>();
 

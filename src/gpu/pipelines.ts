@@ -53,7 +53,9 @@ export class PipelineCache {
   /** Pipelines and bind groups made since the device was opened. */
   readonly made = { pipelines: 0, bindGroups: 0 };
 
-  /** @param mostGroups  bind groups kept at most; past that all are made anew as they are asked for */
+  /**
+   * @param mostGroups  bind groups kept at most; past that all are made anew as they are asked for
+   */
   constructor(
     private readonly device: GPUDevice,
     private readonly params: GPUBuffer,
@@ -71,10 +73,12 @@ export class PipelineCache {
   }
 
   /**
-   * The key is the buffers and where Params stand: a tensor is bound with its whole buffer, since every kernel takes its sizes from
-   * Params. So clips of other lengths that land in the same buffers share their bind groups, for as long as they take as many
-   * dispatches: one more or less moves the Params of all behind it, whose groups are then made anew. Params at a dynamic offset would
-   * need fewer groups, but lavapipe copies the whole group in each dispatch that has one (12 µs of 40).
+   * The key is the buffers and where Params stand: a tensor is bound with its whole buffer, since
+   * every kernel takes its sizes from Params. So clips of other lengths that land in the same
+   * buffers share their bind groups, for as long as they take as many dispatches: one more or less
+   * moves the Params of all behind it, whose groups are then made anew. Params at a dynamic offset
+   * would need fewer groups, but lavapipe copies the whole group in each dispatch that has one (12
+   * µs of 40).
    * @param offset  of Params, bytes
    */
   bindGroup(pipeline: Pipeline, tensors: Readonly<Record<string, Tensor>>, offset: number): GPUBindGroup {

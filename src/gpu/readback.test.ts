@@ -5,8 +5,8 @@ import { GpuError } from "./errors.js";
 import { type Readback, type TensorData, beginMapping, copyOut, DeviceLoss, handOver } from "./readback.js";
 import type { Tensor } from "./tensor.js";
 
-// What a step's readers get where a check, the mapping, or both fail, with buffers that only pretend; then, on the device, that
-// what is wrong with the asking is the step's to report.
+// What a step's readers get where a check, the mapping, or both fail, with buffers that only
+// pretend; then, on the device, that what is wrong with the asking is the step's to report.
 const gpu = useGpu();
 
 /** A pool whose buffers map as given, and one reader of a buffer from it. */

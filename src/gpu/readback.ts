@@ -23,7 +23,10 @@ interface StepOutcome {
   readonly mapped: Promise<unknown>;
 }
 
-/** Records the copy of a tensor, as it is at this point of the step, and puts it on the list. @returns  what the step hands over */
+/**
+ * Records the copy of a tensor, as it is at this point of the step, and puts it on the list.
+ * @returns  what the step hands over
+ */
 export function copyOut(
   tensor: Tensor,
   pool: Pool,
@@ -40,8 +43,9 @@ export function copyOut(
 }
 
 /**
- * Asks for the copies of a submitted step, within its error scope: what is wrong with the asking belongs to the step as well. They are
- * asked for beside the checks, not after them: each answer of the device that is waited for may cost a sleep.
+ * Asks for the copies of a submitted step, within its error scope: what is wrong with the asking
+ * belongs to the step as well. They are asked for beside the checks, not after them: each answer of
+ * the device that is waited for may cost a sleep.
  */
 export function beginMapping(reads: readonly Readback[], loss: DeviceLoss): Promise<unknown> {
   const copies = Promise.all(reads.map(async ({ staging }) => staging.buffer.mapAsync(mapRead)));
@@ -52,8 +56,8 @@ export function beginMapping(reads: readonly Readback[], loss: DeviceLoss): Prom
 
 /**
  * Waits for the copies of a submitted step and hands them over.
- * @param outcome  of the step: the failure on the host, else the first check that rejects, else a mapping that does. Every reader
- *                 gets it, and it is thrown
+ * @param outcome  of the step: the failure on the host, else the first check that rejects, else a
+ *                 mapping that does. Every reader gets it, and it is thrown
  */
 export async function handOver(
   reads: readonly Readback[],
@@ -108,7 +112,8 @@ export class DeviceLoss {
   }
 
   /**
-   * An answer of the device. Promises of a lost device reject with errors of other kinds, often without a message.
+   * An answer of the device. Promises of a lost device reject with errors of other kinds, often
+   * without a message.
    * @throws GpuError
    */
   async explain<T>(answer: Promise<T>): Promise<T> {

@@ -6,7 +6,8 @@ import type { Gpu, TensorData } from "./device.js";
 import { GpuError } from "./errors.js";
 import { Program } from "./recorder.js";
 
-// A step that is recorded once: what it reads, what it counts, that others may run between its runs, and what it cannot hold.
+// A step that is recorded once: what it reads, what it counts, that others may run between its
+// runs, and what it cannot hold.
 const gpu = useGpu();
 
 describe("programs", () => {

@@ -15,14 +15,18 @@ export interface Recording {
 }
 
 /**
- * A step that is always the same: `Gpu.step` records it once and from then on submits what was recorded, without calling the
- * body. What changes between its runs stands in kept tensors. Its kept tensors must live as long as it is used.
+ * A step that is always the same: `Gpu.step` records it once and from then on submits what was
+ * recorded, without calling the body. What changes between its runs stands in kept tensors. Its
+ * kept tensors must live as long as it is used.
  */
 export class Program {
   recording?: Recording;
 }
 
-/** The commands of a step with their parameters, from recording to submitting, and how many there were. */
+/**
+ * The commands of a step with their parameters, from recording to submitting, and how many there
+ * were.
+ */
 export class Recorder {
   /** Set while a profile is taken: each dispatch then has a pass of its own. */
   timing?: Timing;

@@ -17,8 +17,9 @@ import { makeSegments } from "../kernels/attention/segments.js";
 import { type GradientSums, Tape, type Trainable } from "./tape.js";
 import type { Tensor } from "./tensor.js";
 
-// What the tape records, what it does not and what it refuses; gradients of a tensor that is used twice, or that two sums share; saved tensors
-// outlive their scopes and come back; memory after a pass, after one that throws, after one that never ran backwards.
+// What the tape records, what it does not and what it refuses; gradients of a tensor that is used
+// twice, or that two sums share; saved tensors outlive their scopes and come back; memory after a
+// pass, after one that throws, after one that never ran backwards.
 const gpu = useGpu();
 
 function trainable(...shape: number[]): Trainable {
@@ -42,7 +43,10 @@ function frozen(shape: readonly number[]): Matrix {
   return matrixOf(gpu().empty(shape));
 }
 
-/** Records `body` over a trained tensor, sets the gradient of its result to ones, runs backwards; the gradient. */
+/**
+ * Records `body` over a trained tensor, sets the gradient of its result to ones, runs backwards;
+ * the gradient.
+ */
 async function pass(
   body: (x: Tensor, tape: Tape) => Tensor,
   { shape = [100], sums = { add, addInto } }: { shape?: number[]; sums?: GradientSums } = {},

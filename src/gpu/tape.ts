@@ -2,7 +2,10 @@ import type { Gpu } from "./device.js";
 import { ShapeError } from "./errors.js";
 import type { Tensor } from "./tensor.js";
 
-/** A parameter that training changes: f32, kept, with a gradient of its own. Gradients add up until they are cleared. */
+/**
+ * A parameter that training changes: f32, kept, with a gradient of its own. Gradients add up until
+ * they are cleared.
+ */
 export interface Trainable {
   /** Name in the checkpoint. */
   readonly name: string;
@@ -18,7 +21,10 @@ export interface TapeEntry {
   readonly inputs: readonly Tensor[];
   /** Tensors that `backward` reads; they stay on the GPU until it has run. */
   readonly saved: readonly Tensor[];
-  /** Adds the inputs' gradients with `tape.add`, given that of the output. Makes nothing for inputs that the tape does not want. */
+  /**
+   * Adds the inputs' gradients with `tape.add`, given that of the output. Makes nothing for inputs
+   * that the tape does not want.
+   */
   readonly backward: (dy: Tensor) => void;
 }
 
@@ -31,8 +37,9 @@ export interface GradientSums {
 }
 
 /**
- * What a training step did, to be run backwards. Set as `gpu.tape` while the forward pass records. Tensors are compared by
- * identity: an op that returns another view of its input must record itself.
+ * What a training step did, to be run backwards. Set as `gpu.tape` while the forward pass records.
+ * Tensors are compared by identity: an op that returns another view of its input must record
+ * itself.
  */
 export class Tape {
   readonly #parameters: ReadonlyMap<Tensor, Tensor>;
@@ -70,7 +77,8 @@ export class Tape {
 
   /**
    * Called by an op that no gradient passes, with what it reads.
-   * @throws ShapeError  a gradient flows to one of them: it would end here, and what lies before it would silently not learn
+   * @throws ShapeError  a gradient flows to one of them: it would end here, and what lies before it
+   *                     would silently not learn
    */
   refuse(op: string, inputs: readonly Tensor[]): void {
     if (!inputs.some((input) => this.wants(input))) return;
@@ -80,8 +88,8 @@ export class Tape {
   }
 
   /**
-   * Adds to the gradient of a tensor, by an op that adds what was there before to its own in the same dispatch; a tensor that no
-   * gradient flows to is passed over. @throws ShapeError  as `add`
+   * Adds to the gradient of a tensor, by an op that adds what was there before to its own in the
+   * same dispatch; a tensor that no gradient flows to is passed over. @throws ShapeError  as `add`
    * @param make  the op's gradient, plus the earlier one where it is given; makes a new tensor
    */
   accumulate(tensor: Tensor, make: (earlier?: Tensor) => Tensor): void {
@@ -91,8 +99,9 @@ export class Tape {
   }
 
   /**
-   * Adds to the gradient of a tensor; a tensor that no gradient flows to is passed over. A loss adds the gradient of its input
-   * as it is computed; an op's backward those of its inputs. @throws ShapeError  the gradient has another size
+   * Adds to the gradient of a tensor; a tensor that no gradient flows to is passed over. A loss
+   * adds the gradient of its input as it is computed; an op's backward those of its inputs. @throws
+   * ShapeError  the gradient has another size
    */
   add(tensor: Tensor, gradient: Tensor | undefined): void {
     if (!gradient || !this.wants(tensor)) return;
@@ -114,7 +123,10 @@ export class Tape {
     if (before) this.gpu.unpin(before);
   }
 
-  /** Runs the ops in reverse; what each had saved goes back to the pool once it has run. The tape is empty afterwards. */
+  /**
+   * Runs the ops in reverse; what each had saved goes back to the pool once it has run. The tape is
+   * empty afterwards.
+   */
   backward(): void {
     const recording = this.gpu.tape;
     this.gpu.tape = undefined;

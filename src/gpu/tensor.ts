@@ -8,14 +8,19 @@ export type DType = "f32" | "bf16" | "f16" | "u32";
 
 export const bytesPerElement: Readonly<Record<DType, number>> = { f32: 4, u32: 4, bf16: 2, f16: 2 };
 
-/** A GPU buffer as the pools know it; the id orders reuse and names the buffer in bind group keys. */
+/**
+ * A GPU buffer as the pools know it; the id orders reuse and names the buffer in bind group keys.
+ */
 export interface Allocation {
   readonly id: number;
   readonly buffer: GPUBuffer;
   readonly bytes: number;
 }
 
-/** A dense row-major array on the GPU. It owns nothing: its lifetime is that of the scope it was made in. */
+/**
+ * A dense row-major array on the GPU. It owns nothing: its lifetime is that of the scope it was
+ * made in.
+ */
 export interface Tensor {
   readonly shape: readonly number[];
   readonly dtype: DType;
@@ -50,7 +55,10 @@ export function expectMatrix(op: string, args: Readonly<Record<string, Tensor>>)
   return [tensor.shape[0], tensor.shape[1]];
 }
 
-/** Checks the shape of every given tensor. @throws ShapeError  naming the argument, expected and got */
+/**
+ * Checks the shape of every given tensor.
+ * @throws ShapeError  naming the argument, expected and got
+ */
 export function expectShape(
   op: string,
   args: Readonly<Record<string, Tensor | undefined>>,
@@ -64,7 +72,10 @@ export function expectShape(
   }
 }
 
-/** Checks the dtype of every given tensor. @throws ShapeError  naming the argument, expected and got */
+/**
+ * Checks the dtype of every given tensor.
+ * @throws ShapeError  naming the argument, expected and got
+ */
 export function expectDType(
   op: string,
   args: Readonly<Record<string, Tensor | undefined>>,

@@ -7,8 +7,9 @@ import { GpuError } from "./errors.js";
 import { Program } from "./recorder.js";
 import { Timing } from "./timing.js";
 
-// Every dispatch of a run is there once, in order, with its label, its submit and what it was made from, also those that a Program
-// replays and those past one query set; results are the same bits; without a timing nothing is left behind.
+// Every dispatch of a run is there once, in order, with its label, its submit and what it was made
+// from, also those that a Program replays and those past one query set; results are the same bits;
+// without a timing nothing is left behind.
 const gpu = useGpu({ timestamps: true });
 
 describe("timing", () => {

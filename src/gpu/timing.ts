@@ -4,7 +4,10 @@ import { bufferUsage, mapRead } from "./memory.js";
 import { type Command, encode } from "./pipelines.js";
 import type { Tensor } from "./tensor.js";
 
-/** Some work of the host: recording a step, making bind groups within it, submitting, waiting, copying results out. */
+/**
+ * Some work of the host: recording a step, making bind groups within it, submitting, waiting,
+ * copying results out.
+ */
 export type HostWork = "encode" | "bind groups" | "submit" | "wait" | "read";
 
 export interface HostSpan {
@@ -18,7 +21,10 @@ export interface HostSpan {
 export interface TimedDispatch {
   readonly kernel: Kernel;
   readonly dispatch: Dispatch;
-  /** Contents, at the step's start, of the u32 arrays that it reads, by binding name, as far as they were written while timing. */
+  /**
+   * Contents, at the step's start, of the u32 arrays that it reads, by binding name, as far as they
+   * were written while timing.
+   */
   readonly contents: Readonly<Record<string, Uint32Array>>;
   /** Number of the submit, counted from 0. */
   readonly submit: number;
@@ -51,8 +57,9 @@ interface QueryBlock {
 }
 
 /**
- * Takes the time of every dispatch by a compute pass of its own between two timestamps, and of the host's work around it. Set as
- * `gpu.timing` for the run that is looked at; a Gpu without one does nothing of this.
+ * Takes the time of every dispatch by a compute pass of its own between two timestamps, and of the
+ * host's work around it. Set as `gpu.timing` for the run that is looked at; a Gpu without one does
+ * nothing of this.
  */
 export class Timing {
   /** What the next dispatches belong to. */

@@ -14,7 +14,8 @@ import { rmsNorm } from "./rms-norm/rms-norm.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { costOf, countedKernels } from "./cost.js";
 
-// Every kernel file has a cost. Products and attention, as the engine runs them, against counts made by hand.
+// Every kernel file has a cost. Products and attention, as the engine runs them, against counts
+// made by hand.
 const gpu = useGpu({ timestamps: true });
 
 test("every kernel below src/kernels declares its cost, and nothing else does", async () => {

@@ -3,7 +3,10 @@ import type { Dispatch } from "../gpu/kernel.js";
 
 /** Work of a dispatch, counted from its shapes. */
 export interface Cost {
-  /** Multiplications, additions, divisions, roots and exponentials, one each; undefined where the shapes do not tell. */
+  /**
+   * Multiplications, additions, divisions, roots and exponentials, one each; undefined where the
+   * shapes do not determine it.
+   */
   readonly flops: number | undefined;
   /** Each array once, as far as it is read or written. */
   readonly bytes: number;
@@ -31,7 +34,9 @@ export function countedKernels(): readonly string[] {
   return [...costs.keys()];
 }
 
-/** Bytes of the tensors, each buffer once: an optional argument that is absent binds another one's. */
+/**
+ * Bytes of the tensors, each buffer once: an optional argument that is absent binds another one's.
+ */
 export function distinctBytes(tensors: Dispatch["tensors"]): number {
   const seen = new Map<number, number>();
   for (const { allocation, bytes } of Object.values(tensors))
@@ -44,7 +49,11 @@ export function perElement(flops: number): CostOf {
   return ({ count, rows, width }) => ({ flops: flops * (count ?? rows * width) });
 }
 
-/** Work of one dispatch. @throws GpuError  a kernel without a declared cost, other Params than it counts by, ranges that are not known */
+/**
+ * Work of one dispatch.
+ * @throws GpuError  a kernel without a declared cost, other Params than it counts by, ranges that
+ *                   are not known
+ */
 export function costOf(kernel: string, dispatch: Dispatch, contents: Contents = {}): Cost {
   const cost = costs.get(kernel);
   if (!cost)

@@ -6,7 +6,10 @@ import { kernelPair } from "./variants.js";
 const threads = 32; // of a workgroup: WG of the kernels with LANES
 const share = 16; // elements of a row that a thread has at least, unless it has the whole row
 
-/** Workgroups and LANES of a kernel that goes over rows: narrow ones, as heads are, share a workgroup. */
+/**
+ * Workgroups and LANES of a kernel that goes over rows: narrow ones, as heads are, share a
+ * workgroup.
+ */
 function rowLanes(rows: number, width: number): Pick<Dispatch, "groups" | "overrides"> {
   const wanted = Math.min(threads, Math.max(1, width / share));
   const lanes = 2 ** Math.floor(Math.log2(wanted));
@@ -26,8 +29,10 @@ export interface RowDispatch extends Pick<Dispatch, "params" | "tensors"> {
 }
 
 /**
- * A kernel that goes over rows, with `rows` and `width` among its Params: NAME-subgroup takes rows of whole vec4.
- * @param whole  whether NAME gives each row a workgroup. Default: as many of its threads as are busy
+ * A kernel that goes over rows, with `rows` and `width` among its Params: NAME-subgroup takes rows
+ * of whole vec4.
+ * @param whole  whether NAME gives each row a workgroup. Default: as many of its threads as are
+ *               busy
  * @returns      runs it
  */
 export function rowKernel(

@@ -12,7 +12,10 @@ function load(name: string, constants: Sizes): Kernel {
   return kernel;
 }
 
-/** A kernel file for any device, and what its dispatches cost. @param constants  see `loadKernel` */
+/**
+ * A kernel file for any device, and what its dispatches cost.
+ * @param constants  see `loadKernel`
+ */
 export function defineKernel(name: string, cost: CostOf, constants: Sizes = {}): Kernel {
   declareCost(name, cost);
   return load(name, constants);
@@ -25,7 +28,10 @@ export interface Variant {
   readonly lanes?: number;
 }
 
-/** A kernel file for devices whose subgroups have one known size, which is its constant SG. On others it gives undefined. */
+/**
+ * A kernel file for devices whose subgroups have one known size, which is its constant SG. On
+ * others it gives undefined.
+ */
 export function subgroupKernel(
   name: string,
   cost: CostOf,
@@ -35,7 +41,10 @@ export function subgroupKernel(
     lanes === undefined ? undefined : { kernel: load(name, { SG: lanes, ...constants }), lanes };
 }
 
-/** NAME-subgroup where the device has subgroups of one known size and the shape `fits` it; else NAME. Both cost the same. */
+/**
+ * NAME-subgroup where the device has subgroups of one known size and the shape `fits` it; else
+ * NAME. Both cost the same.
+ */
 export function kernelPair(
   name: string,
   cost: CostOf,
@@ -45,7 +54,10 @@ export function kernelPair(
   return (gpu, { fits = true, constants } = {}) => (fits && bySubgroup(gpu, constants)) || portable;
 }
 
-/** Calls of an op that share a kernel's sizes. None of the sizes changes the order of a sum: all give the same bits. */
+/**
+ * Calls of an op that share a kernel's sizes. None of the sizes changes the order of a sum: all
+ * give the same bits.
+ */
 export interface ShapeClass {
   readonly kind: "linear" | "normed" | "attention";
   /** The one that reads the sizes. */

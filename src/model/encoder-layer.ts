@@ -20,7 +20,10 @@ export interface LayerNorm {
   readonly bias: Tensor;
 }
 
-/** A SAN-M encoder layer (with an FSMN memory) or an adaptor block (without); named as in the checkpoint. */
+/**
+ * A SAN-M encoder layer (with an FSMN memory) or an adaptor block (without); named as in the
+ * checkpoint.
+ */
 export interface EncoderLayer {
   readonly inputLayernorm: LayerNorm;
   readonly qProj: Affine;

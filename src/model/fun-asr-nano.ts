@@ -24,7 +24,10 @@ export interface FunAsrNano {
   free(): void;
 }
 
-/** Puts a checkpoint on the GPU. @throws CheckpointError  a parameter is missing; OutOfMemoryError  see loadWeights */
+/**
+ * Puts a checkpoint on the GPU.
+ * @throws CheckpointError  a parameter is missing; OutOfMemoryError  see loadWeights
+ */
 export async function loadFunAsrNano(
   gpu: Gpu,
   config: ModelConfig,
@@ -62,7 +65,10 @@ export function encode(gpu: Gpu, model: FunAsrNano, clips: Clips, tap?: Tap): Te
   return gpu.scope(() => sanmEncoder(gpu, model.encoder, features, segments, tap));
 }
 
-/** Encoder states → the audio embeddings that reach the LLM [ΣL, D], by the checkpoint's audio-token rule. */
+/**
+ * Encoder states → the audio embeddings that reach the LLM [ΣL, D], by the checkpoint's audio-token
+ * rule.
+ */
 export function adapt(
   gpu: Gpu,
   model: FunAsrNano,
@@ -93,7 +99,8 @@ export interface PromptTokens {
  * Embeddings of packed prompts with the audio in its slots.
  * @param audio  [ΣL, D] f32, the clips' embeddings in the order of the prompts
  * @returns      [ΣS, D] f32
- * @throws ShapeError  the slots and the audio rows differ in number, or an id is outside the vocabulary
+ * @throws ShapeError  the slots and the audio rows differ in number, or an id is outside the
+ *                     vocabulary
  */
 export function promptEmbeddings(
   gpu: Gpu,

@@ -5,7 +5,9 @@ import { type Tensor, tensorsIn } from "../gpu/tensor.js";
 import { ropeAngles } from "../kernels/rope/rope.js";
 import type { LlmConfig } from "../config/model-config.js";
 
-/** Where the packed rows of one step stand: their positions, their cache rows, what each may see. */
+/**
+ * Where the packed rows of one step stand: their positions, their cache rows, what each may see.
+ */
 export interface LlmRows {
   readonly count: number;
   /** [rows, headDim / 2, 2] f32 */
@@ -19,7 +21,10 @@ export interface LlmRows {
   readonly longest: number;
 }
 
-/** Rows of a step that holds whole sequences, for which no cache is needed: each row sees its sequence up to itself. */
+/**
+ * Rows of a step that holds whole sequences, for which no cache is needed: each row sees its
+ * sequence up to itself.
+ */
 export function wholeSequences(gpu: Gpu, config: LlmConfig, lengths: readonly number[]): LlmRows {
   const placed: Placed = { positions: [], slots: [], ranges: [] };
   for (const length of lengths) {
@@ -116,10 +121,11 @@ export class KvCache {
   }
 
   /**
-   * Makes room for one more token of every sequence in the next step. Its rows stand in the same kept tensors each time, so the
-   * step can be a Program.
-   * @param ended  sequences that have their answer: they keep their row in the step, which rewrites their last slot, so that
-   *               they never outgrow their capacity and the step's shapes stay the same
+   * Makes room for one more token of every sequence in the next step. Its rows stand in the same
+   * kept tensors each time, so the step can be a Program.
+   * @param ended  sequences that have their answer: they keep their row in the step, which rewrites
+   *               their last slot, so that they never outgrow their capacity and the step's shapes
+   *               stay the same
    * @throws GpuError  the cache is full
    */
   advance(ended: readonly boolean[] = []): LlmRows {

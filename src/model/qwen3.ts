@@ -16,7 +16,10 @@ import { type Tap, noTap } from "./taps.js";
 
 export interface Qwen3Layer {
   readonly inputLayernorm: Tensor;
-  /** Query, key and value projections: one below the other, or each by itself where they are stored in several formats. */
+  /**
+   * Query, key and value projections: one below the other, or each by itself where they are stored
+   * in several formats.
+   */
   readonly qkvProj: readonly Projection[];
   readonly oProj: Projection;
   readonly qNorm: Tensor;
@@ -68,7 +71,10 @@ export interface LanguageModel {
   free(): void;
 }
 
-/** Puts a language model alone on the GPU. @throws CheckpointError  a parameter is missing; OutOfMemoryError  see loadWeights */
+/**
+ * Puts a language model alone on the GPU.
+ * @throws CheckpointError  a parameter is missing; OutOfMemoryError  see loadWeights
+ */
 export async function loadLanguageModel(
   gpu: Gpu,
   config: LlmConfig,
@@ -94,11 +100,16 @@ interface LayerStep {
   readonly rows: LlmRows;
   /** The layer's share of the KV cache. Absent: the step holds whole sequences. */
   readonly cache: KeysAndValues | undefined;
-  /** Rows of the output, in this order: what follows the attention goes row by row. Default: all. */
+  /**
+   * Rows of the output, in this order: what follows the attention goes row by row. Default: all.
+   */
   readonly only: readonly number[] | undefined;
 }
 
-/** Causal grouped-query attention of the step's rows over their sequences. x [S, D] → [S, heads · headDim] */
+/**
+ * Causal grouped-query attention of the step's rows over their sequences. x [S, D] → [S, heads ·
+ * headDim]
+ */
 function selfAttention(gpu: Gpu, w: Qwen3Layer, x: Tensor, { config, rows, cache }: LayerStep): Tensor {
   const { heads, kvHeads, rmsNormEps: eps } = config;
   const { angles, slots, ranges, tiles, longest } = rows;
@@ -120,14 +131,18 @@ function decoderLayer(gpu: Gpu, w: Qwen3Layer, x: Tensor, step: LayerStep): Tens
 }
 
 export interface Qwen3Options {
-  /** Rows whose final hidden states are asked for, in this order; the last layer makes no others. Default: all. */
+  /**
+   * Rows whose final hidden states are asked for, in this order; the last layer makes no others.
+   * Default: all.
+   */
   readonly only?: readonly number[];
   readonly tap?: Tap;
 }
 
 /**
  * Embeddings of the step's rows → final hidden states; keys and values go into the cache.
- * @param embeds  [S, D] f32, the rows that `cache.append` placed, or those of `wholeSequences` where there is no cache
+ * @param embeds  [S, D] f32, the rows that `cache.append` placed, or those of `wholeSequences`
+ *                where there is no cache
  * @returns       [S, D] f32, or as many rows as `only` has, after the final norm
  * @source transformers Qwen3Model
  */

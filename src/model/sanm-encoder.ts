@@ -14,7 +14,9 @@ import {
 import { type ParameterLoader, all } from "../weights/loader.js";
 import { type Tap, noTap } from "./taps.js";
 
-/** SenseVoice's SAN-M encoder: stem, transcription layers, norm, timestamp-prediction layers, norm. */
+/**
+ * SenseVoice's SAN-M encoder: stem, transcription layers, norm, timestamp-prediction layers, norm.
+ */
 export interface SanmEncoder {
   readonly config: EncoderConfig;
   readonly stem: EncoderLayer;

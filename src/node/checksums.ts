@@ -5,8 +5,9 @@ import { CheckpointError } from "../formats/errors.js";
 import { type ByteSource, readUtf8 } from "../checkpoint/source.js";
 
 /**
- * Name of the list with the SHA-256 of each file beside it, in the form that `sha256sum --check` reads. Lists of other names, which
- * people put beside their models, are not read: they may name what was not downloaded.
+ * Name of the list with the SHA-256 of each file beside it, in the form that `sha256sum --check`
+ * reads. Lists of other names, which people put beside their models, are not read: they may name
+ * what was not downloaded.
  */
 export const CHECKSUMS = "funasr-webgpu.sha256";
 
@@ -38,10 +39,16 @@ export function withChecksums(files: readonly Output[]): Output[] {
   return [...outputs, { name: CHECKSUMS, pieces: list }];
 }
 
-/** Files that were checked, by path: their size and time of change then. A command opens a file more than once. */
+/**
+ * Files that were checked, by path: their size and time of change then. A command opens a file more
+ * than once.
+ */
 const checked = new Map<string, string>();
 
-/** The list of a directory, read when its first file is opened; a directory without a list has no file to check. */
+/**
+ * The list of a directory, read when its first file is opened; a directory without a list has no
+ * file to check.
+ */
 export class Checksums {
   #lines: Promise<ReadonlyMap<string, string>> | undefined;
 
@@ -51,7 +58,10 @@ export class Checksums {
     private readonly open: (file: string) => Promise<ByteSource>,
   ) {}
 
-  /** @throws CheckpointError  another SHA-256 than the list's; a list that is damaged, or that names a file that is not there */
+  /**
+   * @throws CheckpointError  another SHA-256 than the list's; a list that is damaged, or that names
+   *   a file that is not there
+   */
   async check(file: string, source: ByteSource): Promise<void> {
     const expected = (await (this.#lines ??= this.#read())).get(file);
     if (expected === undefined) return;

@@ -13,7 +13,8 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-// Plan: a file comes whole up to the limit and not past it, and whatever has no end is refused without being opened.
+// Plan: a file comes whole up to the limit and not past it, and whatever has no end is refused
+// without being opened.
 it("reads a file of up to the limit", async () => {
   const file = join(folder, "five.wav");
   expect(Buffer.from(await readClip(file, 5)).toString()).toBe("12345");

@@ -7,7 +7,10 @@ import { AudioError } from "../frontend/errors.js";
 /** Bytes that a clip may have: 1 GiB, nine hours of 16-bit mono at 16 kHz. */
 export const maxClipBytes = 2 ** 30;
 
-/** Paths of standard input and of a shell's `<(...)`: they are open already, so reading does not wait for a writer. */
+/**
+ * Paths of standard input and of a shell's `<(...)`: they are open already, so reading does not
+ * wait for a writer.
+ */
 const openPipe = /^(\/dev|\/proc\/(self|\d+))\/fd\/\d+$/;
 const standardInput = new Set(["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"]);
 
@@ -24,8 +27,10 @@ export async function decodeClip(file: string, options: DecodeOptions = {}): Pro
 /**
  * The bytes of a clip: of a file, of a pipe that is open already, or of standard input.
  * @param file   path; "-" is standard input
- * @param check  sees the first bytes of a larger file, and its size; what it throws ends the reading
- * @throws AudioError  a directory, a device, a named pipe (opening one waits for its writer), more than `limit` bytes
+ * @param check  sees the first bytes of a larger file, and its size; what it throws ends the
+ *               reading
+ * @throws AudioError  a directory, a device, a named pipe (opening one waits for its writer), more
+ *                     than `limit` bytes
  */
 export async function readClip(
   file: string,

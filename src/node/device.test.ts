@@ -32,7 +32,8 @@ describe("openDevice", () => {
   });
 });
 
-// Plan: what is set counts; without it a software adapter gets what the system has free, another no limit.
+// Plan: what is set counts; without it a software adapter gets what the system has free, another no
+// limit.
 describe("memoryLimit", () => {
   it("is the variable's number of bytes, on any adapter", () => {
     for (const software of [true, false])
@@ -52,7 +53,8 @@ describe("memoryLimit", () => {
   });
 });
 
-// Plan: the advice fits the cause: a variable that hides drivers is named, else the script by a path that is there.
+// Plan: the advice fits the cause: a variable that hides drivers is named, else the script by a
+// path that is there.
 describe("noAdapter", () => {
   it.each(["VK_DRIVER_FILES", "VK_ICD_FILENAMES"])("blames %s where it is set", (name) => {
     expect(noAdapter({ [name]: "/etc/none.json" })).toBe(

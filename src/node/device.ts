@@ -10,19 +10,37 @@ import { withoutLimitWarnings } from "./driver-lines.js";
 import { restfulWait } from "./wait.js";
 
 export interface DeviceOptions {
-  /** Adapter to take, by a part of its name, e.g. "llvmpipe". Default: FUNASR_WEBGPU_ADAPTER, else Dawn's choice. */
+  /**
+   * Adapter to take, by a part of its name, e.g. "llvmpipe". Default: FUNASR_WEBGPU_ADAPTER, else
+   * Dawn's choice.
+   */
   readonly adapter?: string;
-  /** Limits below what the adapter offers, to run as on a smaller device; WebGPU's defaults (128 MiB, 256 MiB) are the least. */
+  /**
+   * Limits below what the adapter offers, to run as on a smaller device; WebGPU's defaults (128
+   * MiB, 256 MiB) are the least.
+   */
   readonly limits?: Partial<Record<"maxStorageBufferBindingSize" | "maxBufferSize", number>>;
-  /** Bytes of buffers at most. Default: FUNASR_WEBGPU_MEMORY, else on a software adapter what the system has free, else no limit. */
+  /**
+   * Bytes of buffers at most. Default: FUNASR_WEBGPU_MEMORY, else on a software adapter what the
+   * system has free, else no limit.
+   */
   readonly memoryLimit?: number;
   /** Whether kernels use subgroups where the adapter offers them in one size. Default: true. */
   readonly subgroups?: boolean;
-  /** Whether kernels take the sizes that `bench --tune` chose on this adapter. Default: true, or as FUNASR_WEBGPU_TUNING says. */
+  /**
+   * Whether kernels take the sizes that `bench --tune` chose on this adapter. Default: true, or as
+   * FUNASR_WEBGPU_TUNING says.
+   */
   readonly tuning?: boolean;
-  /** Whether Dawn's warnings about dynamic buffers are dropped from stderr; for programs that open no file meanwhile. Default: false. */
+  /**
+   * Whether Dawn's warnings about dynamic buffers are dropped from stderr; for programs that open
+   * no file meanwhile. Default: false.
+   */
   readonly quiet?: boolean;
-  /** Whether kernels can be timed: asks for the feature timestamp-query, and for times that are not rounded. Default: false. */
+  /**
+   * Whether kernels can be timed: asks for the feature timestamp-query, and for times that are not
+   * rounded. Default: false.
+   */
   readonly timestamps?: boolean;
 }
 
@@ -35,7 +53,9 @@ export interface OpenedDevice {
 
 const softwareVulkan = fileURLToPath(new URL("../../scripts/software-vulkan.sh", import.meta.url));
 
-/** The message where there is no adapter: the cause, as far as the environment shows it, and advice. */
+/**
+ * The message where there is no adapter: the cause, as far as the environment shows it, and advice.
+ */
 export function noAdapter(environment: NodeJS.ProcessEnv = process.env): string {
   const hiding = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].find((name) => environment[name]);
   const advice = hiding
@@ -48,8 +68,8 @@ const variable = "FUNASR_WEBGPU_ADAPTER";
 const memoryVariable = "FUNASR_WEBGPU_MEMORY";
 
 /**
- * Bytes of buffers that a device may have. Software adapters promise memory that the system does not have, and it kills who touches
- * it: their limit is what is free.
+ * Bytes of buffers that a device may have. Software adapters promise memory that the system does
+ * not have, and it kills who touches it: their limit is what is free.
  * @throws GpuError  FUNASR_WEBGPU_MEMORY is no number of bytes
  */
 export function memoryLimit(software: boolean, environment: NodeJS.ProcessEnv = process.env): number {
@@ -140,14 +160,20 @@ export function isSoftware(info: GPUAdapterInfo): boolean {
   );
 }
 
-/** Lanes of every subgroup of this adapter; undefined without subgroups, with several sizes, or outside 4 to 64. */
+/**
+ * Lanes of every subgroup of this adapter; undefined without subgroups, with several sizes, or
+ * outside 4 to 64.
+ */
 export function subgroupSize({ features, info }: GPUAdapter): number | undefined {
   const { subgroupMinSize: least, subgroupMaxSize: most } = info;
   const known = features.has("subgroups") && most !== undefined && least === most;
   return known && most >= 4 && most <= 64 ? most : undefined;
 }
 
-/** The sizes that `bench --tune` chose on this adapter. A damaged file gives a warning and stays as it is. */
+/**
+ * The sizes that `bench --tune` chose on this adapter. A damaged file gives a warning and stays as
+ * it is.
+ */
 async function findTuning(info: GPUAdapterInfo, lanes: number | undefined): Promise<Tuning | undefined> {
   if (lanes === undefined) return undefined;
   const key = tuningKey({ ...adapterNames(info), lanes });
@@ -169,7 +195,10 @@ export function adapterNames({ vendor, architecture, device, description }: GPUA
 
 const exactTimes = ["disable-dawn-features=timestamp_quantization"];
 
-/** Opens the default adapter's device. @throws GpuError  no adapter, or it refuses the limits or the timestamps */
+/**
+ * Opens the default adapter's device.
+ * @throws GpuError  no adapter, or it refuses the limits or the timestamps
+ */
 export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDevice> {
   const flags = options.timestamps ? exactTimes : [];
   const adapter = await requestAdapter(

@@ -14,8 +14,9 @@ export interface DirectoryUse {
 }
 
 /**
- * Runs `body` as the only run in a directory. The lock of a process that is no more, killed or after a restart of the machine,
- * is taken over. `body` is given a check that the directory is still its own, which throws where it is not.
+ * Runs `body` as the only run in a directory. The lock of a process that is no more, killed or
+ * after a restart of the machine, is taken over. `body` is given a check that the directory is
+ * still its own, which throws where it is not.
  * @throws `use.error`  another run works there, or has taken the directory over
  */
 export async function withDirectoryLock<T>(

@@ -1,5 +1,6 @@
-// Dawn's warnings about dynamic buffers are dropped from stderr, and nothing else is. A child process writes to its descriptor 2
-// as native code does, while stderr is a pipe, a file that is appended to, or a file shared with stdout.
+// Dawn's warnings about dynamic buffers are dropped from stderr, and nothing else is. A child
+// process writes to its descriptor 2 as native code does, while stderr is a pipe, a file that is
+// appended to, or a file shared with stdout.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +17,10 @@ const warning = ["Uniform", "Storage"]
   )
   .join("");
 
-/** What reaches the reader of `redirection`, where the child writes `text` inside the call, then one line on each stream. */
+/**
+ * What reaches the reader of `redirection`, where the child writes `text` inside the call, then one
+ * line on each stream.
+ */
 function printed(text: string, redirection: string, after = ""): string {
   const script = join(directory, "child.mjs");
   const module = new URL("./driver-lines.ts", import.meta.url);

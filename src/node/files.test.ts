@@ -25,7 +25,8 @@ import {
   writeSafetensorsFile,
 } from "./files.js";
 
-// Files are read where asked, nothing outside the directory is reached, and a write that fails leaves what was there.
+// Files are read where asked, nothing outside the directory is reached, and a write that fails
+// leaves what was there.
 
 const root = mkdtempSync(join(tmpdir(), "funasr-files-"));
 let dir: string;

@@ -22,8 +22,9 @@ const PIECE = 2 ** 30;
 /**
  * A model directory on disk. Nothing is touched until a file is asked for.
  * @param root  the directory that links may not leave, where that is not `path` itself
- * @throws CheckpointError (from its methods) for a missing directory or file, a name or a link that leaves the directory, or a file
- *   with another SHA-256 than the directory's list gives (see Checksums)
+ * @throws CheckpointError (from its methods) for a missing directory or file, a name or a link that
+ *         leaves the directory, or a file with another SHA-256 than the directory's list gives (see
+ *         Checksums)
  */
 export function modelDirectory(path: string, root = path, expected = "a model directory"): ModelFiles {
   const openUnchecked = async (file: string): Promise<ByteSource> => {
@@ -63,8 +64,9 @@ export function modelDirectory(path: string, root = path, expected = "a model di
 }
 
 /**
- * @throws CheckpointError unless `path`, its links followed, lies inside `root`; or, where `root` is a snapshot of the hub's cache,
- *   among the blobs of the same model, to which every file of a snapshot is a link, or those that Python shares between models.
+ * @throws CheckpointError unless `path`, its links followed, lies inside `root`; or, where `root`
+ *         is a snapshot of the hub's cache, among the blobs of the same model, to which every file
+ *         of a snapshot is a link, or those that Python shares between models.
  */
 async function checkInside(root: string, path: string): Promise<void> {
   const [from, to] = await Promise.all([realpath(root), realpath(path)]);
@@ -95,7 +97,10 @@ function isInside(directory: string, path: string): boolean {
   return way !== ".." && !way.startsWith(`..${sep}`) && way !== path;
 }
 
-/** One file as random-access bytes; its handle stays open until close(). @throws CheckpointError if it is no regular file */
+/**
+ * One file as random-access bytes; its handle stays open until close().
+ * @throws CheckpointError if it is no regular file
+ */
 export async function openFile(path: string): Promise<ByteSource> {
   // stat first: opening a pipe would wait for its writer
   const found = await stat(path);
@@ -117,15 +122,18 @@ export async function openFile(path: string): Promise<ByteSource> {
 }
 
 export interface WriteOptions {
-  /** Ends the writing before its next piece, with the signal's reason; what was written is removed. */
+  /**
+   * Ends the writing before its next piece, with the signal's reason; what was written is removed.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Writes `pieces` beside `path` under a name of its own, flushes, then renames: a reader sees the old file or the whole new one.
- * On a failure the unfinished file is removed and the error thrown.
+ * Writes `pieces` beside `path` under a name of its own, flushes, then renames: a reader sees the
+ * old file or the whole new one. On a failure the unfinished file is removed and the error thrown.
  * @param options  keep: new name of the file that `path` replaces, if there is one
- * @throws WriteError  the system refused to write, or `path` is a device or a pipe; the signal's reason
+ * @throws WriteError  the system refused to write, or `path` is a device or a pipe; the signal's
+ *                     reason
  */
 export async function writeFileAtomic(
   path: string,
@@ -145,7 +153,10 @@ async function refuseSpecial(path: string): Promise<void> {
   throw new WriteError({ file: path, field: "write", expected, got, advice: "name a file" });
 }
 
-/** Gives the file at `path` the name `keep` too; instead of its own where the file system has no hard links. */
+/**
+ * Gives the file at `path` the name `keep` too; instead of its own where the file system has no
+ * hard links.
+ */
 async function keepAs(path: string, keep: string): Promise<void> {
   const unfinished = await unfinishedName(keep);
   try {
@@ -195,8 +206,8 @@ async function writeThenRename(
 }
 
 /**
- * Writes a directory's files one after another beside `path` under a name of its own, then renames it: nobody sees half a model.
- * On a failure everything written is removed and the error thrown.
+ * Writes a directory's files one after another beside `path` under a name of its own, then renames
+ * it: nobody sees half a model. On a failure everything written is removed and the error thrown.
  * @throws CheckpointError  `path` is there and is no empty directory; the signal's reason
  */
 export async function writeDirectoryAtomic(
@@ -218,7 +229,10 @@ async function place(unfinished: string, path: string): Promise<void> {
   }
 }
 
-/** `writeDirectoryAtomic` in the place of a directory that may be there: it stays as it is until the new one is whole. */
+/**
+ * `writeDirectoryAtomic` in the place of a directory that may be there: it stays as it is until the
+ * new one is whole.
+ */
 export async function replaceDirectoryAtomic(
   path: string,
   files: Parameters<typeof writeDirectoryAtomic>[1],
@@ -279,7 +293,9 @@ async function refuseUsed(path: string): Promise<void> {
   });
 }
 
-/** A safetensors file, streamed tensor by tensor and put in place at the end (see writeFileAtomic). */
+/**
+ * A safetensors file, streamed tensor by tensor and put in place at the end (see writeFileAtomic).
+ */
 export async function writeSafetensorsFile(
   path: string,
   tensors: readonly WriteTensor[],

@@ -15,8 +15,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type LockClock, type LockHolder, holderName, withLock } from "./lock.js";
 
-// One holder at a time. A lock whose holder is dead or silent is taken over. A holder that lives is waited for, or refused on request.
-// A clock that the tests set measures silence.
+// One holder at a time. A lock whose holder is dead or silent is taken over. A holder that lives is
+// waited for, or refused on request. A clock that the tests set measures silence.
 
 const root = mkdtempSync(join(tmpdir(), "funasr-lock-"));
 const dead = 2 ** 22 + 1; // above the kernel's largest process id

@@ -19,8 +19,9 @@ export interface LockOptions {
   /** Called once if another process holds the lock. */
   readonly onWait?: (holder: LockHolder) => void;
   /**
-   * What to throw where another process holds the lock, instead of waiting. One of this machine holds it for as long as it lives,
-   * stopped or not; one of another machine or container, if it touches the file while it is watched.
+   * What to throw where another process holds the lock, instead of waiting. One of this machine
+   * holds it for as long as it lives, stopped or not; one of another machine or container, if it
+   * touches the file while it is watched.
    */
   readonly refuse?: (holder: LockHolder) => Error;
   /** A holder that does not touch the file for so long counts as dead. */
@@ -46,9 +47,10 @@ export function holderName({ pid, host }: LockHolder): string {
 }
 
 /**
- * Runs `body` while this process alone holds the lock file. Node has no flock(2): the file exists while it is held, its holder
- * touches it, and the lock of a process that is dead is taken over. `body` gets a check that the lock is still its own:
- * a process that was stopped for longer than the allowed silence may have lost it.
+ * Runs `body` while this process alone holds the lock file. Node has no flock(2): the file exists
+ * while it is held, its holder touches it, and the lock of a process that is dead is taken over.
+ * `body` gets a check that the lock is still its own: a process that was stopped for longer than
+ * the allowed silence may have lost it.
  * @throws what `refuse` makes
  */
 export async function withLock<T>(
@@ -79,7 +81,10 @@ export async function withLock<T>(
   }
 }
 
-/** Touches the lock file; false where another has taken it over meanwhile: a dead one's must not be kept alive. */
+/**
+ * Touches the lock file; false where another has taken it over meanwhile: a dead one's must not be
+ * kept alive.
+ */
 async function keep(path: string, holder: LockHolder): Promise<boolean> {
   if ((await readHolder(path))?.id !== holder.id) return false;
   const now = new Date();
@@ -132,8 +137,9 @@ async function create(path: string, holder: LockHolder): Promise<boolean> {
 }
 
 /**
- * Removes a lock file that has not changed since it was read. A second lock, named by the state that was read,
- * lets one process at a time do this, so that none removes a lock that another has made meanwhile.
+ * Removes a lock file that has not changed since it was read. A second lock, named by the state
+ * that was read, lets one process at a time do this, so that none removes a lock that another has
+ * made meanwhile.
  */
 async function remove(path: string, mark: string, holder: LockHolder, options: Waiting): Promise<void> {
   const claim = `${path}.${createHash("sha256").update(mark).digest("hex").slice(0, 12)}`;
@@ -145,7 +151,10 @@ async function remove(path: string, mark: string, holder: LockHolder, options: W
   }
 }
 
-/** Identifies one state of a lock file: its holder, and its time of change, which an empty file has too. */
+/**
+ * Identifies one state of a lock file: its holder, and its time of change, which an empty file has
+ * too.
+ */
 async function markOf(path: string): Promise<string> {
   return `${(await readHolder(path))?.id} ${await touched(path)}`;
 }

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { makeDirectory } from "./make-directory.js";
 
-// Plan: new directories with those above, existing ones, two makers at once, files in the way, and /proc, where mkdir -p of Node never ends.
+// Plan: new directories with those above, existing ones, two makers at once, files in the way, and
+// /proc, where mkdir -p of Node never ends.
 let root = "";
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "make-directory-"));

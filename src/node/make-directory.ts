@@ -4,8 +4,8 @@ import { errorCode } from "../errors.js";
 import { WriteError, naming } from "./write-error.js";
 
 /**
- * Makes a directory and those above it, one by one. `mkdir` with `recursive` never ends where the system answers ENOENT although the
- * parent is there, as /proc does.
+ * Makes a directory and those above it, one by one. `mkdir` with `recursive` never ends where the
+ * system answers ENOENT although the parent is there, as /proc does.
  * @param name  what errors call it
  * @throws WriteError  the system refused, or a file is there
  */

@@ -30,7 +30,8 @@ async function filesOf(model: string): Promise<string[]> {
   return [...files];
 }
 
-// Plan: a directory; a file of one among several; both files, with names of any kind; what is refused.
+// Plan: a directory; a file of one among several; both files, with names of any kind; what is
+// refused.
 test("a directory with one pair", async () => {
   expect(await filesOf(PAIR)).toEqual(["funasr-encoder-f16.gguf", "qwen3-tiny-bf16.gguf"]);
 });

@@ -7,8 +7,8 @@ import type { ModelFiles } from "../checkpoint/source.js";
 import { modelDirectory } from "./files.js";
 
 /**
- * The files of a model by its path: a directory; one GGUF file of a pair, beside which the other lies; or both, "ENCODER.gguf,LLM.gguf",
- * wherever they lie.
+ * The files of a model by its path: a directory; one GGUF file of a pair, beside which the other
+ * lies; or both, "ENCODER.gguf,LLM.gguf", wherever they lie.
  * @throws CheckpointError (from its methods) as modelDirectory
  */
 export function modelFiles(path: string): ModelFiles {
@@ -28,7 +28,10 @@ export function ggufPaths(model: string): string[] | undefined {
   return paths.every((path) => /[^/\\]\.gguf$/i.test(path)) ? paths : undefined;
 }
 
-/** The directory of a GGUF file without the others of its kind. A file that is no half of a pair hides all other weights. */
+/**
+ * The directory of a GGUF file without the others of its kind. A file that is no half of a pair
+ * hides all other weights.
+ */
 function withSibling(path: string): ModelFiles {
   const name = basename(path);
   const kind = [GGUF_ENCODER, GGUF_LLM].find((pattern) => pattern.test(name));

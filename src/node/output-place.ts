@@ -7,9 +7,10 @@ import { WriteError, naming } from "./write-error.js";
 
 /**
  * Refuses an output that cannot be written, before the work begins.
- * @param options  force: a file of that name may be replaced (default); inputs: files that may not be, in any case
- * @throws WriteError  its directory is missing or none, or takes no new file; a directory, a device or a pipe, a file that may not be
- *   replaced
+ * @param options  force: a file of that name may be replaced (default); inputs: files that may not
+ *                 be, in any case
+ * @throws WriteError  its directory is missing or none, or takes no new file; a directory, a device
+ *                     or a pipe, a file that may not be replaced
  */
 export async function checkOutput(
   file: string,

@@ -6,9 +6,15 @@ import { errorCode } from "../errors.js";
 export interface ProcessOwner {
   readonly pid: number;
   readonly host: string;
-  /** The boot and the namespace of process numbers, where the system reports them: machines and containers may share a name. */
+  /**
+   * The boot and the namespace of process numbers, where the system reports them: machines and
+   * containers may share a name.
+   */
   readonly system?: string | undefined;
-  /** Start of the process, as the system writes it, where it reports one: a process number may be used again. */
+  /**
+   * Start of the process, as the system writes it, where it reports one: a process number may be
+   * used again.
+   */
   readonly started?: string | undefined;
 }
 
@@ -19,7 +25,10 @@ export async function thisProcess(): Promise<ProcessOwner> {
   return { pid, host: hostname(), system: await systemName(), started };
 }
 
-/** Whether a process is still there; undefined for one of another machine or container, whose numbers say nothing here. */
+/**
+ * Whether a process is still there; undefined for one of another machine or container, whose
+ * numbers say nothing here.
+ */
 export async function isAlive(holder: ProcessOwner): Promise<boolean | undefined> {
   if (holder.host !== hostname()) return undefined;
   if (holder.system !== undefined && holder.system !== (await systemName())) return undefined;
@@ -34,7 +43,8 @@ export async function isAlive(holder: ProcessOwner): Promise<boolean | undefined
 }
 
 /**
- * This boot of the machine and the namespace of its process numbers; undefined where the system does not report them.
+ * This boot of the machine and the namespace of its process numbers; undefined where the system
+ * does not report them.
  * @source proc(5): /proc/sys/kernel/random/boot_id; pid_namespaces(7): /proc/PID/ns/pid
  */
 export async function systemName(): Promise<string | undefined> {
@@ -47,9 +57,10 @@ export async function systemName(): Promise<string | undefined> {
 }
 
 /**
- * Start of a process, and whether it is a zombie (ended, but not yet waited for by its parent). Undefined where the system
- * does not report them.
- * @source proc(5): /proc/PID/stat, state (3) and starttime (22, ticks since the boot), behind a name that may hold spaces and brackets
+ * Start of a process, and whether it is a zombie (ended, but not yet waited for by its parent).
+ * Undefined where the system does not report them.
+ * @source proc(5): /proc/PID/stat, state (3) and starttime (22, ticks since the boot), behind a
+ *         name that may hold spaces and brackets
  */
 export async function processState(pid: number): Promise<{ started: string; ended: boolean } | undefined> {
   try {

@@ -13,7 +13,10 @@ const refusals: Readonly<Record<string, string>> = {
   EROFS: "expected a place to write, got a read-only disk; name another",
 };
 
-/** What the system refused, in the form of this package's own errors; a code not listed is given with its meaning. */
+/**
+ * What the system refused, in the form of this package's own errors; a code not listed is given
+ * with its meaning.
+ */
 export function describeSystem({ code = "", syscall = "the call", message }: NodeJS.ErrnoException): string {
   if (Object.hasOwn(refusals, code)) return refusals[code];
   const meaning = /^[A-Z0-9]+: ([^,]+)/.exec(message)?.[1] ?? message;

@@ -13,8 +13,9 @@ import {
   writeTuning,
 } from "./tuning-cache.js";
 
-// A tuning comes back as it was written; one of another adapter, version or kernels is none; a damaged one is refused by the field's
-// name; where it is kept; and that an opened device takes it, skips one that is stale, and warns of one that is damaged.
+// A tuning comes back as it was written; one of another adapter, version or kernels is none; a
+// damaged one is refused by the field's name; where it is kept; and that an opened device takes it,
+// skips one that is stale, and warns of one that is damaged.
 const directory = mkdtempSync(join(tmpdir(), "tuning-"));
 afterAll(() => rmSync(directory, { recursive: true }));
 

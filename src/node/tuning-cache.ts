@@ -48,9 +48,9 @@ export function tuningKey(adapter: Omit<TuningKey, "package" | "kernels">): Tuni
 }
 
 /**
- * Path of an adapter's tuning, one file for each adapter. It lies in the directory that FUNASR_WEBGPU_TUNING
- * names, else in $XDG_CACHE_HOME/funasr-webgpu, else in ~/.cache/funasr-webgpu. Undefined where the variable
- * is "off".
+ * Path of an adapter's tuning, one file for each adapter. It lies in the directory that
+ * FUNASR_WEBGPU_TUNING names, else in $XDG_CACHE_HOME/funasr-webgpu, else in
+ * ~/.cache/funasr-webgpu. Undefined where the variable is "off".
  */
 export function tuningFile(key: TuningKey, environment: NodeJS.ProcessEnv = process.env): string | undefined {
   const named = environment[variable];
@@ -70,7 +70,8 @@ export async function writeTuning(file: string, key: TuningKey, sizes: Tuning): 
 
 /**
  * An adapter's tuning; undefined where there is none or it is of other kernels.
- * @throws CheckpointError  the file is damaged: too long, no JSON, a field of another type, a size that is no candidate
+ * @throws CheckpointError  the file is damaged: too long, no JSON, a field of another type, a size
+ *   that is no candidate
  */
 export async function readTuning(file: string, key: TuningKey): Promise<Tuning | undefined> {
   const source = await openFile(file).catch((error: unknown) => {
@@ -80,7 +81,10 @@ export async function readTuning(file: string, key: TuningKey): Promise<Tuning |
   return source && parseTuning(await readUtf8(source, mostBytes), file, key);
 }
 
-/** The text of a tuning; undefined where it is of another key. @throws CheckpointError  see readTuning */
+/**
+ * The text of a tuning; undefined where it is of another key.
+ * @throws CheckpointError  see readTuning
+ */
 export function parseTuning(text: string, file: string, key: TuningKey): Tuning | undefined {
   const refuse = (field: string, expected: string, got: unknown): never => {
     const advice = `run "funasr-webgpu bench --tune" again, or remove the file`;

@@ -7,8 +7,9 @@ import { afterAll, beforeEach, expect, test } from "vitest";
 import { writeDirectoryAtomic, writeFileAtomic } from "./files.js";
 import { inWork, onLeftover, removeLeftovers, undoInterrupted, unfinishedName } from "./unfinished.js";
 
-// What a killed process left is removed by the next run in the directory and named; what a live one, or one that cannot be known
-// here, writes stays. What is in work is removed on an interruption. Two writers of one directory: the second gets a sentence.
+// What a killed process left is removed by the next run in the directory and named; what a live
+// one, or one that cannot be known here, writes stays. What is in work is removed on an
+// interruption. Two writers of one directory: the second gets a sentence.
 const root = mkdtempSync(join(tmpdir(), "unfinished-"));
 afterAll(() => rmSync(root, { recursive: true }));
 let lines: string[] = [];

@@ -66,8 +66,9 @@ export function onLeftover(listener: (message: string) => void): void {
 }
 
 /**
- * Removes what killed processes left unfinished in the directory of `path`, once a process. The owner of each is in its name:
- * an output of a live process stays, one of another machine or container is reported and stays.
+ * Removes what killed processes left unfinished in the directory of `path`, once a process. The
+ * owner of each is in its name: an output of a live process stays, one of another machine or
+ * container is reported and stays.
  */
 export async function removeLeftovers(path: string): Promise<void> {
   const directory = dirname(path);
@@ -87,7 +88,10 @@ export async function removeLeftovers(path: string): Promise<void> {
   }
 }
 
-/** Whether a name is of an output whose process has ended; undefined where that cannot be known here. */
+/**
+ * Whether a name is of an output whose process has ended; undefined where that cannot be known
+ * here.
+ */
 async function isLeft(name: string): Promise<boolean | undefined> {
   const [, pid, started, system] = pattern.exec(name) ?? [];
   if (pid === undefined) return false;

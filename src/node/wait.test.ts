@@ -1,8 +1,8 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { restfulWait } from "./wait.js";
 
-// What a wait hands on; how long it sleeps in a turn of the event loop, by a clock that the test sets; that nothing sleeps once nobody
-// waits.
+// What a wait hands on; how long it sleeps in a turn of the event loop, by a clock that the test
+// sets; that nothing sleeps once nobody waits.
 afterEach(() => {
   vi.restoreAllMocks();
 });

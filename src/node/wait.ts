@@ -4,7 +4,10 @@ let waiting = 0;
 let pumping = false;
 let latest = 0; // when the latest wait began
 
-/** Sleeps in each turn of the event loop while a wait is open: a tenth of the time since the latest one began, 0.05 to 0.2 ms. */
+/**
+ * Sleeps in each turn of the event loop while a wait is open: a tenth of the time since the latest
+ * one began, 0.05 to 0.2 ms.
+ */
 function pump(): void {
   pumping = waiting > 0;
   if (!pumping) return;
@@ -14,9 +17,9 @@ function pump(): void {
 }
 
 /**
- * Waits with short sleeps of the main thread. Awaiting a Dawn promise polls without rest; on a software adapter that
- * takes a core from the driver's own workers (a GEMM ran 1.4 to 1.6 times slower). Costs up to 0.2 ms of latency, however many
- * wait at once.
+ * Waits with short sleeps of the main thread. Awaiting a Dawn promise polls without rest; on a
+ * software adapter that takes a core from the driver's own workers (a GEMM ran 1.4 to 1.6 times
+ * slower). Costs up to 0.2 ms of latency, however many wait at once.
  */
 export async function restfulWait<T>(promise: Promise<T>): Promise<T> {
   waiting++;

@@ -40,7 +40,10 @@ async function seconds(body: () => Promise<unknown>): Promise<number> {
   return (performance.now() - start) / 1000;
 }
 
-/** Measures a device: about two seconds on a software adapter. The four take turns, so that a busy machine meets all of them. */
+/**
+ * Measures a device: about two seconds on a software adapter. The four take turns, so that a busy
+ * machine meets all of them.
+ */
 export async function measureCeilings(gpu: Gpu): Promise<Ceilings> {
   const kept: Tensor[] = [];
   const keep = (length: number): Tensor => {

@@ -6,7 +6,8 @@ import { demoModel } from "../node/demo.js";
 import { modelDirectory } from "../node/files.js";
 import { checkStages, compareStages, measureStages } from "./check.js";
 
-// What is within 30 % and what is not; the stages of the demo as they are run, and what is left behind: nothing.
+// What is within 30 % and what is not; the stages of the demo as they are run, and what is left
+// behind: nothing.
 const gpu = useGpu();
 let model: FunAsrNano;
 beforeAll(async () => {

@@ -60,7 +60,8 @@ export function compareStages(
 }
 
 /**
- * Runs a clip of seeded features through the model, as many tokens as are asked for; seconds of the stages, each of some rounds.
+ * Runs a clip of seeded features through the model, as many tokens as are asked for; seconds of the
+ * stages, each of some rounds.
  * @param between  called before each round that counts
  */
 export async function measureStages(
@@ -115,8 +116,9 @@ async function encodeClip(gpu: Gpu, model: FunAsrNano, clips: Clips): Promise<Te
 }
 
 /**
- * The stages of a clip on this device, as the formula has them and as they are. The kernels' own figures are taken between the
- * clip's rounds, and the middle of both counts, so that other work on the machine meets both.
+ * The stages of a clip on this device, as the formula has them and as they are. The kernels' own
+ * figures are taken between the clip's rounds, and the middle of both counts, so that other work on
+ * the machine meets both.
  */
 export async function checkStages(
   gpu: Gpu,

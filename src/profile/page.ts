@@ -8,7 +8,10 @@ const mostBars = 8; // kernels that have a colour of their own
 const decade = (value: number, up: boolean): number =>
   10 ** (up ? Math.ceil(Math.log10(value)) : Math.floor(Math.log10(value)));
 
-/** Attained arithmetic against FLOPs a byte, under the roof of the measured ceilings; a disc's area is its time. */
+/**
+ * Attained arithmetic against FLOPs a byte, under the roof of the measured ceilings; a disc's area
+ * is its time.
+ */
 function roofline({ kernels, ceilings }: Profile): string {
   const [bandwidth, peak] = [ceilings.bandwidth.max / 1e9, ceilings.flops.max / 1e9];
   const points = kernels.flatMap((group) =>

@@ -13,7 +13,8 @@ import {
   workSeconds,
 } from "./predict.js";
 
-// The time of known work, kind by kind; the work of a clip, counted, against bounds that the weights set; sizes in order.
+// The time of known work, kind by kind; the work of a clip, counted, against bounds that the
+// weights set; sizes in order.
 const none = { calls: 0, flops: 0, bytes: 0 };
 const nothing: Work = { products: none, row: none, attention: none, cache: none, elements: none };
 

@@ -9,7 +9,10 @@ import { shapeSource } from "../weights/shapes.js";
 import { costOf } from "../kernels/cost.js";
 import { stageOf } from "./summary.js";
 
-/** What a call costs at least depends on what it is: a product of several rows or of one, attention of several or of one, the rest. */
+/**
+ * What a call costs at least depends on what it is: a product of several rows or of one, attention
+ * of several or of one, the rest.
+ */
 export type CallKind = "products" | "row" | "attention" | "cache" | "elements";
 
 /** Calls of a kind, added up. */
@@ -144,7 +147,10 @@ export function promptLength(seconds: number): number {
   return promptTokens + frameCount(seconds);
 }
 
-/** Counts a clip's stages by running them on a device that counts; the token is the one in the middle of the answer. */
+/**
+ * Counts a clip's stages by running them on a device that counts; the token is the one in the
+ * middle of the answer.
+ */
 export async function countClip(
   config: ModelConfig,
   weights: WeightFormat,

@@ -10,7 +10,10 @@ import type { CallKind, Shares } from "./predict.js";
 
 const rounds = 7;
 
-/** A call whose time is taken: its work in FLOPs or bytes, and how many stand in a step, so that the step's own cost does not count. */
+/**
+ * A call whose time is taken: its work in FLOPs or bytes, and how many stand in a step, so that the
+ * step's own cost does not count.
+ */
 interface Probe {
   readonly work: number;
   readonly calls: number;
@@ -18,7 +21,10 @@ interface Probe {
   readonly seconds: number[];
 }
 
-/** A kind of calls by a small one and a large one: what a call costs at least, and what its work adds. */
+/**
+ * A kind of calls by a small one and a large one: what a call costs at least, and what its work
+ * adds.
+ */
 interface Line {
   readonly small: Probe;
   readonly large: Probe;
@@ -28,7 +34,10 @@ interface Line {
 export interface Probes {
   /** Times each once. */
   readonly sample: () => Promise<void>;
-  /** What was found so far. @param of  which of the times counts: the best, or on a busy machine the one in the middle */
+  /**
+   * What was found so far.
+   * @param of  which of the times counts: the best, or on a busy machine the one in the middle
+   */
   readonly shares: (ceilings: Ceilings, of: "min" | "median") => Shares;
   readonly free: () => void;
 }
@@ -152,7 +161,10 @@ export async function makeProbes(gpu: Gpu, format: WeightFormat): Promise<Probes
   return { sample, shares, free: () => kept.free() };
 }
 
-/** What the kernels reach on this device of its ceilings, and what a call of each kind costs at least: the best of some rounds. */
+/**
+ * What the kernels reach on this device of its ceilings, and what a call of each kind costs at
+ * least: the best of some rounds.
+ */
 export async function measureShares(gpu: Gpu, format: WeightFormat, ceilings: Ceilings): Promise<Shares> {
   const probes = await makeProbes(gpu, format);
   try {

@@ -8,7 +8,8 @@ import { clockStep, summarise } from "./summary.js";
 import { causeRows, groupRows } from "./text.js";
 import { traceEvents } from "./trace.js";
 
-// Sums, rates and shares of a run that is known; calls below the clock's step; the page is one file; the trace keeps to the format.
+// Sums, rates and shares of a run that is known; calls below the clock's step; the page is one
+// file; the trace keeps to the format.
 const same = (value: number): Ceilings["flops"] => ({ min: value, median: value, max: value });
 const ceilings: Ceilings = {
   bandwidth: same(12e6),

@@ -7,10 +7,15 @@ import { type Cause, attribute } from "./timeline.js";
 export interface Group {
   readonly stage: string;
   readonly kernel: string;
-  /** Shape of a product, rows × K × columns, and the like; empty where all of a kernel's calls are added up. */
+  /**
+   * Shape of a product, rows × K × columns, and the like; empty where all of a kernel's calls are
+   * added up.
+   */
   readonly shape: string;
   readonly calls: number;
-  /** Of the device, all calls. A call that took less than the clock's step is counted as one step. */
+  /**
+   * Of the device, all calls. A call that took less than the clock's step is counted as one step.
+   */
   readonly milliseconds: number;
   /** Some calls took less than one step of the clock: the time is at most this. */
   readonly atMost: boolean;
@@ -20,7 +25,10 @@ export interface Group {
   /** A second. */
   readonly bandwidth: number;
   readonly flopRate: number | undefined;
-  /** Of the adapter's ceiling that is nearer: its copies' bandwidth or its multiplications and additions. */
+  /**
+   * Of the adapter's ceiling that is nearer: its copies' bandwidth or its multiplications and
+   * additions.
+   */
   readonly share: number;
   readonly bound: "memory" | "arithmetic";
 }
@@ -125,7 +133,10 @@ class Sums {
 
 const longestFirst = (groups: Group[]): Group[] => groups.sort((a, b) => b.milliseconds - a.milliseconds);
 
-/** What a run did and how near it came to what the adapter can. @param wall  its start and end, milliseconds of `performance.now` */
+/**
+ * What a run did and how near it came to what the adapter can.
+ * @param wall  its start and end, milliseconds of `performance.now`
+ */
 export function summarise(
   run: TimedRun,
   wall: { readonly start: number; readonly end: number },

@@ -2,8 +2,8 @@ import { describe, expect, test } from "vitest";
 import { attribute, clockOffset, partition } from "./timeline.js";
 import { run } from "../../test/helpers/timed-run.js";
 
-// Overlapping intervals, by hand: every moment is counted once, for the first cause, and the sums are the whole. Clocks that differ by
-// an offset; a run whose parts are known.
+// Overlapping intervals, by hand: every moment is counted once, for the first cause, and the sums
+// are the whole. Clocks that differ by an offset; a run whose parts are known.
 
 describe("partition", () => {
   test("the first cause wins; what none has is left over; edges are cut to the whole", () => {

@@ -19,7 +19,8 @@ export interface Interval {
 }
 
 /**
- * Milliseconds of [start, end) that belong to each cause: to the first of those that go on at a moment. Intervals may overlap.
+ * Milliseconds of [start, end) that belong to each cause: to the first of those that go on at a
+ * moment. Intervals may overlap.
  * @returns  [count + 1]; the last is what belongs to none
  */
 export function partition(
@@ -48,8 +49,9 @@ export function partition(
 }
 
 /**
- * Milliseconds that are to be taken off the device's clock to get the host's. No command buffer begins before it is handed over,
- * and one that meets an idle device begins soon after: the least distance of all is taken for none.
+ * Milliseconds that are to be taken off the device's clock to get the host's. No command buffer
+ * begins before it is handed over, and one that meets an idle device begins soon after: the least
+ * distance of all is taken for none.
  */
 export function clockOffset({ dispatches, submits }: TimedRun): number {
   let least = Infinity;
@@ -75,7 +77,10 @@ const hostCauses: Readonly<Record<HostWork, Cause>> = {
   wait: "wait, device idle",
 };
 
-/** A run's wall time by cause; what belongs to none is unattributed. @param wall  its start and end, milliseconds */
+/**
+ * A run's wall time by cause; what belongs to none is unattributed.
+ * @param wall  its start and end, milliseconds
+ */
 export function attribute(
   run: TimedRun,
   wall: { readonly start: number; readonly end: number },

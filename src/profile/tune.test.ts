@@ -13,8 +13,9 @@ import { shapeClasses, tunedKernels } from "../kernels/shape-classes.js";
 import type { ShapeClass } from "../kernels/variants.js";
 import { fastest, tune, tuningOf } from "./tune.js";
 
-// The choice by a timer whose times are known. That the engine runs what a tuning says, by the sources and workgroups of what it
-// dispatches; that every candidate of every class gives the bits of the usual sizes; that the device is left as it was.
+// The choice by a timer whose times are known. That the engine runs what a tuning says, by the
+// sources and workgroups of what it dispatches; that every candidate of every class gives the bits
+// of the usual sizes; that the device is left as it was.
 
 /** A timer by a table, in order of the calls; sizes that are undefined are the usual ones. */
 function clock(seconds: (workgroups: number, call: number) => number): {

@@ -24,7 +24,9 @@ export interface Choice {
   readonly usual: number;
   /** The candidates, the fastest first. */
   readonly timed: readonly Timed[];
-  /** Sizes that are faster than the usual ones by more than noise; undefined: the usual ones stay. */
+  /**
+   * Sizes that are faster than the usual ones by more than noise; undefined: the usual ones stay.
+   */
   readonly chosen: Sizes | undefined;
 }
 
@@ -32,8 +34,10 @@ const rounds = 12;
 const gain = 0.95; // of the usual time that a choice must stay below
 
 /**
- * The fastest sizes. The usual ones and all candidates take turns, so that a busy machine meets all of them, and the best of each counts.
- * @param time  seconds of a call with these sizes, undefined for the usual ones; its first call of each is not counted
+ * The fastest sizes. The usual ones and all candidates take turns, so that a busy machine meets all
+ * of them, and the best of each counts.
+ * @param time  seconds of a call with these sizes, undefined for the usual ones; its first call of
+ *              each is not counted
  */
 export async function fastest(
   candidates: readonly Sizes[],
@@ -100,8 +104,8 @@ function attentionCall(gpu: Gpu, { rows }: ShapeClass): Call {
 }
 
 /**
- * Times the candidates of every shape class on this device: a minute or two on a software adapter whose driver compiles them first.
- * The device's own tuning is left as it was.
+ * Times the candidates of every shape class on this device: a minute or two on a software adapter
+ * whose driver compiles them first. The device's own tuning is left as it was.
  * @param onClass  called with each class's name as it begins
  */
 export async function tune(

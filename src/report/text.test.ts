@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { bytes } from "./text.js";
 
-// Plan: bytes have three digits and the largest unit that fits; what rounds up to the next unit, and what passes the last, is written out.
+// Plan: bytes have three digits and the largest unit that fits; what rounds up to the next unit,
+// and what passes the last, is written out.
 test.each([
   [0, "0 B"],
   [999, "999 B"],

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { values } from "../../test/gpu.js";
 import { collapseAlarm, meanPairwiseCosine, normAlarm, normWindow } from "./alarms.js";
 
-// The mean cosine against its definition over all pairs; alike, opposite, zero and single rows; when each alarm speaks.
+// The mean cosine against its definition over all pairs; alike, opposite, zero and single rows;
+// when each alarm speaks.
 const width = 7;
 
 function byPairs(rows: Float32Array): number {

@@ -6,7 +6,10 @@ const cosineLimit = 0.98;
 /** The option that sets the learning rate of a stage. */
 export type RateOption = "--align-lr" | "--lr";
 
-/** A gradient norm far above the median of the latest ones; undefined where it is not, or while there are too few. */
+/**
+ * A gradient norm far above the median of the latest ones; undefined where it is not, or while
+ * there are too few.
+ */
 export function normAlarm(
   norms: readonly number[],
   norm: number,
@@ -25,8 +28,8 @@ export function collapseAlarm(cosine: number, rateOption: RateOption): string | 
 }
 
 /**
- * Mean cosine over all pairs of different rows, from the sum s of the unit rows: (s·s - n) / (n (n - 1)). Zero rows count as
- * orthogonal to all.
+ * Mean cosine over all pairs of different rows, from the sum s of the unit rows: (s·s - n) / (n (n
+ * - 1)). Zero rows count as orthogonal to all.
  * @param rows   [n, width]
  * @returns      in [-1, 1]; 0 for a single row; NaN where the rows hold one
  */

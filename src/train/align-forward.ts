@@ -19,7 +19,10 @@ export interface AlignmentBatch extends Pick<TrainingBatch, "audio" | "frames" |
   readonly transcripts: readonly (readonly number[])[];
 }
 
-/** The classes of a batch's frames: the pause, which is the audio placeholder, then the tokens of its transcripts. */
+/**
+ * The classes of a batch's frames: the pause, which is the audio placeholder, then the tokens of
+ * its transcripts.
+ */
 function contrasted(model: FunAsrNano, { transcripts }: AlignmentBatch): number[] {
   return [...new Set([model.config.audioTokenId, ...transcripts.flat()])];
 }
@@ -35,7 +38,10 @@ function audioRows(gpu: Gpu, model: FunAsrNano, batch: AlignmentBatch, tap?: Tap
   return adapt(gpu, model, encoderStates(gpu, model, batch, tap), batch.frames, tap);
 }
 
-/** The forward pass inside a step, each stage seen by the tap; the products of frames and tokens come last. */
+/**
+ * The forward pass inside a step, each stage seen by the tap; the products of frames and tokens
+ * come last.
+ */
 export function tapAlignment(gpu: Gpu, model: FunAsrNano, batch: AlignmentBatch, tap: Tap): void {
   gpu.scope(() => {
     const audio = audioRows(gpu, model, batch, tap);
@@ -44,7 +50,10 @@ export function tapAlignment(gpu: Gpu, model: FunAsrNano, batch: AlignmentBatch,
   });
 }
 
-/** The GPU step before an alignment: products of frames and tokens, the tokens' embeddings, the squared norm of the frames. */
+/**
+ * The GPU step before an alignment: products of frames and tokens, the tokens' embeddings, the
+ * squared norm of the frames.
+ */
 export function readProducts(gpu: Gpu, model: FunAsrNano, batch: AlignmentBatch): Promise<TensorData[]> {
   return gpu.step(() => {
     const audio = audioRows(gpu, model, batch);
@@ -81,7 +90,10 @@ export async function alignBatch(
   });
 }
 
-/** Forward and backward pass inside a step: adds the alignment's gradient to those of the model's trainables, which the caller clears. */
+/**
+ * Forward and backward pass inside a step: adds the alignment's gradient to those of the model's
+ * trainables, which the caller clears.
+ */
 export function recordAlignment(
   gpu: Gpu,
   model: FunAsrNano,

@@ -2,8 +2,9 @@ import { describe, expect, test } from "vitest";
 import { uniformNumbers } from "../random.js";
 import { type AlignmentInput, align, canAlign, forwardBackward } from "./alignment.js";
 
-// The recursion against the sum over every path; the gradient against central differences, the frames' shares held where the loss
-// holds them; what cannot be aligned; long clips and scores of any size.
+// The recursion against the sum over every path; the gradient against central differences, the
+// frames' shares held where the loss holds them; what cannot be aligned; long clips and scores of
+// any size.
 const random = uniformNumbers(11);
 const normal = (): number => random() + random() + random() - 1.5;
 

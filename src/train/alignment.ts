@@ -2,18 +2,20 @@ import { ShapeError } from "../gpu/errors.js";
 import { sum } from "../arrays.js";
 
 /**
- * Alignment of audio embeddings to the spoken words. Each frame a_t of a clip belongs to one of its transcript's tokens or
- * to a pause; tokens come in order, each has at least one frame, pauses may stand before, between and after them, and between two
- * equal tokens one must. Tokens k compete by
+ * Alignment of audio embeddings to the spoken words. Each frame a_t of a clip belongs to one of its
+ * transcript's tokens or to a pause; tokens come in order, each has at least one frame, pauses may
+ * stand before, between and after them, and between two equal tokens one must. Tokens k compete by
  *
  *   s(t, k) = (a_t · e_k - |e_k|² / 2) / σ²          log p(k | t) = s(t, k) - log Σ_j exp s(t, j)
  *
- * over the frozen embeddings e of the batch's tokens and of the pause, σ² the mean |e_k|² divided by `sharpness`: the likelihood ratios of
- * Gaussians around them. γ(t, k) is the share of the paths, weighted by their probability, that have frame t at token k. The loss
+ * over the frozen embeddings e of the batch's tokens and of the pause, σ² the mean |e_k|² divided
+ * by `sharpness`: the likelihood ratios of Gaussians around them. γ(t, k) is the share of the
+ * paths, weighted by their probability, that have frame t at token k. The loss
  *
  *   Σ_clips -log Σ_paths Π_t p(path_t | t)  +  pull / (2 σ²) · Σ_t |a_t - Σ_k γ(t, k) e_k|²
  *
- * separates the tokens by its first term. Its second (γ held) moves each frame to the LLM's embeddings. Divided by the frames.
+ * separates the tokens by its first term. Its second (γ held) moves each frame to the LLM's
+ * embeddings. Divided by the frames.
  */
 export const alignmentDefaults = { sharpness: 16, pull: 0.1 } as const;
 
@@ -57,7 +59,8 @@ function logAdd(a: number, b: number): number {
 }
 
 /**
- * Log-probability of all paths, and the states' shares of each frame, by the forward-backward recursion.
+ * Log-probability of all paths, and the states' shares of each frame, by the forward-backward
+ * recursion.
  * @param logP  [frames, states], log-probabilities of each state
  * @returns     shares [frames, states]
  * @throws ShapeError  there is no path: see canAlign
@@ -163,7 +166,9 @@ export function align(input: AlignmentInput): Alignment {
   return { loss, weights, factor: pull / (variance * denominator) };
 }
 
-/** e_k · e_j, each computed once it is asked for: most pairs of a batch's tokens never share a clip. */
+/**
+ * e_k · e_j, each computed once it is asked for: most pairs of a batch's tokens never share a clip.
+ */
 function gramOf({ embeddings, tokens }: AlignmentInput): (k: number, j: number) => number {
   const width = embeddings.length / tokens;
   const known = new Map<number, number>();

@@ -41,13 +41,17 @@ export class AudioReader {
   /**
    * SHA-256 of the whole file, in hex.
    * @param maxSeconds  what a whole file may last
-   * @throws AudioError  it is no file, no audio or too large, or its first bytes say that it is longer
+   * @throws AudioError  it is no file, no audio or too large, or its first bytes say that it is
+   *                     longer
    */
   async sha256(piece: AudioPiece, maxSeconds?: number): Promise<string> {
     return (await this.#read(piece, maxSeconds)).sha256;
   }
 
-  /** [first, one past the last] sample of the piece, and its channel where it has one; undefined for a whole file. */
+  /**
+   * [first, one past the last] sample of the piece, and its channel where it has one; undefined for
+   * a whole file.
+   */
   segment({ start, end, channel }: AudioPiece): readonly number[] | undefined {
     if (start === undefined && end === undefined && channel === undefined) return undefined;
     const last = end === undefined ? -1 : Math.round(end * this.rate);

@@ -2,8 +2,9 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { BatchStream, epochBatches } from "./batches.js";
 
-// Any sizes: each clip once, no batch over the budget, equal arguments give equal batches; another seed or epoch gives others;
-// batches are of one length where the data is large; the stream runs through the epochs; the refusals.
+// Any sizes: each clip once, no batch over the budget, equal arguments give equal batches; another
+// seed or epoch gives others; batches are of one length where the data is large; the stream runs
+// through the epochs; the refusals.
 const sizesOf = fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 200 });
 
 test("each clip once, within the budget, the same every time", () => {

@@ -11,8 +11,8 @@ export interface BatchOptions {
 const poolBatches = 32;
 
 /**
- * The micro-batches of one epoch: clips shuffled, sorted by length within pools of 32 batches' worth, cut by the token budget,
- * and the batches shuffled. A function of its arguments alone.
+ * The micro-batches of one epoch: clips shuffled, sorted by length within pools of 32 batches'
+ * worth, cut by the token budget, and the batches shuffled. A function of its arguments alone.
  * @param sizes  tokens of each clip
  * @param epoch  from 0
  * @returns      indices of the clips, each once
@@ -66,7 +66,9 @@ function shuffled<T>(items: T[], random: () => number): T[] {
   return items;
 }
 
-/** The micro-batches of a run, one after another through the epochs; any of them can be asked for. */
+/**
+ * The micro-batches of a run, one after another through the epochs; any of them can be asked for.
+ */
 export class BatchStream {
   readonly #epochs: { readonly first: number; readonly batches: readonly number[][] }[] = [];
 

@@ -27,8 +27,8 @@ export interface TrainClip {
 }
 
 /**
- * The spoken words of a line: its transcript, or its text where the prompt asks for a transcript (no prompt, or one of
- * FunASR's or the demo's requests to transcribe).
+ * The spoken words of a line: its transcript, or its text where the prompt asks for a transcript
+ * (no prompt, or one of FunASR's or the demo's requests to transcribe).
  */
 export function spokenText({ prompt, text, transcript }: Utterance): string | undefined {
   if (transcript !== undefined) return transcript;
@@ -49,7 +49,10 @@ export interface CorpusParts {
   readonly tokenizer: Tokenizer;
   readonly prompts: PromptRenderer;
   readonly cache: FeatureCache;
-  /** What the encoder's outputs depend on, as CacheKeyParts has it; "" where it is trained and the cache holds features. */
+  /**
+   * What the encoder's outputs depend on, as CacheKeyParts has it; "" where it is trained and the
+   * cache holds features.
+   */
   readonly encoder: string;
   /** Features [T, 560] → the cache's rows; absent where it holds features. */
   readonly encode?: (features: ClipRows) => Promise<ClipRows>;
@@ -65,8 +68,8 @@ export interface PrepareOptions {
   /** Throws an error where a clip is too long to be used. */
   readonly check?: (clip: TrainClip) => void;
   /**
-   * Called with each line that cannot be used, up to 20 of a file, then with the number of the rest. Also called with the
-   * faults of audio that is used, once a file.
+   * Called with each line that cannot be used, up to 20 of a file, then with the number of the
+   * rest. Also called with the faults of audio that is used, once a file.
    */
   readonly onBad: (message: string) => void;
   readonly onProgress?: (done: number) => void;
@@ -113,7 +116,10 @@ interface RenderedPrompt {
   readonly tokens: number;
 }
 
-/** The utterances of a data file with their tokens, and with their rows in the cache: those that it lacks are computed. */
+/**
+ * The utterances of a data file with their tokens, and with their rows in the cache: those that it
+ * lacks are computed.
+ */
 export class Corpus {
   readonly #reader: AudioReader;
   readonly #rendered = new Map<string | undefined, RenderedPrompt>();

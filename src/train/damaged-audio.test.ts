@@ -5,8 +5,9 @@ import { useGpu } from "../../test/gpu.js";
 import { useTraining } from "../../test/helpers/training-runs.js";
 import { openSession } from "./session.js";
 
-// Plan: audio that lost something is used with the warning that transcribe gives, once a file, whether its rows are computed or
-// cached; with `strict` its line cannot be used, cached or not. Audio longer than the model takes is refused by its header.
+// Plan: audio that lost something is used with the warning that transcribe gives, once a file,
+// whether its rows are computed or cached; with `strict` its line cannot be used, cached or not.
+// Audio longer than the model takes is refused by its header.
 const gpu = useGpu();
 const { directory, setup } = useTraining(gpu);
 
@@ -47,7 +48,10 @@ const cases: [string, () => Buffer, string][] = [
   ["cut.webm", () => cut("speech.webm", 0.7), "cut short: an element passes its end"],
 ];
 
-/** Opens a session on the utterances, each file twice; gives its messages, and its error where it has one. */
+/**
+ * Opens a session on the utterances, each file twice; gives its messages, and its error where it
+ * has one.
+ */
 async function opened(names: readonly string[], change: { cache: string; strict?: boolean }) {
   const audio = names.flatMap((name) => [name, name]).map((name) => join(directory().path, name));
   const utterances = audio.map((path, i) => ({
@@ -108,7 +112,8 @@ test("channels that cancel each other are reported, and no damage", async () => 
     });
 });
 
-// Plan: a header alone decides: nothing else is wrong with the first, and nothing else is there of the second.
+// Plan: a header alone decides: nothing else is wrong with the first, and nothing else is there of
+// the second.
 test.each(["long.wav", "long.flac"])("%s is refused by its header", async (name) => {
   const path = join(directory().path, name);
   const bytes = file(name.replace("long", "speech"));

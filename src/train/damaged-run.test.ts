@@ -10,9 +10,10 @@ import { modelDirectory } from "../node/files.js";
 import { writeTrained } from "./finish.js";
 import { runFiles } from "./session.js";
 
-// A flipped bit in each file of a run beside its saved states (damaged-state.test.ts): a file of its checkpoint or its LoRA is refused by
-// name by whoever opens it, the list of their hashes too; cached rows are computed again, which is reported once with a count, and the
-// run ends with the same bits; damaged metrics are reported, and the run goes on.
+// A flipped bit in each file of a run beside its saved states (damaged-state.test.ts): a file of
+// its checkpoint or its LoRA is refused by name by whoever opens it, the list of their hashes too;
+// cached rows are computed again, which is reported once with a count, and the run ends with the
+// same bits; damaged metrics are reported, and the run goes on.
 const gpu = useGpu();
 const { directory, setup, run } = useTraining(gpu);
 const options = { steps: 2, every: 1 };
@@ -120,7 +121,8 @@ describe.each<[string, () => string, (path: string) => Promise<void>, string[]]>
   });
 });
 
-// Plan: people's own lists are not read: of files in other directories, of files that are not there, of other hashes, with other text.
+// Plan: people's own lists are not read: of files in other directories, of files that are not
+// there, of other hashes, with other text.
 test("a list of another name: the directory is used as it is", async () => {
   const path = copy(join(whole, "checkpoint"));
   const hash = "0".repeat(64);

@@ -7,9 +7,9 @@ import { writeTrained } from "./finish.js";
 import { runFiles } from "./session.js";
 import { readValues } from "./state.js";
 
-// Saved states with a flipped byte in each of their regions, cut or missing: a run goes on from the state before, says so, and ends
-// with the bits of a run that nothing happened to; where neither state is whole it is refused by name. Checkpoints are written of
-// the next whole state.
+// Saved states with a flipped byte in each of their regions, cut or missing: a run goes on from the
+// state before, says so, and ends with the bits of a run that nothing happened to; where neither
+// state is whole it is refused by name. Checkpoints are written of the next whole state.
 const gpu = useGpu();
 const { directory, setup, run } = useTraining(gpu);
 const options = { steps: 3, every: 1 };

@@ -7,7 +7,8 @@ import { explainNonFinite } from "./diagnose.js";
 import type { Optimiser } from "./optimiser.js";
 import type { MicroBatch } from "./stages.js";
 
-// What is named: the first stage that is not finite, else the gradient, else the norm of all, else the loss that the CPU made.
+// What is named: the first stage that is not finite, else the gradient, else the norm of all, else
+// the loss that the CPU made.
 const gpu = useGpu();
 const values = (...list: number[]): Tensor => gpu().upload(Float32Array.from(list), [list.length]);
 

@@ -15,9 +15,10 @@ interface Parts {
 }
 
 /**
- * Names the first tensor that is not finite: the stage's forward pass is run again, stage by stage, with the weights as they were (an
- * update from such gradients changes nothing); where all stages are finite, it is a gradient; where those are too, it is the loss, which
- * the CPU computed of the stage's outputs.
+ * Names the first tensor that is not finite: the stage's forward pass is run again, stage by stage,
+ * with the weights as they were (an update from such gradients changes nothing); where all stages
+ * are finite, it is a gradient; where those are too, it is the loss, which the CPU computed of the
+ * stage's outputs.
  * @param squares  each gradient's sum of squares
  */
 export async function explainNonFinite(

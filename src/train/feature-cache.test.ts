@@ -5,8 +5,9 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { values } from "../../test/gpu.js";
 import { FeatureCache, cacheKey } from "./feature-cache.js";
 
-// An entry comes back bit for bit; one that is missing, cut at any place, changed in any byte of its data, or of another width
-// is none; nothing is left beside it; the key changes with each of its parts and with nothing else.
+// An entry comes back bit for bit; one that is missing, cut at any place, changed in any byte of
+// its data, or of another width is none; nothing is left beside it; the key changes with each of
+// its parts and with nothing else.
 let directory = "";
 beforeEach(() => (directory = mkdtempSync(join(tmpdir(), "funasr-webgpu-"))));
 afterEach(() => rmSync(directory, { recursive: true, force: true }));

@@ -21,11 +21,17 @@ export interface CachedClip extends AudioFaults {
 
 /** Everything that an entry's rows depend on: a change of any part changes the key. */
 export interface CacheKeyParts {
-  /** SHA-256 of the encoder and the storage of its weights on the GPU, which rounds them; "" for features. */
+  /**
+   * SHA-256 of the encoder and the storage of its weights on the GPU, which rounds them; "" for
+   * features.
+   */
   readonly encoder: string;
   /** SHA-256 of the audio file. */
   readonly audio: string;
-  /** Samples of the segment at the front-end's rate, [first, one past the last], then its channel where it has one; absent: the whole file. */
+  /**
+   * Samples of the segment at the front-end's rate, [first, one past the last], then its channel
+   * where it has one; absent: the whole file.
+   */
   readonly segment?: readonly number[] | undefined;
   /** The front-end's configuration. */
   readonly frontend: object;

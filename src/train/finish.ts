@@ -23,7 +23,10 @@ export interface FinishOptions {
   /** Directories of the LoRAs that the run began with. */
   readonly begunWith?: readonly ModelFiles[];
   readonly onProgress?: (bytesWritten: number, total: number) => void;
-  /** Called with one line where a saved state is damaged and another one is used, or an earlier output is set aside. */
+  /**
+   * Called with one line where a saved state is damaged and another one is used, or an earlier
+   * output is set aside.
+   */
   readonly onFallback?: (message: string) => void;
 }
 
@@ -39,9 +42,10 @@ export interface Finished {
 }
 
 /**
- * Writes the checkpoint of a run to OUT/checkpoint. A LoRA that is not merged goes to OUT/lora, with all other trained weights, since
- * weights without their LoRA are no model of the run. An earlier output is replaced. A list beside the files has the SHA-256 of each; readers of
- * the directory check it.
+ * Writes the checkpoint of a run to OUT/checkpoint. A LoRA that is not merged goes to OUT/lora,
+ * with all other trained weights, since weights without their LoRA are no model of the run. An
+ * earlier output is replaced. A list beside the files has the SHA-256 of each; readers of the
+ * directory check it.
  * @param model  the checkpoint that the run began with
  * @throws TrainError  the run has no saved state
  */
@@ -83,7 +87,10 @@ export async function writeTrained(
   }
 }
 
-/** Renames an earlier checkpoint of the directory to a free name, because it does not hold the new LoRA. */
+/**
+ * Renames an earlier checkpoint of the directory to a free name, because it does not hold the new
+ * LoRA.
+ */
 async function setAside(out: string, onNote: FinishOptions["onFallback"]): Promise<void> {
   const earlier = join(out, "checkpoint");
   if (!existsSync(earlier)) return;
@@ -94,8 +101,8 @@ async function setAside(out: string, onNote: FinishOptions["onFallback"]): Promi
 }
 
 /**
- * The saved state to write: the one that was asked for; where it is damaged, the next one that is whole. A best state that was
- * asked for by name has no substitute.
+ * The saved state to write: the one that was asked for; where it is damaged, the next one that is
+ * whole. A best state that was asked for by name has no substitute.
  * @throws TrainError  there is none  @throws DamagedStateError  none is whole
  */
 async function savedValues(
@@ -126,7 +133,10 @@ async function savedValues(
   throw first!;
 }
 
-/** The LoRA of a saved state's identity, as openSession wrote it there. @throws TrainFileError  it is something else */
+/**
+ * The LoRA of a saved state's identity, as openSession wrote it there.
+ * @throws TrainFileError  it is something else
+ */
 function parseLora(file: string, stored: unknown): LoraShape | undefined {
   if (stored === "none") return undefined;
   let shape: unknown;

@@ -8,7 +8,8 @@ import { footprint } from "./footprint.js";
 import { loadFunAsrNano } from "../model/fun-asr-nano.js";
 import { KvCache } from "../model/kv-cache.js";
 
-// Plan: what is counted is what the GPU holds once the model is loaded, in each format; the full sizes are those measured.
+// Plan: what is counted is what the GPU holds once the model is loaded, in each format; the full
+// sizes are those measured.
 
 const gpu = useGpu();
 

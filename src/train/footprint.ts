@@ -14,11 +14,17 @@ export interface Footprint {
   readonly weights: number;
   /** With the cache of so many tokens. */
   readonly run: number;
-  /** The adaptor trained, all else frozen: its values, gradients and two moments in f32. Without activations, which grow with the batch. */
+  /**
+   * The adaptor trained, all else frozen: its values, gradients and two moments in f32. Without
+   * activations, which grow with the batch.
+   */
   readonly train: number;
 }
 
-/** Memory that a model needs, loaded on a device that counts. @param tokens  of the cache: prompt, audio and answer */
+/**
+ * Memory that a model needs, loaded on a device that counts.
+ * @param tokens  of the cache: prompt, audio and answer
+ */
 export async function footprint(
   config: ModelConfig,
   weights: WeightFormat,

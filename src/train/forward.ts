@@ -19,7 +19,10 @@ import { sum } from "../arrays.js";
 
 /** Clips with their prompts and answers, packed. */
 export interface TrainingBatch {
-  /** Features [ΣT, 560] f32, or encoder states [ΣT, D] f32 that were computed before: then the encoder does not run. */
+  /**
+   * Features [ΣT, 560] f32, or encoder states [ΣT, D] f32 that were computed before: then the
+   * encoder does not run.
+   */
   readonly audio: { readonly features: Float32Array } | { readonly states: Float32Array };
   /** T of each clip. */
   readonly frames: readonly number[];
@@ -44,7 +47,10 @@ export interface GradientOptions extends LossOptions {
   readonly seed?: number;
 }
 
-/** Sequences as they enter the LLM, without each answer's last token; the rows that predict, and their targets. */
+/**
+ * Sequences as they enter the LLM, without each answer's last token; the rows that predict, and
+ * their targets.
+ */
 function sequences({ prompts, answers }: TrainingBatch): {
   packed: PromptTokens[];
   rows: number[];
@@ -107,8 +113,8 @@ export function answerLosses(
 }
 
 /**
- * Forward and backward pass inside a step: adds the gradient of Σ losses / denominator to the gradients of the model's
- * trainables, which the caller clears.
+ * Forward and backward pass inside a step: adds the gradient of Σ losses / denominator to the
+ * gradients of the model's trainables, which the caller clears.
  * @returns  losses as answerLosses has them
  */
 export function recordGradients(

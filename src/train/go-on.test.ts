@@ -12,7 +12,8 @@ import { learningRate } from "./schedule.js";
 const gpu = useGpu();
 const { directory, run } = useTraining(gpu);
 
-// Plan: on a checkpoint whose answers do not end by themselves, a validation has the error rate of the same clips transcribed.
+// Plan: on a checkpoint whose answers do not end by themselves, a validation has the error rate of
+// the same clips transcribed.
 test("validation cuts and scores answers as evaluate does", async () => {
   const { data, path } = directory();
   const { validations } = await run({
@@ -33,8 +34,8 @@ test("validation cuts and scores answers as evaluate does", async () => {
   expect(validations[0].validation.cer).toBe(rate);
 });
 
-// Plan: 10 steps, then 20: the rates from step 10 on are those of 20 steps, the warm-up is the first run's; fewer steps, or another
-// rate, are refused.
+// Plan: 10 steps, then 20: the rates from step 10 on are those of 20 steps, the warm-up is the
+// first run's; fewer steps, or another rate, are refused.
 describe("a run that goes on past its steps", () => {
   const options = { steps: 10, warmup: undefined, schedule: "cosine", batchTokens: 160 } as const;
   const peak = 3e-3;

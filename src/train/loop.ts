@@ -54,14 +54,19 @@ export interface TrainEvents {
   readonly onValidation?: (metrics: ValidationMetrics) => void;
   /** Called with one line where the gradient norm or the outputs look wrong. */
   readonly onAlarm?: (message: string) => void;
-  /** Called with one line where the last state is damaged and the run goes back to the one before it, or metrics or cached rows were damaged. */
+  /**
+   * Called with one line where the last state is damaged and the run goes back to the one before
+   * it, or metrics or cached rows were damaged.
+   */
   readonly onFallback?: (message: string) => void;
 }
 
 /**
  * Trains to the last step. Every `every` steps and at the end: validation, and a saved state.
- * @param resume  go on from the saved state, where there is one: losses and weights are then, bit for bit, those of a run that was never stopped
- * @throws TrainError  a loss (of training or validation) or a gradient that is not finite, named; the weights and the saved state are those before it
+ * @param resume  go on from the saved state, where there is one: losses and weights are then, bit
+ *                for bit, those of a run that was never stopped
+ * @throws TrainError  a loss (of training or validation) or a gradient that is not finite, named;
+ *                     the weights and the saved state are those before it
  */
 export async function train(run: TrainRun, resume: boolean, events: TrainEvents = {}): Promise<Progress> {
   const { gpu, options, files, optimiser } = run;
@@ -146,7 +151,10 @@ function alarm({ onAlarm }: TrainEvents, { step }: StepMetrics, message: string 
   if (message !== undefined) onAlarm?.(`step ${step}: ${message}`);
 }
 
-/** The state, and before it the weights of the best validation so far: a kill between the two costs nothing. */
+/**
+ * The state, and before it the weights of the best validation so far: a kill between the two costs
+ * nothing.
+ */
 async function save(
   run: TrainRun,
   progress: Progress,
@@ -167,7 +175,10 @@ async function saveLast({ gpu, files, optimiser, identity }: TrainRun, progress:
   await saveState(gpu, files.last, optimiser.entries, progress, identity, { keep });
 }
 
-/** Micro-batches forwards and backwards, then one update; each micro-batch's backward pass is one submit. */
+/**
+ * Micro-batches forwards and backwards, then one update; each micro-batch's backward pass is one
+ * submit.
+ */
 async function optimiserStep(run: TrainRun, stage: Stage, progress: Progress): Promise<StepMetrics> {
   const { gpu, options, optimiser, model, corpus } = run;
   const start = performance.now();

@@ -9,8 +9,9 @@ import type { FunAsrNano } from "../model/fun-asr-nano.js";
 import { paddedRank, withLora } from "./lora.js";
 import { makeOptimiser, update } from "./optimiser.js";
 
-// Plan: a LoRA of any rank has the outputs and the gradients of its factors without padding, in double precision; the padding is zero from
-// the beginning, has a gradient of exactly 0, and is zero after steps of AdamW with decay.
+// Plan: a LoRA of any rank has the outputs and the gradients of its factors without padding, in
+// double precision; the padding is zero from the beginning, has a gradient of exactly 0, and is
+// zero after steps of AdamW with decay.
 const gpu = useGpu();
 const [rows, width, columns, alpha] = [5, 32, 24, 7];
 

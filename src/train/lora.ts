@@ -8,7 +8,10 @@ import type { FunAsrNano } from "../model/fun-asr-nano.js";
 import type { Qwen3Layer } from "../model/qwen3.js";
 import { TrainError } from "./errors.js";
 
-/** The LLM's projections that can have a low-rank addition, with the part of a layer that holds them in a checkpoint. */
+/**
+ * The LLM's projections that can have a low-rank addition, with the part of a layer that holds them
+ * in a checkpoint.
+ */
 const projections = {
   q_proj: "self_attn",
   k_proj: "self_attn",
@@ -62,7 +65,10 @@ export function loraShape({
   return { rank, alpha, dropout, targets, seed };
 }
 
-/** @throws TrainError  a rank that is no whole number from 1, an alpha that is not above 0, a dropout outside [0, 1), no target */
+/**
+ * @throws TrainError  a rank that is no whole number from 1, an alpha that is not above 0, a
+ *                     dropout outside [0, 1), no target
+ */
 export function checkLora(options?: LoraOptions): void {
   const { rank, alpha, dropout, targets } = loraShape(options);
   if (!(Number.isSafeInteger(rank) && rank > 0))
@@ -73,14 +79,18 @@ export function checkLora(options?: LoraOptions): void {
   if (targets.length === 0) throw new TrainError("LoRA: expected at least 1 target, got none");
 }
 
-/** Rank of a LoRA's factors on the GPU: kernels read rows of whole vec4. Values past the rank are zero and stay so. */
+/**
+ * Rank of a LoRA's factors on the GPU: kernels read rows of whole vec4. Values past the rank are
+ * zero and stay so.
+ */
 export function paddedRank(rank: number): number {
   return Math.ceil(rank / 4) * 4;
 }
 
 /**
- * The model with low-rank additions on the LLM's named projections, which join its trainables as NAME.lora_A.weight [padded, in]
- * and NAME.lora_B.weight [out, padded], with padded = paddedRank(rank). A is uniform within ±1 / √in, as torch.nn.Linear begins; B is zero. The weights
+ * The model with low-rank additions on the LLM's named projections, which join its trainables as
+ * NAME.lora_A.weight [padded, in] and NAME.lora_B.weight [out, padded], with padded =
+ * paddedRank(rank). A is uniform within ±1 / √in, as torch.nn.Linear begins; B is zero. The weights
  * are shared with `model`; `free` of the result gives both back.
  * @throws TrainError  as checkLora
  * @source peft LoraLayer
@@ -124,7 +134,9 @@ export function withLora(gpu: Gpu, model: FunAsrNano, options: LoraOptions = {})
   };
 }
 
-/** Where a layer holds each projection: a matrix, or one of several that are loaded each by itself. */
+/**
+ * Where a layer holds each projection: a matrix, or one of several that are loaded each by itself.
+ */
 const places = {
   q_proj: ["qkvProj", 0],
   k_proj: ["qkvProj", 1],

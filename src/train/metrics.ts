@@ -8,7 +8,10 @@ import { writeFileAtomic } from "../node/files.js";
 import { naming } from "../node/write-error.js";
 import { TrainFileError } from "./errors.js";
 
-/** One optimiser step, as metrics.jsonl has it. All but the last two are exact and the same in every run. */
+/**
+ * One optimiser step, as metrics.jsonl has it. All but the last two are exact and the same in every
+ * run.
+ */
 export interface StepMetrics {
   /** From 1. */
   readonly step: number;
@@ -16,7 +19,10 @@ export interface StepMetrics {
   readonly aligned?: true;
   /** Of the data, counted anew where the cross-entropy begins. */
   readonly epoch: number;
-  /** Mean cross-entropy of the step's answer tokens, nats; of an alignment see alignment.ts, per frame. */
+  /**
+   * Mean cross-entropy of the step's answer tokens, nats; of an alignment see alignment.ts, per
+   * frame.
+   */
   readonly loss: number;
   readonly gradientNorm: number;
   readonly learningRate: number;
@@ -34,11 +40,16 @@ export interface StepMetrics {
 export interface ValidationMetrics {
   readonly step: number;
   readonly validation: {
-    /** Mean cross-entropy of the answer tokens, the right answer given, nats; absent where there are no validation clips. */
+    /**
+     * Mean cross-entropy of the answer tokens, the right answer given, nats; absent where there are
+     * no validation clips.
+     */
     readonly loss?: number;
     /** Character error rate of decoding, 1 is 100 %; absent where nothing was decoded. */
     readonly cer?: number;
-    /** Mean pairwise cosine of the adaptor's output rows: near 1, all audio looks alike to the LLM. */
+    /**
+     * Mean pairwise cosine of the adaptor's output rows: near 1, all audio looks alike to the LLM.
+     */
     readonly cosine: number;
     readonly seconds: number;
   };
@@ -106,7 +117,8 @@ function exactText(line: Metrics): string {
 }
 
 /**
- * The lines of metrics.jsonl; none where there is no file. A last line without its newline is left out.
+ * The lines of metrics.jsonl; none where there is no file. A last line without its newline is left
+ * out.
  * @param onDamage  called with one line where lines are not of a run; they are left out
  * @throws TrainFileError  it is no file
  */

@@ -30,7 +30,10 @@ export function makeOptimiser(gpu: Gpu, trainables: readonly Trainable[]): Optim
   };
 }
 
-/** Sets all moments to zero, as at a run's beginning: those of one loss say nothing of another's gradients. */
+/**
+ * Sets all moments to zero, as at a run's beginning: those of one loss say nothing of another's
+ * gradients.
+ */
 export async function clearMoments(gpu: Gpu, { entries }: Optimiser): Promise<void> {
   await gpu.step(() => {
     for (const { m, v } of entries) for (const tensor of [m, v]) gpu.clear(tensor);
@@ -39,8 +42,8 @@ export async function clearMoments(gpu: Gpu, { entries }: Optimiser): Promise<vo
 }
 
 /**
- * One update of every parameter from its gradient, within the running step; gradients are zero afterwards. Where the norm is
- * not finite nothing changes.
+ * One update of every parameter from its gradient, within the running step; gradients are zero
+ * afterwards. Where the norm is not finite nothing changes.
  * @param maxNorm  gradients are scaled down to this global norm; 0: never
  * @param trains   whether a parameter takes part: the others do not decay either. Default: all
  */

@@ -111,7 +111,8 @@ export function checkOptions(options: AskedOptions): void {
 }
 
 /**
- * The options of a run over these clips. Epochs become the fewest steps that hold them; the last step may reach into the next epoch.
+ * The options of a run over these clips. Epochs become the fewest steps that hold them; the last
+ * step may reach into the next epoch.
  * @param sizes  tokens of each clip
  */
 export function settle({ epochs, ...asked }: AskedOptions, sizes: readonly number[]): TrainOptions {

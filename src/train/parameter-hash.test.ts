@@ -3,8 +3,9 @@ import { expect, test } from "vitest";
 import type { ParameterEntry, ParameterSource } from "../weights/loader.js";
 import { HashedSource } from "./parameter-hash.js";
 
-// The digest against its definition; the same for any cuts and order of the reads, overlaps among them, though a reader uses its buffer
-// again; another for one bit, a name, a type, a shape; nothing of what is known; a tensor that was read in part.
+// The digest against its definition; the same for any cuts and order of the reads, overlaps among
+// them, though a reader uses its buffer again; another for one bit, a name, a type, a shape;
+// nothing of what is known; a tensor that was read in part.
 
 interface Stored {
   readonly entry: ParameterEntry;

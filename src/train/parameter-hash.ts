@@ -3,8 +3,9 @@ import type { ParameterEntry, ParameterSource } from "../weights/loader.js";
 import { TrainError } from "./errors.js";
 
 /**
- * A source that hashes all bytes read through it while a model is loaded, so that the digest of all its bits needs no second
- * pass over the files. A tensor's pieces may come in any cuts and any order: the digest is the same.
+ * A source that hashes all bytes read through it while a model is loaded, so that the digest of all
+ * its bits needs no second pass over the files. A tensor's pieces may come in any cuts and any
+ * order: the digest is the same.
  */
 export class HashedSource implements ParameterSource {
   readonly #tensors = new Map<string, TensorHash>();
@@ -49,7 +50,10 @@ export class HashedSource implements ParameterSource {
   }
 }
 
-/** SHA-256 of a tensor's bytes in order. Pieces that come early wait; parallel readers are few pieces apart. */
+/**
+ * SHA-256 of a tensor's bytes in order. Pieces that come early wait; parallel readers are few
+ * pieces apart.
+ */
 class TensorHash {
   readonly #hash: Hash = createHash("sha256");
   readonly #early = new Map<number, Uint8Array>();

@@ -13,8 +13,9 @@ import {
 import type { LoraTarget } from "./lora.js";
 import { qwen3Sizes, sizeConfig } from "./plan-sizes.js";
 
-// Sizes as the tests' own; parameters, FLOPs of the linears and frozen bytes of what is counted against sums over every tensor of the
-// checkpoint; memory by format, batch and limits; the slower of arithmetic and memory decides the time.
+// Sizes as the tests' own; parameters, FLOPs of the linears and frozen bytes of what is counted
+// against sums over every tensor of the checkpoint; memory by format, batch and limits; the slower
+// of arithmetic and memory decides the time.
 const plan: PlanOptions = { tune: ["adaptor"], weights: "bf16", batchTokens: 2048, device: usualDevice };
 const adaptor = "model.multi_modal_projector.";
 const encoder = "model.audio_tower.";

@@ -65,7 +65,8 @@ const clipFrames = Math.round(hourOfAudio.clipSeconds * hourOfAudio.framesPerSec
 const clipAnswer = hourOfAudio.clipSeconds * hourOfAudio.answerRate;
 
 /**
- * Clips as in `hourOfAudio` that fill a budget, the last one cut to what is left; one of a single frame at least.
+ * Clips as in `hourOfAudio` that fill a budget, the last one cut to what is left; one of a single
+ * frame at least.
  * @param size  what a clip of so many frames and answer tokens takes of the budget
  */
 function fill(budget: number, size: (frames: number, answer: number) => number): ClipSize[] {
@@ -97,7 +98,10 @@ export function alignedBatch(frames: number, { llm }: Pick<ModelConfig, "llm">):
   return { clips, contrasted: Math.min(1 + words, llm.vocabSize) };
 }
 
-/** Counts a training by running its steps on a device that counts. @param source  its weights. Default: the config's, in bf16 */
+/**
+ * Counts a training by running its steps on a device that counts.
+ * @param source  its weights. Default: the config's, in bf16
+ */
 export async function planTraining(
   config: ModelConfig,
   options: PlanOptions,
@@ -156,7 +160,10 @@ export async function countMemory(
   return [{ ...parts, total: sum(Object.values(parts)) }, dispatches];
 }
 
-/** Bytes of the buffers that transposed weights and scores take, without those that held activations before. */
+/**
+ * Bytes of the buffers that transposed weights and scores take, without those that held activations
+ * before.
+ */
 function newBuffers(dispatches: readonly TimedDispatch[]): [transposed: number, scores: number] {
   const held = new Set<number>(); // read behind the forward pass before anything there wrote them; or counted
   const written = new Set<number>();

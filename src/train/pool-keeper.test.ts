@@ -6,8 +6,8 @@ import { shapeSource } from "../weights/shapes.js";
 import { CountedTraining } from "./counted.js";
 import { PoolKeeper, remembering } from "./pool-keeper.js";
 
-// Over a real pool without a device: equal batches never trim, small ones beside a large one do not either, like ones do; and
-// whatever comes, the pool stays at 1.1 of what the largest batch needs.
+// Over a real pool without a device: equal batches never trim, small ones beside a large one do not
+// either, like ones do; and whatever comes, the pool stays at 1.1 of what the largest batch needs.
 const buffersOf = (tokens: number): number[] => Array.from({ length: 10 }, () => 1024 * bucket(tokens));
 const bucket = (tokens: number): number => Math.ceil(tokens / 256) * 256;
 
@@ -54,7 +54,8 @@ test("the pool stays at what the largest batch needs", async () => {
   expect((await run(batches)).peak).toBeLessThanOrEqual(1.1 * 10 * 1024 * 4096);
 });
 
-// Plan: rows are counted once while they are among the last 64; an error of counting ahead comes with the batch.
+// Plan: rows are counted once while they are among the last 64; an error of counting ahead comes
+// with the batch.
 test("the last 64 rows are remembered", async () => {
   const asked: number[] = [];
   const count = remembering(({ clips }) => {

@@ -26,8 +26,9 @@ export function remembering(count: Count): Count {
 }
 
 /**
- * Keeps the GPU's pools at the size of the largest micro-batch. Pools keep a buffer of each size that was ever used, so
- * batches of other sizes would each add some. Before a batch that would pass the limit, free buffers are destroyed.
+ * Keeps the GPU's pools at the size of the largest micro-batch. Pools keep a buffer of each size
+ * that was ever used, so batches of other sizes would each add some. Before a batch that would pass
+ * the limit, free buffers are destroyed.
  */
 export class PoolKeeper {
   /** Buffers of each size that the pools are taken to have. */
@@ -40,7 +41,10 @@ export class PoolKeeper {
     private readonly buffers: Count,
   ) {}
 
-  /** May be called while the GPU works on the micro-batch before this one: counting takes up to 90 ms of CPU. */
+  /**
+   * May be called while the GPU works on the micro-batch before this one: counting takes up to 90
+   * ms of CPU.
+   */
   ahead(rows: BatchRows): void {
     this.buffers(rows).catch(() => undefined); // reported by `before`
   }

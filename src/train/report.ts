@@ -13,7 +13,10 @@ interface Line {
 
 const smoothed = 25; // steps of the running mean
 
-/** A self-contained HTML page with the curves of a run. @param title  name of the run on the page */
+/**
+ * A self-contained HTML page with the curves of a run.
+ * @param title  name of the run on the page
+ */
 export function trainingReport(title: string, lines: readonly Metrics[]): string {
   const steps = lines.filter((line): line is StepMetrics => !isValidation(line));
   const validations = lines.filter(isValidation);

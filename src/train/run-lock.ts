@@ -6,7 +6,10 @@ export { lockFile } from "../node/directory-lock.js";
 
 const training: DirectoryUse = { work: "training", error: TrainError };
 
-/** Runs `body` as the only training in a directory (see withDirectoryLock). @throws TrainError  another training works there */
+/**
+ * Runs `body` as the only training in a directory (see withDirectoryLock).
+ * @throws TrainError  another training works there
+ */
 export function withRunLock<T>(
   out: string,
   body: (check: () => void) => Promise<T>,

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { type Schedule, learningRate } from "./schedule.js";
 
-// Warm-up, cosine and constant against numbers worked out by hand; the edges: no warm-up, nothing but warm-up, past the end.
+// Warm-up, cosine and constant against numbers worked out by hand; the edges: no warm-up, nothing
+// but warm-up, past the end.
 const schedule: Schedule = { peak: 1, warmup: 4, total: 12, shape: "cosine", floor: 0 };
 const rates = (s: Schedule, steps: readonly number[]): number[] => steps.map((step) => learningRate(s, step));
 

@@ -14,7 +14,8 @@ export interface Schedule {
 /**
  * Learning rate of one optimiser step.
  * @param step  from 0
- * @source transformers get_cosine_schedule_with_warmup, get_constant_schedule_with_warmup, one step further: no step has rate 0
+ * @source transformers get_cosine_schedule_with_warmup, get_constant_schedule_with_warmup, one step
+ *         further: no step has rate 0
  */
 export function learningRate({ peak, warmup, total, shape, floor }: Schedule, step: number): number {
   if (step < warmup) return (peak * (step + 1)) / warmup;

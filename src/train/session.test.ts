@@ -14,8 +14,9 @@ import { typicalBatch } from "./plan.js";
 import { type SessionSetup, openSession, runFiles } from "./session.js";
 import { readValues } from "./state.js";
 
-// What a session refuses beyond train.test.ts: a resumption with other bits of the frozen LLM, or in another format; a training that the device
-// has no memory for, by the plan; clips longer than a micro-batch, by line; a LoRA that cannot be, before anything is read.
+// What a session refuses beyond train.test.ts: a resumption with other bits of the frozen LLM, or
+// in another format; a training that the device has no memory for, by the plan; clips longer than a
+// micro-batch, by line; a LoRA that cannot be, before anything is read.
 const gpu = useGpu();
 const training = useTraining(gpu);
 const { directory } = training;

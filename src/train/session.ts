@@ -54,9 +54,14 @@ export interface SessionSetup {
   /** Storage of the frozen weights on the GPU. Default: as in the checkpoint. */
   readonly weights?: WeightFormat | undefined;
   readonly skipBad: boolean;
-  /** Lines whose audio is cut short or damaged cannot be used. Default: they are, with a warning. */
+  /**
+   * Lines whose audio is cut short or damaged cannot be used. Default: they are, with a warning.
+   */
   readonly strict?: boolean;
-  /** Called with each line about the data, and with a warning where the adaptor was made for another encoder. */
+  /**
+   * Called with each line about the data, and with a warning where the adaptor was made for another
+   * encoder.
+   */
   readonly onBad: (message: string) => void;
   /** Called with the bytes of weights loaded so far, and with the total. */
   readonly onLoad?: (done: number, total: number) => void;
@@ -249,8 +254,8 @@ function sha256Of(value: unknown): string {
 }
 
 /**
- * @throws TrainError  a clip that no micro-batch has room for. Where there is an alignment alone, audio counts alone, and
- *                     clips that it skips need no room
+ * @throws TrainError  a clip that no micro-batch has room for. Where there is an alignment alone,
+ *                     audio counts alone, and clips that it skips need no room
  */
 function checkBudget(clip: TrainClip, { batchTokens, steps, epochs, align }: AskedOptions): void {
   const aligned = isAlignable(clip) ? clip.prompt.audioLength : 0;

@@ -55,7 +55,10 @@ export interface PassOf {
 /** One micro-batch's share of the loss, known already or as losses that the step reads. */
 export interface Pass {
   readonly loss?: number;
-  /** Adds the gradients to the trainables'. @returns what is to be summed up and divided by the denominator, where `loss` is not known */
+  /**
+   * Adds the gradients to the trainables'.
+   * @returns what is to be summed up and divided by the denominator, where `loss` is not known
+   */
   readonly record: () => readonly Tensor[];
 }
 
@@ -79,7 +82,10 @@ export function isAlignable({ transcript, prompt }: TrainClip): boolean {
   return transcript !== undefined && canAlign(prompt.audioLength, transcript);
 }
 
-/** The stages of a run in their order; each has at least one step. @throws TrainError  no clip can be aligned, one passes the batch budget */
+/**
+ * The stages of a run in their order; each has at least one step.
+ * @throws TrainError  no clip can be aligned, one passes the batch budget
+ */
 export function stagesOf(all: readonly TrainClip[], options: TrainOptions): Stage[] {
   const { align, steps } = options;
   const stages: Stage[] = [];

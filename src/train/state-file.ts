@@ -14,7 +14,10 @@ const seal = "sha256";
 const sealBytes = 32;
 const piece = 2 ** 24;
 
-/** The bytes of a safetensors file whose last 32 are the SHA-256 of all before them, as tensor `sha256`. */
+/**
+ * The bytes of a safetensors file whose last 32 are the SHA-256 of all before them, as tensor
+ * `sha256`.
+ */
 export async function* sealedPieces(
   tensors: readonly WriteTensor[],
   metadata: ReadonlyMap<string, string>,
@@ -28,9 +31,11 @@ export async function* sealedPieces(
 }
 
 /**
- * Opens a saved state and runs `use` on it, once its hash is found to be right. A file of an earlier version has no hash.
+ * Opens a saved state and runs `use` on it, once its hash is found to be right. A file of an
+ * earlier version has no hash.
  * @param unsealed  formats that have no hash
- * @throws DamagedStateError  the file is missing, is no safetensors file, or has other bytes than were written
+ * @throws DamagedStateError  the file is missing, is no safetensors file, or has other bytes than
+ *   were written
  */
 export async function withSealedFile<T>(
   path: string,

@@ -8,13 +8,19 @@ import { TrainFileError } from "./errors.js";
 import type { OptimiserEntry } from "./optimiser.js";
 import { sealedPieces, withSealedFile } from "./state-file.js";
 
-/** Progress of a run. Batches, dropout and learning rates are functions of the options and of these counts. */
+/**
+ * Progress of a run. Batches, dropout and learning rates are functions of the options and of these
+ * counts.
+ */
 export interface Progress {
   /** Optimiser steps done. */
   step: number;
   /** Micro-batches consumed, through all epochs. */
   position: number;
-  /** Best validation so far: lowest CER, then lowest loss. Where nothing is decoded, CER counts as 0. */
+  /**
+   * Best validation so far: lowest CER, then lowest loss. Where nothing is decoded, CER counts as
+   * 0.
+   */
   best?: { readonly step: number; readonly cer: number; readonly loss: number } | undefined;
   /** Gradient norms of the latest steps, for the alarm. */
   norms: readonly number[];
@@ -25,15 +31,20 @@ export interface Progress {
 /** Options and data, which must be equal for a run to go on. */
 export type Identity = Readonly<Record<string, string | number | boolean>>;
 
-/** Format 1 has another digest of the model in its identity: its parameters can be used, its run cannot go on. */
+/**
+ * Format 1 has another digest of the model in its identity: its parameters can be used, its run
+ * cannot go on.
+ */
 const format = "3";
 const unsealed = ["1", "2"];
 const readable: readonly (string | undefined)[] = [...unsealed, format];
 
 /**
- * Writes parameters, moments and progress, streamed from the GPU: beside `path`, flushed, then renamed, so that a kill at any
- * moment leaves the old state or the new one. The file ends with a SHA-256 of all its bytes.
- * @param options  moments false: the parameters alone, from which no run can go on; keep: new name of the state that `path` replaces
+ * Writes parameters, moments and progress, streamed from the GPU: beside `path`, flushed, then
+ * renamed, so that a kill at any moment leaves the old state or the new one. The file ends with a
+ * SHA-256 of all its bytes.
+ * @param options  moments false: the parameters alone, from which no run can go on; keep: new name
+ *                 of the state that `path` replaces
  */
 export async function saveState(
   gpu: Gpu,
@@ -61,7 +72,8 @@ export async function saveState(
 }
 
 /**
- * Puts a saved state into parameters and moments; nothing is put there before the whole file is checked.
+ * Puts a saved state into parameters and moments; nothing is put there before the whole file is
+ * checked.
  * @throws DamagedStateError  it is missing, or not as it was written
  * @throws TrainFileError     it is of another run
  */
@@ -88,8 +100,10 @@ export async function loadState(
 }
 
 /**
- * Options that a run goes on with: where no warm-up is asked for and the cross-entropy has begun, the run's own.
- * @param path  its saved state; one that cannot be read changes nothing, and is refused where it is loaded
+ * Options that a run goes on with: where no warm-up is asked for and the cross-entropy has begun,
+ * the run's own.
+ * @param path  its saved state; one that cannot be read changes nothing, and is refused where it is
+ *              loaded
  */
 export async function continuedOptions<T extends { readonly warmup?: number | undefined }>(
   asked: T,
@@ -142,7 +156,10 @@ const another = "name another --out, or give the options that the run was starte
 const renamed: Readonly<Record<string, string>> = { alignRate: "--align-lr", learningRate: "--lr" };
 const noOptions = ["beta1", "beta2", "eps", "encoder", "lora", "parameters"];
 
-/** The option of `train` that a part of the identity is given by; where there is none, the part's own name. */
+/**
+ * The option of `train` that a part of the identity is given by; where there is none, the part's
+ * own name.
+ */
 function optionOf(key: string): string {
   if (noOptions.includes(key)) return key;
   return renamed[key] ?? `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;

@@ -21,10 +21,11 @@ import { batchRows } from "./stages.js";
 import { loadState } from "./state.js";
 import { openSession, runFiles } from "./session.js";
 
-// Runs on a tiny checkpoint: the loss falls for every part that can be tuned; a step in micro-batches is the step in one batch;
-// two runs have equal bits; the cache spares the encoder and mends itself; memory is flat and as planned; what is not finite
-// stops the run, named, with weights and saved state as they were; what does not fit a saved run, and lines that cannot be used,
-// are refused.
+// Runs on a tiny checkpoint: the loss falls for every part that can be tuned; a step in
+// micro-batches is the step in one batch; two runs have equal bits; the cache spares the encoder
+// and mends itself; memory is flat and as planned; what is not finite stops the run, named, with
+// weights and saved state as they were; what does not fit a saved run, and lines that cannot be
+// used, are refused.
 const gpu = useGpu();
 const { directory, setup, run } = useTraining(gpu);
 

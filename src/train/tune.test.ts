@@ -3,7 +3,8 @@ import { TrainError } from "./errors.js";
 import { parseLoraTargets, projectionName } from "./lora.js";
 import { isTuned, parseTune } from "./tune.js";
 
-// Plan: parts and LoRA targets in their own order, each once; unknown and empty ones refused; which parameters belong to a part.
+// Plan: parts and LoRA targets in their own order, each once; unknown and empty ones refused; which
+// parameters belong to a part.
 describe("parseTune", () => {
   it.each([
     ["adaptor", ["adaptor"]],

@@ -11,7 +11,10 @@ const prefixes: Readonly<Record<TunablePart, string | undefined>> = {
   lora: undefined, // its parameters are added to the model, not loaded with it
 };
 
-/** "adaptor,lora" → its parts, each once, in the order of `tunableParts`. @throws TrainError  none, or an unknown one */
+/**
+ * "adaptor,lora" → its parts, each once, in the order of `tunableParts`.
+ * @throws TrainError  none, or an unknown one
+ */
 export function parseTune(text: string): TunablePart[] {
   const wanted = text.split(",").map((part) => part.trim());
   const unknown = wanted.find((part) => !tunableParts.some((known) => known === part));

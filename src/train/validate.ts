@@ -31,7 +31,10 @@ interface Parts {
 
 const cosineClips = 8; // whose adaptor outputs are compared
 
-/** Teacher-forced loss over all validation clips, character errors of the first ones decoded, likeness of the adaptor's outputs. */
+/**
+ * Teacher-forced loss over all validation clips, character errors of the first ones decoded,
+ * likeness of the adaptor's outputs.
+ */
 export async function validate(run: Parts, step: number): Promise<ValidationMetrics> {
   const start = performance.now();
   const { clips } = run.validation;
@@ -72,7 +75,10 @@ async function teacherForced(
   return count === 0 ? undefined : total / count;
 }
 
-/** Character error rate of greedy decoding, cut and scored as `evaluate` does. Undefined where there are no clips. */
+/**
+ * Character error rate of greedy decoding, cut and scored as `evaluate` does. Undefined where there
+ * are no clips.
+ */
 async function decodedErrors(run: Parts, clips: readonly TrainClip[]): Promise<number | undefined> {
   const { gpu, model, corpus, validation, options } = run;
   const { maxPositions } = model.config.llm;

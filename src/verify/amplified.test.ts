@@ -9,9 +9,9 @@ const gradient = f64.map((x) => 0.01 * x);
 /** `f64` with the value at `i` off by this. */
 const off = (i: number, by: number): number[] => f64.map((x, j) => (j === i ? x + by : x));
 
-// Plan: one weight whose gradient is lost in rounding decides no stage; another weight, a move past what the steps reach, more than 4 % of
-// the weights, or NaN does.
-// A gradient of 0 in both precisions explains no error; a gradient that is no measure changes no verdict.
+// Plan: one weight whose gradient is lost in rounding decides no stage; another weight, a move past
+// what the steps reach, more than 4 % of the weights, or NaN does. A gradient of 0 in both
+// precisions explains no error; a gradient that is no measure changes no verdict.
 describe("judgeUpdated", () => {
   const where = { bundle: "b", stage: "final.a.weight", shape: [40] };
   const small = gradient.map((g, i) => (i === 0 ? 2e-6 * 0.007 : g));
@@ -66,7 +66,8 @@ describe("judgeUpdated", () => {
   });
 });
 
-// Plan: a gradient that is zero by symmetry, with more rounding than PyTorch's; one wrong element, a share of all gradients and NaN fail.
+// Plan: a gradient that is zero by symmetry, with more rounding than PyTorch's; one wrong element,
+// a share of all gradients and NaN fail.
 describe("judgeZero", () => {
   const where = { bundle: "b", stage: "grad.a.k_proj.bias", shape: [40] };
   const whole = 0.02;
@@ -89,7 +90,8 @@ describe("judgeZero", () => {
   });
 });
 
-// Plan: one step of ten where PyTorch is near by chance; two such steps, a step that is wrong, and NaN fail.
+// Plan: one step of ten where PyTorch is near by chance; two such steps, a step that is wrong, and
+// NaN fail.
 describe("judgeSteps", () => {
   const where = { bundle: "b", stage: "norms", shape: [10] };
   const want = Array.from({ length: 10 }, (_, i) => 3 - i / 10);

@@ -1,11 +1,15 @@
 import { type StageResult, compareStage } from "./compare.js";
 
 /**
- * A gradient below this share of its tensor's RMS has a relative rounding error of 1e-7 / 1e-3 = 1e-4 and more. AdamW's first steps divide a
- * gradient by its own size, so the weight moves by a share of the learning rate that rounding chose.
+ * A gradient below this share of its tensor's RMS has a relative rounding error of 1e-7 / 1e-3 =
+ * 1e-4 and more. AdamW's first steps divide a gradient by its own size, so the weight moves by a
+ * share of the learning rate that rounding chose.
  */
 export const amplifiedShare = 1e-3;
-/** The largest share of a stage's weights that is left out, but for one: in the committed bundles it is 3.1 %, 1 of 32. */
+/**
+ * The largest share of a stage's weights that is left out, but for one: in the committed bundles it
+ * is 3.1 %, 1 of 32.
+ */
 export const mostLeftOut = 0.04;
 /** The most that one step's loss or norm may be off where it is left out: 84 roundings of f32. */
 export const leftOutError = 1e-5;
@@ -37,10 +41,11 @@ function without(where: Where, { got, torch, f64 }: Arrays, left: ReadonlySet<nu
 }
 
 /**
- * Second verdict on trained weights that fail: those whose first gradient is lost in rounding are left out, as long as each is no farther
- * off than the steps could move it, and as long as they are at most 4 % (or one), or the whole gradient is zero by symmetry. A gradient
- * that is 0 in f64 and in PyTorch's f32 (a dead unit, a row that no token uses) is exact: its weight counts. The first result where that
- * does not settle it.
+ * Second verdict on trained weights that fail: those whose first gradient is lost in rounding are
+ * left out, as long as each is no farther off than the steps could move it, and as long as they are
+ * at most 4 % (or one), or the whole gradient is zero by symmetry. A gradient that is 0 in f64 and
+ * in PyTorch's f32 (a dead unit, a row that no token uses) is exact: its weight counts. The first
+ * result where that does not settle it.
  */
 export function judgeUpdated(first: StageResult, arrays: Arrays, updates: Updates): StageResult {
   const { zero, reach } = updates;
@@ -75,8 +80,8 @@ function lostInRounding({ gradient, torchGradient, zero }: Updates, length: numb
 }
 
 /**
- * Second verdict on a gradient that is zero by symmetry: it has no size of its own, so its error is measured against all gradients,
- * and one below 3e-7 of these is rounding.
+ * Second verdict on a gradient that is zero by symmetry: it has no size of its own, so its error is
+ * measured against all gradients, and one below 3e-7 of these is rounding.
  * @param whole  RMS of all gradients
  */
 export function judgeZero(first: StageResult, { got, torch, f64 }: Arrays, whole: number): StageResult {
@@ -88,8 +93,9 @@ export function judgeZero(first: StageResult, { got, torch, f64 }: Arrays, whole
 }
 
 /**
- * Second verdict on losses or norms, one number a step: without the one step that is farthest off, as long as that is off by at most 1e-5
- * of its value. Ten numbers are few: where PyTorch is exact by chance at that step, it decides the stage.
+ * Second verdict on losses or norms, one number a step: without the one step that is farthest off,
+ * as long as that is off by at most 1e-5 of its value. Ten numbers are few: where PyTorch is exact
+ * by chance at that step, it decides the stage.
  */
 export function judgeSteps(first: StageResult, arrays: Arrays): StageResult {
   const { got, f64 } = arrays;

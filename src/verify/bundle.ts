@@ -65,7 +65,10 @@ export function bundleKind(bundle: Bundle): Kind {
   );
 }
 
-/** A whole number in the metadata, `otherwise` where it is not given. @throws CheckpointError  it is no such number */
+/**
+ * A whole number in the metadata, `otherwise` where it is not given.
+ * @throws CheckpointError  it is no such number
+ */
 export function metadataCount(bundle: Bundle, key: string, otherwise: number): number {
   const text = bundle.file.metadata.get(key);
   if (text === undefined) return otherwise;
@@ -110,7 +113,10 @@ export function bundleConfig(bundle: Bundle): ModelConfig {
   return { ...config, audioTokenRule: rule };
 }
 
-/** The parameters that a bundle holds, or that the seeded generator makes. @throws CheckpointError */
+/**
+ * The parameters that a bundle holds, or that the seeded generator makes.
+ * @throws CheckpointError
+ */
 export function bundleParameters(bundle: Bundle, config: ModelConfig): ParameterSource {
   const kind = metadata(bundle, "weights");
   if (kind === "bundle") return heldParameters(bundle);
@@ -118,7 +124,10 @@ export function bundleParameters(bundle: Bundle, config: ModelConfig): Parameter
   return generatedParameters(config, metadataCount(bundle, "generator_seed", 0));
 }
 
-/** A float tensor of the bundle as PyTorch's f32 run has it, row-major. @throws CheckpointError  it is missing, or no float */
+/**
+ * A float tensor of the bundle as PyTorch's f32 run has it, row-major.
+ * @throws CheckpointError  it is missing, or no float
+ */
 export async function readStage(
   { file }: Bundle,
   name: string,
@@ -126,7 +135,10 @@ export async function readStage(
   return { shape: findTensor(file, name).shape, data: await readFloat32(file, name) };
 }
 
-/** One parameter of the bundle's model as f32, row-major. @throws CheckpointError  the model has no such parameter */
+/**
+ * One parameter of the bundle's model as f32, row-major.
+ * @throws CheckpointError  the model has no such parameter
+ */
 export async function readParameter(bundle: Bundle, name: string): Promise<Float32Array> {
   const source = bundleParameters(bundle, bundleConfig(bundle));
   const entry = source.tensors.get(name) ?? refuse(bundle.file, name, "a parameter of the model", "none");
@@ -165,7 +177,10 @@ export function generatedParameters(config: ModelConfig, seed: number): Paramete
   };
 }
 
-/** An i64 tensor as numbers. @throws CheckpointError  it is missing, not I64, or holds what is no u32 */
+/**
+ * An i64 tensor as numbers.
+ * @throws CheckpointError  it is missing, not I64, or holds what is no u32
+ */
 export async function readIds({ file }: Bundle, name: string): Promise<number[]> {
   const { dtype } = findTensor(file, name);
   if (dtype !== "I64") refuse(file, name, "dtype I64", dtype);
@@ -176,7 +191,10 @@ export async function readIds({ file }: Bundle, name: string): Promise<number[]>
   return ids;
 }
 
-/** Lengths of the clips or sequences from their offsets. @throws CheckpointError  offsets that do not rise from 0 */
+/**
+ * Lengths of the clips or sequences from their offsets.
+ * @throws CheckpointError  offsets that do not rise from 0
+ */
 export async function readLengths(bundle: Bundle, name: string, rows: number): Promise<number[]> {
   if (!bundle.file.tensors.has(name)) return [rows];
   const offsets = await readIds(bundle, name);

@@ -22,7 +22,8 @@ function off(error: number): Float64Array {
   return truth.map((value, i) => (i === 0 ? value + error * norm : value));
 }
 
-// Plan: relative RMS, largest error and cosine of known pairs; NaN in either array is NaN, never a pass.
+// Plan: relative RMS, largest error and cosine of known pairs; NaN in either array is NaN, never a
+// pass.
 describe("difference", () => {
   it("is 0 for equal arrays, zeros included", () => {
     expect(difference(truth, truth)).toEqual({ error: 0, maxAbs: 0, cosine: 1 });
@@ -51,8 +52,9 @@ describe("difference", () => {
   });
 });
 
-// Plan: the verdict just below and just above 1.5 times PyTorch's error, 3 times for what training makes, the floor of 1e-7, NaN on every side, a golden too far
-// from its own f64 twin to measure anything.
+// Plan: the verdict just below and just above 1.5 times PyTorch's error, 3 times for what training
+// makes, the floor of 1e-7, NaN on every side, a golden too far from its own f64 twin to measure
+// anything.
 describe("compareStage", () => {
   const torchError = 4e-6;
   const torch = off(torchError);

@@ -12,11 +12,17 @@ export interface StageResult {
   readonly maxAbs: number;
   readonly cosine: number;
   readonly ok: boolean;
-  /** False where weights are rounded to blocks: the bounds do not apply, and only a stage with a `problem` fails. Absent: true. */
+  /**
+   * False where weights are rounded to blocks: the bounds do not apply, and only a stage with a
+   * `problem` fails. Absent: true.
+   */
   readonly judged?: boolean;
   /** A fault other than a number above its bound. */
   readonly problem?: string;
-  /** Why the stage is ok, where another rule than the bound on its own ratio says so (docs/numerics.md). */
+  /**
+   * Why the stage is ok, where another rule than the bound on its own ratio says so
+   * (docs/numerics.md).
+   */
   readonly reason?: string;
 }
 
@@ -28,7 +34,10 @@ export const trainingBound = 3;
 export const medianBound = 1.0;
 /** PyTorch errors below this count as this. */
 export const errorFloor = 1e-7;
-/** The most that PyTorch's own error may be, 30 times the committed bundles' largest: past it the golden is damaged and measures nothing. */
+/**
+ * The most that PyTorch's own error may be, 30 times the committed bundles' largest: past it the
+ * golden is damaged and measures nothing.
+ */
 export const goldenCap = 1e-3;
 
 export interface Difference {
@@ -38,7 +47,8 @@ export interface Difference {
 }
 
 /**
- * Relative RMS error, largest absolute error and cosine of two arrays of equal length; NaN in either gives NaN.
+ * Relative RMS error, largest absolute error and cosine of two arrays of equal length; NaN in
+ * either gives NaN.
  * @param floor  RMS that the error is measured against at least
  */
 export function difference(got: ArrayLike<number>, want: ArrayLike<number>, floor = 0): Difference {
@@ -70,8 +80,8 @@ function oddValue(array: ArrayLike<number>): number | undefined {
 }
 
 /**
- * The verdict where PyTorch's f32 is no measure (not finite, or past the cap): ours is finite, nearer to f64 than PyTorch's, and within
- * the cap itself. Undefined otherwise.
+ * The verdict where PyTorch's f32 is no measure (not finite, or past the cap): ours is finite,
+ * nearer to f64 than PyTorch's, and within the cap itself. Undefined otherwise.
  */
 function byDouble(
   where: Pick<StageResult, "bundle" | "stage" | "shape">,
@@ -117,8 +127,9 @@ export interface CompareOptions {
 }
 
 /**
- * Verdict on a float stage. Where a value is not finite or the golden is damaged there is a problem, and the ratio is NaN. A golden
- * whose f32 alone is unusable is judged by its f64, with a reason and no ratio.
+ * Verdict on a float stage. Where a value is not finite or the golden is damaged there is a
+ * problem, and the ratio is NaN. A golden whose f32 alone is unusable is judged by its f64, with a
+ * reason and no ratio.
  */
 export function compareStage(
   where: Pick<StageResult, "bundle" | "stage" | "shape">,
@@ -173,7 +184,10 @@ export function failedStage(
   return { ...where, error: NaN, torchError: NaN, ratio: NaN, maxAbs: NaN, cosine: NaN, ok: false, problem };
 }
 
-/** Median of the float stages' ratios, those judged by f64 alone left out; NaN where there is none or one is NaN. */
+/**
+ * Median of the float stages' ratios, those judged by f64 alone left out; NaN where there is none
+ * or one is NaN.
+ */
 export function medianRatio(results: readonly StageResult[]): number {
   const measured = results.filter(({ torchError, reason }) => {
     return torchError !== 0 && (reason === undefined || torchError <= goldenCap);

@@ -33,7 +33,8 @@ describe("checkListed", () => {
   });
 });
 
-// Plan: names, sizes and sums of a good manifest; each missing or mistyped part refused by its path.
+// Plan: names, sizes and sums of a good manifest; each missing or mistyped part refused by its
+// path.
 describe("parseManifest", () => {
   it("reads its entries", () => {
     const text = JSON.stringify({ bundles: [{ ...listed, kind: "encoder" }] });

@@ -11,7 +11,10 @@ export interface Listed {
   readonly sha256: string;
 }
 
-/** @throws CheckpointError  no JSON, no list of bundles, or an entry that lacks name, size or SHA-256 */
+/**
+ * @throws CheckpointError  no JSON, no list of bundles, or an entry that lacks name, size or
+ *   SHA-256
+ */
 export function parseManifest(text: string, file: string): Listed[] {
   const refuse = (field: string, expected: string, got: unknown): never => {
     throw new CheckpointError({ file, field, expected, got: show(got), advice: "see golden/README.md" });

@@ -4,8 +4,9 @@ import { openFile } from "../node/files.js";
 import { type Bundle, openBundle, readStage } from "./bundle.js";
 import { verifyOutputs } from "./verify.js";
 
-// Plan: PyTorch's own f32 as another program's output agrees; a wrong value, a NaN, another shape differ, each in its own
-// words; stages come in the order of the pipeline; a name that the bundle lacks is refused.
+// Plan: PyTorch's own f32 as another program's output agrees; a wrong value, a NaN, another shape
+// differ, each in its own words; stages come in the order of the pipeline; a name that the bundle
+// lacks is refused.
 describe("verifyOutputs", () => {
   const stage = "adaptor.projector";
   const file = fileURLToPath(new URL("../../golden/bundles/adaptor-67.safetensors", import.meta.url));

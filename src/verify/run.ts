@@ -48,9 +48,15 @@ export interface RunOptions {
   /** Parameters to use instead of the bundle's own. */
   readonly parameters?: ParameterSource;
   readonly weights?: WeightFormat;
-  /** Called when the parameters of a whole model are on the GPU, with the bytes that they take there. */
+  /**
+   * Called when the parameters of a whole model are on the GPU, with the bytes that they take
+   * there.
+   */
   readonly onLoaded?: (bytes: number) => void;
-  /** Ends the run before its next read, step or comparison, with the signal's reason. Its GPU memory is freed. */
+  /**
+   * Ends the run before its next read, step or comparison, with the signal's reason. Its GPU memory
+   * is freed.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -71,7 +77,10 @@ class StageTaps {
     return (stage, tensor) => this.#record(stage, tensor, { rows, total });
   }
 
-  /** Runs a step; then every tensor that it tapped has arrived. @throws  the signal's reason, before it */
+  /**
+   * Runs a step; then every tensor that it tapped has arrived.
+   * @throws  the signal's reason, before it
+   */
   async step(body: () => void): Promise<void> {
     this.signal?.throwIfAborted();
     await this.gpu.step(() => {
@@ -235,7 +244,10 @@ async function runAdaptor(
 /** Embeds packed rows [first, first + count) of each sequence inside a step. */
 type Embed = (rows: readonly number[]) => Tensor;
 
-/** Runs the LLM: all but the last `cached` rows of each sequence as one prefill, those one by one over the cache. */
+/**
+ * Runs the LLM: all but the last `cached` rows of each sequence as one prefill, those one by one
+ * over the cache.
+ */
 async function runRows(
   gpu: Gpu,
   llm: Qwen3,

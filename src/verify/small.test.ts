@@ -22,7 +22,8 @@ function stage(ratio: number, values = 40, name = "encoder.norm"): StageResult {
   };
 }
 
-// Plan: of small stages one that fails by noise is judged by all of them; what is large, of training, far off or has a problem keeps its verdict.
+// Plan: of small stages one that fails by noise is judged by all of them; what is large, of
+// training, far off or has a problem keeps its verdict.
 describe("judgeSmall", () => {
   const agreeing = [stage(0.7), stage(0.9), stage(0.8), stage(0.6)];
 
@@ -61,7 +62,8 @@ describe("judgeSmall", () => {
   });
 });
 
-// Plan: wrong results in the bundle of one row (48 values a stage) and in one of 352 values still fail: one element, a scaled row, swapped heads.
+// Plan: wrong results in the bundle of one row (48 values a stage) and in one of 352 values still
+// fail: one element, a scaled row, swapped heads.
 describe("wrong results", () => {
   const swap = (values: Float32Array | Float64Array, width: number): void => {
     const half = Array.from(values.subarray(0, width));

@@ -2,9 +2,10 @@ import { elementCount } from "../shape.js";
 import { type StageResult, boundOf, errorFloor, stageBound } from "./compare.js";
 
 /**
- * A stage of fewer values is small: its own ratio is noise. The values of a row share rounding (its norm's mean and scale). The logarithm
- * of the ratio has a deviation of 0.27 in one row of 40 values, of 0.13 in one of 256 (golden/spread.py, 12 seeds): the median 0.81
- * reaches 1.5 at 2.3 deviations in the first, at 4.7 in the second.
+ * A stage of fewer values is small: its own ratio is noise. The values of a row share rounding (its
+ * norm's mean and scale). The logarithm of the ratio has a deviation of 0.27 in one row of 40
+ * values, of 0.13 in one of 256 (golden/spread.py, 12 seeds): the median 0.81 reaches 1.5 at 2.3
+ * deviations in the first, at 4.7 in the second.
  */
 export const smallStage = 256;
 /** The most that a small stage's own ratio may be: 0.81 reaches it at 4.8 deviations of 0.27. */
@@ -31,9 +32,10 @@ function pooled(stages: readonly StageResult[]): { ratio: number; values: number
 }
 
 /**
- * Judges the small stages that fail alone, at most 3 times PyTorch's error, by all small stages of `pool` together:
- * at most 1.5 times. Every other verdict stays.
- * @param pool  the stages of one bundle, or those of a run's bundles of one kind. Default: `results`
+ * Judges the small stages that fail alone, at most 3 times PyTorch's error, by all small stages of
+ * `pool` together: at most 1.5 times. Every other verdict stays.
+ * @param pool  the stages of one bundle, or those of a run's bundles of one kind. Default:
+ *              `results`
  */
 export function judgeSmall<T extends StageResult>(
   results: readonly T[],
@@ -47,7 +49,10 @@ export function judgeSmall<T extends StageResult>(
   });
 }
 
-/** Whether all float stages of a run are small: their median ratio is noise too, and no bound is for it. */
+/**
+ * Whether all float stages of a run are small: their median ratio is noise too, and no bound is for
+ * it.
+ */
 export function isAllSmall(results: readonly StageResult[]): boolean {
   const floats = results.filter(({ torchError }) => torchError !== 0);
   return floats.length > 0 && floats.every(isSmall) && pooled(floats).ratio <= stageBound;

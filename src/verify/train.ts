@@ -63,7 +63,10 @@ interface TrainRunOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Loads the model with the bundle's tuned parts trainable. A LoRA's factors have the generator's values. */
+/**
+ * Loads the model with the bundle's tuned parts trainable. A LoRA's factors have the generator's
+ * values.
+ */
 async function loadTuned(
   gpu: Gpu,
   bundle: Bundle,
@@ -88,7 +91,10 @@ async function loadTuned(
   return adapted;
 }
 
-/** The farthest that a bundle's optimiser steps move a weight by its gradient: learning rate times steps. */
+/**
+ * The farthest that a bundle's optimiser steps move a weight by its gradient: learning rate times
+ * steps.
+ */
 export function updateReach(bundle: Bundle): number {
   return numberIn(bundle, object(bundle, "adamw"), "adamw", "lr") * metadataCount(bundle, "steps", 0);
 }
@@ -100,7 +106,10 @@ function mean(losses: TensorData): number {
   return sum / losses.length;
 }
 
-/** Loss, gradients, and, where the bundle has them, ten optimiser steps with their losses, norms and final weights. */
+/**
+ * Loss, gradients, and, where the bundle has them, ten optimiser steps with their losses, norms and
+ * final weights.
+ */
 export async function runTrain(
   gpu: Gpu,
   bundle: Bundle,

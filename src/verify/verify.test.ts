@@ -41,7 +41,8 @@ function stage(results: readonly StageResult[], name: string): StageResult {
 const firstBad = (results: readonly StageResult[]): string | undefined =>
   results.find(({ ok }) => !ok)?.stage;
 
-// Plan: an unchanged bundle passes; every way in which a bundle can disagree with the engine fails, at the stage where it is.
+// Plan: an unchanged bundle passes; every way in which a bundle can disagree with the engine fails,
+// at the stage where it is.
 describe("verifyBundle", () => {
   it("passes an unchanged bundle, stages in the pipeline's order", async () => {
     const results = await verifyChanged("encoder-weights", () => undefined);
@@ -227,7 +228,8 @@ const onlyInputs: Damage = ({ tensors }) => {
   }
 };
 
-// Plan: metadata and inputs that no run can start from are refused in one line that names the file and the field.
+// Plan: metadata and inputs that no run can start from are refused in one line that names the file
+// and the field.
 describe("refusals", () => {
   const cases: [string, string, Damage, RegExp][] = [
     ["an empty bundle", "encoder-weights", ({ tensors }) => tensors.clear(), /tensors: expected at least one/],

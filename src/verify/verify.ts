@@ -15,7 +15,10 @@ import { type RunOptions, runBundle } from "./run.js";
 import { judgeSmall } from "./small.js";
 import { updateReach } from "./train.js";
 
-/** Order in which the pipeline makes stages, so that the first failure in a table is the first divergence. */
+/**
+ * Order in which the pipeline makes stages, so that the first failure in a table is the first
+ * divergence.
+ */
 const order = [
   "frontend.resampled",
   "frontend.fbank",
@@ -42,8 +45,9 @@ async function readFloat64(file: SafetensorsFile, name: string): Promise<Float64
 }
 
 /**
- * Runs a bundle and compares every stage that it holds. A stage that was not computed, has another shape, no f64 twin
- * or a NaN fails. Under weights of few bits (q8, q4, blocks of a GGUF file) errors are measured and not judged.
+ * Runs a bundle and compares every stage that it holds. A stage that was not computed, has another
+ * shape, no f64 twin or a NaN fails. Under weights of few bits (q8, q4, blocks of a GGUF file)
+ * errors are measured and not judged.
  * @throws  the signal's reason
  */
 export async function verifyBundle(
@@ -114,11 +118,17 @@ function isRounded({ weights, parameters }: RunOptions): boolean {
 
 /** The scale of a bundle's gradient errors. */
 interface GradientScale {
-  /** RMS that a gradient's error is measured against at least: a hundredth of that of all gradients together. */
+  /**
+   * RMS that a gradient's error is measured against at least: a hundredth of that of all gradients
+   * together.
+   */
   readonly floor: number;
   /** RMS of all gradients together. */
   readonly whole: number;
-  /** PyTorch's largest error of a gradient that is zero by symmetry (softmax does not see k_proj's bias): rounding alone. */
+  /**
+   * PyTorch's largest error of a gradient that is zero by symmetry (softmax does not see k_proj's
+   * bias): rounding alone.
+   */
   readonly noise: number;
   /** Names of the gradients that are zero by symmetry. */
   readonly zeros: ReadonlySet<string>;
@@ -185,7 +195,10 @@ async function verifyStage(
   return updates ? judgeUpdated(result, arrays, updates) : result;
 }
 
-/** The AdamW updates of a `final.` stage; undefined for other stages and where the bundle lacks the gradient. */
+/**
+ * The AdamW updates of a `final.` stage; undefined for other stages and where the bundle lacks the
+ * gradient.
+ */
 async function stageUpdates(
   bundle: Bundle,
   stage: string,

@@ -11,7 +11,10 @@ export interface Run {
   readonly stderr: string;
 }
 
-/** Runs the built command line with these arguments to its own end, or for `timeout` milliseconds at most. */
+/**
+ * Runs the built command line with these arguments to its own end, or for `timeout` milliseconds at
+ * most.
+ */
 export function cli(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},

@@ -13,7 +13,10 @@ interface Fixture {
   }[];
 }
 
-/** Values of numpy in f64, written from the definitions; `kaldiError` is kaldi-native-fbank's relative RMS error against them. */
+/**
+ * Values of numpy in f64, written from the definitions; `kaldiError` is kaldi-native-fbank's
+ * relative RMS error against them.
+ */
 const fixture = JSON.parse(
   readFileSync(new URL("../fixtures/frontend.json", import.meta.url), "utf8"),
 ) as Fixture;

@@ -23,7 +23,10 @@ export function damages(cuts: number): fc.Arbitrary<Damage> {
     .map(({ edits, cut, whole }) => ({ edits, cut: whole === 0 ? cut : null }));
 }
 
-/** Half of the edits fall on the first 200 bytes, which hold the counts, the rest on the header: past it there are only weights. */
+/**
+ * Half of the edits fall on the first 200 bytes, which hold the counts, the rest on the header:
+ * past it there are only weights.
+ */
 export function damaged(whole: Uint8Array, header: number, { edits, cut }: Damage): Uint8Array {
   const bytes = whole.slice(0, cut === null ? whole.length : Math.floor(cut * whole.length));
   for (const { at, to, run } of edits) {

@@ -36,7 +36,10 @@ export const u64s =
 
 const TYPES: Readonly<Record<string, number>> = { F32: 0, F16: 1, BF16: 30 };
 
-/** The tiny transformers directory as audio.cpp's converter packs one; `changed` keys take the place of its own. */
+/**
+ * The tiny transformers directory as audio.cpp's converter packs one; `changed` keys take the place
+ * of its own.
+ */
 export async function packedTransformers(changed: Readonly<Record<string, Value>> = {}): Promise<Uint8Array> {
   const files = tinyTransformers();
   const weights = await openSafetensors(bytesSource("x", files.get("model.safetensors")!));

@@ -73,7 +73,10 @@ export class Bench {
     return resolveModel(model, { env: this.env, patience: quick, ...options });
   }
 
-  /** The one line that the model is refused with, with HOST and HOME in place of what differs from run to run. */
+  /**
+   * The one line that the model is refused with, with HOST and HOME in place of what differs from
+   * run to run.
+   */
   async refused(model = repo, options: HubOptions = {}): Promise<string> {
     const error: unknown = await this.get(model, options).then(
       (path) => expect.fail(`resolved to ${path}`),

@@ -1,4 +1,5 @@
-// A process of its own that resolves a model: node --import tsx hub-child.ts OWNER/NAME. Prints the directory or the error.
+// A process of its own that resolves a model: node --import tsx hub-child.ts OWNER/NAME. Prints the
+// directory or the error.
 import { resolveModel } from "../../src/hub/resolve.js";
 
 try {

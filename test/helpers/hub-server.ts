@@ -55,8 +55,8 @@ export const gitSha1 = (bytes: Uint8Array): string =>
   createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 
 /**
- * A hub on loopback with what the client asks of it: model info, file listings in pages, files, and a second origin that large
- * files are redirected to.
+ * A hub on loopback with what the client asks of it: model info, file listings in pages, files, and
+ * a second origin that large files are redirected to.
  */
 export class HubServer {
   readonly repos = new Map<string, HubRepo>();

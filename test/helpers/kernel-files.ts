@@ -26,8 +26,8 @@ export function kernelText(name: string, root = kernelRoot): string {
 }
 
 /**
- * Values that each override of a kernel is to be tried with: both of a bool; those that its comment lists, as in `// 0 none, 1 ReLU`;
- * else 1 and the default.
+ * Values that each override of a kernel is to be tried with: both of a bool; those that its comment
+ * lists, as in `// 0 none, 1 ReLU`; else 1 and the default.
  */
 export function overrideValues(source: string): [string, readonly number[]][] {
   return [...source.matchAll(/^override (\w+): (\w+) = (\w+);(?:\s*\/\/(.*))?$/gm)].map(
@@ -39,7 +39,10 @@ export function overrideValues(source: string): [string, readonly number[]][] {
   );
 }
 
-/** Values of the lines `const NAME = 4u; // @set`, but for `SG`, that a kernel is to be translated with: the file's, 1, and 0 for `@with NAME`. */
+/**
+ * Values of the lines `const NAME = 4u; // @set`, but for `SG`, that a kernel is to be translated
+ * with: the file's, 1, and 0 for `@with NAME`.
+ */
 export function constantValues(source: string): [string, readonly number[]][] {
   return [...source.matchAll(/^const (\w+) = (\d+)u;\s*\/\/ @set/gm)]
     .filter(([, name]) => name !== "SG")
@@ -61,7 +64,10 @@ export function helperFunctions(source: string): ReadonlyMap<string, string> {
   return new Map([...found].filter(([, name]) => name !== "main").map(([text, name]) => [name, text]));
 }
 
-/** What WebGPU says against a kernel: messages of its translation, then of a pipeline for every combination of its overrides' values. */
+/**
+ * What WebGPU says against a kernel: messages of its translation, then of a pipeline for every
+ * combination of its overrides' values.
+ */
 export async function kernelErrors(device: GPUDevice, source: string): Promise<string[]> {
   const module = device.createShaderModule({ code: source });
   const errors = (await module.getCompilationInfo()).messages.map(({ message }) => message);

@@ -14,7 +14,10 @@ export function layoutBytes(name: string): Uint8Array {
   return new Uint8Array(readFileSync(layoutPath(name)));
 }
 
-/** A fixture directory in memory, files of its directories as DIRECTORY/FILE, for tests that damage it. */
+/**
+ * A fixture directory in memory, files of its directories as DIRECTORY/FILE, for tests that damage
+ * it.
+ */
 export function layoutFiles(name: string): Map<string, Uint8Array> {
   const files = readdirSync(layoutPath(name), { recursive: true, withFileTypes: true }).filter((e) =>
     e.isFile(),

@@ -24,7 +24,10 @@ export const expectedAnswers = JSON.parse(readFileSync(new URL("expected.json", 
   readonly ExpectedAnswer[]
 >;
 
-/** Files of a tiny Qwen3 that transformers wrote, with the demo's tokenizer and Qwen3's own chat template. */
+/**
+ * Files of a tiny Qwen3 that transformers wrote, with the demo's tokenizer and Qwen3's own chat
+ * template.
+ */
 export function qwen3Files(name: TinyQwen3): Map<string, Uint8Array> {
   const files = new Map<string, Uint8Array>();
   const folder = new URL(`${name}/`, fixtures);

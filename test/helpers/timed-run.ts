@@ -10,7 +10,10 @@ const tensor = (id: number): Tensor => ({
   allocation: { id, buffer: {} as GPUBuffer, bytes: 4096 },
 });
 
-/** An addition of 1,000 elements, between two moments in milliseconds of a device whose clock is 1,000 ms ahead. */
+/**
+ * An addition of 1,000 elements, between two moments in milliseconds of a device whose clock is
+ * 1,000 ms ahead.
+ */
 function addition(submit: number, begin: number, end: number): TimedDispatch {
   return {
     kernel: loadKernel("add/add"),

@@ -21,7 +21,10 @@ export interface TinyOptions {
   readonly editConfig?: (config: Record<string, unknown>) => unknown;
 }
 
-/** config.json of a checkpoint of the real architecture, small in every size but the front-end's 560 and the demo's vocabulary. */
+/**
+ * config.json of a checkpoint of the real architecture, small in every size but the front-end's 560
+ * and the demo's vocabulary.
+ */
 export function tinyConfigJson({ tied = true, rule = "all" }: TinyOptions = {}): Record<string, unknown> {
   return {
     model_type: "fun_asr_nano",
@@ -80,7 +83,10 @@ export function tinyTensors(options: TinyOptions = {}): WriteTensor[] {
   return edit ? edit(tensors) : tensors;
 }
 
-/** Every file of a tiny checkpoint with random weights and the demo's tokenizer. Its words mean nothing. */
+/**
+ * Every file of a tiny checkpoint with random weights and the demo's tokenizer. Its words mean
+ * nothing.
+ */
 export async function tinyFiles(options: TinyOptions = {}): Promise<Map<string, Uint8Array>> {
   const { editConfig } = options;
   const json = tinyConfigJson(options);

@@ -106,7 +106,10 @@ export function torchFile(
   return storedZip([["archive/data.pkl", pickle], ...storages]);
 }
 
-/** A file of torch.save with one tensor "x"; `entries` are its other entries, without the archive's name. */
+/**
+ * A file of torch.save with one tensor "x"; `entries` are its other entries, without the archive's
+ * name.
+ */
 export function torchZip(
   tensor: TorchTensor,
   entries: readonly (readonly [string, Uint8Array])[],

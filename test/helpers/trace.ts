@@ -1,4 +1,7 @@
-/** One microsecond's thousandth, the resolution of a trace's times, and what adding them as f64 may lose. */
+/**
+ * One microsecond's thousandth, the resolution of a trace's times, and what adding them as f64 may
+ * lose.
+ */
 const slack = 1e-3 + 1e-6;
 
 interface Event {
@@ -59,8 +62,9 @@ function trackProblems(events: readonly { name: string; ts: number; dur: number 
 }
 
 /**
- * Everything that is wrong with a trace of complete events and names: fields that the format asks for, time going forward on each track,
- * events that lie in one another or apart, tracks with names.
+ * Everything that is wrong with a trace of complete events and names: fields that the format asks
+ * for, time going forward on each track, events that lie in one another or apart, tracks with
+ * names.
  * @source "Trace Event Format", the JSON object format of Chrome's tracing
  */
 export function traceProblems(text: string): string[] {

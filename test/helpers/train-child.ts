@@ -1,6 +1,7 @@
-// A process of its own that trains: node --import tsx train-child.ts SETTINGS.json [TICK]. It goes on from the saved state if
-// there is one. With TICK it kills itself (SIGKILL) at that tick: before the write, flush or renaming of a file, before a GPU
-// step, or before a line of metrics, counted together.
+// A process of its own that trains: node --import tsx train-child.ts SETTINGS.json [TICK]. It goes
+// on from the saved state if there is one. With TICK it kills itself (SIGKILL) at that tick: before
+// the write, flush or renaming of a file, before a GPU step, or before a line of metrics, counted
+// together.
 import fs, { readFileSync } from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { fileURLToPath } from "node:url";

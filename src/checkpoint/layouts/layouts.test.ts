@@ -314,7 +314,8 @@ describe("a FunASR directory with an error", () => {
   });
 });
 
-// The defaults are right for a checkpoint of transformers; this package may have written another scale.
+// The defaults are right for a checkpoint of transformers; this package may have written another
+// scale.
 test.each([
   ["transformers", undefined, 0],
   ["this package", "all", 1],

@@ -21,7 +21,8 @@ export interface Listener {
 }
 
 /**
- * Utterances of a JSONL file, or of wav.scp and text in one directory, named by itself or by its wav.scp.
+ * Utterances of a JSONL file, or of wav.scp and text in one directory, named by itself or by its
+ * wav.scp.
  * @param limit  utterances at most
  * @throws DataError  neither, or there is no utterance
  */

@@ -178,7 +178,10 @@ export async function readAudio(
 const playedSeconds = 20;
 const playedRate = 16_000;
 
-/** An utterance's audio as a data: URI, 20 s at most. @throws AudioError  it cannot be read any more */
+/**
+ * An utterance's audio as a data: URI, 20 s at most.
+ * @throws AudioError  it cannot be read any more
+ */
 export async function playable(
   utterance: Pick<Utterance, "audio" | "start" | "end" | "channel">,
 ): Promise<string> {

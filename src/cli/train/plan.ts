@@ -28,7 +28,10 @@ import { openModel } from "../model.js";
 import { note, print, printJson } from "../output.js";
 import type { TrainCliOptions } from "./options.js";
 
-/** Prints memory by part and the time of an hour of audio, for a model or for each Qwen3 size. Loads no weights. */
+/**
+ * Prints memory by part and the time of an hour of audio, for a model or for each Qwen3 size. Loads
+ * no weights.
+ */
 export async function printPlan(options: TrainCliOptions): Promise<void> {
   const { tune, batchTokens } = options;
   const { models, stored } = await plannedModels(options.model);
@@ -186,7 +189,9 @@ function duration(seconds: number): string {
   return `${(seconds / 3600).toFixed(seconds < 36_000 ? 1 : 0)} h`;
 }
 
-/** What this adapter's kernels reach: `linear` of [512, 1024] by [1024, 1024], `add` of 4 M values. */
+/**
+ * What this adapter's kernels reach: `linear` of [512, 1024] by [1024, 1024], `add` of 4 M values.
+ */
 async function measure(gpu: Gpu): Promise<{ flops: number; bandwidth: number }> {
   const [rows, width] = [512, 1024];
   const length = 1 << 22;

@@ -47,7 +47,9 @@ export function trainCommand(): Command {
   });
 }
 
-/** @throws TrainError  there is no such directory; the run beside it with the nearest name is given */
+/**
+ * @throws TrainError  there is no such directory; the run beside it with the nearest name is given
+ */
 async function checkRun(out: string, advice: string): Promise<void> {
   if (existsSync(out)) return;
   const parent = dirname(resolve(out));
@@ -194,7 +196,10 @@ function loraLine(
   );
 }
 
-/** A data file's utterances; lines that are none are reported, and refused unless they may be left out. */
+/**
+ * A data file's utterances; lines that are none are reported, and refused unless they may be left
+ * out.
+ */
 async function readData(file: string, { skipBad }: TrainCliOptions): Promise<DataFile> {
   const utterances: Utterance[] = [];
   const bad = badLines(file, note);

@@ -3,7 +3,10 @@ import { splitWords, trim } from "./spaces.js";
 /** How BLEU splits a line into tokens. */
 export type BleuTokenizer = "13a" | "zh" | "char" | "intl" | "none";
 
-/** Western punctuation set apart; periods and commas but between digits, dashes after digits. @source mteval-v13a */
+/**
+ * Western punctuation set apart; periods and commas but between digits, dashes after digits.
+ * @source mteval-v13a
+ */
 function western(line: string): string[] {
   return splitWords(
     line

@@ -14,7 +14,9 @@ export interface BleuOptions {
   /** Default: 0.1 for floor, 1 for add-k. */
   readonly smoothingValue?: number;
   readonly lowercase?: boolean;
-  /** Leave out the orders that the output is too short for: for single sentences. Default: false. */
+  /**
+   * Leave out the orders that the output is too short for: for single sentences. Default: false.
+   */
   readonly effectiveOrder?: boolean;
 }
 

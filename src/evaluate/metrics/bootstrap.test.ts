@@ -9,8 +9,9 @@ const tenth = system(() => 1);
 const varied = system((i) => i % 3);
 const worse = system((i) => (i % 3) + (i % 2));
 
-// Plan: the same seed gives the same interval, another seed another; no spread where all utterances are alike; the interval
-// holds the score, and is about as wide as the normal approximation says; equal systems do not differ, unequal ones do.
+// Plan: the same seed gives the same interval, another seed another; no spread where all utterances
+// are alike; the interval holds the score, and is about as wide as the normal approximation says;
+// equal systems do not differ, unequal ones do.
 describe("bootstrap", () => {
   it("is seeded", () => {
     expect(bootstrap(varied, ratio, { seed: 1 })).toEqual(bootstrap(varied, ratio, { seed: 1 }));

@@ -28,7 +28,8 @@ type Statistics = readonly (readonly number[])[];
 type Score = (sums: readonly number[]) => number;
 
 /**
- * 95 % interval of a score, by drawing utterances with replacement; the same seed gives the same interval.
+ * 95 % interval of a score, by drawing utterances with replacement; the same seed gives the same
+ * interval.
  * @param statistics  one row an utterance, whose sum over utterances `score` takes
  */
 export function bootstrap(statistics: Statistics, score: Score, options: BootstrapOptions = {}): Interval {
@@ -41,7 +42,8 @@ export function bootstrap(statistics: Statistics, score: Score, options: Bootstr
 /**
  * Compares two systems over the same utterances by paired bootstrap resampling.
  * @throws EvaluateError  the systems have different numbers of utterances
- * @source Koehn, 2004; p as in sacrebleu's paired test, over the resamples' differences shifted to a mean of zero
+ * @source Koehn, 2004; p as in sacrebleu's paired test, over the resamples' differences shifted to
+ *         a mean of zero
  */
 export function pairedBootstrap(
   first: Statistics,

@@ -1,6 +1,9 @@
 import { splitWords, whiteSpace } from "./spaces.js";
 
-/** Scripts whose vowel signs, tone marks and viramas are combining marks: without them different words are alike. */
+/**
+ * Scripts whose vowel signs, tone marks and viramas are combining marks: without them different
+ * words are alike.
+ */
 const spelledWithMarks = "Thai Lao Khmr Mymr Deva Beng Guru Gujr Orya Taml Telu Knda Mlym Sinh Tibt"
   .split(" ")
   .map((script) => `\\p{Script=${script}}`)
@@ -8,8 +11,8 @@ const spelledWithMarks = "Thai Lao Khmr Mymr Deva Beng Guru Gujr Orya Taml Telu 
 const stretches = new RegExp(`[${spelledWithMarks}]+`, "gu");
 
 /**
- * Matches all but word characters, white space and the marks of those scripts. Python's \w is letters (CJK among
- * them), numbers and the underscore, without combining marks.
+ * Matches all but word characters, white space and the marks of those scripts. Python's \w is
+ * letters (CJK among them), numbers and the underscore, without combining marks.
  */
 const dropped = new RegExp(`(?:(?!(?=\\p{M})[${spelledWithMarks}])[^\\p{L}\\p{N}_${whiteSpace}])+`, "gu");
 
@@ -20,7 +23,8 @@ export const unspaced =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\u30fc\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
 
 /**
- * Letters, numbers, underscores and white space, in upper case; of the scripts that are spelled with marks those too, composed (NFC).
+ * Letters, numbers, underscores and white space, in upper case; of the scripts that are spelled
+ * with marks those too, composed (NFC).
  * @source FunASR fun_asr_nano `text_tn`, which drops every mark
  */
 export function spoken(text: string): string {
@@ -46,7 +50,10 @@ export function words(text: string, form: (text: string) => string = spoken): st
   return splitWords(form(text));
 }
 
-/** Units of a text of mixed scripts: each character of a script without spaces, and each word of the other scripts. */
+/**
+ * Units of a text of mixed scripts: each character of a script without spaces, and each word of the
+ * other scripts.
+ */
 export function mixedUnits(text: string, form: (text: string) => string = spoken): string[] {
   return words(text, form).flatMap((word) => {
     const units: string[] = [];

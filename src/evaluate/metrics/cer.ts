@@ -5,7 +5,10 @@ import { type Aligned, type Edits, align, countEdits } from "./edits.js";
 /** What an error rate counts. */
 export type ErrorUnit = "character" | "word" | "mixed";
 
-/** Error rate over many utterances: the sum of the edits over the sum of the references' lengths (micro average). */
+/**
+ * Error rate over many utterances: the sum of the edits over the sum of the references' lengths
+ * (micro average).
+ */
 export interface Rate extends Edits {
   readonly edits: number;
   /** NaN where the references hold no unit. */
@@ -18,7 +21,10 @@ const unitsOf: Readonly<Record<ErrorUnit, (text: string, form: TextForm["apply"]
   mixed: mixedUnits,
 };
 
-/** Alignment of two texts in one form. Default: FunASR's canonical one, in which spaces, punctuation and case do not count. */
+/**
+ * Alignment of two texts in one form. Default: FunASR's canonical one, in which spaces, punctuation
+ * and case do not count.
+ */
 export function alignTexts(
   reference: string,
   hypothesis: string,

@@ -32,7 +32,8 @@ function digitsOf(text: string): string {
 }
 
 /**
- * The value of digits and units, "一百零五" or "3万"; a digit behind a unit from 100 counts tenths of that unit, as in "一百五".
+ * The value of digits and units, "一百零五" or "3万"; a digit behind a unit from 100 counts tenths of
+ * that unit, as in "一百五".
  * @returns  undefined where digits and units make no number, or it has too many digits to be exact
  */
 function valueOf(text: string): number | undefined {
@@ -78,8 +79,9 @@ function scaled(text: string, whole: string, decimals: string, by: string): stri
 }
 
 /**
- * Numbers in Chinese characters as digits: 八十二 → 82, 二零二四 → 2024, 一万二 → 12000, 三点五万 → 35000, 三点五 → 3.5, 百分之五十 → 50%,
- * 三分之一 → 1/3, beside Chinese -5 → 负5; 3:30 and 三点三十 are alike 3.30. A number within a word (一下) is one too: reference and answer are changed alike.
+ * Numbers in Chinese characters as digits: 八十二 → 82, 二零二四 → 2024, 一万二 → 12000, 三点五万 → 35000, 三点五 →
+ * 3.5, 百分之五十 → 50%, 三分之一 → 1/3, beside Chinese -5 → 负5; 3:30 and 三点三十 are alike 3.30. A number
+ * within a word (一下) is one too: reference and answer are changed alike.
  */
 export function chineseNumbers(text: string): string {
   const signed = /\p{Script=Han}/u.test(text) ? text.replaceAll(/(?<![0-9A-Za-z])-(?=[0-9])/g, "负") : text;
@@ -95,7 +97,10 @@ export function chineseNumbers(text: string): string {
     .replaceAll(/(?<![0-9])([0-9]+)分之([0-9]+)/gu, "$2/$1");
 }
 
-/** Letters and digits of full width as those of half width, half-width kana and Hangul as those of full width. */
+/**
+ * Letters and digits of full width as those of half width, half-width kana and Hangul as those of
+ * full width.
+ */
 export function evenWidth(text: string): string {
   return text.replaceAll(/[\u3000\uff01-\uffee]+/gu, (wide) => wide.normalize("NFKC"));
 }

@@ -25,8 +25,9 @@ const insertion = 2;
 const mostCells = 2 ** 30;
 
 /**
- * The shortest alignment of two sequences. Of several, as in RapidFuzz (and so jiwer): equal ends are set apart first;
- * then, from the end backwards, a deletion goes before an insertion, and both before a substitution.
+ * The shortest alignment of two sequences. Of several, as in RapidFuzz (and so jiwer): equal ends
+ * are set apart first; then, from the end backwards, a deletion goes before an insertion, and both
+ * before a substitution.
  * @throws EvaluateError  the product of the lengths is past 2^30
  */
 export function align(reference: readonly string[], hypothesis: readonly string[]): Aligned[] {

@@ -249,9 +249,11 @@ function withHalves(text: string): string {
 }
 
 /**
- * Numbers in words as digits, with signs, currencies and per cent as marks: "twenty five dollars" is "$25", "one oh one" is "101",
- * "nineteen sixties" is "1960s"; one and ones stay words. Text is in lower case.
- * @source the rules of OpenAI Whisper's EnglishNumberNormalizer (whisper/normalizers/english.py, MIT)
+ * Numbers in words as digits, with signs, currencies and per cent as marks: "twenty five dollars"
+ * is "$25", "one oh one" is "101", "nineteen sixties" is "1960s"; one and ones stay words. Text is
+ * in lower case.
+ * @source the rules of OpenAI Whisper's EnglishNumberNormalizer (whisper/normalizers/english.py,
+ *         MIT)
  */
 export function englishNumbers(text: string): string {
   const apart = withHalves(text)

@@ -85,8 +85,9 @@ const patterns: readonly (readonly [RegExp, string])[] = [
 ];
 
 /**
- * The American spelling of a British word, by endings and a short list of our own; other words stay. Whisper takes a list of 1,700
- * words (tysto.com/uk-us-spelling-list.html), whose licence is not known.
+ * The American spelling of a British word, by endings and a short list of our own; other words
+ * stay. Whisper takes a list of 1,700 words (tysto.com/uk-us-spelling-list.html), whose licence is
+ * not known.
  */
 export function americanSpelling(word: string): string {
   const found = whole.get(word);

@@ -5,7 +5,10 @@ import { space, splitWords } from "./spaces.js";
 const boundary = { before: "(?<![\\p{L}\\p{N}_])", after: "(?![\\p{L}\\p{N}_])" };
 const fillers = new RegExp(`${boundary.before}(hmm|mm|mhm|mmm|uh|um)${boundary.after}`, "gu");
 
-/** Short form: long form, in the order in which they are replaced. @source OpenAI Whisper, whisper/normalizers/english.py, MIT */
+/**
+ * Short form: long form, in the order in which they are replaced.
+ * @source OpenAI Whisper, whisper/normalizers/english.py, MIT
+ */
 const replacements: readonly (readonly [RegExp, string])[] = [
   ...words("won't:will not|can't:can not|let's:let us|ain't:aint|y'all:you all|wanna:want to|gotta:got to"),
   ...words("gonna:going to|i'ma:i am going to|imma:i am going to|woulda:would have|coulda:could have"),
@@ -42,7 +45,10 @@ const letters: Readonly<Record<string, string>> = {
   ł: "l",
 };
 
-/** Without `(...)` or `<...>`, which begin with one of `open` and end at the next of `close`; one with nothing in it stays if asked. */
+/**
+ * Without `(...)` or `<...>`, which begin with one of `open` and end at the next of `close`; one
+ * with nothing in it stays if asked.
+ */
 function withoutBrackets(text: string, open: RegExp, close: RegExp, keepEmpty: boolean): string {
   let out = "";
   let from = 0;
@@ -76,8 +82,8 @@ const apostrophe = new RegExp(`(?<!${space})${space}+'`, "g");
 const spaces = new RegExp(`${space}+`, "g");
 
 /**
- * English as Whisper's results are scored: lower case, no punctuation and diacritics, contractions written out, numbers as digits,
- * American spelling, no fillers, nothing in brackets.
+ * English as Whisper's results are scored: lower case, no punctuation and diacritics, contractions
+ * written out, numbers as digits, American spelling, no fillers, nothing in brackets.
  * @param spelling  of one word
  * @source the rules of OpenAI Whisper's EnglishTextNormalizer (whisper/normalizers/english.py, MIT)
  */

@@ -27,7 +27,10 @@ export function corpusScore(metric: Metric, segments: readonly Segment[]): numbe
   return metric.score(sumRows(corpusStatistics(metric, segments)));
 }
 
-/** Statistics of each segment, for resampling. @throws EvaluateError  no segments, or one without a reference */
+/**
+ * Statistics of each segment, for resampling.
+ * @throws EvaluateError  no segments, or one without a reference
+ */
 export function corpusStatistics(metric: Metric, segments: readonly Segment[]): number[][] {
   if (segments.length === 0)
     throw new EvaluateError(`${metric.name}: expected one segment or more, got none`);

@@ -1,4 +1,6 @@
-/** Counts of the n-grams of a sequence; those of words are joined by a space, which no word holds. */
+/**
+ * Counts of the n-grams of a sequence; those of words are joined by a space, which no word holds.
+ */
 export function countNgrams(units: readonly string[], order: number, joint: string): Map<string, number> {
   const counts = new Map<string, number>();
   for (let i = 0; i + order <= units.length; i++) {

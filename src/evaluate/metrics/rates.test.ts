@@ -30,8 +30,9 @@ const countsOf = (reference: string, hypothesis: string, unit: "character" | "wo
   return [substitutions, deletions, insertions, length];
 };
 
-// Plan: every substitution, deletion and insertion as jiwer counts them over 2,400 pairs of mixed scripts, the sums as FunASR's own
-// scorer has them, for characters, words, and units of mixed scripts.
+// Plan: every substitution, deletion and insertion as jiwer counts them over 2,400 pairs of mixed
+// scripts, the sums as FunASR's own scorer has them, for characters, words, and units of mixed
+// scripts.
 describe("jiwer and FunASR", () => {
   it("has enough pairs, empty ones among them", () => {
     expect(fixture.pairs.length).toBeGreaterThanOrEqual(2000);
@@ -71,8 +72,8 @@ const needed = (character: string): boolean =>
   /^\p{M}$/u.test(character) &&
   scriptsWithMarks.some((script) => new RegExp(`^\\p{Script=${script}}$`, "u").test(character));
 
-// Plan: each code point that Python knows is dropped, kept, or white space as in FunASR's `text_tn`, but for the marks that scripts
-// need, and has Python's upper case.
+// Plan: each code point that Python knows is dropped, kept, or white space as in FunASR's
+// `text_tn`, but for the marks that scripts need, and has Python's upper case.
 describe("the canonical form of every character", () => {
   it.each([
     [1, "dropped", []],
@@ -112,8 +113,9 @@ test.each([
   ["불 켜", ["불", "켜"]],
 ])("units of mixed scripts: %s", (text, units) => expect(mixedUnits(text)).toEqual(units));
 
-// Plan: [reference, answer, edits, length]: marks that make another word count in each script that needs them, as do marks left out;
-// canonically equal spellings are alike; marks of other scripts count for nothing, as in `text_tn`.
+// Plan: [reference, answer, edits, length]: marks that make another word count in each script that
+// needs them, as do marks left out; canonically equal spellings are alike; marks of other scripts
+// count for nothing, as in `text_tn`.
 test.each([
   ["ใกล้", "ไกล", 2, 4],
   ["ผู้", "ผู", 1, 3],
@@ -136,7 +138,8 @@ test.each([
   expect(characterErrorRate([[reference, answer]])).toMatchObject({ edits, length });
 });
 
-// Plan: laws of the edit distance on random sequences: nothing for equal ones, the same both ways, the alignment gives both back.
+// Plan: laws of the edit distance on random sequences: nothing for equal ones, the same both ways,
+// the alignment gives both back.
 describe("laws", () => {
   const sequence = fc.array(fc.constantFrom("a", "b", "c"), { maxLength: 12 });
   const cost = (a: readonly string[], b: readonly string[]): number => {
@@ -158,7 +161,8 @@ describe("laws", () => {
     ));
 });
 
-// Plan: a rate is the sum of edits over the sum of lengths, not a mean of rates; without reference units there is none.
+// Plan: a rate is the sum of edits over the sum of lengths, not a mean of rates; without reference
+// units there is none.
 describe("rates", () => {
   it("are micro averages", () => {
     const { rate, edits, length } = characterErrorRate([

@@ -34,8 +34,9 @@ const corpora = fixture.sets.map(([segments, scores]) => ({
   scores,
 }));
 
-// Plan: every score of sacrebleu 2.6.0 to four decimals and its signature to the letter: 560 corpora of mixed scripts with empty
-// lines, one to three references, four tokenisers, four smoothings.
+// Plan: every score of sacrebleu 2.6.0 to four decimals and its signature to the letter: 560
+// corpora of mixed scripts with empty lines, one to three references, four tokenisers, four
+// smoothings.
 describe("sacrebleu", () => {
   it("is the pinned release, over enough corpora", () => {
     expect(fixture.version).toBe("2.6.0");

@@ -1,4 +1,7 @@
-/** White space of Python's str.split(), str.strip() and \s, as a class. Unlike in JavaScript's \s, U+FEFF is none. */
+/**
+ * White space of Python's str.split(), str.strip() and \s, as a class. Unlike in JavaScript's \s,
+ * U+FEFF is none.
+ */
 export const whiteSpace =
   "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 export const space = `[${whiteSpace}]`;

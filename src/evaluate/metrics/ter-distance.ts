@@ -12,8 +12,10 @@ export interface Distances {
 }
 
 /**
- * Edit distances near the diagonal, as Tercom counts them. For lines of very different order they can exceed the true ones.
- * @param base  distances of as many words from the same reference; the rows of the words that they begin with alike are taken over
+ * Edit distances near the diagonal, as Tercom counts them. For lines of very different order they
+ * can exceed the true ones.
+ * @param base  distances of as many words from the same reference; the rows of the words that they
+ *              begin with alike are taken over
  */
 export function distances(
   words: readonly string[],
@@ -59,8 +61,8 @@ export function wholeDistance({ cost }: Distances): number {
 }
 
 /**
- * Steps from the words to the reference: "=" equal, "s" substituted, "d" deleted, "i" inserted. Of ways as short, the
- * last step is = or s before d, and d before i.
+ * Steps from the words to the reference: "=" equal, "s" substituted, "d" deleted, "i" inserted. Of
+ * ways as short, the last step is = or s before d, and d before i.
  */
 export function moves({ words, steps }: Distances): string {
   const width = steps.length / (words.length + 1);

@@ -14,8 +14,9 @@ interface Shift {
 }
 
 /**
- * Edits from a hypothesis to a reference: insertions, deletions, substitutions, and shifts of a block of words, which count 1.
- * Shifts are found greedily, the best one each time. @source Tercom, as sacrebleu has it
+ * Edits from a hypothesis to a reference: insertions, deletions, substitutions, and shifts of a
+ * block of words, which count 1. Shifts are found greedily, the best one each time. @source Tercom,
+ * as sacrebleu has it
  */
 export function leastEdits(hypothesis: readonly string[], reference: readonly string[]): number {
   if (reference.length === 0) return hypothesis.length;

@@ -6,7 +6,9 @@ import { leastEdits } from "./ter-shifts.js";
 export type TerTokenizer = "tercom" | "asian";
 
 export interface TerOptions {
-  /** "asian" is sacrebleu's normalized with asian_support. Default: tercom, words between spaces. */
+  /**
+   * "asian" is sacrebleu's normalized with asian_support. Default: tercom, words between spaces.
+   */
   readonly tokenizer?: TerTokenizer;
 }
 
@@ -31,8 +33,8 @@ export function ter({ tokenizer = "tercom" }: TerOptions = {}): Metric {
 }
 
 /**
- * [edits from the nearest reference, mean length of the references]
- * sacrebleu splits references twice. This matters where a possessive is followed by another space than U+0020.
+ * [edits from the nearest reference, mean length of the references] sacrebleu splits references
+ * twice. This matters where a possessive is followed by another space than U+0020.
  */
 function statistics({ hypothesis, references }: Segment, tokenizer: TerTokenizer): number[] {
   const said = tokens(hypothesis, tokenizer);

@@ -12,7 +12,8 @@ const fixture = JSON.parse(
   ).toString(),
 ) as { rows: [text: string, normal: string][] };
 
-// Plan: texts of every rule, and number words in any order, as transformers' EnglishTextNormalizer gives them.
+// Plan: texts of every rule, and number words in any order, as transformers' EnglishTextNormalizer
+// gives them.
 describe("whisper", () => {
   it("is transformers' form to the letter", () => {
     expect(fixture.rows.length).toBeGreaterThan(3000);

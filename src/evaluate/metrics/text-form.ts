@@ -27,9 +27,10 @@ const versions: Readonly<Record<Normalizer, string>> = {
 };
 
 /**
- * The form that some normalisers make; none is the documented one. Traditional characters become simplified ones (OpenCC), then Chinese
- * numbers digits of half width, then English is written as Whisper's results are scored. Behind the first two stands `text_tn`, which
- * keeps the marks of decimals, fractions and per cent; Whisper's form stands as it is.
+ * The form that some normalisers make; none is the documented one. Traditional characters become
+ * simplified ones (OpenCC), then Chinese numbers digits of half width, then English is written as
+ * Whisper's results are scored. Behind the first two stands `text_tn`, which keeps the marks of
+ * decimals, fractions and per cent; Whisper's form stands as it is.
  */
 export async function textForm(names: readonly Normalizer[]): Promise<TextForm> {
   const asked = NORMALIZERS.filter((name) => names.includes(name));

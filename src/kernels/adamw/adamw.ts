@@ -30,7 +30,8 @@ export interface AdamWState {
 
 /**
  * Updates a parameter and its moments in place and zeroes its gradient.
- * @param clip  [2] f32 of `gradNorm`: the gradient is multiplied by clip[1]; nothing changes where that is negative
+ * @param clip  [2] f32 of `gradNorm`: the gradient is multiplied by clip[1]; nothing changes where
+ *              that is negative
  * @throws ShapeError  a step below 1, shapes that differ
  * @source torch.optim.AdamW
  */

@@ -3,7 +3,8 @@ import { useGpu, values } from "../../../test/gpu.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { addInto } from "./add-into.js";
 
-// In place over kept tensors: sizes around the workgroup of 64 and past 65,535 workgroups, exact sums; the refusal.
+// In place over kept tensors: sizes around the workgroup of 64 and past 65,535 workgroups, exact
+// sums; the refusal.
 const gpu = useGpu();
 
 test.each([1, 63, 64, 65, 131, 65_536 * 64 + 3])("%i values, twice", async (count) => {

@@ -5,8 +5,8 @@ import { ShapeError } from "../../gpu/errors.js";
 import { add } from "./add.js";
 import { addRef } from "./add.ref.js";
 
-// Every element of the sum against f64, for counts around the workgroup of 64 and its 512 elements, and four million;
-// then the refusals.
+// Every element of the sum against f64, for counts around the workgroup of 64 and its 512 elements,
+// and four million; then the refusals.
 const gpu = useGpu();
 const bound = 6e-8; // one rounding of f32: 2^-24
 

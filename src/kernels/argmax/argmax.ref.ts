@@ -1,5 +1,6 @@
 /**
- * Index of each row's largest element, the lowest where several are equal; 0xffffffff where the row holds a NaN.
+ * Index of each row's largest element, the lowest where several are equal; 0xffffffff where the row
+ * holds a NaN.
  * @param x  [rows, width]
  * @returns  [rows]
  */

@@ -5,8 +5,8 @@ import { ShapeError } from "../../gpu/errors.js";
 import { argmax, notANumber } from "./argmax.js";
 import { argmaxRef } from "./argmax.ref.js";
 
-// Exact indices: widths around the workgroup of 64 and the real vocabulary, past 65,535 rows; ties (lowest index wins),
-// infinities, NaN at every kind of place; then the refusals.
+// Exact indices: widths around the workgroup of 64 and the real vocabulary, past 65,535 rows; ties
+// (lowest index wins), infinities, NaN at every kind of place; then the refusals.
 const gpu = useGpu();
 
 async function run(x: Float32Array, width: number): Promise<number[]> {

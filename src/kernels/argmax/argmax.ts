@@ -9,7 +9,8 @@ const kernel = defineKernel("argmax/argmax", perElement(1));
 export const notANumber = 0xffffffff;
 
 /**
- * Index of each row's largest element, the lowest where several are equal; `notANumber` where a row holds a NaN.
+ * Index of each row's largest element, the lowest where several are equal; `notANumber` where a row
+ * holds a NaN.
  * @param x  [rows, width] f32
  * @param y  [rows] u32 to write into; default: a new tensor
  * @returns  [rows] u32

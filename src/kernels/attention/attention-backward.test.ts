@@ -10,10 +10,12 @@ import { attentionBackward } from "./attention-backward.js";
 import { attention } from "./attention.js";
 import { attentionBackwardRef, attentionRef } from "./attention.ref.js";
 
-// The reference against central differences; the three gradients of both families of kernels against it: head widths on both sides of every layout of
-// the threads, clips around a tile of 16 and a block of 32, clips packed, causal with 1, 2, 4 and 8 query heads to a key
-// head, past 65,535 workgroups, scores of ±100; on a tape, clips of one row alone among them. Then bits: a clip in a batch against the clip alone, a second run against
-// the first; a NaN stays in its clip; the refusals.
+// The reference against central differences; the three gradients of both families of kernels
+// against it: head widths on both sides of every layout of the threads, clips around a tile of 16
+// and a block of 32, clips packed, causal with 1, 2, 4 and 8 query heads to a key head, past 65,535
+// workgroups, scores of ±100; on a tape, clips of one row alone among them. Then bits: a clip in a
+// batch against the clip alone, a second run against the first; a NaN stays in its clip; the
+// refusals.
 const gpu = useGpu();
 const portable = useGpu({ subgroups: false }); // the device of the kernels without subgroups
 const families = [gpu, portable];

@@ -47,10 +47,12 @@ function check(dy: Tensor, { q, k, v, out }: AttentionSaved, options: AttentionO
 }
 
 /**
- * Gradients of `attention` with respect to queries, keys and values, for whole clips or sequences: the key rows are the query
- * rows. Probabilities are formed again from each row's maximum and sum; nothing of rows × rows is stored.
+ * Gradients of `attention` with respect to queries, keys and values, for whole clips or sequences:
+ * the key rows are the query rows. Probabilities are formed again from each row's maximum and sum;
+ * nothing of rows × rows is stored.
  * @param dy       [rows, heads · headDim] f32
- * @param options  those of the forward op; every row of a clip has a range that begins at the clip's first row
+ * @param options  those of the forward op; every row of a clip has a range that begins at the
+ *                 clip's first row
  * @throws ShapeError  keys of another number of rows, as over a KV cache
  * @source torch.autograd of torch.nn.functional.scaled_dot_product_attention
  */

@@ -1,5 +1,6 @@
 /**
- * context[r, h] = softmax over j of (q[r, h] · k[j, h / group] / √headDim) · v[j, h / group], j from the row's range of key rows.
+ * context[r, h] = softmax over j of (q[r, h] · k[j, h / group] / √headDim) · v[j, h / group], j
+ * from the row's range of key rows.
  * @param q        [rows, heads · headDim]
  * @param k        [key rows, kvHeads · headDim]
  * @param v        [key rows, kvHeads · headDim]
@@ -43,8 +44,8 @@ export interface AttentionGradientsRef {
 }
 
 /**
- * Gradients of attentionRef. With P the probabilities of a row and head: dv += P · dy; dS = P · (dy · v - Σ P (dy · v)) / √headDim;
- * dq = Σ dS · k; dk += dS · q.
+ * Gradients of attentionRef. With P the probabilities of a row and head: dv += P · dy; dS = P · (dy
+ * · v - Σ P (dy · v)) / √headDim; dq = Σ dS · k; dk += dS · q.
  * @param dy      [rows, heads · headDim]
  * @param inputs  q [rows, heads · headDim]; k and v [key rows, kvHeads · headDim]
  * @param ranges  [rows] first key row that the query row sees, and one past the last

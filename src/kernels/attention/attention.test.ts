@@ -8,11 +8,12 @@ import type { Tensor } from "../../gpu/tensor.js";
 import { attention } from "./attention.js";
 import { attentionRef } from "./attention.ref.js";
 
-// The context against f64: every head width from 4 to 512, runs around a tile of 16 query rows, a run of 32 keys and a chunk
-// of 128, clips packed, causal with 1, 2, 3 and 4 query heads to a key head, over a cache, past 65,535 workgroups, scores of
-// ±100, an offset and NaN in tiles and row by row. Then bits: a clip in a batch against the clip alone, a token through the cache
-// against the prefill, tiles of 1 and 16, a range that is split among workgroups against one that is not, and every case with
-// subgroups against without.
+// The context against f64: every head width from 4 to 512, runs around a tile of 16 query rows, a
+// run of 32 keys and a chunk of 128, clips packed, causal with 1, 2, 3 and 4 query heads to a key
+// head, over a cache, past 65,535 workgroups, scores of ±100, an offset and NaN in tiles and row by
+// row. Then bits: a clip in a batch against the clip alone, a token through the cache against the
+// prefill, tiles of 1 and 16, a range that is split among workgroups against one that is not, and
+// every case with subgroups against without.
 const gpu = useGpu();
 const portable = useGpu({ subgroups: false });
 const bound = 2.5e-7; // scores off by 1e-7 each, exp by 4.5e-8, and sums in blocks of 32: 1.8e-7 over 517 keys
@@ -43,7 +44,10 @@ function clips(lengths: readonly number[]): Pick<Case, "lengths" | "ranges" | "k
   return { lengths, ranges, keyRows: first };
 }
 
-/** Sequences in a cache of `room` key rows each: `past` rows are there, `length` new ones see them and up to themselves. */
+/**
+ * Sequences in a cache of `room` key rows each: `past` rows are there, `length` new ones see them
+ * and up to themselves.
+ */
 function cached(
   room: number,
   runs: readonly (readonly [past: number, length: number])[],
@@ -180,7 +184,8 @@ describe("against f64", () => {
   });
 
   describe.each(ways)("%s", (way) => {
-    // Errors of the scores, relative to 100 now, become relative errors of the weights: 8.4e-7 measured.
+    // Errors of the scores, relative to 100 now, become relative errors of the weights: 8.4e-7
+    // measured.
     test.each([[4], [128]])("scores of ±100, heads of %i", async (headDim) => {
       const whole: Case = { heads: 2, headDim, ...clips([70]) };
       const [c, data] = arrange(way, whole, inputs(whole));

@@ -24,8 +24,8 @@ export interface AttentionOptions {
 }
 
 /**
- * softmax(q · kᵀ / √headDim) · v per head, each query row over its own range of key rows: a whole clip (bidirectional)
- * or everything up to itself (causal, also over a KV cache).
+ * softmax(q · kᵀ / √headDim) · v per head, each query row over its own range of key rows: a whole
+ * clip (bidirectional) or everything up to itself (causal, also over a KV cache).
  * @param q  [rows, heads · headDim] f32, headDim a multiple of 4 up to 512
  * @param k  [key rows, kvHeads · headDim] f32
  * @param v  [key rows, kvHeads · headDim] f32
@@ -102,7 +102,10 @@ function attentionTiles(
   return y;
 }
 
-/** Rows that run one by one; where they are few and their ranges long, the chunks of a range run beside each other. */
+/**
+ * Rows that run one by one; where they are few and their ranges long, the chunks of a range run
+ * beside each other.
+ */
 function attentionRows(
   gpu: Gpu,
   { q, k, v }: Projections,

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { useGpu } from "../../../test/gpu.js";
 import { makeSegments } from "./segments.js";
 
-// The tables of packed clips, read back: offsets, each row's clip, and attention's tiles of 16 rows that never pass a clip.
+// The tables of packed clips, read back: offsets, each row's clip, and attention's tiles of 16 rows
+// that never pass a clip.
 const gpu = useGpu();
 
 test.each([

@@ -23,7 +23,9 @@ export interface Tiles {
   readonly table: Tensor;
 }
 
-/** Cuts each run of rows into tiles; one-row runs make one-row tiles. Uploaded to the running step. */
+/**
+ * Cuts each run of rows into tiles; one-row runs make one-row tiles. Uploaded to the running step.
+ */
 export function makeTiles(gpu: Gpu, lengths: readonly number[]): Tiles {
   const rows = lengths.every((length) => length === 1) ? 1 : tileRows;
   const table: number[] = [];
@@ -35,7 +37,10 @@ export function makeTiles(gpu: Gpu, lengths: readonly number[]): Tiles {
   return { rows, table: gpu.upload(new Uint32Array(table), [table.length / 2, 2]) };
 }
 
-/** Offsets, ranges and tiles of clips with these lengths, for the running step. @throws ShapeError  an empty clip */
+/**
+ * Offsets, ranges and tiles of clips with these lengths, for the running step.
+ * @throws ShapeError  an empty clip
+ */
 export function makeSegments(gpu: Gpu, lengths: readonly number[]): Segments {
   const offsets = [0];
   for (const length of lengths) {

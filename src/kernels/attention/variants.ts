@@ -9,7 +9,10 @@ export const sliceWidth = 128;
 /** Of the kernels of one row. */
 export const chunkKeys = 128;
 
-/** Pairs of a row and a key that it sees, and keys that are seen at all; ranges that start alike lie in one another. */
+/**
+ * Pairs of a row and a key that it sees, and keys that are seen at all; ranges that start alike lie
+ * in one another.
+ */
 function seenKeys(ranges: Uint32Array | undefined): { pairs: number; keys: number } {
   if (!ranges) throw new GpuError("profile: attention's ranges must be written while timing, got none");
   const ends = new Map<number, number>();
@@ -23,7 +26,10 @@ function seenKeys(ranges: Uint32Array | undefined): { pairs: number; keys: numbe
   return { pairs, keys };
 }
 
-/** `products` dot products or weighted sums, 2 · headDim each, for each head and pair; only the keys that are seen are read. */
+/**
+ * `products` dot products or weighted sums, 2 · headDim each, for each head and pair; only the keys
+ * that are seen are read.
+ */
 function pairCost(products: number): CostOf {
   return ({ heads, head4, group }, { tensors }, { ranges }) => {
     const { pairs, keys } = seenKeys(ranges);
@@ -56,7 +62,9 @@ export function tilesKernel(gpu: Gpu): Variant {
   return tiles(gpu, { constants: tuned(gpu.tuning, attentionClass, { TN: 2 }) });
 }
 
-/** Rows one by one: attention-row.wgsl, or attention-row-subgroup.wgsl with subgroups of one size. */
+/**
+ * Rows one by one: attention-row.wgsl, or attention-row-subgroup.wgsl with subgroups of one size.
+ */
 export const rowsKernel = kernelPair("attention/attention-row", rowCost);
 
 /** What attention-row.wgsl made of a range's chunks. */

@@ -5,8 +5,9 @@ import { ShapeError } from "../../gpu/errors.js";
 import { columnSum, columnSumNormed } from "./column-sum.js";
 import { columnSumRef } from "./column-sum.ref.js";
 
-// Columns against f64: rows around one block of 32, two stages and three, widths around the workgroup of 64, past 65,535
-// workgroups; 100,000 rows of 0.1, where one accumulator is off by 1e-4; then NaN and the refusals.
+// Columns against f64: rows around one block of 32, two stages and three, widths around the
+// workgroup of 64, past 65,535 workgroups; 100,000 rows of 0.1, where one accumulator is off by
+// 1e-4; then NaN and the refusals.
 const gpu = useGpu();
 const bound = 1e-7; // at most 8 additions in a row; 8.3e-8, as torch.sum has, for 100,000 equal rows
 

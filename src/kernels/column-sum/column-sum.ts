@@ -25,7 +25,8 @@ function stage(gpu: Gpu, x: Tensor): Tensor {
 }
 
 /**
- * Sum of each column, in blocks of 32 rows, those in blocks of 32, and so on: the gradient of a bias. Deterministic.
+ * Sum of each column, in blocks of 32 rows, those in blocks of 32, and so on: the gradient of a
+ * bias. Deterministic.
  * @param x  [rows, width] f32, at least 1 row
  * @returns  [width] f32
  * @source torch.sum(x, dim=0)

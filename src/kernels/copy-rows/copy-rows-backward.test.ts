@@ -5,9 +5,9 @@ import { ShapeError } from "../../gpu/errors.js";
 import { copyRowsBackward, takeRowsBackward } from "./copy-rows-backward.js";
 import { copyRowsBackwardRef, copyRowsRef } from "./copy-rows.ref.js";
 
-// The reference against central differences; rows against it: the audio rows spliced into a prompt, rows that were never
-// copied, rows copied several times, no pair, widths around the workgroup of 64, past 65,535 rows and workgroups; then NaN
-// and the refusals.
+// The reference against central differences; rows against it: the audio rows spliced into a prompt,
+// rows that were never copied, rows copied several times, no pair, widths around the workgroup of
+// 64, past 65,535 rows and workgroups; then NaN and the refusals.
 const gpu = useGpu();
 
 type Pair = readonly [number, number];

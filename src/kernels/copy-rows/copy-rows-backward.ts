@@ -7,7 +7,10 @@ import { defineKernel } from "../variants.js";
 const kernel = defineKernel("copy-rows/copy-rows-backward", perElement(1));
 const threads = 64;
 
-/** Where each source row went: `targets` from starts[row] to starts[row + 1]. @throws ShapeError  as copyRowsBackward */
+/**
+ * Where each source row went: `targets` from starts[row] to starts[row + 1].
+ * @throws ShapeError  as copyRowsBackward
+ */
 function targetsByRow(
   pairs: readonly (readonly [number, number])[],
   rows: number,
@@ -33,9 +36,11 @@ function targetsByRow(
 }
 
 /**
- * Gradient of `copyRows` with respect to its source: dx[row] = Σ of dy[target] over the row's pairs, 0 where it has none.
+ * Gradient of `copyRows` with respect to its source: dx[row] = Σ of dy[target] over the row's
+ * pairs, 0 where it has none.
  * @param dy     [target rows, width] f32, gradient of what the rows were copied into
- * @param pairs  source row and target row of each copy; a source row may be copied several times, target rows differ
+ * @param pairs  source row and target row of each copy; a source row may be copied several times,
+ *               target rows differ
  * @param rows   rows of the source
  * @returns      [rows, width] f32
  * @throws ShapeError  a row out of range, or a target row named twice
@@ -66,7 +71,8 @@ export function copyRowsBackward(
 }
 
 /**
- * Gradient of `takeRows` with respect to x: row i of dy is added to row indices[i]; rows that were not taken get 0.
+ * Gradient of `takeRows` with respect to x: row i of dy is added to row indices[i]; rows that were
+ * not taken get 0.
  * @param dy       [indices, width] f32
  * @param indices  row numbers of x, as given to `takeRows`
  * @param rows     rows of x

@@ -19,7 +19,8 @@ export function copyRowsRef(
 }
 
 /**
- * Gradient of copyRowsRef with respect to the source: dx[row] = Σ of dy[target] over the pairs (row, target).
+ * Gradient of copyRowsRef with respect to the source: dx[row] = Σ of dy[target] over the pairs
+ * (row, target).
  * @param dy     [target rows, width]
  * @param pairs  source row and target row; target rows differ
  * @param rows   rows of the source

@@ -5,8 +5,9 @@ import { ShapeError } from "../../gpu/errors.js";
 import { copyRows, takeRows } from "./copy-rows.js";
 import { copyRowsRef } from "./copy-rows.ref.js";
 
-// Exact rows: widths around the workgroup of 64 and the real one, no pair, one, a permutation, past 65,535 rows and
-// workgroups; rows without a pair stay; a kept target keeps what was written; then the refusals.
+// Exact rows: widths around the workgroup of 64 and the real one, no pair, one, a permutation, past
+// 65,535 rows and workgroups; rows without a pair stay; a kept target keeps what was written; then
+// the refusals.
 const gpu = useGpu();
 
 type Pair = readonly [number, number];

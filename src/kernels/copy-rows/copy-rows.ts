@@ -10,7 +10,8 @@ const kernel = defineKernel("copy-rows/copy-rows", ({ count, width }) => ({
 const threads = 64;
 
 /**
- * into[pairs[i][1]] = source[pairs[i][0]] for every pair; other rows of `into` stay. Target rows must differ.
+ * into[pairs[i][1]] = source[pairs[i][0]] for every pair; other rows of `into` stay. Target rows
+ * must differ.
  * @param source  [source rows, width] f32
  * @param pairs   [count, 2] u32, source row and target row; callers keep them in range
  * @param into    [target rows, width] f32, written in place
@@ -54,7 +55,8 @@ export function takeRows(gpu: Gpu, x: Tensor, indices: readonly number[]): Tenso
 }
 
 /**
- * `copyRows` that a gradient passes: it flows to `source`, not to what stood in the rows of `into` before.
+ * `copyRows` that a gradient passes: it flows to `source`, not to what stood in the rows of `into`
+ * before.
  * @param pairs  source row and target row
  */
 export function spliceRows(

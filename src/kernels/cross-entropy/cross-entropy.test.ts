@@ -10,9 +10,10 @@ import { linearBackwardRef, linearRef } from "../linear/linear.ref.js";
 import { type CrossEntropyOptions, crossEntropy } from "./cross-entropy.js";
 import { crossEntropyRef } from "./cross-entropy.ref.js";
 
-// The reference against central differences; losses and the gradient of the hidden states against it: vocabularies around the
-// workgroup of 64 and the real one, smoothing, scores far from 0, a certain and a hopeless answer; chunks of rows give the bits of
-// one pass and stay within the budget; NaN and the refusals.
+// The reference against central differences; losses and the gradient of the hidden states against
+// it: vocabularies around the workgroup of 64 and the real one, smoothing, scores far from 0, a
+// certain and a hopeless answer; chunks of rows give the bits of one pass and stay within the
+// budget; NaN and the refusals.
 const gpu = useGpu();
 const width = 8;
 

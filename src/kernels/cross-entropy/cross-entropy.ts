@@ -24,9 +24,10 @@ export interface CrossEntropyOptions {
 }
 
 /**
- * Cross-entropy of a frozen head's scores, fused with the head: rows go through in chunks, so that no more scores than the
- * budget exist at a time. With a tape that wants it, the gradient of Σ losses / denominator is made in the same pass and added
- * to hidden's: nothing need flow into the losses.
+ * Cross-entropy of a frozen head's scores, fused with the head: rows go through in chunks, so that
+ * no more scores than the budget exist at a time. With a tape that wants it, the gradient of Σ
+ * losses / denominator is made in the same pass and added to hidden's: nothing need flow into the
+ * losses.
  * @param hidden  [R, D] f32, the rows that have a label
  * @param head    [V, D] in any storage format
  * @param labels  R token ids

@@ -9,8 +9,8 @@ import { openDevice } from "../../node/device.js";
 import { embedding } from "./embedding.js";
 import { embeddingRef } from "./embedding.ref.js";
 
-// Exact rows: every storage type, widths around the workgroup of 64 pairs and the real one, the first and the last id,
-// past 65,535 rows and workgroups, a table in pieces; then the refusals.
+// Exact rows: every storage type, widths around the workgroup of 64 pairs and the real one, the
+// first and the last id, past 65,535 rows and workgroups, a table in pieces; then the refusals.
 const gpu = useGpu();
 
 type DType = "f32" | "bf16" | "f16";

@@ -11,9 +11,11 @@ const kernel = defineKernel("embedding/embedding", ({ rows, piece_rows }, { tens
 const threads = 64;
 
 /**
- * y[r] = table[ids[r]]. An id outside the table leaves its row undefined: callers check ids that come from outside.
+ * y[r] = table[ids[r]]. An id outside the table leaves its row undefined: callers check ids that
+ * come from outside.
  * @param ids    [rows] u32
- * @param table  [vocabulary, width] in any storage format, in one piece or several; width a multiple of 4
+ * @param table  [vocabulary, width] in any storage format, in one piece or several; width a
+ *               multiple of 4
  * @returns      [rows, width] f32
  * @source torch.nn.functional.embedding
  */

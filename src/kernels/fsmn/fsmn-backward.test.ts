@@ -6,9 +6,10 @@ import { makeSegments } from "../attention/segments.js";
 import { fsmnBackward } from "./fsmn-backward.js";
 import { fsmnBackwardRef, fsmnRef } from "./fsmn.ref.js";
 
-// The reference against central differences; both gradients against it: widths around the workgroup of 64 and the real one,
-// odd and even taps, clips shorter than the taps, clips that end within a block of 32 rows of the taps' sum, past 65,535
-// rows and workgroups; then that a clip in a batch has the bits of the clip alone, NaN and the refusals.
+// The reference against central differences; both gradients against it: widths around the workgroup
+// of 64 and the real one, odd and even taps, clips shorter than the taps, clips that end within a
+// block of 32 rows of the taps' sum, past 65,535 rows and workgroups; then that a clip in a batch
+// has the bits of the clip alone, NaN and the refusals.
 const gpu = useGpu();
 const bound = 1e-7; // up to 12 products and sums of values near 1; of the taps, sums of 8 products
 

@@ -1,5 +1,6 @@
 /**
- * y[t, c] = v[t, c] + sum over j of v[t + j - left, c] · w[c, j]; rows outside the clip count as zero, left = floor((taps - 1) / 2).
+ * y[t, c] = v[t, c] + sum over j of v[t + j - left, c] · w[c, j]; rows outside the clip count as
+ * zero, left = floor((taps - 1) / 2).
  * @param v        [rows, width], clips packed
  * @param w        [width, taps]
  * @param width    channels
@@ -32,7 +33,8 @@ export function fsmnRef(
 }
 
 /**
- * Gradients of fsmnRef: every product dy[t, c] · w[c, j] goes to the row that was read, every dy[t, c] · v[source, c] to the tap.
+ * Gradients of fsmnRef: every product dy[t, c] · w[c, j] goes to the row that was read, every dy[t,
+ * c] · v[source, c] to the tap.
  * @param dy       [rows, width]
  * @param v        [rows, width], clips packed
  * @param w        [width, taps]

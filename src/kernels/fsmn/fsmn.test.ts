@@ -6,8 +6,9 @@ import { makeSegments } from "../attention/segments.js";
 import { fsmn } from "./fsmn.js";
 import { fsmnRef } from "./fsmn.ref.js";
 
-// Rows against f64: widths around the workgroup of 64 and the real one, odd and even taps, clips shorter than the taps,
-// past 65,535 rows and workgroups; then that a clip in a batch has the bits of the clip alone, and the refusals.
+// Rows against f64: widths around the workgroup of 64 and the real one, odd and even taps, clips
+// shorter than the taps, past 65,535 rows and workgroups; then that a clip in a batch has the bits
+// of the clip alone, and the refusals.
 const gpu = useGpu();
 const bound = 1e-7; // up to 11 products and sums of values near 1
 

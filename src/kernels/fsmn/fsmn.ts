@@ -9,7 +9,8 @@ const kernel = defineKernel("fsmn/fsmn", ({ rows, width, taps }) => ({
 const threads = 64;
 
 /**
- * The SAN-M memory: v plus its depthwise convolution over time within each clip, zero padding, (taps - 1) / 2 to the left.
+ * The SAN-M memory: v plus its depthwise convolution over time within each clip, zero padding,
+ * (taps - 1) / 2 to the left.
  * @param v       [rows, width] f32
  * @param w       [width, 1, taps] f32
  * @param ranges  [rows, 2] u32, first row of the row's clip and one past its last

@@ -1,7 +1,9 @@
 /**
- * L2 norm over all tensors together, and what clipping to `maxNorm` multiplies them by; maxNorm 0 is off.
+ * L2 norm over all tensors together, and what clipping to `maxNorm` multiplies them by; maxNorm 0
+ * is off.
  * @param gradients  any lengths
- * @returns          squares: each tensor's sum of squares; norm; coefficient min(1, maxNorm / (norm + 1e-6))
+ * @returns          squares: each tensor's sum of squares; norm; coefficient min(1, maxNorm / (norm
+ *                   + 1e-6))
  */
 export function gradNormRef(
   gradients: readonly ArrayLike<number>[],

@@ -5,8 +5,9 @@ import { ShapeError } from "../../gpu/errors.js";
 import { gradNorm } from "./grad-norm.js";
 import { gradNormRef } from "./grad-norm.ref.js";
 
-// Sums of squares, norm and factor against f64 for lengths around the chunk of 4,096, for more tensors than threads, with
-// clipping off, above and below the norm; what is not finite; equal bits in two runs; the refusals.
+// Sums of squares, norm and factor against f64 for lengths around the chunk of 4,096, for more
+// tensors than threads, with clipping off, above and below the norm; what is not finite; equal bits
+// in two runs; the refusals.
 const gpu = useGpu();
 const bound = 1e-6; // relative; 64 strided terms, 64 parts, then the chunks: measured below 3e-7
 

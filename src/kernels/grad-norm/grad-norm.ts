@@ -14,12 +14,16 @@ const chunk = threads * 64; // PER of the kernel
 export interface GradNorm {
   /** [tensors] f32, each gradient's sum of squares: shows which one is not finite */
   readonly squares: Tensor;
-  /** [2] f32, norm over all gradients and the factor that clips them; the factor is -1 where the norm is not finite */
+  /**
+   * [2] f32, norm over all gradients and the factor that clips them; the factor is -1 where the
+   * norm is not finite
+   */
   readonly clip: Tensor;
 }
 
 /**
- * The global gradient norm and the clipping factor min(1, maxNorm / (norm + 1e-6)), which stay on the GPU for `adamw`.
+ * The global gradient norm and the clipping factor min(1, maxNorm / (norm + 1e-6)), which stay on
+ * the GPU for `adamw`.
  * @param gradients  any shapes, f32, at least one
  * @param maxNorm    0: no clipping
  * @source torch.nn.utils.clip_grad_norm_

@@ -5,9 +5,10 @@ import { ShapeError } from "../../gpu/errors.js";
 import { layerNormBackward } from "./layer-norm-backward.js";
 import { layerNormBackwardRef, layerNormRef } from "./layer-norm.ref.js";
 
-// The reference against central differences; then the three gradients against it: widths around the workgroup of 32, a
-// prime and the real ones, rows around the blocks of 32 of the sums over rows, past 65,535 rows, an offset of 1000, one
-// column of 1187, with subgroups and without; a gradient that is the same in every column; then NaN and the refusals.
+// The reference against central differences; then the three gradients against it: widths around the
+// workgroup of 32, a prime and the real ones, rows around the blocks of 32 of the sums over rows,
+// past 65,535 rows, an offset of 1000, one column of 1187, with subgroups and without; a gradient
+// that is the same in every column; then NaN and the refusals.
 const gpu = useGpu();
 const portable = useGpu({ subgroups: false });
 const bound = 3e-7; // the division, the root and four products, 3e-8 each, and sums of up to 128 terms

@@ -26,8 +26,8 @@ export function layerNormRef(
 }
 
 /**
- * Gradients of layerNormRef: dx = (a - mean(a) - x̂ · mean(a x̂)) · s with a = dy · gamma, x̂ = (x - mean) · s;
- * dWeight = Σ over rows of dy · x̂; dBias = Σ over rows of dy.
+ * Gradients of layerNormRef: dx = (a - mean(a) - x̂ · mean(a x̂)) · s with a = dy · gamma, x̂ = (x
+ * - mean) · s; dWeight = Σ over rows of dy · x̂; dBias = Σ over rows of dy.
  * @param dy     [rows, width]
  * @param x      [rows, width]
  * @param gamma  [width]

@@ -5,8 +5,9 @@ import { ShapeError } from "../../gpu/errors.js";
 import { layerNorm } from "./layer-norm.js";
 import { layerNormRef } from "./layer-norm.ref.js";
 
-// Rows against f64: widths around the workgroup of 32, a prime and the real ones; past 65,535 rows; an offset of 1000, an
-// all-equal row, one column of 1187, with subgroups and without; then NaN and the refusals.
+// Rows against f64: widths around the workgroup of 32, a prime and the real ones; past 65,535 rows;
+// an offset of 1000, an all-equal row, one column of 1187, with subgroups and without; then NaN and
+// the refusals.
 const gpu = useGpu();
 const portable = useGpu({ subgroups: false });
 const bound = 1.5e-7; // the division, the root, two products and a sum, 3e-8 each, and sums of up to 16 terms

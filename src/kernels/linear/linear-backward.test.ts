@@ -12,9 +12,9 @@ import { linearInputGrad, linearWeightGrad, recordLinear } from "./linear-backwa
 import { linear } from "./linear.js";
 import { linearBackwardRef, linearRef } from "./linear.ref.js";
 
-// The reference against central differences; both gradients against it: rows, columns and widths around the tiles of 4, the blocks
-// of 16 and the groups of 256, every plain storage type, weights in pieces, past 65,535 rows; bias and ReLU through
-// the tape; then NaN and the refusals.
+// The reference against central differences; both gradients against it: rows, columns and widths
+// around the tiles of 4, the blocks of 16 and the groups of 256, every plain storage type, weights
+// in pieces, past 65,535 rows; bias and ReLU through the tape; then NaN and the refusals.
 const gpu = useGpu();
 const bound = 2e-7;
 

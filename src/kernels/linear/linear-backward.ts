@@ -61,7 +61,8 @@ interface LinearCall {
 
 /**
  * Puts a linear on the tape, if there is one. x is kept only where the weight is trained.
- * @throws ShapeError  a residual within an activation's product, whose output alone the gradient needs
+ * @throws ShapeError  a residual within an activation's product, whose output alone the gradient
+ *                     needs
  */
 export function recordLinear(gpu: Gpu, { x, w, bias, residual, y, activation }: LinearCall): void {
   const { tape } = gpu;

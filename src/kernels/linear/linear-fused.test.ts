@@ -11,9 +11,10 @@ import { scale } from "../scale/scale.js";
 import { swiglu } from "../swiglu/swiglu.js";
 import { linear, linearSwiglu, projection } from "./linear.js";
 
-// What linear does besides the product has the bits of the ops apart, in both kernel families: residual and LoRA against `add`;
-// gate and up as one matrix against two and `swiglu`; the input's norm against `rmsNorm`, whether or not it takes a dispatch of
-// its own; every format, one row and several, columns around a subgroup, pieces.
+// What linear does besides the product has the bits of the ops apart, in both kernel families:
+// residual and LoRA against `add`; gate and up as one matrix against two and `swiglu`; the input's
+// norm against `rmsNorm`, whether or not it takes a dispatch of its own; every format, one row and
+// several, columns around a subgroup, pieces.
 const formats: WeightFormat[] = ["f32", "bf16", "f16", "q8", "q4"];
 
 function keep(gpu: Gpu, data: Float32Array, shape: readonly [number, number], format: WeightFormat): Matrix {
@@ -100,7 +101,10 @@ describe.each([[true], [false]])("subgroups %s", (subgroups) => {
     small.destroy();
   });
 
-  /** The norm inside against the norm before, for a product with bias and residual and for a gate; the dispatches of both together. */
+  /**
+   * The norm inside against the norm before, for a product with bias and residual and for a gate;
+   * the dispatches of both together.
+   */
   async function normed(device: Gpu, w: Matrix, rows: number): Promise<number> {
     const [x, gamma] = [values(rows * w.columns, 3), values(w.columns, 4, 1)];
     const [bias, r] = [values(w.rows, 5), values(rows * w.rows, 6)];

@@ -9,8 +9,9 @@ import { linearInputGrad, linearWeightGrad } from "./linear-backward.js";
 import { inputGradByTranspose, transposed, weightGradByTranspose } from "./linear-grad-transposed.js";
 import { linearRef } from "./linear.ref.js";
 
-// The transpose to the bit, with padding of 1 to 8 rows and every storage format; both gradients against f64: rows around a tile, terms
-// around a block of 8 and a group of 256, one row of dx alone and among others; a missing number; where it does not apply.
+// The transpose to the bit, with padding of 1 to 8 rows and every storage format; both gradients
+// against f64: rows around a tile, terms around a block of 8 and a group of 256, one row of dx
+// alone and among others; a missing number; where it does not apply.
 const gpu = useGpu();
 const bound = 4e-7; // as for linear
 

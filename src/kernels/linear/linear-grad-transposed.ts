@@ -11,7 +11,8 @@ const least = 64; // columns and width of a weight gradient: below, transposing 
 /**
  * wᵀ, with zeros up to a whole block of terms.
  * @param w  [N, K] in any storage format, in one piece; K a multiple of 4
- * @returns  [K, N rounded up to 8], bf16 or f16 as stored, else f32; undefined where no buffer or binding holds it
+ * @returns  [K, N rounded up to 8], bf16 or f16 as stored, else f32; undefined where no buffer or
+ *           binding holds it
  */
 export function transposed(gpu: Gpu, w: Matrix): Matrix | undefined {
   const format = w.format === "bf16" || w.format === "f16" ? w.format : "f32";
@@ -31,12 +32,14 @@ export function transposed(gpu: Gpu, w: Matrix): Matrix | undefined {
 }
 
 /**
- * dx = dy · w + earlier as the product of dy's rows with those of wᵀ; arguments are checked by the caller.
+ * dx = dy · w + earlier as the product of dy's rows with those of wᵀ; arguments are checked by the
+ * caller.
  * @param dy       [M, N] f32
  * @param w        [N, K] in any storage format; K a multiple of 4
  * @param earlier  [M, K] f32
- * @returns        [M, K] f32; undefined where the device has no subgroups of one size, w comes in pieces, N is no multiple of 8, or wᵀ
- *                 fits no binding: whatever M is, so that a row's sum order does not depend on how many there are
+ * @returns        [M, K] f32; undefined where the device has no subgroups of one size, w comes in
+ *                 pieces, N is no multiple of 8, or wᵀ fits no binding: whatever M is, so that a
+ *                 row's sum order does not depend on how many there are
  */
 export function inputGradByTranspose(gpu: Gpu, dy: Tensor, w: Matrix, earlier?: Tensor): Tensor | undefined {
   if (gpu.subgroupSize === undefined || w.rows % subgroupBlock !== 0) return undefined;
@@ -50,8 +53,8 @@ export function inputGradByTranspose(gpu: Gpu, dy: Tensor, w: Matrix, earlier?: 
  * dW = dyᵀ · x as the product of dyᵀ's rows with those of xᵀ; arguments are checked by the caller.
  * @param dy  [M, N] f32
  * @param x   [M, K] f32, K a multiple of 4
- * @returns   [N, K] f32; undefined where the device has no subgroups of one size, N or K is below 64 or no multiple of 4, or a
- *            transposed array fits no binding
+ * @returns   [N, K] f32; undefined where the device has no subgroups of one size, N or K is below
+ *            64 or no multiple of 4, or a transposed array fits no binding
  */
 export function weightGradByTranspose(gpu: Gpu, dy: Tensor, x: Tensor): Tensor | undefined {
   const [columns, width] = [dy.shape[1], x.shape[1]];

@@ -8,8 +8,9 @@ import { openDevice } from "../../node/device.js";
 import { inputGrad as gradOfInput, weightGrad } from "./linear-grad.js";
 import { linearRef } from "./linear.ref.js";
 
-// Both gradients against f64: rows and terms around a tile (16) and a block (a subgroup) and a group (256), columns around a
-// subgroup's 4 a lane, every storage format, weights in pieces; a missing number.
+// Both gradients against f64: rows and terms around a tile (16) and a block (a subgroup) and a
+// group (256), columns around a subgroup's 4 a lane, every storage format, weights in pieces; a
+// missing number.
 const gpu = useGpu();
 const bound = 4e-7; // as for linear
 

@@ -31,7 +31,10 @@ export function weightGrad(gpu: Gpu, dy: Tensor, x: Tensor): Tensor {
   return multiply(gpu, dy, matrixOf(x), { rows, row_stride: 1, term_stride: rows });
 }
 
-/** a · w [rows, K]; a's element for a row and a term of w stands at row · row_stride + term · term_stride. */
+/**
+ * a · w [rows, K]; a's element for a row and a term of w stands at row · row_stride + term ·
+ * term_stride.
+ */
 function multiply(
   gpu: Gpu,
   a: Tensor,

@@ -35,7 +35,8 @@ export function linearRef(
  * @param dy  [rows, columns]
  * @param x   [rows, width]
  * @param w   [columns, width]
- * @returns   dx[r, k] = Σ dy[r, n] · w[n, k], [rows, width]; dw[n, k] = Σ dy[r, n] · x[r, k], [columns, width]
+ * @returns   dx[r, k] = Σ dy[r, n] · w[n, k], [rows, width]; dw[n, k] = Σ dy[r, n] · x[r, k],
+ *            [columns, width]
  */
 export function linearBackwardRef(
   dy: ArrayLike<number>,

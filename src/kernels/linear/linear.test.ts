@@ -9,9 +9,10 @@ import { openDevice } from "../../node/device.js";
 import { type LinearOptions, linear } from "./linear.js";
 import { linearRef } from "./linear.ref.js";
 
-// In both kernel families, the product against f64: rows on both sides of every tile's border, columns around a workgroup,
-// widths around blocks and groups of 256 and the real ones, every storage type, bias and activation; weights in pieces;
-// past 65,535 rows and workgroups. Then that a row's bits do not depend on the rows beside it, and the refusals.
+// In both kernel families, the product against f64: rows on both sides of every tile's border,
+// columns around a workgroup, widths around blocks and groups of 256 and the real ones, every
+// storage type, bias and activation; weights in pieces; past 65,535 rows and workgroups. Then that
+// a row's bits do not depend on the rows beside it, and the refusals.
 const bound = 2e-7; // 1.4e-7 at K = 4096; plain blocks of 16 gave 3.4e-7 there, one long sum 1.2e-6
 
 type DType = "f32" | "bf16" | "f16";

@@ -13,7 +13,10 @@ import { linearVariant } from "./variants.js";
 export type { InputNorm } from "./product.js";
 
 export interface LinearOptions {
-  /** x is normalised first: the bits of `rmsNorm` and then the product, for one row in one dispatch where the device can. */
+  /**
+   * x is normalised first: the bits of `rmsNorm` and then the product, for one row in one dispatch
+   * where the device can.
+   */
   readonly norm?: InputNorm;
   /** [N] f32 */
   readonly bias?: Tensor;
@@ -27,7 +30,8 @@ export interface LinearOptions {
  * @param x  [M, K] f32, K a multiple of 4
  * @param w  [N, K] in any storage format, in one piece or several
  * @returns  [M, N] f32
- * @throws ShapeError  K differs or is no multiple of 4, the bias is not [N], the residual not [M, N]
+ * @throws ShapeError  K differs or is no multiple of 4, the bias is not [N], the residual not [M,
+ *                     N]
  * @source torch.nn.functional.linear
  */
 export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = {}): Tensor {
@@ -83,13 +87,15 @@ export function projection(gpu: Gpu, x: Tensor, w: Projection, residual?: Tensor
 }
 
 /**
- * y = silu(x · gateᵀ) · (x · upᵀ): one matrix in one dispatch for one row where the device can, and without a gradient; two in ops
- * that have one. The same bits.
+ * y = silu(x · gateᵀ) · (x · upᵀ): one matrix in one dispatch for one row where the device can, and
+ * without a gradient; two in ops that have one. The same bits.
  * @param x       [M, K] f32, K a multiple of 4
- * @param gateUp  one matrix [2 F, K], the gate's rows, then up's; or gate and up [F, K]; in any storage format
+ * @param gateUp  one matrix [2 F, K], the gate's rows, then up's; or gate and up [F, K]; in any
+ *                storage format
  * @param norm    of x, as in `linear`
  * @returns       [M, F] f32
- * @throws ShapeError  K differs or is no multiple of 4, the rows of one matrix are odd, or a gradient is to pass it
+ * @throws ShapeError  K differs or is no multiple of 4, the rows of one matrix are odd, or a
+ *                     gradient is to pass it
  * @source transformers Qwen3MLP
  */
 export function linearSwiglu(gpu: Gpu, x: Tensor, gateUp: readonly Projection[], norm?: InputNorm): Tensor {

@@ -39,7 +39,10 @@ interface ProductOptions {
   readonly activation: keyof typeof activations;
 }
 
-/** `linear` and `linearSwiglu` as dispatches: arguments are checked by the caller, nothing is put on a tape. */
+/**
+ * `linear` and `linearSwiglu` as dispatches: arguments are checked by the caller, nothing is put on
+ * a tape.
+ */
 export function product(gpu: Gpu, x: Tensor, w: Matrix, options: ProductOptions): Tensor {
   const [rows, width] = x.shape;
   const { norm, bias, residual, activation } = options;

@@ -7,9 +7,10 @@ import { openDevice } from "../../node/device.js";
 import { linearInputGrad } from "./linear-backward.js";
 import { linearBackwardRef } from "./linear.ref.js";
 
-// linearInputGrad of q8 and q4 weights against f64 over the rounded weights, whichever kernel takes them: with subgroups and without,
-// rows of the weight that are whole blocks of 8 and that are none, widths of one block and of many, one row and many, pieces; and that
-// the weights as they were before rounding are distinguished.
+// linearInputGrad of q8 and q4 weights against f64 over the rounded weights, whichever kernel takes
+// them: with subgroups and without, rows of the weight that are whole blocks of 8 and that are
+// none, widths of one block and of many, one row and many, pieces; and that the weights as they
+// were before rounding are distinguished.
 const bound = 4e-7; // as for linear
 
 const shapes = [

@@ -8,8 +8,9 @@ import { embedding } from "../embedding/embedding.js";
 import { linear } from "./linear.js";
 import { linearRef } from "./linear.ref.js";
 
-// q8 and q4 weights against f64 over the rounded weights: both kernel families, every tile, odd numbers of rows (q8's scales then end in half
-// a word), widths of one block and of many, weights in pieces; a row's bits alone and among others; embedding rows.
+// q8 and q4 weights against f64 over the rounded weights: both kernel families, every tile, odd
+// numbers of rows (q8's scales then end in half a word), widths of one block and of many, weights
+// in pieces; a row's bits alone and among others; embedding rows.
 const bound = 4e-7; // as for the other formats
 
 const shapes = [

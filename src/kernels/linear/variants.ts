@@ -13,7 +13,10 @@ function own(tensor: Tensor, others: readonly Tensor[], bytes: number): number {
   return others.some(({ allocation }) => allocation === tensor.allocation) ? 0 : bytes;
 }
 
-/** y = x · wᵀ with what joins it in the epilogue: 2 a weight and row. A piece of w makes its own columns of y only. */
+/**
+ * y = x · wᵀ with what joins it in the epilogue: 2 a weight and row. A piece of w makes its own
+ * columns of y only.
+ */
 const productCost: CostOf = ({ rows, columns, k4 }, { tensors: { x, w, scales, bias, residual } }) => {
   const weightRows = w.shape.length === 2 ? w.shape[0] : columns;
   const made = 4 * rows * columns;
@@ -38,14 +41,20 @@ const rowKernel = subgroupKernel("linear/linear-row-subgroup", productCost);
 export interface LinearVariant extends Variant {
   readonly rows: number;
   readonly columns: number;
-  /** Workgroups at most for one row, each with as many tiles of columns in turn. Default: each makes one tile. */
+  /**
+   * Workgroups at most for one row, each with as many tiles of columns in turn. Default: each makes
+   * one tile.
+   */
   readonly workgroups?: number;
 }
 
 /** Rows of a tile and columns of a lane. All give an element the same bits. */
 type Tile = Readonly<Record<"TM" | "TN", number>>;
 
-/** Tiles for 9 rows and more: the fastest on lavapipe among those whose first dispatch compiles in half a second. */
+/**
+ * Tiles for 9 rows and more: the fastest on lavapipe among those whose first dispatch compiles in
+ * half a second.
+ */
 const largeTiles: Readonly<Record<WeightFormat, Tile>> = {
   f32: { TM: 16, TN: 3 },
   bf16: { TM: 16, TN: 3 },
@@ -69,7 +78,10 @@ function normedClass(format: WeightFormat): string {
   return `linear ${format} 1 normed`;
 }
 
-/** One row with subgroups. A workgroup of several tiles costs software adapters, whose lanes are few, less than several workgroups. */
+/**
+ * One row with subgroups. A workgroup of several tiles costs software adapters, whose lanes are
+ * few, less than several workgroups.
+ */
 function rowVariant(gpu: Gpu, shapeClass: string, KEPT: number, few: number): LinearVariant | undefined {
   const found = rowKernel(gpu, { KEPT });
   const usual = { workgroups: found && found.lanes > 8 ? Infinity : few };
@@ -77,8 +89,9 @@ function rowVariant(gpu: Gpu, shapeClass: string, KEPT: number, few: number): Li
 }
 
 /**
- * The kernel for a product of so many rows. Whether it is one for subgroups depends on the device and K alone, since those add in
- * another order: where the device has one known size of subgroups and a row of w is whole blocks.
+ * The kernel for a product of so many rows. Whether it is one for subgroups depends on the device
+ * and K alone, since those add in another order: where the device has one known size of subgroups
+ * and a row of w is whole blocks.
  */
 export function linearVariant(gpu: Gpu, { format, columns: width }: Matrix, rows: number): LinearVariant {
   const fits = width % subgroupBlock === 0;
@@ -95,7 +108,10 @@ export function linearVariant(gpu: Gpu, { format, columns: width }: Matrix, rows
     : { kernel: portable.four, rows: 4, columns: 128 };
 }
 
-/** The kernel for RMSNorm and product of one row in one dispatch; undefined where the two need one each. */
+/**
+ * The kernel for RMSNorm and product of one row in one dispatch; undefined where the two need one
+ * each.
+ */
 export function normedVariant(
   gpu: Gpu,
   { format, columns: width }: Matrix,
@@ -111,7 +127,9 @@ const gradPair = kernelPair("linear/linear-grad", ({ rows, k4, terms }) => ({
   flops: 2 * rows * 4 * k4 * terms,
 }));
 
-/** The kernel for the gradients of `linear`, and workgroups for so many rows and vec4 of columns. */
+/**
+ * The kernel for the gradients of `linear`, and workgroups for so many rows and vec4 of columns.
+ */
 export function gradVariant(gpu: Gpu, rows: number, k4: number): Variant & { readonly groups: number } {
   const found = gradPair(gpu);
   const { kernel, lanes } = found;

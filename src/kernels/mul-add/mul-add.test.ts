@@ -4,7 +4,8 @@ import { ShapeError } from "../../gpu/errors.js";
 import { mulAddRef } from "./mul-add.ref.js";
 import { mulAdd } from "./mul-add.js";
 
-// Elements around a workgroup and rounds from none on, against double precision; factors that are not two.
+// Elements around a workgroup and rounds from none on, against double precision; factors that are
+// not two.
 const gpu = useGpu();
 
 describe("mulAdd", () => {

@@ -9,7 +9,8 @@ const threads = 64;
 export const mulAddTerms = 64;
 
 /**
- * y[i] = Σ over 16 sums that begin at i, i + 1, ..., each `4 · rounds` times multiplied by b and added c to: work from registers alone.
+ * y[i] = Σ over 16 sums that begin at i, i + 1, ..., each `4 · rounds` times multiplied by b and
+ * added c to: work from registers alone.
  * @param factors  [2] f32: b and c
  * @param y        [n] f32, overwritten
  * @throws ShapeError  the factors are not two

@@ -1,6 +1,6 @@
 /**
- * y[t] = x[t] · scale + [sin(p f_0), sin(p f_1), ... | cos(p f_0), cos(p f_1), ...], p = t + 1 counted within the clip,
- * f_i = 10000^(-i / (width / 2 - 1)).
+ * y[t] = x[t] · scale + [sin(p f_0), sin(p f_1), ... | cos(p f_0), cos(p f_1), ...], p = t + 1
+ * counted within the clip, f_i = 10000^(-i / (width / 2 - 1)).
  * @param x        [rows, width], clips packed
  * @param lengths  rows of each clip
  * @returns        [rows, width] f64

@@ -6,8 +6,8 @@ import { makeSegments } from "../attention/segments.js";
 import { positions, sinusoids } from "./positions.js";
 import { positionsRef } from "./positions.ref.js";
 
-// Rows against f64: widths around the workgroup of 64 and the real one, clips packed, past 65,535 rows; the table alone
-// against the formula; a batch against its clips; then the refusals.
+// Rows against f64: widths around the workgroup of 64 and the real one, clips packed, past 65,535
+// rows; the table alone against the formula; a batch against its clips; then the refusals.
 const gpu = useGpu();
 const bound = 6e-8; // a rounded table entry and one fused sum, 3e-8 each
 

@@ -8,7 +8,8 @@ const kernel = defineKernel("positions/positions", perElement(2));
 const threads = 64;
 
 /**
- * Sinusoidal positions 1, 2, ... in halves [sin | cos], computed in double precision and rounded once.
+ * Sinusoidal positions 1, 2, ... in halves [sin | cos], computed in double precision and rounded
+ * once.
  * @param rows   positions wanted
  * @param width  even; timescales run from 1 to 10,000 in width / 2 geometric steps
  * @returns      [rows, width] f32

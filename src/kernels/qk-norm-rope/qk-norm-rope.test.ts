@@ -8,9 +8,9 @@ import { rope, ropeAngles } from "../rope/rope.js";
 import { qkNormRope } from "./qk-norm-rope.js";
 import { qkNormRopeRef } from "./qk-norm-rope.ref.js";
 
-// Queries, keys and values against f64 and, bit for bit, against the three kernels that it stands in for: heads of the real
-// models and odd ones, pairs around a workgroup, rows in any order of cache rows, other cache rows untouched; past 65,535
-// workgroups; then the refusals.
+// Queries, keys and values against f64 and, bit for bit, against the three kernels that it stands
+// in for: heads of the real models and odd ones, pairs around a workgroup, rows in any order of
+// cache rows, other cache rows untouched; past 65,535 workgroups; then the refusals.
 const gpu = useGpu();
 const portable = useGpu({ subgroups: false });
 const bound = 1.5e-7; // as rms-norm and rope, one after the other

@@ -21,8 +21,8 @@ export interface QkNormRopeOptions {
 }
 
 /**
- * Queries normalised per head and turned; keys the same into their cache rows, values into theirs as they are. The bits of
- * `rmsNorm`, `rope` and `copyRows` one after the other.
+ * Queries normalised per head and turned; keys the same into their cache rows, values into theirs
+ * as they are. The bits of `rmsNorm`, `rope` and `copyRows` one after the other.
  * @param qkv  [rows, (heads + 2 · kvHeads) · headDim] f32: queries, keys, values
  * @returns    [rows, heads · headDim] f32
  * @throws ShapeError  the cache or qkv holds no whole heads

@@ -9,8 +9,9 @@ import { addInto } from "../add/add-into.js";
 import { ropeAngles } from "../rope/rope.js";
 import { qkvProjection } from "./qkv-projection.js";
 
-// One matrix and three give the same bits, with subgroups and without, over a cache and without one, for one row and several; a cache
-// keeps its other rows. A gradient passes three matrices without a cache alone.
+// One matrix and three give the same bits, with subgroups and without, over a cache and without
+// one, for one row and several; a cache keeps its other rows. A gradient passes three matrices
+// without a cache alone.
 const [heads, kvHeads, headDim, width] = [3, 1, 8, 64];
 const kvWidth = kvHeads * headDim;
 const counts = [heads, kvHeads, kvHeads].map((of) => of * headDim);

@@ -30,11 +30,14 @@ export interface QkvOptions {
 }
 
 /**
- * Queries, keys and values of x: RMSNorm, projection, RMSNorm and rotation of the heads, keys and values into the cache. One matrix
- * takes the dispatches of `linear` and `qkNormRope` and has no gradient; three take ops that have one. The same bits.
+ * Queries, keys and values of x: RMSNorm, projection, RMSNorm and rotation of the heads, keys and
+ * values into the cache. One matrix takes the dispatches of `linear` and `qkNormRope` and has no
+ * gradient; three take ops that have one. The same bits.
  * @param x  [rows, D] f32
- * @param w  one matrix [(heads + 2 · kvHeads) · headDim, D], or one each for queries, keys and values; in any storage format
- * @returns  q [rows, heads · headDim] f32; the cache's keys and values, or those of the rows where there is no cache
+ * @param w  one matrix [(heads + 2 · kvHeads) · headDim, D], or one each for queries, keys and
+ *           values; in any storage format
+ * @returns  q [rows, heads · headDim] f32; the cache's keys and values, or those of the rows where
+ *           there is no cache
  * @throws ShapeError  as its ops; a gradient is to pass one matrix or the cache
  * @source transformers Qwen3Attention
  */

@@ -1,6 +1,9 @@
 import { kernelPair } from "../variants.js";
 
-/** qk-norm-rope.wgsl or, for heads whose halves are whole vec4 with subgroups of one size, qk-norm-rope-subgroup.wgsl. */
+/**
+ * qk-norm-rope.wgsl or, for heads whose halves are whole vec4 with subgroups of one size,
+ * qk-norm-rope-subgroup.wgsl.
+ */
 export const qkNormRopeKernel = kernelPair(
   "qk-norm-rope/qk-norm-rope",
   ({ rows, heads, kv_heads, half }, { tensors: { qkv, angles, slots } }) => ({

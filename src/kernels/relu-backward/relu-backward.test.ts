@@ -5,8 +5,8 @@ import { ShapeError } from "../../gpu/errors.js";
 import { reluBackward } from "./relu-backward.js";
 import { reluBackwardRef } from "./relu-backward.ref.js";
 
-// The reference against central differences; the gradient against it bit for bit, for counts around the workgroup of 64 and
-// past 65,535 workgroups, zeros of both signs; NaN and the refusals.
+// The reference against central differences; the gradient against it bit for bit, for counts around
+// the workgroup of 64 and past 65,535 workgroups, zeros of both signs; NaN and the refusals.
 const gpu = useGpu();
 
 const relu = (x: ArrayLike<number>): Float64Array => Float64Array.from(x, (value) => Math.max(value, 0));

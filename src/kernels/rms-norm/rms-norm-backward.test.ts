@@ -5,9 +5,10 @@ import { ShapeError } from "../../gpu/errors.js";
 import { rmsNormBackward } from "./rms-norm-backward.js";
 import { rmsNormBackwardRef, rmsNormRef } from "./rms-norm.ref.js";
 
-// The reference against central differences; then both gradients against it: widths around the workgroup of 32, a prime and
-// the real ones, each head of a row, rows around the blocks of 32 of the weight's sum, past 65,535 rows, an offset, one
-// column of 1187, with subgroups and without; then NaN and the refusals.
+// The reference against central differences; then both gradients against it: widths around the
+// workgroup of 32, a prime and the real ones, each head of a row, rows around the blocks of 32 of
+// the weight's sum, past 65,535 rows, an offset, one column of 1187, with subgroups and without;
+// then NaN and the refusals.
 const gpu = useGpu();
 const portable = useGpu({ subgroups: false });
 const bound = 3e-7; // the division, the root and four products, 3e-8 each, and sums of up to 128 terms

@@ -16,7 +16,8 @@ export function rmsNormRef(x: ArrayLike<number>, gamma: ArrayLike<number>, eps: 
 }
 
 /**
- * Gradients of rmsNormRef: dx = (a - x̂ · mean(a x̂)) · s with a = dy · gamma, x̂ = x · s; dWeight = Σ over groups of dy · x̂.
+ * Gradients of rmsNormRef: dx = (a - x̂ · mean(a x̂)) · s with a = dy · gamma, x̂ = x · s; dWeight
+ * = Σ over groups of dy · x̂.
  * @param dy     [groups, width]
  * @param x      [groups, width]
  * @param gamma  [width]

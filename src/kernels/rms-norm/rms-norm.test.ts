@@ -5,8 +5,9 @@ import { ShapeError } from "../../gpu/errors.js";
 import { rmsNorm } from "./rms-norm.js";
 import { rmsNormRef } from "./rms-norm.ref.js";
 
-// Rows against f64: widths around the workgroup of 32, a prime and the real ones; each head of a row; past 65,535 rows; an
-// offset of 1000, rows of equal values, one column of 1187; then NaN and the refusals. Each run with subgroups and without: the same bits.
+// Rows against f64: widths around the workgroup of 32, a prime and the real ones; each head of a
+// row; past 65,535 rows; an offset of 1000, rows of equal values, one column of 1187; then NaN and
+// the refusals. Each run with subgroups and without: the same bits.
 const gpu = useGpu();
 const portable = useGpu({ subgroups: false });
 const bound = 1.5e-7; // the division, the root and two products, 3e-8 each, and sums of up to 128 terms

@@ -5,7 +5,8 @@ import { rmsNormBackward } from "./rms-norm-backward.js";
 import { runRmsNorm } from "./variants.js";
 
 /**
- * y = x / sqrt(mean(x²) + eps) · gamma over groups of gamma's length: whole rows, or each head of a row.
+ * y = x / sqrt(mean(x²) + eps) · gamma over groups of gamma's length: whole rows, or each head of a
+ * row.
  * @param x      [rows, heads · width] f32
  * @param gamma  [width] f32
  * @returns      [rows, heads · width] f32

@@ -5,8 +5,9 @@ import { ShapeError } from "../../gpu/errors.js";
 import { rope, ropeAngles, ropeBackward } from "./rope.js";
 import { ropeBackwardRef, ropeRef } from "./rope.ref.js";
 
-// The reference against central differences; the gradient against it, for head widths and counts of the real models and odd
-// ones, positions up to 40,959, past 65,535 rows; YaRN's factor, which scales gradient and value alike; NaN and refusals.
+// The reference against central differences; the gradient against it, for head widths and counts of
+// the real models and odd ones, positions up to 40,959, past 65,535 rows; YaRN's factor, which
+// scales gradient and value alike; NaN and refusals.
 const gpu = useGpu();
 const bound = 1e-7; // a rounded cosine and sine, two products and a sum, 3e-8 each
 

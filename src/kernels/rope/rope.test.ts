@@ -5,8 +5,9 @@ import { ShapeError } from "../../gpu/errors.js";
 import { rope, ropeAngles } from "./rope.js";
 import { ropeRef } from "./rope.ref.js";
 
-// Rows against f64: head widths and counts of the real models and odd ones, pairs around the workgroup of 64, positions up
-// to 40,959 (where an angle computed in f32 would be off by 2e-3), past 65,535 rows; then the refusals.
+// Rows against f64: head widths and counts of the real models and odd ones, pairs around the
+// workgroup of 64, positions up to 40,959 (where an angle computed in f32 would be off by 2e-3),
+// past 65,535 rows; then the refusals.
 const gpu = useGpu();
 const bound = 1e-7; // a rounded cosine and sine, two products and a sum, 3e-8 each
 

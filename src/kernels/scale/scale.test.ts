@@ -7,8 +7,9 @@ import { add } from "../add/add.js";
 import { dropout, scale } from "./scale.js";
 import { scaleRef } from "./scale.ref.js";
 
-// Scaling and dropout against the reference, exact: sizes around the workgroup of 64 and past 65,535 workgroups, the share that
-// is dropped, other seeds, the gradient that passes the same elements; NaN and the refusal.
+// Scaling and dropout against the reference, exact: sizes around the workgroup of 64 and past
+// 65,535 workgroups, the share that is dropped, other seeds, the gradient that passes the same
+// elements; NaN and the refusal.
 const gpu = useGpu();
 
 describe("against the reference", () => {

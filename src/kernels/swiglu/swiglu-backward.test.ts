@@ -5,8 +5,9 @@ import { ShapeError } from "../../gpu/errors.js";
 import { swigluBackward } from "./swiglu-backward.js";
 import { swigluBackwardRef, swigluRef } from "./swiglu.ref.js";
 
-// The reference against central differences; both gradients against it, for counts around the workgroup of 64, its 512 elements and four
-// million, and gates from -20 to 20; the far ends, where exp overflows; then NaN and the refusals.
+// The reference against central differences; both gradients against it, for counts around the
+// workgroup of 64, its 512 elements and four million, and gates from -20 to 20; the far ends, where
+// exp overflows; then NaN and the refusals.
 const gpu = useGpu();
 const bound = 1.5e-7; // exp (4.5e-8 RMS), the sum, the quotient and three products (2.5e-8 each)
 

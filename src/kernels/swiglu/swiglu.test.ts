@@ -5,8 +5,9 @@ import { ShapeError } from "../../gpu/errors.js";
 import { swiglu } from "./swiglu.js";
 import { swigluRef } from "./swiglu.ref.js";
 
-// Every element against f64, for counts around the workgroup of 64 and its 512 elements, and four million, for gates from -20 to 20;
-// the accuracy of the kernel's exp where the built-in one fails; then the refusals.
+// Every element against f64, for counts around the workgroup of 64 and its 512 elements, and four
+// million, for gates from -20 to 20; the accuracy of the kernel's exp where the built-in one fails;
+// then the refusals.
 const gpu = useGpu();
 const bound = 1e-7; // exp (4.5e-8 RMS), the sum, the quotient and the product (2.5e-8 each): 6.3e-8
 
@@ -29,7 +30,8 @@ test.each([[1], [63], [64], [65], [511], [512], [513], [997], [3072 * 7], [65_53
   },
 );
 
-// The driver's exp is off by 1e-6 here (lavapipe and SwiftShader alike); silu(g) = g exp(g) for these g.
+// The driver's exp is off by 1e-6 here (lavapipe and SwiftShader alike); silu(g) = g exp(g) for
+// these g.
 test("no element of the far negative side is off by more than 2.5e-7", async () => {
   const gate = Float32Array.from({ length: 50_000 }, (_, i) => -80 + i / 1000);
   const up = new Float32Array(gate.length).fill(1);
