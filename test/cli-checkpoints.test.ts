@@ -166,7 +166,7 @@ describe("damaged checkpoints", () => {
   });
 
   it("a model that the device has no memory for", async () => {
-    const run = await cli(["transcribe", "clip.wav"], { FUNASR_WEBGPU_MEMORY: "30000000" });
+    const run = await cli(["transcribe", clip], { FUNASR_WEBGPU_MEMORY: "30000000" });
     expect(expectRefusal(run)).toMatch(
       /: out of device memory: as stored the model needs [\d.]+ MB \([\d.]+ MB of weights, .*\), [\d.]+ MB are left; no --weights fit, the smallest being q4 /,
     );
