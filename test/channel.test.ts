@@ -82,7 +82,7 @@ describe("channels", () => {
     const result = await run("translate", "--to", "en", "--channel", "3", file("half.wav"));
     expect(result.code).toBe(1);
     expect(errorLines(result)).toEqual([
-      `error: ${file("half.wav")}: channel: expected 1 (left) or 2 (right), got 3`,
+      `error: ${file("half.wav")}: channel: expected 1 (left) or 2 (right), got 3; name one of these, or leave the channel out`,
     ]);
     const data = ["--second", "0", "--data", file("data.jsonl")];
     const evaluated = await run("evaluate", ...data, "--channel", "3");

@@ -45,6 +45,7 @@ async function convert(model: string, out: string, options: ConvertCommandOption
       onProgress: (done) => bar.update(done, weightBytes),
     });
     weightBytes = files.reduce((sum, f) => sum + f.weightBytes, 0);
+    bar.update(0, weightBytes);
     await writeDirectoryAtomic(out, files);
     bar.stop();
     if (options.json) {

@@ -69,6 +69,7 @@ async function migrate({ encoder, llm: llmName, out, ...options }: MigrateComman
         onProgress: (done) => bar.update(done, total),
       });
       total = weightBytes(migration);
+      bar.update(0, total);
       await writeDirectoryAtomic(out, migration.files);
       bar.stop();
       report(migration, out, { ...options, merged: loras.length > 0 });
