@@ -119,8 +119,8 @@ function unpackQ8(bytes: Uint8Array, at: number, out: Float32Array, to: number):
 
 /**
  * Q4_K: { f16 d, dmin; u8 scales[12]; u8 q[128] }. Each of eight runs of 32 has a 6-bit scale s and
- * minimum m: y = d s q - dmin m. Runs 2j and 2j + 1 are the low and the high nibbles of q[32 j
- * ...]. Q5_K also has u8 qh[32] before q: bit r of qh[i] is bit 4 of value i of run r.
+ * minimum m: y = d s q - dmin m. Runs 2j and 2j + 1 are the low and the high nibbles of
+ * q[32 j ...]. Q5_K also has u8 qh[32] before q: bit r of qh[i] is bit 4 of value i of run r.
  */
 function unpackRuns(bytes: Uint8Array, at: number, out: Float32Array, to: number, highBytes: 0 | 32): void {
   const d = half(bytes, at);

@@ -87,9 +87,9 @@ export async function loadLanguageModel(
 /** Token ids → their embeddings [S, D] f32. @throws ShapeError  an id is outside the vocabulary */
 export function embedTokens(gpu: Gpu, w: Qwen3, ids: readonly number[]): Tensor {
   const { vocabSize } = w.config;
-  const wild = ids.find((id) => !(id >= 0 && id < vocabSize));
-  if (wild !== undefined) {
-    throw new ShapeError(`prompt: token ids must lie below the vocabulary's ${vocabSize}, got ${wild}`);
+  const outside = ids.find((id) => !(id >= 0 && id < vocabSize));
+  if (outside !== undefined) {
+    throw new ShapeError(`prompt: token ids must lie below the vocabulary's ${vocabSize}, got ${outside}`);
   }
   return embedding(gpu, gpu.upload(new Uint32Array(ids), [ids.length]), w.embedTokens);
 }
@@ -107,8 +107,8 @@ interface LayerStep {
 }
 
 /**
- * Causal grouped-query attention of the step's rows over their sequences. x [S, D] → [S, heads ·
- * headDim]
+ * Causal grouped-query attention of the step's rows over their sequences.
+ * x [S, D] → [S, heads · headDim]
  */
 function selfAttention(gpu: Gpu, w: Qwen3Layer, x: Tensor, { config, rows, cache }: LayerStep): Tensor {
   const { heads, kvHeads, rmsNormEps: eps } = config;

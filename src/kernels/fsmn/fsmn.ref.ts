@@ -33,8 +33,8 @@ export function fsmnRef(
 }
 
 /**
- * Gradients of fsmnRef: every product dy[t, c] · w[c, j] goes to the row that was read, every dy[t,
- * c] · v[source, c] to the tap.
+ * Gradients of fsmnRef: every product dy[t, c] · w[c, j] goes to the row that was read, every
+ * dy[t, c] · v[source, c] to the tap.
  * @param dy       [rows, width]
  * @param v        [rows, width], clips packed
  * @param w        [width, taps]

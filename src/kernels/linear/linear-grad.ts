@@ -32,8 +32,8 @@ export function weightGrad(gpu: Gpu, dy: Tensor, x: Tensor): Tensor {
 }
 
 /**
- * a · w [rows, K]; a's element for a row and a term of w stands at row · row_stride + term ·
- * term_stride.
+ * a · w [rows, K]; a's element for a row and a term of w stands at
+ * row · row_stride + term · term_stride.
  */
 function multiply(
   gpu: Gpu,

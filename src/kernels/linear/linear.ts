@@ -30,8 +30,8 @@ export interface LinearOptions {
  * @param x  [M, K] f32, K a multiple of 4
  * @param w  [N, K] in any storage format, in one piece or several
  * @returns  [M, N] f32
- * @throws ShapeError  K differs or is no multiple of 4, the bias is not [N], the residual not [M,
- *                     N]
+ * @throws ShapeError  K differs or is no multiple of 4, the bias is not [N], the residual not
+ *                     [M, N]
  * @source torch.nn.functional.linear
  */
 export function linear(gpu: Gpu, x: Tensor, w: Matrix, options: LinearOptions = {}): Tensor {

@@ -9,8 +9,8 @@ export function swigluRef(gate: ArrayLike<number>, up: ArrayLike<number>): Float
 }
 
 /**
- * Gradients of swigluRef: dGate = dy · up · σ · (1 + gate · (1 - σ)), dUp = dy · gate · σ, σ = 1 /
- * (1 + exp(-gate)).
+ * Gradients of swigluRef: dGate = dy · up · σ · (1 + gate · (1 - σ)), dUp = dy · gate · σ,
+ * σ = 1 / (1 + exp(-gate)).
  * @param dy    [n]
  * @param gate  [n]
  * @param up    [n]
