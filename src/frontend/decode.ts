@@ -25,7 +25,8 @@ export interface DecodeOptions {
 }
 
 /**
- * Samples of an audio file of any supported container. Decoders of @audio read the compressed ones.
+ * Samples of an audio file of any supported container. The packages `@audio/decode-*` read the
+ * compressed ones.
  * @param file  the whole file
  * @param name  its name, for errors
  * @throws ArgumentError  `file` is a path or another value that holds no bytes
