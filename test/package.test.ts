@@ -41,8 +41,8 @@ interface Bundler {
 }
 
 /**
- * Bundles a module for the browser; gives the code, what was left outside it and what the bundler
- * warned of.
+ * Bundles a module for the browser.
+ * @returns  its code, the imports left outside, the bundler's warnings
  */
 async function bundle(input: string): Promise<{ code: string; outside: string[]; warnings: string[] }> {
   const vite = createRequire(createRequire(import.meta.url).resolve("vitest/package.json")).resolve("vite");

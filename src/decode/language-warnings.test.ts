@@ -95,8 +95,8 @@ it("reports a language that the checkpoint does not know", () => {
   expect(languageWarning(undefined, nano)).toBeUndefined();
 });
 
-// Plan: [into, answer, what is said]: nothing, another script (of one word too), and both scripts;
-// names and digits are no fault.
+// Plan: each row is [language, answer, warning]. An answer in another script warns, one word too.
+// So does a mixed answer with a sentence of it. A single name and digits do not.
 it.each([
   ["zh", "打开灯", undefined],
   ["zh", "打开 WebGPU", undefined],

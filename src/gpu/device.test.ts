@@ -7,8 +7,8 @@ import { GpuError } from "./errors.js";
 import { type Kernel, foldGroups } from "./kernel.js";
 import type { Tensor } from "./tensor.js";
 
-// The rules of a step: where tensors may be made, what comes back, what is left over, what is made
-// only once. Hazards between uploads, reads, scopes and reused buffers. Failures: limits, a lost
+// The rules of a step: places where tensors may be made, results, memory left behind, pipelines
+// made once. Hazards between uploads, reads, scopes and reused buffers. Failures: limits, a lost
 // device, a body that throws.
 const gpu = useGpu();
 const one = Float32Array.of(1);

@@ -9,7 +9,7 @@ import { stagesOf } from "./stages.js";
 
 // Runs that begin with an alignment, on a tiny checkpoint: its loss falls, and the cross-entropy
 // follows as if it began there; a run that was stopped on either side of the boundary goes on to
-// the same bits; accumulation, memory, what is left out, refusals.
+// the same bits; accumulation, memory, skipped clips, refusals.
 const gpu = useGpu();
 const { directory, setup, run } = useTraining(gpu);
 

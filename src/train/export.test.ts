@@ -17,10 +17,9 @@ import { answerLosses } from "./forward.js";
 import { type LoraShape } from "./export.js";
 import { withLora } from "./lora.js";
 
-// The written checkpoint opens; what was not trained keeps its bits, what was is rounded once, in
-// either type; a merged LoRA gives the losses of the one that is not, and the bits of the adapter
-// that is merged as it is read; the adapter file has peft's names; a parameter of another model is
-// refused.
+// The written checkpoint opens. Frozen tensors keep their bits; trained ones are rounded once, in
+// either type. A merged LoRA gives the losses of the unmerged one, and the bits of the adapter file
+// merged on reading. The adapter file has peft's names. A parameter of another model is refused.
 const gpu = useGpu();
 let out = "";
 let model: { path: string; remove: () => void };

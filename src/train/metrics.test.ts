@@ -6,9 +6,8 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Metrics, MetricsFile, readMetrics } from "./metrics.js";
 import { trainingReport } from "./report.js";
 
-// Lines come back; opened at a step, what is past it and what was cut short is gone; lines that
-// were damaged are reported. The report draws what there is, names every curve, and refers to
-// nothing outside.
+// Lines are read back. A file opened at a step loses later lines and a cut last line. Damaged lines
+// are reported. The report draws and names every curve, and refers to nothing outside.
 let directory = "";
 let path = "";
 beforeEach(() => {

@@ -15,7 +15,8 @@ import { adamwRef } from "./adamw.ref.js";
 
 // Ten steps of four runs against torch.optim.AdamW with clip_grad_norm_
 // (test/fixtures/adamw.safetensors, golden/fixtures/adamw.py): the reference within f64's rounding,
-// the kernel within 1e-6 of torch's f32; then sizes, what is not finite, equal bits, refusals.
+// the kernel within 1e-6 of torch's f32. Then sizes, values that are not finite, equal bits,
+// refusals.
 const gpu = useGpu();
 const bound = 1e-6;
 const path = fileURLToPath(new URL("../../../test/fixtures/adamw.safetensors", import.meta.url));
