@@ -119,7 +119,7 @@ ${remarks(profile)
 <h2>Where the time goes</h2>
 ${bars}
 ${tableHtml(causeRows(profile), [1, 2])}
-<p class="note">A moment belongs to the first of these that goes on. The host's own work, also while the device runs:</p>
+<p class="note">Each moment counts for the first of these rows that is active. The host's own work, also while the device runs:</p>
 ${tableHtml(hostRows(profile), [1, 2])}
 <h2>Stages</h2>
 ${stageBars(profile)}

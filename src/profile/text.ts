@@ -51,7 +51,7 @@ export function remarks({ quantum, wall, plainWall, dispatches, submits, ceiling
   const us = (seconds: number): string => `${digits(1e6 * seconds)} µs`;
   return [
     `${dispatches} dispatches in ${submits} submits; ${digits(wall)} ms with a pass for each dispatch, ${digits(plainWall)} ms without`,
-    `clock: steps of ${quantum} ns; what took less counts as one step and is marked ≤`,
+    `clock: steps of ${quantum} ns; a shorter time counts as one step and is marked ≤`,
     `ceilings of this run: copies ${digits(bandwidth.max / 1e9)} GB/s, mul + add ${digits(flops.max / 1e9)} GFLOP/s at best; a dispatch ${us(dispatch.median)}, a readback ${us(readback.median)} in the middle`,
   ];
 }
