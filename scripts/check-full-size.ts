@@ -1,5 +1,5 @@
 // Runs check:real with a checkpoint of full size from a hub on loopback, by hand: npm run
-// check:full-size -- DIR [--out FILE]. DIR is a transformers directory, such as golden/full.py
+// check:full-size -- DIR [--out FILE]. DIR is a transformers directory, such as golden/fullsize/prove.py
 // makes. The expected words are the engine's for DIR itself. check:real then downloads the model
 // (the first answer breaks off in the middle), checks its SHA-256, and must give the same words;
 // then once more offline.

@@ -18,7 +18,7 @@ import { verifyBundle } from "../src/verify/verify.js";
 import { useGpu } from "./gpu.js";
 import { writtenFiles } from "./helpers/written.js";
 
-// Plan: for each ratio of the LLM's width to the source's, the pair that golden/migrated.py had is
+// Plan: for each ratio of the LLM's width to the source's, the pair that golden/migrated/make.py had is
 // migrated again, here in memory; the engine's stages with the result agree with what transformers
 // computed with the checkpoint that it loaded: 1.5 times PyTorch's own error at most, the 32 greedy
 // tokens identical. So the new adaptor is also the same, value for value, as when the bundle was

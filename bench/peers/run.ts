@@ -1,6 +1,6 @@
 /**
  * Compares this engine with its peers, in one run: `npm run bench:peers -- --model DIR [--rounds N]
- * [--only A,B] [--python PATH]`, after `npm run bench:install`. golden/full.py makes DIR.
+ * [--only A,B] [--python PATH]`, after `npm run bench:install`. golden/fullsize/prove.py makes DIR.
  * Contenders take turns. Writes bench/results/peers-<device>-<commit>.json; `npm run bench:table`
  * makes the table of docs/speed.md from it.
  * --only takes products, chain, start, growth, batch, full, layer (whose Python needs onnx and

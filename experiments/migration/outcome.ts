@@ -4,7 +4,7 @@
  * --second`, each checkpoint and weight format in a process of its own:
  * - the demo;
  * - the miniature's checkpoints in the migration's DIR (`npm run migration -- --work DIR`);
- * - DIR/migrated-SIZE and DIR/0.6B of golden/full_migrated.py and golden/full.py, with random
+ * - DIR/migrated-SIZE and DIR/0.6B of golden/fullsize/prove_migrated.py and golden/fullsize/prove.py, with random
  *   weights.
  * Writes bench/results/outcome.json and keeps rows that were not measured again. `npm run
  * bench:table` makes the tables of docs/migration.md from it and from migration.json.

@@ -58,7 +58,7 @@ def check_space(work: Path, needed: int) -> None:
     """Refuse before gigabytes are written, not after."""
     free = shutil.disk_usage(work).free
     if free < needed + SPARE_BYTES:
-        sys.exit(f"full: {work}: expected {(needed + SPARE_BYTES) / 1e9:.1f} GB free, got {free / 1e9:.1f} GB")
+        sys.exit(f"prove: {work}: expected {(needed + SPARE_BYTES) / 1e9:.1f} GB free, got {free / 1e9:.1f} GB")
 
 
 def set_parameter(model: nn.Module, name: str, value: torch.Tensor) -> None:

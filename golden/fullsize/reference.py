@@ -132,7 +132,7 @@ def upstream_f32(config, directory: Path, weights: Weights, parameters: int, cli
     )
     result = measured.time("upstream f32", lambda: run_f32(model, clip))
     if generate(model, clip) != result[1]:
-        raise SystemExit("full: the step-by-step tokens differ from generate()")
+        raise SystemExit("prove: the step-by-step tokens differ from generate()")
     return result
 
 
@@ -141,7 +141,7 @@ def check_tokens(ids: list[int], f32: torch.Tensor, f64: torch.Tensor) -> float:
     Returns the margin.
     """
     if f64.argmax(-1).tolist() != ids:
-        raise SystemExit("full: f32 and f64 choose different tokens: take another --seed")
+        raise SystemExit("prove: f32 and f64 choose different tokens: take another --seed")
     return check_margin(f32, f64)
 
 

@@ -1,4 +1,4 @@
-"""The parts of full.py, at a size that needs no memory: `golden/.venv/bin/python -m unittest
+"""The parts of the proof at full size, at a size that needs no memory: `golden/.venv/bin/python -m unittest
 discover -s golden`.
 """
 
@@ -14,16 +14,15 @@ import torch
 import pure_torchaudio  # noqa: F401  before anything imports torchaudio
 from transformers import FunAsrNanoForConditionalGeneration, Qwen3ForCausalLM
 
-import full_migrated
 from bundle import relative_rms
-from fullsize import checkpoint, reference
+from fullsize import checkpoint, prove_migrated, reference
 from fullsize.engine import markdown_table, summarise
 from fullsize.sizes import AUDIO_TOKEN, SIZES, make_config
 from fullsize.streaming import Weights, streamed_model
 from generator import parameter
 from models import LLM_PREFIX, canonical
 
-PARITY = Path(__file__).resolve().parent.parent / "docs" / "parity.md"
+PARITY = Path(__file__).resolve().parents[2] / "docs" / "parity.md"
 SHARED = "model.language_model.embed_tokens.weight"
 
 
@@ -168,7 +167,7 @@ class Summary(unittest.TestCase):
             with self.subTest(path.name):
                 result = json.loads(path.read_text())
                 self.assertEqual(path.stem, f"{result['size']}-{result['format']}")
-                self.assertIn(full_migrated.row(result), page)
+                self.assertIn(prove_migrated.row(result), page)
 
 
 if __name__ == "__main__":

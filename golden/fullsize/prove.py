@@ -1,8 +1,8 @@
-"""The proof at full size: `python golden/full.py --size 0.6B --work DIR` writes a checkpoint,
-computes its stages, runs the engine.
+"""The proof at full size: `python golden/fullsize/prove.py --size 0.6B --work DIR` writes a
+checkpoint, computes its stages, runs the engine.
 
 DIR gets SIZE/ (the checkpoint), SIZE.safetensors (the bundle) and SIZE.json (what the reference run
-measured); golden/results gets SIZE-FORMAT.json. Run `npm run build` first.
+measured); golden/fullsize/results gets SIZE-FORMAT.json. Run `npm run build` first.
 """
 
 import os
@@ -15,6 +15,8 @@ import resource
 import shutil
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 import transformers
@@ -78,13 +80,13 @@ def prove(arguments, directory: Path, form: str, weights: str | None, made: tupl
     for note in run["notes"][-2:]:
         print(f"  {note}")
     if not run["stages"]:
-        sys.exit(f"full: the engine compared no stage (exit code {run['exit_code']})")
+        sys.exit(f"prove: the engine compared no stage (exit code {run['exit_code']})")
     name = "-".join(part for part in (form if form != TRANSFORMERS else None, weights) if part) or "bf16"
     summary = summarise(run["stages"])
     flags = "".join([f" --container {form}" if form != TRANSFORMERS else "", f" --weights {weights}" if weights else ""])
     device = noted(run["notes"], "device: ")
     result = {"size": arguments.size, "format": name, "container": form, "versions": versions(), "device": device}
-    result |= {"made_by": f"python golden/full.py --size {arguments.size} --work DIR{flags}"}
+    result |= {"made_by": f"python golden/fullsize/prove.py --size {arguments.size} --work DIR{flags}"}
     result |= {"command": run["command"], "exit_code": run["exit_code"]} | known
     result["seconds"] = known["seconds"] | {"engine": run["seconds"], "engine_cpu": run["cpu_seconds"]}
     result["peak_resident_bytes"] = known["peak_resident_bytes"] | {"engine": run["peak_resident_bytes"]}
@@ -133,7 +135,7 @@ def main() -> None:
     )
     parser.add_argument("--reuse", action="store_true", help="use the checkpoint and the bundle in DIR")
     parser.add_argument("--no-engine", action="store_true", help="stop before the engine")
-    parser.add_argument("--results", type=Path, default=HERE / "results", help="(default: golden/results)")
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="(default: golden/fullsize/results)")
     parser.add_argument("--table", action="store_true", help="print the tables of docs/parity.md and stop")
     arguments = parser.parse_args()
     if arguments.table:

@@ -1,7 +1,7 @@
 """Write golden/migrated: transformers' results with checkpoints that `funasr-webgpu migrate` wrote.
 
 From the repository's root, after `npm ci` and in the environment of README.md:
-golden/.venv/bin/python golden/migrated.py [--out DIR] [--keep DIR]
+golden/.venv/bin/python golden/migrated/make.py [--out DIR] [--keep DIR]
 
 For each of the four ratios of the LLM's width to the source's: a small checkpoint and a small Qwen3
 with generated weights, written by `save_pretrained`; the command line migrates them;
@@ -22,6 +22,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", HF_HUB_OFFLINE="1")
 
 import pure_torchaudio  # noqa: F401  before anything imports torchaudio
@@ -35,7 +37,7 @@ from cases.encoder import make_features, offsets
 from cases.model import STEPS, Clip, run_both
 from models import LLM_PREFIX, config_json, fill, make_config
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "models" / "demo"
 VOCABULARY = 1072
 ENCODER, ADAPTOR = "model.audio_tower.", "model.multi_modal_projector."

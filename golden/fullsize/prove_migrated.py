@@ -1,11 +1,11 @@
 """A larger Qwen3 behind the Nano's encoder, by the command line alone: `python
-golden/full_migrated.py --size 8B --work DIR`.
+golden/fullsize/prove_migrated.py --size 8B --work DIR`.
 
-DIR/0.6B is the Nano that gives the encoder (`golden/full.py --size 0.6B`). DIR gets Qwen3-SIZE/,
-the LLM alone as Qwen3ForCausalLM's `save_pretrained` writes it (seeded random, bfloat16), and
+DIR/0.6B is the Nano that gives the encoder (`golden/fullsize/prove.py --size 0.6B`). DIR gets
+Qwen3-SIZE/, the LLM alone as Qwen3ForCausalLM's `save_pretrained` writes it (seeded random, bfloat16), and
 migrated-SIZE/, made by `migrate`. Then `generate` answers a prompt with the LLM and `transcribe` a
-clip through the new adaptor; any text will do. golden/results/migrated gets SIZE-FORMAT.json. Run
-`npm run build` first.
+clip through the new adaptor; any text will do. golden/fullsize/results/migrated
+gets SIZE-FORMAT.json. Run `npm run build` first.
 """
 
 import argparse
@@ -15,6 +15,8 @@ import shutil
 import sys
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 os.environ.update(HF_HUB_OFFLINE="1")
 
@@ -36,7 +38,7 @@ def run(arguments: list[str], shown: dict[Path, str]) -> dict:
     """A command that must succeed; prints what it took."""
     result = run_command(arguments, shown)
     if result["exit_code"] != 0:
-        sys.exit("\n".join([f"full_migrated: {result['command']}: exit code {result['exit_code']}", *result["notes"]]))
+        sys.exit("\n".join([f"prove_migrated: {result['command']}: exit code {result['exit_code']}", *result["notes"]]))
     print(f"{result['command']}: {result['seconds']} s, peak {result['peak_resident_bytes'] / 1e9:.2f} GB", flush=True)
     return result
 
@@ -61,7 +63,7 @@ def spoken(result: dict) -> dict:
     load, weights = loading(result)
     steps = len(answer["tokenIds"]) - (answer["finish"] == "length")
     if steps < 1:
-        sys.exit(f"full_migrated: {result['command']}: the answer has {len(answer['tokenIds'])} tokens, too few to time one")
+        sys.exit(f"prove_migrated: {result['command']}: the answer has {len(answer['tokenIds'])} tokens, too few to time one")
     seconds = {key: round(value, 2) for key, value in ({"load": load} | answer["seconds"]).items()}
     return facts(result) | {
         "stage_seconds": seconds | {"per_token": round(answer["seconds"]["decode"] / steps, 3)},
@@ -101,7 +103,7 @@ def measure(arguments, weights: str, llm: Path, migrated: Path, made: dict, show
     generated = run(["generate", PROMPT, "--model", str(llm), *flags], shown)
     transcribed = run(["transcribe", CLIP, "--model", str(migrated), *flags], shown)
     result = {"size": arguments.size, "format": weights, "versions": versions(), "device": noted(transcribed["notes"], "device: ")}
-    result |= {"made_by": f"python golden/full_migrated.py --size {arguments.size} --work DIR --weights {weights}"}
+    result |= {"made_by": f"python golden/fullsize/prove_migrated.py --size {arguments.size} --work DIR --weights {weights}"}
     result |= made | {"generate": spoken(generated), "transcribe": spoken(transcribed)}
     result["analysis_bytes"] = ANALYSIS_BYTES[arguments.size]
     out = arguments.results / f"{arguments.size}-{weights}.json"
@@ -139,7 +141,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="directory for the outputs; outside the repository")
     parser.add_argument("--weights", nargs="+", default=["q4"], help="run the engine once with each of these (default: q4)")
     parser.add_argument("--reuse", action="store_true", help="use the directories in DIR")
-    parser.add_argument("--results", type=Path, default=REPOSITORY / "golden" / "results" / "migrated", help="(default: golden/results/migrated)")
+    parser.add_argument("--results", type=Path, default=Path(__file__).resolve().parent / "results" / "migrated", help="(default: golden/fullsize/results/migrated)")
     parser.add_argument("--table", action="store_true", help="print the table of docs/parity.md and stop")
     arguments = parser.parse_args()
     if arguments.table:
@@ -149,7 +151,7 @@ def main() -> None:
         parser.error("--size and --work are needed")
     arguments.work = arguments.work.resolve()
     if not (arguments.work / ENCODER / "config.json").exists():
-        parser.error(f"{arguments.work / ENCODER}: expected a checkpoint; make it with golden/full.py --size {ENCODER} --no-engine")
+        parser.error(f"{arguments.work / ENCODER}: expected a checkpoint; make it with golden/fullsize/prove.py --size {ENCODER} --no-engine")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     llm, migrated = arguments.work / f"Qwen3-{arguments.size}", arguments.work / f"migrated-{arguments.size}"
