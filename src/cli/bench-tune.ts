@@ -3,7 +3,7 @@ import { FunasrError } from "../errors.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import type { Sizes, Tuning } from "../gpu/kernel.js";
 import { shapeClasses } from "../kernels/shape-classes.js";
-import type { ShapeClass } from "../kernels/variants.js";
+import type { ShapeClass } from "../kernels/tuning.js";
 import { adapterNames } from "../node/device.js";
 import { type TuningKey, readTuning, tuningFile, tuningKey, writeTuning } from "../node/tuning-cache.js";
 import { type Choice, tune, tuningOf } from "../profile/tune.js";

@@ -1,7 +1,7 @@
 import type { Sizes } from "../gpu/kernel.js";
-import { attentionClasses } from "./attention/variants.js";
-import { linearClasses } from "./linear/variants.js";
-import type { ShapeClass } from "./variants.js";
+import { attentionClasses } from "./attention/tuning.js";
+import { linearClasses } from "./linear/tuning.js";
+import type { ShapeClass } from "./tuning.js";
 
 /** Everything that a tuning may set, by the class's name. */
 export const shapeClasses: ReadonlyMap<string, ShapeClass> = new Map([

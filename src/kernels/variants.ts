@@ -1,6 +1,5 @@
 import type { Gpu } from "../gpu/device.js";
 import { type Kernel, type Sizes, loadKernel } from "../gpu/kernel.js";
-import type { WeightFormat } from "../gpu/matrix.js";
 import { type CostOf, declareCost } from "./cost.js";
 
 const loaded = new Map<string, Kernel>(); // by file and constants
@@ -52,20 +51,4 @@ export function kernelPair(
   const portable = { kernel: defineKernel(name, cost) };
   const bySubgroup = subgroupKernel(`${name}-subgroup`, cost);
   return (gpu, { fits = true, constants } = {}) => (fits && bySubgroup(gpu, constants)) || portable;
-}
-
-/**
- * Calls of an op that share a kernel's sizes. None of the sizes changes the order of a sum: all
- * give the same bits.
- */
-export interface ShapeClass {
-  readonly kind: "linear" | "normed" | "attention";
-  /** The one that reads the sizes. */
-  readonly kernel: string;
-  /** Of the weights of a product; attention has none. */
-  readonly format?: WeightFormat;
-  /** Rows of the call that the class is timed by. */
-  readonly rows: number;
-  /** What may be chosen. */
-  readonly candidates: readonly Sizes[];
 }

@@ -6,14 +6,8 @@ import type { ModelConfig } from "../config/model-config.js";
 import { loadFunAsrNano } from "../model/fun-asr-nano.js";
 import type { Adapter } from "../presets.js";
 import { shapeSource } from "../weights/shapes.js";
-import { costOf } from "../kernels/cost.js";
+import { type CallKind, costOf } from "../kernels/cost.js";
 import { stageOf } from "./summary.js";
-
-/**
- * What a call costs at least depends on what it is: a product of several rows or of one, attention
- * of several or of one, the rest.
- */
-export type CallKind = "products" | "row" | "attention" | "cache" | "elements";
 
 /** Calls of a kind, added up. */
 export interface KindWork {
@@ -52,7 +46,6 @@ export function evenShares(share: { readonly bandwidth: number; readonly flops: 
 }
 
 const promptTokens = 24; // of text around the audio
-const tileRows = 16; // of products and attention of several rows: the last tile is made whole
 
 /** A GPU that is known by its data sheet: what today's drivers offer. */
 export const usualDevice: CountedDevice = {
@@ -64,25 +57,14 @@ export const usualDevice: CountedDevice = {
   subgroupSize: 32,
 };
 
-/** A call's kind, and rows that it computes for each that is wanted. */
-function kindOf({ kernel: { name }, dispatch: { params, tensors } }: TimedDispatch): [CallKind, number] {
-  const { rows } = params;
-  if (name.startsWith("linear/"))
-    return rows === 1 ? ["row", 1] : ["products", (Math.ceil(rows / tileRows) * tileRows) / rows];
-  if (!name.startsWith("attention/")) return ["elements", 1];
-  if (/attention-(row|join)/.test(name)) return ["cache", 1];
-  return ["attention", (tensors.tiles.shape[0] * tileRows) / tensors.q.shape[0]];
-}
-
 /** Dispatches by kind. */
 export function workOf(dispatches: readonly TimedDispatch[]): Work {
   const none = { calls: 0, flops: 0, bytes: 0 };
   const sums = { products: none, row: none, attention: none, cache: none, elements: none };
-  for (const dispatch of dispatches) {
-    const [kind, made] = kindOf(dispatch);
-    const { flops = 0, bytes } = costOf(dispatch.kernel.name, dispatch.dispatch, dispatch.contents);
+  for (const { kernel, dispatch, contents } of dispatches) {
+    const { kind, tiledFlops = 0, bytes } = costOf(kernel.name, dispatch, contents);
     const sum = sums[kind];
-    sums[kind] = { calls: sum.calls + 1, flops: sum.flops + made * flops, bytes: sum.bytes + bytes };
+    sums[kind] = { calls: sum.calls + 1, flops: sum.flops + tiledFlops, bytes: sum.bytes + bytes };
   }
   return sums;
 }

@@ -5,8 +5,9 @@ import type { Tensor } from "../gpu/tensor.js";
 import { attention } from "../kernels/attention/attention.js";
 import { layerNorm } from "../kernels/layer-norm/layer-norm.js";
 import { linear } from "../kernels/linear/linear.js";
+import type { CallKind } from "../kernels/cost.js";
 import { type Ceilings, spread } from "./ceiling.js";
-import type { CallKind, Shares } from "./predict.js";
+import type { Shares } from "./predict.js";
 
 const rounds = 7;
 

@@ -69,17 +69,6 @@ export function clockStep(times: readonly bigint[]): number {
   return Number(step);
 }
 
-/** Label of a kernel's call in the table of shapes. */
-export function shapeOf({ kernel, dispatch: { params, tensors } }: TimedDispatch): string {
-  if (kernel.name.startsWith("linear/") && "x" in tensors) {
-    const { w } = tensors;
-    const k = 4 * params.k4;
-    return `${params.rows}×${k}×${w.shape[0]} ${w.dtype === "u32" ? `${((8 * w.bytes) / (w.shape[0] * k)).toFixed(1)} bit` : w.dtype}`;
-  }
-  const output = tensors.y ?? Object.values(tensors).at(-1);
-  return output ? `[${output.shape.join(", ")}]` : "";
-}
-
 interface Sum {
   calls: number;
   nanoseconds: number;
@@ -152,7 +141,7 @@ export function summarise(
     const time = Number(end - begin);
     stages.add([stage, "", ""], time, step, cost);
     kernels.add([stage, kernel.name, ""], time, step, cost);
-    shapes.add([stage, kernel.name, shapeOf(timed)], time, step, cost);
+    shapes.add([stage, kernel.name, cost.shape], time, step, cost);
   }
   const host = { encode: 0, "bind groups": 0, submit: 0, wait: 0, read: 0 };
   for (const { work, start, end } of run.host) host[work] += end - start;

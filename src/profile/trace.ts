@@ -1,6 +1,6 @@
 import type { TimedRun } from "../gpu/timing.js";
 import { costOf } from "../kernels/cost.js";
-import { shapeOf, stageOf } from "./summary.js";
+import { stageOf } from "./summary.js";
 import { clockOffset, milliseconds } from "./timeline.js";
 
 /** One event of the trace-event format; times in microseconds. */
@@ -80,8 +80,8 @@ export function traceEvents(run: TimedRun): Trace {
   let stage = { name: "", start: 0, end: 0 };
   for (const timed of run.dispatches) {
     const [start, end] = [milliseconds(timed.begin) - offset, milliseconds(timed.end) - offset];
-    const { flops = 0, bytes } = costOf(timed.kernel.name, timed.dispatch, timed.contents);
-    const args = { shape: shapeOf(timed), bytes, flops, submit: timed.submit };
+    const { flops = 0, bytes, shape } = costOf(timed.kernel.name, timed.dispatch, timed.contents);
+    const args = { shape, bytes, flops, submit: timed.submit };
     add([device, 1], timed.kernel.name, [start, end], args);
     const name = stageOf(timed);
     if (name === stage.name) stage.end = end;

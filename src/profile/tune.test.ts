@@ -10,7 +10,7 @@ import type { Sizes } from "../gpu/kernel.js";
 import { attention } from "../kernels/attention/attention.js";
 import { linear } from "../kernels/linear/linear.js";
 import { shapeClasses, tunedKernels } from "../kernels/shape-classes.js";
-import type { ShapeClass } from "../kernels/variants.js";
+import type { ShapeClass } from "../kernels/tuning.js";
 import { fastest, tune, tuningOf } from "./tune.js";
 
 // The choice by a timer whose times are known. That the engine runs what a tuning says, by the

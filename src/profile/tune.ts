@@ -1,12 +1,7 @@
 import type { Gpu } from "../gpu/device.js";
-import { freeMatrix, keepMatrix } from "../gpu/matrix.js";
-import { makeSegments } from "../kernels/attention/segments.js";
-import type { Tensor } from "../gpu/tensor.js";
 import type { Sizes, Tuning } from "../gpu/kernel.js";
-import { attention } from "../kernels/attention/attention.js";
-import { linear } from "../kernels/linear/linear.js";
 import { shapeClasses } from "../kernels/shape-classes.js";
-import type { ShapeClass } from "../kernels/variants.js";
+import type { ShapeClass } from "../kernels/tuning.js";
 
 /** One set of sizes and the seconds that it took. */
 export interface Timed {
@@ -57,52 +52,6 @@ export async function fastest(
   return { usual: best[0], timed, chosen };
 }
 
-/** A class's call, what it is called, and how to give its memory back. */
-interface Call {
-  readonly shape: string;
-  readonly run: () => void;
-  readonly free: () => void;
-}
-
-function keepFilled(gpu: Gpu, shape: readonly number[]): Tensor {
-  const tensor = gpu.keep(shape, "f32");
-  gpu.write(tensor, new Float32Array(tensor.bytes / 4).fill(0.5));
-  return tensor;
-}
-
-const [width, oneRowColumns, columns] = [1024, 16_384, 3072];
-
-async function productCall(gpu: Gpu, { kind, format, rows }: ShapeClass): Promise<Call> {
-  const n = rows === 1 ? oneRowColumns : columns;
-  const x = keepFilled(gpu, [rows, width]);
-  const gamma = keepFilled(gpu, [width]);
-  const w = keepMatrix(gpu, n, width, format!);
-  await gpu.step(() => (w.pieces.forEach(({ tensor }) => gpu.clear(tensor)), [])); // touches its pages
-  const norm = kind === "normed" ? { gamma, eps: 1e-6 } : undefined;
-  const free = (): void => {
-    freeMatrix(gpu, w);
-    gpu.free(x);
-    gpu.free(gamma);
-  };
-  return { shape: `${rows}×${width}×${n}`, run: () => void linear(gpu, x, w, { norm }), free };
-}
-
-const [heads, kvHeads, headDim] = [16, 8, 128];
-
-function attentionCall(gpu: Gpu, { rows }: ShapeClass): Call {
-  const q = keepFilled(gpu, [rows, heads * headDim]);
-  const kv = keepFilled(gpu, [rows, kvHeads * headDim]);
-  const run = (): void => {
-    const { ranges, tiles } = makeSegments(gpu, [rows]);
-    attention(gpu, q, kv, kv, { heads, kvHeads, ranges, tiles });
-  };
-  const free = (): void => {
-    gpu.free(q);
-    gpu.free(kv);
-  };
-  return { shape: `${rows} rows, ${heads} heads of ${headDim}`, run, free };
-}
-
 /**
  * Times the candidates of every shape class on this device: a minute or two on a software adapter
  * whose driver compiles them first. The device's own tuning is left as it was.
@@ -121,8 +70,7 @@ export async function tune(
   try {
     for (const [name, shapeClass] of classes) {
       onClass?.(name);
-      const product = shapeClass.kind !== "attention";
-      const call = product ? await productCall(gpu, shapeClass) : attentionCall(gpu, shapeClass);
+      const call = await shapeClass.call(gpu);
       try {
         const time = async (sizes: Sizes | undefined): Promise<number> => {
           gpu.tuning = sizes ? { [name]: sizes } : {};

@@ -1,8 +1,8 @@
 import type { Gpu } from "../../gpu/device.js";
 import { GpuError } from "../../gpu/errors.js";
 import { tuned } from "../../gpu/kernel.js";
-import { type CostOf, distinctBytes } from "../cost.js";
-import { type ShapeClass, type Variant, defineKernel, kernelPair } from "../variants.js";
+import { type CostOf, distinctBytes, tileRows } from "../cost.js";
+import { type Variant, defineKernel, kernelPair } from "../variants.js";
 
 /** Columns of a head that a workgroup makes, unless it makes the whole head. */
 export const sliceWidth = 128;
@@ -48,14 +48,21 @@ function partBytes(ranges: Uint32Array, heads: number, head4: number): number {
 }
 
 const rowCost: CostOf = (params, dispatch, contents) => {
-  const cost = pairCost(2)(params, dispatch, contents);
+  const cost = { ...pairCost(2)(params, dispatch, contents), kind: "cache" as const };
   if (!dispatch.overrides?.SPLIT) return cost;
   const parts = partBytes(contents.ranges, params.heads, params.head4);
   return { ...cost, bytes: cost.bytes! - dispatch.tensors.y.bytes + parts };
 };
 
-const attentionClass = "attention tiles";
-const tiles = kernelPair("attention/attention", pairCost(2));
+const tilesCost: CostOf = (params, dispatch, contents) => {
+  const cost = pairCost(2)(params, dispatch, contents);
+  const { tiles, q } = dispatch.tensors;
+  const tiled = (tiles.shape[0] * tileRows) / q.shape[0];
+  return { ...cost, kind: "attention", tiledFlops: tiled * cost.flops! };
+};
+
+export const attentionClass = "attention tiles";
+const tiles = kernelPair("attention/attention", tilesCost);
 
 /** Rows in tiles: attention.wgsl, or attention-subgroup.wgsl with subgroups of one size. */
 export function tilesKernel(gpu: Gpu): Variant {
@@ -72,7 +79,7 @@ export const joinKernel = defineKernel(
   "attention/attention-join",
   ({ heads, head4 }, { tensors }, { ranges }) => {
     const bytes = partBytes(ranges, heads, head4);
-    return { flops: bytes / 2, bytes: bytes + tensors.y.bytes };
+    return { flops: bytes / 2, bytes: bytes + tensors.y.bytes, kind: "cache" };
   },
 );
 
@@ -82,16 +89,3 @@ export const backwardKernels = {
   query: kernelPair("attention/attention-backward-query", pairCost(3)),
   key: kernelPair("attention/attention-backward-key", () => ({})), // what a row sees stands in stats, on the device
 };
-
-/** What a tuning may set. */
-export const attentionClasses: readonly [string, ShapeClass][] = [
-  [
-    attentionClass,
-    {
-      kind: "attention",
-      kernel: "attention/attention-subgroup",
-      rows: 128,
-      candidates: [{ TN: 1 }, { TN: 2 }, { TN: 4 }],
-    },
-  ],
-];

@@ -1,9 +1,9 @@
 import type { Gpu } from "../../gpu/device.js";
-import { type Sizes, tuned } from "../../gpu/kernel.js";
-import { type Matrix, type WeightFormat, weightBlocks } from "../../gpu/matrix.js";
+import { tuned } from "../../gpu/kernel.js";
+import type { Matrix, WeightFormat } from "../../gpu/matrix.js";
 import type { Tensor } from "../../gpu/tensor.js";
-import type { CostOf } from "../cost.js";
-import { type ShapeClass, type Variant, defineKernel, kernelPair, subgroupKernel } from "../variants.js";
+import { type CostOf, tileRows } from "../cost.js";
+import { type Variant, defineKernel, kernelPair, subgroupKernel } from "../variants.js";
 
 /** Terms of a block of the kernels for subgroups; a row of w must be whole blocks. */
 export const subgroupBlock = 8;
@@ -27,8 +27,18 @@ const productCost: CostOf = ({ rows, columns, k4 }, { tensors: { x, w, scales, b
     own(bias, [x, residual], 4 * columns) +
     own(residual, [x, bias], made) +
     made;
-  return { flops: 2 * rows * 4 * k4 * weightRows, bytes };
+  const flopsPerRow = 2 * 4 * k4 * weightRows;
+  const flops = rows * flopsPerRow;
+  const shape = `${rows}×${4 * k4}×${w.shape[0]} ${weightType(w, 4 * k4)}`;
+  if (rows === 1) return { flops, bytes, kind: "row", shape };
+  const tiledFlops = Math.ceil(rows / tileRows) * tileRows * flopsPerRow;
+  return { flops, bytes, kind: "products", tiledFlops, shape };
 };
+
+/** The dtype, or bits a weight where they are packed. */
+function weightType({ dtype, bytes, shape: [n] }: Tensor, k: number): string {
+  return dtype === "u32" ? `${((8 * bytes) / (n * k)).toFixed(1)} bit` : dtype;
+}
 
 const portable = {
   one: defineKernel("linear/linear", productCost, { TM: 1 }),
@@ -69,12 +79,12 @@ function usualTile(rows: number, format: WeightFormat): Tile {
 }
 
 /** Name of the class of a product's rows. */
-function linearClass(format: WeightFormat, rows: number): string {
+export function linearClass(format: WeightFormat, rows: number): string {
   return `linear ${format} ${rows > 8 ? "9+" : rows > 4 ? "5-8" : rows > 1 ? "2-4" : "1"}`;
 }
 
 /** Name of the class of one row's RMSNorm and product. */
-function normedClass(format: WeightFormat): string {
+export function normedClass(format: WeightFormat): string {
   return `linear ${format} 1 normed`;
 }
 
@@ -139,30 +149,3 @@ export function gradVariant(gpu: Gpu, rows: number, k4: number): Variant & { rea
 
 /** wᵀ, for gradients that are products. */
 export const transposeKernel = defineKernel("linear/linear-transpose", () => ({ flops: 0 }));
-
-const launched = (counts: readonly number[]): Sizes[] => counts.map((workgroups) => ({ workgroups }));
-const tiles = (TM: number, columns: readonly number[]): Sizes[] => columns.map((TN) => ({ TM, TN }));
-const unbounded = 65_536; // workgroups: each makes one tile
-
-/** What a tuning may set. */
-export function linearClasses(): [string, ShapeClass][] {
-  const of = (
-    kind: ShapeClass["kind"],
-    format: WeightFormat,
-    rows: number,
-    candidates: Sizes[],
-  ): ShapeClass => ({
-    kind,
-    kernel: rows > 1 ? "linear/linear-subgroup" : "linear/linear-row-subgroup",
-    format,
-    rows,
-    candidates,
-  });
-  return (Object.keys(weightBlocks) as WeightFormat[]).flatMap((format): [string, ShapeClass][] => [
-    [linearClass(format, 1), of("linear", format, 1, launched([16, 64, 256, unbounded]))],
-    [normedClass(format), of("normed", format, 1, launched([8, 16, 32, 64]))],
-    [linearClass(format, 4), of("linear", format, 4, tiles(4, [1, 2, 3, 4]))],
-    [linearClass(format, 8), of("linear", format, 8, [...tiles(8, [1, 2, 3, 4]), { TM: 4, TN: 2 }])],
-    [linearClass(format, 64), of("linear", format, 64, [...tiles(8, [2, 3, 4]), ...tiles(16, [1, 2, 3])])],
-  ]);
-}
