@@ -4,18 +4,17 @@ import type { ModelConfig } from "../src/config/model-config.js";
 import { runClips } from "../src/decode/clip-work.js";
 import { countedDevice, countingGpu } from "../src/gpu/counting.js";
 import { Gpu } from "../src/gpu/device.js";
-import type { WeightFormat } from "../src/gpu/matrix.js";
-import { type TimedRun, Timing } from "../src/gpu/timing.js";
+import { Timing } from "../src/gpu/timing.js";
 import { loadFunAsrNano } from "../src/model/fun-asr-nano.js";
 import { demoModel } from "../src/node/demo.js";
 import { openDevice } from "../src/node/device.js";
 import { modelDirectory } from "../src/node/files.js";
-import { costOf } from "../src/kernels/cost.js";
 import { stageOf } from "../src/profile/summary.js";
 import { sizeConfig } from "../src/train/plan-sizes.js";
 import type { ParameterSource } from "../src/weights/loader.js";
 import { shapeSource } from "../src/weights/shapes.js";
 import { restfulWait, useGpu } from "./gpu.js";
+import { countRun } from "./helpers/counted-run.js";
 
 // Plan: the demo's encoder, adaptor, prompt and token on a device that counts are those of the
 // adapter: each dispatch by kernel, parameters, shapes and groups; submits; bytes after loading and
@@ -40,36 +39,6 @@ beforeAll(async () => {
 });
 afterAll(() => portable.destroy());
 
-/** What a run was, without what it took. */
-function listed({ dispatches, submits }: TimedRun): { submits: number; dispatches: unknown[] } {
-  const shapes = (tensors: TimedRun["dispatches"][number]["dispatch"]["tensors"]): unknown =>
-    Object.entries(tensors).map(([name, { shape, dtype }]) => [name, dtype, ...shape]);
-  return {
-    submits: submits.length,
-    dispatches: dispatches.map(({ kernel, dispatch, contents, submit, label, program }) => [
-      ...[label, program, submit, kernel.name, dispatch.params, dispatch.groups, dispatch.overrides],
-      ...[shapes(dispatch.tensors), costOf(kernel.name, dispatch, contents)],
-    ]),
-  };
-}
-
-/** Loads the demo and runs clips: bytes of the weights, bytes at the peak, and the dispatches. */
-async function measure(
-  gpu: Gpu,
-  weights: WeightFormat,
-  from: ParameterSource,
-  frames: readonly number[],
-): Promise<{ kept: number; peak: number; run: ReturnType<typeof listed> }> {
-  const model = await loadFunAsrNano(gpu, config, from, { weights });
-  const timing = (gpu.timing = new Timing(gpu.device));
-  const { kept } = gpu.bytes;
-  await runClips(gpu, model, { frames, text: 21, answer: 2 });
-  gpu.timing = undefined;
-  const run = listed(await timing.collect());
-  model.free();
-  return { kept, peak: gpu.bytes.peak, run };
-}
-
 const batches = { alone: [40], together: [5, 31, 8, 17, 33, 2, 16, 24] } as const;
 const cases = [
   ["bf16", "alone"],
@@ -83,14 +52,11 @@ describe.each(["subgroups", "portable"] as const)("%s", (family) => {
   test.each(cases)("%s, %s", async (weights, batch) => {
     const { device, subgroupSize } = family === "subgroups" ? subgroups() : portable;
     const fresh = new Gpu(device, { subgroupSize, wait: restfulWait }); // pools of its own
-    const real = await measure(fresh, weights, source, batches[batch]);
+    const work = { frames: batches[batch], text: 21, answer: 2 };
+    const real = await countRun(fresh, { config, source, weights }, work);
     fresh.trim();
-    const counted = await measure(
-      countingGpu(countedDevice(fresh)),
-      weights,
-      shapeSource(config),
-      batches[batch],
-    );
+    const shapes = { config, source: shapeSource(config), weights };
+    const counted = await countRun(countingGpu(countedDevice(fresh)), shapes, work);
     expect(counted).toEqual(real);
     expect(real.run.dispatches.length).toBeGreaterThan(100);
   });
