@@ -1,6 +1,6 @@
-// After tsc: copies every kernel's .wgsl into dist, and writes the map that browser builds read
-// instead of files.
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+// After tsc: copies every kernel's .wgsl into dist, writes the map that browser builds read instead
+// of files, and removes what no source makes.
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -14,6 +14,12 @@ for (const entry of readdirSync(from, { recursive: true, withFileTypes: true }))
   mkdirSync(join(root, "dist", "kernels", dirname(name)), { recursive: true });
   copyFileSync(path, join(root, "dist", "kernels", name));
   sources[name.replaceAll("\\", "/").slice(0, -".wgsl".length)] = readFileSync(path, "utf8");
+}
+const dist = join(root, "dist");
+for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
+  const path = join(entry.parentPath, entry.name);
+  const source = join(root, "src", relative(dist, path)).replace(/(\.d)?\.[jt]s(\.map)?$/, ".ts");
+  if (entry.isFile() && !existsSync(source)) rmSync(path);
 }
 const lines = [
   `const sources = ${JSON.stringify(sources, Object.keys(sources).sort(), 1)};`,
