@@ -3,7 +3,7 @@ import { type BleuTokenizer } from "./metrics/bleu-tokenizers.js";
 import { bleu } from "./metrics/bleu.js";
 import { type BootstrapOptions, type Interval, bootstrap } from "./metrics/bootstrap.js";
 import { type ErrorUnit, type Rate, errorRate, textEdits } from "./metrics/cer.js";
-import { unspaced } from "./metrics/canonical.js";
+import { unspaced } from "../scripts.js";
 import { chrf } from "./metrics/chrf.js";
 import type { Edits } from "./metrics/edits.js";
 import { type Metric, type Segment, corpusStatistics } from "./metrics/metric.js";

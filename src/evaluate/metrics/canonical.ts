@@ -1,3 +1,4 @@
+import { unspaced } from "../../scripts.js";
 import { splitWords, whiteSpace } from "./spaces.js";
 
 /**
@@ -17,10 +18,6 @@ const stretches = new RegExp(`[${spelledWithMarks}]+`, "gu");
 const dropped = new RegExp(`(?:(?!(?=\\p{M})[${spelledWithMarks}])[^\\p{L}\\p{N}_${whiteSpace}])+`, "gu");
 
 const numberMarks = /((?<=[0-9])[./](?=[0-9])|(?<=[0-9])%)/u;
-
-/** Scripts that are written without spaces between words. */
-export const unspaced =
-  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\u30fc\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
 
 /**
  * Letters, numbers, underscores and white space, in upper case; of the scripts that are spelled
