@@ -28,7 +28,8 @@ const mostCells = 2 ** 30;
  * The shortest alignment of two sequences. Of several, as in RapidFuzz (and so jiwer): equal ends
  * are set apart first; then, from the end backwards, a deletion goes before an insertion, and both
  * before a substitution.
- * @throws EvaluateError  the product of the lengths is past 2^30
+ * Texts of a hundred thousand units with few edits are aligned in a band around the diagonal.
+ * @throws EvaluateError  the band has more than 2^30 cells
  */
 export function align(reference: readonly string[], hypothesis: readonly string[]): Aligned[] {
   let start = 0;
@@ -47,12 +48,11 @@ export function align(reference: readonly string[], hypothesis: readonly string[
 }
 
 function alignMiddle(reference: readonly string[], hypothesis: readonly string[]): Aligned[] {
-  const moves = backMoves(reference, hypothesis);
+  const { moves, width, reach } = backMoves(reference, hypothesis);
   const columns: Aligned[] = [];
-  const width = reference.length + 1;
   let [i, j] = [reference.length, hypothesis.length];
   while (i > 0 || j > 0) {
-    const move = moves[j * width + i];
+    const move = moves[j * width + i - j + reach];
     if (move === deletion) columns.push({ kind: "deletion", reference: reference[--i] });
     else if (move === insertion) columns.push({ kind: "insertion", hypothesis: hypothesis[--j] });
     else {
@@ -63,29 +63,78 @@ function alignMiddle(reference: readonly string[], hypothesis: readonly string[]
   return columns.reverse();
 }
 
-/** The last move of a shortest way to each cell [hypothesis, reference]. */
-function backMoves(reference: readonly string[], hypothesis: readonly string[]): Uint8Array {
-  const width = reference.length + 1;
+/** Last moves of shortest ways to the cells [hypothesis j, reference j - reach .. j + reach]. */
+interface Band {
+  readonly moves: Uint8Array;
+  readonly width: number;
+  readonly reach: number;
+}
+
+/**
+ * The band that is sure to hold what the full table would give. A way of d edits leaves the diagonal
+ * by at most d cells. So all cells of distance `reach` or less are exact, and those that decide a
+ * shortest alignment of d edits have a distance of d + 1 or less.
+ */
+function backMoves(reference: readonly string[], hypothesis: readonly string[]): Band {
+  const least = fewestEdits(reference, hypothesis) + 1;
+  const most = Math.max(reference.length, hypothesis.length);
+  for (let reach = Math.max(64, least); ; reach *= 2) {
+    const band = Math.min(reach, most);
+    const { distance, moves, width } = movesWithin(reference, hypothesis, band);
+    if (distance < band || band === most) return { moves, width, reach: band };
+  }
+}
+
+/** Edits that the counts of the units alone need (bag distance). */
+function fewestEdits(reference: readonly string[], hypothesis: readonly string[]): number {
+  const left = new Map<string, number>();
+  for (const unit of reference) left.set(unit, (left.get(unit) ?? 0) + 1);
+  for (const unit of hypothesis) left.set(unit, (left.get(unit) ?? 0) - 1);
+  let [missing, extra] = [0, 0];
+  for (const count of left.values()) {
+    missing += Math.max(0, count);
+    extra += Math.max(0, -count);
+  }
+  return Math.max(missing, extra);
+}
+
+function movesWithin(
+  reference: readonly string[],
+  hypothesis: readonly string[],
+  reach: number,
+): { distance: number; moves: Uint8Array; width: number } {
+  const width = 2 * reach + 1;
   const cells = width * (hypothesis.length + 1);
   if (cells > mostCells)
     throw new EvaluateError(
       `align: reference × hypothesis: expected at most ${mostCells} cells, got ${cells}; cut the clip into parts`,
     );
-  const moves = new Uint8Array(cells).fill(deletion, 1, width);
-  let above = Uint32Array.from({ length: width }, (_, i) => i); // distances of the hypothesis without its last unit
-  let row = new Uint32Array(width);
+  const moves = new Uint8Array(cells);
+  const far = 2 ** 31; // beyond the band
+  // Distances by k = i - j + reach of the row above and of this one, with a cell beyond each end.
+  let above = new Uint32Array(width + 2).fill(far);
+  let row = new Uint32Array(width + 2).fill(far);
+  for (let i = 0; i <= Math.min(reach, reference.length); i++) above[i + reach + 1] = i;
+  moves.fill(deletion, reach + 1, width);
   for (let j = 1; j <= hypothesis.length; j++) {
-    row[0] = j;
-    moves[j * width] = insertion;
-    for (let i = 1; i < width; i++) {
-      const kept = above[i - 1] + (reference[i - 1] === hypothesis[j - 1] ? 0 : 1);
-      row[i] = Math.min(kept, above[i] + 1, row[i - 1] + 1);
-      if (row[i] === row[i - 1] + 1) moves[j * width + i] = deletion;
-      else moves[j * width + i] = above[i] + 1 === above[i - 1] ? insertion : diagonal;
+    row.fill(far);
+    for (let k = Math.max(0, reach - j); k < width; k++) {
+      const i = j + k - reach;
+      if (i > reference.length) break;
+      if (i === 0) {
+        row[k + 1] = j;
+        moves[j * width + k] = insertion;
+        continue;
+      }
+      const [corner, over, before] = [above[k + 1], above[k + 2], row[k]];
+      const kept = corner + (reference[i - 1] === hypothesis[j - 1] ? 0 : 1);
+      const distance = (row[k + 1] = Math.min(kept, over + 1, before + 1));
+      if (distance === before + 1) moves[j * width + k] = deletion;
+      else moves[j * width + k] = over + 1 === corner ? insertion : diagonal;
     }
     [above, row] = [row, above];
   }
-  return moves;
+  return { distance: above[reference.length - hypothesis.length + reach + 1], moves, width };
 }
 
 /** Counts of an alignment. */

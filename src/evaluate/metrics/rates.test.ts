@@ -183,4 +183,50 @@ describe("rates", () => {
     expect(() => align(long, new Array<string>(40_000).fill("b"))).toThrow(EvaluateError);
     expect(align(long, long)).toHaveLength(40_000);
   });
+
+  // The whole table of moves, by the same rule, for the band to be compared with.
+  function wholeTable(reference: readonly string[], hypothesis: readonly string[]): string {
+    const table = [reference.map((_, i) => i).concat(reference.length)];
+    for (let j = 1; j <= hypothesis.length; j++) {
+      table[j] = [j];
+      for (let i = 1; i <= reference.length; i++) {
+        const kept = table[j - 1][i - 1] + (reference[i - 1] === hypothesis[j - 1] ? 0 : 1);
+        table[j][i] = Math.min(kept, table[j - 1][i] + 1, table[j][i - 1] + 1);
+      }
+    }
+    let kinds = "";
+    for (let [i, j] = [reference.length, hypothesis.length]; i > 0 || j > 0;) {
+      const removed = i > 0 && (j === 0 || table[j][i] === table[j][i - 1] + 1);
+      const added = !removed && (i === 0 || table[j - 1][i] + 1 === table[j - 1][i - 1]);
+      if (!removed) j--;
+      if (!added) i--;
+      kinds = (removed ? "d" : added ? "i" : reference[i] === hypothesis[j] ? "e" : "s") + kinds;
+    }
+    return kinds;
+  }
+
+  it("gives in a band the moves of the whole table", () => {
+    const unit = fc.constantFrom("a", "b", "c");
+    const edit = fc.record({ at: fc.nat(399), text: fc.array(unit, { maxLength: 30 }), gone: fc.nat(30) });
+    const texts = fc.tuple(
+      fc.array(unit, { minLength: 200, maxLength: 400 }),
+      fc.array(edit, { maxLength: 8 }),
+    );
+    const property = fc.property(texts, ([reference, edits]) => {
+      const hypothesis = [...reference];
+      for (const { at, text, gone } of edits) hypothesis.splice(at, gone, ...text);
+      const kinds = align(["x", ...reference, "x"], ["y", ...hypothesis, "y"]).map(({ kind }) => kind[0]);
+      expect(kinds.join("")).toBe(wholeTable(["x", ...reference, "x"], ["y", ...hypothesis, "y"]));
+    });
+    fc.assert(property, { numRuns: 300, seed: 7 });
+  });
+
+  it("aligns a text of two hours", () => {
+    const spoken = Array.from({ length: 60_000 }, (_, i) => String((i * i) % 97));
+    const heard = spoken.flatMap((unit, i) => (i % 500 === 0 ? [] : i % 501 === 0 ? [unit, "x"] : [unit]));
+    const { deletions, insertions, substitutions } = countEdits(
+      align(["a", ...spoken, "a"], ["b", ...heard, "b"]),
+    );
+    expect(deletions + insertions + substitutions).toBe(120 + 119 + 2);
+  });
 });
