@@ -42,6 +42,7 @@ export {
   Generator,
   type GeneratorOptions,
 } from "./decode/generator.js";
+export { Segmenter, type SegmenterOptions, type SpeechSegment, VadError } from "./decode/vad/segmenter.js";
 export type { SamplingOptions } from "./decode/sampling.js";
 export {
   type PreparedClip,
