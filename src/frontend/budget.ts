@@ -1,5 +1,5 @@
 import { AudioError } from "./errors.js";
-import type { Kept } from "./hearing.js";
+import { type Kept, type Tap, isTap } from "./hearing.js";
 
 /**
  * Samples that a file may hold over all its channels: 2 GiB of f32, nine hours of mono at 16 kHz.
@@ -15,6 +15,9 @@ export class Budget {
   #samples = 0;
   #seconds = 0;
   #paused = 0;
+  #claimed = 0;
+  /** Set where the rest of the file is not wanted. */
+  stopped = false;
 
   /**
    * @param maxSeconds  the longest clip; undefined: any
@@ -24,8 +27,17 @@ export class Budget {
     readonly name: string,
     private readonly maxSeconds?: number | undefined,
     private readonly signal?: AbortSignal | undefined,
-    readonly kept?: Kept | undefined,
+    readonly kept?: Kept | Tap | undefined,
   ) {}
+
+  /** Length of the file by its headers, or as far as it was decoded, seconds. */
+  get claimed(): number {
+    return this.#claimed;
+  }
+
+  get aborted(): boolean {
+    return this.signal?.aborted === true;
+  }
 
   /** Lets a signal arrive, every few ms. @throws  the signal's reason */
   async pause(): Promise<void> {
@@ -47,7 +59,7 @@ export class Budget {
   claim(samples: number, channels: number, rate = 0): void {
     this.signal?.throwIfAborted();
     this.lasts(this.#seconds + (rate > 0 ? samples / rate : 0));
-    if (this.#samples + samples * channels <= maxSamples) return;
+    if (isTap(this.kept) || this.#samples + samples * channels <= maxSamples) return;
     const got = channels === 1 ? `${samples}` : `${samples} in each of ${channels} channels`;
     throw new AudioError(this.name, "samples", `at most ${maxSamples} over all channels`, got, {
       advice: "cut the clip into parts",
@@ -64,6 +76,7 @@ export class Budget {
   /** @throws AudioError  `seconds` is longer than `maxSeconds` */
   lasts(seconds: number): void {
     const { name, maxSeconds } = this;
+    this.#claimed = Math.max(this.#claimed, seconds);
     if (maxSeconds === undefined || seconds <= maxSeconds + padding) return;
     const most = Math.max(0, Math.floor(maxSeconds));
     throw new AudioError(

@@ -43,7 +43,7 @@ export async function decodeAudio(
   signal?.throwIfAborted();
   const bytes = await bytesOf(file);
   const decode = async (kept?: Kept): Promise<Heard> =>
-    decodeContainer(bytes, new Budget(name, maxSeconds, signal, kept), signal);
+    decodeWithin(bytes, new Budget(name, maxSeconds, signal, kept));
   const { instead, warning, ...whole } = await decode(keep);
   const audio =
     keep === undefined || instead === undefined
@@ -91,11 +91,11 @@ function notAudio(bytes: Uint8Array, name: string): AudioError {
   return new AudioError(name, "container", SUPPORTED, firstBytes(bytes), convertIt);
 }
 
-async function decodeContainer(
-  file: Uint8Array,
-  budget: Budget,
-  signal: AbortSignal | undefined,
-): Promise<Heard> {
+/**
+ * Decodes a whole file within a budget, which says what is kept of it.
+ * @throws AudioError  as decodeAudio; the budget's signal's reason
+ */
+export async function decodeWithin(file: Uint8Array, budget: Budget): Promise<Heard> {
   const { name } = budget;
   if (file.length === 0) throw new AudioError(name, "file size", "more than 0 bytes", 0, fetchAgain);
   const { bytes, container } = contentOf(file);
@@ -106,7 +106,7 @@ async function decodeContainer(
   if (container === "AU") return parseAu(bytes, name, budget);
   try {
     const audio = await READERS[container](bytes, budget);
-    if (audio.channels.length === 0 || audio.channels[0].length === 0) {
+    if ((audio.seconds ?? audio.channels[0]?.length ?? 0) === 0) {
       const expected = "decodable audio (is the file damaged?)";
       throw new AudioError(name, `${container} data`, expected, "no samples", fetchAgain);
     }
@@ -114,7 +114,7 @@ async function decodeContainer(
     checkFinite(name, audio.channels);
     return audio;
   } catch (cause) {
-    if (cause instanceof AudioError || signal?.aborted) throw cause;
+    if (cause instanceof AudioError || budget.aborted) throw cause;
     const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
     throw new AudioError(name, `${container} data`, "decodable audio", `"${reason}"`, {
       cause,

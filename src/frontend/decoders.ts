@@ -54,11 +54,11 @@ export async function decodeChunks(
   chunks: Iterable<Uint8Array>,
   budget: Budget,
   claimed: number,
-  take: (block: Float32Array[], rate: number) => void,
+  take: (block: Float32Array[], rate: number) => void | Promise<void>,
 ): Promise<StreamReport> {
   const decoder = await quietly(LOADERS[codec]);
   let [samples, rate, errors] = [0, 0, 0];
-  const keep = (piece: Piece): void => {
+  const keep = async (piece: Piece): Promise<void> => {
     errors += piece.errors?.length ?? 0;
     const [first] = piece.channelData;
     if (first === undefined || first.length === 0) return;
@@ -66,15 +66,16 @@ export async function decodeChunks(
     rate = piece.sampleRate;
     samples += block[0].length;
     budget.take(block[0].length, block.length, rate);
-    take(block, rate);
+    await take(block, rate);
   };
   try {
     for (const chunk of chunks) {
       await budget.pause();
+      if (budget.stopped) break;
       if (claimed > 0 && samples > claimed + rate) break; // more than codecs add at the ends
-      keep(await quietly(() => decoder.decode(chunk)));
+      await keep(await quietly(() => decoder.decode(chunk)));
     }
-    if (decoder.flush) keep(await quietly(() => decoder.flush!()));
+    if (decoder.flush) await keep(await quietly(() => decoder.flush!()));
   } finally {
     decoder.free();
   }

@@ -52,7 +52,7 @@ describe("Hearing", () => {
 
   it("keeps the mean", () => {
     const want = toWaveform({ channels: [a, b], sampleRate: 8000 }, 16_000);
-    expect(hear([a, b])).toEqual({ channels: [want], sampleRate: 16_000, seconds: 0.625 });
+    expect(hear([a, b])).toEqual({ channels: [want], sampleRate: 16_000, seconds: 0.625, channelCount: 2 });
   });
 
   it("keeps one channel, or each", () => {

@@ -18,10 +18,27 @@ export interface Kept {
   readonly channel?: number | "each" | undefined;
 }
 
+/** Takes kept samples as they are decoded, mono. The decoding waits for its promise. */
+export type Sink = (block: Float32Array) => void | Promise<void>;
+
+/** What is kept of a file goes to a sink, and takes no memory. */
+export interface Tap extends Kept {
+  readonly channel?: number | undefined;
+  readonly sink: Sink;
+  /** Whether a file of one channel is not decoded further: only channels that cancel are looked for. */
+  readonly probe?: boolean;
+}
+
+export function isTap(kept: Kept | undefined): kept is Tap {
+  return kept !== undefined && "sink" in kept;
+}
+
 /** The kept samples of a file. */
 export interface Heard extends DecodedAudio {
   /** The channel to keep in its place, counted from 1, where the mean cancels. */
   readonly instead?: number;
+  /** Channels of the file, where they were mixed or resampled. */
+  readonly channelCount?: number;
 }
 
 /** A stream by its header. */
@@ -82,6 +99,17 @@ export class Hearing {
     );
   }
 
+  /** Channels of the file; 0: nothing was decoded yet. */
+  get channelCount(): number {
+    return this.#channels;
+  }
+
+  /** The first kept channel's samples since the last call. */
+  take(): Float32Array {
+    const pieces = this.#pieces.splice(0).map(([samples]) => samples);
+    return pieces.length === 0 ? new Float32Array(0) : concatenated(pieces);
+  }
+
   /** Ends a stream, or its part of one rate. */
   endStream(): void {
     if (this.#adapters.length > 0)
@@ -135,7 +163,8 @@ export class Hearing {
     const channels = Array.from({ length: count }, (_, c) =>
       concatenated(this.#pieces.map((piece) => piece[c])),
     );
-    const audio = { channels, sampleRate: rate, seconds: this.#length / this.#from };
+    const seconds = this.#length / this.#from;
+    const audio = { channels, sampleRate: rate, seconds, channelCount: single ? 1 : this.#channels };
     if (channel !== undefined || this.#channels === 1) return audio;
     const loudest = loudestOfCancelled(this.#energies, this.#mix);
     if (loudest === undefined) return audio;

@@ -3,7 +3,7 @@ import { adpcmFrames, adpcmHead, isAdpcm, readAdpcm } from "./adpcm.js";
 import { checkFinite } from "./audio.js";
 import type { Budget } from "./budget.js";
 import { AudioError, convertIt, fetchAgain } from "./errors.js";
-import { type Heard, Hearing } from "./hearing.js";
+import { type Heard, Hearing, type Tap } from "./hearing.js";
 import { fromALaw, fromMuLaw } from "./g711.js";
 
 /** Format tags of mmreg.h for samples without blocks. */
@@ -73,13 +73,69 @@ export function pcmAudio(
   const { audio, damaged } = budget.kept
     ? hear(data, frames, format, new Hearing(name, budget.kept))
     : whole(data, frames, format, name);
-  const seconds = (count: number): string => (count / format.rate).toFixed(2);
+  return withFaults(audio, { damaged, frames, missing: promised > data.length, all, rate: format.rate });
+}
+
+interface Faults {
+  /** Invalid blocks. */
+  readonly damaged: number;
+  readonly frames: number;
+  readonly missing: boolean;
+  /** Frames by the header. */
+  readonly all: number;
+  readonly rate: number;
+}
+
+function withFaults(audio: Heard, { damaged, frames, missing, all, rate }: Faults): Heard {
+  const seconds = (count: number): string => (count / rate).toFixed(2);
   const faults: string[] = [];
-  if (promised > data.length)
-    faults.push(`${seconds(frames)} s could be read of the ${seconds(all)} s in the header`);
+  if (missing) faults.push(`${seconds(frames)} s could be read of the ${seconds(all)} s in the header`);
   if (damaged > 0) faults.push(`blocks that could not be read are silent: ${damaged}`);
   const damage = faults.length > 0 ? faults.join("; ") : undefined;
   return { ...audio, ...(damage !== undefined && { damage }) };
+}
+
+/** Samples that lie in a file which is not read whole. */
+export interface PcmRegion {
+  readonly format: PcmFormat;
+  /** First byte of the samples, and their bytes. */
+  readonly start: number;
+  readonly length: number;
+  readonly promised: number;
+  readonly counted?: number | undefined;
+}
+
+/**
+ * Samples of a region, read a megabyte at a time, into the budget's tap; see pcmAudio.
+ * @param read  bytes of the file
+ * @throws AudioError  as pcmAudio; the signal's reason; what `read` and the sink throw
+ */
+export async function streamPcm(
+  { format, start, length, promised, counted }: PcmRegion,
+  read: (at: number, length: number) => Promise<Uint8Array>,
+  budget: Budget,
+): Promise<Heard> {
+  const tap = budget.kept as Tap;
+  const all = framesIn(format, promised, counted);
+  const frames = promised > length ? framesIn(format, length) : all;
+  budget.lasts(frames / format.rate);
+  const hearing = new Hearing(budget.name, tap);
+  const piece = pieceBytes(format);
+  let [damaged, left] = [0, frames];
+  for (let at = 0; left > 0 && !budget.stopped; at += piece) {
+    await budget.pause();
+    const bytes = await read(start + at, Math.min(piece, length - at));
+    const count = Math.min(left, framesIn(format, bytes.length));
+    if (count === 0) break;
+    const block = readBlock(bytes, count, format);
+    hearing.push(block.channels, format.rate);
+    damaged += block.damaged;
+    left -= count;
+    await tap.sink(hearing.take());
+    budget.stopped = tap.probe === true && format.channels === 1;
+  }
+  const { rate } = format;
+  return withFaults(hearing.finish(false), { damaged, frames, missing: promised > length, all, rate });
 }
 
 /**
@@ -121,9 +177,14 @@ function whole(data: Uint8Array, frames: number, format: PcmFormat, name: string
 
 const BLOCK = 2 ** 20; // bytes that are read at a time, over all channels
 
+/** Whole frames or blocks. */
+function pieceBytes({ blockAlign }: PcmFormat): number {
+  return blockAlign * Math.max(1, Math.floor(BLOCK / blockAlign));
+}
+
 /** The samples in pieces, each of whole frames or blocks. */
 function hear(data: Uint8Array, frames: number, format: PcmFormat, hearing: Hearing): Read {
-  const piece = format.blockAlign * Math.max(1, Math.floor(BLOCK / format.blockAlign));
+  const piece = pieceBytes(format);
   let damaged = 0;
   for (let at = 0, left = frames; left > 0; at += piece) {
     const bytes = data.subarray(at, at + piece);

@@ -1,7 +1,7 @@
 import { concatenated, type DecodedAudio, toMono } from "./audio.js";
 import type { Budget } from "./budget.js";
 import { type Codec, decodeChunks, type StreamReport } from "./decoders.js";
-import { type Heard, Hearing, type StreamKind } from "./hearing.js";
+import { type Heard, Hearing, type StreamKind, isTap } from "./hearing.js";
 import { resample } from "./resample.js";
 
 /** A stream of a file. */
@@ -36,10 +36,13 @@ export async function decodeStreams(streams: readonly Stream[], budget: Budget):
   const reports: StreamReport[] = [];
   for (const { codec, chunks, claimed = 0, bits } of streams) {
     const own: Part[] = [];
-    const report = await decodeChunks(codec, chunks, budget, claimed, (block, rate) => {
+    const report = await decodeChunks(codec, chunks, budget, claimed, async (block, rate) => {
       if (bits !== undefined) restoreIntegers(block, bits);
       if (hearing) hearing.push(block, rate);
       else collect(own, block, rate);
+      if (!hearing || !isTap(budget.kept)) return;
+      await budget.kept.sink(hearing.take());
+      budget.stopped ||= budget.kept.probe === true && hearing.channelCount === 1;
     });
     hearing?.endStream();
     collected.push(...own);

@@ -13,6 +13,7 @@ import {
   PCM,
   type PcmData,
   type PcmFormat,
+  type PcmRegion,
   pcmAudio,
   withoutNext,
 } from "./pcm.js";
@@ -101,6 +102,30 @@ export function wavSeconds(head: Uint8Array, size: number, name: string): number
   return bytes && framesIn(format, bytes, stored.counted) / format.rate;
 }
 
+/**
+ * Where the samples of a WAV lie, by its first bytes.
+ * @param size  bytes of the whole file
+ * @returns     undefined where the file must be read whole: the data chunk does not begin in
+ *              `head`, its size is 0, or 24 bits stand in 4 bytes
+ * @throws AudioError  as parseWav
+ */
+export function wavRegion(head: Uint8Array, size: number, name: string): PcmRegion | undefined {
+  checkRiffHeader(head, name);
+  let found: Found;
+  try {
+    found = findChunks(head, name);
+  } catch {
+    return undefined; // parseWav reports it where it holds for the whole file
+  }
+  const { format, stored, size: claimed } = found;
+  const start = stored.data.byteOffset - head.byteOffset;
+  const left = size - start;
+  if (claimed === 0 || format.slot === 4 || framesIn(format, Math.min(claimed, left)) === 0) return undefined;
+  const cut = isCut(viewOf(head), size, start, claimed, ascii(head, 0) !== "RIFX");
+  const length = Math.min(claimed, left);
+  return { format, start, length, promised: cut ? claimed : length, counted: stored.counted };
+}
+
 function checkRiffHeader(bytes: Uint8Array, name: string): void {
   if (bytes.length < 12)
     throw new AudioError(name, "file size", "at least 12 bytes for a RIFF header", bytes.length, fetchAgain);
@@ -164,11 +189,16 @@ function dataBytes(bytes: Uint8Array, start: number, size: number, little: boole
   const left = bytes.length - start;
   const open = size === 0 ? !chunksFollow(bytes, start, little) : size > left;
   const data = bytes.subarray(start, open ? bytes.length : start + size);
-  const riffSize = new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, little);
-  const excess = riffSize - (bytes.length - 8);
-  const riffFits = excess >= -start && excess <= 8 && size - left !== excess;
-  const cut = open && size > left + 1 && !isStreamSize(size) && !riffFits;
+  const cut = open && isCut(viewOf(bytes), bytes.length, start, size, little);
   return { data, promised: cut ? size : data.length };
+}
+
+/** Whether a data chunk that passes the end of a file of `total` bytes lost samples. */
+function isCut(head: DataView, total: number, start: number, size: number, little: boolean): boolean {
+  const left = total - start;
+  const excess = head.getUint32(4, little) - (total - 8);
+  const riffFits = excess >= -start && excess <= 8 && size - left !== excess;
+  return size > left + 1 && !isStreamSize(size) && !riffFits;
 }
 
 /** Whether whole chunks fill the file from `at` to its end. */

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { readClip } from "./clip.js";
+import { wav } from "../../test/helpers/wav.js";
+import { decodeClip, readClip, streamClip } from "./clip.js";
 
 let folder: string;
 beforeAll(() => {
@@ -36,4 +37,16 @@ it.each([
 ])("refuses %s", async (name, got) => {
   const file = name.startsWith("/") ? name : join(folder, name);
   await expect(readClip(file)).rejects.toThrow(`type: expected a file, got ${got}`);
+});
+
+// Plan: a file that is streamed gives what decodeClip reads.
+it("streams a file", async () => {
+  const file = join(folder, "noise.wav");
+  writeFileSync(file, wav(0.5, 1));
+  const keep = { rate: 16_000 };
+  const { channels } = await decodeClip(file, { keep });
+  const samples: number[] = [];
+  await streamClip(file, keep, (block) => void samples.push(...block));
+  expect(Float32Array.from(samples)).toEqual(channels[0]);
+  await expect(streamClip(folder, keep, () => undefined)).rejects.toThrow("expected a file, got a directory");
 });

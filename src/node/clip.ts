@@ -1,8 +1,10 @@
 import { createReadStream, fstatSync, type Stats } from "node:fs";
-import { open, stat } from "node:fs/promises";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { type DecodeOptions, checkHead, decodeAudio, headBytes } from "../frontend/decode.js";
 import { AudioError } from "../frontend/errors.js";
+import type { Sink } from "../frontend/hearing.js";
+import { type StreamOptions, type Streamed, streamAudio } from "../frontend/stream-audio.js";
 
 /** Bytes that a clip may have: 1 GiB, nine hours of 16-bit mono at 16 kHz. */
 export const maxClipBytes = 2 ** 30;
@@ -22,6 +24,31 @@ const standardInput = new Set(["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"
 export async function decodeClip(file: string, options: DecodeOptions = {}): Promise<DecodedAudio> {
   const bytes = await readClip(file, maxClipBytes, (head, size) => checkHead(head, size, file, options));
   return decodeAudio(bytes, file, options);
+}
+
+/**
+ * Decodes a clip of any length block by block; see streamAudio.
+ * @param file  as readClip; a WAV file may have any size
+ * @throws AudioError  as readClip and streamAudio
+ */
+export async function streamClip(file: string, options: StreamOptions, sink: Sink): Promise<Streamed> {
+  const found = await findClip(file, Infinity);
+  if (standardInput.has(file) || !found.isFile()) {
+    const bytes = await readClip(file);
+    const read = (at: number, length: number): Promise<Uint8Array> =>
+      Promise.resolve(bytes.subarray(at, at + length));
+    return streamAudio({ size: bytes.length, read }, file, options, sink);
+  }
+  const handle = await open(file);
+  const read = (at: number, length: number): Promise<Uint8Array> => {
+    if (length > maxClipBytes) throw tooLarge(file, maxClipBytes, `${length}`);
+    return readPart(handle, at, length);
+  };
+  try {
+    return await streamAudio({ size: found.size, read }, file, options, sink);
+  } finally {
+    await handle.close();
+  }
 }
 
 /**
@@ -71,14 +98,19 @@ async function readFileOf(
     const head = new Uint8Array(headBytes);
     const { bytesRead } = await handle.read(head, 0, headBytes, 0);
     check(head.subarray(0, bytesRead), size);
-    const all = new Uint8Array(size);
-    let at = 0;
-    for (let read = -1; at < size && read !== 0; at += read)
-      ({ bytesRead: read } = await handle.read(all, at, Math.min(size - at, 2 ** 26), at));
-    return all.subarray(0, at);
+    return await readPart(handle, 0, size);
   } finally {
     await handle.close();
   }
+}
+
+/** Bytes of a file, fewer where it ends. */
+async function readPart(handle: FileHandle, begin: number, length: number): Promise<Uint8Array> {
+  const part = new Uint8Array(length);
+  let at = 0;
+  for (let read = -1; at < length && read !== 0; at += read)
+    ({ bytesRead: read } = await handle.read(part, at, Math.min(length - at, 2 ** 26), begin + at));
+  return part.subarray(0, at);
 }
 
 function checkKind(file: string, found: Stats, open: boolean): void {
