@@ -29,7 +29,7 @@ export type { DecodedAudio } from "./frontend/audio.js";
 export type { FrontendConfig } from "./frontend/config.js";
 export { pickChannel } from "./frontend/channel.js";
 export { decodeAudio } from "./frontend/decode.js";
-export { streamAudio } from "./frontend/stream-audio.js";
+export { type FileParts, type StreamOptions, type Streamed, streamAudio } from "./frontend/stream-audio.js";
 export type { AudioInput } from "./frontend/input.js";
 export { extractFeatures, toWaveform } from "./frontend/features.js";
 export { PromptError, TokenizerError } from "./tokenizer/errors.js";

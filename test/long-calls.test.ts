@@ -204,6 +204,12 @@ const onFiles: Readonly<Record<string, Run>> = {
     })([bytes]);
     return decodeAudio(blob, "a", { signal });
   },
+  streamAudio: ({ signal, midway }) => {
+    const bytes = new Uint8Array(readFileSync(new URL("fixtures/audio/speech.flac", import.meta.url)));
+    const read = (at: number, length: number): Promise<Uint8Array> =>
+      Promise.resolve(bytes.subarray(at, at + length));
+    return library.streamAudio({ size: bytes.length, read }, "a", { rate: 16_000, signal }, midway);
+  },
   transformersFiles: async ({ out, signal, midway }) => {
     const options = { template: funasrTemplate, signal, onProgress: midway };
     const outputs = await transformersFiles(await openCheckpoint(files), options);
