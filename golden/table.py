@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cases import adaptor, encoder, frontend, llm, mlt, model, tokenizer, train
+from cases import adaptor, ctc, encoder, frontend, llm, mlt, model, tokenizer, train
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,14 @@ ADAPTOR = [
     Case("adaptor-real-4096", "real widths: 512, projector 2048, 4096, FFN 1024", adaptor.build, dict(seed=209, lengths=[5], width=4096, adaptor={"projector_hidden_size": 2048, "num_hidden_layers": 1}, audio=AT_512)),
 ]  # fmt: skip
 
+CTC_REAL = {"encoderSize": 512, "projectorHiddenSize": 2048, "hiddenSize": 512}
+CTC = [
+    Case("ctc-small", "FunASR's CTC decoder and head: 8 heads of 8, two blocks", ctc.build, dict(seed=251, lengths=[31], sizes={})),
+    Case("ctc-packed", "four clips packed, one of a single row; three blocks", ctc.build, dict(seed=252, lengths=[7, 1, 19, 5], sizes={"layers": 3, "hiddenSize": 32})),
+    Case("ctc-real-512", "real widths: 512, projector 2048, 512, FFN 128, five blocks; 997 of 60,515 rows of the head", ctc.build, dict(seed=253, lengths=[7], sizes=CTC_REAL | {"layers": 5, "vocabSize": 997})),
+    Case("ctc-real-vocabulary", "all 60,515 rows of the head, one frame, one block", ctc.build, dict(seed=254, lengths=[1], sizes=CTC_REAL | {"layers": 1, "vocabSize": 60515})),
+]  # fmt: skip
+
 LLM = [
     Case("llm-gqa1-tied", "GQA 1, tied head, 3 layers, prefill then 16 cached steps", llm.build, dict(seed=301, lengths=[29], text=SMALL_LLM | {"num_key_value_heads": 4, "num_hidden_layers": 3}, cached_steps=16)),
     Case("llm-gqa2-tied", "GQA 2, tied head, prefill then 16 cached steps", llm.build, dict(seed=302, lengths=[23], text=SMALL_LLM, cached_steps=16)),
@@ -107,4 +115,4 @@ TRAIN = [
     Case("train-all", "adaptor, LoRA and encoder, two clips packed; ten AdamW steps", train.build, dict(seed=507, frames=[15, 7], prompts=["english", "chinese"], answers=[6, 9], tune=["adaptor", "lora", "encoder"], sizes={"audio": TINY_AUDIO | {"num_hidden_layers": 3}, "text": {"hidden_size": 32, "head_dim": 8}, "adaptor": {"num_hidden_layers": 1, "projector_hidden_size": 44}}, lora=LORA, steps=True)),
 ]  # fmt: skip
 
-CASES = FRONTEND + ENCODER + ADAPTOR + LLM + MODEL + TRAIN + [Case("tokenizer", "ids and decoded text of 251 strings by the real Qwen3 tokenizer", tokenizer.build)]
+CASES = FRONTEND + ENCODER + ADAPTOR + CTC + LLM + MODEL + TRAIN + [Case("tokenizer", "ids and decoded text of 251 strings by the real Qwen3 tokenizer", tokenizer.build)]

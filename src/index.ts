@@ -44,6 +44,7 @@ export {
   type GeneratorOptions,
 } from "./decode/generator.js";
 export { Segmenter, type SegmenterOptions, type SpeechSegment, VadError } from "./decode/vad/segmenter.js";
+export type { Word } from "./decode/alignment/words.js";
 export type { SamplingOptions } from "./decode/sampling.js";
 export {
   type PreparedClip,

@@ -120,6 +120,12 @@ const tuned = (f: Facts): string => (training(f) ? (JSON.parse(f.text("tune")) a
 const widths = (f: Facts): number => f.config!.llm.hiddenSize / f.config!.encoder.hiddenSize;
 
 const required: readonly [name: string, test: (f: Facts) => boolean][] = [
+  ["CTC head, packed", (f) => f.kind === "ctc" && f.lengths >= 3],
+  [
+    "CTC head, real width, 5 blocks",
+    (f) => f.kind === "ctc" && f.has("ctc.blocks.4") && f.shape("ctc.blocks.4")[1] === 512,
+  ],
+  ["CTC head, real vocabulary", (f) => f.kind === "ctc" && f.shape("ctc.logits")[1] === 60_515],
   ["front-end, 1 s", (f) => frontend(f) && samples(f) === 16_000],
   ["front-end, 2 s", (f) => frontend(f) && samples(f) === 32_000],
   ["front-end, 8 s", (f) => frontend(f) && samples(f) === 128_000],

@@ -1,5 +1,6 @@
 import { show } from "../json.js";
 import { elementCount } from "../shape.js";
+import type { CtcSettings } from "../config/ctc-config.js";
 import type { ModelConfig, ModelParts } from "../config/model-config.js";
 import type { Container, GgmlType, Layout, StoredTensor } from "../formats/container.js";
 import type { Dtype } from "../formats/dtypes.js";
@@ -38,8 +39,10 @@ export interface Checkpoint<Config extends ModelParts = ModelConfig> {
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   /** Stored tensors that the model does not use: a stored head that equals the embedding. */
   readonly ignored: readonly TensorEntry[];
-  /** The tensors of a CTC head, which timestamps need. */
+  /** The tensors of a CTC head, which times of words need: see openCtc. */
   readonly ctc: readonly StoredTensor[];
+  /** What the config says of that head. */
+  readonly ctcSettings?: CtcSettings;
   /** Defaults for settings that the files do not have, one sentence each. */
   readonly notes: readonly string[];
   /** Contradictions between the files and how they were resolved, one sentence each. */
@@ -130,6 +133,7 @@ async function makeCheckpoint<Config extends ModelParts>({
     tensors,
     warnings: [...(rest.warnings ?? []), ...(warning === undefined ? [] : [warning])],
     ctc: stored.filter((t) => isCtc(t.name)),
+    ...(rest.ctc && { ctcSettings: rest.ctc }),
     totalBytes: used.reduce((sum, t) => sum + t.byteLength, 0),
     parameterCount: used.reduce((sum, t) => sum + elementCount(t.shape), 0),
     read: (entry, byteOffset, byteLength, into) => readEntry(container, entry, byteOffset, byteLength, into),

@@ -1,12 +1,14 @@
 import { bytes, count, table } from "../report/text.js";
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { openCtc } from "../checkpoint/ctc.js";
 import { type LlmCheckpoint, isLlmAlone, openLlm } from "../checkpoint/migrate/open-llm.js";
 import type { LlmConfig, ModelConfig } from "../config/model-config.js";
 import { readText } from "../decode/generator.js";
 import { loadParts } from "../decode/parts.js";
 import { FunasrError } from "../errors.js";
 import { demoModel } from "../node/demo.js";
+import type { ModelFiles } from "../checkpoint/source.js";
 import { loraFiles, modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
 import { loadTokenizer } from "../tokenizer/tokenizer.js";
@@ -130,10 +132,12 @@ export function inspectCommand(): Command {
         const tokens = await readSpecialTokens(opened);
         const checkpoint = Object.keys(tokens).length > 0 ? await withRefusal(opened) : opened;
         const reuse = isCheckpoint(checkpoint) ? await reuseReport(checkpoint, options.against) : undefined;
+        const ctc = isCheckpoint(checkpoint) ? await inspectCtc(files, checkpoint) : { tensors: 0 };
         if (options.json) {
-          printJson({ ...inspection(checkpoint, options.tensors === true), specialTokens: tokens, reuse });
+          const found = inspection(checkpoint, options.tensors === true);
+          printJson({ ...found, ctc, specialTokens: tokens, reuse });
         } else {
-          printInspection(checkpoint, tokens, options.tensors === true);
+          printInspection(checkpoint, ctc, tokens, options.tensors === true);
           if (reuse) printReuse(reuse);
         }
       } finally {
@@ -160,6 +164,23 @@ async function withRefusal(checkpoint: Inspected): Promise<Inspected> {
   }
 }
 
+/** The head that times of words need, and why it cannot be used. */
+interface CtcInspection {
+  readonly tensors: number;
+  readonly refused?: string;
+}
+
+async function inspectCtc(files: ModelFiles, checkpoint: Checkpoint): Promise<CtcInspection> {
+  try {
+    const head = await openCtc(files, checkpoint);
+    await head?.close();
+    return { tensors: head?.source.tensors.size ?? 0 };
+  } catch (error) {
+    if (!(error instanceof FunasrError)) throw error;
+    return { tensors: checkpoint.ctc.length, refused: error.message };
+  }
+}
+
 function inspection(checkpoint: Inspected, tensors: boolean): Record<string, unknown> {
   return {
     model: checkpoint.name,
@@ -169,7 +190,6 @@ function inspection(checkpoint: Inspected, tensors: boolean): Record<string, unk
     bytes: checkpoint.totalBytes,
     ...checkpoint.config,
     raw: undefined,
-    ctc: { tensors: checkpoint.ctc.length },
     ignored: checkpoint.ignored.map(({ sourceName }) => sourceName),
     notes: checkpoint.notes,
     warnings: checkpoint.warnings,
@@ -193,7 +213,17 @@ function printLlm(llm: LlmConfig): void {
   print(`  head     ${llm.tiedHead ? "tied to the embedding" : "of its own"}`);
 }
 
-function printInspection(checkpoint: Inspected, tokens: TokenIds, tensors: boolean): void {
+function ctcLine({ tensors, refused }: CtcInspection): string {
+  if (refused !== undefined) return `refused: ${refused}`;
+  return tensors > 0 ? `${tensors} tensors, for times of words` : "none: there are no times of words";
+}
+
+function printInspection(
+  checkpoint: Inspected,
+  ctc: CtcInspection,
+  tokens: TokenIds,
+  tensors: boolean,
+): void {
   const { config } = checkpoint;
   const reports = countParts(checkpoint);
   print(`checkpoint ${shown(checkpoint.name)}`);
@@ -204,10 +234,7 @@ function printInspection(checkpoint: Inspected, tokens: TokenIds, tensors: boole
     const rule =
       config.audioTokenRule === "all" ? "one per frame" : "the first eighth of the frames (low frame rate)";
     print(`  audio    token ${config.audioTokenId}, ${rule}`);
-    const ctc = checkpoint.ctc.length;
-    print(
-      `  CTC      ${ctc > 0 ? `${ctc} tensors, for timestamps` : "none: this checkpoint cannot give timestamps"}`,
-    );
+    print(`  CTC      ${ctcLine(ctc)}`);
   } else {
     print("  audio    none: a language model alone");
   }

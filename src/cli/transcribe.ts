@@ -46,6 +46,7 @@ export interface TranscribeCliOptions {
   readonly maxTokens?: number;
   readonly channel?: ChannelChoice;
   readonly strict?: boolean;
+  readonly wordTimes?: boolean;
   readonly json?: boolean;
   readonly debug?: boolean;
 }
@@ -86,6 +87,7 @@ export function transcribeCommand(): Command {
     )
     .addOption(channelOption())
     .addOption(strictOption())
+    .option("--word-times", "times of words, by the CTC head of a checkpoint that has one")
     .option("--json", "one JSON object per clip")
     .action(async (files: string[], _: unknown, command: Command) => {
       await transcribeFiles(files, command.optsWithGlobals<TranscribeCliOptions>());
@@ -99,10 +101,10 @@ export async function transcribeFiles(
 ): Promise<void> {
   if (!(await hasClip(files, options))) return;
   const model = await findModel(options.model);
-  const { weights, lora } = options;
+  const { weights, lora, wordTimes } = options;
   await withDevice(async ({ gpu }) => {
     const { model: transcriber } = await timeLoading(gpu, (onProgress) =>
-      loadTranscriber(gpu, model, { weights, lora, onProgress }),
+      loadTranscriber(gpu, model, { weights, lora, wordTimes, onProgress }),
     );
     warnOf(transcriber.warnings);
     const checkpoint = await openModel(model, lora);
@@ -265,12 +267,16 @@ function show(
   const strange =
     to === undefined ? scriptWarning(result.text, language) : translationWarning(result.text, to);
   if (strange !== undefined) note(`warning: ${label}: ${strange}`);
-  const all = strange === undefined ? warnings : [...warnings, strange];
+  const untimed = result.wordsFailure && `no times of words: ${result.wordsFailure}`;
+  if (untimed !== undefined) note(`warning: ${label}: ${untimed}`);
+  const all = [...warnings, strange, untimed].filter((text) => text !== undefined);
   const said = all.length > 0 && { warning: all.join("; "), warnings: all };
   if (json) printJson({ file, channel, ...result, ...said });
   else if (!streaming) {
     const text = result.text.replaceAll("\n", "\\u000a"); // a clip is a line
     print(named ? `${label}: ${text}`.trimEnd() : text);
+    for (const word of result.words ?? [])
+      print(`${word.start.toFixed(3)}\t${word.end.toFixed(3)}\t${word.text}`);
   }
   if (result.text === "" && to === undefined) note(`${label}: no speech was found`);
   if (result.finish === "length") {

@@ -15,6 +15,8 @@ import { type PromptOptions, type PromptRenderer, promptIds } from "../tokenizer
 import type { LanguageCode } from "../tokenizer/languages.js";
 import type { ChatRenderer } from "../tokenizer/chat.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { openCtc } from "../checkpoint/ctc.js";
+import { Aligner, type ClipTimes, noHead } from "./alignment/aligner.js";
 import { answerLimit } from "./answer-limit.js";
 import { transcription } from "./clip-work.js";
 import { greedy } from "./greedy.js";
@@ -43,8 +45,8 @@ export interface StageSeconds {
   readonly decode: number;
 }
 
-/** The text of one clip. */
-export interface Transcription {
+/** The text of one clip; with `wordTimes`, the times of its words too. */
+export interface Transcription extends Partial<ClipTimes> {
   readonly text: string;
   readonly tokenIds: readonly number[];
   readonly audioSeconds: number;
@@ -76,6 +78,11 @@ export interface TranscriberOptions {
   readonly weights?: WeightFormat;
   /** Directories with a LoRA each, merged into the weights in this order as they are read. */
   readonly lora?: readonly ModelFiles[];
+  /**
+   * Finds the times of words by the checkpoint's CTC head. A checkpoint without one gets a warning,
+   * and no times.
+   */
+  readonly wordTimes?: boolean | undefined;
   /** Called while weights are read, with bytes done and bytes in all. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Ends the loading before its next read, with the signal's reason; what was loaded is freed. */
@@ -94,6 +101,7 @@ export class Transcriber {
      * made.
      */
     readonly warnings: readonly string[],
+    private readonly aligner: Aligner | undefined,
   ) {}
 
   /**
@@ -105,7 +113,7 @@ export class Transcriber {
     expectModelFiles("Transcriber.load", files);
     const checkpoint = await openCheckpoint(files, options.lora);
     try {
-      return await Transcriber.#load(gpu, checkpoint, options);
+      return await Transcriber.#load(gpu, files, checkpoint, options);
     } finally {
       await checkpoint.close();
     }
@@ -113,17 +121,25 @@ export class Transcriber {
 
   static async #load(
     gpu: Gpu,
+    files: ModelFiles,
     checkpoint: Checkpoint,
-    { weights, onProgress, signal }: TranscriberOptions,
+    { weights, wordTimes, onProgress, signal }: TranscriberOptions,
   ): Promise<Transcriber> {
+    const aligner = wordTimes
+      ? await Aligner.load(gpu, await openCtc(files, checkpoint), { weights, signal })
+      : undefined;
     const { frontend, text } = await loadParts(checkpoint);
     const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
       weights,
       signal,
       use: transcription(checkpoint.config, checkpoint),
       onProgress: (bytes) => onProgress?.(bytes, checkpoint.totalBytes),
+    }).catch((error: unknown) => {
+      aligner?.free();
+      throw error;
     });
-    return new Transcriber(gpu, model, frontend, text, checkpoint.warnings);
+    const warnings = wordTimes && !aligner ? [...checkpoint.warnings, noHead] : checkpoint.warnings;
+    return new Transcriber(gpu, model, frontend, text, warnings, aligner);
   }
 
   get tokenizer(): Tokenizer {
@@ -225,9 +241,7 @@ export class Transcriber {
     const states = await this.#hold(() => encode(gpu, model, { features, frames }), signal);
     const encoder = clock.lap();
     options.onStage?.("adaptor");
-    const audio = await this.#hold(() => adapt(gpu, model, states, frames), signal).finally(() =>
-      gpu.release(states),
-    );
+    const { audio, hidden } = await this.#adapt(states, frames, signal).finally(() => gpu.release(states));
     const adaptor = clock.lap();
     const streams = clips.map(() => this.tokenizer.stream({ skipSpecial: true }));
     let prefill = 0;
@@ -250,17 +264,19 @@ export class Transcriber {
       const rest = stream.flush();
       if (rest) options.onText?.(clip, rest);
     }
-    return decoded.map(({ tokenIds, finish }, i) => ({
+    const results = decoded.map(({ tokenIds, finish }, i) => ({
       text: this.tokenizer.decode(tokenIds, { skipSpecial: true }).trim(),
       tokenIds,
       audioSeconds: clips[i].audioSeconds,
       seconds: { frontend: clips[i].frontendSeconds, encoder, adaptor, prefill, decode },
       finish,
     }));
+    return hidden ? this.#withTimes(results, frames, hidden, signal) : results;
   }
 
   /** Gives the weights' GPU memory back. */
   free(): void {
+    this.aligner?.free();
     this.model.free();
   }
 
@@ -291,6 +307,33 @@ export class Transcriber {
     return clips.map(({ frames }, i) =>
       answerLimit({ frames, promptTokens: prompts[i].ids.length }, maxPositions, maxNewTokens),
     );
+  }
+
+  /** The audio's embeddings and, where times of words are asked for, the CTC head's hidden states. */
+  async #adapt(
+    states: Tensor,
+    frames: readonly number[],
+    signal: AbortSignal | undefined,
+  ): Promise<{ audio: Tensor; hidden: Float32Array | undefined }> {
+    const hidden = await this.aligner?.hidden(states, frames, signal);
+    return { hidden, audio: await this.#hold(() => adapt(this.gpu, this.model, states, frames), signal) };
+  }
+
+  async #withTimes(
+    results: readonly Transcription[],
+    frames: readonly number[],
+    hidden: Float32Array,
+    signal: AbortSignal | undefined,
+  ): Promise<Transcription[]> {
+    const { lfrStride, frameShift } = this.frontend;
+    const clips = results.map(({ text, audioSeconds }, i) => ({
+      text,
+      frames: frames[i],
+      seconds: audioSeconds,
+      frameSeconds: (lfrStride * frameShift) / 1000,
+    }));
+    const times = await this.aligner!.align(hidden, clips, signal);
+    return results.map((result, i) => ({ ...result, ...times[i] }));
   }
 
   /** Runs a step that makes one tensor, which lives until it is released. */

@@ -8,7 +8,7 @@ import type { EvaluationReport } from "./report.js";
 import { scriptOf, segmentOf, translationMetrics } from "./summary.js";
 import { chart } from "../report/chart.js";
 import { type Cell, escapeHtml, page, tableHtml } from "../report/html.js";
-import { costRows, forcedRows, scoreRows, signatures, timeRows } from "./tables.js";
+import { agreementRows, costRows, forcedRows, scoreRows, signatures, timeRows } from "./tables.js";
 
 /** One format's records. */
 export interface FormatRecords {
@@ -38,11 +38,13 @@ export async function reportPage(
   const first = runs[0]?.records ?? [];
   const heard = first.filter((record): record is Heard => !isFailed(record));
   const forced = forcedRows(results);
+  const agreement = agreementRows(results);
   const times = timeRows(results);
   const body = [
     heading(report),
     first.length > 0 ? `<h2>Scores</h2>${numbers(scoreRows(results), 2)}${signatureList(report)}` : "",
     forced.length > 0 ? `<h2>Forced decoding of the references</h2>${numbers(forced, 1)}` : "",
+    agreement.length > 0 ? `<h2>Agreement with the CTC head</h2>${numbers(agreement, 1)}` : "",
     times.length > 0 ? `<h2>Time</h2>${numbers(times, 1)}` : "",
     heard.length > 0 ? `<h2>Time by stage</h2>${stageChart(report)}` : "",
     `<h2>Loading, memory, one second of audio</h2>${numbers(costRows(results), 1)}`,

@@ -22,6 +22,8 @@ export interface Heard {
   readonly transcript?: string;
   readonly tokens: number;
   readonly finish: Finish;
+  /** Of the CTC head's own text with the hypothesis, 0 to 1; absent: not asked for, or no head. */
+  readonly agreement?: number;
   readonly audioSeconds: number;
   readonly seconds: StageSeconds;
   /** Clips that ran together. */

@@ -24,6 +24,8 @@ export interface RunSettings {
   readonly maxNewTokens?: number;
   /** Score the references under forced decoding too. */
   readonly forced?: boolean;
+  /** Compare each answer with the CTC head's own text. */
+  readonly agreement?: boolean;
 }
 
 export interface RunTools {
@@ -172,6 +174,7 @@ async function hear(
     ...(result.transcript === undefined ? {} : { transcript: result.transcript }),
     tokens: result.tokenIds.length,
     finish: result.finish,
+    ...(result.agreement === undefined ? {} : { agreement: result.agreement }),
     audioSeconds: result.audioSeconds,
     seconds: result.seconds,
     batch: ready.length,

@@ -1,5 +1,6 @@
 import type { StageSeconds } from "../decode/transcriber.js";
 import { type BleuTokenizer } from "./metrics/bleu-tokenizers.js";
+import { areaUnderCurve } from "./metrics/auc.js";
 import { bleu } from "./metrics/bleu.js";
 import { type BootstrapOptions, type Interval, bootstrap } from "./metrics/bootstrap.js";
 import { type ErrorUnit, type Rate, errorRate, textEdits } from "./metrics/cer.js";
@@ -69,6 +70,18 @@ export interface ForcedSummary {
   readonly meanLogProbability: number;
 }
 
+/** How well the agreement with the CTC head's text finds wrong answers. */
+export interface AgreementSummary {
+  /** Answers that are right word for word, in canonical form, and the others. */
+  readonly right: number;
+  readonly wrong: number;
+  /** Mean agreement of each; NaN of none. */
+  readonly meanRight: number;
+  readonly meanWrong: number;
+  /** Chance that a right answer agrees more than a wrong one, ties as half. */
+  readonly areaUnderCurve: number;
+}
+
 export interface Summary {
   readonly groups: readonly Group[];
   readonly endings: Endings;
@@ -77,6 +90,7 @@ export interface Summary {
   /** Undefined where no clip could be run. */
   readonly latency?: Latency;
   readonly forced?: ForcedSummary;
+  readonly agreement?: AgreementSummary;
 }
 
 export interface SummaryOptions extends BootstrapOptions {
@@ -125,6 +139,9 @@ export function summarize(records: readonly UtteranceRecord[], options: SummaryO
     warned: heard.filter(({ warnings }) => warnings !== undefined).length,
     ...(heard.length > 0 ? { latency: summarizeLatency(heard) } : {}),
     ...(heard.some(({ forced }) => forced) ? { forced: summarizeForced(heard) } : {}),
+    ...(heard.some(({ agreement }) => agreement !== undefined) && {
+      agreement: summarizeAgreement(heard, options.form),
+    }),
   };
 }
 
@@ -239,6 +256,24 @@ function summarizeForced(heard: readonly Heard[]): ForcedSummary {
     sum += forced.logProbability;
   }
   return { positions, agreement: hits / positions, meanLogProbability: sum / positions };
+}
+
+function summarizeAgreement(heard: readonly Heard[], form?: TextForm): AgreementSummary {
+  const right: number[] = [];
+  const wrong: number[] = [];
+  for (const { agreement, reference, hypothesis } of heard) {
+    if (agreement === undefined) continue;
+    const edits = textEdits(reference, hypothesis, "character", form);
+    const exact = edits.substitutions + edits.deletions + edits.insertions === 0;
+    (exact ? right : wrong).push(agreement);
+  }
+  return {
+    right: right.length,
+    wrong: wrong.length,
+    meanRight: sum(right) / right.length,
+    meanWrong: sum(wrong) / wrong.length,
+    areaUnderCurve: areaUnderCurve(right, wrong),
+  };
 }
 
 /**

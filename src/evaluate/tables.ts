@@ -117,6 +117,27 @@ export function costRows(results: readonly FormatResult[]): Rows {
   return [head, ...rows];
 }
 
+/** Rows of the agreement with the CTC head's text, the head first; none where it was not asked for. */
+export function agreementRows(results: readonly FormatResult[]): Rows {
+  const rows = results.flatMap(({ weights, summary: { agreement } }) => {
+    if (!agreement) return [];
+    const { right, wrong, meanRight, meanWrong, areaUnderCurve } = agreement;
+    const figures = [meanRight, meanWrong, areaUnderCurve].map((value) =>
+      Number.isNaN(value) ? "–" : value.toFixed(3),
+    );
+    return [[weights, String(right), String(wrong), ...figures]];
+  });
+  const head = [
+    "weights",
+    "right",
+    "wrong",
+    "agreement of the right",
+    "of the wrong",
+    "area under the curve",
+  ];
+  return rows.length > 0 ? [head, ...rows] : [];
+}
+
 /** Rows of forced decoding, the head first; none where it was not asked for. */
 export function forcedRows(results: readonly FormatResult[]): Rows {
   if (!results.some(({ summary }) => summary.forced)) return [];
@@ -147,6 +168,7 @@ export function reportText({ results }: EvaluationReport): string {
     scored.length > 0 ? textTable(scoreRows(scored)) : "",
     signatures(scored).join("\n"),
     textTable(forcedRows(scored)),
+    textTable(agreementRows(scored)),
     textTable(timeRows(results)),
     textTable(costRows(results)),
   ];

@@ -23,13 +23,16 @@ export function checkpointFiles(paths: readonly string[], name: string): string[
       `${name}: expected a checkpoint (model.safetensors, model.pt or *.gguf), got ${got}; check the name`,
     );
   }
-  const others = top.filter((path) => /\.(json|jinja)$/.test(path) && !path.endsWith(".index.json"));
+  const others = top.filter(
+    (path) =>
+      /(\.(json|jinja)|^(ctc\.safetensors|.+\.tiktoken))$/.test(path) && !path.endsWith(".index.json"),
+  );
   return [...new Set([...others, ...weights])].sort();
 }
 
 function safetensors(top: readonly string[]): string[] | undefined {
   if (top.includes("model.safetensors")) return ["model.safetensors"];
-  const all = top.filter((path) => path.endsWith(".safetensors"));
+  const all = top.filter((path) => path.endsWith(".safetensors") && path !== "ctc.safetensors");
   if (!top.includes(INDEX)) return all.length > 0 ? all : undefined;
   return [INDEX, ...all.filter((path) => /^model-\d+-of-\d+\.safetensors$/.test(path))];
 }

@@ -3,7 +3,7 @@ import type { Tensor } from "../gpu/tensor.js";
 /**
  * Sees an intermediate by its stage name while a step is recorded; `gpu.read(tensor)` keeps a copy.
  * Stages: encoder.stem, encoder.layers.{i}, encoder.norm, encoder.tp_layers.{i}, encoder.output,
- * adaptor.projector, adaptor.blocks.{i}, llm.inputs_embeds, llm.layers.{i}, llm.norm, logits.
+ * adaptor.projector, adaptor.blocks.{i}, ctc.projector, ctc.blocks.{i}, ctc.logits, llm.inputs_embeds, llm.layers.{i}, llm.norm, logits.
  */
 export type Tap = (stage: string, tensor: Tensor) => void;
 

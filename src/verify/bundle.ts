@@ -28,7 +28,7 @@ export const starts = [
 export type Start = (typeof starts)[number];
 
 /** The task of a bundle. */
-export const kinds = ["frontend", "encoder", "adaptor", "llm", "model", "train"] as const;
+export const kinds = ["frontend", "encoder", "adaptor", "ctc", "llm", "model", "train"] as const;
 export type Kind = (typeof kinds)[number];
 
 /** An open golden bundle: one case of inputs and expected stages. Format: golden/README.md. */
@@ -118,11 +118,18 @@ export function bundleConfig(bundle: Bundle): ModelConfig {
  * @throws CheckpointError
  */
 export function bundleParameters(bundle: Bundle, config: ModelConfig): ParameterSource {
+  return parametersOf(bundle, expectedTensors(config));
+}
+
+/** As `bundleParameters`, for parameters of these names and shapes. */
+export function parametersOf(bundle: Bundle, shapes: Shapes): ParameterSource {
   const kind = metadata(bundle, "weights");
   if (kind === "bundle") return heldParameters(bundle);
   if (kind !== "generator") return refuse(bundle.file, "metadata weights", "bundle or generator", kind);
-  return generatedParameters(config, metadataCount(bundle, "generator_seed", 0));
+  return generated(shapes, metadataCount(bundle, "generator_seed", 0));
 }
+
+type Shapes = Iterable<readonly [name: string, shape: readonly number[]]>;
 
 /**
  * A float tensor of the bundle as PyTorch's f32 run has it, row-major.
@@ -162,8 +169,12 @@ function heldParameters({ file }: Bundle): ParameterSource {
 
 /** The seeded generator as a source of bf16 parameters; each is made when it is first read. */
 export function generatedParameters(config: ModelConfig, seed: number): ParameterSource {
+  return generated(expectedTensors(config), seed);
+}
+
+function generated(shapes: Shapes, seed: number): ParameterSource {
   const tensors = new Map<string, ParameterEntry>();
-  for (const [name, shape] of expectedTensors(config)) {
+  for (const [name, shape] of shapes) {
     tensors.set(name, { name, dtype: "BF16", shape, byteLength: 2 * elementCount(shape) });
   }
   let made: { name: string; bytes: Uint8Array } | undefined;

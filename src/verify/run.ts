@@ -34,6 +34,7 @@ import {
   readLengths,
   refuse,
 } from "./bundle.js";
+import { runCtc } from "./ctc.js";
 import { runTrain } from "./train.js";
 import { sum } from "../arrays.js";
 
@@ -122,6 +123,11 @@ export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = 
   }
   const kind = bundleKind(bundle);
   if (kind === "frontend") return recorder.computed;
+  if (kind === "ctc") {
+    const { tap } = recorder;
+    await runCtc(gpu, bundle, { ...options, tap, step: (body) => recorder.step(body) });
+    return recorder.computed;
+  }
   const config = bundleConfig(bundle);
   const parameters = options.parameters ?? bundleParameters(bundle, config);
   if (kind === "train") {

@@ -28,6 +28,7 @@ const order = [
   "encoder.norm",
 ]
   .concat(["encoder.tp_layers", "encoder.output", "adaptor.projector", "adaptor.blocks"])
+  .concat(["ctc.projector", "ctc.blocks", "ctc.logits"])
   .concat(["llm.inputs_embeds", "llm.layers", "llm.norm", "logits", "generated_ids", "loss", "grad"]);
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {

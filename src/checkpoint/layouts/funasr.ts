@@ -1,4 +1,5 @@
 import { type JsonObject, show } from "../../json.js";
+import type { CtcSettings } from "../../config/ctc-config.js";
 import { parseLlmConfig } from "../../config/model-config.js";
 import type { AdaptorConfig, EncoderConfig, ModelConfig } from "../../config/model-config.js";
 import { readJson, tokenizerAssets } from "./assets.js";
@@ -50,6 +51,7 @@ export async function openFunasr(files: ModelFiles): Promise<OpenedLayout> {
       prompt: () => Promise.resolve(prompt),
     },
     notes: notes(yaml),
+    ctc: readCtc(yaml),
   };
 }
 
@@ -142,6 +144,21 @@ function readAdaptor(yaml: ConfigReader, llmWidth: number): AdaptorConfig {
     intermediateSize: llmWidth / 4,
     layers: conf.has("n_layer") ? conf.integer("n_layer", { least: 0 }) : 2,
     layerNormEps: 1e-12, // funasr's transformer.layer_norm
+  };
+}
+
+/** @source funasr `fun_asr_nano.model.FunASRNano.__init__`; the published head has 5 blocks */
+function readCtc(yaml: ConfigReader): CtcSettings {
+  const tokenizer = [yaml, yaml.optional("dataset_conf")].find((conf) => conf.has("ctc_tokenizer_conf"));
+  const path = tokenizer?.optional("ctc_tokenizer_conf").value("vocab_path");
+  const tokenizerFile = typeof path === "string" ? path.split(/[/\\]/).filter(Boolean).pop() : undefined;
+  const decoder = yaml.optional("ctc_decoder_conf");
+  const blank = yaml.optional("ctc_conf");
+  return {
+    heads: decoder.integerOr("attention_heads", 8),
+    ...(decoder.has("n_layer") && { layers: decoder.integer("n_layer", { least: 0 }) }),
+    ...(blank.has("blank_id") && { blankId: blank.integer("blank_id", { least: 0 }) }),
+    ...(tokenizerFile !== undefined && isPlainName(tokenizerFile) && { tokenizerFile }),
   };
 }
 

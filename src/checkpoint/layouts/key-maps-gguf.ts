@@ -13,6 +13,7 @@ const LAYER = /^(model\.language_model\.layers\.\d+\.)/.source;
 export const GGUF_KEY_MAP: KeyMap = {
   name: "GGUF",
   marks: /^(audio_(encoder|adaptor)|blk|token_embd)\./,
+  ctc: /^ctc(_decoder)?\./,
   rules: [
     ...FUNASR_KEY_MAP.rules,
     { from: /^token_embd\./, to: `${LLM}embed_tokens.` },

@@ -1,4 +1,5 @@
 import { type JsonObject } from "../../json.js";
+import type { CtcSettings } from "../../config/ctc-config.js";
 import type { ModelConfig, ModelParts } from "../../config/model-config.js";
 import type { Container } from "../../formats/container.js";
 import type { KeyMap } from "./key-maps.js";
@@ -53,6 +54,8 @@ export interface OpenedLayout<Config extends ModelParts = ModelConfig> {
   readonly notes: readonly string[];
   /** As Checkpoint has them; absent: none. */
   readonly warnings?: readonly string[];
+  /** Settings of the CTC head. Absent: FunASR's defaults. */
+  readonly ctc?: CtcSettings;
   /** A LoRA in the weights' file. The container does not list its tensors. */
   readonly lora?: Lora;
 }

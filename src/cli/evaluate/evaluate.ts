@@ -81,6 +81,7 @@ export function evaluateCommand(): Command {
     .option("--batch <clips>", "clips that run together", natural, 1)
     .option("--max-tokens <count>", "new tokens a clip at most", natural)
     .option("--limit <count>", "utterances at most", natural)
+    .option("--agreement", "how well agreement with the CTC head's text finds wrong answers")
     .option("--forced", "score the references under forced decoding too")
     .addOption(
       new Option("--tokenizer <name>", "of BLEU; default: zh for Chinese, else 13a").choices([
@@ -121,6 +122,7 @@ function checkUsage(command: Command, options: EvaluateCliOptions): void {
     "batch",
     "limit",
     "forced",
+    "agreement",
     "language",
     "channel",
     "strict",
@@ -174,8 +176,8 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
 }
 
 function settingsOf(options: EvaluateCliOptions): RunSettings {
-  const { task, to, cascade, language, batch, maxTokens, forced } = options;
-  return { task, to, cascade, language, batch, maxNewTokens: maxTokens, forced };
+  const { task, to, cascade, language, batch, maxTokens, forced, agreement } = options;
+  return { task, to, cascade, language, batch, maxNewTokens: maxTokens, forced, agreement };
 }
 
 async function printAll(

@@ -95,7 +95,12 @@ async function runFormat(
   const kept = gpu.bytes.kept;
   const start = performance.now();
   const transcriber = await withBar("loading", (onProgress) =>
-    loadTranscriber(gpu, plan.model, { weights, lora: plan.lora, onProgress }),
+    loadTranscriber(gpu, plan.model, {
+      weights,
+      lora: plan.lora,
+      wordTimes: plan.settings.agreement,
+      onProgress,
+    }),
   );
   const unknown = languageWarning(plan.settings.language, transcriber.languages);
   const warnings = [...transcriber.warnings, ...(unknown === undefined ? [] : [unknown])];
