@@ -3,6 +3,8 @@ import type { Checkpoint, TensorEntry } from "./checkpoint.js";
 import { GGML_BLOCKS, isGgmlType } from "../formats/container.js";
 import { DTYPE_BITS, fromFloat32 } from "../formats/dtypes.js";
 import { storedToFloat32 } from "../formats/ggml-blocks.js";
+import { ctcTensors } from "../config/ctc-config.js";
+import { CTC_FILE, CTC_TOKENIZER, type CtcHead } from "./ctc.js";
 import { hfConfig } from "./layouts/hf-config.js";
 import type { PromptAssets } from "./layouts/layout.js";
 import {
@@ -18,7 +20,7 @@ import {
   textFile,
   tokenizerOutput,
 } from "./output-files.js";
-import { type WriteTensor, tensorBytes } from "./safetensors/write.js";
+import { type WriteTensor, tensorBytes, writeSafetensors } from "./safetensors/write.js";
 
 /** Makes a chat template for a checkpoint without one. */
 export type MakeTemplate = (prompt: {
@@ -66,6 +68,22 @@ export async function transformersFiles(
     ...(await tokenizerOutput(checkpoint.assets)),
     ...weightFiles(checkpoint, tensors, options),
   ];
+}
+
+/** The files of a CTC head beside a converted checkpoint, in FunASR's names. */
+export function ctcFiles({ config, source, tokenizerText }: CtcHead, dtype?: WriteDtype): OutputFile[] {
+  const read: Checkpoint["read"] = (entry, byteOffset, byteLength, into) =>
+    source.read(entry, byteOffset, byteLength, into);
+  const tensors = ctcTensors(config).map(({ name, source: stored }) => {
+    const entry = source.tensors.get(name) as TensorEntry;
+    return { ...storedTensor({ read }, entry, dtype), name: stored };
+  });
+  const weights: OutputFile = {
+    name: CTC_FILE,
+    weightBytes: tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0),
+    pieces: () => writeSafetensors(tensors, new Map([["format", "pt"]])),
+  };
+  return [weights, textFile(CTC_TOKENIZER, tokenizerText)];
 }
 
 /** The chat template of a checkpoint without one. */

@@ -18,6 +18,8 @@ export interface CtcHead {
   /** Its tensors by canonical name. */
   readonly source: ParameterSource;
   readonly tokenizer: Tiktoken;
+  /** The tokenizer's file. */
+  readonly tokenizerText: string;
   /** Releases the head's own file; the checkpoint stays open. */
   close(): Promise<void>;
 }
@@ -27,7 +29,7 @@ interface Stored {
   readonly file: string;
   readonly entries: ReadonlyMap<string, TensorEntry>;
   readonly read: ParameterSource["read"];
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /**
@@ -52,7 +54,8 @@ async function assemble(files: ModelFiles, checkpoint: Checkpoint, stored: Store
   );
   const name = settings.tokenizerFile ?? CTC_TOKENIZER;
   const tokenizerFile = `${files.name}/${name}`;
-  const tokenizer = loadTiktoken(await files.readText(name, mostTokenizerBytes), tokenizerFile);
+  const tokenizerText = await files.readText(name, mostTokenizerBytes);
+  const tokenizer = loadTiktoken(tokenizerText, tokenizerFile);
   if (tokenizer.size > config.blankId)
     throw checkpointError(
       tokenizerFile,
@@ -61,7 +64,7 @@ async function assemble(files: ModelFiles, checkpoint: Checkpoint, stored: Store
       tokenizer.size - 1,
       "do the head and its tokenizer belong together?",
     );
-  return { config, source: { name: file, tensors, read }, tokenizer, close };
+  return { config, source: { name: file, tensors, read }, tokenizer, tokenizerText, close };
 }
 
 function ofCheckpoint(checkpoint: Checkpoint): Stored {

@@ -1,11 +1,16 @@
 import { bytes } from "../report/text.js";
 import { Command, Option } from "commander";
-import { transformersFiles } from "../checkpoint/convert.js";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { ctcFiles, transformersFiles } from "../checkpoint/convert.js";
+import { type CtcHead, openCtc } from "../checkpoint/ctc.js";
+import type { ModelFiles } from "../checkpoint/source.js";
 import type { WriteDtype } from "../checkpoint/output-files.js";
 import { loadParts } from "../decode/parts.js";
+import { FunasrError } from "../errors.js";
 import { writeDirectoryAtomic } from "../node/files.js";
+import { loraFiles, modelFiles } from "../node/model-files.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
-import { loraOption, modelForms, openModel, warnOf } from "./model.js";
+import { findModel, loraOption, modelForms, warnOf } from "./model.js";
 import { note, print, printJson, progressBar, shown } from "./output.js";
 
 const dtypes = { bf16: "BF16", f16: "F16", f32: "F32" } as const satisfies Record<string, WriteDtype>;
@@ -34,16 +39,22 @@ export function convertCommand(): Command {
 }
 
 async function convert(model: string, out: string, options: ConvertCommandOptions): Promise<void> {
-  const checkpoint = await openModel(model, options.lora);
+  const source = modelFiles(await findModel(model));
+  const checkpoint = await openCheckpoint(source, loraFiles(options.lora));
+  let head: CtcHead | undefined;
   const bar = progressBar("converting");
   try {
     await loadParts(checkpoint); // what transcribe refuses is not written
     let weightBytes = 0;
+    const dtype = options.dtype && dtypes[options.dtype];
     const files = await transformersFiles(checkpoint, {
-      ...(options.dtype ? { dtype: dtypes[options.dtype] } : {}),
+      ...(dtype && { dtype }),
       template: funasrTemplate,
       onProgress: (done) => bar.update(done, weightBytes),
     });
+    const found = await findHead(source, checkpoint);
+    head = found.head;
+    if (head) files.push(...ctcFiles(head, dtype));
     weightBytes = files.reduce((sum, f) => sum + f.weightBytes, 0);
     bar.update(0, weightBytes);
     await writeDirectoryAtomic(out, files);
@@ -61,14 +72,25 @@ async function convert(model: string, out: string, options: ConvertCommandOption
     print(
       `${shown(out)}: ${files.length} files, ${bytes(weightBytes)} of weights, from the ${checkpoint.layout} layout`,
     );
-    if (checkpoint.ctc.length > 0)
-      note(
-        `note: the ${checkpoint.ctc.length} CTC tensors are left out: the transformers layout has no place for them`,
-      );
+    if (found.refused !== undefined) note(`note: the CTC head is left out: ${found.refused}`);
     for (const line of checkpoint.notes) note(`note: ${line}`);
     warnOf(checkpoint.warnings);
   } finally {
     bar.stop();
+    await head?.close();
     await checkpoint.close();
+  }
+}
+
+/** The checkpoint's CTC head, or why it cannot be used. */
+async function findHead(
+  files: ModelFiles,
+  checkpoint: Checkpoint,
+): Promise<{ readonly head?: CtcHead | undefined; readonly refused?: string }> {
+  try {
+    return { head: await openCtc(files, checkpoint) };
+  } catch (error) {
+    if (!(error instanceof FunasrError)) throw error;
+    return { refused: error.message };
   }
 }

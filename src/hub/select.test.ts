@@ -94,7 +94,12 @@ describe("checkpointFiles", () => {
         "Qwen3-0.6B/merges.txt",
         "Qwen3-0.6B/a/b.json",
       ],
-      ["Qwen3-0.6B/config.json", "Qwen3-0.6B/merges.txt", "config.yaml", "model.pt"],
+      ["Qwen3-0.6B/config.json", "Qwen3-0.6B/merges.txt", "config.yaml", "model.pt", "multilingual.tiktoken"],
+    ],
+    [
+      "a CTC head beside the weights",
+      ["model-00001-of-00001.safetensors", "ctc.safetensors", "multilingual.tiktoken"],
+      ["ctc.safetensors", "model-00001-of-00001.safetensors", "multilingual.tiktoken"],
     ],
     [
       "a GGUF pair of several",

@@ -1,6 +1,6 @@
 """Utterances for the CTC head: encoder outputs of the shipped checkpoint, and where each word begins.
 
-    python ctc_data.py --work DIR [--shards 10] [--size 500] [--seed 1]
+    python ctc_data.py --work DIR [--shards 8] [--size 400] [--seed 1]
 
 Each shard is DIR/ctc-{split}-{shard}.npy (float16 encoder outputs of its utterances) and .json (per
 utterance: frames, text, and spans [start, end, first character, last character + 1] in seconds, or
@@ -101,8 +101,8 @@ def make_shard(model, speaker, args, split, shard, size):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", default=str(Path(__file__).parent.parent / "work"))
-    parser.add_argument("--shards", type=int, default=10)
-    parser.add_argument("--size", type=int, default=500)
+    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--size", type=int, default=400)
     parser.add_argument("--first", type=int, default=0, help="the first shard to make")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()

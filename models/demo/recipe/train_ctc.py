@@ -1,6 +1,6 @@
 """Train the demo's CTC head on the shipped encoder, which is frozen.
 
-    python train_ctc.py --work DIR [--steps 1500] [--batch 32] [--rate 2e-3] [--threads 1] [--seed 1]
+    python train_ctc.py --work DIR [--steps 900] [--batch 32] [--rate 2e-3] [--threads 1] [--seed 1]
 
 Writes DIR/ctc.safetensors and DIR/multilingual.tiktoken, in FunASR's names. The head is FunASR's own
 adaptor class. Its tokens are those of the demo's tokenizer. Loss: cross-entropy of each frame's
@@ -148,7 +148,7 @@ def save(head, tokens, work):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", default=str(MODEL_DIR / "work"))
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=1)
