@@ -11,7 +11,6 @@
  */
 import { parseArgs } from "node:util";
 import type { TensorData } from "../src/gpu/device.js";
-import { Program } from "../src/gpu/recorder.js";
 import type { Tensor } from "../src/gpu/tensor.js";
 import { argmax } from "../src/kernels/argmax/argmax.js";
 import { takeRows } from "../src/kernels/copy-rows/copy-rows.js";
@@ -69,7 +68,6 @@ class Sequence {
   dispatches = 0;
   readonly #cache: KvCache;
   readonly #ids: Tensor;
-  readonly #program = new Program();
 
   constructor(readonly length: number) {
     this.#cache = new KvCache(gpu, config, [length + (Number(values.rounds) + 1) * tokens]);
@@ -87,11 +85,11 @@ class Sequence {
   #submit(): { step: Promise<TensorData[]>; encode: number } {
     const before = gpu.counts.dispatches;
     const start = performance.now();
-    const rows = this.#cache.advance();
+    const { rows, program } = this.#cache.advance();
     const step = gpu.step(() => {
       const hidden = qwen3(gpu, llm, embedding(gpu, this.#ids, llm.embedTokens), rows, this.#cache);
       return [argmax(gpu, lmHead(gpu, llm, hidden), this.#ids)];
-    }, this.#program);
+    }, program);
     const encode = performance.now() - start;
     this.dispatches = gpu.counts.dispatches - before;
     return { step, encode };

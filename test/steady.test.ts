@@ -130,6 +130,7 @@ async function countTokens(
   batch: readonly PreparedClip[],
   tokens: number,
   [on, model]: readonly [Gpu, FunAsrNano] = [gpu(), transcriber.model],
+  usualTokens = tokens,
 ): Promise<GpuCounts[]> {
   const frames = batch.map((clip) => clip.frames);
   const features = Float32Array.from(batch.flatMap((clip) => [...clip.features]));
@@ -148,6 +149,7 @@ async function countTokens(
   await greedy(on, model, prompts, audio!, {
     stopIds: new Set(),
     maxNewTokens: prompts.map(() => tokens),
+    usualTokens: prompts.map(() => usualTokens),
     guardLoops: false,
     onToken: (sequence) => {
       if (sequence > 0) return;
@@ -177,6 +179,20 @@ describe("decoding", () => {
     const steps = tokens.slice(1, -1);
     expect(steps).toEqual(steps.map(() => expected));
     expect(tokens.at(-1)).toEqual({ dispatches: 0, submits: 0, pipelines: 0, bindGroups: 0 });
+  });
+
+  // 26 tokens of prompt: a pool of 2, then 3, 5 and 6 pages, for the tokens at 64, 96 and 160.
+  it("past the cache's room: bind groups of each layer's cache write and attention as it grows, nothing else", async () => {
+    const [clip] = [clips[3]];
+    const tokens = await countTokens([clip], 160, undefined, 30);
+    const { layers } = transcriber.model.config.llm;
+    const prompt = 3 + clip.frames;
+    const grows = [64, 96, 160].map((position) => position - prompt);
+    const steps = tokens.slice(1, -1);
+    expect(steps.map(({ pipelines, submits }) => [pipelines, submits])).toEqual(steps.map(() => [0, 1]));
+    expect(steps.map(({ bindGroups }) => bindGroups)).toEqual(
+      steps.map((_, i) => (grows.includes(i + 1) ? 2 * layers : 0)),
+    );
   });
 
   it("makes no pipeline for a second clip of another length", async () => {

@@ -1,5 +1,4 @@
 import type { Gpu } from "../../src/gpu/device.js";
-import { Program } from "../../src/gpu/recorder.js";
 import { makeSegments } from "../../src/kernels/attention/segments.js";
 import { argmax } from "../../src/kernels/argmax/argmax.js";
 import { takeRows } from "../../src/kernels/copy-rows/copy-rows.js";
@@ -75,9 +74,8 @@ export async function measureGrowth(
     caches.push(cache);
     await done(() => void cache.append([length]));
     const id = gpu.keep([1], "u32");
-    const program = new Program();
     const run = async (): Promise<void> => {
-      const rows = cache.advance();
+      const { rows, program } = cache.advance();
       await gpu.step(() => {
         const hidden = qwen3(gpu, llm, embedding(gpu, id, llm.embedTokens), rows, cache);
         return [argmax(gpu, lmHead(gpu, llm, hidden), id)];

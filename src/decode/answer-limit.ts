@@ -8,6 +8,11 @@ export function defaultMaxNewTokens({ frames }: { readonly frames: number }): nu
   return answerSpare + frames;
 }
 
+/** New tokens that the words of a clip usually stay below: 32 and one for each 240 ms of audio. */
+export function usualTokens({ frames }: { readonly frames: number }): number {
+  return answerSpare + Math.ceil(frames / 4);
+}
+
 /** New tokens of a clip at most, within what the context has left behind the prompt. */
 export function answerLimit(
   clip: { readonly frames: number; readonly promptTokens: number },

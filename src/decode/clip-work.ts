@@ -8,7 +8,8 @@ import { elementCount } from "../shape.js";
 import type { ParameterSource } from "../weights/loader.js";
 import type { MemoryUse } from "../weights/memory.js";
 import { greedy, greedyPicker } from "./greedy.js";
-import { type DecodeOptions, decode } from "./loop.js";
+import { usualTokens } from "./answer-limit.js";
+import { type DecodeOptions, decode, shortAnswer } from "./loop.js";
 import { zeros } from "../arrays.js";
 
 /** Sizes of a batch of clips. */
@@ -17,7 +18,7 @@ export interface ClipWork {
   readonly frames: readonly number[];
   /** Tokens of a prompt around its audio. */
   readonly text: number;
-  /** Tokens that an answer may have. */
+  /** Tokens of an answer, all of which the KV cache has room for. */
   readonly answer: number;
   /** Decoding steps that are run. Default: 1. */
   readonly steps?: number;
@@ -49,35 +50,36 @@ export async function runClips(gpu: Gpu, model: FunAsrNano, work: ClipWork): Pro
     const audioLength = audioTokens(config.audioTokenRule, count);
     return { ids: zeros(text + audioLength), audioOffset: text >> 1, audioLength };
   });
-  const limits = frames.map(() => answer);
-  await firstSteps(steps, limits, (options) => greedy(gpu, model, prompts, audio, options));
+  const answers = frames.map(() => answer);
+  await firstSteps(steps, answers, (options) => greedy(gpu, model, prompts, audio, options));
   gpu.release(audio);
 }
 
-/** Decodes until every sequence has so many tokens; the step behind them runs too. */
+/**
+ * Decodes until every sequence has so many tokens; the step behind them runs too.
+ * @param answers  tokens of each sequence that the cache has room for
+ */
 async function firstSteps(
   steps: number,
-  maxNewTokens: readonly number[],
+  answers: readonly number[],
   run: (options: DecodeOptions) => Promise<unknown>,
 ): Promise<void> {
   const enough = new AbortController();
-  let left = steps * maxNewTokens.length;
+  let left = steps * answers.length;
   const onToken = (): void => {
     if (--left === 0) enough.abort();
   };
   const { signal } = enough;
-  await run({ stopIds: new Set(), maxNewTokens, guardLoops: false, signal, onToken }).catch(
-    (error: unknown) => {
-      if (!signal.aborted) throw error;
-    },
-  );
+  const limits = { stopIds: new Set<number>(), maxNewTokens: answers, usualTokens: answers };
+  await run({ ...limits, guardLoops: false, signal, onToken }).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+  });
 }
 
 /** Seconds of audio that the working space of a model is counted for. */
 const seconds = 30;
 const audioFrames = Math.ceil(seconds / 0.06);
 const textTokens = 64;
-const answerTokens = audioFrames + 32; // by the default limit
 
 /**
  * Loads a model and works with it. Work that is too large for the device counts up to where it
@@ -103,15 +105,16 @@ function ample({ tensors }: ParameterSource): number {
   return bytes;
 }
 
-/** Tokens left for an answer after a prompt. */
-function answerBehind({ maxPositions }: LlmConfig, prompt: number): number {
-  return Math.max(0, Math.min(answerTokens, maxPositions - prompt));
+/** Tokens of an answer after a prompt. */
+function answerBehind({ maxPositions }: LlmConfig, prompt: number, usual: number): number {
+  return Math.max(0, Math.min(usual, maxPositions - prompt));
 }
 
 /** A model loaded to transcribe: a clip of 30 s, or as much as fits the model's context. */
 export function transcription(config: ModelConfig, source: ParameterSource): MemoryUse {
   const frames = Math.max(1, Math.min(audioFrames, longestAudio(config, 1, textTokens)));
-  const answer = answerBehind(config.llm, textTokens + audioTokens(config.audioTokenRule, frames));
+  const prompt = textTokens + audioTokens(config.audioTokenRule, frames);
+  const answer = answerBehind(config.llm, prompt, usualTokens({ frames }));
   return {
     count: (gpu, weights) =>
       need(gpu, async () => {
@@ -126,14 +129,14 @@ export function transcription(config: ModelConfig, source: ParameterSource): Mem
 /** A language model loaded to answer: a prompt as long as one with 30 s of audio. */
 export function generation(config: LlmConfig, source: ParameterSource): MemoryUse {
   const prompt = Math.min(audioFrames + textTokens, config.maxPositions);
-  const limits = [answerBehind(config, prompt)];
+  const answers = [answerBehind(config, prompt, shortAnswer)];
   return {
     count: (gpu, weights) =>
       need(gpu, async () => {
         const { llm } = await loadLanguageModel(gpu, config, source, { weights });
         const prompts = { lengths: [prompt], embed: () => embedTokens(gpu, llm, zeros(prompt)) };
         return () =>
-          firstSteps(1, limits, (options) => decode(gpu, llm, prompts, greedyPicker(gpu), options));
+          firstSteps(1, answers, (options) => decode(gpu, llm, prompts, greedyPicker(gpu), options));
       }),
     ample: ample(source),
     work: `to answer a prompt of ${prompt} tokens`,

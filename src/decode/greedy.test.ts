@@ -120,6 +120,23 @@ describe("how decoding ends", () => {
     expect(seen).toEqual([a.tokenIds.slice(0, 4), b.tokenIds]);
   });
 
+  // The pool has room for 32 tokens each: it grows for the longer answers. In the second run the page
+  // of the first sequence is free when the second one needs its third.
+  it("with the same tokens where the KV cache grows, and where pages go from one sequence to another", async () => {
+    const made = async (options: Parameters<typeof decode>[0]): Promise<[Decoded[], number]> => {
+      const { bindGroups } = gpu().counts;
+      const decoded = await decode(options);
+      return [decoded, gpu().counts.bindGroups - bindGroups];
+    };
+    const [whole, usual] = await made({ limits: [50, 60] });
+    const [grown, more] = await made({ limits: [50, 60], usualTokens: [1, 1] });
+    expect(grown).toEqual(whole);
+    expect(more).toBeGreaterThan(usual);
+    const [early, least] = await made({ limits: [2, 60], usualTokens: [2, 20] });
+    expect(early).toEqual([{ tokenIds: whole[0].tokenIds.slice(0, 2), finish: "length" }, whole[1]]);
+    expect(least).toBe(usual);
+  });
+
   it("at a repeating cycle, of which one turn stays", async () => {
     const looping = await Transcriber.load(gpu(), await tinyModel({ seed: 7 }));
     const clip = looping.prepare(noiseClip(1.1, 5), "looping");

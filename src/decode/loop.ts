@@ -1,6 +1,6 @@
 import { FunasrError } from "../errors.js";
 import type { Gpu, TensorData } from "../gpu/device.js";
-import { Program } from "../gpu/recorder.js";
+import type { Program } from "../gpu/recorder.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { notANumber } from "../kernels/argmax/argmax.js";
 import { embedding } from "../kernels/embedding/embedding.js";
@@ -24,6 +24,11 @@ export interface DecodeOptions {
   readonly stopIds: ReadonlySet<number>;
   /** New tokens of each sequence at most. */
   readonly maxNewTokens: readonly number[];
+  /**
+   * New tokens of each sequence that the KV cache has room for from the start. Past them it may
+   * grow, which makes bind groups. Default: `shortAnswer`.
+   */
+  readonly usualTokens?: readonly number[];
   /** Whether repeating cycles end a sequence. Default: true. */
   readonly guardLoops?: boolean;
   /** Called with each token that joins a sequence's result, as it comes. */
@@ -72,6 +77,9 @@ interface Sequence {
   finish?: Finish;
 }
 
+/** Tokens of an answer that the KV cache has room for where nothing is known of it. */
+export const shortAnswer = 256;
+
 /** Takes in one more token; sets `finish` when the sequence ends with it. */
 function accept(sequence: Sequence, id: number, limit: number, options: DecodeOptions): boolean {
   if (id === notANumber) {
@@ -97,8 +105,8 @@ function accept(sequence: Sequence, id: number, limit: number, options: DecodeOp
 /**
  * Decodes a batch of prompts: one prefill, then one submit a token for all sequences. Where the
  * tokens stay on the device, each step is submitted before the previous token is read; so one step
- * too many runs after a stop token or a loop. A sequence that has ended keeps its row until the
- * last one ends, so that the steps stay the same.
+ * too many runs after a stop token or a loop. A sequence that has ended gives its pages of the KV
+ * cache back and keeps its row until the last one ends, so that the steps stay the same.
  */
 export async function decode(
   gpu: Gpu,
@@ -107,15 +115,14 @@ export async function decode(
   picker: Picker,
   options: DecodeOptions,
 ): Promise<Decoded[]> {
-  const { maxNewTokens } = options;
+  const { maxNewTokens, usualTokens } = options;
   const sequences = lengths.map((): Sequence => ({ tokenIds: [] }));
-  const cache = new KvCache(
-    gpu,
-    llm.config,
-    lengths.map((length, i) => length + maxNewTokens[i]),
+  const room = lengths.map(
+    (length, i) => length + Math.min(maxNewTokens[i], usualTokens?.[i] ?? shortAnswer),
   );
+  const longest = Math.max(...lengths.map((length, i) => length + maxNewTokens[i]));
+  const cache = new KvCache(gpu, llm.config, room, longest);
   const ids = gpu.keep([lengths.length], "u32"); // the newest token of each sequence
-  const program = new Program();
   let submitted = 0;
   /** Submits a step; it makes one token of each sequence. */
   const submit = (body: () => Tensor, program?: Program): Promise<TensorData[]> => {
@@ -126,9 +133,11 @@ export async function decode(
   };
   /** Submits the next step; none where no sequence wants its token. */
   const submitNext = (): Promise<TensorData[]> | undefined => {
-    const ended = sequences.map(({ finish }, i) => finish !== undefined || submitted >= maxNewTokens[i]);
-    if (!ended.includes(false)) return undefined;
-    const rows = cache.advance(ended);
+    const wanting = sequences.map(({ finish }, i) =>
+      finish || submitted >= maxNewTokens[i] ? undefined : i,
+    );
+    if (wanting.every((i) => i === undefined)) return undefined;
+    const { rows, program } = cache.advance(wanting);
     return submit(() => qwen3(gpu, llm, embedding(gpu, ids, llm.embedTokens), rows, cache), program);
   };
   const take = (seen: TensorData): void => {
@@ -136,7 +145,9 @@ export async function decode(
     const picked = picker.pick(seen, ids, running);
     for (const [i, sequence] of sequences.entries()) {
       if (sequence.finish) continue;
-      if (accept(sequence, picked[i], maxNewTokens[i], options)) options.onToken?.(i, picked[i]);
+      const joined = accept(sequence, picked[i], maxNewTokens[i], options);
+      if (sequence.finish) cache.remove(i);
+      if (joined) options.onToken?.(i, picked[i]);
     }
   };
   let step: Promise<TensorData[]> | undefined;

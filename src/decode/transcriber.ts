@@ -17,7 +17,7 @@ import type { ChatRenderer } from "../tokenizer/chat.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { openCtc } from "../checkpoint/ctc.js";
 import { Aligner, type ClipTimes, noHead } from "./alignment/aligner.js";
-import { answerLimit } from "./answer-limit.js";
+import { answerLimit, usualTokens } from "./answer-limit.js";
 import { transcription } from "./clip-work.js";
 import { greedy } from "./greedy.js";
 import { DecodeError, type Finish } from "./loop.js";
@@ -249,6 +249,7 @@ export class Transcriber {
     const decoded = await greedy(gpu, model, prompts, audio, {
       stopIds: this.stopIds,
       maxNewTokens,
+      usualTokens: clips.map(usualTokens),
       signal,
       onPrefill: () => {
         prefill = clock.lap();

@@ -94,6 +94,7 @@ async function translateTexts(
   const answers = await decode(gpu, model.llm, { lengths, embed }, greedyPicker(gpu), {
     stopIds,
     maxNewTokens: limits,
+    usualTokens: spoken.map((clip) => answerSpare + heard[clip].tokenIds.length),
     signal,
     onPrefill: () => (prefilled = performance.now()),
     onToken: (i, id) => {

@@ -43,12 +43,16 @@ export function subgroupKernel(
 /**
  * NAME-subgroup where the device has subgroups of one known size and the shape `fits` it; else
  * NAME. Both cost the same.
+ * @param both  constants of both files
+ * @returns     `constants` are those of NAME-subgroup alone
  */
 export function kernelPair(
   name: string,
   cost: CostOf,
+  both: Sizes = {},
 ): (gpu: Gpu, options?: { readonly fits?: boolean; readonly constants?: Sizes }) => Variant {
-  const portable = { kernel: defineKernel(name, cost) };
+  const portable = { kernel: defineKernel(name, cost, both) };
   const bySubgroup = subgroupKernel(`${name}-subgroup`, cost);
-  return (gpu, { fits = true, constants } = {}) => (fits && bySubgroup(gpu, constants)) || portable;
+  return (gpu, { fits = true, constants } = {}) =>
+    (fits && bySubgroup(gpu, { ...both, ...constants })) || portable;
 }

@@ -8,6 +8,7 @@ import { KvCache } from "./kv-cache.js";
 
 const gpu = useGpu();
 const { llm } = tinyConfig();
+const rowBytes = 4 * llm.kvHeads * llm.headDim;
 
 /** Appends inside a step and reads where the rows were put. */
 async function place(
@@ -24,26 +25,28 @@ async function place(
   return { slots: [...slots], ranges: [...ranges] };
 }
 
-// Plan: packed sequences have regions of their own; each row sees its sequence up to itself.
+// Plan: packed sequences have pages of their own; each row sees its sequence up to itself; pages come
+// from the pool as sequences grow, go back as they end, and serve others; a pool without free pages
+// grows, keeps what it holds, and gives its memory back.
 describe("KvCache", () => {
   it("places a prefill and a step of two sequences", async () => {
     const cache = new KvCache(gpu(), llm, [4, 3]);
     expect(await place(cache, [3, 1])).toEqual({
-      slots: [0, 0, 1, 1, 2, 2, 3, 4],
-      ranges: [0, 1, 0, 2, 0, 3, 4, 5],
+      slots: [0, 0, 1, 1, 2, 2, 3, 32],
+      ranges: [0, 1, 0, 2, 0, 3, 32, 33],
     });
     expect(cache.lengths).toEqual([3, 1]);
-    expect(await place(cache, [1, 1])).toEqual({ slots: [0, 3, 1, 5], ranges: [0, 4, 4, 6] });
+    expect(await place(cache, [1, 1])).toEqual({ slots: [0, 3, 1, 33], ranges: [0, 4, 32, 34] });
     expect(cache.lengths).toEqual([4, 2]);
     cache.free();
   });
 
-  it("places a token of each sequence in the same tensors, an ended one's in its last slot", async () => {
+  it("places a token of each sequence in the same tensors, one that nobody wants in a spare row", async () => {
     const cache = new KvCache(gpu(), llm, [4, 3]);
     await place(cache, [2, 1]);
     const tensors = new Set<Tensor>();
-    const advance = async (ended?: boolean[]): Promise<unknown> => {
-      const rows = cache.advance(ended);
+    const advance = async (sequences?: (number | undefined)[]): Promise<unknown> => {
+      const { rows } = cache.advance(sequences);
       for (const tensor of [rows.angles, rows.slots, rows.ranges, rows.tiles.table]) tensors.add(tensor);
       const read = await gpu().step(() => [rows.slots, rows.ranges, rows.tiles.table, rows.angles]);
       const [slots, ranges, tiles, angles] = read.map((data) => [...data]);
@@ -51,16 +54,20 @@ describe("KvCache", () => {
       return { slots, ranges, cosines: [angles[0], angles[llm.headDim]] };
     };
     const cos = (position: number): number => Math.fround(Math.cos(position));
-    expect(await advance()).toEqual({ slots: [0, 2, 1, 5], ranges: [0, 3, 4, 6], cosines: [cos(2), cos(1)] });
-    expect(await advance([false, true])).toEqual({
-      slots: [0, 3, 1, 5],
-      ranges: [0, 4, 4, 6],
-      cosines: [cos(3), cos(1)],
+    expect(await advance()).toEqual({
+      slots: [0, 2, 1, 33],
+      ranges: [0, 3, 32, 34],
+      cosines: [cos(2), cos(1)],
+    });
+    expect(await advance([0, undefined])).toEqual({
+      slots: [0, 3, 1, 65],
+      ranges: [0, 4, 65, 66],
+      cosines: [cos(3), cos(0)],
     });
     expect(cache.lengths).toEqual([4, 2]);
-    await advance([true, true]);
+    await advance([undefined, undefined]);
     expect(cache.lengths).toEqual([4, 2]);
-    expect(() => cache.advance([false, true])).toThrow(
+    expect(() => cache.advance([0, undefined])).toThrow(
       new GpuError("KV cache: sequence 0 holds 4 tokens, got 5"),
     );
     expect(tensors.size).toBe(4);
@@ -70,25 +77,26 @@ describe("KvCache", () => {
 
   it("places rows of one sequence alone", async () => {
     const cache = new KvCache(gpu(), llm, [2, 2]);
-    expect(await place(cache, [0, 2])).toEqual({ slots: [0, 2, 1, 3], ranges: [2, 3, 2, 4] });
+    expect(await place(cache, [0, 2])).toEqual({ slots: [0, 0, 1, 1], ranges: [32, 33, 32, 34] });
     cache.free();
   });
 
-  it("holds two tensors a layer of the rows that were asked for, and gives them back", () => {
+  it("holds two tensors a layer of whole pages and spare rows, and gives them back", () => {
     const kept = gpu().bytes.kept;
-    const cache = new KvCache(gpu(), llm, [4, 3]);
-    const rowBytes = 4 * llm.kvHeads * llm.headDim;
-    expect(gpu().bytes.kept - kept).toBe(2 * llm.layers * 7 * rowBytes);
+    const cache = new KvCache(gpu(), llm, [40, 3]);
+    const table = 4 * (2 * 2 + 1); // pages of two sequences, one of the spare rows
+    expect(gpu().bytes.kept - kept).toBe(2 * llm.layers * (3 * 32 + 2) * rowBytes + table);
     cache.free();
     expect(gpu().bytes.kept).toBe(kept);
   });
 
   it.each([
     ["a prefill that is too long", [5, 1], "KV cache: sequence 0 holds 4 tokens, got 5"],
-    ["the other sequence", [1, 4], "KV cache: sequence 1 holds 3 tokens, got 4"],
+    ["the other sequence", [1, 5], "KV cache: sequence 1 holds 4 tokens, got 5"],
   ])("refuses %s", async (_, counts, message) => {
     const cache = new KvCache(gpu(), llm, [4, 3]);
     await expect(place(cache, counts)).rejects.toThrow(new GpuError(message));
+    expect(cache.lengths).toEqual([0, 0]);
     cache.free();
   });
 
@@ -106,5 +114,55 @@ describe("KvCache", () => {
       new GpuError("a sequence of 2049 tokens passes the model's 2048 positions"),
     );
     expect(gpu().bytes.kept).toBe(kept);
+  });
+
+  it("gives a page to a token that begins one, and the pages of a sequence that ends to another", async () => {
+    const cache = new KvCache(gpu(), llm, [32, 33], 96);
+    const free = (): number => cache.pages.free;
+    await place(cache, [32, 31]);
+    expect([cache.pages.all, free()]).toEqual([3, 1]);
+    cache.advance([1]);
+    expect(free()).toBe(1);
+    cache.advance([1]);
+    expect(free()).toBe(0);
+    cache.remove(0);
+    expect([cache.lengths, free()]).toEqual([[0, 33], 1]);
+    expect((await place(cache, [1, 0])).slots).toEqual([0, 0]); // the page that it had before
+    expect(cache.pages).toEqual({ all: 3, free: 0 });
+    cache.free();
+  });
+
+  it("grows by half where no page is free, keeps its rows, and records its steps anew", async () => {
+    const kept = gpu().bytes.kept;
+    const cache = new KvCache(gpu(), llm, [64, 64], 96);
+    await place(cache, [64, 63]);
+    const before = cache.advance([undefined, 1]);
+    expect(cache.pages).toEqual({ all: 4, free: 0 });
+    const rows = Float32Array.from({ length: (4 * 32 * rowBytes) / 4 }, (_, i) => i + 1);
+    const { keys, values } = cache.layer(llm.layers - 1);
+    gpu().write(keys, rows);
+    gpu().write(
+      values,
+      rows.map((value) => -value),
+    );
+    const after = cache.advance([0, 1]);
+    expect(cache.pages).toEqual({ all: 6, free: 0 }); // half as many again is all that the sequences can use
+    expect(after.program).not.toBe(before.program);
+    expect(after.rows).toBe(before.rows);
+    const grown = cache.layer(llm.layers - 1);
+    const [gotKeys, gotValues] = await gpu().step(() => [grown.keys, grown.values]);
+    expect(gotKeys.slice(0, rows.length)).toEqual(rows);
+    expect(gotValues.slice(0, rows.length)).toEqual(rows.map((value) => -value));
+    const steps = 2 * (2 * llm.headDim * 2 + 4 * (2 + 2 + 2)); // angles, slots, ranges and tiles of two rows
+    expect(gpu().bytes.kept - kept).toBe(2 * llm.layers * (6 * 32 + 2) * rowBytes + 4 * 7 + steps);
+    cache.free();
+    expect(gpu().bytes.kept).toBe(kept);
+  });
+
+  it("grows by what is missing, past half of a small pool", async () => {
+    const cache = new KvCache(gpu(), llm, [1, 1], 2000);
+    await place(cache, [1000, 1]);
+    expect(cache.pages).toEqual({ all: 33, free: 0 });
+    cache.free();
   });
 });

@@ -1,9 +1,12 @@
 import type { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
 import { type Tiles, makeTiles } from "../kernels/attention/segments.js";
-import { type Tensor, tensorsIn } from "../gpu/tensor.js";
+import { grow } from "../gpu/grow.js";
+import { Program } from "../gpu/recorder.js";
+import type { Tensor } from "../gpu/tensor.js";
 import { ropeAngles } from "../kernels/rope/rope.js";
 import type { LlmConfig } from "../config/model-config.js";
+import { PageTable } from "./kv-pages.js";
 
 /**
  * Where the packed rows of one step stand: their positions, their cache rows, what each may see.
@@ -12,10 +15,12 @@ export interface LlmRows {
   readonly count: number;
   /** [rows, headDim / 2, 2] f32 */
   readonly angles: Tensor;
-  /** [rows, 2] u32, step row and cache row */
+  /** [rows, 2] u32, step row and row of the pool where its key and value go */
   readonly slots: Tensor;
   /** [rows, 2] u32, first cache row that the row sees and one past the last */
   readonly ranges: Tensor;
+  /** Where the pages of the cache rows lie in the pool. Absent: the step holds whole sequences. */
+  readonly pages?: Tensor;
   readonly tiles: Tiles;
   /** Cache rows that a row of this or a later step may see. */
   readonly longest: number;
@@ -40,12 +45,15 @@ interface Placed {
   readonly ranges: number[];
 }
 
-/** Adds a row at a position of the sequence whose first cache row is `start`. */
+/**
+ * Adds a row at a position of the sequence whose first cache row is `start`.
+ * @param slot  where its key and value go
+ */
 function place(
   { positions, slots, ranges }: Placed,
-  { start, position }: { readonly start: number; readonly position: number },
+  { start, position, slot = start + position }: { start: number; position: number; slot?: number },
 ): void {
-  slots.push(positions.length, start + position);
+  slots.push(positions.length, slot);
   ranges.push(start, start + position + 1);
   positions.push(position);
 }
@@ -68,114 +76,170 @@ function uploadRows(
   };
 }
 
-/** Keys and values of a batch of sequences, one region of rows a sequence, sized to the request. */
-export class KvCache {
-  /** A layer each: [Σ capacity, kvHeads · headDim] f32 */
-  readonly keys: readonly Tensor[];
-  readonly values: readonly Tensor[];
-  readonly #starts: number[] = [];
-  readonly #lengths: number[];
-  #single?: LlmRows;
+/** A step of one token of some sequences. */
+export interface TokenStep {
+  /** The same tensors each time for a number of rows. */
+  readonly rows: LlmRows;
+  /** Its recording, made anew after the cache has grown. */
+  readonly program: Program;
+}
 
-  /** @param capacities  tokens that each sequence may reach */
+/**
+ * Keys and values of sequences that come and go. A sequence has pages of 32 rows in a pool, as many
+ * as its tokens take. Without a free page the pool grows by half, into new buffers.
+ */
+export class KvCache {
+  readonly #keys: Tensor[];
+  readonly #values: Tensor[];
+  readonly #table: PageTable;
+  /** The table's entries, on the GPU. */
+  readonly #pages: Tensor;
+  readonly #steps = new Map<number, TokenStep>(); // by rows
+  #changed = true; // the table, since it was written
+
+  /**
+   * @param room     for each sequence that the cache may hold, tokens that the pool has room for
+   *                 from the start
+   * @param longest  tokens that each sequence may reach
+   */
   constructor(
     private readonly gpu: Gpu,
     private readonly config: LlmConfig,
-    private readonly capacities: readonly number[],
+    room: readonly number[],
+    private readonly longest = Math.max(...room),
   ) {
-    let rows = 0;
-    for (const capacity of capacities) {
-      if (capacity > config.maxPositions) {
-        throw new GpuError(
-          `a sequence of ${capacity} tokens passes the model's ${config.maxPositions} positions`,
-        );
-      }
-      this.#starts.push(rows);
-      rows += capacity;
+    if (longest > config.maxPositions) {
+      throw new GpuError(
+        `a sequence of ${longest} tokens passes the model's ${config.maxPositions} positions`,
+      );
     }
-    this.#lengths = capacities.map(() => 0);
-    const keep = (): Tensor[] =>
-      Array.from({ length: config.layers }, () => gpu.keep([rows, config.kvHeads * config.headDim], "f32"));
-    this.keys = keep();
-    this.values = keep();
+    this.#table = new PageTable(room.length, longest);
+    this.#table.extend(PageTable.pages(room));
+    const keep = (): Tensor[] => Array.from({ length: config.layers }, () => gpu.keep(this.#shape, "f32"));
+    this.#keys = keep();
+    this.#values = keep();
+    this.#pages = gpu.keep([this.#table.entries.length], "u32");
   }
 
   /** Tokens that each sequence holds. */
   get lengths(): readonly number[] {
-    return this.#lengths;
+    return this.#table.lengths;
   }
 
-  /** A layer's keys and values. */
+  /** Pages of the pool, and those that no sequence has. */
+  get pages(): { readonly all: number; readonly free: number } {
+    const { pages: all, free } = this.#table;
+    return { all, free };
+  }
+
+  /** A layer's keys and values, [rows of the pool, kvHeads · headDim] f32. */
   layer(i: number): { readonly keys: Tensor; readonly values: Tensor } {
-    return { keys: this.keys[i], values: this.values[i] };
+    return { keys: this.#keys[i], values: this.#values[i] };
   }
 
   /**
-   * Makes room for `counts[i]` more tokens of sequence i in the running step.
-   * @throws GpuError  the cache is full
+   * Makes room for `counts[i]` more tokens of sequence i in the running step, which may call it
+   * once.
+   * @throws GpuError  a sequence would pass `longest`
    */
   append(counts: readonly number[]): LlmRows {
+    this.#makeRoom(counts);
+    const placed: Placed = { positions: [], slots: [], ranges: [] };
+    for (const [sequence, count] of counts.entries())
+      for (let i = 0; i < count; i++) this.#place(placed, sequence);
+    this.#writeTable();
     const runs = counts.filter((n) => n > 0);
-    const longest = Math.max(...this.capacities);
-    return uploadRows(this.gpu, this.config, this.#place(counts, []), { runs, longest });
+    const rows = uploadRows(this.gpu, this.config, placed, { runs, longest: this.longest });
+    return { ...rows, pages: this.#pages };
   }
 
   /**
-   * Makes room for one more token of every sequence in the next step. Its rows stand in the same
-   * kept tensors each time, so the step can be a Program.
-   * @param ended  sequences that have their answer: they keep their row in the step, which rewrites
-   *               their last slot, so that they never outgrow their capacity and the step's shapes
-   *               stay the same
-   * @throws GpuError  the cache is full
+   * Makes room for one more token of some sequences in the next step.
+   * @param sequences  of each row of the step. Undefined: nobody wants the row, which keeps the
+   *                   step's shapes as they are; it sees itself alone. Default: all, in order
+   * @throws GpuError  a sequence would pass `longest`
    */
-  advance(ended: readonly boolean[] = []): LlmRows {
-    const one = this.capacities.map(() => 1);
-    const { positions, slots, ranges } = this.#place(one, ended);
+  advance(sequences: readonly (number | undefined)[] = [...this.lengths.keys()]): TokenStep {
+    this.#makeRoom(this.lengths.map((_, i) => (sequences.includes(i) ? 1 : 0)));
+    const placed: Placed = { positions: [], slots: [], ranges: [] };
+    for (const [row, sequence] of sequences.entries()) {
+      if (sequence !== undefined) this.#place(placed, sequence);
+      else {
+        const start = this.#table.spare(row);
+        place(placed, { start, position: 0, slot: this.#table.place(start) });
+      }
+    }
+    this.#writeTable();
+    const step = this.#step(sequences.length);
     const { headDim, ropeTheta, ropeScaling } = this.config;
-    const rows = (this.#single ??= this.#keepSingle());
-    this.gpu.write(rows.angles, ropeAngles(positions, headDim, ropeTheta, ropeScaling));
-    this.gpu.write(rows.slots, new Uint32Array(slots));
-    this.gpu.write(rows.ranges, new Uint32Array(ranges));
-    return rows;
+    const { angles, slots, ranges } = step.rows;
+    this.gpu.write(angles, ropeAngles(placed.positions, headDim, ropeTheta, ropeScaling));
+    this.gpu.write(slots, new Uint32Array(placed.slots));
+    this.gpu.write(ranges, new Uint32Array(placed.ranges));
+    return step;
+  }
+
+  /** Takes a sequence out: its pages are free, and its number serves another one. */
+  remove(sequence: number): void {
+    this.#table.clear(sequence);
   }
 
   free(): void {
-    for (const tensor of [...this.keys, ...this.values]) this.gpu.free(tensor);
-    if (this.#single) for (const tensor of tensorsIn(this.#single)) this.gpu.free(tensor);
+    for (const tensor of [...this.#keys, ...this.#values, this.#pages]) this.gpu.free(tensor);
+    for (const { rows } of this.#steps.values())
+      for (const tensor of [rows.angles, rows.slots, rows.ranges, rows.tiles.table]) this.gpu.free(tensor);
   }
 
-  /** Rows of one token of every sequence; what they hold is written before each step. */
-  #keepSingle(): LlmRows {
+  get #shape(): readonly [number, number] {
+    return [this.#table.rows, this.config.kvHeads * this.config.headDim];
+  }
+
+  /** Grows the pool where free pages do not take so many more tokens in. */
+  #makeRoom(counts: readonly number[]): void {
+    const table = this.#table;
+    const missing = table.wanted(counts) - table.free;
+    if (missing <= 0) return;
+    const { maxStorageBufferBindingSize } = this.gpu.device.limits;
+    table.grow(missing, maxStorageBufferBindingSize / (4 * this.#shape[1]));
+    for (const tensors of [this.#keys, this.#values])
+      for (const [i, tensor] of tensors.entries()) tensors[i] = grow(this.gpu, tensor, this.#shape);
+    for (const [count, { rows }] of this.#steps) this.#steps.set(count, { rows, program: new Program() });
+    this.#changed = true;
+  }
+
+  #place(placed: Placed, sequence: number): void {
+    const table = this.#table;
+    const position = table.lengths[sequence];
+    if (table.add(sequence)) this.#changed = true;
+    const start = table.start(sequence);
+    place(placed, { start, position, slot: table.place(start + position) });
+  }
+
+  #writeTable(): void {
+    if (this.#changed) this.gpu.write(this.#pages, this.#table.entries);
+    this.#changed = false;
+  }
+
+  /** The step of so many rows; what its tensors hold is written before each run. */
+  #step(count: number): TokenStep {
     const { gpu } = this;
-    const count = this.capacities.length;
+    let step = this.#steps.get(count);
+    if (step) return step;
     const table = gpu.keep([count, 2], "u32");
     gpu.write(
       table,
       Uint32Array.from({ length: 2 * count }, (_, i) => (i + 1) >> 1),
     ); // rows [i, i + 1)
-    return {
+    const rows: LlmRows = {
       count,
       angles: gpu.keep([count, this.config.headDim / 2, 2], "f32"),
       slots: gpu.keep([count, 2], "u32"),
       ranges: gpu.keep([count, 2], "u32"),
+      pages: this.#pages,
       tiles: { rows: 1, table },
-      longest: Math.max(...this.capacities),
+      longest: this.longest,
     };
-  }
-
-  #place(counts: readonly number[], ended: readonly boolean[]): Placed {
-    const placed: Placed = { positions: [], slots: [], ranges: [] };
-    for (const [sequence, more] of counts.entries()) {
-      const start = this.#starts[sequence];
-      const length = this.#lengths[sequence] - (ended[sequence] ? more : 0);
-      if (length + more > this.capacities[sequence]) {
-        throw new GpuError(
-          `KV cache: sequence ${sequence} holds ${this.capacities[sequence]} tokens, got ${length + more}`,
-        );
-      }
-      for (let i = 0; i < more; i++) place(placed, { start, position: length + i });
-      this.#lengths[sequence] = length + more;
-    }
-    return placed;
+    this.#steps.set(count, (step = { rows, program: new Program() }));
+    return step;
   }
 }

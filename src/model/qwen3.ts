@@ -112,11 +112,11 @@ interface LayerStep {
  */
 function selfAttention(gpu: Gpu, w: Qwen3Layer, x: Tensor, { config, rows, cache }: LayerStep): Tensor {
   const { heads, kvHeads, rmsNormEps: eps } = config;
-  const { angles, slots, ranges, tiles, longest } = rows;
+  const { angles, slots, ranges, tiles, longest, pages } = rows;
   const { inputLayernorm: gamma, qNorm, kNorm } = w;
   const options = { gamma, qNorm, kNorm, eps, kvHeads, angles, slots, cache };
   const { q, keys, values } = qkvProjection(gpu, x, w.qkvProj, options);
-  return attention(gpu, q, keys, values, { heads, kvHeads, ranges, tiles, longest });
+  return attention(gpu, q, keys, values, { heads, kvHeads, ranges, tiles, longest, pages });
 }
 
 /** x [S, D] → [S, D] f32, or as many rows as `only` has */

@@ -11,6 +11,7 @@ const SLICE = 32u;  // vec4 of the head that a workgroup makes
 const COLUMNS = (SLICE + SG - 1u) / SG; // those of a lane
 const CHUNK = 128u; // keys whose weights share a maximum
 const RUN = 32u;    // keys of a chunk that are summed in order before they join
+const PAGE = 32u;   // @set key rows of a page, a multiple of RUN; 0: key rows lie as they are counted
 const BLOCK = 4u;   // scores: vec4 summed in order before they join, as in linear.wgsl
 const LOADS = (HEADS * BLOCK + SG - 1u) / SG; // vec4 of the queries that a lane reads for a block
 const LOWEST = -0x1.fffffep+127f;
@@ -30,6 +31,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> ranges: array<vec2u>;   // [rows] first key row, and one past the last
 @group(0) @binding(5) var<storage, read> tiles: array<vec2u>;    // [rows] query row, and one past it
 @group(0) @binding(6) var<storage, read_write> y: array<vec4f>;  // [rows, heads, head4]; SPLIT: [rows, heads, chunks, head4 + 1]
+@group(0) @binding(7) var<storage, read> pages: array<u32>;       // [pages of key rows] where each lies // @with PAGE
 var<workgroup> weights: array<vec2f, CHUNK>; // scores, then exponentials, a component a head
 
 alias Values = array<vec4f, COLUMNS>;
@@ -48,6 +50,13 @@ fn accurate_exp(x: f32) -> f32 {
 
 fn mac(a: vec4f, b: vec4f, sum: f32) -> f32 {
   return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
+}
+
+// Row of k and v where a key row lies.
+fn pool_row(row: u32) -> u32 {
+  var at = row;
+  at = pages[row / PAGE] * PAGE + row % PAGE; // @with PAGE
+  return at;
 }
 
 @compute @workgroup_size(SG)
@@ -85,7 +94,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
     let keys = min(CHUNK, last - start);
     var peak = vec2f(LOWEST);
     for (var key0 = 0u; key0 < keys; key0 += SG) {
-      let ki = min(start + key0 + lane, last - 1u) * kv_stride + kv_at;
+      let ki = pool_row(min(start + key0 + lane, last - 1u)) * kv_stride + kv_at;
       var dot = vec2f();
       for (var outer = 0u; outer < p.head4; outer += BLOCK) {
         var a: array<vec4f, LOADS>;
@@ -118,13 +127,14 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
     for (var run = 0u; run < keys; run += RUN) {
       var part_sum = vec2f();
       var part = array<Values, HEADS>();
+      let value_at = pool_row(start + run);
       for (var j = run; j < min(run + RUN, keys); j++) {
         var weight = vec2f();
         if (lane == 0u) { weight = weights[j]; }
         weight = subgroupShuffle(weight, 0u);
         part_sum += weight;
         for (var c = 0u; c < COLUMNS; c++) {
-          let value = v[(start + j) * kv_stride + kv_at + min(column[c], p.head4 - 1u)];
+          let value = v[(value_at + j - run) * kv_stride + kv_at + min(column[c], p.head4 - 1u)];
           for (var h = 0u; h < HEADS; h++) { part[h][c] = fma(vec4f(weight[h]), value, part[h][c]); }
         }
       }

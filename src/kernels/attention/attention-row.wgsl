@@ -8,6 +8,7 @@ const WG = 32u;      // threads
 const HEADS = 2u;    // query heads of a workgroup
 const CHUNK = 128u;  // keys whose weights share a maximum
 const RUN = 32u;     // keys of a chunk that are summed in order before they join
+const PAGE = 32u;    // @set key rows of a page, a multiple of RUN; 0: key rows lie as they are counted
 const KEYS = 4u;     // scores: keys of a thread
 const BLOCK = 4u;    // scores: vec4 summed in order before they join, as in linear.wgsl
 const LOWEST = -0x1.fffffep+127f;
@@ -27,6 +28,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> ranges: array<vec2u>;   // [rows] first key row, and one past the last
 @group(0) @binding(5) var<storage, read> tiles: array<vec2u>;    // [rows] query row, and one past it
 @group(0) @binding(6) var<storage, read_write> y: array<vec4f>;  // [rows, heads, head4]; SPLIT: [rows, heads, chunks, head4 + 1]
+@group(0) @binding(7) var<storage, read> pages: array<u32>;       // [pages of key rows] where each lies // @with PAGE
 var<workgroup> tops: array<vec2f, WG>;       // largest score of each thread, a component a head
 var<workgroup> weights: array<vec2f, CHUNK>; // exponentials, a component a head
 
@@ -44,6 +46,13 @@ fn accurate_exp(x: f32) -> f32 {
 
 fn mac(a: vec4f, b: vec4f, sum: f32) -> f32 {
   return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
+}
+
+// Row of k and v where a key row lies.
+fn pool_row(row: u32) -> u32 {
+  var at = row;
+  at = pages[row / PAGE] * PAGE + row % PAGE; // @with PAGE
+  return at;
 }
 
 @compute @workgroup_size(WG)
@@ -80,7 +89,9 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
     var top = vec2f(LOWEST);
     if (key0 < keys) {
       var ki: array<u32, KEYS>;
-      for (var n = 0u; n < KEYS; n++) { ki[n] = min(start + key0 + n, last - 1u) * kv_stride + kv_at; }
+      let key_at = pool_row(start + key0); // KEYS lie in one page
+      let end = last - 1u - start - key0;
+      for (var n = 0u; n < KEYS; n++) { ki[n] = (key_at + min(n, end)) * kv_stride + kv_at; }
       for (var outer = 0u; outer < p.head4; outer += BLOCK) {
         var part = array<vec2f, KEYS>();
         for (var i = outer; i < min(outer + BLOCK, p.head4); i++) {
@@ -113,9 +124,10 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
     for (var run = 0u; run < keys; run += RUN) {
       var part_sum = vec2f();
       var part = array<vec4f, HEADS>();
+      let value_at = pool_row(start + run);
       for (var j = run; j < min(run + RUN, keys); j++) {
         let weight = weights[j];
-        let value = v[(start + j) * kv_stride + kv_at + min(column, p.head4 - 1u)];
+        let value = v[(value_at + j - run) * kv_stride + kv_at + min(column, p.head4 - 1u)];
         part_sum += weight;
         for (var h = 0u; h < HEADS; h++) { part[h] = fma(vec4f(weight[h]), value, part[h]); }
       }

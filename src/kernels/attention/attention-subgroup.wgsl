@@ -11,6 +11,7 @@ const ROWS = 16u;   // query rows of a workgroup
 const LOADS = (ROWS + SG - 1u) / SG; // rows that a lane reads
 const CHUNK = 128u; // keys whose weights share a maximum
 const RUN = 32u;    // keys of a chunk that are summed in order before they join
+const PAGE = 32u;   // @set key rows of a page, a multiple of RUN; 0: key rows lie as they are counted
 const BLOCK = 4u;   // scores: vec4 summed in order before they join, as in linear.wgsl
 const LOWEST = -0x1.fffffep+127f;
 struct Params {
@@ -29,6 +30,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> ranges: array<vec2u>;   // [rows] first key row, and one past the last
 @group(0) @binding(5) var<storage, read> tiles: array<vec2u>;    // [tiles] first query row, and one past the last
 @group(0) @binding(6) var<storage, read_write> y: array<vec4f>;  // [rows, heads, head4], between chunks not yet divided
+@group(0) @binding(7) var<storage, read> pages: array<u32>;       // [pages of key rows] where each lies // @with PAGE
 var<workgroup> scores: array<f32, ROWS * CHUNK>; // [row, key], then the exponentials
 var<workgroup> scales: array<vec2f, ROWS>;       // what the sums so far and the chunk's are multiplied by
 var<workgroup> total: array<f32, ROWS>;          // sum of the exponentials
@@ -50,6 +52,13 @@ fn accurate_exp(x: f32) -> f32 {
 
 fn mac(a: vec4f, b: vec4f, sum: f32) -> f32 {
   return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
+}
+
+// Row of k and v where a key row lies.
+fn pool_row(row: u32) -> u32 {
+  var at = row;
+  at = pages[row / PAGE] * PAGE + row % PAGE; // @with PAGE
+  return at;
 }
 
 @compute @workgroup_size(SG)
@@ -81,7 +90,7 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
     let seen = min(CHUNK, end - start);
     for (var key0 = 0u; key0 < seen; key0 += SG * TN) {
       var ki: array<u32, TN>;
-      for (var n = 0u; n < TN; n++) { ki[n] = min(start + key0 + n * SG + lane, end - 1u) * kv_stride + kv_head; }
+      for (var n = 0u; n < TN; n++) { ki[n] = pool_row(min(start + key0 + n * SG + lane, end - 1u)) * kv_stride + kv_head; }
       var dots = Dots();
       for (var outer = 0u; outer < p.head4; outer += BLOCK) {
         var part = Dots();
@@ -141,8 +150,9 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
       var chunk = Values();
       for (var run = 0u; run < seen; run += RUN) {
         var part = Values();
+        let value_at = pool_row(start + run);
         for (var j = run; j < min(run + RUN, seen); j++) {
-          let value = v[(start + j) * kv_stride + kv_head + column];
+          let value = v[(value_at + j - run) * kv_stride + kv_head + column];
           var a: array<f32, LOADS>;
           for (var l = 0u; l < LOADS; l++) { a[l] = scores[min(l * SG + lane, ROWS - 1u) * CHUNK + j]; }
           for (var m = 0u; m < ROWS; m++) {

@@ -12,8 +12,8 @@ import { attentionRef } from "./attention.ref.js";
 // run of 32 keys and a chunk of 128, clips packed, causal with 1, 2, 3 and 4 query heads to a key
 // head, over a cache, past 65,535 workgroups, scores of ±100, an offset and NaN in tiles and row by
 // row. Then bits: a clip in a batch against the clip alone, a token through the cache against the
-// prefill, tiles of 1 and 16, a range that is split among workgroups against one that is not, and
-// every case with subgroups against without.
+// prefill, tiles of 1 and 16, a range that is split among workgroups against one that is not, keys in
+// pages against keys in their order, and every case with subgroups against without.
 const gpu = useGpu();
 const portable = useGpu({ subgroups: false });
 const bound = 2.5e-7; // scores off by 1e-7 each, exp by 4.5e-8, and sums in blocks of 32: 1.8e-7 over 517 keys
@@ -31,6 +31,8 @@ interface Case {
   readonly keyRows: number;
   /** Keys of a range at most. */
   readonly longest?: number;
+  /** Where pages of 32 key rows lie. */
+  readonly pages?: readonly number[];
 }
 
 /** Every row of a clip sees the whole clip. */
@@ -73,7 +75,7 @@ function inputs({ heads, kvHeads = heads, headDim, ranges, keyRows }: Case, scal
 }
 
 async function run(c: Case, { q, k, v }: Inputs, g = gpu()): Promise<Float32Array> {
-  const { heads, kvHeads = heads, headDim, lengths, ranges, keyRows, longest } = c;
+  const { heads, kvHeads = heads, headDim, lengths, ranges, keyRows, longest, pages } = c;
   return runOp(g, () =>
     attention(
       g,
@@ -86,6 +88,7 @@ async function run(c: Case, { q, k, v }: Inputs, g = gpu()): Promise<Float32Arra
         ranges: g.upload(new Uint32Array(ranges.flat()), [ranges.length, 2]),
         tiles: makeTiles(g, lengths),
         longest,
+        pages: pages && g.upload(new Uint32Array(pages), [pages.length]),
       },
     ),
   );
@@ -259,6 +262,36 @@ describe("bit for bit", () => {
     const c: Case = { heads: 3, kvHeads: 1, headDim: 132, ...cached(400, [[0, 1], [399, 1], [255, 1]]) }; // prettier-ignore
     const data = inputs(c);
     expect(await run({ ...c, longest: 1200 }, data)).toEqual(await run({ ...c, longest: 400 }, data));
+  });
+
+  const single: Range[] = [[33, 34], [63, 64]]; // prettier-ignore
+  test.each<[string, number, Pick<Case, "lengths" | "ranges" | "keyRows">]>([
+    ["in tiles", 1, cached(160, [[40, 7], [0, 33], [127, 20], [159, 1]])], // prettier-ignore
+    ["row by row", 1, cached(160, [[0, 1], [31, 1], [32, 1], [127, 1], [159, 1]])], // prettier-ignore
+    ["row by row, split", 2, cached(640, [[0, 1], [300, 1], [639, 1]])], // prettier-ignore
+    ["one key each, inside of a page", 1, { lengths: [1, 1], ranges: single, keyRows: 64 }],
+  ])("keys in pages, %s", async (_, dispatches, rows) => {
+    const whole: Case = { heads: 4, kvHeads: 2, headDim: 132, ...rows };
+    const data = inputs(whole);
+    const count = whole.keyRows / 32;
+    const pages = Array.from({ length: count }, (_, i) => 2 * ((7 * i + 3) % count) + 1);
+    expect(new Set(pages).size).toBe(count);
+    const scatter = (from: Float32Array): Float32Array => {
+      const page = 32 * 2 * 132;
+      const to = new Float32Array(2 * from.length).fill(NaN);
+      for (const [i, at] of pages.entries()) to.set(from.subarray(i * page, (i + 1) * page), at * page);
+      return to;
+    };
+    const longest = dispatches > 1 ? whole.keyRows : 160;
+    const c: Case = { ...whole, keyRows: 2 * whole.keyRows, longest, pages };
+    const paged = { ...data, k: scatter(data.k), v: scatter(data.v) };
+    const want = await run(whole, data);
+    expect(want.some(Number.isNaN)).toBe(false);
+    for (const family of [gpu(), portable()]) {
+      const before = family.counts.dispatches;
+      expect(await run(c, paged, family)).toEqual(want);
+      expect(family.counts.dispatches - before).toBe(dispatches);
+    }
   });
 
   test("tiles of 1 row and of 16 rows", async () => {

@@ -21,6 +21,11 @@ export interface AttentionOptions {
   readonly tiles: Tiles;
   /** Keys that no range passes in this and later calls of the same shape. Default: all key rows. */
   readonly longest?: number;
+  /**
+   * [pages] u32, where each 32 key rows lie in `k` and `v`, in units of 32 rows: ranges count rows
+   * in the order of the pages, and begin at one or lie in one. Default: key rows lie as they count.
+   */
+  readonly pages?: Tensor | undefined;
 }
 
 /**
@@ -33,7 +38,7 @@ export interface AttentionOptions {
  * @source torch.nn.functional.scaled_dot_product_attention
  */
 export function attention(gpu: Gpu, q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
-  const { heads, kvHeads = heads, ranges, tiles } = options;
+  const { heads, kvHeads = heads, ranges, tiles, pages } = options;
   const [rows, width] = expectMatrix("attention", { q });
   const [keyRows] = expectMatrix("attention", { k });
   const headDim = width / heads;
@@ -48,10 +53,11 @@ export function attention(gpu: Gpu, q: Tensor, k: Tensor, v: Tensor, options: At
   expectShape("attention", { k, v }, [keyRows, kvHeads * headDim]);
   expectShape("attention", { ranges }, [rows, 2]);
   expectDType("attention", { q, k, v }, "f32");
-  expectDType("attention", { ranges, tiles: tiles.table }, "u32");
+  expectDType("attention", { ranges, tiles: tiles.table, pages }, "u32");
+  if (pages) gpu.tape?.refuse("attention over pages", [q, k, v]);
   const sizes = { heads, group: heads / kvHeads, head4: headDim / 4, scale: headDim ** -0.5 };
   const run = tiles.rows === 1 ? attentionRows : attentionTiles;
-  const y = run(gpu, { q, k, v }, sizes, options);
+  const y = run(gpu, pages ? { q, k, v, ranges, pages } : { q, k, v, ranges }, sizes, options);
   const { tape } = gpu;
   tape?.record({
     output: y,
@@ -75,24 +81,23 @@ interface Sizes {
   readonly scale: number;
 }
 
-interface Projections {
+interface Inputs extends Readonly<Record<string, Tensor>> {
   readonly q: Tensor;
   readonly k: Tensor;
-  readonly v: Tensor;
 }
 
 /** Rows that run in tiles. */
 function attentionTiles(
   gpu: Gpu,
-  { q, k, v }: Projections,
+  inputs: Inputs,
   sizes: Sizes,
-  { ranges, tiles: { table } }: AttentionOptions,
+  { tiles: { table }, pages }: AttentionOptions,
 ): Tensor {
   const { heads, head4 } = sizes;
-  const y = gpu.empty(q.shape);
+  const y = gpu.empty(inputs.q.shape);
   const count = table.shape[0];
-  const tensors = { q, k, v, ranges, tiles: table, y };
-  const { kernel, lanes } = tilesKernel(gpu);
+  const tensors = { ...inputs, tiles: table, y };
+  const { kernel, lanes } = tilesKernel(gpu, pages !== undefined);
   const slices = lanes === undefined ? Math.ceil((4 * head4) / sliceWidth) : 1;
   gpu.run(kernel, {
     params: { ...sizes, tiles: count, slices, chunks: 1 },
@@ -108,9 +113,9 @@ function attentionTiles(
  */
 function attentionRows(
   gpu: Gpu,
-  { q, k, v }: Projections,
+  inputs: Inputs,
   sizes: Sizes,
-  { ranges, tiles, longest = k.shape[0] }: AttentionOptions,
+  { ranges, tiles, pages, longest = inputs.k.shape[0] }: AttentionOptions,
 ): Tensor {
   const { heads, group, head4 } = sizes;
   const rows = tiles.table.shape[0];
@@ -118,11 +123,11 @@ function attentionRows(
   const groups = rows * (heads / group) * Math.ceil(group / rowHeads) * slices;
   const split = groups < fewGroups && longest > longRange;
   const chunks = split ? Math.ceil(longest / chunkKeys) : 1;
-  const y = gpu.empty(q.shape);
+  const y = gpu.empty(inputs.q.shape);
   const parts = split ? gpu.empty([rows, heads, chunks, 4 * (head4 + 1)]) : y;
-  gpu.run(rowsKernel(gpu).kernel, {
+  gpu.run(rowsKernel(gpu, pages !== undefined).kernel, {
     params: { ...sizes, tiles: rows, slices, chunks },
-    tensors: { q, k, v, ranges, tiles: tiles.table, y: parts },
+    tensors: { ...inputs, tiles: tiles.table, y: parts },
     groups: groups * chunks,
     overrides: { SPLIT: split },
   });

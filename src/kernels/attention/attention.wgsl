@@ -11,6 +11,7 @@ const WG = 32u;     // threads
 const ROWS = 16u;   // query rows of a workgroup
 const CHUNK = 128u; // keys whose weights share a maximum
 const RUN = 32u;    // keys of a chunk that are summed in order before they join
+const PAGE = 32u;   // @set key rows of a page, a multiple of RUN; 0: key rows lie as they are counted
 const TILE = 4u;    // scores: rows and keys of a thread
 const BLOCK = 4u;   // scores: vec4 summed in order before they join, as in linear.wgsl
 const COLUMNS = 32u; // values: vec4 of the head that a workgroup makes
@@ -33,6 +34,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> ranges: array<vec2u>;   // [rows] first key row, and one past the last
 @group(0) @binding(5) var<storage, read> tiles: array<vec2u>;    // [tiles] first query row, and one past the last
 @group(0) @binding(6) var<storage, read_write> y: array<vec4f>;  // [rows, heads, head4]
+@group(0) @binding(7) var<storage, read> pages: array<u32>;       // [pages of key rows] where each lies // @with PAGE
 var<workgroup> scores: array<f32, ROWS * CHUNK>; // [row, key], then the exponentials
 var<workgroup> scales: array<vec2f, ROWS>;       // what the sums so far and the chunk's are multiplied by
 var<workgroup> total: array<f32, ROWS>;          // sum of the exponentials
@@ -53,6 +55,13 @@ fn accurate_exp(x: f32) -> f32 {
 
 fn mac(a: vec4f, b: vec4f, sum: f32) -> f32 {
   return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
+}
+
+// Row of k and v where a key row lies.
+fn pool_row(row: u32) -> u32 {
+  var at = row;
+  at = pages[row / PAGE] * PAGE + row % PAGE; // @with PAGE
+  return at;
 }
 
 @compute @workgroup_size(WG)
@@ -88,7 +97,9 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
     let seen = min(CHUNK, end - start);
     for (var run = 0u; run < seen; run += RUN) {
       var ki: array<u32, TILE>;
-      for (var n = 0u; n < TILE; n++) { ki[n] = min(start + run + key0 + n, end - 1u) * kv_stride + kv_head; }
+      let key_at = pool_row(start + run);
+      let last = end - 1u - start - run;
+      for (var n = 0u; n < TILE; n++) { ki[n] = (key_at + min(key0 + n, last)) * kv_stride + kv_head; }
       var dots = Square();
       for (var outer = 0u; outer < p.head4; outer += BLOCK) {
         var part = Square();
@@ -140,8 +151,9 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
       var chunk = array<vec4f, TALL>();
       for (var run = 0u; run < seen; run += RUN) {
         var part = array<vec4f, TALL>();
+        let value_at = pool_row(start + run);
         for (var j = run; j < min(run + RUN, seen); j++) {
-          let value = v[(start + j) * kv_stride + i];
+          let value = v[(value_at + j - run) * kv_stride + i];
           for (var m = 0u; m < TALL; m++) { part[m] = fma(vec4f(scores[(tall0 + m) * CHUNK + j]), value, part[m]); }
         }
         for (var m = 0u; m < TALL; m++) { chunk[m] += part[m]; }

@@ -8,6 +8,8 @@ import { type Variant, defineKernel, kernelPair } from "../variants.js";
 export const sliceWidth = 128;
 /** Of the kernels of one row. */
 export const chunkKeys = 128;
+/** Key rows of a page. */
+export const pageRows = 32;
 
 /**
  * Pairs of a row and a key that it sees, and keys that are seen at all; ranges that start alike lie
@@ -62,17 +64,30 @@ const tilesCost: CostOf = (params, dispatch, contents) => {
 };
 
 export const attentionClass = "attention tiles";
-const tiles = kernelPair("attention/attention", tilesCost);
+
+/** A pair of kernels for key rows in their order, and one for key rows in pages. */
+function pairs(name: string, cost: CostOf): Record<"plain" | "paged", ReturnType<typeof kernelPair>> {
+  return {
+    plain: kernelPair(name, cost, { PAGE: 0 }),
+    paged: kernelPair(name, cost, { PAGE: pageRows }),
+  };
+}
+
+const tiles = pairs("attention/attention", tilesCost);
+const rows = pairs("attention/attention-row", rowCost);
 
 /** Rows in tiles: attention.wgsl, or attention-subgroup.wgsl with subgroups of one size. */
-export function tilesKernel(gpu: Gpu): Variant {
-  return tiles(gpu, { constants: tuned(gpu.tuning, attentionClass, { TN: 2 }) });
+export function tilesKernel(gpu: Gpu, paged: boolean): Variant {
+  const constants = tuned(gpu.tuning, attentionClass, { TN: 2 });
+  return tiles[paged ? "paged" : "plain"](gpu, { constants });
 }
 
 /**
  * Rows one by one: attention-row.wgsl, or attention-row-subgroup.wgsl with subgroups of one size.
  */
-export const rowsKernel = kernelPair("attention/attention-row", rowCost);
+export function rowsKernel(gpu: Gpu, paged: boolean): Variant {
+  return rows[paged ? "paged" : "plain"](gpu);
+}
 
 /** What attention-row.wgsl made of a range's chunks. */
 export const joinKernel = defineKernel(
