@@ -55,6 +55,7 @@ describe.concurrent("usage", () => {
     [["transcribe", "--weights", "q2", "a.wav"], /'q2' is invalid[^]*usage:/],
     [["transcribe", "--batch", "0", "a.wav"], /'0' is invalid\. Expected a whole number from 1\.[^]*usage:/],
     [["transcribe", "--max-tokens", "1.5", "a.wav"], /'1\.5' is invalid[^]*usage:/],
+    [["transcribe", "--repetition-penalty", "0", "a.wav"], /'0' is invalid[^]*usage:/],
     [
       ["transcribe", "--hotwords", ", ", "a.wav"],
       /', ' is invalid\. Expected words separated by commas\.[^]*usage:/,

@@ -8,7 +8,7 @@ import { demoModel } from "../node/demo.js";
 import { withDevice } from "./device.js";
 import { type Loading, timeLoading } from "./loaded.js";
 import { findModel, loraOption, warnOf, weightsOption } from "./model.js";
-import { natural, number, whole } from "./numbers.js";
+import { natural, number, positive, whole } from "./numbers.js";
 import { note, print, printJson, printPart } from "./output.js";
 
 interface GenerateCliOptions extends SamplingOptions {
@@ -21,7 +21,6 @@ interface GenerateCliOptions extends SamplingOptions {
   readonly json?: boolean;
 }
 
-const positive = number("a positive number", (value) => value > 0);
 const share = number("a number from 0 to 1", (value) => value >= 0 && value <= 1);
 
 export function generateCommand(): Command {

@@ -24,5 +24,7 @@ export function whole(least: number, most?: number): (text: string) => number {
   );
 }
 
+export const positive = number("a positive number", (value) => value > 0);
+
 /** A parser of counts. */
 export const natural = whole(1);

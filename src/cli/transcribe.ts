@@ -28,7 +28,7 @@ import {
   warnOfOtherEncoder,
   weightsOption,
 } from "./model.js";
-import { natural } from "./numbers.js";
+import { natural, positive } from "./numbers.js";
 import { exitCode, note, print, printJson, printPart, report, shown, status } from "./output.js";
 
 export interface TranscribeCliOptions {
@@ -44,11 +44,20 @@ export interface TranscribeCliOptions {
   readonly weights?: WeightFormat;
   readonly batch: number;
   readonly maxTokens?: number;
+  readonly repetitionPenalty?: number;
   readonly channel?: ChannelChoice;
   readonly strict?: boolean;
   readonly wordTimes?: boolean;
   readonly json?: boolean;
   readonly debug?: boolean;
+}
+
+/** Of the commands that write what is heard. */
+export function penaltyOption(): Option {
+  return new Option(
+    "--repetition-penalty <number>",
+    "scores of tokens that an answer has already are divided by this",
+  ).argParser(positive);
 }
 
 /** What every command that decodes audio does with files that lost some. */
@@ -85,6 +94,7 @@ export function transcribeCommand(): Command {
       "new tokens a clip at most; default: 32 and one per 60 ms of audio",
       natural,
     )
+    .addOption(penaltyOption())
     .addOption(channelOption())
     .addOption(strictOption())
     .option("--word-times", "times of words, by the CTC head of a checkpoint that has one")
@@ -228,10 +238,11 @@ async function transcribeClips(
   const named = total > 1 || options.channel === "each";
   const seconds = clips.reduce((sum, clip) => sum + clip.audioSeconds, 0).toFixed(1);
   const streaming = process.stdout.isTTY && clips.length === 1 && !named && !options.json;
-  const { maxTokens: maxNewTokens } = options;
+  const { maxTokens: maxNewTokens, repetitionPenalty } = options;
   try {
     const run: TranscribeOptions = {
       maxNewTokens,
+      repetitionPenalty,
       onStage: (stage) => {
         if (streaming && stage === "decode") status("");
         else status(`${place(first, clips.length, total)}${stageNames[stage]} ${seconds} s`);

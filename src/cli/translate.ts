@@ -4,7 +4,7 @@ import { channelOption } from "./channel.js";
 import { languageOption } from "./language.js";
 import { loraOption, modelForms, weightsOption } from "./model.js";
 import { natural } from "./numbers.js";
-import { type TranscribeCliOptions, strictOption, transcribeFiles } from "./transcribe.js";
+import { type TranscribeCliOptions, penaltyOption, strictOption, transcribeFiles } from "./transcribe.js";
 
 export function translateCommand(): Command {
   return new Command("translate")
@@ -27,6 +27,7 @@ export function translateCommand(): Command {
       "new tokens a clip at most; default: 32 and one per 60 ms of audio, of a cascade's text 32 and three per token",
       natural,
     )
+    .addOption(penaltyOption())
     .addOption(channelOption())
     .addOption(strictOption())
     .option("--json", "one JSON object per clip")

@@ -4,8 +4,8 @@ import { noiseClip, tinyModel } from "../../test/helpers/tiny-model.js";
 import { FunasrError } from "../errors.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { type FunAsrNano, type PromptTokens, adapt, encode } from "../model/fun-asr-nano.js";
-import { greedy } from "./greedy.js";
-import { type DecodeOptions, DecodeError, type Decoded } from "./loop.js";
+import { type GreedyOptions, greedy, penalisedPicker } from "./greedy.js";
+import { DecodeError, type Decoded } from "./loop.js";
 import { type PreparedClip, Transcriber } from "./transcriber.js";
 
 const gpu = useGpu();
@@ -39,7 +39,7 @@ async function embed(model: FunAsrNano, chosen: readonly PreparedClip[]): Promis
 
 /** Decodes clips; checks that nothing of it stays on the GPU, whatever happens. */
 async function decode(
-  options: Partial<DecodeOptions> & { readonly limits: readonly number[] },
+  options: Partial<GreedyOptions> & { readonly limits: readonly number[] },
   { model }: Transcriber = transcriber,
 ): Promise<Decoded[]> {
   const chosen = clips.slice(0, options.limits.length);
@@ -149,6 +149,41 @@ describe("how decoding ends", () => {
   });
 });
 
+// Plan: a penalty ends a loop, means the same in a batch, and costs nothing where it is 1.
+describe("repetition penalty", () => {
+  it("keeps a looping clip from its loop, alone and in a batch", async () => {
+    const looping = await Transcriber.load(gpu(), await tinyModel({ seed: 7 }));
+    const loop = looping.prepare(noiseClip(1.1, 5), "looping");
+    const other = looping.prepare(noiseClip(0.6, 2), "other");
+    const options = { maxNewTokens: 80, language: "en", repetitionPenalty: 1.5 } as const;
+    const [alone] = await looping.transcribe([loop], options);
+    expect(alone.finish).not.toBe("loop");
+    expect(new Set(alone.tokenIds).size).toBeGreaterThan(alone.tokenIds.length / 2);
+    const [, together] = await looping.transcribe([other, loop], options);
+    expect(together).toMatchObject({ tokenIds: alone.tokenIds, finish: alone.finish });
+    looping.free();
+  });
+
+  it("the scores of the answer's tokens are lowered, those of the prompt's are not", () => {
+    const ids = gpu().keep([2], "u32");
+    const picker = penalisedPicker(gpu(), 2, 2);
+    const scores = Float32Array.of(...[0, 3, 2, 1], ...[-4, -2, -3, -5]);
+    const picks = [0, 1, 2].map(() => [...(picker.pick(scores, ids, [true, true]) as Uint32Array)]);
+    // Scores of 1 and 2: 3 and 2, 1.5 and 2, 1.5 and 1; -2 and -3, -4 and -3, -4 and -6, where 0 has -4.
+    expect(picks).toEqual([[1, 1], [2, 2], [1, 0]]); // prettier-ignore
+    gpu().free(ids);
+  });
+
+  it("1 is the likeliest token, found on the GPU", async () => {
+    const run = async (repetitionPenalty?: number): Promise<unknown> => {
+      const { dispatches, submits } = gpu().counts;
+      const decoded = await decode({ limits: [9, 9], repetitionPenalty });
+      return [decoded, gpu().counts.dispatches - dispatches, gpu().counts.submits - submits];
+    };
+    expect(await run(1)).toEqual(await run());
+  });
+});
+
 // Plan: what is called, how often, with what; what it throws comes out and leaves no GPU memory
 // behind.
 describe("callbacks", () => {
@@ -248,6 +283,7 @@ describe("refusals", () => {
     ["a language that is none", { language: "fr" as "en" }],
     ["a hotword that is a token of the vocabulary", { hotwords: ["<|im_end|>"] }],
     ["blank context", { context: "  " }],
+    ["a repetition penalty of 0", { repetitionPenalty: 0 }],
   ])("%s, before any work on the GPU", async (_, options) => {
     const before = gpu().counts;
     await failure(transcriber.transcribe([clips[0]], options));

@@ -14,7 +14,7 @@ export interface SamplingOptions {
    * Scores of tokens that were there already are divided by it, or multiplied where below 0.
    * Default 1.
    */
-  readonly repetitionPenalty?: number;
+  readonly repetitionPenalty?: number | undefined;
   /** Of the random numbers: 0 to 2^53 - 1. */
   readonly seed?: number;
 }

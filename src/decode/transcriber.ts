@@ -21,6 +21,7 @@ import { answerLimit, usualTokens } from "./answer-limit.js";
 import { transcription } from "./clip-work.js";
 import { greedy } from "./greedy.js";
 import { DecodeError, type Finish } from "./loop.js";
+import { checkSampling } from "./sampling.js";
 import { type TextParts, loadParts } from "./parts.js";
 import { concatenated } from "../frontend/audio.js";
 
@@ -60,6 +61,11 @@ export interface TranscribeOptions extends PromptOptions {
    * gets more than the model's context has left after its prompt.
    */
   readonly maxNewTokens?: number;
+  /**
+   * Scores of tokens that the answer has already are divided by it, or multiplied where below 0.
+   * Default: 1. Any other reads the scores of every token back.
+   */
+  readonly repetitionPenalty?: number | undefined;
   /**
    * Called with each piece of text as it comes; `clip` is the index in the batch. The pieces joined
    * and trimmed are the result's text; where a loop is cut, they begin with it, the repeats having
@@ -220,7 +226,7 @@ export class Transcriber {
 
   /**
    * Transcribes a batch of clips in one packed run; a clip's result does not depend on the others.
-   * @throws DecodeError  maxNewTokens is no whole number from 1; AudioError  a clip's prompt does not fit the model's context;
+   * @throws DecodeError  an option out of range; AudioError  a clip's prompt does not fit the model's context;
    *                      PromptError  see PromptRenderer
    */
   async transcribe(
@@ -250,6 +256,7 @@ export class Transcriber {
       stopIds: this.stopIds,
       maxNewTokens,
       usualTokens: clips.map(usualTokens),
+      repetitionPenalty: options.repetitionPenalty,
       signal,
       onPrefill: () => {
         prefill = clock.lap();
@@ -296,12 +303,13 @@ export class Transcriber {
     });
   }
 
-  /** Each clip's limit of new tokens, within what the context has left. */
+  /** Each clip's limit of new tokens, within what the context has left. Checks options first. */
   #limits(
     clips: readonly PreparedClip[],
     prompts: readonly PromptTokens[],
-    { maxNewTokens }: TranscribeOptions,
+    { maxNewTokens, repetitionPenalty }: TranscribeOptions,
   ): number[] {
+    checkSampling({ repetitionPenalty });
     if (maxNewTokens !== undefined && !(Number.isInteger(maxNewTokens) && maxNewTokens >= 1))
       throw new DecodeError(`transcribe: maxNewTokens: expected a whole number from 1, got ${maxNewTokens}`);
     const { maxPositions } = this.model.config.llm;

@@ -1,7 +1,7 @@
 import { embedTokens } from "../model/qwen3.js";
 import type { Language } from "../tokenizer/languages.js";
 import { TRANSLATION, type TargetLanguage } from "../tokenizer/translation.js";
-import { greedyPicker } from "./greedy.js";
+import { penalisedPicker } from "./greedy.js";
 import { decode } from "./loop.js";
 import type { PreparedClip, TranscribeOptions, Transcriber, Transcription } from "./transcriber.js";
 
@@ -9,7 +9,7 @@ export type { TargetLanguage } from "../tokenizer/translation.js";
 
 export interface TranslateOptions extends Pick<
   TranscribeOptions,
-  "maxNewTokens" | "onText" | "onStage" | "signal"
+  "maxNewTokens" | "repetitionPenalty" | "onText" | "onStage" | "signal"
 > {
   /** Language of the answer. */
   readonly to: TargetLanguage;
@@ -76,7 +76,7 @@ async function translateTexts(
   transcriber: Transcriber,
   heard: readonly Transcription[],
   to: TargetLanguage,
-  { maxNewTokens, onText, signal }: Pick<TranslateOptions, "maxNewTokens" | "onText" | "signal">,
+  { maxNewTokens, repetitionPenalty, onText, signal }: Omit<TranslateOptions, "to">,
 ): Promise<Translation[]> {
   const { gpu, model, tokenizer, stopIds } = transcriber;
   const words = heard.map(({ text }) => withoutTokens(text, tokenizer.addedTokens));
@@ -87,11 +87,12 @@ async function translateTexts(
   const limits = spoken.map((clip, i) =>
     Math.min(maxNewTokens ?? answerLimit(heard[clip]), model.config.llm.maxPositions - lengths[i]),
   );
+  const picker = penalisedPicker(gpu, spoken.length, repetitionPenalty);
   const streams = spoken.map(() => tokenizer.stream({ skipSpecial: true }));
   const start = performance.now();
   let prefilled = start;
   const embed = (): ReturnType<typeof embedTokens> => embedTokens(gpu, model.llm, prompts.flat());
-  const answers = await decode(gpu, model.llm, { lengths, embed }, greedyPicker(gpu), {
+  const answers = await decode(gpu, model.llm, { lengths, embed }, picker, {
     stopIds,
     maxNewTokens: limits,
     usualTokens: spoken.map((clip) => answerSpare + heard[clip].tokenIds.length),
