@@ -43,6 +43,17 @@ export {
   Generator,
   type GeneratorOptions,
 } from "./decode/generator.js";
+export { DetectedSpeech, type SilenceStream } from "./decode/segments/feed.js";
+export { joinTexts } from "./decode/segments/join.js";
+export {
+  Recording,
+  type RecordingOptions,
+  type Retry,
+  type SegmentDecoder,
+  type SpeechFeed,
+  type TranscriptSegment,
+  silencesOf,
+} from "./decode/segments/recording.js";
 export { Segmenter, type SegmenterOptions, type SpeechSegment, VadError } from "./decode/vad/segmenter.js";
 export type { Word } from "./decode/alignment/words.js";
 export type { SamplingOptions } from "./decode/sampling.js";

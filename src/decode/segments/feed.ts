@@ -1,0 +1,118 @@
+import { FRAME_MS, Segmenter, type SegmenterOptions, type SpeechSegment } from "../vad/segmenter.js";
+import { concatenated } from "../../frontend/audio.js";
+import type { SpeechFeed } from "./recording.js";
+
+/** Probabilities of silence of audio that comes in pieces, as VadStream gives them. */
+export interface SilenceStream {
+  push(samples: Float32Array, end?: boolean): Promise<{ readonly silence: Float32Array }>;
+  free(): void;
+}
+
+const PER_MS = 16; // samples
+const PIECE = 10_000 * PER_MS; // samples that the net gets at once, at least
+
+/** Segments that a net finds. */
+export class DetectedSpeech implements SpeechFeed {
+  readonly #segmenter: Segmenter;
+  /** Samples that the net has not seen. */
+  #waiting: Float32Array[] = [];
+  #count = 0;
+  #samples = 0;
+  /** Probabilities of silence from frame `#first` on. */
+  #silence: Float32Array = new Float32Array(0);
+  #first = 0;
+
+  /** @throws VadError  an option out of range */
+  constructor(
+    private readonly stream: SilenceStream,
+    options: SegmenterOptions = {},
+  ) {
+    this.#segmenter = new Segmenter(options);
+  }
+
+  get pendingMs(): number {
+    return this.#segmenter.pendingMs;
+  }
+
+  get open(): SpeechSegment | undefined {
+    return this.#segmenter.open;
+  }
+
+  async push(samples: Float32Array): Promise<SpeechSegment[]> {
+    this.#waiting.push(samples);
+    this.#count += samples.length;
+    this.#samples += samples.length;
+    return this.#count < PIECE ? [] : this.#detect(false);
+  }
+
+  async end(): Promise<SpeechSegment[]> {
+    const ended = await this.#detect(true);
+    return [...ended, ...this.#segmenter.end(this.#samples)];
+  }
+
+  async #detect(end: boolean): Promise<SpeechSegment[]> {
+    const samples = concatenated(this.#waiting);
+    [this.#waiting, this.#count] = [[], 0];
+    const { silence } = await this.stream.push(samples, end);
+    this.#silence = concatenated([this.#silence, silence]);
+    return this.#segmenter.push(silence);
+  }
+
+  speech(startMs: number, endMs: number): Float32Array {
+    const from = Math.max(0, Math.floor(startMs / FRAME_MS) - this.#first);
+    const to = Math.max(from, Math.floor(endMs / FRAME_MS) - this.#first);
+    return this.#silence.subarray(from, to).map((value) => 1 - value);
+  }
+
+  forget(beforeMs: number): void {
+    const count = Math.floor(beforeMs / FRAME_MS) - this.#first;
+    if (count < this.#silence.length / 2) return; // copies seldom
+    this.#silence = this.#silence.slice(count);
+    this.#first += count;
+  }
+}
+
+/** A segment that the user gave. */
+export interface GivenSegment extends SpeechSegment {
+  /** Refuses it because the audio ends at `endMs` of the recording. @throws */
+  readonly refuse: (audioMs: number) => never;
+}
+
+const SPARE_MS = 100; // that a segment may pass the audio's end: times are rounded
+
+/** Segments that the user gave, in the order of their times and without overlaps. */
+export class GivenSpeech implements SpeechFeed {
+  #samples = 0;
+  #next = 0;
+
+  constructor(private readonly segments: readonly GivenSegment[]) {}
+
+  get pendingMs(): number {
+    return this.segments[this.#next]?.startMs ?? Infinity;
+  }
+
+  push(samples: Float32Array): Promise<SpeechSegment[]> {
+    this.#samples += samples.length;
+    const from = this.#next;
+    while (this.#next < this.segments.length && this.segments[this.#next].endMs * PER_MS <= this.#samples)
+      this.#next++;
+    return Promise.resolve(this.segments.slice(from, this.#next));
+  }
+
+  /** @throws  a segment passes the audio's end */
+  end(): Promise<SpeechSegment[]> {
+    const audioMs = Math.floor(this.#samples / PER_MS);
+    const rest = this.segments.slice(this.#next);
+    for (const { startMs, endMs, refuse } of rest)
+      if (startMs >= audioMs || endMs > audioMs + SPARE_MS) refuse(audioMs);
+    return Promise.resolve(rest.map(({ startMs }) => ({ startMs, endMs: audioMs })));
+  }
+
+  speech(): Float32Array {
+    return new Float32Array(0);
+  }
+
+  forget(): void {
+    // holds no probabilities
+  }
+}

@@ -1,0 +1,208 @@
+import { describe, expect, test } from "vitest";
+import { concatenated } from "../../frontend/audio.js";
+import type { PreparedClip, Transcription } from "../transcriber.js";
+import type { Finish } from "../loop.js";
+import { DetectedSpeech, GivenSpeech, type SilenceStream } from "./feed.js";
+import { Recording, type SegmentDecoder, type TranscriptSegment, silencesOf } from "./recording.js";
+
+// Plan: with a net that hears samples of 1 as speech and a decoder that names what it gets: the
+// segments, their samples and their texts are the same for samples in pieces of any size; they come
+// in order, in batches within the tokens; doubted texts are decoded again, in shorter pieces, then
+// with a penalty; every second is in a segment or a silence; old samples are dropped.
+
+const rate = 16_000;
+
+/** Speech (1) and silence (0) by turns, in seconds. */
+function audio(...seconds: number[]): Float32Array {
+  return Float32Array.from(seconds.flatMap((s, i) => new Array<number>(Math.round(s * rate)).fill(i % 2)));
+}
+
+/** A net whose frame is speech where its first sample is 1. */
+function net(): SilenceStream {
+  let samples: Float32Array = new Float32Array(0);
+  let frame = 0;
+  return {
+    push(more) {
+      samples = concatenated([samples, more]);
+      const silence: number[] = [];
+      for (; frame * 160 + 400 <= samples.length; frame++)
+        silence.push(samples[frame * 160] === 1 ? 0.01 : 0.99);
+      return Promise.resolve({ silence: Float32Array.from(silence) });
+    },
+    free: () => undefined,
+  };
+}
+
+interface Answer {
+  readonly text: string;
+  readonly finish?: Finish;
+}
+
+/** A decoder whose clips are their samples. */
+class Decoder implements SegmentDecoder {
+  readonly sampleRate = rate;
+  readonly batches: { readonly seconds: number[]; readonly penalty: number | undefined }[] = [];
+
+  constructor(private readonly answer: (seconds: number, penalty: number | undefined) => Answer) {}
+
+  prepare(samples: Float32Array, name: string): PreparedClip {
+    const seconds = samples.length / rate;
+    return {
+      name,
+      features: samples,
+      frames: Math.ceil(seconds / 0.06),
+      audioSeconds: seconds,
+      frontendSeconds: 0,
+    };
+  }
+
+  audioTokens({ frames }: PreparedClip): number {
+    return frames;
+  }
+
+  transcribe(
+    clips: readonly PreparedClip[],
+    { repetitionPenalty }: { repetitionPenalty?: number },
+  ): Promise<Transcription[]> {
+    this.batches.push({ seconds: clips.map(({ audioSeconds }) => audioSeconds), penalty: repetitionPenalty });
+    const seconds = { frontend: 0, encoder: 0, adaptor: 0, prefill: 0, decode: 0 };
+    return Promise.resolve(
+      clips.map(({ audioSeconds }) => ({
+        finish: "stop",
+        tokenIds: [1],
+        audioSeconds,
+        seconds,
+        ...this.answer(audioSeconds, repetitionPenalty),
+      })),
+    );
+  }
+}
+
+async function transcribed(
+  samples: Float32Array,
+  piece: number,
+  decoder: Decoder,
+  mergeMs = 0,
+): Promise<TranscriptSegment[]> {
+  const found: TranscriptSegment[] = [];
+  const feed = new DetectedSpeech(net(), { maxEndSilenceMs: 800, maxSegmentMs: 86_400_000 });
+  const options = {
+    mergeMs,
+    maxMs: 10_000,
+    batch: 8,
+    batchTokens: 200,
+    onSegment: (s: TranscriptSegment) => found.push(s),
+  };
+  const recording = new Recording("x", feed, decoder, options);
+  for (let at = 0; at < samples.length; at += piece) await recording.push(samples.subarray(at, at + piece));
+  expect(await recording.end()).toBe(samples.length / rate);
+  return found;
+}
+
+const spoken = audio(1, 3, 1.2, 2, 2, 25, 1.2, 0.5, 12);
+const named = (): Decoder => new Decoder((seconds) => ({ text: `of ${seconds.toFixed(2)}` }));
+
+test("segments do not depend on the pieces that the samples come in", async () => {
+  const whole = await transcribed(spoken, Infinity, named());
+  expect(whole.length).toBeGreaterThan(5);
+  for (const piece of [160_000, 77_777]) expect(await transcribed(spoken, piece, named())).toEqual(whole);
+});
+
+test("batches hold neighbours up to the tokens, and joined segments are fewer", async () => {
+  const decoder = named();
+  const apart = await transcribed(spoken, 160_000, decoder);
+  for (const { seconds } of decoder.batches)
+    expect(seconds.length === 1 || seconds.reduce((a, b) => a + b, 0) <= 200 * 0.06).toBe(true);
+  expect(decoder.batches.some(({ seconds }) => seconds.length > 1)).toBe(true);
+  expect((await transcribed(spoken, 160_000, named(), 10_000)).length).toBeLessThan(apart.length);
+});
+
+test("every second is in a segment or a silence", async () => {
+  const segments = await transcribed(spoken, 160_000, named());
+  const seconds = spoken.length / rate;
+  const all = [...segments, ...silencesOf(segments, seconds)].sort((a, b) => a.start - b.start);
+  expect(all[0].start).toBe(0);
+  for (const [i, { start }] of all.entries()) if (i > 0) expect(start).toBe(all[i - 1].end);
+  expect(all.at(-1)!.end).toBe(seconds);
+});
+
+test("silence gives no segment, and marks of silence no text", async () => {
+  expect(await transcribed(audio(5), Infinity, named())).toEqual([]);
+  const [segment] = await transcribed(audio(1, 3, 1), Infinity, new Decoder(() => ({ text: "/sil" })));
+  expect(segment.text).toBe("");
+});
+
+describe("a doubted text", () => {
+  const speech = audio(0.5, 5, 1.5);
+
+  test("of a loop comes from shorter pieces", async () => {
+    const decoder = new Decoder((seconds) =>
+      seconds > 4.5 ? { text: "no", finish: "loop" } : { text: "yes" },
+    );
+    const [segment] = await transcribed(speech, Infinity, decoder);
+    expect(segment).toMatchObject({ text: "yes yes", finish: "stop", tokenIds: [1, 1] });
+    expect(segment.retries).toEqual([{ reason: "loop", method: "shorter pieces", used: true }]);
+  });
+
+  test("that stays doubted comes from a penalty", async () => {
+    const decoder = new Decoder((_, penalty) =>
+      penalty === undefined ? { text: "no", finish: "length" } : { text: "yes" },
+    );
+    const [segment] = await transcribed(speech, Infinity, decoder);
+    expect(segment).toMatchObject({ text: "yes", finish: "stop" });
+    expect(segment.retries).toEqual([
+      { reason: "length", method: "shorter pieces", used: false },
+      { reason: "length", method: "repetition penalty", used: true },
+    ]);
+  });
+
+  test("that nothing helps stays as it is", async () => {
+    const [segment] = await transcribed(
+      speech,
+      Infinity,
+      new Decoder(() => ({ text: "no", finish: "loop" })),
+    );
+    expect(segment).toMatchObject({ text: "no", finish: "loop" });
+    expect(segment.retries!.map(({ used }) => used)).toEqual([false, false]);
+  });
+});
+
+describe("segments that the user gave", () => {
+  const refuse = (): never => {
+    throw new Error("past the end");
+  };
+
+  async function given(segments: [number, number][]): Promise<TranscriptSegment[]> {
+    const found: TranscriptSegment[] = [];
+    const feed = new GivenSpeech(segments.map(([startMs, endMs]) => ({ startMs, endMs, refuse })));
+    const options = {
+      mergeMs: 0,
+      maxMs: Infinity,
+      batch: 8,
+      batchTokens: 200,
+      onSegment: (s: TranscriptSegment) => found.push(s),
+    };
+    const recording = new Recording("x", feed, named(), options);
+    for (let at = 0; at < 5 * rate; at += rate) await recording.push(new Float32Array(rate));
+    await recording.end();
+    return found;
+  }
+
+  test("are as they are, up to the audio's end", async () => {
+    const found = await given([
+      [100, 900],
+      [1000, 3500],
+      [4000, 5040],
+    ]);
+    expect(found.map(({ start, end, text }) => [start, end, text])).toEqual([
+      [0.1, 0.9, "of 0.80"],
+      [1, 3.5, "of 2.50"],
+      [4, 5, "of 1.00"],
+    ]);
+  });
+
+  test("past the audio's end are refused", async () => {
+    await expect(given([[4000, 5200]])).rejects.toThrow("past the end");
+    await expect(given([[5000, 5050]])).rejects.toThrow("past the end");
+  });
+});

@@ -1,0 +1,276 @@
+import type { PreparedClip, Transcription } from "../transcriber.js";
+import type { Word } from "../alignment/words.js";
+import type { Finish } from "../loop.js";
+import { FRAME_MS, type SpeechSegment } from "../vad/segmenter.js";
+import { AudioWindow } from "./audio-window.js";
+import { type Doubt, doubtOf } from "./doubt.js";
+import { joinTexts, withoutSilenceMarks } from "./join.js";
+import { type PlanOptions, Planner, type SpeechIn, leastSpeech } from "./planner.js";
+
+/** A segment's text was doubted, and its audio decoded again. */
+export interface Retry {
+  readonly reason: Doubt;
+  readonly method: "shorter pieces" | "repetition penalty";
+  /** Whether its text is the segment's. */
+  readonly used: boolean;
+}
+
+/** A segment of a transcript; times in seconds from the recording's begin. */
+export interface TranscriptSegment {
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+  readonly tokenIds: readonly number[];
+  readonly finish: Finish;
+  /** With a CTC head, as are the next two; times from the recording's begin. */
+  readonly words?: readonly Word[];
+  readonly wordsFailure?: string;
+  readonly agreement?: number;
+  /** Absent: the first text was not doubted. */
+  readonly retries?: readonly Retry[];
+}
+
+/** Where the segments of a recording come from, as its samples come. */
+export interface SpeechFeed {
+  /** @returns the segments that ended */
+  push(samples: Float32Array): Promise<readonly SpeechSegment[]>;
+  end(): Promise<readonly SpeechSegment[]>;
+  /** The earliest begin of a segment that was not returned, ms. */
+  readonly pendingMs: number;
+  /** The open segment, up to where it is known, ms. */
+  readonly open?: SpeechSegment | undefined;
+  /** Probability of speech of each frame, from `pendingMs` on. */
+  readonly speech: SpeechIn;
+  /** Frames before this time are not asked for again. */
+  forget(beforeMs: number): void;
+}
+
+/** How the segments' audio becomes text. */
+export interface SegmentDecoder {
+  /** Hz */
+  readonly sampleRate: number;
+  prepare(samples: Float32Array, name: string): PreparedClip;
+  transcribe(
+    clips: readonly PreparedClip[],
+    options: { readonly repetitionPenalty?: number },
+  ): Promise<readonly Transcription[]>;
+  /** Tokens of a clip's audio. */
+  audioTokens(clip: PreparedClip): number;
+}
+
+export interface RecordingOptions extends PlanOptions {
+  /** Segments run together while their audio has at most so many tokens. */
+  readonly batchTokens: number;
+  /** Segments that run together at most. */
+  readonly batch: number;
+  readonly onSegment?: (segment: TranscriptSegment) => void;
+  /** Seconds of the recording that are done. */
+  readonly onProgress?: (seconds: number) => void;
+}
+
+/** What the model makes of a segment. */
+type Answer = Pick<Transcription, "text" | "tokenIds" | "finish" | "words" | "wordsFailure" | "agreement">;
+
+interface Job extends SpeechSegment {
+  readonly samples: Float32Array;
+  readonly clip: PreparedClip;
+  readonly speech: Float32Array;
+}
+
+const PENALTY = 1.2;
+const SHORTEST_HALVED = 2000; // ms
+const HALVINGS = 2;
+
+/**
+ * Transcribes a recording of any length as its samples come, in segments. The memory is that of the
+ * segments at work. A segment's text depends on its own samples alone.
+ */
+export class Recording {
+  readonly #audio = new AudioWindow();
+  readonly #planner: Planner;
+  readonly #queue: Job[] = [];
+
+  constructor(
+    private readonly name: string,
+    private readonly feed: SpeechFeed,
+    private readonly decoder: SegmentDecoder,
+    private readonly options: RecordingOptions,
+  ) {
+    this.#planner = new Planner(options, (from, to) => feed.speech(from, to));
+  }
+
+  /** @param samples  [n] f32 at the decoder's rate, of any length */
+  async push(samples: Float32Array): Promise<void> {
+    this.#audio.push(samples);
+    for (const segment of await this.feed.push(samples)) this.#settle(this.#planner.add(segment));
+    const { open, pendingMs } = this.feed;
+    if (open) this.#settle(this.#planner.grow(open.startMs, open.endMs));
+    const needed = this.#planner.neededMs(pendingMs);
+    this.feed.forget(needed);
+    this.#audio.drop(this.#sample(needed));
+    await this.#run(false);
+  }
+
+  /** Ends the recording. @returns its seconds */
+  async end(): Promise<number> {
+    for (const segment of await this.feed.end()) this.#settle(this.#planner.add(segment));
+    this.#settle(this.#planner.end());
+    await this.#run(true);
+    const seconds = this.#audio.length / this.decoder.sampleRate;
+    this.options.onProgress?.(seconds);
+    return seconds;
+  }
+
+  #sample(ms: number): number {
+    return Math.round((ms * this.decoder.sampleRate) / 1000);
+  }
+
+  #settle(segments: readonly SpeechSegment[]): void {
+    for (const segment of segments) {
+      const samples = this.#audio.slice(this.#sample(segment.startMs), this.#sample(segment.endMs));
+      const clip = this.decoder.prepare(samples, nameOf(this.name, segment));
+      const speech = this.feed.speech(segment.startMs, segment.endMs).slice();
+      this.#queue.push({ ...segment, samples, clip, speech });
+    }
+  }
+
+  /** Runs whole batches; with `all` the last one too. */
+  async #run(all: boolean): Promise<void> {
+    for (;;) {
+      const count = this.#fitting();
+      if (count === 0 || (count === this.#queue.length && !all && count < this.options.batch)) return;
+      const jobs = this.#queue.splice(0, count);
+      const results = await this.decoder.transcribe(
+        jobs.map(({ clip }) => clip),
+        {},
+      );
+      for (const [i, job] of jobs.entries()) this.options.onSegment?.(await this.#checked(job, results[i]));
+      this.options.onProgress?.(jobs[count - 1].endMs / 1000);
+    }
+  }
+
+  /** Segments of the queue that make a batch. */
+  #fitting(): number {
+    const { batch, batchTokens } = this.options;
+    let [count, tokens] = [0, 0];
+    for (const { clip } of this.#queue.slice(0, batch)) {
+      tokens += this.decoder.audioTokens(clip);
+      if (count > 0 && tokens > batchTokens) break;
+      count++;
+    }
+    return count;
+  }
+
+  /** A segment, decoded again where its text is doubted. */
+  async #checked(job: Job, first: Transcription): Promise<TranscriptSegment> {
+    const { startMs, endMs } = job;
+    const reason = await doubtIn(job, first);
+    const retries: Retry[] = [];
+    let best: Answer = first;
+    for (const method of reason ? (["shorter pieces", "repetition penalty"] as const) : []) {
+      const again =
+        method === "shorter pieces" ? await this.#inPieces(job, HALVINGS) : await this.#penalised(job);
+      if (again === undefined) continue;
+      const used = (await doubtIn(job, again)) === undefined;
+      retries.push({ reason: reason!, method, used });
+      if (!used) continue;
+      best = again;
+      break;
+    }
+    return {
+      start: startMs / 1000,
+      end: endMs / 1000,
+      ...answerAt(best, startMs / 1000),
+      ...(retries.length > 0 && { retries }),
+    };
+  }
+
+  async #penalised({ clip }: Job): Promise<Transcription> {
+    const [again] = await this.decoder.transcribe([clip], { repetitionPenalty: PENALTY });
+    return again;
+  }
+
+  /** The text of a segment in two parts; a part that is doubted is cut again. */
+  async #inPieces(job: Job, depth: number): Promise<Answer | undefined> {
+    const length = job.endMs - job.startMs;
+    if (length < SHORTEST_HALVED || depth === 0) return undefined;
+    const middle = { startMs: job.startMs + length / 4, endMs: job.endMs - length / 4 };
+    const cut = leastSpeech((from, to) => speechIn(job, from, to), middle);
+    const parts = [
+      { startMs: job.startMs, endMs: cut },
+      { startMs: cut, endMs: job.endMs },
+    ].map((part) => this.#part(job, part));
+    const results = await this.decoder.transcribe(
+      parts.map(({ clip }) => clip),
+      {},
+    );
+    const answers: Answer[] = [];
+    for (const [i, part] of parts.entries()) {
+      const doubted = (await doubtIn(part, results[i])) !== undefined;
+      const answer = (doubted ? await this.#inPieces(part, depth - 1) : undefined) ?? results[i];
+      answers.push(answerAt(answer, (part.startMs - job.startMs) / 1000));
+    }
+    return joinedAnswers(answers);
+  }
+
+  #part(job: Job, part: SpeechSegment): Job {
+    const begin = this.#sample(part.startMs) - this.#sample(job.startMs);
+    const samples = job.samples.slice(begin, begin + this.#sample(part.endMs) - this.#sample(part.startMs));
+    const clip = this.decoder.prepare(samples, nameOf(this.name, part));
+    return { ...part, samples, clip, speech: speechIn(job, part.startMs, part.endMs) };
+  }
+}
+
+function speechIn({ startMs, speech }: Job, fromMs: number, toMs: number): Float32Array {
+  return speech.subarray(Math.floor((fromMs - startMs) / FRAME_MS), Math.floor((toMs - startMs) / FRAME_MS));
+}
+
+function doubtIn(
+  job: SpeechSegment,
+  { text, finish }: Pick<Transcription, "text" | "finish">,
+): Promise<Doubt | undefined> {
+  return doubtOf(withoutSilenceMarks(text), finish, (job.endMs - job.startMs) / 1000);
+}
+
+function nameOf(name: string, { startMs, endMs }: SpeechSegment): string {
+  return `${name} (${startMs / 1000} to ${endMs / 1000} s)`;
+}
+
+/** An answer with its words' times shifted, s. */
+function answerAt({ text, tokenIds, finish, words, wordsFailure, agreement }: Answer, start: number): Answer {
+  const at = (seconds: number): number => Math.round((seconds + start) * 1000) / 1000;
+  const moved = words?.map((word) => ({ ...word, start: at(word.start), end: at(word.end) }));
+  return {
+    text: withoutSilenceMarks(text),
+    tokenIds,
+    finish,
+    ...(moved && { words: moved }),
+    ...(wordsFailure !== undefined && { wordsFailure }),
+    ...(agreement !== undefined && { agreement }),
+  };
+}
+
+/** The answers of a segment's parts as one; its agreement is the lowest. */
+function joinedAnswers(answers: readonly Answer[]): Answer {
+  const agreements = answers.map(({ agreement }) => agreement).filter((value) => value !== undefined);
+  const timed = answers.every(({ words }) => words);
+  const failure = answers.find(({ wordsFailure }) => wordsFailure !== undefined)?.wordsFailure;
+  return {
+    text: joinTexts(answers.map(({ text }) => text)),
+    tokenIds: answers.flatMap(({ tokenIds }) => tokenIds),
+    finish: answers.find(({ finish }) => finish !== "stop")?.finish ?? "stop",
+    ...(timed && { words: answers.flatMap(({ words }) => words!) }),
+    ...(failure !== undefined && { wordsFailure: failure }),
+    ...(agreements.length > 0 && { agreement: Math.min(...agreements) }),
+  };
+}
+
+/** What no segment has of a recording, in seconds. */
+export function silencesOf(
+  segments: readonly Pick<TranscriptSegment, "start" | "end">[],
+  seconds: number,
+): { readonly start: number; readonly end: number }[] {
+  const starts = [...segments.map(({ start }) => start), seconds];
+  const ends = [0, ...segments.map(({ end }) => end)];
+  return starts.map((end, i) => ({ start: ends[i], end })).filter(({ start, end }) => end > start);
+}
