@@ -48,6 +48,20 @@ it.each([
   expect(scores[0]).toMatchObject({ edits: 1, length: 2 * (Array.from(reference).length - 1) });
 });
 
+// Plan: agreement ranks the answers with words; of those that were compared, not of the others.
+it("agreement finds wrong answers", () => {
+  const records = [
+    heard(1, "turn on", "turn on", { agreement: 1 }),
+    heard(2, "turn off", "turn on", { agreement: 0.5 }),
+    heard(3, "stop", "Stop.", { agreement: 0.4 }),
+    heard(4, "stop", "", { agreement: 1 }),
+    heard(5, "stop", "go"),
+  ];
+  const figures = { right: 2, wrong: 1, empty: 1, meanRight: 0.7, meanWrong: 0.5, areaUnderCurve: 0.5 };
+  expect(summarize(records, { task: "asr" }).agreement).toEqual(figures);
+  expect(summarize(records.slice(4), { task: "asr" }).agreement).toBeUndefined();
+});
+
 // Plan: quantiles fall on or between the values; of none there is none.
 describe("statistics", () => {
   it.each([

@@ -72,9 +72,11 @@ export interface ForcedSummary {
 
 /** How well the agreement with the CTC head's text finds wrong answers. */
 export interface AgreementSummary {
-  /** Answers that are right word for word, in canonical form, and the others. */
+  /** Answers with words that are right in canonical form, and the others. */
   readonly right: number;
   readonly wrong: number;
+  /** Answers without words, which need no finding. */
+  readonly empty: number;
   /** Mean agreement of each; NaN of none. */
   readonly meanRight: number;
   readonly meanWrong: number;
@@ -261,8 +263,10 @@ function summarizeForced(heard: readonly Heard[]): ForcedSummary {
 function summarizeAgreement(heard: readonly Heard[], form?: TextForm): AgreementSummary {
   const right: number[] = [];
   const wrong: number[] = [];
+  let empty = 0;
   for (const { agreement, reference, hypothesis } of heard) {
-    if (agreement === undefined) continue;
+    if (hypothesis === "") empty++;
+    if (agreement === undefined || hypothesis === "") continue;
     const edits = textEdits(reference, hypothesis, "character", form);
     const exact = edits.substitutions + edits.deletions + edits.insertions === 0;
     (exact ? right : wrong).push(agreement);
@@ -270,6 +274,7 @@ function summarizeAgreement(heard: readonly Heard[], form?: TextForm): Agreement
   return {
     right: right.length,
     wrong: wrong.length,
+    empty,
     meanRight: sum(right) / right.length,
     meanWrong: sum(wrong) / wrong.length,
     areaUnderCurve: areaUnderCurve(right, wrong),

@@ -131,6 +131,7 @@ export function agreementRows(results: readonly FormatResult[]): Rows {
     "weights",
     "right",
     "wrong",
+    "empty",
     "agreement of the right",
     "of the wrong",
     "area under the curve",

@@ -3,7 +3,7 @@
     python noisy.py --work DIR [--count 100] [--seed 13]
 
 Writes DIR/noisy/*.wav and DIR/noisy.jsonl: --count sentences in each language by seen voices, with
-coloured noise 0 to 25 dB below the speech, so that a part of the answers is wrong.
+coloured noise 10 dB above to 15 dB below the speech, so that a part of the answers is wrong.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main():
             text = draw_pair(rng, "test")[language == "zh"]
             wave, rate, _ = speaker.speak(espeak_voice(rng, language, SEEN_VARIANTS), text)
             wave = resample(wave, rate)
-            level = np.sqrt(np.mean(wave**2)) * 10 ** (-random_state.uniform(0, 25) / 20)
+            level = np.sqrt(np.mean(wave**2)) * 10 ** (-random_state.uniform(-10, 15) / 20)
             audio = f"noisy/{language}-{i:04d}.wav"
             write_wav(Path(args.work, audio), np.clip(wave + level * coloured_noise(random_state, len(wave)), -1, 1))
             rows.append({"audio": audio, "text": text, "prompt": f"语音转写成{SPOKEN_NAME[language]}："})
