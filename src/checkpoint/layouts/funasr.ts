@@ -149,15 +149,15 @@ function readAdaptor(yaml: ConfigReader, llmWidth: number): AdaptorConfig {
 
 /** @source funasr `fun_asr_nano.model.FunASRNano.__init__`; the published head has 5 blocks */
 function readCtc(yaml: ConfigReader): CtcSettings {
-  const tokenizer = [yaml, yaml.optional("dataset_conf")].find((conf) => conf.has("ctc_tokenizer_conf"));
+  const tokenizer = [yaml, yaml.optional("dataset_conf")].find((conf) => !conf.isNull("ctc_tokenizer_conf"));
   const path = tokenizer?.optional("ctc_tokenizer_conf").value("vocab_path");
   const tokenizerFile = typeof path === "string" ? path.split(/[/\\]/).filter(Boolean).pop() : undefined;
   const decoder = yaml.optional("ctc_decoder_conf");
   const blank = yaml.optional("ctc_conf");
   return {
     heads: decoder.integerOr("attention_heads", 8),
-    ...(decoder.has("n_layer") && { layers: decoder.integer("n_layer", { least: 0 }) }),
-    ...(blank.has("blank_id") && { blankId: blank.integer("blank_id", { least: 0 }) }),
+    ...(!decoder.isNull("n_layer") && { layers: decoder.integer("n_layer", { least: 0 }) }),
+    ...(!blank.isNull("blank_id") && { blankId: blank.integer("blank_id", { least: 0 }) }),
     ...(tokenizerFile !== undefined && isPlainName(tokenizerFile) && { tokenizerFile }),
   };
 }
