@@ -65,6 +65,12 @@ export {
   type TranscriberOptions,
   type Transcription,
 } from "./decode/transcriber.js";
+export {
+  type FrameProbabilities,
+  type VadOptions,
+  type VadStream,
+  VoiceActivityDetector,
+} from "./decode/vad/detector.js";
 export { type Bundle, openBundle, readParameter, readStage } from "./verify/bundle.js";
 export { type StageResult, medianRatio } from "./verify/compare.js";
 export type { RunOptions } from "./verify/run.js";

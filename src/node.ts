@@ -4,7 +4,7 @@
  */
 export { type DeviceOptions, type OpenedDevice, openDevice } from "./node/device.js";
 export { loadGenerator, loadTranscriber } from "./decode/load.js";
-export { demoModel } from "./node/demo.js";
+export { demoModel, vadModel } from "./node/demo.js";
 export {
   modelDirectory,
   openFile,

@@ -179,11 +179,11 @@ const anchorOf = (heading: string): string =>
 // Plan: nothing in the repository ties it to a machine or is too large to clone; links lead
 // somewhere; a paragraph is one line.
 describe("the repository", () => {
-  it("has no file over 10 MB, and less than 50 MB in all", () => {
+  it("has no file over 10 MB, and less than 60 MB in all", () => {
     const sizes = tracked.map((file) => statSync(join(root, file)).size);
     expect(tracked.length).toBeGreaterThan(100);
     expect(tracked.filter((_, i) => sizes[i] > 10e6)).toEqual([]);
-    expect(sizes.reduce((a, b) => a + b, 0)).toBeLessThan(50e6);
+    expect(sizes.reduce((a, b) => a + b, 0)).toBeLessThan(60e6);
   });
 
   it("the lock file names no registry", () => {

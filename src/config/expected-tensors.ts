@@ -66,57 +66,49 @@ export function countParameters(config: ModelParts): ParameterCount {
   return counts;
 }
 
-/** Differences between a set of tensors and its config. */
-export interface TensorDifferences {
-  readonly missing: readonly string[];
-  readonly leftOver: readonly string[];
-  readonly wrongShape: readonly { name: string; expected: readonly number[]; got: readonly number[] }[];
-  readonly wrongDtype: readonly { name: string; got: Dtype | GgmlType }[];
-}
-
 /** The properties of a tensor that `checkTensors` reads. The map's keys are canonical names. */
 export interface ShapedTensor {
   readonly dtype: Dtype | GgmlType;
   readonly shape: readonly number[];
 }
 
-/** Compares tensors with a config. A stored head of a tied config is not a difference. */
-export function compareTensors(
-  config: ModelParts,
-  tensors: ReadonlyMap<string, ShapedTensor>,
-  file?: string,
-): TensorDifferences {
-  const table = expectedTensors(config, file);
-  const found = [...tensors].flatMap(([name, { dtype, shape }]) => {
-    const expected = table.get(name);
-    return expected ? [{ name, expected, got: shape, dtype }] : [];
-  });
-  return {
-    missing: [...table.keys()].filter((name) => !tensors.has(name)),
-    leftOver: [...tensors.keys()].filter((n) => !table.has(n) && !(n === HEAD && config.llm.tiedHead)),
-    wrongShape: found.flatMap(({ name, expected, got }) =>
-      String(expected) === String(got) ? [] : [{ name, expected, got }],
-    ),
-    wrongDtype: found.flatMap(({ name, expected, dtype }) =>
-      isUsable(dtype, expected) ? [] : [{ name, got: dtype }],
-    ),
-  };
-}
-
 /**
- * Refuses a set of tensors that differs from its config.
+ * Refuses a set of tensors that differs from its config. A tied checkpoint may store its head.
  * @param file  name of the checkpoint in the error
- * @throws CheckpointError  names the first tensor that is missing, left over, of another shape or
- *   dtype, and counts them
+ * @throws CheckpointError  as `checkTable`
  */
 export function checkTensors(
   config: ModelParts,
   tensors: ReadonlyMap<string, ShapedTensor>,
   file = "checkpoint",
 ): void {
-  const { missing, leftOver, wrongShape, wrongDtype } = compareTensors(config, tensors, file);
+  const storedHead = config.llm.tiedHead && tensors.has(HEAD) ? [HEAD] : [];
+  checkTable(expectedTensors(config, file), tensors, file, new Set(storedHead));
+}
+
+/**
+ * Refuses a set of tensors that differs from a table of names and shapes.
+ * @param file  name of the checkpoint in the error
+ * @param more  names that may be there too
+ * @throws CheckpointError  names the first tensor of another shape, that is missing, left over, or
+ *   of another dtype, and counts them
+ */
+export function checkTable(
+  table: ReadonlyMap<string, readonly number[]>,
+  tensors: ReadonlyMap<string, ShapedTensor>,
+  file: string,
+  more: ReadonlySet<string> = new Set(),
+): void {
+  const found = [...tensors].flatMap(([name, { dtype, shape }]) => {
+    const expected = table.get(name);
+    return expected ? [{ name, expected, shape, dtype }] : [];
+  });
+  const missing = [...table.keys()].filter((name) => !tensors.has(name));
+  const leftOver = [...tensors.keys()].filter((name) => !table.has(name) && !more.has(name));
+  const wrongShape = found.filter(({ expected, shape }) => String(expected) !== String(shape));
+  const wrongDtype = found.filter(({ expected, dtype }) => !isUsable(dtype, expected));
   const counts = `${missing.length} missing, ${leftOver.length} left over, ${wrongShape.length} of another shape, ${tensors.size} in the file`;
-  const wrapper = leftOver.map(wrapperIn).find((found) => found !== undefined);
+  const wrapper = leftOver.map(wrapperIn).find((wrapped) => wrapped !== undefined);
   const advice =
     wrapper === undefined
       ? "do config.json and the weights belong together?"
@@ -124,10 +116,10 @@ export function checkTensors(
   const refuse = (name: string, expected: string, got: string): never => {
     throw checkpointError(file, tensorField(name), expected, `${got} (${counts})`, advice);
   };
-  if (wrongShape[0]) refuse(wrongShape[0].name, show(wrongShape[0].expected), show(wrongShape[0].got));
+  if (wrongShape[0]) refuse(wrongShape[0].name, show(wrongShape[0].expected), show(wrongShape[0].shape));
   if (missing[0]) refuse(missing[0], "a tensor of that name", "none");
   if (leftOver[0]) refuse(leftOver[0], "only tensors that the config asks for", "a left-over one");
-  if (wrongDtype[0]) refuse(wrongDtype[0].name, "F32, F16 or BF16", wrongDtype[0].got);
+  if (wrongDtype[0]) refuse(wrongDtype[0].name, "F32, F16 or BF16", wrongDtype[0].dtype);
 }
 
 /** True for floats of up to 32 bits, and for blocks of a matrix. */

@@ -64,6 +64,12 @@ describe("checkpointFiles", () => {
   test.each([
     ["one file", ["model.safetensors"], ["model.safetensors"]],
     [
+      "FunASR's voice activity net",
+      ["model.pt", "am.mvn", "config.yaml", "configuration.json", "example/vad_example.wav"],
+      ["am.mvn", "config.yaml", "configuration.json", "model.pt"],
+    ],
+    ["the same in GGUF", ["fsmn-vad.gguf"], ["fsmn-vad.gguf"]],
+    [
       "shards, not a second copy of the weights",
       [
         "model.safetensors.index.json",

@@ -39,7 +39,7 @@ export async function openFunasr(files: ModelFiles): Promise<OpenedLayout> {
     emptyThought: !dataset.flag("do_think", true),
     systemTurn: dataset.flag("sys_prompt", true),
   };
-  const container = await openContainer(files);
+  const container = await openTorchContainer(files);
   return {
     ...(await closeOnError(container, () => splitLora(container, yaml))),
     config,
@@ -55,7 +55,8 @@ export async function openFunasr(files: ModelFiles): Promise<OpenedLayout> {
   };
 }
 
-async function openContainer(files: ModelFiles): Promise<Container> {
+/** The weights of model.pt. @throws CheckpointError  missing or damaged */
+export async function openTorchContainer(files: ModelFiles): Promise<Container> {
   const source = await files.open(WEIGHTS);
   const infos = await closeOnError(source, () => openTorchFile(source));
   const names = unwrappedNames(infos.keys());

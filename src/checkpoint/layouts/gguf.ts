@@ -47,7 +47,7 @@ export const GGUF_LLM = /^qwen3.*\.gguf$/i;
 const ENCODER_ARCHITECTURE = "funasr-sensevoice-encoder";
 const LLM_ARCHITECTURE = "qwen3";
 const HEAD = "output.weight";
-const FSMN = /\.fsmn_block\.weight$/;
+const FSMN = /\.fsmn_block\.(conv_left\.)?weight$/;
 
 /** True for the name of a file of a pair. */
 export function isGgufWeights(name: string): boolean {
@@ -157,7 +157,8 @@ function closeFiles(opened: readonly Opened[]): Promise<void> {
   return closeAll(opened.map(({ file }) => file));
 }
 
-function makeContainer(name: string, opened: readonly Opened[]): Container {
+/** Open files with no name in common as one container. @throws CheckpointError  a name twice */
+export function makeContainer(name: string, opened: readonly Opened[]): Container {
   const ranges = new Map<StoredTensor, { file: GgufFile; tensor: GgufTensor }>();
   const tensors = new Map<string, StoredTensor>();
   for (const one of opened) {

@@ -31,31 +31,43 @@ function inputs(width: number, taps: number, lengths: readonly number[]): Inputs
   return { dy: values(count, 1), v: values(count, 2), w: values(width * taps, 3) };
 }
 
-async function run({ dy, v, w }: Inputs, width: number, lengths: readonly number[]): Promise<Gradients> {
+async function run(
+  { dy, v, w }: Inputs,
+  width: number,
+  lengths: readonly number[],
+  left?: number,
+): Promise<Gradients> {
   const g = gpu();
   const shape = [v.length / width, width];
   const [dx, dWeight] = (await g.step(() => {
     const taps = g.upload(w, [width, 1, w.length / width]);
     const { ranges } = makeSegments(g, lengths);
-    const got = fsmnBackward(g, g.upload(dy, shape), g.upload(v, shape), taps, ranges, { weightGrad: true });
+    const options = { weightGrad: true, left };
+    const got = fsmnBackward(g, g.upload(dy, shape), g.upload(v, shape), taps, ranges, options);
     expect(got.dWeight!.shape).toEqual([width, 1, w.length / width]);
     return [got.dx, got.dWeight!];
   })) as Float32Array[];
   return { dx, dWeight };
 }
 
-test.each([[1], [2], [4], [5]])("the reference agrees with central differences, %i taps", (taps) => {
+test.each([
+  [1, undefined],
+  [2, undefined],
+  [4, undefined],
+  [5, undefined],
+  [4, 3],
+])("the reference agrees with central differences, %i taps, %s to the left", (taps, left) => {
   const [dy, v, w] = [doubles(9 * 3, 1), doubles(9 * 3, 2), doubles(3 * taps, 3)];
   const lengths = [6, 1, 2];
-  const { dx, dWeight } = fsmnBackwardRef(dy, v, w, 3, lengths);
+  const { dx, dWeight } = fsmnBackwardRef(dy, v, w, 3, lengths, left);
   expectClose(
     dx,
-    centralDifferences((at) => dot(dy, fsmnRef(at, w, 3, lengths)), v),
+    centralDifferences((at) => dot(dy, fsmnRef(at, w, 3, lengths, left)), v),
     differenceBound,
   );
   expectClose(
     dWeight,
-    centralDifferences((at) => dot(dy, fsmnRef(v, at, 3, lengths)), w),
+    centralDifferences((at) => dot(dy, fsmnRef(v, at, 3, lengths, left)), w),
     differenceBound,
   );
 });
@@ -64,6 +76,7 @@ interface Case {
   width: number;
   taps: number;
   lengths: number[];
+  left?: number;
 }
 
 describe("against f64", () => {
@@ -72,12 +85,15 @@ describe("against f64", () => {
     ...[1, 2, 3, 4, 12].map((taps) => ({ width: 36, taps, lengths: [13, 5] })),
     ...[31, 32, 33, 1030].map((rows) => ({ width: 20, taps: 11, lengths: [rows] })),
     { width: 512, taps: 11, lengths: [1, 2, 5, 11, 67, 1] },
+    { width: 128, taps: 20, lengths: [1, 19, 20, 47], left: 19 },
+    ...[0, 1, 10].map((left) => ({ width: 36, taps: 11, lengths: [13, 5], left })),
     { width: 3, taps: 11, lengths: [65_537] },
     { width: 128, taps: 3, lengths: [30_000, 2769] }, // 65,538 workgroups
-  ])("width $width, $taps taps, clips $lengths", async ({ width, taps, lengths }) => {
+  ])("width $width, $taps taps, $left to the left, clips $lengths", async (c) => {
+    const { width, taps, lengths, left } = c;
     const data = inputs(width, taps, lengths);
-    const got = await run(data, width, lengths);
-    const want = fsmnBackwardRef(data.dy, data.v, data.w, width, lengths);
+    const got = await run(data, width, lengths, left);
+    const want = fsmnBackwardRef(data.dy, data.v, data.w, width, lengths, left);
     expectClose(got.dx, want.dx, bound);
     expectClose(got.dWeight, want.dWeight, 2 * bound);
   });

@@ -24,6 +24,7 @@ export interface FsmnGradients {
  * @param v       [rows, width] f32, the input of the forward op
  * @param w       [width, 1, taps] f32
  * @param ranges  [rows, 2] u32, first row of the row's clip and one past its last
+ * @param left    as of the forward op
  * @source torch.autograd of FunASR MultiHeadedAttentionSANM.forward_fsmn
  */
 export function fsmnBackward(
@@ -32,16 +33,17 @@ export function fsmnBackward(
   v: Tensor,
   w: Tensor,
   ranges: Tensor,
-  { weightGrad = false }: { readonly weightGrad?: boolean } = {},
+  { weightGrad = false, left: given }: { readonly weightGrad?: boolean; readonly left?: number } = {},
 ): FsmnGradients {
   const [rows, width] = expectMatrix("fsmnBackward", { v });
   const taps = elementCount(w.shape) / width;
+  const left = given ?? (taps - 1) >> 1;
   expectShape("fsmnBackward", { dy }, v.shape);
   expectShape("fsmnBackward", { w }, [width, 1, taps]);
   expectShape("fsmnBackward", { ranges }, [rows, 2]);
   expectDType("fsmnBackward", { dy, v, w }, "f32");
   expectDType("fsmnBackward", { ranges }, "u32");
-  const params = { rows, width, taps, left: Math.floor((taps - 1) / 2) };
+  const params = { rows, width, taps, left };
   const overrides = { WG: threads };
   return gpu.scope(() => {
     const dx = gpu.empty(v.shape);

@@ -1,10 +1,11 @@
 /**
  * y[t, c] = v[t, c] + sum over j of v[t + j - left, c] · w[c, j]; rows outside the clip count as
- * zero, left = floor((taps - 1) / 2).
+ * zero.
  * @param v        [rows, width], clips packed
  * @param w        [width, taps]
  * @param width    channels
  * @param lengths  rows of each clip
+ * @param left     rows before a row that the taps reach
  * @returns        [rows, width] f64
  */
 export function fsmnRef(
@@ -12,9 +13,9 @@ export function fsmnRef(
   w: ArrayLike<number>,
   width: number,
   lengths: readonly number[],
+  left = (w.length / width - 1) >> 1,
 ): Float64Array {
   const taps = w.length / width;
-  const left = Math.floor((taps - 1) / 2);
   const y = Float64Array.from(v);
   let first = 0;
   for (const length of lengths) {
@@ -40,6 +41,7 @@ export function fsmnRef(
  * @param w        [width, taps]
  * @param width    channels
  * @param lengths  rows of each clip
+ * @param left     rows before a row that the taps reach
  * @returns        dx [rows, width] and dWeight [width, taps] f64
  */
 export function fsmnBackwardRef(
@@ -48,9 +50,9 @@ export function fsmnBackwardRef(
   w: ArrayLike<number>,
   width: number,
   lengths: readonly number[],
+  left = (w.length / width - 1) >> 1,
 ): { dx: Float64Array; dWeight: Float64Array } {
   const taps = w.length / width;
-  const left = Math.floor((taps - 1) / 2);
   const dx = Float64Array.from(dy);
   const dWeight = new Float64Array(w.length);
   let first = 0;

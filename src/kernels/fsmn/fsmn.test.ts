@@ -7,16 +7,18 @@ import { fsmn } from "./fsmn.js";
 import { fsmnRef } from "./fsmn.ref.js";
 
 // Rows against f64: widths around the workgroup of 64 and the real one, odd and even taps, clips
-// shorter than the taps, past 65,535 rows and workgroups; then that a clip in a batch has the bits
-// of the clip alone, and the refusals.
+// shorter than the taps, causal taps and taps of the future, past 65,535 rows and workgroups; then
+// that a clip in a batch has the bits of the clip alone, that zeros before a clip change no bit, and
+// the refusals.
 const gpu = useGpu();
-const bound = 1e-7; // up to 11 products and sums of values near 1
+const bound = 1e-7; // up to 20 products and sums of values near 1
 
 async function run(
   v: Float32Array,
   w: Float32Array,
   width: number,
   lengths: readonly number[],
+  left?: number,
 ): Promise<Float32Array> {
   return runOp(gpu(), () =>
     fsmn(
@@ -24,6 +26,7 @@ async function run(
       gpu().upload(v, [v.length / width, width]),
       gpu().upload(w, [width, 1, w.length / width]),
       makeSegments(gpu(), lengths).ranges,
+      { left },
     ),
   );
 }
@@ -35,12 +38,15 @@ test("the reference agrees with a dot product by mathjs", () => {
   const want = v.map((value, t) => value + dot(padded.slice(t, t + 4), w));
   expect([...fsmnRef(v, w, 1, [5])]).toEqual(want);
   expect([...fsmnRef([...v, ...v], w, 1, [5, 5])]).toEqual([...want, ...want]);
+  const causal = v.map((value, t) => value + dot([0, 0, 0, ...v].slice(t, t + 4), w));
+  expect([...fsmnRef(v, w, 1, [5], 3)]).toEqual(causal);
 });
 
 interface Case {
   width: number;
   taps: number;
   lengths: number[];
+  left?: number;
 }
 
 describe("against f64", () => {
@@ -48,13 +54,16 @@ describe("against f64", () => {
     ...[1, 63, 64, 65, 131, 512].map((width) => ({ width, taps: 11, lengths: [17] })),
     ...[1, 2, 3, 4, 12].map((taps) => ({ width: 36, taps, lengths: [13, 5] })),
     { width: 512, taps: 11, lengths: [1, 2, 5, 11, 67, 1] },
+    ...[1, 63, 128].map((width) => ({ width, taps: 20, lengths: [1, 19, 20, 47], left: 19 })),
+    ...[0, 1, 10].map((left) => ({ width: 36, taps: 11, lengths: [13, 5], left })),
     { width: 3, taps: 11, lengths: [65_537] },
     { width: 128, taps: 3, lengths: [30_000, 2769] }, // 65,538 workgroups
-  ])("width $width, $taps taps, clips $lengths", async ({ width, taps, lengths }) => {
+  ])("width $width, $taps taps, $left to the left, clips $lengths", async (c) => {
+    const { width, taps, lengths, left } = c;
     const rows = lengths.reduce((a, b) => a + b);
     const v = values(rows * width, 1);
     const w = values(width * taps, 2);
-    expectClose(await run(v, w, width, lengths), fsmnRef(v, w, width, lengths), bound);
+    expectClose(await run(v, w, width, lengths, left), fsmnRef(v, w, width, lengths, left), bound);
   });
 });
 
@@ -69,6 +78,15 @@ test("a clip in a batch has the bits of the clip alone", async () => {
     expect(packed.slice(...part)).toEqual(await run(v.slice(...part), w, 20, [length]));
     first += length;
   }
+});
+
+test("zeros before a clip change no bit of its causal memory", async () => {
+  const v = values(31 * 20, 1, 1000);
+  const w = values(20 * 20, 2);
+  const padded = new Float32Array(50 * 20);
+  padded.set(v, 19 * 20);
+  const got = await run(padded, w, 20, [50], 19);
+  expect(got.slice(19 * 20)).toEqual(await run(v, w, 20, [31], 19));
 });
 
 test("refusals", async () => {
@@ -88,5 +106,10 @@ test("refusals", async () => {
     () => fsmn(gpu(), v(), gpu().empty([8, 1, 11]), gpu().empty([6, 2])),
     "fsmn: ranges must be u32, got f32",
   );
+  for (const left of [-1, 11, 1.5])
+    await refused(
+      () => fsmn(gpu(), v(), gpu().empty([8, 1, 11]), ranges(6), { left }),
+      `fsmn: left must be from 0 to 10, got ${left}`,
+    );
   await refused(() => makeSegments(gpu(), [3, 0]), "a clip must have at least 1 row, got 0");
 });
