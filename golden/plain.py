@@ -68,12 +68,12 @@ def rope(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
     return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
 
-def fsmn(v: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """v + depthwise convolution over time with zero padding. v [T, D], weight [D, 1, kernel] → [T,
-    D].
+def fsmn(v: np.ndarray, weight: np.ndarray, left: int | None = None) -> np.ndarray:
+    """v + depthwise convolution over time with zero padding, `left` rows before (default: half). v
+    [T, D], weight [D, 1, kernel] → [T, D].
     """
     kernel = weight.shape[-1]
-    left = (kernel - 1) // 2
+    left = (kernel - 1) // 2 if left is None else left
     padded = np.pad(v, ((left, kernel - 1 - left), (0, 0)))
     return v + sum(padded[i : i + len(v)] * weight[:, 0, i] for i in range(kernel))
 

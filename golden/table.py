@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cases import adaptor, ctc, encoder, frontend, llm, mlt, model, tokenizer, train
+from cases import adaptor, ctc, encoder, frontend, llm, mlt, model, tokenizer, train, vad
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ ENCODER = [
     Case("encoder-funasr", "FunASR's SenseVoiceEncoderSmall under the same weight names", encoder.build, dict(seed=107, lengths=[29], audio={}, upstream="funasr")),
     Case("encoder-weights", "weights stored in the bundle", encoder.build, dict(seed=108, lengths=[11], audio={"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_timestamp_prediction_layers": 1}, store_weights=True)),
     Case("encoder-real-512", "real widths: 560 in, 512, FFN 2048, 4 heads, kernel 11; stem, one layer, one tp layer", encoder.build, dict(seed=109, lengths=[13], audio=AT_512)),
+]  # fmt: skip
+
+VAD = [
+    Case("vad-packed", "a small net of odd widths, random weights: three clips packed, one of a single row", vad.build_packed, dict(seed=901, lengths=[17, 1, 40])),
+    Case("vad-shipped", "the shipped net: 0.13 s of synthetic speech and 0.07 s of noise, from the waveform", vad.build_shipped, dict(seed=902, clip="en-seen-2.wav", begin=0.5, speech=0.13, noise=0.07)),
 ]  # fmt: skip
 
 ADAPTOR = [
@@ -115,4 +120,4 @@ TRAIN = [
     Case("train-all", "adaptor, LoRA and encoder, two clips packed; ten AdamW steps", train.build, dict(seed=507, frames=[15, 7], prompts=["english", "chinese"], answers=[6, 9], tune=["adaptor", "lora", "encoder"], sizes={"audio": TINY_AUDIO | {"num_hidden_layers": 3}, "text": {"hidden_size": 32, "head_dim": 8}, "adaptor": {"num_hidden_layers": 1, "projector_hidden_size": 44}}, lora=LORA, steps=True)),
 ]  # fmt: skip
 
-CASES = FRONTEND + ENCODER + ADAPTOR + CTC + LLM + MODEL + TRAIN + [Case("tokenizer", "ids and decoded text of 251 strings by the real Qwen3 tokenizer", tokenizer.build)]
+CASES = FRONTEND + ENCODER + ADAPTOR + CTC + LLM + MODEL + TRAIN + VAD + [Case("tokenizer", "ids and decoded text of 251 strings by the real Qwen3 tokenizer", tokenizer.build)]

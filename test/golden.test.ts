@@ -102,7 +102,7 @@ function facts(entry: ManifestEntry, bundle: Bundle): Facts {
     shape: (name) => tensors.get(name)?.shape ?? [],
     text: (key) => metadata.get(key) ?? "",
     count: (key) => metadataCount(bundle, key, 0),
-    config: metadata.has("config") ? bundleConfig(bundle) : undefined,
+    config: metadata.has("config") && metadata.get("kind") !== "vad" ? bundleConfig(bundle) : undefined,
     lengths: (segments?.shape[0] ?? 2) - 1,
   };
 }
@@ -209,6 +209,11 @@ const required: readonly [name: string, test: (f: Facts) => boolean][] = [
   ],
   ["training, an LLM four times as wide as the encoder", (f) => training(f) && widths(f) === 4],
   ["training, an LLM narrower than the encoder", (f) => training(f) && widths(f) < 1],
+  ["voice activity, packed", (f) => f.kind === "vad" && f.lengths >= 3],
+  [
+    "voice activity, the released widths from the waveform",
+    (f) => f.kind === "vad" && samples(f) > 0 && f.shape("vad.blocks.3.output")[1] === 250,
+  ],
   ["model, 32 greedy ids a clip", (f) => whole(f) && f.shape("generated_ids")[0] === 32 * f.lengths],
 ];
 

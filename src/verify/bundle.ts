@@ -28,7 +28,7 @@ export const starts = [
 export type Start = (typeof starts)[number];
 
 /** The task of a bundle. */
-export const kinds = ["frontend", "encoder", "adaptor", "ctc", "llm", "model", "train"] as const;
+export const kinds = ["frontend", "encoder", "adaptor", "ctc", "llm", "model", "train", "vad"] as const;
 export type Kind = (typeof kinds)[number];
 
 /** An open golden bundle: one case of inputs and expected stages. Format: golden/README.md. */

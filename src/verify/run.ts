@@ -36,6 +36,7 @@ import {
 } from "./bundle.js";
 import { runCtc } from "./ctc.js";
 import { runTrain } from "./train.js";
+import { runVad } from "./vad.js";
 import { sum } from "../arrays.js";
 
 /** Stages that a run computed. Ids are in `ids`, everything else in `floats`. */
@@ -126,6 +127,11 @@ export async function runBundle(gpu: Gpu, bundle: Bundle, options: RunOptions = 
   if (kind === "ctc") {
     const { tap } = recorder;
     await runCtc(gpu, bundle, { ...options, tap, step: (body) => recorder.step(body) });
+    return recorder.computed;
+  }
+  if (kind === "vad") {
+    if (options.parameters) refuse(bundle.file, "metadata kind", "a bundle of the checkpoint's model", kind);
+    await runVad(gpu, bundle, await features(bundle, recorder.computed), recorder.computed.floats);
     return recorder.computed;
   }
   const config = bundleConfig(bundle);

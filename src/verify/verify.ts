@@ -29,6 +29,14 @@ const order = [
 ]
   .concat(["encoder.tp_layers", "encoder.output", "adaptor.projector", "adaptor.blocks"])
   .concat(["ctc.projector", "ctc.blocks", "ctc.logits"])
+  .concat([
+    "vad.in_linear1",
+    "vad.in_linear2",
+    "vad.blocks",
+    "vad.out_linear1",
+    "vad.out_linear2",
+    "vad.silence",
+  ])
   .concat(["llm.inputs_embeds", "llm.layers", "llm.norm", "logits", "generated_ids", "loss", "grad"]);
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {
@@ -37,7 +45,9 @@ function sameShape(a: readonly number[], b: readonly number[]): boolean {
 
 function place(stage: string): number {
   const group = order.findIndex((prefix) => stage === prefix || stage.startsWith(`${prefix}.`));
-  return (group < 0 ? order.length : group) * 10_000 + Number(/\d+$/.exec(stage)?.[0] ?? 0);
+  return (
+    (group < 0 ? order.length : group) * 10_000 + Number(/(\d+)(\.memory|\.output)?$/.exec(stage)?.[1] ?? 0)
+  );
 }
 
 async function readFloat64(file: SafetensorsFile, name: string): Promise<Float64Array> {

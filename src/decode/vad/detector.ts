@@ -16,6 +16,7 @@ export interface FrameProbabilities {
   readonly speech: Float32Array;
 }
 
+/** Options of one recording. */
 export interface VadOptions {
   /** Name of the audio in errors. */
   readonly name?: string;
