@@ -1,22 +1,16 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import {
-  type PreparedClip,
-  type TranscribeOptions,
-  type Transcriber,
-  type Transcription,
-} from "../decode/transcriber.js";
+import type { TranscribeOptions, Transcriber, Transcription } from "../decode/transcriber.js";
 import { defaultMaxNewTokens } from "../decode/answer-limit.js";
-import { languageWarning, scriptWarning, translationWarning } from "../decode/language-warnings.js";
+import { languageWarning } from "../decode/language-warnings.js";
 import { loadTranscriber } from "../decode/load.js";
-import { type TargetLanguage, translate, translationPrompt } from "../decode/translator.js";
-import type { WeightFormat } from "../gpu/matrix.js";
+import { withoutSilenceMarks } from "../decode/segments/join.js";
+import type { VoiceActivityDetector } from "../decode/vad/detector.js";
+import { findClip } from "../node/clip.js";
 import { demoModel } from "../node/demo.js";
 import { PromptError } from "../tokenizer/errors.js";
-import type { Language } from "../tokenizer/languages.js";
-import type { PromptOptions } from "../tokenizer/prompt.js";
-import { type ChannelChoice, channelOption, chosenChannels } from "./channel.js";
-import { decodeClip, findClip } from "../node/clip.js";
+import { channelOption } from "./channel.js";
 import { withDevice } from "./device.js";
+import { type ReadyClip, type Session, hear, promptOptions, runClips, strangeText } from "./hear.js";
 import { languageOption } from "./language.js";
 import { timeLoading } from "./loaded.js";
 import {
@@ -30,27 +24,8 @@ import {
 } from "./model.js";
 import { natural, positive } from "./numbers.js";
 import { exitCode, note, print, printJson, printPart, report, shown, status } from "./output.js";
-
-export interface TranscribeCliOptions {
-  readonly model: string;
-  readonly lora?: readonly string[];
-  /** Language to translate into; absent: the words as spoken. */
-  readonly to?: TargetLanguage;
-  readonly cascade?: boolean;
-  readonly language?: Language;
-  readonly hotwords?: string[];
-  readonly context?: string;
-  readonly itn: boolean;
-  readonly weights?: WeightFormat;
-  readonly batch: number;
-  readonly maxTokens?: number;
-  readonly repetitionPenalty?: number;
-  readonly channel?: ChannelChoice;
-  readonly strict?: boolean;
-  readonly wordTimes?: boolean;
-  readonly json?: boolean;
-  readonly debug?: boolean;
-}
+import { type TranscribeCliOptions, batchOption, longOptions } from "./transcribe-options.js";
+import { loadVad } from "./vad-model.js";
 
 /** Of the commands that write what is heard. */
 export function penaltyOption(): Option {
@@ -75,7 +50,7 @@ function list(text: string): string[] {
 }
 
 export function transcribeCommand(): Command {
-  return new Command("transcribe")
+  return longOptions(new Command("transcribe"))
     .description("print the words spoken in each clip")
     .argument(
       "<audio...>",
@@ -88,7 +63,7 @@ export function transcribeCommand(): Command {
     .option("--context <text>", "what the clip is about")
     .option("--no-itn", "write numbers as spoken (no inverse text normalisation)")
     .addOption(weightsOption())
-    .option("--batch <clips>", "clips that run together", natural, 1)
+    .addOption(batchOption())
     .option(
       "--max-tokens <count>",
       "new tokens a clip at most; default: 32 and one per 60 ms of audio",
@@ -98,6 +73,7 @@ export function transcribeCommand(): Command {
     .addOption(channelOption())
     .addOption(strictOption())
     .option("--word-times", "times of words, by the CTC head of a checkpoint that has one")
+    .option("--segments <file>", "transcribe these segments: RTTM, or JSON as --json and vad print it")
     .option("--json", "one JSON object per clip")
     .action(async (files: string[], _: unknown, command: Command) => {
       await transcribeFiles(files, command.optsWithGlobals<TranscribeCliOptions>());
@@ -123,10 +99,15 @@ export async function transcribeFiles(
     if (!acceptsOptions(transcriber, options)) return;
     const unknown = languageWarning(options.language, transcriber.languages);
     if (unknown !== undefined) note(`warning: ${unknown}`);
-    for (let i = 0; i < files.length; i += options.batch) {
-      const batch = files.slice(i, i + options.batch);
-      await transcribeBatch(transcriber, batch, options, { first: i + 1, total: files.length });
-    }
+    const { batch = 1 } = options;
+    let detector: Promise<VoiceActivityDetector> | undefined;
+    const session: Session = {
+      transcriber,
+      options,
+      detector: () => (detector ??= loadVad(gpu, options.vad)),
+    };
+    for (let i = 0; i < files.length; i += batch)
+      await transcribeBatch(session, files.slice(i, i + batch), { first: i + 1, total: files.length });
   });
 }
 
@@ -163,52 +144,23 @@ interface Place {
   readonly total: number;
 }
 
-interface ReadyClip extends PreparedClip {
-  readonly file: string;
-  /** The channel that was asked for, counted from 1. */
-  readonly channel?: number;
-  /** The file as lines of text name it: with its channel where each has a line. */
-  readonly label: string;
-  /** What is wrong with the audio; its words may be incomplete. */
-  readonly warnings: readonly string[];
-}
-
-async function transcribeBatch(
-  transcriber: Transcriber,
-  files: readonly string[],
-  options: TranscribeCliOptions,
-  { first, total }: Place,
-): Promise<void> {
+async function transcribeBatch(session: Session, files: readonly string[], at: Place): Promise<void> {
+  const { transcriber, options } = session;
+  const { batch = 1, debug } = options;
   const clips: ReadyClip[] = [];
+  const flush = async (): Promise<void> => {
+    while (clips.length > 0) await transcribeClips(transcriber, clips.splice(0, batch), options, at);
+  };
   for (const [i, file] of files.entries()) {
     try {
-      status(`${place(first + i, 1, total)}reading ${file}`);
-      clips.push(...(await readyClips(transcriber, file, options)));
+      status(`${place(at.first + i, 1, at.total)}reading ${file}`);
+      const named = at.total > 1 || options.channel === "each";
+      await hear(session, { file, label: shown(file), named }, (clip) => clips.push(clip), flush);
     } catch (error) {
-      report(error, options.debug === true, file);
+      report(error, debug === true, file);
     }
   }
-  for (let i = 0; i < clips.length; i += options.batch)
-    await transcribeClips(transcriber, clips.slice(i, i + options.batch), options, { first, total });
-}
-
-/** The clips of a file: one, or one of each channel. */
-async function readyClips(
-  transcriber: Transcriber,
-  file: string,
-  options: TranscribeCliOptions,
-): Promise<ReadyClip[]> {
-  const { channel, strict } = options;
-  const maxSeconds = transcriber.maxSeconds(promptOptions(options));
-  const keep = { rate: transcriber.sampleRate, channel };
-  const chosen = chosenChannels(await decodeClip(file, { strict, maxSeconds, keep }), channel);
-  return chosen.map(({ audio, ...part }) => {
-    const label = channel === "each" ? `${shown(file)} [${part.label}]` : shown(file);
-    const { warning, ...clip } = transcriber.prepare(audio, file);
-    const warnings = [audio.damage, warning].filter((text) => text !== undefined);
-    for (const text of warnings) note(`warning: ${label}: ${text}`);
-    return { ...clip, file, ...part, label, warnings };
-  });
+  await flush();
 }
 
 /** "3/10: ", or "3-5/10: " for several; nothing where one clip is all there is. */
@@ -238,21 +190,15 @@ async function transcribeClips(
   const named = total > 1 || options.channel === "each";
   const seconds = clips.reduce((sum, clip) => sum + clip.audioSeconds, 0).toFixed(1);
   const streaming = process.stdout.isTTY && clips.length === 1 && !named && !options.json;
-  const { maxTokens: maxNewTokens, repetitionPenalty } = options;
   try {
     const run: TranscribeOptions = {
-      maxNewTokens,
-      repetitionPenalty,
       onStage: (stage) => {
         if (streaming && stage === "decode") status("");
         else status(`${place(first, clips.length, total)}${stageNames[stage]} ${seconds} s`);
       },
       onText: streaming ? (_, text) => printPart(text) : undefined,
     };
-    const { to, cascade, language } = options;
-    const results = await (to === undefined
-      ? transcriber.transcribe(clips, { ...promptOptions(options), ...run })
-      : translate(transcriber, clips, { ...run, to, cascade, language }));
+    const results = await runClips(transcriber, clips, options, run);
     if (streaming) print("");
     for (const [i, result] of results.entries()) show(clips[i], result, options, { named, streaming });
   } catch (error) {
@@ -263,26 +209,24 @@ async function transcribeClips(
   }
 }
 
-function promptOptions(options: TranscribeCliOptions): PromptOptions {
-  const { to, cascade, language, hotwords, context, itn } = options;
-  if (to !== undefined && !cascade) return { prompt: translationPrompt(to) };
-  return { language, hotwords, context, itn };
-}
-
 function show(
   { file, channel, label, warnings, ...clip }: ReadyClip,
-  result: Transcription,
+  raw: Transcription,
   { json, to, language, maxTokens = defaultMaxNewTokens(clip) }: TranscribeCliOptions,
   { named, streaming }: { readonly named: boolean; readonly streaming: boolean },
 ): void {
-  const strange =
-    to === undefined ? scriptWarning(result.text, language) : translationWarning(result.text, to);
+  const result = { ...raw, text: withoutSilenceMarks(raw.text) };
+  const strange = strangeText(result.text, { to, language });
   if (strange !== undefined) note(`warning: ${label}: ${strange}`);
   const untimed = result.wordsFailure && `no times of words: ${result.wordsFailure}`;
   if (untimed !== undefined) note(`warning: ${label}: ${untimed}`);
   const all = [...warnings, strange, untimed].filter((text) => text !== undefined);
   const said = all.length > 0 && { warning: all.join("; "), warnings: all };
-  if (json) printJson({ file, channel, ...result, ...said });
+  const { finish, audioSeconds, words } = result;
+  const segments = [
+    { start: 0, end: audioSeconds, text: result.text, words, finish, agreement: result.agreement },
+  ];
+  if (json) printJson({ file, channel, ...result, segments, ...said });
   else if (!streaming) {
     const text = result.text.replaceAll("\n", "\\u000a"); // a clip is a line
     print(named ? `${label}: ${text}`.trimEnd() : text);

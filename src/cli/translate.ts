@@ -4,10 +4,11 @@ import { channelOption } from "./channel.js";
 import { languageOption } from "./language.js";
 import { loraOption, modelForms, weightsOption } from "./model.js";
 import { natural } from "./numbers.js";
-import { type TranscribeCliOptions, penaltyOption, strictOption, transcribeFiles } from "./transcribe.js";
+import { penaltyOption, strictOption, transcribeFiles } from "./transcribe.js";
+import { type TranscribeCliOptions, batchOption, longOptions } from "./transcribe-options.js";
 
 export function translateCommand(): Command {
-  return new Command("translate")
+  return longOptions(new Command("translate"))
     .description("print what is said in each clip in another language; the checkpoint must have learned to")
     .argument(
       "<audio...>",
@@ -21,7 +22,7 @@ export function translateCommand(): Command {
     .addOption(loraOption())
     .addOption(languageOption("language that is spoken, for a cascade's transcript"))
     .addOption(weightsOption())
-    .option("--batch <clips>", "clips that run together", natural, 1)
+    .addOption(batchOption())
     .option(
       "--max-tokens <count>",
       "new tokens a clip at most; default: 32 and one per 60 ms of audio, of a cascade's text 32 and three per token",

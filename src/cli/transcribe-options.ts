@@ -1,0 +1,68 @@
+import { type Command, Option } from "commander";
+import type { TargetLanguage } from "../decode/translator.js";
+import type { WeightFormat } from "../gpu/matrix.js";
+import type { Language } from "../tokenizer/languages.js";
+import type { ChannelChoice } from "./channel.js";
+import { WHOLE_SECONDS } from "./long-clip.js";
+import { natural, number, whole } from "./numbers.js";
+import { vadForms } from "./vad-model.js";
+
+export interface TranscribeCliOptions {
+  readonly model: string;
+  readonly lora?: readonly string[];
+  /** Language to translate into; absent: the words as spoken. */
+  readonly to?: TargetLanguage;
+  readonly cascade?: boolean;
+  readonly language?: Language;
+  readonly hotwords?: string[];
+  readonly context?: string;
+  readonly itn: boolean;
+  readonly weights?: WeightFormat;
+  /** Default: 1 clip, and as many segments of a long one as `batchTokens` allow. */
+  readonly batch?: number;
+  readonly batchTokens: number;
+  readonly mergeSeconds: number;
+  /** ms */
+  readonly maxEndSilence: number;
+  /** "off": no segments. Default: the net of this package, for long clips. */
+  readonly vad?: string;
+  /** A file with the segments of a clip. */
+  readonly segments?: string;
+  readonly maxTokens?: number;
+  readonly repetitionPenalty?: number;
+  readonly channel?: ChannelChoice;
+  readonly strict?: boolean;
+  readonly wordTimes?: boolean;
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+/** Clips, or segments of a long one, in a run. */
+export function batchOption(): Option {
+  return new Option(
+    "--batch <clips>",
+    "clips, or segments of a long one, that run together; default: 1 clip, or the segments of --batch-tokens",
+  ).argParser(natural);
+}
+
+/** The options of commands that take clips of any length. */
+export function longOptions(command: Command): Command {
+  return command
+    .option(
+      "--vad <model>",
+      `transcribe every clip in segments of speech: ${vadForms}; off: whole. Default: the net of this package, for clips longer than ${WHOLE_SECONDS} s or than the model takes`,
+    )
+    .option("--max-end-silence <ms>", "silence that ends a segment of a long clip", whole(0, 86_400_000), 800)
+    .option(
+      "--merge-seconds <seconds>",
+      "neighbouring segments of a long clip are joined up to this length over silences of 1 s at most; 0: never",
+      number("seconds from 0", (value) => value >= 0),
+      15,
+    )
+    .option(
+      "--batch-tokens <count>",
+      "segments of a long clip run together up to so many tokens of audio",
+      natural,
+      1000,
+    );
+}

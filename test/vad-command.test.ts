@@ -1,0 +1,175 @@
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parseWav } from "../src/frontend/wav.js";
+import { wavBytes } from "../src/frontend/write-wav.js";
+import { demoModel } from "../src/node/demo.js";
+import { cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
+
+// Plan: `vad` prints the same segments as text, JSON, RTTM and labels, and writes their samples;
+// `transcribe` gives each segment the text of its samples in a file of their own, joins them, and
+// takes segments from a file; a short clip keeps the text of `--vad off`; silence has no text; bad
+// files of segments are refused by line, and other clips are done.
+
+interface Segment {
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+  readonly finish: string;
+}
+
+let folder: string;
+const file = (name: string): string => join(folder, name);
+const samplesOf = (name: string): Float32Array =>
+  parseWav(readFileSync(join(demoModel, "clips", name)), name).channels[0];
+const silence = (seconds: number): Float32Array => new Float32Array(16_000 * seconds);
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "vad-"));
+  const parts = [
+    silence(0.5),
+    samplesOf("en-seen-1.wav"),
+    silence(4),
+    samplesOf("zh-seen-1.wav"),
+    silence(4),
+    samplesOf("en-seen-2.wav"),
+  ];
+  const all = Float32Array.from(parts.flatMap((part) => [...part]));
+  writeFileSync(file("talk.wav"), wavBytes(all, 16_000));
+  writeFileSync(file("quiet.wav"), wavBytes(silence(3), 16_000));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe("vad", () => {
+  test("the same segments in every format, and their samples", async () => {
+    const json = await cli(["vad", "--json", "--pieces", file("pieces"), file("talk.wav")]);
+    expect({ code: json.code, errors: errorLines(json) }).toEqual({ code: 0, errors: [] });
+    const [{ segments, audioSeconds }] = jsonLines(json) as unknown as {
+      segments: Segment[];
+      audioSeconds: number;
+    }[];
+    expect(segments.length).toBe(3);
+    for (const [i, { start, end }] of segments.entries()) {
+      expect(start).toBeGreaterThanOrEqual(i === 0 ? 0 : segments[i - 1].end);
+      expect(end).toBeGreaterThan(start);
+      expect(end).toBeLessThanOrEqual(audioSeconds);
+    }
+    const whole = parseWav(readFileSync(file("talk.wav")), "x").channels[0];
+    for (const [i, name] of readdirSync(file("pieces")).sort().entries()) {
+      const { start, end } = segments[i];
+      const [piece] = parseWav(readFileSync(join(file("pieces"), name)), name).channels;
+      expect(piece).toEqual(whole.slice(Math.round(start * 16_000), Math.round(end * 16_000)));
+    }
+    const lines = async (...args: string[]): Promise<string[]> =>
+      (await cli(["vad", ...args, file("talk.wav")])).stdout.trimEnd().split("\n");
+    const fixed = (value: number): string => value.toFixed(3);
+    expect(await lines()).toEqual(segments.map(({ start, end }) => `${fixed(start)} ${fixed(end)}`));
+    expect(await lines("--format", "audacity")).toEqual(
+      segments.map(({ start, end }) => `${fixed(start)}\t${fixed(end)}\tspeech`),
+    );
+    expect(await lines("--format", "rttm")).toEqual(
+      segments.map(
+        ({ start, end }) => `SPEAKER talk 1 ${fixed(start)} ${fixed(end - start)} <NA> <NA> speech <NA> <NA>`,
+      ),
+    );
+  });
+
+  test("silence has a note; a file that is missing has an error, and the others are done", async () => {
+    const run = await cli(["vad", "--json", file("none.wav"), file("quiet.wav")]);
+    expect(run.code).toBe(1);
+    expect(run.stderr).toContain(`${file("quiet.wav")}: no speech was found`);
+    expect(jsonLines(run)).toMatchObject([
+      { file: file("none.wav"), error: {} },
+      { file: file("quiet.wav"), audioSeconds: 3, segments: [] },
+    ]);
+  });
+
+  test.each([
+    ["--threshold", "2"],
+    ["--max-end-silence", "-1"],
+    ["--max-segment", "10"],
+    ["--format", "srt"],
+  ])("%s %s is wrong usage", async (...option) => {
+    const run = await cli(["vad", ...option, file("quiet.wav")]);
+    expect({ code: run.code, stdout: run.stdout, errors: errorLines(run).length }).toEqual({
+      code: 2,
+      stdout: "",
+      errors: 1,
+    });
+  });
+});
+
+describe("transcribe in segments", () => {
+  const vad = join(demoModel, "..", "vad");
+
+  test("each has the text of its samples alone; the texts join; the rest is silence", async () => {
+    const run = await cli(["transcribe", "--json", "--vad", vad, "--merge-seconds", "0", file("talk.wav")]);
+    expect({ code: run.code, errors: errorLines(run) }).toEqual({ code: 0, errors: [] });
+    const [{ text, segments, silences, audioSeconds }] = jsonLines(run) as unknown as {
+      text: string;
+      segments: Segment[];
+      silences: Segment[];
+      audioSeconds: number;
+    }[];
+    expect(segments.length).toBe(3);
+    expect(text).toBe(segments.map((segment) => segment.text).join(" "));
+    const covered = [...segments, ...silences].reduce((sum, { start, end }) => sum + end - start, 0);
+    expect(covered).toBeCloseTo(audioSeconds, 6);
+    const whole = parseWav(readFileSync(file("talk.wav")), "x").channels[0];
+    const alone = segments.map(({ start, end }, i) => {
+      writeFileSync(
+        file(`alone-${i}.wav`),
+        wavBytes(whole.slice(Math.round(start * 16_000), Math.round(end * 16_000)), 16_000),
+      );
+      return file(`alone-${i}.wav`);
+    });
+    const single = jsonLines(await cli(["transcribe", "--json", ...alone]));
+    expect(single.map(({ text }) => text)).toEqual(segments.map((segment) => segment.text));
+    const plain = await cli([
+      "transcribe",
+      "--vad",
+      vad,
+      "--merge-seconds",
+      "0",
+      "--batch",
+      "1",
+      file("talk.wav"),
+    ]);
+    expect(plain.stdout).toBe(`${text}\n`);
+    writeFileSync(file("talk.json"), JSON.stringify({ segments }));
+    const again = jsonLines(
+      await cli(["transcribe", "--json", "--segments", file("talk.json"), file("talk.wav")]),
+    );
+    expect(again[0]).toMatchObject({
+      text,
+      segments: segments.map(({ start, end, text }) => ({ start, end, text })),
+    });
+  });
+
+  test("a short clip keeps the text of the whole, and silence has none", async () => {
+    const short = join(demoModel, "clips", "en-seen-1.wav");
+    const [plain] = jsonLines(await cli(["transcribe", "--json", short]));
+    const [off] = jsonLines(await cli(["transcribe", "--json", "--vad", "off", short]));
+    expect(plain).toMatchObject({
+      text: off.text,
+      tokenIds: off.tokenIds,
+      segments: [{ start: 0, text: off.text, finish: "stop" }],
+    });
+    const quiet = await cli(["transcribe", "--json", "--vad", vad, file("quiet.wav")]);
+    expect(jsonLines(quiet)).toMatchObject([{ text: "", segments: [], silences: [{ start: 0, end: 3 }] }]);
+  });
+
+  test("segments that overlap or pass the end are refused by line", async () => {
+    writeFileSync(file("bad.rttm"), "SPEAKER talk 1 0 2 x x a\nSPEAKER talk 1 1 2 x x a\n");
+    expect(
+      expectRefusal(await cli(["transcribe", "--segments", file("bad.rttm"), file("talk.wav")])),
+    ).toContain(
+      `${file("bad.rttm")}:2: segment: expected none that overlaps line 1, got a begin at 1 s, before 2 s`,
+    );
+    writeFileSync(file("late.rttm"), "SPEAKER quiet 1 2 2 x x a\n");
+    expect(
+      expectRefusal(await cli(["transcribe", "--segments", file("late.rttm"), file("quiet.wav")])),
+    ).toContain(`${file("late.rttm")}:1: end: expected at most the audio's 3 s, got 4`);
+  });
+});
