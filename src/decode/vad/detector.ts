@@ -106,6 +106,7 @@ export class VadStream {
     return run;
   }
 
+  /** Gives the stream's GPU memory back. */
   free(): void {
     this.#state.free();
   }
