@@ -80,7 +80,7 @@ describe("bench --predict", () => {
     expect(run.stdout).toMatch(/^100 GB\/s, 2 TFLOP\/s, 8 µs a dispatch: a clip of 10 s, 50 tokens$/m);
     expect(run.stdout.match(/^0\.6B +(f32|bf16|f16|q8|q4) /gm)).toHaveLength(5);
     expect(run.stderr).toMatch(
-      /kernels are taken to reach 33\.3 % of the arithmetic and 70 % of the bandwidth/,
+      /kernels are assumed to reach 33\.3 % of the arithmetic and 70 % of the bandwidth/,
     );
   });
 });

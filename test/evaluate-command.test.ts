@@ -269,7 +269,7 @@ describe("translation", () => {
   it.each([
     [["translate", "a.wav"], /required option '--to <code>' not specified/],
     [["translate", "--to", "fr", "a.wav"], /'fr' is invalid/],
-    [["translate", "--to", "en", "--language", "zh", "a.wav"], /--language goes with --cascade/],
+    [["translate", "--to", "en", "--language", "zh", "a.wav"], /--language needs --cascade/],
   ])("%j is wrong usage", async (args, message) => {
     const run = await cli(args);
     expect(run).toMatchObject({ code: 2, stdout: "" });

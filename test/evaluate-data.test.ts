@@ -179,8 +179,8 @@ describe("bad input", () => {
 
   it.each([
     [["--second", "0"], /--data is missing/],
-    [["--data", "x", "--task", "st"], /--task st wants --to/],
-    [["--data", "x", "--to", "zh"], /go with --task st/],
+    [["--data", "x", "--task", "st"], /--task st needs --to/],
+    [["--data", "x", "--to", "zh"], /need --task st/],
     [["--compare", "x"], /--compare takes two files/],
     [["--data", "x", "--weights", "q8,q2"], /Expected f32, bf16, f16, q8, q4, each once/],
     [["--data", "x", "--weights", "q8,q8"], /each once/],

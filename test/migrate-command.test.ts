@@ -31,7 +31,7 @@ describe("migrate", () => {
     expect(words.code).toBe(0);
     expect(words.stdout).toMatch(/encoder +[\d,]+ +bit for bit the source's, SHA-256 [0-9a-f]{64}\n/);
     expect(words.stdout).toMatch(/adaptor +[\d,]+ +new at 96, 2 blocks, 8 heads of 12, seed 0; 1,320 kept\n/);
-    expect(words.stderr).toContain("the new adaptor knows nothing yet");
+    expect(words.stderr).toContain("the new adaptor is untrained");
     const run = await migrate(
       join(out.path, "json"),
       "--blocks",

@@ -15,8 +15,8 @@ export interface CheckOptions extends ClipSizes {
 }
 
 /**
- * `bench --predict --check`: the formula against this adapter; a stage beyond the tolerance is a
- * failure.
+ * `bench --predict --check`: compares the formula with this adapter. A stage outside the tolerance
+ * is a failure.
  */
 export async function checkPredictions(options: CheckOptions): Promise<void> {
   const { seconds, tokens, json } = options;

@@ -11,12 +11,12 @@ import { withDevice } from "./device.js";
 import { note, print, printJson, status } from "./output.js";
 
 export interface TuneOptions {
-  /** Of the weights whose products are timed; default: all. What was chosen for others stays. */
+  /** Format of the weights to tune for; default: all. Choices for other formats stay. */
   readonly weights?: WeightFormat;
   readonly json?: boolean;
 }
 
-/** `bench --tune`: what every command then takes on this adapter. */
+/** `bench --tune`: sets the tile sizes of all later commands on this adapter. */
 export async function tuneAdapter({ weights, json }: TuneOptions): Promise<void> {
   await withDevice(
     async ({ gpu, adapter }) => {
@@ -41,7 +41,7 @@ export async function tuneAdapter({ weights, json }: TuneOptions): Promise<void>
   );
 }
 
-/** What was chosen earlier; nothing where that is damaged, which is what this run mends. */
+/** The earlier choices; none from a damaged file, which this run replaces. */
 async function before(file: string, key: TuningKey): Promise<Tuning> {
   try {
     return (await readTuning(file, key)) ?? {};

@@ -41,7 +41,7 @@ interface BenchCliOptions {
   readonly json?: boolean;
 }
 
-/** What can be named, and the adapters that it stands for. */
+/** The names of --preset, and the adapters of each. */
 const presets: Readonly<Record<string, readonly Adapter[]>> = {
   "m-series": adapters.filter(({ name }) => name.startsWith("Apple")),
   rtx4090: adapters.filter(({ name }) => name === "RTX 4090"),
@@ -52,7 +52,7 @@ const above0 = number("a number above 0", (value) => value > 0);
 
 export function benchCommand(): Command {
   return new Command("bench")
-    .description("what this adapter can do at most, and what to expect of other ones")
+    .description("measure the limits of this adapter, and predict the speed of others")
     .option("--ceiling", "measure copies, multiplications and additions, a dispatch, a readback")
     .option("--predict", "seconds a token and of a clip, from counted bytes, FLOPs and dispatches")
     .option(
@@ -61,7 +61,7 @@ export function benchCommand(): Command {
     )
     .addOption(
       weightsOption(
-        "tune for weights in this format alone, default: all; check with them, default: as in the checkpoint",
+        "of --tune: the only format to tune for, default: all; of --check: storage of the weights, default: as in the checkpoint",
       ),
     )
     .addOption(
@@ -71,13 +71,15 @@ export function benchCommand(): Command {
       ).choices(Object.keys(presets)),
     )
     .option("--check", "with --predict: run a clip on this adapter too, and compare stage by stage")
-    .addOption(new Option("--model <model>", `of --check: ${modelForms}`).default(demoModel, "the demo"))
+    .addOption(
+      new Option("--model <model>", `model of --check: ${modelForms}`).default(demoModel, "the demo"),
+    )
     .option("--bandwidth <GB/s>", "predict for an adapter with this bandwidth", above0)
-    .option("--peak <TFLOP/s>", "its f32 arithmetic", above0)
-    .option("--dispatch <µs>", "what a dispatch costs on it", above0)
-    .option("--seconds <seconds>", "of the clip that is predicted", above0, 10)
-    .option("--tokens <count>", "of its answer", natural, 50)
-    .option("--json", "one JSON object a result")
+    .option("--peak <TFLOP/s>", "f32 arithmetic of that adapter", above0)
+    .option("--dispatch <µs>", "time of a dispatch on that adapter", above0)
+    .option("--seconds <seconds>", "length of the predicted clip", above0, 10)
+    .option("--tokens <count>", "length of its answer", natural, 50)
+    .option("--json", "one JSON object per result")
     .action(async (options: BenchCliOptions, command: Command) => {
       const wrong = wrongUsage(options);
       if (wrong !== undefined) command.error(`error: bench: ${wrong}`, { exitCode: exitCode.wrongUsage });
@@ -93,7 +95,7 @@ async function bench(options: BenchCliOptions): Promise<void> {
   if (stated.length > 0) {
     if (options.ceiling) note("bench: --ceiling measures this adapter; it is left out with a stated one");
     note(
-      `kernels are taken to reach ${digits(100 * efficiency.flops)} % of the arithmetic and ${100 * efficiency.bandwidth} % of the bandwidth`,
+      `kernels are assumed to reach ${digits(100 * efficiency.flops)} % of the arithmetic and ${100 * efficiency.bandwidth} % of the bandwidth`,
     );
     const counted = await countModels(options, usualDevice);
     for (const adapter of stated) showPredictions(options, counted, adapter, () => evenShares(efficiency));
@@ -111,7 +113,7 @@ async function bench(options: BenchCliOptions): Promise<void> {
   });
 }
 
-/** Adapters that were named or described; none: this one. */
+/** The adapters that the options name or describe; empty for this one. */
 function statedAdapters({ preset, bandwidth, peak, dispatch }: BenchCliOptions): readonly Adapter[] {
   if (preset !== undefined) return presets[preset];
   if (bandwidth === undefined || peak === undefined || dispatch === undefined) return [];
@@ -119,7 +121,7 @@ function statedAdapters({ preset, bandwidth, peak, dispatch }: BenchCliOptions):
   return [{ name, bandwidth: bandwidth * 1e9, flops: peak * 1e12, dispatch: dispatch / 1e6 }];
 }
 
-/** What does not fit together, if anything. */
+/** Why the options do not fit together, or undefined. */
 function wrongUsage(options: BenchCliOptions): string | undefined {
   const { ceiling, predict, tune, check, weights, preset, bandwidth, peak, dispatch } = options;
   if ([ceiling, predict, tune].every((wanted) => !wanted) || (tune && (ceiling || predict)))

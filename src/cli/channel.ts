@@ -2,10 +2,10 @@ import { InvalidArgumentError, Option } from "commander";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { eachChannel } from "../frontend/channel.js";
 
-/** A channel counted from 1, or each of them for itself. */
+/** A channel counted from 1, or every channel by itself. */
 export type ChannelChoice = number | "each";
 
-/** The option --channel of commands that give a clip's words. */
+/** The option --channel of commands that transcribe or translate. */
 export function channelOption(): Option {
   return new Option(
     "--channel <which>",
@@ -35,7 +35,7 @@ interface Chosen {
   readonly label?: string;
 }
 
-/** What is to be heard of a clip that was decoded with `keep` of this choice. */
+/** The channels to transcribe of a clip that was decoded with `keep` of this choice. */
 export function chosenChannels(audio: DecodedAudio, choice: ChannelChoice | undefined): readonly Chosen[] {
   if (choice === undefined) return [{ audio }];
   return choice === "each" ? eachChannel(audio) : [{ audio, channel: choice }];

@@ -44,7 +44,7 @@ async function convert(model: string, out: string, options: ConvertCommandOption
   let head: CtcHead | undefined;
   const bar = progressBar("converting");
   try {
-    await loadParts(checkpoint); // what transcribe refuses is not written
+    await loadParts(checkpoint); // a model that transcribe refuses is not written
     let weightBytes = 0;
     const dtype = options.dtype && dtypes[options.dtype];
     const files = await transformersFiles(checkpoint, {

@@ -34,11 +34,11 @@ interface DataOptions extends CorpusOptions {
 
 type Words = Omit<Utterance, "line">;
 
-/** What was written, and what was not. */
+/** How much was written, and how much was skipped. */
 interface Tally {
   utterances: number;
   seconds: number;
-  /** Utterances whose file does not say how long it is; not in `seconds`. */
+  /** Utterances of unknown length; not in `seconds`. */
   unknown: number;
   skipped: number;
 }
@@ -52,13 +52,13 @@ export function dataCommand(): Command {
     .description(
       "make a JSONL of utterances, which train and evaluate read, from a corpus on disk; audio stays where it is",
     )
-    .addArgument(new Argument("<layout>", "what is there").choices([...Object.keys(CORPORA), JSONL]))
+    .addArgument(new Argument("<layout>", "form of the corpus").choices([...Object.keys(CORPORA), JSONL]))
     .argument("<path>", "directory or file")
     .option(
       "--out <file>",
       "JSONL to write, with paths relative to it; -: to standard output, with paths relative to the current directory",
     )
-    .option("--force", "replace a file that is there")
+    .option("--force", "replace an existing file")
     .option("--split <name>", "part of the corpus; default: all of it")
     .option(
       "--prompt <text>",
@@ -71,16 +71,19 @@ export function dataCommand(): Command {
         "transcribe",
       ]),
     )
-    .option("--skip-bad", "jsonl: leave bad lines out, and report each")
-    .option("--strict", "decode all audio, and leave out what is cut short, damaged or none; report each")
-    .option("--limit <count>", "stop after so many utterances", natural)
+    .option("--skip-bad", "jsonl: report and leave out bad lines")
+    .option(
+      "--strict",
+      "decode all audio; report and leave out files that are cut short, damaged or not audio",
+    )
+    .option("--limit <count>", "stop after this many utterances", natural)
     .option(
       "--answers <wording>",
-      "let an LLM answer each transcript, asked in this wording ({text} is the transcript, else it follows), and write its answer",
+      "write an LLM's answer to each transcript, asked in this wording; {text} stands for the transcript, which otherwise follows",
     )
-    .option("--model <model>", `whose LLM answers: ${modelForms}`)
+    .option("--model <model>", `model whose LLM answers: ${modelForms}`)
     .addOption(weightsOption("storage of the LLM's weights on the GPU; default: as in the checkpoint"))
-    .option("--max-tokens <count>", "of an answer; one that is cut there is skipped", natural, 256)
+    .option("--max-tokens <count>", "most tokens of an answer; a longer one is skipped", natural, 256)
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
@@ -107,7 +110,7 @@ async function makeData(layout: string, path: string, options: DataOptions, comm
     { options: ["weights", "maxTokens"], met: options.answers !== undefined, needs: "--answers" },
   ]);
   const { out } = options;
-  if (out !== STDOUT) await checkPlace(path, options);
+  if (out !== STDOUT) await checkOut(path, options);
   const tally: Tally = { utterances: 0, seconds: 0, unknown: 0, skipped: 0 };
   const task = options.task ?? (options.answers === undefined ? "translate" : "transcribe");
   const found =
@@ -129,14 +132,13 @@ async function makeData(layout: string, path: string, options: DataOptions, comm
   }
 }
 
-/** @throws WriteError  nothing can be written there, or only over something that is to stay */
-async function checkPlace(path: string, { out, force = false }: DataOptions): Promise<void> {
+/** @throws WriteError  `out` cannot be written, or would replace a file that is to stay */
+async function checkOut(path: string, { out, force = false }: DataOptions): Promise<void> {
   await checkOutput(out, { force, inputs: (await isOfCorpus(path, out)) ? [path, out] : [path] });
 }
 
 /**
- * Whether a file is there that stands in the corpus, by whatever way the names lead to them, and is
- * no JSONL.
+ * Whether `out` is a file of the corpus, whichever names lead to the two, and not a JSONL.
  */
 async function isOfCorpus(path: string, out: string): Promise<boolean> {
   const real = (name: string): Promise<string> => realpath(name).catch(() => "");
@@ -186,8 +188,7 @@ async function faultOf(audio: string): Promise<string | undefined> {
 }
 
 /**
- * The utterances, with the LLM's answers where it is asked; what is left out is reported and
- * counted.
+ * The utterances, with the LLM's answers where it is asked. Skipped ones are reported and counted.
  */
 async function* kept(
   found: AsyncIterable<Found>,
@@ -261,7 +262,7 @@ async function length(
   return whole === undefined ? undefined : Math.max(0, whole - start);
 }
 
-/** Runs `use` with the LLM's answers, or without where none are asked for. */
+/** Runs `use` with the LLM that answers, or with undefined where no answers are asked for. */
 async function withAnswers(
   { answers, model, weights, maxTokens }: DataOptions,
   use: (answer: ((text: string) => Promise<Answer>) | undefined) => Promise<void>,

@@ -3,7 +3,7 @@ import { type DeviceOptions, type OpenedDevice, openDevice } from "../node/devic
 import { note, status } from "./output.js";
 
 interface CommandDevice extends DeviceOptions {
-  /** What the note about the device has beside its name. */
+  /** Text behind the device's name in the note. */
   readonly about?: (gpu: Gpu) => string;
 }
 
@@ -13,8 +13,7 @@ export function adapterName({ device, description }: GPUAdapterInfo): string {
 }
 
 /**
- * Runs what a command does on its device, which is opened without Dawn's warnings, named on stderr
- * and destroyed at the end.
+ * Opens the device without Dawn's warnings, names it on stderr, runs `body` and destroys the device.
  * @throws as openDevice of ../node/device.js
  */
 export async function withDevice<T>(

@@ -20,8 +20,8 @@ interface CompareOptions {
 }
 
 /**
- * Prints the comparison of two files of records. Without normalisers, in the form of their own
- * reports.
+ * Prints the comparison of two files of records. Without --normalize, texts take the form of the
+ * reports beside the files.
  * @throws EvaluateError  their reports have different forms; translations have no normalisers
  */
 export async function compareFiles(files: readonly string[], options: CompareOptions): Promise<void> {
@@ -41,7 +41,7 @@ export async function compareFiles(files: readonly string[], options: CompareOpt
   else print(comparisonText(comparison));
 }
 
-/** The normalisers of the reports beside the files; of none where there is no report. */
+/** The normalisers of the reports beside the files; none without a report. */
 async function reportedNames([first, second]: readonly string[]): Promise<Normalizer[]> {
   const [a, b] = [await namesBeside(first), await namesBeside(second)];
   if (a.join() === b.join()) return a;

@@ -25,34 +25,36 @@ const share = number("a number from 0 to 1", (value) => value >= 0 && value <= 1
 
 export function generateCommand(): Command {
   return new Command("generate")
-    .description(
-      "answer a prompt with the language model alone; the likeliest token each time, unless sampled",
-    )
+    .description("answer a prompt with the language model alone, greedily unless an option asks for samples")
     .argument("<prompt>", "what to answer")
     .addOption(
       new Option(
         "--model <path>",
-        "Qwen3 directory or GGUF file, Fun-ASR checkpoint or ENCODER.gguf,LLM.gguf, whose LLM is used, or OWNER/NAME[@REVISION] on the hub",
+        "Qwen3 directory or GGUF file; Fun-ASR checkpoint or ENCODER.gguf,LLM.gguf, of which the LLM is used; or OWNER/NAME[@REVISION] on the hub",
       ).default(demoModel, "the demo"),
     )
     .addOption(loraOption())
     .option("--system <text>", "instructions to the model, before the prompt")
-    .option("--max-tokens <count>", "new tokens at most; default: 512, or what the context leaves", natural)
-    .option("--temperature <number>", "draw tokens, scores divided by this", positive)
-    .option("--top-k <count>", "draw from the k likeliest tokens", whole(0))
-    .option("--top-p <share>", "draw from the likeliest tokens of this much probability together", share)
+    .option(
+      "--max-tokens <count>",
+      "most new tokens; default: 512, or as many as the context leaves",
+      natural,
+    )
+    .option("--temperature <number>", "sample, with the scores divided by this", positive)
+    .option("--top-k <count>", "sample from the k likeliest tokens", whole(0))
+    .option("--top-p <share>", "sample from the likeliest tokens that together have this probability", share)
     .option(
       "--min-p <share>",
-      "draw from tokens of at least this share of the likeliest's probability",
+      "sample from tokens with at least this share of the highest probability",
       share,
     )
-    .option("--repetition-penalty <number>", "scores of tokens already there are divided by this", positive)
     .option(
-      "--seed <number>",
-      "draw tokens with this seed; default where tokens are drawn: a new one, which is printed",
-      whole(0),
+      "--repetition-penalty <number>",
+      "divide the scores of tokens already in the text by this",
+      positive,
     )
-    .option("--no-think", "ask for the answer without a thought before it")
+    .option("--seed <number>", "seed of the samples; default: a new one, which is printed", whole(0))
+    .option("--no-think", "ask for an answer without a thought before it")
     .addOption(weightsOption())
     .option("--json", "one JSON object")
     .action(async (prompt: string, options: GenerateCliOptions) => {
@@ -93,7 +95,7 @@ async function answer(
   summarise(result);
 }
 
-/** The options, with a seed where tokens are drawn. */
+/** The options, with a seed where tokens are sampled. */
 function samplingOptions(options: GenerateCliOptions): SamplingOptions {
   const { temperature, topK, topP, minP, repetitionPenalty, seed } = options;
   const sampling = { temperature, topK, topP, minP, repetitionPenalty, seed };

@@ -18,11 +18,11 @@ import { type Footprint, footprint } from "../train/footprint.js";
 import { findModel, weightFormats } from "./model.js";
 import { print, shown } from "./output.js";
 
-/** Tokens that the memory to run is counted for: a minute of audio and its answer. */
+/** Tokens in the cache when the memory to run is counted: a minute of audio and its answer. */
 const TOKENS = 1_500;
 
 /**
- * What a migration of this checkpoint keeps and makes anew, and the memory that the result needs.
+ * The parts that a migration of this checkpoint keeps and makes anew, and the memory of the result.
  */
 export interface ReuseReport {
   readonly encoderSha256: { readonly stated: string | null; readonly problem: string | null };
@@ -40,13 +40,13 @@ export async function reuseReport(checkpoint: Checkpoint, against: string | unde
   const { config } = checkpoint;
   const problem = (await encoderMismatch(checkpoint, createHash("sha256"))) ?? null;
   const encoderSha256 = { stated: config.encoderSha256 ?? null, problem };
-  const own = { [checkpoint.name]: await memory(config) };
+  const thisModel = { [checkpoint.name]: await memory(config) };
   if (against === undefined) {
     const sizes = Object.entries(QWEN3);
     return {
       encoderSha256,
       adaptor: Object.fromEntries(sizes.map(([name, llm]) => [name, adaptorReuse(config, llm)])),
-      memory: { ...own, ...(await behind(config, sizes)) },
+      memory: { ...thisModel, ...(await behind(config, sizes)) },
       tokenizer: null,
     };
   }
@@ -55,7 +55,7 @@ export async function reuseReport(checkpoint: Checkpoint, against: string | unde
     return {
       encoderSha256,
       adaptor: { [against]: adaptorReuse(config, llm.config.llm) },
-      memory: { ...own, ...(await behind(config, [[against, llm.config.llm]])) },
+      memory: { ...thisModel, ...(await behind(config, [[against, llm.config.llm]])) },
       tokenizer: await difference(checkpoint, llm),
     };
   } finally {

@@ -19,7 +19,7 @@ import { print, printJson, shown } from "./output.js";
 interface Part {
   readonly name: string;
   readonly prefix: string;
-  /** What a migration to a larger Qwen3 does with it. */
+  /** How a migration to a larger Qwen3 changes it. */
   readonly migration: string;
 }
 
@@ -35,7 +35,7 @@ const parts: readonly Part[] = [
   { name: "head", prefix: "lm_head.", migration: "replaced with the LLM" },
 ];
 
-/** What each layout is made of. */
+/** The files of each layout. */
 const LAYOUTS: Readonly<Record<Checkpoint["layout"], string>> = {
   transformers: "transformers: config.json, safetensors",
   funasr: "FunASR: config.yaml, model.pt, the LLM's directory",
@@ -66,17 +66,17 @@ function isCheckpoint(checkpoint: Inspected): checkpoint is Checkpoint {
 /** Tensors by component, each counted once, from the files. */
 function countParts(checkpoint: Inspected): PartReport[] {
   const entries = [...checkpoint.tensors.values()];
-  const there = isWhole(checkpoint.config) ? parts : parts.slice(2);
-  return there.map(({ name, prefix, migration }) => {
-    const own = entries.filter(
+  const present = isWhole(checkpoint.config) ? parts : parts.slice(2);
+  return present.map(({ name, prefix, migration }) => {
+    const inPart = entries.filter(
       (e) => parts.find((part) => e.name.startsWith(part.prefix))?.prefix === prefix,
     );
     return {
       name,
-      tensors: own.length,
-      parameters: own.reduce((sum, entry) => sum + elementCount(entry.shape), 0),
-      bytes: own.reduce((sum, { byteLength }) => sum + byteLength, 0),
-      dtypes: [...new Set(own.map(({ dtype }) => dtype))].sort(),
+      tensors: inPart.length,
+      parameters: inPart.reduce((sum, entry) => sum + elementCount(entry.shape), 0),
+      bytes: inPart.reduce((sum, { byteLength }) => sum + byteLength, 0),
+      dtypes: [...new Set(inPart.map(({ dtype }) => dtype))].sort(),
       migration: isWhole(checkpoint.config) ? migration : "taken as it is",
     };
   });
@@ -94,8 +94,8 @@ const specialTokens = [
 type TokenIds = Readonly<Record<string, number | null>>;
 
 /**
- * Ids of the tokens that prompts and stop rules are made of, null where the vocabulary lacks one;
- * none without a tokenizer.
+ * Ids of the tokens of prompts and stop rules, null where the vocabulary lacks one; empty without a
+ * tokenizer.
  */
 async function readSpecialTokens({ assets }: Inspected): Promise<TokenIds> {
   if (assets.tokenizerFiles && !(await assets.tokenizerFiles.has("tokenizer.json"))) return {};
@@ -120,7 +120,7 @@ export function inspectCommand(): Command {
     .option("--tensors", "list every tensor")
     .option(
       "--against <llm>",
-      "compare with this LLM: what a migration to it changes, and the two tokenizers",
+      "compare with this LLM: the changes of a migration to it, and the two tokenizers",
     )
     .option("--json", "one JSON object")
     .action(async (model: string, options: InspectOptions) => {
@@ -151,7 +151,7 @@ function refuseModel(model: string): never {
 }
 
 /**
- * With a warning where the commands that run the model refuse its tokenizer, prompts or front-end.
+ * Adds a warning if transcribe or generate refuses the tokenizer, the prompts or the front-end.
  */
 async function withRefusal(checkpoint: Inspected): Promise<Inspected> {
   try {

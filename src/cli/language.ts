@@ -18,8 +18,8 @@ function parseLanguage(text: string): Language {
 }
 
 /**
- * English name of another language's code; the text itself where it is none, or an older code of a
- * known language.
+ * English name of another language's code. Other texts, and older codes of known languages, are
+ * returned as they are.
  */
 function nameOf(text: string): string {
   if (!/^[a-z]{2,3}$/i.test(text)) return text;

@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/device.js";
 import { type OnProgress, note, withBar } from "./output.js";
 
-/** What loading took. */
+/** Time and bytes of a load. */
 export interface Loading {
   readonly seconds: number;
   /** Bytes of the weights on the GPU. */

@@ -11,8 +11,8 @@ const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.me
 };
 
 /**
- * The commands in the order of the general help. A command's modules are loaded where it runs: most
- * of a short run is loading.
+ * The commands in the order of the general help. A command's modules are loaded when it runs,
+ * because loading is most of a short run.
  */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   transcribe: async () => (await import("./transcribe.js")).transcribeCommand(),
@@ -35,7 +35,7 @@ const program = new Command("funasr-webgpu")
   .description("Fun-ASR-Nano speech recognition on WebGPU, proved layer by layer against PyTorch")
   .version(manifest.version)
   .option("--debug", "print stacks with errors")
-  .option("--quiet", "no notes and no bars on stderr; errors stay")
+  .option("--quiet", "print only errors on stderr, no notes and no bars")
   .configureHelp({ showGlobalOptions: true })
   .exitOverride()
   .hook("preAction", (_, command) => setOutput(command.optsWithGlobals()));

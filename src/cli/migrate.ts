@@ -27,7 +27,7 @@ interface MigrateCommandOptions {
 export function migrateCommand(): Command {
   return new Command("migrate")
     .description(
-      "put another Qwen3 behind a checkpoint's encoder, with a new adaptor at its width, to be trained",
+      "put another Qwen3 behind a checkpoint's encoder, with a new, untrained adaptor of its width",
     )
     .requiredOption("--encoder <model>", `Fun-ASR checkpoint whose encoder is kept: ${modelForms}`)
     .requiredOption(
@@ -36,10 +36,14 @@ export function migrateCommand(): Command {
     )
     .addOption(loraOption("LoRA to merge into the LLM: a directory of peft; may be repeated"))
     .requiredOption("--out <dir>", "directory to make; an existing one must be empty")
-    .option("--blocks <count>", "blocks of the new adaptor; default: as many as the old", whole(0, 16))
-    .option("--seed <number>", "of the new adaptor's values", whole(0, 2 ** 32 - 1), 0)
+    .option(
+      "--blocks <count>",
+      "blocks of the new adaptor; default: as many as the old one has",
+      whole(0, 16),
+    )
+    .option("--seed <number>", "seed of the new adaptor's values", whole(0, 2 ** 32 - 1), 0)
     .addOption(
-      new Option("--reuse <what>", "what the new adaptor keeps of the old")
+      new Option("--reuse <what>", "tensors that the new adaptor takes from the old one")
         .choices(["linear_1", "none"])
         .default("linear_1"),
     )
@@ -47,7 +51,7 @@ export function migrateCommand(): Command {
       "--empty-thought",
       "end prompts with an empty thought; default: where the LLM's own chat template can switch thinking off",
     )
-    .option("--no-empty-thought", "do not")
+    .option("--no-empty-thought", "end prompts without one")
     .option("--json", "one JSON object")
     .action(async (_: unknown, command: Command) => migrate(command.opts<MigrateCommandOptions>()));
 }
@@ -131,5 +135,5 @@ function report(
     ),
   );
   if (emptyThought) note("note: prompts end with an empty thought: this LLM would think before it answers");
-  note("note: the new adaptor knows nothing yet: train it (funasr-webgpu train --tune adaptor)");
+  note("note: the new adaptor is untrained: train it (funasr-webgpu train --tune adaptor)");
 }

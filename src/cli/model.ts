@@ -7,10 +7,10 @@ import { resolveModel } from "../hub/resolve.js";
 import { ggufPaths, loraFiles, modelFiles } from "../node/model-files.js";
 import { note, withBar } from "./output.js";
 
-/** What --weights may name. */
+/** The formats of --weights. */
 export const weightFormats = Object.keys(weightBlocks) as WeightFormat[];
 
-/** What every command accepts for a model. */
+/** How to name a model, for help texts. */
 export const modelForms =
   "checkpoint directory, GGUF file (or ENCODER.gguf,LLM.gguf), or OWNER/NAME[@REVISION] on the hub";
 
@@ -31,13 +31,13 @@ export function weightsOption(
   return new Option("--weights <format>", about).choices(weightFormats);
 }
 
-/** The path of a model; one that has to be downloaded is, with a bar. */
+/** The path of a model; downloads it with a bar if necessary. */
 export async function findModel(model: string): Promise<string> {
   if (ggufPaths(model)) return model;
   return withBar("downloading", (onProgress) => resolveModel(model, { onNote: note, onProgress }));
 }
 
-/** Opens a checkpoint with its LoRAs; one that has to be downloaded is. */
+/** Opens a checkpoint with its LoRAs; downloads it if necessary. */
 export async function openModel(model: string, lora?: readonly string[]): Promise<Checkpoint> {
   return openCheckpoint(modelFiles(await findModel(model)), loraFiles(lora));
 }

@@ -2,7 +2,7 @@ import { InvalidArgumentError } from "commander";
 
 /**
  * A parser of finite numbers for commander.
- * @param expected  as a refusal has it: "a number above 0"
+ * @param expected  words of the refusal, such as "a number above 0"
  */
 export function number(
   expected: string,

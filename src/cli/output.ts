@@ -21,42 +21,41 @@ export function setOutput(options: { readonly quiet?: boolean; readonly json?: b
   mode.json = options.json === true;
 }
 
-/** One result on stdout; control characters in it are escaped, ends of lines and tabs are not. */
+/** Prints a result on stdout. Control characters are escaped, except ends of lines and tabs. */
 export function print(text: string): void {
   printPart(`${text}\n`);
 }
 
-/** A piece of a result on stdout, as it comes. */
+/** Prints a piece of a result on stdout, as it comes. */
 export function printPart(text: string): void {
   status("");
   process.stdout.write(plainText(text));
 }
 
-/** One JSON object on a line of stdout. */
+/** Prints a JSON object as one line of stdout. */
 export function printJson(value: unknown): void {
   status("");
   process.stdout.write(`${plainText(JSON.stringify(value))}\n`); // JSON leaves marks of direction as they are
 }
 
-/** One line for the person who runs the command, on stderr; nothing with --quiet. */
+/** Prints a line for the person who runs the command on stderr; nothing with --quiet. */
 export function note(text: string): void {
   if (!mode.quiet) complain(text);
 }
 
-/** One line on stderr, with --quiet too. */
-export function complain(text: string): void {
+/** Prints a line on stderr, with --quiet too. */
+function complain(text: string): void {
   complainLines(oneLine(text));
 }
 
-/** Lines on stderr, with --quiet too. */
-export function complainLines(text: string): void {
+/** Prints lines on stderr, with --quiet too. */
+function complainLines(text: string): void {
   status("");
   process.stderr.write(`${plainText(text)}\n`);
 }
 
 /**
- * An error's text: that of this package's own errors as it is, that of the system's in the same
- * form.
+ * An error's text. This package's errors keep theirs; the system's errors take the same form.
  */
 export function describe(error: unknown, file?: string): string {
   if (error instanceof FunasrError) {
@@ -69,7 +68,7 @@ export function describe(error: unknown, file?: string): string {
   return `${path === undefined ? "" : `${shown(path)}: `}${describeSystem(error)}`;
 }
 
-/** A file's name as errors give it, so that one without letters can be seen. */
+/** A file's name as errors print it; an empty one is visible. */
 export function shown(file: string): string {
   return file === "" ? '""' : oneLine(file);
 }
@@ -87,7 +86,7 @@ export function report(error: unknown, debug: boolean, file?: string): void {
   if (debug && error instanceof Error) complainLines(error.stack ?? "");
 }
 
-/** What --json prints for an error; `file` is the input that failed, where one did. */
+/** The object that --json prints for an error; `file` is the input that failed, if one did. */
 function errorObject(error: unknown, message: string, file?: string): object {
   const name = error instanceof Error ? error.name : "Error";
   if (!(error instanceof FileError)) {
@@ -101,8 +100,8 @@ function errorObject(error: unknown, message: string, file?: string): object {
 let statusShown = false;
 
 /**
- * A line on stderr that the next line of any kind replaces, where that is a terminal, else nothing;
- * "" clears it.
+ * Shows a line on stderr until the next line of any kind; "" clears it. Nothing if stderr is no
+ * terminal.
  */
 export function status(text: string): void {
   const { isTTY, columns } = process.stderr;
@@ -126,15 +125,14 @@ export function terminalBar(options: Options): SingleBar | undefined {
 }
 
 /**
- * Takes away what stands in the way of a prompt on the terminal: bars, the status, a cursor that is
- * hidden.
+ * Removes bars and the status line from the terminal, and shows the cursor again.
  */
 export function restoreTerminal(): void {
   for (const bar of hidden) bar.stop();
   status("");
 }
 
-/** How much is done, of how much. */
+/** Receives the amount that is done and the total. */
 export type OnProgress = (done: number, total: number) => void;
 
 /** A progress bar on stderr that appears with its first value, where that is a terminal. */
@@ -155,7 +153,7 @@ export function progressBar(label: string): { readonly update: OnProgress; reado
   };
 }
 
-/** Runs what has a progress bar. */
+/** Runs `body` with a progress bar. */
 export async function withBar<T>(label: string, body: (onProgress: OnProgress) => Promise<T>): Promise<T> {
   const bar = progressBar(label);
   try {

@@ -30,12 +30,12 @@ interface ProfileCliOptions {
   readonly debug?: boolean;
 }
 
-/** What is profiled. @param onStage  called as each stage begins */
+/** The profiled work. @param onStage  called as each stage begins */
 type Work = (onStage: (stage: string) => void) => Promise<unknown>;
 
 export function profileCommand(): Command {
   return new Command("profile")
-    .description("GPU time of each kernel and stage against what this adapter can do")
+    .description("measure the GPU time of each kernel and stage against the limits of this adapter")
     .argument("[audio]", "clip to transcribe")
     .option("--prompt <text>", "text to answer with the language model alone, instead of a clip")
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
@@ -44,7 +44,7 @@ export function profileCommand(): Command {
     .option("--max-tokens <count>", "new tokens at most", natural, 32)
     .option("--trace <file>", "write a trace that Perfetto and chrome://tracing open")
     .option("--html <file>", "write a page with the roofline and the stages")
-    .option("--json", "one JSON object with all of it")
+    .option("--json", "one JSON object")
     .action(async (audio: string | undefined, _: unknown, command: Command) => {
       const options = command.optsWithGlobals<ProfileCliOptions>();
       if ((audio === undefined) === (options.prompt === undefined)) {
@@ -81,7 +81,7 @@ async function profile(audio: string | undefined, options: ProfileCliOptions): P
   );
 }
 
-/** Loads the model and what it is to work on. */
+/** Loads the model, and its clip if there is one. */
 async function prepare(gpu: Gpu, audio: string | undefined, options: ProfileCliOptions): Promise<Work> {
   const { maxTokens: maxNewTokens, weights, lora } = options;
   if (audio !== undefined) await findClip(audio);

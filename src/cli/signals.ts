@@ -19,7 +19,7 @@ export function handleSignals(): void {
       if (gentle && !gentle.signal.aborted) {
         stopped = signal;
         process.exitCode = codes[signal];
-        note("stopping behind this step, to save the state; the same signal again ends the run at once");
+        note("stopping after this step to save the state; the same signal again ends the run at once");
         gentle.abort();
         return;
       }
@@ -30,15 +30,15 @@ export function handleSignals(): void {
   }
 }
 
-/** What a signal reports that ends the run before `stoppable`. */
+/** Sets the note that a signal prints if it ends the run before `stoppable`. */
 export function sayIfStopped(text: string): void {
   lastWords = text;
 }
 
 /**
- * Runs what can end in order by itself: the first signal aborts its AbortSignal, a second one ends
- * the process.
- * @returns what `body` gave, and whether a signal came
+ * Runs a body that can stop in order: the first signal aborts its AbortSignal, a second one ends the
+ * process.
+ * @returns the body's result, and whether a signal came
  */
 export async function stoppable<T>(
   body: (signal: AbortSignal) => Promise<T>,

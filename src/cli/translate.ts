@@ -9,7 +9,7 @@ import { type TranscribeCliOptions, batchOption, longOptions } from "./transcrib
 
 export function translateCommand(): Command {
   return longOptions(new Command("translate"))
-    .description("print what is said in each clip in another language; the checkpoint must have learned to")
+    .description("translate the speech of each clip; the checkpoint must be trained for it")
     .argument(
       "<audio...>",
       "clips: wav, aiff, mp3, flac, ogg, opus, m4a, aac or webm, any rate and channels; - is standard input",
@@ -20,12 +20,12 @@ export function translateCommand(): Command {
     .option("--cascade", "transcribe first, then have the same language model translate the text")
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
     .addOption(loraOption())
-    .addOption(languageOption("language that is spoken, for a cascade's transcript"))
+    .addOption(languageOption("spoken language, for a cascade's transcript"))
     .addOption(weightsOption())
     .addOption(batchOption())
     .option(
       "--max-tokens <count>",
-      "new tokens a clip at most; default: 32 and one per 60 ms of audio, of a cascade's text 32 and three per token",
+      "most new tokens per clip; default: 32 and one per 60 ms of audio; for a cascade's translation 32 and three per token",
       natural,
     )
     .addOption(penaltyOption())
@@ -35,7 +35,7 @@ export function translateCommand(): Command {
     .action(async (files: string[], _: unknown, command: Command) => {
       const options = command.optsWithGlobals<TranscribeCliOptions>();
       if (options.language !== undefined && !options.cascade)
-        command.error("error: --language goes with --cascade", { exitCode: 2 });
+        command.error("error: --language needs --cascade", { exitCode: 2 });
       await transcribeFiles(files, options);
     });
 }

@@ -6,11 +6,11 @@ export interface Condition {
   /** Names as commander gives them: `loraRank`. */
   readonly options: readonly string[];
   readonly met: boolean;
-  /** What the condition is, as a message has it: "--tune lora". */
+  /** The condition in the words of a message, such as "--tune lora". */
   readonly needs: string;
 }
 
-/** Ends with wrong usage where an option was given that would have no effect. */
+/** Ends with wrong usage if an option that was given has no effect. */
 export function refuseIdle(command: Command, conditions: readonly Condition[]): void {
   for (const { options, met, needs } of conditions) {
     const given = met ? undefined : options.find((name) => command.getOptionValueSource(name) === "cli");

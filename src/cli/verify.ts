@@ -36,20 +36,20 @@ interface VerifyOptions {
   readonly debug?: boolean;
 }
 
-/** A bundle to check, with what the manifest says of it where it is a committed one. */
+/** A bundle to check, with its entry in the manifest if it is a committed one. */
 interface Target {
   readonly path: string;
   readonly listed?: Listed;
 }
 
-/** A stage's verdict and the file that it is of: cases of two files may have one name. */
+/** A stage's verdict with its file: cases of two files may have one name. */
 interface FileResult extends StageResult {
   readonly file: string;
   readonly kind: Kind;
   readonly machine: Machine;
 }
 
-/** The machine that the figures are of: another one sums in another order. */
+/** The machine of the figures: another one sums in another order. */
 interface Machine {
   readonly adapter: string;
   readonly driver: string;
@@ -78,7 +78,7 @@ async function committedBundles(): Promise<Target[]> {
 
 export function verifyCommand(): Command {
   return new Command("verify")
-    .description("compare every stage with golden PyTorch tensors; without bundles: all that are committed")
+    .description("compare every stage with golden PyTorch tensors; without bundles: all committed ones")
     .argument("[bundles...]", "golden bundles (.safetensors)")
     .option("--model <model>", "take the parameters from this checkpoint instead of the bundle")
     .addOption(loraOption())
@@ -86,7 +86,7 @@ export function verifyCommand(): Command {
       weightsOption("storage of the weights on the GPU; default: as in the bundle or the checkpoint"),
     )
     .option("--stages", "a row per stage; the default where bundles are named")
-    .option("--no-subgroups", "with the kernels for devices without subgroups of one size")
+    .option("--no-subgroups", "use the kernels for devices without subgroups of one size")
     .option("--json", "one JSON object per stage")
     .action(async (bundles: string[], _: unknown, command: Command) => {
       const options = command.optsWithGlobals<VerifyOptions>();
@@ -129,7 +129,7 @@ async function verifyAll(targets: readonly Target[], options: VerifyOptions): Pr
   return results.flatMap((result) => (result.ok ? [result] : judgeSmall([result], sameKind(result.kind))));
 }
 
-/** A bundle's stages; none where it fails, which is reported. */
+/** A bundle's stages; none if it fails, which is reported. */
 async function verifyTarget(
   gpu: Gpu,
   { path, listed }: Target,
@@ -171,14 +171,14 @@ function verdict({ ok, judged, problem, reason, stage, ratio: got }: StageResult
   return `FAIL ${problem ?? `ratio ${ratio(got)} is above ${boundOf(stage)}`}`;
 }
 
-/** A file's stages under the name that tables give it. */
+/** A file's stages, with its name in tables. */
 interface Group {
   readonly label: string;
   readonly stages: readonly FileResult[];
 }
 
 /**
- * Results by file. Each is called by its case, or by its path where another file has that case too.
+ * Results by file. The label is the case, or the path if another file has that case too.
  */
 function byFile(results: readonly FileResult[]): Group[] {
   const groups = new Map<string, FileResult[]>();

@@ -2,7 +2,7 @@
 const SLOT = "{text}";
 
 /** A request to an LLM: the wording with the transcript. */
-export function answerRequest(wording: string, transcript: string): string {
+function answerRequest(wording: string, transcript: string): string {
   return wording.includes(SLOT) ? wording.replaceAll(SLOT, () => transcript) : wording + transcript;
 }
 

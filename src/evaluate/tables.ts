@@ -11,7 +11,7 @@ function isRate(score: Score | RateScore): score is RateScore {
 }
 
 /** A score as it is quoted: a rate in per cent, the others as they are. */
-export function shownScore(score: Score | RateScore): string {
+function shownScore(score: Score | RateScore): string {
   if (!Number.isFinite(score.value)) return "–";
   return isRate(score) ? `${(100 * score.value).toFixed(2)} %` : score.value.toFixed(2);
 }
@@ -29,7 +29,7 @@ const groupNames: Readonly<Record<Group["name"], string>> = {
   unspaced: "without spaces",
 };
 
-export function groupName({ name }: Group): string {
+function groupName({ name }: Group): string {
   return groupNames[name];
 }
 

@@ -1,9 +1,9 @@
 import { halfBits, halfValues } from "./dtypes.js";
 
 /** Weights that share one scale in q8. */
-export const q8Block = 32;
+const q8Block = 32;
 /** Weights of one q4 block, and its bytes. */
-export const q4Block = 256;
+const q4Block = 256;
 export const q4BlockBytes = 144;
 
 /** q8 weights: value = quant · scale of its 32. */

@@ -111,10 +111,10 @@ function parseCommon(
       convertIt,
     );
   const [tag, fixed, little] = known;
-  const said = view.getUint16(6);
-  if (fixed === 0 && (said < 1 || said > 32))
-    throw new AudioError(name, "COMM.sampleSize", "1..32", said, convertIt);
-  const bits = fixed || 8 * Math.ceil(said / 8); // fewer bits stand at the top of whole bytes
+  const sampleSize = view.getUint16(6);
+  if (fixed === 0 && (sampleSize < 1 || sampleSize > 32))
+    throw new AudioError(name, "COMM.sampleSize", "1..32", sampleSize, convertIt);
+  const bits = fixed || 8 * Math.ceil(sampleSize / 8); // fewer bits stand at the top of whole bytes
   const blockAlign = (channels * bits) / 8;
   return {
     format: { tag, channels, rate, bits, blockAlign, little, signedBytes: true },

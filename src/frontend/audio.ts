@@ -1,8 +1,8 @@
 import { AudioError, convertIt } from "./errors.js";
 
 /** Lowest and highest valid sample rate, Hz. */
-export const MIN_SAMPLE_RATE = 4_000;
-export const MAX_SAMPLE_RATE = 768_000;
+const MIN_SAMPLE_RATE = 4_000;
+const MAX_SAMPLE_RATE = 768_000;
 
 /**
  * Samples of one file: channels [C][n] f32, nominal range [-1, 1], all of one length; sampleRate in

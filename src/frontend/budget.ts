@@ -4,7 +4,7 @@ import { type Kept, type Tap, isTap } from "./hearing.js";
 /**
  * Samples that a file may hold over all its channels: 2 GiB of f32, nine hours of mono at 16 kHz.
  */
-export const maxSamples = 2 ** 29;
+const maxSamples = 2 ** 29;
 
 const padding = 0.5; // seconds that a codec's delay and padding may add
 

@@ -121,13 +121,13 @@ it.each([new Float32Array(100), new Float64Array(100), new Int16Array(100), new 
 
 it("keeps the console that a caller sets while it decodes", async () => {
   const { error } = console;
-  const own = (): void => undefined;
+  const callersError = (): void => undefined;
   try {
     const decoding = decodeAudio(file("speech.mp3"), "x");
     await new Promise((resolve) => setImmediate(resolve));
-    console.error = own;
+    console.error = callersError;
     await decoding;
-    expect(console.error).toBe(own);
+    expect(console.error).toBe(callersError);
   } finally {
     console.error = error;
   }

@@ -4,7 +4,7 @@ import { isAu } from "./au.js";
 import { isFlacHead } from "./flac-frames.js";
 import { isLfsPointer, unreadFormat } from "./formats.js";
 import { isMp3Frame, isMp3Run } from "./mp3-frames.js";
-import { afterTags, has } from "./tags.js";
+import { afterTags, hasMark } from "./tags.js";
 import { isWav } from "./wav.js";
 import { isWave64 } from "./wave64.js";
 
@@ -32,7 +32,9 @@ export function contentOf(file: Uint8Array): Content {
   const container = sniff(bytes);
   if (container) return { bytes, container };
   if (isLfsPointer(bytes) || unreadFormat(bytes) !== undefined) return { bytes, container: undefined };
-  return behindOther(bytes) ?? { bytes, container: begin > 0 || has(bytes, 0, "ID3") ? "MP3" : undefined };
+  return (
+    behindOther(bytes) ?? { bytes, container: begin > 0 || hasMark(bytes, 0, "ID3") ? "MP3" : undefined }
+  );
 }
 
 /** The container by its first bytes. */
@@ -41,17 +43,19 @@ function sniff(bytes: Uint8Array): ContainerName | undefined {
   if (isAiff(bytes)) return "AIFF";
   if (isWave64(bytes)) return "Wave64";
   if (isAu(bytes)) return "AU";
-  if (has(bytes, 0, "fLaC")) return "FLAC";
-  if (has(bytes, 0, "OggS")) return "Ogg";
-  if (has(bytes, 4, "ftyp") || isOldQuickTime(bytes)) return "M4A";
-  if (has(bytes, 0, "\x1a\x45\xdf\xa3")) return "WebM";
+  if (hasMark(bytes, 0, "fLaC")) return "FLAC";
+  if (hasMark(bytes, 0, "OggS")) return "Ogg";
+  if (hasMark(bytes, 4, "ftyp") || isOldQuickTime(bytes)) return "M4A";
+  if (hasMark(bytes, 0, "\x1a\x45\xdf\xa3")) return "WebM";
   if (bytes.length > 6 && bytes[0] === 0xff && (bytes[1] & 0xf6) === 0xf0) return "AAC";
   return isMp3Frame(bytes) ? "MP3" : undefined;
 }
 
 /** Whether a file begins with another box than `ftyp`, as QuickTime's did before 2001. */
 function isOldQuickTime(bytes: Uint8Array): boolean {
-  return bytes[0] === 0 && ["moov", "mdat", "wide", "pnot", "skip", "free"].some((id) => has(bytes, 4, id));
+  return (
+    bytes[0] === 0 && ["moov", "mdat", "wide", "pnot", "skip", "free"].some((id) => hasMark(bytes, 4, id))
+  );
 }
 
 function behindOther(bytes: Uint8Array): Content | undefined {
@@ -68,11 +72,11 @@ function startsAt(bytes: Uint8Array, at: number): ContainerName | undefined {
     case 0xff:
       return isMp3Run(bytes, at) ? "MP3" : isAdtsRun(bytes, at) ? "AAC" : undefined;
     case 0x4f: // "O"
-      return has(bytes, at, "OggS\0") && has(bytes, pageEnd(bytes, at), "OggS\0") ? "Ogg" : undefined;
+      return hasMark(bytes, at, "OggS\0") && hasMark(bytes, pageEnd(bytes, at), "OggS\0") ? "Ogg" : undefined;
     case 0x66: // "f"
       return isFlacHead(bytes, at) ? "FLAC" : undefined;
     case 0x52: // "R"
-      return isWav(bytes.subarray(at, at + 12)) && has(bytes, at + 8, "WAVE") ? "WAV" : undefined;
+      return isWav(bytes.subarray(at, at + 12)) && hasMark(bytes, at + 8, "WAVE") ? "WAV" : undefined;
     default:
       return undefined;
   }

@@ -1,6 +1,6 @@
 import { bySize } from "./decoders.js";
 import { nextByte } from "./spans.js";
-import { has } from "./tags.js";
+import { hasMark } from "./tags.js";
 
 /** A FLAC's STREAMINFO. */
 export interface StreamInfo {
@@ -34,7 +34,7 @@ export function flacStreams(bytes: Uint8Array): Uint8Array[] {
 
 /** Whether a stream begins at `at`: its mark, then a STREAMINFO. */
 export function isFlacHead(bytes: Uint8Array, at: number): boolean {
-  return has(bytes, at, "fLaC") && (bytes[at + 4] & 0x7f) === 0 && has(bytes, at + 5, "\0\0\x22");
+  return hasMark(bytes, at, "fLaC") && (bytes[at + 4] & 0x7f) === 0 && hasMark(bytes, at + 5, "\0\0\x22");
 }
 
 const FRAMES = 8; // of 2 MB at most each: 65,535 samples in 8 channels

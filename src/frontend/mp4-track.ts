@@ -67,8 +67,8 @@ function claimedSeconds(view: DataView, moov: Span, track: Span): number {
   const header = boxAt(view, track, "tkhd");
   const length = boxAt(view, track, "mdia", "mdhd");
   if (!header || !length) return 0;
-  const { first: own, second: duration } = timeOf(view, length, 12);
-  const seconds = Math.min(timeOf(view, header, 16).second / scale, duration / own);
+  const { first: timescale, second: duration } = timeOf(view, length, 12);
+  const seconds = Math.min(timeOf(view, header, 16).second / scale, duration / timescale);
   return Number.isFinite(seconds) ? seconds : 0;
 }
 
@@ -152,16 +152,16 @@ function codecBox(view: DataView, table: Span | undefined, id: keyof typeof ENTR
 function codedChannels(view: DataView, table: Span | undefined): number {
   const description = table && boxAt(view, table, "stsd");
   if (!description || description[0] + 44 > description[1]) return 0;
-  const said = view.getUint16(description[0] + 32);
+  const entryChannels = view.getUint16(description[0] + 32);
   let at = description[0] + 44; // after the entry's own 36 bytes; QuickTime has more
   while (at + 8 <= description[1] && view.getUint32(at) !== ESDS) at++;
   const body = descriptor(view, at + 8, description[1], 3); // after id, version and flags
   const decoder = body && descriptor(view, body + 3, description[1], 4);
   const config = decoder && descriptor(view, decoder + 13, description[1], 5);
-  if (!config || config + 2 > description[1]) return mp3Channels(view, table) ?? said;
+  if (!config || config + 2 > description[1]) return mp3Channels(view, table) ?? entryChannels;
   const bits = view.getUint16(config); // 5 of the object type, 4 of the rate, 4 of the channels
   const plain = bits >>> 11 !== 31 && ((bits >>> 7) & 15) !== 15;
-  return (plain && (bits >>> 3) & 15) || said;
+  return (plain && (bits >>> 3) & 15) || entryChannels;
 }
 
 /** Channels by the first frame of an MP3 track: muxers write 2 for any. */
@@ -199,18 +199,18 @@ function chunksOf(bytes: Uint8Array, moov: Span, table: Span | undefined): Itera
     for (const { table: box, read } of placeTables(view, boxAt(view, track, "mdia", "minf", "stbl")))
       for (const at of entries(view, box, 4, read.size)) first = Math.min(first, read.get(at));
   if (first === Infinity) return startingWith(bytes.subarray(0, moov[1]), bytes.subarray(moov[1]));
-  const own: Span | undefined = table && [table[0] - moov[0] + 8, table[1] - moov[0] + 8];
+  const moved: Span | undefined = table && [table[0] - moov[0] + 8, table[1] - moov[0] + 8];
   let end = bytes.length;
-  if (own) {
-    shorten(view, own);
+  if (moved) {
+    shorten(view, moved);
     let last = 0;
-    for (const { table: box, read } of placeTables(view, own)) {
+    for (const { table: box, read } of placeTables(view, moved)) {
       for (const at of entries(view, box, 4, read.size)) {
         if (read.get(at) < last) return [bytes];
         last = read.get(at);
       }
     }
-    end = last + totalSize(view, own);
+    end = last + totalSize(view, moved);
   }
   for (const track of boxesIn(view, [8, index.length], "trak"))
     for (const { table: box, read } of placeTables(view, boxAt(view, track, "mdia", "minf", "stbl")))

@@ -1,5 +1,5 @@
 import { nextByte } from "./spans.js";
-import { has } from "./tags.js";
+import { hasMark } from "./tags.js";
 
 /** One link of a chain of Ogg streams: the pages of its first stream of a known codec. */
 export interface OggLink {
@@ -138,7 +138,7 @@ function packetSamples(toc: number, next: number, size: number): number {
 
 function nextPage(bytes: Uint8Array, from: number): number {
   let at = bytes.indexOf(0x4f, from);
-  while (at >= 0 && !has(bytes, at, "OggS")) at = nextByte(bytes, 0x4f, at + 1); // "O"
+  while (at >= 0 && !hasMark(bytes, at, "OggS")) at = nextByte(bytes, 0x4f, at + 1); // "O"
   return at >= 0 && at + 27 <= bytes.length ? at : -1;
 }
 

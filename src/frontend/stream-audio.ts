@@ -4,7 +4,7 @@ import { type DecodeOptions, decodeWithin, expectWhole, headBytes } from "./deco
 import type { Heard, Sink, Tap } from "./hearing.js";
 import { streamPcm, withoutNext } from "./pcm.js";
 import { isWav, wavRegion } from "./wav.js";
-import { has } from "./tags.js";
+import { hasMark } from "./tags.js";
 
 /** A file that is read in parts. */
 export interface FileParts {
@@ -101,6 +101,6 @@ async function openSource(file: FileParts, name: string): Promise<Source> {
   }
   const moved = { ...region, start: region.start + skipped };
   const behind = await file.read(moved.start + moved.length, 12);
-  const follows = isWav(behind) && has(behind, 8, "WAVE");
+  const follows = isWav(behind) && hasMark(behind, 8, "WAVE");
   return async (budget) => withoutNext(await streamPcm(moved, file.read, budget), follows);
 }

@@ -35,17 +35,17 @@ export async function decodeStreams(streams: readonly Stream[], budget: Budget):
   const collected: Part[] = [];
   const reports: StreamReport[] = [];
   for (const { codec, chunks, claimed = 0, bits } of streams) {
-    const own: Part[] = [];
+    const parts: Part[] = [];
     const report = await decodeChunks(codec, chunks, budget, claimed, async (block, rate) => {
       if (bits !== undefined) restoreIntegers(block, bits);
       if (hearing) hearing.push(block, rate);
-      else collect(own, block, rate);
+      else collect(parts, block, rate);
       if (!hearing || !isTap(budget.kept)) return;
       await budget.kept.sink(hearing.take());
       budget.stopped ||= budget.kept.probe === true && hearing.channelCount === 1;
     });
     hearing?.endStream();
-    collected.push(...own);
+    collected.push(...parts);
     reports.push(report);
   }
   const audio = hearing ? hearing.finish(once) : joinParts(collected.map((part) => joined(part, once)));

@@ -17,7 +17,7 @@ import {
   pcmAudio,
   withoutNext,
 } from "./pcm.js";
-import { has } from "./tags.js";
+import { hasMark } from "./tags.js";
 
 const EXTENSIBLE = 0xfffe;
 const MAX_CHANNELS = 64;
@@ -77,7 +77,7 @@ export function parseWav(bytes: Uint8Array, name: string, budget = new Budget(na
   const { format, stored } = findChunks(bytes, name);
   const audio = pcmAudio(name, "data.size", format, { ...stored, budget });
   const end = stored.data.byteOffset - bytes.byteOffset + stored.data.length;
-  return withoutNext(audio, isWav(bytes.subarray(end)) && has(bytes, end + 8, "WAVE"));
+  return withoutNext(audio, isWav(bytes.subarray(end)) && hasMark(bytes, end + 8, "WAVE"));
 }
 
 /**

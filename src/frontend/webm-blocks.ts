@@ -1,6 +1,6 @@
 import { viewOf } from "./spans.js";
 import { streamInfo } from "./flac-frames.js";
-import { has } from "./tags.js";
+import { hasMark } from "./tags.js";
 
 /** The first audio track of a WebM or Matroska file. */
 export interface WebmTrack {
@@ -98,9 +98,9 @@ export function scanWebm(bytes: Uint8Array): WebmTrack {
     else if (id === NUMBER) track.number = unsigned(view, element);
     else if (id === TYPE && unsigned(view, element) === 2) audio ??= track;
     else if (id === CHANNELS) coded = Math.max(coded, unsigned(view, element));
-    else if (id === PRIVATE && has(bytes, begin, "OpusHead"))
+    else if (id === PRIVATE && hasMark(bytes, begin, "OpusHead"))
       channels = Math.max(channels, bytes[begin + 9] ?? 0);
-    else if (id === PRIVATE && has(bytes, begin, "fLaC")) track.bits = streamInfo(bytes, begin + 8).bits;
+    else if (id === PRIVATE && hasMark(bytes, begin, "fLaC")) track.bits = streamInfo(bytes, begin + 8).bits;
     else if ((id === SIMPLE_BLOCK || id === BLOCK) && isOf(view, element, audio)) {
       const time = cluster + view.getInt16(vint(view, begin)!.next);
       [first, last] = [Math.min(first, time), Math.max(last, time)];

@@ -6,7 +6,7 @@ export { elementCount };
 /** Storage types on the GPU. bf16 and f16 are packed two to a u32, low half first. */
 export type DType = "f32" | "bf16" | "f16" | "u32";
 
-export const bytesPerElement: Readonly<Record<DType, number>> = { f32: 4, u32: 4, bf16: 2, f16: 2 };
+const bytesPerElement: Readonly<Record<DType, number>> = { f32: 4, u32: 4, bf16: 2, f16: 2 };
 
 /**
  * A GPU buffer as the pools know it; the id orders reuse and names the buffer in bind group keys.
@@ -34,7 +34,7 @@ export function byteCount(shape: readonly number[], dtype: DType): number {
 }
 
 /** True for a tensor, false for any other value. */
-export function isTensor(value: unknown): value is Tensor {
+function isTensor(value: unknown): value is Tensor {
   return typeof value === "object" && value !== null && "allocation" in value && "dtype" in value;
 }
 

@@ -54,7 +54,7 @@ export interface Clips {
 }
 
 /** Packed features and their segments, uploaded to the running step. */
-export function uploadClips(gpu: Gpu, clips: Clips, width: number): { features: Tensor; segments: Segments } {
+function uploadClips(gpu: Gpu, clips: Clips, width: number): { features: Tensor; segments: Segments } {
   const segments = makeSegments(gpu, clips.frames);
   return { features: gpu.upload(clips.features, [segments.rows, width]), segments };
 }

@@ -218,8 +218,10 @@ export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDev
     requiredFeatures.push("timestamp-query");
   }
   const device = await adapter.requestDevice({ requiredLimits, requiredFeatures }).catch((cause: unknown) => {
-    const said = (cause instanceof Error ? cause.message : String(cause)).trim().replaceAll(/\s*\n\s*/g, " ");
-    throw new GpuError(`${adapter.info.description}: expected a device with these limits, got: ${said}`, {
+    const reason = (cause instanceof Error ? cause.message : String(cause))
+      .trim()
+      .replaceAll(/\s*\n\s*/g, " ");
+    throw new GpuError(`${adapter.info.description}: expected a device with these limits, got: ${reason}`, {
       cause,
     });
   });

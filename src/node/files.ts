@@ -216,11 +216,11 @@ export async function writeDirectoryAtomic(
   options: WriteOptions = {},
 ): Promise<void> {
   await refuseUsed(path);
-  await writeBeside(path, files, (unfinished) => place(unfinished, path), options); // over an empty directory, but not over one that was filled meanwhile
+  await writeBeside(path, files, (unfinished) => moveIntoPlace(unfinished, path), options); // over an empty directory, but not over one that was filled meanwhile
 }
 
 /** @throws CheckpointError  another process has filled the directory meanwhile */
-async function place(unfinished: string, path: string): Promise<void> {
+async function moveIntoPlace(unfinished: string, path: string): Promise<void> {
   try {
     await rename(unfinished, path);
   } catch (error) {

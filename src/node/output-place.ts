@@ -30,9 +30,10 @@ export async function checkOutput(
   }
   if (found.isDirectory()) refuse("a name for a file", "a directory's", "name a file in it");
   if (!found.isFile()) refuse("the name of a file", "a device or a pipe", "name a file");
-  const own = identity(found);
+  const outIdentity = identity(found);
   for (const input of inputs) {
-    if ((await fileIdentity(input)) === own) refuse("another file than is read", "the same", "name another");
+    if ((await fileIdentity(input)) === outIdentity)
+      refuse("another file than is read", "the same", "name another");
   }
   if (!force) refuse("a new name", "a file that is there", "name another, or replace it with --force");
   await tryToWrite(file);

@@ -47,7 +47,7 @@ export async function isAlive(holder: ProcessOwner): Promise<boolean | undefined
  * does not report them.
  * @source proc(5): /proc/sys/kernel/random/boot_id; pid_namespaces(7): /proc/PID/ns/pid
  */
-export async function systemName(): Promise<string | undefined> {
+async function systemName(): Promise<string | undefined> {
   try {
     const boot = await readFile("/proc/sys/kernel/random/boot_id", "utf8");
     return `${boot.trim()} ${await readlink("/proc/self/ns/pid")}`;
@@ -62,7 +62,7 @@ export async function systemName(): Promise<string | undefined> {
  * @source proc(5): /proc/PID/stat, state (3) and starttime (22, ticks since the boot), behind a
  *         name that may hold spaces and brackets
  */
-export async function processState(pid: number): Promise<{ started: string; ended: boolean } | undefined> {
+async function processState(pid: number): Promise<{ started: string; ended: boolean } | undefined> {
   try {
     const text = await readFile(`/proc/${pid}/stat`, "utf8");
     const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");

@@ -20,7 +20,7 @@ const nothing: Work = { products: none, row: none, attention: none, cache: none,
 
 describe("workSeconds", () => {
   const adapter = { name: "x", bandwidth: 100, flops: 1000, dispatch: 0.5 };
-  const own: Shares = {
+  const shares: Shares = {
     bandwidth: 0.5,
     flops: 0.1,
     attention: 0.01,
@@ -39,9 +39,9 @@ describe("workSeconds", () => {
     ["elements", 1e9, 25, 2],
   ] as const)("%s: the slower of %d FLOPs and %d bytes, and its calls", (kind, flops, bytes, seconds) => {
     const work = { ...nothing, [kind]: { calls: 3, flops, bytes } };
-    expect(workSeconds(work, adapter, own)).toBe(seconds + 3 * own.calls![kind]);
+    expect(workSeconds(work, adapter, shares)).toBe(seconds + 3 * shares.calls![kind]);
     expect(
-      workSeconds({ ...work, [kind]: { ...none, calls: 3 } }, adapter, { ...own, calls: undefined }),
+      workSeconds({ ...work, [kind]: { ...none, calls: 3 } }, adapter, { ...shares, calls: undefined }),
     ).toBe(1.5);
   });
 });

@@ -58,7 +58,7 @@ export const usualDevice: CountedDevice = {
 };
 
 /** Dispatches by kind. */
-export function workOf(dispatches: readonly TimedDispatch[]): Work {
+function workOf(dispatches: readonly TimedDispatch[]): Work {
   const none = { calls: 0, flops: 0, bytes: 0 };
   const sums = { products: none, row: none, attention: none, cache: none, elements: none };
   for (const { kernel, dispatch, contents } of dispatches) {

@@ -1,7 +1,7 @@
 import { type RegexProgram, compileRegex } from "./regex-program.js";
 
 /** Most steps of all patterns for one text: half a second. Published ones take 20 a character. */
-export const mostPatternSteps = 10_000_000;
+const mostPatternSteps = 10_000_000;
 /** Most open choices, of two numbers each. */
 const mostChoices = 1 << 21;
 

@@ -30,7 +30,7 @@ export interface TrainClip {
  * The spoken words of a line: its transcript, or its text where the prompt asks for a transcript
  * (no prompt, or one of FunASR's or the demo's requests to transcribe).
  */
-export function spokenText({ prompt, text, transcript }: Utterance): string | undefined {
+function spokenText({ prompt, text, transcript }: Utterance): string | undefined {
   if (transcript !== undefined) return transcript;
   const transcribes =
     prompt === undefined || prompt.includes(INSTRUCTION.transcribe) || /transcri/i.test(prompt);

@@ -1,7 +1,7 @@
 import { TrainError } from "./errors.js";
 
 /** What training can change. */
-export const tunableParts = ["adaptor", "lora", "encoder"] as const;
+const tunableParts = ["adaptor", "lora", "encoder"] as const;
 /** A part of the model that training can change. */
 export type TunablePart = (typeof tunableParts)[number];
 

@@ -5,14 +5,14 @@ import { type StageResult, compareStage } from "./compare.js";
  * 1e-4 and more. AdamW's first steps divide a gradient by its own size, so the weight moves by a
  * share of the learning rate that rounding chose.
  */
-export const amplifiedShare = 1e-3;
+const amplifiedShare = 1e-3;
 /**
  * The largest share of a stage's weights that is left out, but for one: in the committed bundles it
  * is 3.1 %, 1 of 32.
  */
-export const mostLeftOut = 0.04;
+const mostLeftOut = 0.04;
 /** The most that one step's loss or norm may be off where it is left out: 84 roundings of f32. */
-export const leftOutError = 1e-5;
+const leftOutError = 1e-5;
 
 /** The AdamW updates of a stage's weights. */
 export interface Updates {

@@ -5,7 +5,7 @@ import type { ModelFiles } from "../source.js";
 import { CheckpointError } from "../../formats/errors.js";
 
 /** Longest document, characters: FunASR's has 4,000. Parsing can take quadratic time. */
-export const MAX_YAML = 64_000;
+const MAX_YAML = 64_000;
 /** Deepest nesting, to bound the parser's recursion. */
 const MAX_DEPTH = 64;
 const MAX_ALIASES = 100;

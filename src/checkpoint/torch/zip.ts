@@ -12,7 +12,7 @@ export interface ZipEntry {
 }
 
 /** Longest central directory, bytes: an entry has about 80. */
-export const MAX_DIRECTORY_BYTES = 16 << 20;
+const MAX_DIRECTORY_BYTES = 16 << 20;
 /** Most entries. A checkpoint with 1,347 tensors and their optimiser has about 6,000. */
 const MAX_ENTRIES = 32_768;
 

@@ -5,18 +5,18 @@ import { DataError } from "../../data/errors.js";
 import { type Utterance, readUtterances } from "../../data/utterances.js";
 import { FunasrError } from "../../errors.js";
 
-/** What a file or a directory of utterances holds. */
+/** The utterances of a file or a directory. */
 export interface ReadData {
   readonly utterances: readonly Utterance[];
-  /** How much holds no utterance. */
+  /** Lines without an utterance. */
   readonly bad: number;
 }
 
-/** Who hears of what is read. */
+/** Callbacks of a read. */
 export interface Listener {
-  /** A line that holds no utterance: why, and where as FILE:LINE. */
+  /** Called for a line without an utterance, with its place as FILE:LINE. */
   readonly onBad: (error: FunasrError, place: string) => void;
-  /** What the data hold that is not used. */
+  /** Called for data that are not used. */
   readonly onNote: (message: string) => void;
 }
 

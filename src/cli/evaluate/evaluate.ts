@@ -60,7 +60,9 @@ function normalizers(text: string): Normalizer[] {
 
 export function evaluateCommand(): Command {
   return new Command("evaluate")
-    .description("error rates or translation scores, latency and memory of a checkpoint over utterances")
+    .description(
+      "measure error rates or translation scores, latency and memory of a checkpoint over utterances",
+    )
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
     .addOption(loraOption())
     .option(
@@ -75,16 +77,16 @@ export function evaluateCommand(): Command {
     .addOption(languageOption("language that is spoken; a line's own prompt wins"))
     .option(
       "--weights <formats>",
-      "storage of the weights on the GPU, several after one another: bf16,q8,q4; default: as in the checkpoint",
+      "storage of the weights on the GPU; several, such as bf16,q8,q4, run in turn; default: as in the checkpoint",
       formats,
     )
     .option("--batch <clips>", "clips that run together", natural, 1)
-    .option("--max-tokens <count>", "new tokens a clip at most", natural)
-    .option("--limit <count>", "utterances at most", natural)
+    .option("--max-tokens <count>", "most new tokens per clip", natural)
+    .option("--limit <count>", "most utterances", natural)
     .option("--agreement", "how well agreement with the CTC head's text finds wrong answers")
     .option("--forced", "score the references under forced decoding too")
     .addOption(
-      new Option("--tokenizer <name>", "of BLEU; default: zh for Chinese, else 13a").choices([
+      new Option("--tokenizer <name>", "tokenizer of BLEU; default: zh for Chinese, else 13a").choices([
         "13a",
         "zh",
         "char",
@@ -93,13 +95,19 @@ export function evaluateCommand(): Command {
     )
     .option(
       "--normalize <names>",
-      "before texts are compared: whisper (English), chinese (numbers, width), simplified (from traditional), several with commas; or none",
+      "normalise texts before they are compared: whisper (English), chinese (numbers, width), simplified (from traditional); several separated by commas, or none",
       normalizers,
     )
-    .option("--second <rounds>", "rounds over one second of audio; 0: none", whole(0), 5)
-    .option("--seed <number>", "of the bootstrap's resamples", whole(0), 12_345)
-    .option("--out <dir>", "results of each utterance, report.json, report.html; a run that was cut goes on")
-    .option("--compare <files...>", "two utterances-*.jsonl of --out: difference, interval, p; runs no model")
+    .option("--second <rounds>", "rounds of timing on one second of audio; 0: none", whole(0), 5)
+    .option("--seed <number>", "seed of the bootstrap's resamples", whole(0), 12_345)
+    .option(
+      "--out <dir>",
+      "directory of the results: one per utterance, report.json, report.html; an interrupted run goes on",
+    )
+    .option(
+      "--compare <files...>",
+      "compare two utterances-*.jsonl of --out, without a model: difference, interval, p",
+    )
     .addOption(oneChannelOption())
     .addOption(strictOption())
     .option("--json", "one JSON object per weight format, or the comparison")
@@ -110,7 +118,7 @@ export function evaluateCommand(): Command {
     });
 }
 
-/** Ends with wrong usage where options do not fit together, or one would have no effect. */
+/** Ends with wrong usage if options do not fit together, or one has no effect. */
 function checkUsage(command: Command, options: EvaluateCliOptions): void {
   const wrong = wrongUsage(options);
   if (wrong !== undefined) command.error(`error: ${wrong}`, { exitCode: 2 });
@@ -139,8 +147,8 @@ function wrongUsage(options: EvaluateCliOptions): string | undefined {
   const { compare: files, data, task, to, cascade, second } = options;
   if (files) return files.length === 2 ? undefined : "--compare takes two files";
   if (data === undefined && second === 0) return "--data is missing";
-  if (task === "st" && to === undefined) return "--task st wants --to en or --to zh";
-  if (task === "asr" && (to !== undefined || cascade)) return "--to and --cascade go with --task st";
+  if (task === "st" && to === undefined) return "--task st needs --to en or --to zh";
+  if (task === "asr" && (to !== undefined || cascade)) return "--to and --cascade need --task st";
   return undefined;
 }
 

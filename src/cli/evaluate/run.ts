@@ -27,7 +27,7 @@ import { describe, exitCode, note, report, shown, status, withBar } from "../out
 import { wavDataUri } from "../../report/wav.js";
 import { warnOf } from "../model.js";
 
-/** What is run with each weight format. */
+/** The work for each weight format. */
 export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed" | "form"> {
   readonly model: string;
   readonly lora?: readonly string[];
@@ -35,7 +35,7 @@ export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed" | "form"
   readonly utterances: readonly Utterance[];
   /** Rounds over one second of audio. */
   readonly second: number;
-  /** Of lines that name none, counted from 1; absent: the mean of all channels. */
+  /** Channel of lines that name none, counted from 1; absent: the mean of all. */
   readonly channel?: number;
   readonly strict?: boolean;
   readonly debug?: boolean;
@@ -46,7 +46,7 @@ export interface FormatRun {
   readonly records: ReadonlyMap<number, UtteranceRecord>;
 }
 
-/** Runs what is not done yet with each weight format in turn, and sums it up. */
+/** Runs the utterances that are left with each weight format in turn, and summarises all. */
 export async function runFormats(
   gpu: Gpu,
   formats: readonly (WeightFormat | undefined)[],

@@ -60,7 +60,7 @@ export interface TrainCliOptions {
 
 const anyNumber = number("a number");
 
-/** A parser of a number that the option of this name may be. */
+/** A parser of numbers within the bounds of this option. */
 function bounded(name: keyof typeof bounds): (text: string) => number {
   return (text) => {
     const value = anyNumber(text);
@@ -97,7 +97,7 @@ export function addTrainOptions(command: Command): Command {
   return addOtherOptions(addRunOptions(addFiles(command)));
 }
 
-/** What is trained on what. */
+/** Options of model, data and trained parts. */
 function addFiles(command: Command): Command {
   return command
     .option("--model <model>", `the model to train: ${modelForms}`)
@@ -118,7 +118,7 @@ function addFiles(command: Command): Command {
     );
 }
 
-/** How the run goes. */
+/** Options of the optimiser, the batches and the validation. */
 function addRunOptions(command: Command): Command {
   return command
     .option("--steps <count>", "optimiser steps", bounded("steps"), d.steps)
@@ -129,12 +129,22 @@ function addRunOptions(command: Command): Command {
     )
     .option(
       "--align <steps>",
-      "the first of the steps: without the LLM, pull the adaptor's outputs to the token embeddings of the transcripts",
+      "first steps that, without the LLM, pull the adaptor's outputs to the token embeddings of the transcripts",
       bounded("align"),
       d.align,
     )
-    .option("--align-lr <rate>", "highest rate of the steps of --align", bounded("alignRate"), d.alignRate)
-    .option("--lr <rate>", "highest rate of the steps after --align", bounded("learningRate"), d.learningRate)
+    .option(
+      "--align-lr <rate>",
+      "highest learning rate of the steps of --align",
+      bounded("alignRate"),
+      d.alignRate,
+    )
+    .option(
+      "--lr <rate>",
+      "highest learning rate of the steps after --align",
+      bounded("learningRate"),
+      d.learningRate,
+    )
     .option(
       "--warmup <steps>",
       "steps until --lr is reached, counted from the end of --align; default: a tenth of the steps after it",
@@ -145,25 +155,25 @@ function addRunOptions(command: Command): Command {
         .choices(["cosine", "constant"])
         .default(d.schedule),
     )
-    .option("--floor <share>", "share of the rate that the cosine ends at", bounded("floor"), d.floor)
-    .option("--clip <norm>", "gradients are scaled down to this norm; 0: never", bounded("clip"), d.clip)
-    .option("--decay <rate>", "decoupled weight decay", bounded("decay"), d.decay)
     .option(
-      "--batch-tokens <count>",
-      "tokens of a micro-batch at most",
-      bounded("batchTokens"),
-      d.batchTokens,
+      "--floor <share>",
+      "share of the highest rate at which the cosine ends",
+      bounded("floor"),
+      d.floor,
     )
+    .option("--clip <norm>", "scale gradients down to this norm; 0: never", bounded("clip"), d.clip)
+    .option("--decay <rate>", "decoupled weight decay", bounded("decay"), d.decay)
+    .option("--batch-tokens <count>", "most tokens of a micro-batch", bounded("batchTokens"), d.batchTokens)
     .option("--accumulate <count>", "micro-batches of an optimiser step", bounded("accumulate"), d.accumulate)
     .option(
       "--label-smoothing <share>",
-      "spread over the vocabulary",
+      "share of a label that is spread over the vocabulary",
       bounded("labelSmoothing"),
       d.labelSmoothing,
     )
     .option(
       "--seed <number>",
-      "of the order of the data, of dropout and of a LoRA's beginning",
+      "seed of the order of the data, of dropout and of a LoRA's initial values",
       bounded("seed"),
       d.seed,
     )
@@ -176,19 +186,19 @@ function addRunOptions(command: Command): Command {
     .option("--decode <clips>", "validation clips that are decoded", bounded("decode"), d.decode);
 }
 
-/** LoRA, storage, and what to do but training. */
+/** Options of the LoRA, of storage, and of actions other than training. */
 function addOtherOptions(command: Command): Command {
   return command
-    .option("--lora-rank <rank>", "a whole number from 1; default: 16", lora("rank"))
+    .option("--lora-rank <rank>", "rank of the LoRA, from 1; default: 16", lora("rank"))
     .option(
       "--lora-alpha <alpha>",
       "the LoRA is scaled by alpha / rank; default: twice the rank",
       lora("alpha"),
     )
-    .option("--lora-dropout <share>", "default: 0", lora("dropout"))
+    .option("--lora-dropout <share>", "dropout of the LoRA; default: 0", lora("dropout"))
     .option(
       "--lora-targets <names>",
-      `of ${loraTargets.join(", ")}; default: q_proj,v_proj`,
+      `projections with a LoRA, of ${loraTargets.join(", ")}; default: q_proj,v_proj`,
       parsed(parseLoraTargets),
     )
     .option(
@@ -212,7 +222,7 @@ function addOtherOptions(command: Command): Command {
       ]),
     )
     .option("--report <directory>", "only draw the report of the run in this directory")
-    .option("--plan", "only print memory and time that the training would take")
+    .option("--plan", "only print the memory and time that the training would take")
     .option("--json", "one JSON object");
 }
 
@@ -266,7 +276,7 @@ export function loraOptions(cli: TrainCliOptions): LoraOptions {
   };
 }
 
-/** Ends with wrong usage where an option was given that would have no effect. */
+/** Ends with wrong usage if an option that was given has no effect. */
 export function checkUsage(command: Command, cli: TrainCliOptions): void {
   const given = command.options
     .map((option) => option.attributeName())

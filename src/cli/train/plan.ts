@@ -88,7 +88,7 @@ interface PlannedModel {
 
 interface PlannedModels {
   readonly models: readonly PlannedModel[];
-  /** How frozen weights are stored, most of them. */
+  /** Storage of most frozen weights. */
   readonly stored: WeightFormat;
 }
 
@@ -106,7 +106,7 @@ async function plannedModels(model: string | undefined): Promise<PlannedModels> 
   return { models, stored: storedFormat(checkpoint) };
 }
 
-/** The format that a checkpoint's largest matrix keeps. */
+/** The format of a checkpoint's largest matrix. */
 function storedFormat({ tensors }: ParameterSource): WeightFormat {
   let [largest, found]: [number, WeightFormat] = [0, "bf16"];
   for (const { dtype, shape } of tensors.values()) {
@@ -190,7 +190,7 @@ function duration(seconds: number): string {
 }
 
 /**
- * What this adapter's kernels reach: `linear` of [512, 1024] by [1024, 1024], `add` of 4 M values.
+ * The speed of this adapter's kernels: `linear` of [512, 1024] by [1024, 1024], `add` of 4 M values.
  */
 async function measure(gpu: Gpu): Promise<{ flops: number; bandwidth: number }> {
   const [rows, width] = [512, 1024];

@@ -48,7 +48,7 @@ export function trainCommand(): Command {
 }
 
 /**
- * @throws TrainError  there is no such directory; the run beside it with the nearest name is given
+ * @throws TrainError  there is no such directory; names the run beside it with the nearest name
  */
 async function checkRun(out: string, advice: string): Promise<void> {
   if (existsSync(out)) return;
@@ -197,8 +197,7 @@ function loraLine(
 }
 
 /**
- * A data file's utterances; lines that are none are reported, and refused unless they may be left
- * out.
+ * A data file's utterances. Bad lines are reported, and refused without --skip-bad.
  */
 async function readData(file: string, { skipBad }: TrainCliOptions): Promise<DataFile> {
   const utterances: Utterance[] = [];

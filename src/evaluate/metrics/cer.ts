@@ -40,7 +40,7 @@ export function textEdits(reference: string, hypothesis: string, unit: ErrorUnit
 }
 
 /** Character edits between two texts in FunASR's canonical form. */
-export function characterErrors(reference: string, hypothesis: string): Edits {
+function characterErrors(reference: string, hypothesis: string): Edits {
   return textEdits(reference, hypothesis, "character");
 }
 

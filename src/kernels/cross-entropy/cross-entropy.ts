@@ -12,7 +12,7 @@ const kernel = defineKernel("cross-entropy/cross-entropy", ({ rows, width }, { o
 }));
 
 /** Bytes of scores [rows, V] f32 that are on the GPU at a time; one row is always allowed. */
-export const scoreBudget = 64 * 2 ** 20;
+const scoreBudget = 64 * 2 ** 20;
 
 export interface CrossEntropyOptions {
   /** What the sum of the losses is divided by where its gradient is taken. Default: the rows. */
@@ -45,9 +45,9 @@ export function crossEntropy(
   const [rows] = expectMatrix("crossEntropy", { hidden });
   if (labels.length !== rows)
     throw new ShapeError(`crossEntropy: labels must be ${rows}, got ${labels.length}`);
-  const wild = labels.find((id) => !(Number.isInteger(id) && id >= 0 && id < head.rows));
-  if (wild !== undefined)
-    throw new ShapeError(`crossEntropy: labels must lie below ${head.rows}, got ${wild}`);
+  const outside = labels.find((id) => !(Number.isInteger(id) && id >= 0 && id < head.rows));
+  if (outside !== undefined)
+    throw new ShapeError(`crossEntropy: labels must lie below ${head.rows}, got ${outside}`);
   const { tape } = gpu;
   tape?.refuse("crossEntropy", [head.pieces[0].tensor]);
   const losses = gpu.empty([rows]);
