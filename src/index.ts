@@ -71,6 +71,9 @@ export {
   type VadStream,
   VoiceActivityDetector,
 } from "./decode/vad/detector.js";
+export type { CueOptions } from "./decode/subtitles/cues.js";
+export { type SubtitleFormat, type SubtitleOptions, subtitles } from "./decode/subtitles/formats.js";
+export type { TimedSegment, TimedWord } from "./decode/subtitles/segment.js";
 export { type Bundle, openBundle, readParameter, readStage } from "./verify/bundle.js";
 export { type StageResult, medianRatio } from "./verify/compare.js";
 export type { RunOptions } from "./verify/run.js";

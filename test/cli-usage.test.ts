@@ -15,7 +15,7 @@ describe.concurrent("usage", () => {
 
   it("help says what happens without --language, and that - is standard input", async () => {
     const help = (await cli(["transcribe", "--help"])).stdout.replaceAll(/\s+/g, " ");
-    expect(help).toContain("language that is spoken; default: the model finds out");
+    expect(help).toContain("spoken language; default: the model detects it");
     expect(help).toContain("- is standard input");
   });
 

@@ -250,7 +250,16 @@ const onFiles: Readonly<Record<string, Run>> = {
  * end with the caller's loop.
  */
 const short = [
-  ...["Gpu", "parseKernel", "openCheckpoint", "openLlm", "bytesSource", "memoryFiles", "pickChannel"],
+  ...[
+    "Gpu",
+    "parseKernel",
+    "openCheckpoint",
+    "openLlm",
+    "bytesSource",
+    "memoryFiles",
+    "pickChannel",
+    "subtitles",
+  ],
   ...[
     "extractFeatures",
     "toWaveform",

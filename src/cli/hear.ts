@@ -10,6 +10,7 @@ import { type ChannelChoice, chosenChannels } from "./channel.js";
 import { LongClip, type LongClipName, WHOLE_SECONDS } from "./long-clip.js";
 import { note } from "./output.js";
 import type { TranscribeCliOptions } from "./transcribe-options.js";
+import { deliver, isPlain } from "./transcript-files.js";
 
 /** Segments of a long clip that run together at most. */
 const MOST_SEGMENTS = 16;
@@ -124,7 +125,13 @@ async function beginLong(session: Session, name: LongClipName): Promise<LongClip
     name,
     transcriber,
     run,
-    { ...options, batch, strange: (text) => strangeText(text, options) },
+    {
+      ...options,
+      batch,
+      strange: (text) => strangeText(text, options),
+      plain: isPlain(options),
+      deliver: (transcript) => deliver(transcript, options),
+    },
     { detector, maxSeconds },
   );
 }

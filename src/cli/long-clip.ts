@@ -13,7 +13,8 @@ import { baseName, parseSegments } from "../decode/segments/segment-file.js";
 import type { StageSeconds, TranscribeOptions, Transcriber } from "../decode/transcriber.js";
 import type { VoiceActivityDetector, VadStream } from "../decode/vad/detector.js";
 import type { PreparedClip, Transcription } from "../decode/transcriber.js";
-import { note, print, printJson, printPart, status, terminalBar } from "./output.js";
+import { note, print, printPart, status, terminalBar } from "./output.js";
+import type { FileTranscript } from "./transcript-files.js";
 
 /** Longest clip that is transcribed whole, s. */
 export const WHOLE_SECONDS = 60;
@@ -28,7 +29,10 @@ export interface LongClipOptions {
   readonly batch: number;
   /** A file with the segments. */
   readonly segments?: string | undefined;
-  readonly json?: boolean | undefined;
+  /** Whether the text is printed as it comes. */
+  readonly plain: boolean;
+  /** Gets the whole transcript. */
+  readonly deliver: (transcript: FileTranscript) => Promise<void>;
   /** A warning about the whole text. */
   readonly strange: (text: string) => string | undefined;
 }
@@ -66,8 +70,8 @@ export class LongClip {
     private readonly options: LongClipOptions,
     { feed, maxMs }: { readonly feed: SpeechFeed; readonly maxMs: number },
   ) {
-    const { mergeSeconds, batchTokens, batch, segments, json } = options;
-    if (json || !process.stdout.isTTY) this.#bar = new ProgressBar(name.label);
+    const { mergeSeconds, batchTokens, batch, segments, plain } = options;
+    if (!plain || !process.stdout.isTTY) this.#bar = new ProgressBar(name.label);
     const mergeMs = segments === undefined ? Math.min(maxMs, mergeSeconds * 1000) : 0;
     this.#recording = new Recording(name.file, this.#timed(feed), this.#decoder(), {
       mergeMs,
@@ -128,8 +132,8 @@ export class LongClip {
     const { label, named } = this.name;
     const faults = this.#faults();
     for (const text of faults) note(`warning: ${label}: ${text}`);
-    if (this.options.json) this.#printJson(seconds, [...heard, ...faults]);
-    else {
+    await this.options.deliver(this.#transcript(seconds, [...heard, ...faults]));
+    if (this.options.plain) {
       print(this.#text === "" && named ? `${label}:` : "");
       for (const { start, end, text } of this.#found.flatMap(({ words = [] }) => words))
         print(`${start.toFixed(3)}\t${end.toFixed(3)}\t${text}`);
@@ -151,11 +155,11 @@ export class LongClip {
     return strange === undefined ? untimed : [strange, ...untimed];
   }
 
-  #printJson(seconds: number, warnings: readonly string[]): void {
+  #transcript(seconds: number, warnings: readonly string[]): FileTranscript {
     const { file, channel } = this.name;
     const segments = this.#found;
     const timed = segments.some(({ words }) => words);
-    printJson({
+    const object = {
       file,
       channel,
       text: this.#text,
@@ -167,13 +171,14 @@ export class LongClip {
       segments,
       silences: silencesOf(segments, seconds),
       ...(warnings.length > 0 && { warning: warnings.join("; "), warnings }),
-    });
+    };
+    return { file, channel, segments, object };
   }
 
   /** Ends the line that was begun, before an error. */
   fail(): void {
     this.free();
-    if (!this.options.json && this.#text !== "") print("");
+    if (this.options.plain && this.#text !== "") print("");
   }
 
   free(): void {
@@ -187,7 +192,7 @@ export class LongClip {
     const text = segment.text.replaceAll("\n", "\\u000a"); // a clip is a line
     if (text === "") return;
     const piece = jointOf(this.#text, text) + text;
-    if (!this.options.json)
+    if (this.options.plain)
       printPart(this.#text === "" && this.name.named ? `${this.name.label}: ${piece}` : piece);
     this.#text += piece;
   }

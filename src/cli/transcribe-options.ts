@@ -2,13 +2,12 @@ import { type Command, Option } from "commander";
 import type { TargetLanguage } from "../decode/translator.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import type { Language } from "../tokenizer/languages.js";
-import type { ChannelChoice } from "./channel.js";
 import { WHOLE_SECONDS } from "./long-clip.js";
 import { natural, number, whole } from "./numbers.js";
+import type { TranscriptFileOptions } from "./transcript-files.js";
 import { vadForms } from "./vad-model.js";
 
-export interface TranscribeCliOptions {
-  readonly model: string;
+export interface TranscribeCliOptions extends TranscriptFileOptions {
   readonly lora?: readonly string[];
   /** Language to translate into; absent: the words as spoken. */
   readonly to?: TargetLanguage;
@@ -30,10 +29,7 @@ export interface TranscribeCliOptions {
   readonly segments?: string;
   readonly maxTokens?: number;
   readonly repetitionPenalty?: number;
-  readonly channel?: ChannelChoice;
   readonly strict?: boolean;
-  readonly wordTimes?: boolean;
-  readonly json?: boolean;
   readonly debug?: boolean;
 }
 

@@ -23,19 +23,26 @@ import {
   weightsOption,
 } from "./model.js";
 import { natural, positive } from "./numbers.js";
-import { exitCode, note, print, printJson, printPart, report, shown, status } from "./output.js";
+import { exitCode, note, print, printPart, report, setOutput, shown, status } from "./output.js";
 import { type TranscribeCliOptions, batchOption, longOptions } from "./transcribe-options.js";
+import {
+  addTranscriptFileOptions,
+  checkTranscriptUsage,
+  deliver,
+  isPlain,
+  prepareOutputs,
+} from "./transcript-files.js";
 import { loadVad } from "./vad-model.js";
 
-/** Of the commands that write what is heard. */
+/** The option --repetition-penalty of commands that transcribe or translate. */
 export function penaltyOption(): Option {
   return new Option(
     "--repetition-penalty <number>",
-    "scores of tokens that an answer has already are divided by this",
+    "divide the scores of tokens already in an answer by this",
   ).argParser(positive);
 }
 
-/** What every command that decodes audio does with files that lost some. */
+/** The option --strict of commands that decode audio. */
 export function strictOption(): Option {
   return new Option("--strict", "refuse audio that is cut short or damaged, instead of a warning");
 }
@@ -50,7 +57,7 @@ function list(text: string): string[] {
 }
 
 export function transcribeCommand(): Command {
-  return longOptions(new Command("transcribe"))
+  return addTranscriptFileOptions(longOptions(new Command("transcribe")))
     .description("print the words spoken in each clip")
     .argument(
       "<audio...>",
@@ -58,7 +65,7 @@ export function transcribeCommand(): Command {
     )
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
     .addOption(loraOption())
-    .addOption(languageOption("language that is spoken; default: the model finds out, naming it is surer"))
+    .addOption(languageOption("spoken language; default: the model detects it, less reliably"))
     .option("--hotwords <words>", "words to expect, separated by commas", list)
     .option("--context <text>", "what the clip is about")
     .option("--no-itn", "write numbers as spoken (no inverse text normalisation)")
@@ -66,17 +73,20 @@ export function transcribeCommand(): Command {
     .addOption(batchOption())
     .option(
       "--max-tokens <count>",
-      "new tokens a clip at most; default: 32 and one per 60 ms of audio",
+      "most new tokens per clip; default: 32 and one per 60 ms of audio",
       natural,
     )
     .addOption(penaltyOption())
     .addOption(channelOption())
     .addOption(strictOption())
-    .option("--word-times", "times of words, by the CTC head of a checkpoint that has one")
     .option("--segments <file>", "transcribe these segments: RTTM, or JSON as --json and vad print it")
     .option("--json", "one JSON object per clip")
     .action(async (files: string[], _: unknown, command: Command) => {
-      await transcribeFiles(files, command.optsWithGlobals<TranscribeCliOptions>());
+      const options = command.optsWithGlobals<TranscribeCliOptions>();
+      checkTranscriptUsage(command, files, options);
+      const json = options.json === true || (options.format === "json" && options.outputDir === undefined);
+      setOutput({ ...options, json });
+      await transcribeFiles(await prepareOutputs(files, options), { ...options, json });
     });
 }
 
@@ -85,7 +95,7 @@ export async function transcribeFiles(
   files: readonly string[],
   options: TranscribeCliOptions,
 ): Promise<void> {
-  if (!(await hasClip(files, options))) return;
+  if (files.length === 0 || !(await hasClip(files, options))) return;
   const model = await findModel(options.model);
   const { weights, lora, wordTimes } = options;
   await withDevice(async ({ gpu }) => {
@@ -189,7 +199,7 @@ async function transcribeClips(
   if (clips.length === 0) return;
   const named = total > 1 || options.channel === "each";
   const seconds = clips.reduce((sum, clip) => sum + clip.audioSeconds, 0).toFixed(1);
-  const streaming = process.stdout.isTTY && clips.length === 1 && !named && !options.json;
+  const streaming = process.stdout.isTTY && clips.length === 1 && !named && isPlain(options);
   try {
     const run: TranscribeOptions = {
       onStage: (stage) => {
@@ -200,7 +210,10 @@ async function transcribeClips(
     };
     const results = await runClips(transcriber, clips, options, run);
     if (streaming) print("");
-    for (const [i, result] of results.entries()) show(clips[i], result, options, { named, streaming });
+    for (const [i, result] of results.entries())
+      await show(clips[i], result, options, { named, streaming }).catch((error: unknown) =>
+        report(error, options.debug === true, clips[i].file),
+      );
   } catch (error) {
     if (clips.length === 1) report(error, options.debug === true, clips[0].file);
     else
@@ -209,12 +222,13 @@ async function transcribeClips(
   }
 }
 
-function show(
+async function show(
   { file, channel, label, warnings, ...clip }: ReadyClip,
   raw: Transcription,
-  { json, to, language, maxTokens = defaultMaxNewTokens(clip) }: TranscribeCliOptions,
+  options: TranscribeCliOptions,
   { named, streaming }: { readonly named: boolean; readonly streaming: boolean },
-): void {
+): Promise<void> {
+  const { to, language, maxTokens = defaultMaxNewTokens(clip) } = options;
   const result = { ...raw, text: withoutSilenceMarks(raw.text) };
   const strange = strangeText(result.text, { to, language });
   if (strange !== undefined) note(`warning: ${label}: ${strange}`);
@@ -226,8 +240,9 @@ function show(
   const segments = [
     { start: 0, end: audioSeconds, text: result.text, words, finish, agreement: result.agreement },
   ];
-  if (json) printJson({ file, channel, ...result, segments, ...said });
-  else if (!streaming) {
+  const object = { file, channel, ...result, segments, ...said };
+  await deliver({ file, channel, segments, object }, options);
+  if (isPlain(options) && !streaming) {
     const text = result.text.replaceAll("\n", "\\u000a"); // a clip is a line
     print(named ? `${label}: ${text}`.trimEnd() : text);
     for (const word of result.words ?? [])

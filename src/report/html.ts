@@ -27,16 +27,30 @@ del { background: var(--gone); text-decoration: line-through } ins { background:
 }
 `;
 
-/** An HTML page without other files or scripts. @param body  HTML */
-export function page({ title, body }: { readonly title: string; readonly body: string }): string {
+export interface PageParts {
+  readonly title: string;
+  /** HTML. */
+  readonly body: string;
+  /** CSS behind that of every page. */
+  readonly style?: string;
+  /** What the page may load, as a Content-Security-Policy; default: nothing is said. */
+  readonly policy?: string;
+}
+
+/** An HTML page without other files. */
+export function page({ title, body, style: more = "", policy }: PageParts): string {
+  const security =
+    policy === undefined
+      ? ""
+      : `<meta http-equiv="Content-Security-Policy" content="${escapeHtml(policy)}">\n`;
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+${security}<meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>${escapeHtml(title)}</title>
-<style>${style}</style>
+<style>${style}${more}</style>
 </head>
 <body>
 <h1>${escapeHtml(title)}</h1>

@@ -94,7 +94,7 @@ const d = defaultOptions;
 
 /** Adds the options to the command. */
 export function addTrainOptions(command: Command): Command {
-  return addOtherOptions(addRunOptions(addFiles(command)));
+  return addOtherOptions(addBatchOptions(addStepOptions(addFiles(command))));
 }
 
 /** Options of model, data and trained parts. */
@@ -118,8 +118,8 @@ function addFiles(command: Command): Command {
     );
 }
 
-/** Options of the optimiser, the batches and the validation. */
-function addRunOptions(command: Command): Command {
+/** Options of the steps and their learning rates. */
+function addStepOptions(command: Command): Command {
   return command
     .option("--steps <count>", "optimiser steps", bounded("steps"), d.steps)
     .addOption(
@@ -162,7 +162,12 @@ function addRunOptions(command: Command): Command {
       d.floor,
     )
     .option("--clip <norm>", "scale gradients down to this norm; 0: never", bounded("clip"), d.clip)
-    .option("--decay <rate>", "decoupled weight decay", bounded("decay"), d.decay)
+    .option("--decay <rate>", "decoupled weight decay", bounded("decay"), d.decay);
+}
+
+/** Options of the batches and the validation. */
+function addBatchOptions(command: Command): Command {
+  return command
     .option("--batch-tokens <count>", "most tokens of a micro-batch", bounded("batchTokens"), d.batchTokens)
     .option("--accumulate <count>", "micro-batches of an optimiser step", bounded("accumulate"), d.accumulate)
     .option(

@@ -1,0 +1,184 @@
+import { existsSync } from "node:fs";
+import { basename, extname, join } from "node:path";
+import { type Command, Option } from "commander";
+import { type SubtitleFormat, subtitles } from "../decode/subtitles/formats.js";
+import type { PageSegment } from "../decode/transcript-page/page.js";
+import { writeFileAtomic } from "../node/files.js";
+import { makeDirectory } from "../node/make-directory.js";
+import { checkOutput } from "../node/output-place.js";
+import type { ChannelChoice } from "./channel.js";
+import { whole } from "./numbers.js";
+import { exitCode, note, print, printJson, printPart, shown } from "./output.js";
+import { writeReport } from "./transcript-report.js";
+import { refuseIdle } from "./usage.js";
+
+const endings = { text: "txt", json: "json", srt: "srt", vtt: "vtt", tsv: "tsv", lrc: "lrc" } as const;
+
+type Format = keyof typeof endings;
+
+const all = Object.keys(endings) as Format[];
+
+/** The options of a command that writes transcripts. */
+export interface TranscriptFileOptions {
+  readonly format?: Format | "all";
+  readonly outputDir?: string;
+  readonly wordTimes?: boolean;
+  readonly maxLineWidth?: number;
+  readonly maxLines?: number;
+  readonly resume?: boolean;
+  readonly report?: string;
+  readonly json?: boolean;
+  readonly model: string;
+  readonly channel?: ChannelChoice;
+}
+
+/** What a transcript's files are made from. */
+export interface FileTranscript {
+  /** The clip. */
+  readonly file: string;
+  /** The channel that was asked for, counted from 1. */
+  readonly channel?: number | undefined;
+  readonly segments: readonly PageSegment[];
+  /** What --json prints. */
+  readonly object: object;
+}
+
+export function addTranscriptFileOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        "--format <name>",
+        "form of the transcripts; default: text, or all with --output-dir",
+      ).choices([...all, "all"]),
+    )
+    .option("--output-dir <dir>", "write a file per clip and format there, NAME.srt of NAME.mp3")
+    .option("--resume", "skip clips whose files are in --output-dir already")
+    .option("--report <file>", "write a page with waveform, segments and words, which light up as it plays")
+    .option(
+      "--word-times",
+      "times of words after the text, and in json, vtt and lrc; by the CTC head of a checkpoint that has one",
+    )
+    .option(
+      "--max-line-width <columns>",
+      "srt, vtt: most columns of a line, wide characters 2.1 each; default: 42",
+      whole(10, 200),
+    )
+    .option("--max-lines <count>", "srt, vtt: most lines of a cue; default: 2", whole(1, 10));
+}
+
+/** Ends with wrong usage if options do not fit together, or one has no effect. */
+export function checkTranscriptUsage(
+  command: Command,
+  files: readonly string[],
+  options: TranscriptFileOptions,
+): void {
+  const { outputDir, format, json, channel } = options;
+  const formats = formatsOf(options);
+  const wrong = (message: string): never =>
+    command.error(`error: ${message}`, { exitCode: exitCode.wrongUsage });
+  refuseIdle(command, [
+    { options: ["resume"], met: outputDir !== undefined, needs: "--output-dir" },
+    {
+      options: ["maxLineWidth", "maxLines"],
+      met: formats.some((name) => ["srt", "vtt", "lrc"].includes(name)),
+      needs: "--format srt, vtt, lrc or all",
+    },
+  ]);
+  if (options.report !== undefined && (files.length > 1 || channel === "each"))
+    wrong("--report takes one transcript; name one clip and one channel");
+  if (options.report !== undefined && files[0] === "-")
+    wrong("--report needs a file, which it reads again; got standard input");
+  if (outputDir !== undefined) {
+    for (const [stem, names] of filesByStem(files))
+      if (names.length > 1) wrong(`${names.join(" and ")} would both be written as ${stem}; rename one`);
+    return;
+  }
+  if (format === "all") wrong("--format all needs --output-dir");
+  if (format === undefined || format === "text" || format === "json") return;
+  if (files.length > 1 || channel === "each")
+    wrong(`--format ${format} of several transcripts needs --output-dir`);
+  if (json) wrong(`--json and --format ${format} need --output-dir`);
+}
+
+function formatsOf({ format, outputDir }: TranscriptFileOptions): readonly Format[] {
+  if (format === "all" || (format === undefined && outputDir !== undefined)) return all;
+  return [format ?? "text"];
+}
+
+function filesByStem(files: readonly string[]): Map<string, string[]> {
+  const stems = new Map<string, string[]>();
+  for (const file of new Set(files)) stems.set(stemOf(file), [...(stems.get(stemOf(file)) ?? []), file]);
+  return stems;
+}
+
+/** A clip's name without its directory and its type. */
+function stemOf(file: string): string {
+  return file === "-" ? "stdin" : basename(file, extname(file));
+}
+
+function pathOf(dir: string, file: string, format: Format, channel?: number): string {
+  const part = channel === undefined ? "" : `.${channel}`;
+  return join(dir, `${stemOf(file)}${part}.${endings[format]}`);
+}
+
+/**
+ * Makes --output-dir, and refuses files that cannot be written.
+ * @returns the clips that are to be transcribed: with --resume those without all their files
+ * @throws WriteError
+ */
+export async function prepareOutputs(
+  files: readonly string[],
+  options: TranscriptFileOptions,
+): Promise<readonly string[]> {
+  const { outputDir, resume, report } = options;
+  if (report !== undefined) await checkOutput(report, { inputs: files });
+  if (outputDir === undefined) return files;
+  await makeDirectory(outputDir);
+  const paths = (file: string): string[] =>
+    formatsOf(options).map((format) => pathOf(outputDir, file, format));
+  const left = files.filter((file) => !resume || !paths(file).every((path) => existsSync(path)));
+  if (left.length < files.length) note(`${files.length - left.length} of ${files.length} clips are done`);
+  for (const file of left) for (const path of paths(file)) await checkOutput(path, { inputs: files });
+  return left;
+}
+
+/** Whether transcripts go to stdout as text. */
+export function isPlain(options: TranscriptFileOptions): boolean {
+  const { format = "text", json, outputDir } = options;
+  return !json && outputDir === undefined && format === "text";
+}
+
+/**
+ * Writes a transcript's files and its page, and prints what is not plain text.
+ * @throws WriteError
+ */
+export async function deliver(transcript: FileTranscript, options: TranscriptFileOptions): Promise<void> {
+  const { file, channel, segments, object } = transcript;
+  const { outputDir, report, json, model } = options;
+  if (report !== undefined) await writeReport(report, { file, channel, about: [`model ${model}`], segments });
+  const formats = formatsOf(options);
+  if (outputDir === undefined) {
+    const [format] = formats;
+    if (json) printJson(object);
+    else if (format !== "text") printPart(contentOf(transcript, format, options));
+    return;
+  }
+  const outputs: string[] = [];
+  for (const format of formats) {
+    const path = pathOf(outputDir, file, format, options.channel === "each" ? channel : undefined);
+    await writeFileAtomic(path, [new TextEncoder().encode(contentOf(transcript, format, options))]);
+    outputs.push(path);
+  }
+  if (json) printJson({ ...object, outputs });
+  else for (const path of outputs) print(shown(path));
+}
+
+function contentOf(
+  { segments, object }: FileTranscript,
+  format: Format,
+  options: TranscriptFileOptions,
+): string {
+  if (format === "json") return `${JSON.stringify(object, null, 1)}\n`;
+  const name: SubtitleFormat = format === "text" ? "txt" : format;
+  return subtitles(segments, name, options);
+}
