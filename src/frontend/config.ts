@@ -1,7 +1,7 @@
 import { isObject, show } from "../json.js";
 import { FrontendConfigError } from "./errors.js";
 
-const WINDOWS = ["hamming", "hanning", "povey"] as const;
+export const WINDOWS = ["hamming", "hanning", "povey"] as const;
 export type WindowName = (typeof WINDOWS)[number];
 
 /** How a checkpoint wants its features made. */
