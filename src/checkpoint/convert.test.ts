@@ -180,15 +180,13 @@ test("the command", () => {
   expect(run("inspect", out)).toContain("  layout   transformers: config.json, safetensors\n");
   const report = run("inspect", layoutPath("nano"));
   expect(report).toContain("  layout   FunASR: config.yaml, model.pt, the LLM's directory\n");
-  expect(report).toContain("  CTC      22 tensors, for timestamps\n");
+  expect(report).toContain("  CTC      22 tensors; refused: ");
   expect(report).toContain("  unused   llm.lm_head.weight: the embedding once more\n");
   expect(JSON.parse(run("inspect", "--json", layoutPath("mlx")))).toMatchObject({
     layout: "mlx",
     ctc: { tensors: 0 },
   });
-  expect(run("inspect", fixturePath("tiny"))).toContain(
-    "  CTC      none: this checkpoint cannot give timestamps\n",
-  );
+  expect(run("inspect", fixturePath("tiny"))).toContain("  CTC      none: there are no times of words\n");
   const alone = run("inspect", fileURLToPath(new URL("../../test/fixtures/qwen3/untied", import.meta.url)));
   expect(alone).toContain("  audio    none: a language model alone\n");
   expect(alone).toMatch(/^all +25 +65,080 +130 kB$/m);

@@ -214,7 +214,7 @@ function printLlm(llm: LlmConfig): void {
 }
 
 function ctcLine({ tensors, refused }: CtcInspection): string {
-  if (refused !== undefined) return `refused: ${refused}`;
+  if (refused !== undefined) return `${tensors} tensors; refused: ${refused}`;
   return tensors > 0 ? `${tensors} tensors, for times of words` : "none: there are no times of words";
 }
 
