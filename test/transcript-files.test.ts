@@ -58,6 +58,7 @@ describe("transcribe to files", () => {
     const page = readFileSync(at("page.html"), "utf8");
     expect(page).toContain(`<span class="text">${words}</span>`);
     expect(page).toContain('src="data:audio/wav;base64,');
+    expect(page).toMatch(/"speech":"[A-Za-z0-9+/]{100}/);
     for (const line of text) expect(line.length).toBeLessThanOrEqual(20);
   });
 

@@ -130,7 +130,7 @@ async function beginLong(session: Session, name: LongClipName): Promise<LongClip
       batch,
       strange: (text) => strangeText(text, options),
       plain: isPlain(options),
-      deliver: (transcript) => deliver(transcript, options),
+      deliver: (transcript) => deliver(transcript, session),
     },
     { detector, maxSeconds },
   );

@@ -23,8 +23,6 @@ export interface TranscribeCliOptions extends TranscriptFileOptions {
   readonly mergeSeconds: number;
   /** ms */
   readonly maxEndSilence: number;
-  /** "off": no segments. Default: the net of this package, for long clips. */
-  readonly vad?: string;
   /** A file with the segments of a clip. */
   readonly segments?: string;
   readonly maxTokens?: number;

@@ -155,11 +155,11 @@ interface Place {
 }
 
 async function transcribeBatch(session: Session, files: readonly string[], at: Place): Promise<void> {
-  const { transcriber, options } = session;
+  const { options } = session;
   const { batch = 1, debug } = options;
   const clips: ReadyClip[] = [];
   const flush = async (): Promise<void> => {
-    while (clips.length > 0) await transcribeClips(transcriber, clips.splice(0, batch), options, at);
+    while (clips.length > 0) await transcribeClips(session, clips.splice(0, batch), at);
   };
   for (const [i, file] of files.entries()) {
     try {
@@ -191,11 +191,11 @@ const stageNames = {
  * other its result.
  */
 async function transcribeClips(
-  transcriber: Transcriber,
+  session: Session,
   clips: readonly ReadyClip[],
-  options: TranscribeCliOptions,
   { first, total }: Place,
 ): Promise<void> {
+  const { transcriber, options } = session;
   if (clips.length === 0) return;
   const named = total > 1 || options.channel === "each";
   const seconds = clips.reduce((sum, clip) => sum + clip.audioSeconds, 0).toFixed(1);
@@ -211,23 +211,24 @@ async function transcribeClips(
     const results = await runClips(transcriber, clips, options, run);
     if (streaming) print("");
     for (const [i, result] of results.entries())
-      await show(clips[i], result, options, { named, streaming }).catch((error: unknown) =>
+      await show(clips[i], result, session, { named, streaming }).catch((error: unknown) =>
         report(error, options.debug === true, clips[i].file),
       );
   } catch (error) {
     if (clips.length === 1) report(error, options.debug === true, clips[0].file);
     else
       for (const [i, clip] of clips.entries())
-        await transcribeClips(transcriber, [clip], options, { first: first + i, total });
+        await transcribeClips(session, [clip], { first: first + i, total });
   }
 }
 
 async function show(
   { file, channel, label, warnings, ...clip }: ReadyClip,
   raw: Transcription,
-  options: TranscribeCliOptions,
+  session: Session,
   { named, streaming }: { readonly named: boolean; readonly streaming: boolean },
 ): Promise<void> {
+  const { options } = session;
   const { to, language, maxTokens = defaultMaxNewTokens(clip) } = options;
   const result = { ...raw, text: withoutSilenceMarks(raw.text) };
   const strange = strangeText(result.text, { to, language });
@@ -241,7 +242,7 @@ async function show(
     { start: 0, end: audioSeconds, text: result.text, words, finish, agreement: result.agreement },
   ];
   const object = { file, channel, ...result, segments, ...said };
-  await deliver({ file, channel, segments, object }, options);
+  await deliver({ file, channel, segments, object }, session);
   if (isPlain(options) && !streaming) {
     const text = result.text.replaceAll("\n", "\\u000a"); // a clip is a line
     print(named ? `${label}: ${text}`.trimEnd() : text);

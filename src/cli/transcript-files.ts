@@ -3,6 +3,7 @@ import { basename, extname, join } from "node:path";
 import { type Command, Option } from "commander";
 import { type SubtitleFormat, subtitles } from "../decode/subtitles/formats.js";
 import type { PageSegment } from "../decode/transcript-page/page.js";
+import type { VoiceActivityDetector } from "../decode/vad/detector.js";
 import { writeFileAtomic } from "../node/files.js";
 import { makeDirectory } from "../node/make-directory.js";
 import { checkOutput } from "../node/output-place.js";
@@ -29,6 +30,8 @@ export interface TranscriptFileOptions {
   readonly report?: string;
   readonly json?: boolean;
   readonly model: string;
+  /** "off": no segments. Default: the net of this package, for long clips. */
+  readonly vad?: string;
   readonly channel?: ChannelChoice;
 }
 
@@ -148,14 +151,25 @@ export function isPlain(options: TranscriptFileOptions): boolean {
   return !json && outputDir === undefined && format === "text";
 }
 
+/** What all transcripts of a run share. */
+interface Delivery {
+  readonly options: TranscriptFileOptions;
+  readonly detector: () => Promise<VoiceActivityDetector>;
+}
+
 /**
  * Writes a transcript's files and its page, and prints what is not plain text.
  * @throws WriteError
  */
-export async function deliver(transcript: FileTranscript, options: TranscriptFileOptions): Promise<void> {
+export async function deliver(transcript: FileTranscript, { options, detector }: Delivery): Promise<void> {
   const { file, channel, segments, object } = transcript;
   const { outputDir, report, json, model } = options;
-  if (report !== undefined) await writeReport(report, { file, channel, about: [`model ${model}`], segments });
+  if (report !== undefined)
+    await writeReport(
+      report,
+      { file, channel, about: [`model ${model}`], segments },
+      options.vad === "off" ? undefined : await detector(),
+    );
   const formats = formatsOf(options);
   if (outputDir === undefined) {
     const [format] = formats;
