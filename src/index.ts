@@ -54,6 +54,11 @@ export {
   type TranscriptSegment,
   silencesOf,
 } from "./decode/segments/recording.js";
+export {
+  type RecordingTranscribeOptions,
+  type RecordingTranscription,
+  transcribeRecording,
+} from "./decode/segments/transcribe-recording.js";
 export { Segmenter, type SegmenterOptions, type SpeechSegment, VadError } from "./decode/vad/segmenter.js";
 export type { Word } from "./decode/alignment/words.js";
 export type { SamplingOptions } from "./decode/sampling.js";

@@ -4,7 +4,12 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseWav } from "../src/frontend/wav.js";
 import { wavBytes } from "../src/frontend/write-wav.js";
+import { loadTranscriber } from "../src/decode/load.js";
+import { transcribeRecording } from "../src/decode/segments/transcribe-recording.js";
+import { VoiceActivityDetector } from "../src/decode/vad/detector.js";
 import { demoModel } from "../src/node/demo.js";
+import { openDevice } from "../src/node/device.js";
+import { modelDirectory } from "../src/node/files.js";
 import { cli, errorLines, expectRefusal, jsonLines } from "./helpers/cli.js";
 
 // Plan: `vad` prints the same segments as text, JSON, RTTM and labels, and writes their samples;
@@ -144,6 +149,26 @@ describe("transcribe in segments", () => {
     expect(again[0]).toMatchObject({
       text,
       segments: segments.map(({ start, end, text }) => ({ start, end, text })),
+    });
+  });
+
+  test("transcribeRecording gives the segments of the command", async () => {
+    const { gpu } = await openDevice();
+    const transcriber = await loadTranscriber(gpu, demoModel);
+    const detector = await VoiceActivityDetector.load(gpu, modelDirectory(vad));
+    const whole = parseWav(readFileSync(file("talk.wav")), "x").channels[0];
+    const blocks = [whole.subarray(0, 100_000), whole.subarray(100_000)];
+    const { segments, text, seconds } = await transcribeRecording(transcriber, detector, blocks, {
+      mergeMs: 0,
+    });
+    gpu.destroy();
+    const [json] = jsonLines(
+      await cli(["transcribe", "--json", "--vad", vad, "--merge-seconds", "0", file("talk.wav")]),
+    );
+    expect({ segments, text, audioSeconds: seconds }).toEqual({
+      segments: json.segments,
+      text: json.text,
+      audioSeconds: json.audioSeconds,
     });
   });
 

@@ -1,6 +1,7 @@
 import { concatenated } from "../frontend/audio.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import type { PreparedClip, TranscribeOptions, Transcriber, Transcription } from "../decode/transcriber.js";
+import { RECORDING_DEFAULTS } from "../decode/segments/transcribe-recording.js";
 import { scriptWarning, translationWarning } from "../decode/language-warnings.js";
 import { translate, translationPrompt } from "../decode/translator.js";
 import type { VoiceActivityDetector } from "../decode/vad/detector.js";
@@ -11,9 +12,6 @@ import { LongClip, type LongClipName, WHOLE_SECONDS } from "./long-clip.js";
 import { note } from "./output.js";
 import type { TranscribeCliOptions } from "./transcribe-options.js";
 import { deliver, isPlain } from "./transcript-files.js";
-
-/** Segments of a long clip that run together at most. */
-const MOST_SEGMENTS = 16;
 
 /** What all clips of a run share. */
 export interface Session {
@@ -116,7 +114,7 @@ function named(name: LongClipName, channel: ChannelChoice | undefined): LongClip
 
 async function beginLong(session: Session, name: LongClipName): Promise<LongClip> {
   const { transcriber, options } = session;
-  const { batch = MOST_SEGMENTS, segments } = options;
+  const { batch = RECORDING_DEFAULTS.batch, segments } = options;
   const run = (clips: readonly PreparedClip[], extra: TranscribeOptions): Promise<readonly Transcription[]> =>
     transcribeAlone(clips, (some) => runClips(transcriber, some, options, extra));
   const maxSeconds = transcriber.maxSeconds(promptOptions(options));

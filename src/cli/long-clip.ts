@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { audioTokens } from "../config/model-config.js";
 import { DetectedSpeech, GivenSpeech } from "../decode/segments/feed.js";
 import { jointOf } from "../decode/segments/join.js";
 import {
@@ -10,15 +9,19 @@ import {
   silencesOf,
 } from "../decode/segments/recording.js";
 import { baseName, parseSegments } from "../decode/segments/segment-file.js";
-import type { StageSeconds, TranscribeOptions, Transcriber } from "../decode/transcriber.js";
+import {
+  type RunClips,
+  UNCUT_MS,
+  longestSegment,
+  segmentDecoder,
+} from "../decode/segments/transcribe-recording.js";
+import type { StageSeconds, Transcriber } from "../decode/transcriber.js";
 import type { VoiceActivityDetector, VadStream } from "../decode/vad/detector.js";
-import type { PreparedClip, Transcription } from "../decode/transcriber.js";
 import { note, print, printPart, status, terminalBar } from "./output.js";
 import type { FileTranscript } from "./transcript-files.js";
 
 /** Longest clip that is transcribed whole, s. */
 export const WHOLE_SECONDS = 60;
-const SEGMENT_MS = 30_000;
 
 export interface LongClipOptions {
   readonly mergeSeconds: number;
@@ -45,8 +48,6 @@ export interface LongClipName {
   readonly named: boolean;
 }
 
-type Run = (clips: readonly PreparedClip[], options: TranscribeOptions) => Promise<readonly Transcription[]>;
-
 /** Transcribes a clip in segments while its samples come, and prints the text as it comes. */
 export class LongClip {
   readonly #found: TranscriptSegment[] = [];
@@ -66,7 +67,7 @@ export class LongClip {
   private constructor(
     readonly name: LongClipName,
     private readonly transcriber: Transcriber,
-    private readonly run: Run,
+    private readonly run: RunClips,
     private readonly options: LongClipOptions,
     { feed, maxMs }: { readonly feed: SpeechFeed; readonly maxMs: number },
   ) {
@@ -90,7 +91,7 @@ export class LongClip {
   static async begin(
     name: LongClipName,
     transcriber: Transcriber,
-    run: Run,
+    run: RunClips,
     options: LongClipOptions,
     { detector, maxSeconds }: { readonly detector?: VoiceActivityDetector; readonly maxSeconds: number },
   ): Promise<LongClip> {
@@ -103,11 +104,11 @@ export class LongClip {
     const stream = detector!.stream({ name: name.file });
     const feed = new DetectedSpeech(stream, {
       maxEndSilenceMs: options.maxEndSilence,
-      maxSegmentMs: 86_400_000,
+      maxSegmentMs: UNCUT_MS,
     });
     const clip = new LongClip(name, transcriber, run, options, {
       feed,
-      maxMs: Math.min(SEGMENT_MS, longest),
+      maxMs: longestSegment(maxSeconds),
     });
     clip.#stream = stream;
     return clip;
@@ -197,22 +198,22 @@ export class LongClip {
     this.#text += piece;
   }
 
+  /** The same decoder with its seconds counted. */
   #decoder(): SegmentDecoder {
-    const { transcriber, run } = this;
+    const decoder = segmentDecoder(this.transcriber, this.run);
     return {
-      sampleRate: transcriber.sampleRate,
+      ...decoder,
       prepare: (samples, name) => {
-        const clip = transcriber.prepare({ channels: [samples], sampleRate: transcriber.sampleRate }, name);
+        const clip = decoder.prepare(samples, name);
         this.#seconds.frontend += clip.frontendSeconds;
         return clip;
       },
       transcribe: async (clips, options) => {
-        const results = await run(clips, options);
+        const results = await decoder.transcribe(clips, options);
         for (const stage of ["encoder", "adaptor", "prefill", "decode"] as const)
           this.#seconds[stage] += results[0].seconds[stage];
         return results;
       },
-      audioTokens: ({ frames }) => audioTokens(transcriber.model.config.audioTokenRule, frames),
     };
   }
 

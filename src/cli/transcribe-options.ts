@@ -2,6 +2,7 @@ import { type Command, Option } from "commander";
 import type { TargetLanguage } from "../decode/translator.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import type { Language } from "../tokenizer/languages.js";
+import { RECORDING_DEFAULTS } from "../decode/segments/transcribe-recording.js";
 import { WHOLE_SECONDS } from "./long-clip.js";
 import { natural, number, whole } from "./numbers.js";
 import type { TranscriptFileOptions } from "./transcript-files.js";
@@ -46,17 +47,22 @@ export function longOptions(command: Command): Command {
       "--vad <model>",
       `transcribe every clip in segments of speech: ${vadForms}; off: whole. Default: the net of this package, for clips longer than ${WHOLE_SECONDS} s or than the model takes`,
     )
-    .option("--max-end-silence <ms>", "silence that ends a segment of a long clip", whole(0, 86_400_000), 800)
+    .option(
+      "--max-end-silence <ms>",
+      "silence that ends a segment of a long clip",
+      whole(0, 86_400_000),
+      RECORDING_DEFAULTS.maxEndSilenceMs,
+    )
     .option(
       "--merge-seconds <seconds>",
       "neighbouring segments of a long clip are joined up to this length over silences of 1 s at most; 0: never",
       number("seconds from 0", (value) => value >= 0),
-      15,
+      RECORDING_DEFAULTS.mergeMs / 1000,
     )
     .option(
       "--batch-tokens <count>",
       "segments of a long clip run together up to so many tokens of audio",
       natural,
-      1000,
+      RECORDING_DEFAULTS.batchTokens,
     );
 }

@@ -1,0 +1,117 @@
+import { audioTokens } from "../../config/model-config.js";
+import type { PreparedClip, TranscribeOptions, Transcriber, Transcription } from "../transcriber.js";
+import type { VoiceActivityDetector } from "../vad/detector.js";
+import { DetectedSpeech } from "./feed.js";
+import { joinTexts } from "./join.js";
+import { Recording, type SegmentDecoder, type TranscriptSegment, silencesOf } from "./recording.js";
+
+/** How recordings are cut and run where nothing else is asked for. */
+export const RECORDING_DEFAULTS = {
+  /** A longer segment is cut. */
+  maxMs: 30_000,
+  /** Neighbours are joined up to this length. */
+  mergeMs: 15_000,
+  /** Silence that ends a segment. */
+  maxEndSilenceMs: 800,
+  /** Tokens of audio that run together. */
+  batchTokens: 1000,
+  /** Segments that run together at most. */
+  batch: 16,
+} as const;
+
+/** FSMN-VAD cuts no segment itself: `maxMs` does, where speech is least probable. */
+export const UNCUT_MS = 86_400_000;
+
+export type RunClips = (
+  clips: readonly PreparedClip[],
+  options: TranscribeOptions,
+) => Promise<readonly Transcription[]>;
+
+/** How the segments of a recording become text. */
+export function segmentDecoder(transcriber: Transcriber, run: RunClips): SegmentDecoder {
+  const { sampleRate, model } = transcriber;
+  return {
+    sampleRate,
+    prepare: (samples, name) => transcriber.prepare({ channels: [samples], sampleRate }, name),
+    transcribe: run,
+    audioTokens: ({ frames }) => audioTokens(model.config.audioTokenRule, frames),
+  };
+}
+
+/** The longest segment that fits the model, ms, up to `RECORDING_DEFAULTS.maxMs`. */
+export function longestSegment(maxSeconds: number): number {
+  return Math.min(RECORDING_DEFAULTS.maxMs, Math.floor(maxSeconds * 100) * 10);
+}
+
+export interface RecordingTranscribeOptions extends Omit<TranscribeOptions, "onText" | "onStage"> {
+  /** Name of the recording in errors. */
+  readonly name?: string;
+  /** See RECORDING_DEFAULTS, as of the next three. */
+  readonly mergeMs?: number;
+  readonly maxEndSilenceMs?: number;
+  readonly batchTokens?: number;
+  readonly batch?: number;
+  /** Called with each segment, in the order of time. */
+  readonly onSegment?: (segment: TranscriptSegment) => void;
+  /** Called with the seconds of the recording that are done. */
+  readonly onProgress?: (seconds: number) => void;
+}
+
+/** A recording's text and its segments, in the order of time. */
+export interface RecordingTranscription {
+  readonly text: string;
+  readonly segments: readonly TranscriptSegment[];
+  /** What no segment has, in seconds. */
+  readonly silences: readonly { readonly start: number; readonly end: number }[];
+  readonly seconds: number;
+}
+
+/**
+ * Transcribes a recording of any length in segments of speech.
+ * @param blocks  [n] f32 each, mono, 16 kHz, range [-1, 1], of any lengths
+ * @throws as Transcriber.transcribe
+ */
+export async function transcribeRecording(
+  transcriber: Transcriber,
+  detector: VoiceActivityDetector,
+  blocks: Iterable<Float32Array> | AsyncIterable<Float32Array>,
+  options: RecordingTranscribeOptions = {},
+): Promise<RecordingTranscription> {
+  const {
+    name = "audio",
+    mergeMs,
+    maxEndSilenceMs,
+    batchTokens,
+    batch,
+    onSegment,
+    onProgress,
+    ...prompt
+  } = options;
+  const segments: TranscriptSegment[] = [];
+  const stream = detector.stream({ name, signal: prompt.signal });
+  const silence = maxEndSilenceMs ?? RECORDING_DEFAULTS.maxEndSilenceMs;
+  const feed = new DetectedSpeech(stream, { maxEndSilenceMs: silence, maxSegmentMs: UNCUT_MS });
+  const decoder = segmentDecoder(transcriber, (clips, extra) =>
+    transcriber.transcribe(clips, { ...prompt, ...extra }),
+  );
+  const maxMs = longestSegment(transcriber.maxSeconds(prompt));
+  const recording = new Recording(name, feed, decoder, {
+    maxMs,
+    mergeMs: Math.min(maxMs, mergeMs ?? RECORDING_DEFAULTS.mergeMs),
+    batchTokens: batchTokens ?? RECORDING_DEFAULTS.batchTokens,
+    batch: batch ?? RECORDING_DEFAULTS.batch,
+    onSegment: (segment) => {
+      segments.push(segment);
+      onSegment?.(segment);
+    },
+    ...(onProgress && { onProgress }),
+  });
+  try {
+    for await (const block of blocks) await recording.push(block);
+    const seconds = await recording.end();
+    const text = joinTexts(segments.map((segment) => segment.text));
+    return { text, segments, silences: silencesOf(segments, seconds), seconds };
+  } finally {
+    stream.free();
+  }
+}
