@@ -1,10 +1,11 @@
 /**
  * Measures `transcribe` on a long recording with its reference: `npm run bench:long -- DIR
  * [--rounds N] [--model DIR] [--write]`. models/demo/recipe/make_long.py makes DIR.
- * Each round transcribes, in processes of their own and in turn: the recording; its segments one by
- * one (--batch 1). Once: its first 30 s, and the sentences cut by hand. Prints the CER of the whole
- * text and of the sentences cut by hand, what was heard in the pauses, seconds as a multiple of
- * real time, the ratio of one by one to batches (medians), and peak resident memory.
+ * Each round transcribes, in processes of their own and in turn: the recording; the same segments
+ * in batches; the same segments one by one (--batch 1). Once: its first 30 s, and the sentences cut
+ * by hand. Prints the CER of the whole text and of the sentences cut by hand, what was heard in the
+ * pauses, seconds as a multiple of real time, the ratio of one by one to batches (medians), and peak
+ * resident memory.
  * --write adds bench/results/long-DEVICE-COMMIT.json.
  */
 import { spawnSync } from "node:child_process";
@@ -99,24 +100,27 @@ const cut = readFileSync(join(directory, "cut.jsonl"), "utf8").trimEnd().split("
 const clips = cut.map((line) => JSON.parse(line) as { readonly audio: string; readonly text: string });
 const folder = mkdtempSync(join(tmpdir(), "bench-long-"));
 try {
-  const [together, alone]: [Run[], Run[]] = [[], []];
+  const [whole, together, alone]: [Run[], Run[], Run[]] = [[], [], []];
   const segmentsFile = join(folder, "segments.json");
   for (let round = 0; round < Number(values.rounds); round++) {
-    together.push(transcribe(recording));
-    writeFileSync(segmentsFile, together[0].lines[0]);
+    whole.push(transcribe(recording, "--merge-seconds", "0")); // the demo knows single sentences
+    writeFileSync(segmentsFile, whole[0].lines[0]);
+    together.push(transcribe(recording, "--segments", segmentsFile));
     alone.push(transcribe(recording, "--segments", segmentsFile, "--batch", "1"));
   }
   const short = transcribe(firstSeconds(folder), "--vad", "off");
   const byHand = clips.map(({ audio }) => join(directory, audio));
   const hand = run("transcribe", "--json", "--quiet", "--model", values.model, "--batch", "8", ...byHand);
   const heard = hand.lines.map((line) => (JSON.parse(line) as { text: string }).text);
-  const result = JSON.parse(together[0].lines[0]) as Transcript;
+  const result = JSON.parse(whole[0].lines[0]) as Transcript;
   const again = JSON.parse(alone[0].lines[0]) as Transcript;
   const { gpu, adapter } = await openDevice({ quiet: true });
   gpu.destroy();
   const cer = characterErrorRate([[sentences.map(({ text }) => text).join(" "), result.text]]);
   const handCer = characterErrorRate(clips.map(({ text }, i) => [text, heard[i]] as const));
-  const [seconds, oneByOne] = [together, alone].map((runs) => median(runs.map(({ wall }) => wall)));
+  const [seconds, inBatches, oneByOne] = [whole, together, alone].map((runs) =>
+    median(runs.map(({ wall }) => wall)),
+  );
   const report = {
     command: "npm run bench:long",
     commit: commitName(),
@@ -128,10 +132,14 @@ try {
     cerByHand: handCer.rate,
     charactersInPauses: heardInPauses(result.segments, sentences),
     sameTextsOneByOne: result.segments.every(({ text }, i) => text === again.segments[i].text),
-    wallSeconds: { together: together.map(({ wall }) => wall), oneByOne: alone.map(({ wall }) => wall) },
+    wallSeconds: {
+      recording: whole.map(({ wall }) => wall),
+      inBatches: together.map(({ wall }) => wall),
+      oneByOne: alone.map(({ wall }) => wall),
+    },
     timesRealTime: result.audioSeconds / seconds,
-    batchingGain: oneByOne / seconds,
-    peakBytes: { recording: Math.max(...together.map(({ peak }) => peak)), thirtySeconds: short.peak },
+    batchingGain: oneByOne / inBatches,
+    peakBytes: { recording: Math.max(...whole.map(({ peak }) => peak)), thirtySeconds: short.peak },
   };
   console.log(JSON.stringify(report, null, 1));
   if (values.write) console.log(writeResult(`long-${deviceName(adapter)}-${commitName()}`, report));

@@ -2,9 +2,9 @@
 
     python make_long.py --out DIR [--minutes 120] [--seed 17] [--language both|en|zh]
 
-Test sentences by seen voices, in turns of one to four with short gaps. Between the turns lie pauses
-of 1 to 15 seconds: a third silence, a third noise, a third music (chords of plucked and bowed
-tones). DIR gets long.wav (16 kHz, 16 bits), long.json ({start, end, text, language} of each
+Test sentences by seen voices, in turns of one to four with gaps of 1.2 to 3 seconds: the demo was
+trained on single sentences. Between the turns lie pauses of 2 to 15 seconds, a third silence, a third
+noise, a third music (chords of plucked and bowed tones), and a gap again. DIR gets long.wav (16 kHz, 16 bits), long.json ({start, end, text, language} of each
 sentence, and {start, end, kind} of each pause, seconds), long.stm, and cut/ with each sentence's
 samples as a file of their own and cut.jsonl, the same sentences cut by hand.
 """
@@ -57,9 +57,10 @@ def pieces(rng, random_state, languages):
             text = draw_pair(rng, "test")[language == "zh"]
             wave = resample(*read_wav(speak(seen_voice(rng, language), text)))
             yield wave, {"text": text, "language": language}
-            yield np.zeros(int(rng.uniform(0.2, 0.6) * SAMPLE_RATE)), None
+            yield np.zeros(int(rng.uniform(1.2, 3) * SAMPLE_RATE)), None
         kind = rng.choice(["silence", "noise", "music"])
-        yield pause(random_state, kind, int(rng.uniform(1, 15) * SAMPLE_RATE)), {"kind": kind}
+        yield pause(random_state, kind, int(rng.uniform(2, 15) * SAMPLE_RATE)), {"kind": kind}
+        yield np.zeros(int(rng.uniform(1.2, 3) * SAMPLE_RATE)), None
 
 
 def write_sentences(out, wave, sentences):
