@@ -24,7 +24,8 @@ import { HubServer } from "./helpers/hub-server.js";
 import { noiseClip, tinyModel } from "./helpers/tiny-model.js";
 import { trainingDirectory } from "./helpers/training.js";
 
-const { Generator, GpuError, Transcriber, decodeAudio, openBundle, openCheckpoint, openLlm } = library;
+const { Generator, GpuError, Transcriber, VoiceActivityDetector, decodeAudio } = library;
+const { openBundle, openCheckpoint, openLlm } = library;
 type Gpu = library.Gpu;
 
 let files: ModelFiles;
@@ -67,6 +68,14 @@ const withTranscriber =
     } finally {
       transcriber.free();
     }
+  };
+
+/** Runs `body` with a loaded detector, and frees it. */
+const withDetector =
+  (body: (detector: library.VoiceActivityDetector, call: Call) => Promise<unknown>): Run =>
+  async (call) => {
+    const detector = await VoiceActivityDetector.load(call.gpu, node.modelDirectory(node.vadModel));
+    return body(detector, call).finally(() => detector.free());
   };
 
 /** Calls `midway` as a step begins, from the second on. */
@@ -133,6 +142,21 @@ const onGpu: Readonly<Record<string, Run>> = {
     return generator.generate({ prompt: "a", signal, onText: midway }).finally(() => generator.free());
   },
   verifyBundle: verify("llm-one-token"),
+  "VoiceActivityDetector.probabilities": withDetector((detector, { gpu: device, signal, midway }) => {
+    const restore = fromSecondStep(device, midway);
+    return detector.probabilities(new Float32Array(61 * 16_000), { signal }).finally(restore);
+  }),
+  transcribeRecording: withTranscriber((transcriber, _, call) => {
+    const { signal, midway } = call;
+    const blocks = function* (): Generator<Float32Array> {
+      yield new Float32Array(16_000);
+      midway();
+      yield new Float32Array(16_000);
+    };
+    return withDetector((detector) =>
+      library.transcribeRecording(transcriber, detector, blocks(), { signal }),
+    )(call);
+  }),
 };
 /** Others of `verifyBundle`, and long calls of the commands. */
 const beside: Readonly<Record<string, Run>> = {
@@ -259,7 +283,11 @@ const short = [
     "memoryFiles",
     "pickChannel",
     "subtitles",
+    "joinTexts",
+    "silencesOf",
   ],
+  ...["Segmenter", "DetectedSpeech", "Recording"], // pieces of transcribeRecording
+  ...["load", "stream", "free"].map((name) => `VoiceActivityDetector.${name}`),
   ...[
     "extractFeatures",
     "toWaveform",
@@ -286,7 +314,7 @@ function functionsOf(exported: Readonly<Record<string, unknown>>): string[] {
     if (typeof value !== "function") return [];
     const prototype = value.prototype as object | undefined;
     if (prototype instanceof Error) return [];
-    if (value !== Transcriber && value !== Generator) return [name];
+    if (![Transcriber, Generator, VoiceActivityDetector].some((known) => known === value)) return [name];
     return [...methodsOf(value), ...methodsOf(prototype!)].map((method) => `${name}.${method}`);
   });
 }
