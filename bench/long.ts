@@ -1,6 +1,6 @@
 /**
  * Measures `transcribe` on a long recording with its reference: `npm run bench:long -- DIR
- * [--rounds N] [--model DIR] [--write]`. models/demo/recipe/make_long.py makes DIR.
+ * [--rounds N] [--model DIR] [--write]`. bench/long_recording.py makes DIR.
  * Each round transcribes, in processes of their own and in turn: the recording; the same segments
  * in batches; the same segments one by one (--batch 1). Once: its first 30 s, and the sentences cut
  * by hand. Prints the CER of the whole text and of the sentences cut by hand, what was heard in the
@@ -27,7 +27,7 @@ const { values, positionals } = parseArgs({
   },
 });
 const [directory] = positionals;
-if (!directory) throw new Error("bench/long: expected a directory of models/demo/recipe/make_long.py");
+if (!directory) throw new Error("bench/long: expected a directory of bench/long_recording.py");
 const recording = join(directory, "long.wav");
 
 interface Segment {

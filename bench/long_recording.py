@@ -1,6 +1,8 @@
 """Make a long recording of the demo's domain, and its reference.
 
-    python make_long.py --out DIR [--minutes 120] [--seed 17] [--language both|en|zh]
+    python bench/long_recording.py --out DIR [--minutes 120] [--seed 17] [--language both|en|zh]
+
+It needs the programs and packages of models/demo/recipe/README.md.
 
 Test sentences by seen voices, in turns of one to four with gaps of 1.2 to 3 seconds: the demo was
 trained on single sentences. Between the turns lie pauses of 2 to 15 seconds, a third silence, a third
@@ -12,7 +14,10 @@ samples as a file of their own and cut.jsonl, the same sentences cut by hand.
 import argparse
 import json
 import random
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models" / "demo" / "recipe"))
 
 import numpy as np
 import soundfile
