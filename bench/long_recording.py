@@ -5,10 +5,12 @@
 It needs the programs and packages of models/demo/recipe/README.md.
 
 Test sentences by seen voices, in turns of one to four with gaps of 1.2 to 3 seconds: the demo was
-trained on single sentences. Between the turns lie pauses of 2 to 15 seconds, a third silence, a third
-noise, a third music (chords of plucked and bowed tones), and a gap again. DIR gets long.wav (16 kHz, 16 bits), long.json ({start, end, text, language} of each
-sentence, and {start, end, kind} of each pause, seconds), long.stm, and cut/ with each sentence's
-samples as a file of their own and cut.jsonl, the same sentences cut by hand.
+trained on single sentences. Between the turns lie pauses of 2 to 15 seconds, a third silence, a
+third noise, a third music (chords of plucked and bowed tones), and a gap again.
+
+DIR gets long.wav (16 kHz, 16 bits), long.json ({start, end, text, language} of each sentence, and
+{start, end, kind} of each pause, seconds), long.stm, and cut/ with each sentence's samples as a
+file of their own and cut.jsonl, the same sentences cut by hand.
 """
 
 import argparse
