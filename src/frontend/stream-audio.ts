@@ -14,6 +14,7 @@ export interface FileParts {
   readonly read: (at: number, length: number) => Promise<Uint8Array>;
 }
 
+/** What a stream gives, and what it refuses. */
 export interface StreamOptions extends Pick<DecodeOptions, "maxSeconds" | "strict" | "signal"> {
   /** Hz */
   readonly rate: number;

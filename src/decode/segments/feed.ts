@@ -4,7 +4,9 @@ import type { SpeechFeed } from "./recording.js";
 
 /** Probabilities of silence of audio that comes in pieces, as VadStream gives them. */
 export interface SilenceStream {
+  /** The frames that these samples complete, [frames] f32. `end`: no samples follow. */
   push(samples: Float32Array, end?: boolean): Promise<{ readonly silence: Float32Array }>;
+  /** Gives its memory back. */
   free(): void;
 }
 
@@ -45,6 +47,7 @@ export class DetectedSpeech implements SpeechFeed {
     return this.#count < PIECE ? [] : this.#detect(false);
   }
 
+  /** The segments that end with the audio. */
   async end(): Promise<SpeechSegment[]> {
     const ended = await this.#detect(true);
     return [...ended, ...this.#segmenter.end(this.#samples)];

@@ -34,6 +34,7 @@ export interface TranscriptSegment {
 export interface SpeechFeed {
   /** @returns the segments that ended */
   push(samples: Float32Array): Promise<readonly SpeechSegment[]>;
+  /** @returns the segments that end with the audio */
   end(): Promise<readonly SpeechSegment[]>;
   /** The earliest begin of a segment that was not returned, ms. */
   readonly pendingMs: number;
@@ -49,7 +50,9 @@ export interface SpeechFeed {
 export interface SegmentDecoder {
   /** Hz */
   readonly sampleRate: number;
+  /** Features of a segment's samples, [n] f32. `name` is for errors. */
   prepare(samples: Float32Array, name: string): PreparedClip;
+  /** The texts of segments that run together, in their order. */
   transcribe(
     clips: readonly PreparedClip[],
     options: { readonly repetitionPenalty?: number },
@@ -58,11 +61,13 @@ export interface SegmentDecoder {
   audioTokens(clip: PreparedClip): number;
 }
 
+/** How a recording is cut and run, and what hears of it. */
 export interface RecordingOptions extends PlanOptions {
   /** Segments run together while their audio has at most so many tokens. */
   readonly batchTokens: number;
   /** Segments that run together at most. */
   readonly batch: number;
+  /** Called with each segment, in the order of time. */
   readonly onSegment?: (segment: TranscriptSegment) => void;
   /** Seconds of the recording that are done. */
   readonly onProgress?: (seconds: number) => void;
@@ -99,7 +104,10 @@ export class Recording {
     this.#planner = new Planner(options, (from, to) => feed.speech(from, to));
   }
 
-  /** @param samples  [n] f32 at the decoder's rate, of any length */
+  /**
+   * Takes samples, and transcribes the segments that make whole batches.
+   * @param samples  [n] f32 at the decoder's rate, of any length
+   */
   async push(samples: Float32Array): Promise<void> {
     this.#audio.push(samples);
     for (const segment of await this.feed.push(samples)) this.#settle(this.#planner.add(segment));

@@ -43,6 +43,7 @@ export function longestSegment(maxSeconds: number): number {
   return Math.min(RECORDING_DEFAULTS.maxMs, Math.floor(maxSeconds * 100) * 10);
 }
 
+/** How a recording is cut, asked for and run. */
 export interface RecordingTranscribeOptions extends Omit<TranscribeOptions, "onText" | "onStage"> {
   /** Name of the recording in errors. */
   readonly name?: string;

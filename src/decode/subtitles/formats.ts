@@ -4,6 +4,7 @@ import type { TimedSegment } from "./segment.js";
 /** The files that transcripts with times are written as, by the ends of their names. */
 export const subtitleFormats = ["srt", "vtt", "tsv", "lrc", "txt"] as const;
 
+/** A form of subtitles, by the ending of its files. */
 export type SubtitleFormat = (typeof subtitleFormats)[number];
 
 export interface SubtitleOptions extends CueOptions {

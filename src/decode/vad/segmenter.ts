@@ -9,6 +9,7 @@ export interface SpeechSegment {
   readonly endMs: number;
 }
 
+/** When segments begin, end and are cut. */
 export interface SegmenterOptions {
   /**
    * Silence that ends a segment, ms. Default: 2000, and less where a segment is long (`SCHEDULE`).
