@@ -4,7 +4,13 @@ import { type Kept, type Tap, isTap } from "./hearing.js";
 /**
  * Samples that a file may hold over all its channels: 2 GiB of f32, nine hours of mono at 16 kHz.
  */
-const maxSamples = 2 ** 29;
+export const maxSamples = 2 ** 29;
+
+/**
+ * Samples of a compressed file that is decoded in a stream, for each of its bytes: twice those of
+ * Opus at 6 kbit/s. Files of more are silence that was made to cost time.
+ */
+export const samplesPerByte = 128;
 
 const padding = 0.5; // seconds that a codec's delay and padding may add
 
@@ -59,9 +65,10 @@ export class Budget {
   claim(samples: number, channels: number, rate = 0): void {
     this.signal?.throwIfAborted();
     this.lasts(this.#seconds + (rate > 0 ? samples / rate : 0));
-    if (isTap(this.kept) || this.#samples + samples * channels <= maxSamples) return;
+    const most = isTap(this.kept) ? this.kept.mostSamples : maxSamples;
+    if (this.#samples + samples * channels <= most) return;
     const got = channels === 1 ? `${samples}` : `${samples} in each of ${channels} channels`;
-    throw new AudioError(this.name, "samples", `at most ${maxSamples} over all channels`, got, {
+    throw new AudioError(this.name, "samples", `at most ${most} over all channels`, got, {
       advice: "cut the clip into parts",
     });
   }

@@ -25,6 +25,8 @@ export type Sink = (block: Float32Array) => void | Promise<void>;
 export interface Tap extends Kept {
   readonly channel?: number | undefined;
   readonly sink: Sink;
+  /** Samples that the file may hold over all its channels. */
+  readonly mostSamples: number;
   /** Whether a file of one channel is not decoded further: only channels that cancel are looked for. */
   readonly probe?: boolean;
 }

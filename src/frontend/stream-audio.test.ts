@@ -101,6 +101,14 @@ function behindList(size: number): Uint8Array[] {
   return [whole.subarray(0, 36), head, new Uint8Array(silent(size)), whole.subarray(36)];
 }
 
+/** A FLAC whose header says that it has so many samples. */
+function claiming(samples: number): Uint8Array {
+  const bytes = new Uint8Array(readFileSync(new URL("speech.flac", fixtures)));
+  bytes[21] |= Math.floor(samples / 2 ** 32);
+  new DataView(bytes.buffer).setUint32(22, samples % 2 ** 32);
+  return bytes;
+}
+
 // Plan: three hours of WAV are read in parts of a megabyte; the sink's promise holds the decoding
 // up; a length is known in front; what is refused is refused as by decodeAudio.
 describe("streaming", () => {
@@ -142,6 +150,7 @@ describe("streaming", () => {
     ["too long", whole, { maxSeconds: -1 }],
     ["no such channel", whole, { channel: 2 }],
     ["cut, strict", whole.subarray(0, 4000), { strict: true }],
+    ["hours of silence in few bytes", claiming(2 ** 34), {}],
   ])("refuses %s as decodeAudio does", async (_name, bytes, options) => {
     const { channel, ...rest } = options;
     const refusal = decodeAudio(bytes, "clip", { ...rest, keep: { rate, channel } });

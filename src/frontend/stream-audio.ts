@@ -1,4 +1,4 @@
-import { Budget } from "./budget.js";
+import { Budget, maxSamples, samplesPerByte } from "./budget.js";
 import { contentOf } from "./content.js";
 import { type DecodeOptions, decodeWithin, expectWhole, headBytes } from "./decode.js";
 import type { Heard, Sink, Tap } from "./hearing.js";
@@ -40,7 +40,8 @@ export interface Streamed {
  * other formats, and WAV with 24 bits in 4 bytes, that of their samples. A file of several channels
  * is decoded twice unless `channel` is given: channels that cancel are known at its end.
  * @param sink  gets the samples; the decoding waits for its promise
- * @throws AudioError  as decodeAudio; with `strict` at the end
+ * @throws AudioError  as decodeAudio; more than 2^29 samples and than 128 for each byte of the file;
+ *                     with `strict` at the end
  */
 export async function streamAudio(
   file: FileParts,
@@ -53,7 +54,8 @@ export async function streamAudio(
   let { channel } = options;
   let warning: string | undefined;
   const source = await openSource(file, name);
-  const run = async (tap: Tap): Promise<Heard> => {
+  const mostSamples = Math.max(maxSamples, samplesPerByte * file.size);
+  const run = async (tap: Omit<Tap, "mostSamples">): Promise<Heard> => {
     let begun = false;
     let failure: { readonly cause: unknown } | undefined;
     const first: Sink = async (block) => {
@@ -66,7 +68,7 @@ export async function streamAudio(
         throw cause;
       }
     };
-    const budget: Budget = new Budget(name, maxSeconds, signal, { ...tap, sink: first });
+    const budget: Budget = new Budget(name, maxSeconds, signal, { ...tap, sink: first, mostSamples });
     try {
       return await source(budget);
     } catch (cause) {
