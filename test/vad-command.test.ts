@@ -47,6 +47,15 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe("vad", () => {
+  test.each([
+    ["--pieces", "pieces"],
+    ["--format", "rttm"],
+  ])("%s of two files of one name", async (...option) => {
+    const run = await cli(["vad", ...option, "a/x.wav", "b/x.wav"]);
+    expect(run.code).toBe(2);
+    expect(errorLines(run)[0]).toContain("a/x.wav and b/x.wav would both be written as x; rename one");
+  });
+
   test("the same segments in every format, and their samples", async () => {
     const json = await cli(["vad", "--json", "--pieces", file("pieces"), file("talk.wav")]);
     expect({ code: json.code, errors: errorLines(json) }).toEqual({ code: 0, errors: [] });
@@ -190,7 +199,7 @@ describe("transcribe in segments", () => {
     expect(
       expectRefusal(await cli(["transcribe", "--segments", file("bad.rttm"), file("talk.wav")])),
     ).toContain(
-      `${file("bad.rttm")}:2: segment: expected none that overlaps line 1, got a begin at 1 s, before 2 s`,
+      `${file("bad.rttm")}:2: segment: expected a begin after 2 s, the end of the segment before it, got 1 s`,
     );
     writeFileSync(file("late.rttm"), "SPEAKER quiet 1 2 2 x x a\n");
     expect(

@@ -92,8 +92,8 @@ export function checkTranscriptUsage(
   if (options.report !== undefined && files[0] === "-")
     wrong("--report needs a file, which it reads again; got standard input");
   if (outputDir !== undefined) {
-    for (const [stem, names] of filesByStem(files))
-      if (names.length > 1) wrong(`${names.join(" and ")} would both be written as ${stem}; rename one`);
+    const same = sameStem(files);
+    if (same !== undefined) wrong(same);
     return;
   }
   if (format === "all") wrong("--format all needs --output-dir");
@@ -106,6 +106,13 @@ export function checkTranscriptUsage(
 function formatsOf({ format, outputDir }: TranscriptFileOptions): readonly Format[] {
   if (format === "all" || (format === undefined && outputDir !== undefined)) return all;
   return [format ?? "text"];
+}
+
+/** Files that share a name without directory and type. @returns why they cannot go together */
+export function sameStem(files: readonly string[]): string | undefined {
+  for (const [stem, names] of filesByStem(files))
+    if (names.length > 1) return `${names.join(" and ")} would both be written as ${stem}; rename one`;
+  return undefined;
 }
 
 function filesByStem(files: readonly string[]): Map<string, string[]> {

@@ -12,8 +12,9 @@ import { makeDirectory } from "../node/make-directory.js";
 import { oneChannelOption } from "./channel.js";
 import { withDevice } from "./device.js";
 import { number, whole } from "./numbers.js";
-import { note, print, printJson, report, shown } from "./output.js";
+import { exitCode, note, print, printJson, report, shown } from "./output.js";
 import { strictOption } from "./transcribe.js";
+import { sameStem } from "./transcript-files.js";
 import { loadVad, vadOption } from "./vad-model.js";
 
 const formats = ["text", "rttm", "audacity"] as const;
@@ -60,7 +61,10 @@ export function vadCommand(): Command {
     .addOption(strictOption())
     .option("--json", "one JSON object per recording")
     .action(async (files: string[], _: unknown, command: Command) => {
-      await findSpeech(files, command.optsWithGlobals<VadCliOptions>());
+      const options = command.optsWithGlobals<VadCliOptions>();
+      const same = options.pieces !== undefined || options.format === "rttm" ? sameStem(files) : undefined;
+      if (same !== undefined) command.error(`error: ${same}`, { exitCode: exitCode.wrongUsage });
+      await findSpeech(files, options);
     });
 }
 

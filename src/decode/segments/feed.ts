@@ -10,12 +10,15 @@ export interface SilenceStream {
   free(): void;
 }
 
+const MOST_END_SILENCE_MS = 2000; // of the segmenter's schedule
 const PER_MS = 16; // samples
 const PIECE = 10_000 * PER_MS; // samples that the net gets at once, at least
 
 /** Segments that a net finds. */
 export class DetectedSpeech implements SpeechFeed {
   readonly #segmenter: Segmenter;
+  /** Silence that an end may be put back by, ms. */
+  readonly #endSilenceMs: number;
   /** Samples that the net has not seen. */
   #waiting: Float32Array[] = [];
   #count = 0;
@@ -30,6 +33,7 @@ export class DetectedSpeech implements SpeechFeed {
     options: SegmenterOptions = {},
   ) {
     this.#segmenter = new Segmenter(options);
+    this.#endSilenceMs = options.maxEndSilenceMs ?? MOST_END_SILENCE_MS;
   }
 
   get pendingMs(): number {
@@ -37,7 +41,8 @@ export class DetectedSpeech implements SpeechFeed {
   }
 
   get open(): SpeechSegment | undefined {
-    return this.#segmenter.open;
+    const open = this.#segmenter.open;
+    return open && { startMs: open.startMs, endMs: open.endMs - this.#endSilenceMs };
   }
 
   async push(samples: Float32Array): Promise<SpeechSegment[]> {

@@ -30,6 +30,8 @@ test.each([
   ["<|nospeech|>", ""],
   ["[SILENCE] yes", "yes"],
   ["a file in /silver/ or /silo", "a file in /silver/ or /silo"],
+  ["the signal/noise ratio", "the signal/noise ratio"],
+  ["你好 /noise", "你好"],
   ["two  spaces stay", "two  spaces stay"],
 ])("without marks of silence: %j", (text, kept) => {
   expect(withoutSilenceMarks(text)).toBe(kept);

@@ -1,6 +1,6 @@
 /** What models write where nobody speaks, in place of words. */
 const SILENCE_MARKS =
-  /\/(?:sil|spk|noise)(?![\p{L}\p{N}])|<\|?(?:sil|silence|nospeech|noise)\|?>|\[(?:sil|silence|noise|blank_audio)\]/giu;
+  /\/sil(?![\p{L}\p{N}])|(?<![\p{Script=Latin}\p{N}])\/(?:spk|noise)(?![\p{L}\p{N}])|<\|?(?:sil|silence|nospeech|noise)\|?>|\[(?:sil|silence|noise|blank_audio)\]/giu;
 
 /** Scripts that are written without spaces. */
 const UNSPACED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Bopomofo}ー々〆]/u;
@@ -19,9 +19,10 @@ export function withoutSilenceMarks(text: string): string {
  * or Japanese, beside their punctuation and beside an empty text, else a space.
  */
 export function jointOf(before: string, after: string): "" | " " {
-  const left = /\S(?=\s*$)/u.exec(before)?.[0];
+  const left = Array.from(before.trimEnd().slice(-2)).at(-1);
   const right = /^\s*(\S)/u.exec(after)?.[1];
-  if (left === undefined || right === undefined || /\s$/.test(before) || /^\s/.test(after)) return "";
+  if (left === undefined || right === undefined || /\s$/.test(before.slice(-1)) || /^\s/.test(after))
+    return "";
   if (WIDE_PUNCTUATION.test(left) || WIDE_PUNCTUATION.test(right)) return "";
   return UNSPACED.test(left) && UNSPACED.test(right) ? "" : " ";
 }

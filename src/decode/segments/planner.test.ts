@@ -95,6 +95,21 @@ test("a segment that grows gives the pieces of the whole one", () => {
   }
 });
 
+test.each([flat, dip(5000, 21_000, 38_900, 39_700)])(
+  "whatever the end, pieces are long enough and the same",
+  (speech) => {
+    for (let end = 29_500; end <= 62_000; end += 130) {
+      const whole = planned([[0, end]], 0, 30_000, speech);
+      const planner = new Planner({ mergeMs: 0, maxMs: 30_000 }, speech);
+      const grown = [];
+      for (let sure = 700; sure <= end; sure += 700) grown.push(...planner.grow(0, sure));
+      grown.push(...planner.add({ startMs: 0, endMs: end }), ...planner.end());
+      expect(grown.map(({ startMs, endMs }) => [startMs, endMs])).toEqual(whole);
+      for (const [from, to] of whole) expect(to - from, `${end}`).toBeGreaterThanOrEqual(1000);
+    }
+  },
+);
+
 test("of equals the last time is taken; no probabilities leave the end", () => {
   expect(leastSpeech(flat, { startMs: 1000, endMs: 2000 })).toBe(1990);
   expect(leastSpeech(() => new Float32Array(0), { startMs: 1000, endMs: 2000 })).toBe(2000);

@@ -9,6 +9,7 @@ export interface PlanOptions {
 
 /** Neighbours with a longer silence between them stay apart, ms. */
 const MOST_GAP_MS = 1000;
+const LEAST_REST_MS = 1000;
 /** Frames on each side whose mean decides where speech is least probable. */
 const AROUND = 10;
 
@@ -39,15 +40,25 @@ export class Planner {
   }
 
   /**
-   * A segment that has not ended.
-   * @param nowMs  up to where it is speech
-   * @returns      segments whose ends are settled
+   * A segment that has not ended. It is cut only where its end, wherever it comes, changes nothing.
+   * @param sureMs  a time that its end will not be before
+   * @returns       segments whose ends are settled
    */
-  grow(startMs: number, nowMs: number): SpeechSegment[] {
+  grow(startMs: number, sureMs: number): SpeechSegment[] {
+    const { maxMs } = this.options;
+    return this.#cutWhile(startMs, sureMs, (from) => sureMs - from >= maxMs + this.#leastRest);
+  }
+
+  /** What a cut leaves at least: less would be a crumb of silence. */
+  get #leastRest(): number {
+    return Math.min(LEAST_REST_MS, this.options.maxMs / 4);
+  }
+
+  #cutWhile(startMs: number, endMs: number, tooLong: (from: number) => boolean): SpeechSegment[] {
     const settled: SpeechSegment[] = [];
     const { maxMs } = this.options;
-    for (let from = this.#cut ?? startMs; nowMs - from > maxMs; from = this.#cut) {
-      this.#cut = this.#leastSpeech(from + maxMs / 2, from + maxMs);
+    for (let from = this.#cut ?? startMs; tooLong(from); from = this.#cut) {
+      this.#cut = this.#leastSpeech(from + maxMs / 2, Math.min(from + maxMs, endMs - this.#leastRest));
       settled.push(...this.#join({ startMs: from, endMs: this.#cut }));
     }
     return settled;
@@ -55,7 +66,7 @@ export class Planner {
 
   /** A segment that ended. */
   add({ startMs, endMs }: SpeechSegment): SpeechSegment[] {
-    const settled = this.grow(startMs, endMs);
+    const settled = this.#cutWhile(startMs, endMs, (from) => endMs - from > this.options.maxMs);
     settled.push(...this.#join({ startMs: this.#cut ?? startMs, endMs }));
     this.#cut = undefined;
     return settled;

@@ -38,7 +38,7 @@ export interface SpeechFeed {
   end(): Promise<readonly SpeechSegment[]>;
   /** The earliest begin of a segment that was not returned, ms. */
   readonly pendingMs: number;
-  /** The open segment, up to where it is known, ms. */
+  /** The open segment, up to a time that its end will not be before, ms. */
   readonly open?: SpeechSegment | undefined;
   /** Probability of speech of each frame, from `pendingMs` on. */
   readonly speech: SpeechIn;
@@ -82,6 +82,7 @@ interface Job extends SpeechSegment {
   readonly speech: Float32Array;
 }
 
+const LEAST_MS = 25;
 const PENALTY = 1.2;
 const SHORTEST_HALVED = 2000; // ms
 const HALVINGS = 2;
@@ -136,6 +137,7 @@ export class Recording {
   #settle(segments: readonly SpeechSegment[]): void {
     for (const segment of segments) {
       const samples = this.#audio.slice(this.#sample(segment.startMs), this.#sample(segment.endMs));
+      if (samples.length < this.#sample(LEAST_MS)) continue; // no frame of the front-end
       const clip = this.decoder.prepare(samples, nameOf(this.name, segment));
       const speech = this.feed.speech(segment.startMs, segment.endMs).slice();
       this.#queue.push({ ...segment, samples, clip, speech });

@@ -35,7 +35,7 @@ test.each([
   [
     "an overlap",
     '[{"start": 1, "end": 3},\n{"start": 2, "end": 4}]',
-    "x:2: segment: expected none that overlaps line 1, got a begin at 2 s, before 3 s",
+    "x:2: segment: expected a begin after 3 s, the end of the segment before it, got 2 s",
   ],
   ["a reversed one", '[\n{"start": 3, "end": 1}]', "x:2: end: expected more than the start, 3 s, got 1"],
   ["a negative time", '[{"start": -1, "end": 1}]', "x:1: start: expected seconds from 0, got -1"],
@@ -61,6 +61,7 @@ test.each([
   ["JSON that is cut", '[{"start": 1,', 'x:1: line: expected JSON, got "[{\\"start\\": 1,"'],
   ["a list of numbers", "[1, 2]", "x:1: segment"],
   ["no segment", '{"segments": []}', "x: segments: expected segments of talk, got none"],
+  ["another's segments", rttm("a 1 0 1"), 'x: segments: expected segments of talk, got those of "a"'],
   [
     "others' segments",
     rttm("a 1 0 1", "b 1 0 1"),

@@ -32,13 +32,13 @@ const LEAST_MS = 25; // a frame of the front-end
 export function parseSegments(text: string, file: string, recording: string, maxMs: number): GivenSegment[] {
   const lines = /^\s*[[{]/.test(text) ? jsonLines(text, file) : rttmLines(text, file);
   const names = new Set(lines.map((line) => line.recording).filter((name) => name !== undefined));
-  const own = names.size > 1 ? lines.filter((line) => line.recording === recording) : lines;
+  const own = lines.filter((line) => line.recording === undefined || line.recording === recording);
   if (own.length === 0)
     throw new SegmentFileError({
       file,
       field: "segments",
       expected: `segments of ${recording}`,
-      got: names.size > 1 ? `those of ${[...names].slice(0, 3).map(show).join(", ")}` : "none",
+      got: names.size > 0 ? `those of ${[...names].slice(0, 3).map(show).join(", ")}` : "none",
     });
   const found = own.map((line) => ({ ...line, ...checked(line, file, maxMs) }));
   found.sort((a, b) => a.startMs - b.startMs);
@@ -49,8 +49,8 @@ export function parseSegments(text: string, file: string, recording: string, max
         file,
         line,
         "segment",
-        `none that overlaps line ${before.line}`,
-        `a begin at ${startMs / 1000} s, before ${before.endMs / 1000} s`,
+        `a begin after ${before.endMs / 1000} s, the end of the segment before it`,
+        `${startMs / 1000} s`,
       );
   }
   return found.map(({ startMs, endMs, line }) => ({

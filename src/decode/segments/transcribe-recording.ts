@@ -2,6 +2,8 @@ import { audioTokens } from "../../config/model-config.js";
 import type { PreparedClip, TranscribeOptions, Transcriber, Transcription } from "../transcriber.js";
 import type { VoiceActivityDetector } from "../vad/detector.js";
 import { DetectedSpeech } from "./feed.js";
+import { checkSegmenterOptions } from "../vad/segmenter.js";
+import { expectArgument } from "../../arguments.js";
 import { joinTexts } from "./join.js";
 import { Recording, type SegmentDecoder, type TranscriptSegment, silencesOf } from "./recording.js";
 
@@ -89,13 +91,16 @@ export async function transcribeRecording(
     ...prompt
   } = options;
   const segments: TranscriptSegment[] = [];
-  const stream = detector.stream({ name, signal: prompt.signal });
+  for (const [field, value] of Object.entries({ batch, batchTokens }))
+    expectArgument(`transcribeRecording: ${field}`, value === undefined || value >= 1, "at least 1", value);
   const silence = maxEndSilenceMs ?? RECORDING_DEFAULTS.maxEndSilenceMs;
+  checkSegmenterOptions({ maxEndSilenceMs: silence });
+  const maxMs = longestSegment(transcriber.maxSeconds(prompt));
+  const stream = detector.stream({ name, signal: prompt.signal });
   const feed = new DetectedSpeech(stream, { maxEndSilenceMs: silence, maxSegmentMs: UNCUT_MS });
   const decoder = segmentDecoder(transcriber, (clips, extra) =>
     transcriber.transcribe(clips, { ...prompt, ...extra }),
   );
-  const maxMs = longestSegment(transcriber.maxSeconds(prompt));
   const recording = new Recording(name, feed, decoder, {
     maxMs,
     mergeMs: Math.min(maxMs, mergeMs ?? RECORDING_DEFAULTS.mergeMs),
