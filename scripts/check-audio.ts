@@ -30,7 +30,7 @@ import {
 } from "./audio-bombs.js";
 
 // usage: npm run check:audio [-- PATH ...]   (after npm run build)
-// Transcribes small files that last long, and long files that hold little, with models/demo, each
+// Transcribes whole (--vad off) small files that last long, and long files that hold little, with models/demo, each
 // in a process of its own. Prints a table. Exit code 1 if a file of N bytes takes more than 300 MB
 // + 2 N or 10 s of the processor. A file that is transcribed may also take the cost of the longest
 // clip that the model accepts. PATH adds a file, or the files of a directory. ONLY=WORD keeps the
@@ -128,7 +128,17 @@ let broken = 0;
 
 function run(path: string, name: string): void {
   const began = performance.now();
-  const command = ["bin/funasr-webgpu.js", "transcribe", "--language", "en", "--quiet", "--json", path];
+  const command = [
+    "bin/funasr-webgpu.js",
+    "transcribe",
+    "--vad",
+    "off",
+    "--language",
+    "en",
+    "--quiet",
+    "--json",
+    path,
+  ];
   const { status, signal, stdout, stderr } = spawnSync(
     "/usr/bin/time",
     ["-f", "TIME %M %U %S", process.execPath, ...command],

@@ -4,6 +4,7 @@ import { EvaluateError } from "./metrics/edits.js";
 import { type Failed, type Heard, type UtteranceRecord, parseRecords } from "./record.js";
 import { quantile, spread } from "./statistics.js";
 import { forcedAgreement, scriptOf, summarize, translationMetrics } from "./summary.js";
+import { agreementRows } from "./tables.js";
 
 function heard(line: number, reference: string, hypothesis: string, more: Partial<Heard> = {}): Heard {
   return {
@@ -60,6 +61,11 @@ it("agreement finds wrong answers", () => {
   const figures = { right: 2, wrong: 1, empty: 1, meanRight: 0.7, meanWrong: 0.5, areaUnderCurve: 0.5 };
   expect(summarize(records, { task: "asr" }).agreement).toEqual(figures);
   expect(summarize(records.slice(4), { task: "asr" }).agreement).toBeUndefined();
+  const [head, row] = agreementRows([
+    { weights: "stored", summary: summarize(records, { task: "asr" }) } as never,
+  ]);
+  expect(row).toEqual(["stored", "2", "1", "1", "0.700", "0.500", "0.500"]);
+  expect(head).toHaveLength(row.length);
 });
 
 // Plan: quantiles fall on or between the values; of none there is none.

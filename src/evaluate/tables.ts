@@ -121,11 +121,11 @@ export function costRows(results: readonly FormatResult[]): Rows {
 export function agreementRows(results: readonly FormatResult[]): Rows {
   const rows = results.flatMap(({ weights, summary: { agreement } }) => {
     if (!agreement) return [];
-    const { right, wrong, meanRight, meanWrong, areaUnderCurve } = agreement;
+    const { right, wrong, empty, meanRight, meanWrong, areaUnderCurve } = agreement;
     const figures = [meanRight, meanWrong, areaUnderCurve].map((value) =>
       Number.isNaN(value) ? "–" : value.toFixed(3),
     );
-    return [[weights, String(right), String(wrong), ...figures]];
+    return [[weights, String(right), String(wrong), String(empty), ...figures]];
   });
   const head = [
     "weights",
