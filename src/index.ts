@@ -43,6 +43,14 @@ export {
   Generator,
   type GeneratorOptions,
 } from "./decode/generator.js";
+export { TranscriptionEngine } from "./decode/engine/engine.js";
+export { DeadlineError, EngineClosedError, QueueFullError } from "./decode/engine/errors.js";
+export type {
+  EngineOptions,
+  EngineStats,
+  EngineTranscription,
+  SubmitOptions,
+} from "./decode/engine/options.js";
 export { DetectedSpeech, type SilenceStream } from "./decode/segments/feed.js";
 export { joinTexts } from "./decode/segments/join.js";
 export {
