@@ -103,7 +103,7 @@ try {
   const [whole, together, alone]: [Run[], Run[], Run[]] = [[], [], []];
   const segmentsFile = join(folder, "segments.json");
   for (let round = 0; round < Number(values.rounds); round++) {
-    whole.push(transcribe(recording, "--merge-seconds", "0")); // the demo knows single sentences
+    whole.push(transcribe(recording));
     writeFileSync(segmentsFile, whole[0].lines[0]);
     together.push(transcribe(recording, "--segments", segmentsFile));
     alone.push(transcribe(recording, "--segments", segmentsFile, "--batch", "1"));

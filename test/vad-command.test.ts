@@ -42,6 +42,8 @@ beforeAll(() => {
   ];
   const all = Float32Array.from(parts.flatMap((part) => [...part]));
   writeFileSync(file("talk.wav"), wavBytes(all, 16_000));
+  const near = [samplesOf("zh-seen-1.wav"), silence(0.5), samplesOf("en-seen-2.wav")];
+  writeFileSync(file("near.wav"), wavBytes(Float32Array.from(near.flatMap((part) => [...part])), 16_000));
   writeFileSync(file("quiet.wav"), wavBytes(silence(3), 16_000));
 });
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -161,24 +163,26 @@ describe("transcribe in segments", () => {
     });
   });
 
-  test("transcribeRecording gives the segments of the command", async () => {
+  test("transcribeRecording gives the segments of the command; the demo says that none are joined", async () => {
     const { gpu } = await openDevice();
     const transcriber = await loadTranscriber(gpu, demoModel);
     const detector = await VoiceActivityDetector.load(gpu, modelDirectory(vad));
     const whole = parseWav(readFileSync(file("talk.wav")), "x").channels[0];
     const blocks = [whole.subarray(0, 100_000), whole.subarray(100_000)];
-    const { segments, text, seconds } = await transcribeRecording(transcriber, detector, blocks, {
-      mergeMs: 0,
-    });
+    const { segments, text, seconds } = await transcribeRecording(transcriber, detector, blocks);
     gpu.destroy();
-    const [json] = jsonLines(
-      await cli(["transcribe", "--json", "--vad", vad, "--merge-seconds", "0", file("talk.wav")]),
-    );
+    const [json] = jsonLines(await cli(["transcribe", "--json", "--vad", vad, file("talk.wav")]));
     expect({ segments, text, audioSeconds: seconds }).toEqual({
       segments: json.segments,
       text: json.text,
       audioSeconds: json.audioSeconds,
     });
+    const joined = ["--merge-seconds", "15", file("near.wav")];
+    const counts = [[file("near.wav")], joined].map(async (args) => {
+      const [{ segments: found }] = jsonLines(await cli(["transcribe", "--json", "--vad", vad, ...args]));
+      return (found as unknown[]).length;
+    });
+    expect(await Promise.all(counts)).toEqual([2, 1]);
   });
 
   test("a short clip keeps the text of the whole, and silence has none", async () => {

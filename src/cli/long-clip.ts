@@ -13,6 +13,7 @@ import {
   type RunClips,
   UNCUT_MS,
   longestSegment,
+  mergeMsOf,
   segmentDecoder,
 } from "../decode/segments/transcribe-recording.js";
 import type { StageSeconds, Transcriber } from "../decode/transcriber.js";
@@ -24,7 +25,8 @@ import type { FileTranscript } from "./transcript-files.js";
 export const WHOLE_SECONDS = 60;
 
 export interface LongClipOptions {
-  readonly mergeSeconds: number;
+  /** Default: as the checkpoint says. */
+  readonly mergeSeconds?: number | undefined;
   /** Silence that ends a segment, ms. */
   readonly maxEndSilence: number;
   readonly batchTokens: number;
@@ -73,7 +75,8 @@ export class LongClip {
   ) {
     const { mergeSeconds, batchTokens, batch, segments, plain } = options;
     if (!plain || !process.stdout.isTTY) this.#bar = new ProgressBar(name.label);
-    const mergeMs = segments === undefined ? Math.min(maxMs, mergeSeconds * 1000) : 0;
+    const joinedMs = mergeSeconds === undefined ? mergeMsOf(transcriber.model.config) : mergeSeconds * 1000;
+    const mergeMs = segments === undefined ? Math.min(maxMs, joinedMs) : 0;
     this.#recording = new Recording(name.file, this.#timed(feed), this.#decoder(), {
       mergeMs,
       maxMs: segments === undefined ? maxMs : Infinity,

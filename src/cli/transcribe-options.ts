@@ -21,7 +21,8 @@ export interface TranscribeCliOptions extends TranscriptFileOptions {
   /** Default: 1 clip, and as many segments of a long one as `batchTokens` allow. */
   readonly batch?: number;
   readonly batchTokens: number;
-  readonly mergeSeconds: number;
+  /** Default: as the checkpoint says. */
+  readonly mergeSeconds?: number;
   /** ms */
   readonly maxEndSilence: number;
   /** A file with the segments of a clip. */
@@ -55,9 +56,8 @@ export function longOptions(command: Command): Command {
     )
     .option(
       "--merge-seconds <seconds>",
-      "neighbouring segments of a long clip are joined up to this length over silences of 1 s at most; 0: never",
+      `neighbouring segments of a long clip are joined up to this length over silences of 1 s at most; 0: never; default: merge_length_s of the checkpoint's config, or ${RECORDING_DEFAULTS.mergeMs / 1000}`,
       number("seconds from 0", (value) => value >= 0),
-      RECORDING_DEFAULTS.mergeMs / 1000,
     )
     .option(
       "--batch-tokens <count>",

@@ -1,4 +1,5 @@
 import { ConfigError } from "../formats/errors.js";
+import { type Merging, readMerging } from "./merging.js";
 import { ConfigReader } from "./reader.js";
 import type { YarnScaling } from "./yarn.js";
 import { parseRope } from "./rotary.js";
@@ -65,7 +66,7 @@ export interface LlmConfig {
 export type AudioTokenRule = "all" | "low_frame_rate";
 
 /** The fields of a checkpoint's config.json that the engine uses. */
-export interface ModelConfig {
+export interface ModelConfig extends Merging {
   encoder: EncoderConfig;
   adaptor: AdaptorConfig;
   llm: LlmConfig;
@@ -105,8 +106,8 @@ export function parseModelConfig(json: unknown, file = "config.json"): ModelConf
   if (audioTokenId >= llm.vocabSize) {
     throw root.refusal(idField, `an id below text_config.vocab_size ${llm.vocabSize}`, audioTokenId);
   }
-  const hash = parseHash(root);
-  return { encoder, adaptor, llm, audioTokenId, audioTokenRule: parseRule(root), ...hash, raw: json };
+  const rest = { ...parseHash(root), ...readMerging(root) };
+  return { encoder, adaptor, llm, audioTokenId, audioTokenRule: parseRule(root), ...rest, raw: json };
 }
 
 /** Reads config.json of a Qwen3 language model. @throws ConfigError  as parseModelConfig */

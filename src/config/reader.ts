@@ -76,6 +76,13 @@ export class ConfigReader {
     throw this.refusal(field, "a positive number", value);
   }
 
+  /** A finite number from 0. */
+  notNegative(field: string): number {
+    const value = this.value(field);
+    if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;
+    throw this.refusal(field, "a number from 0", value);
+  }
+
   /** The eps of a norm: positive and below 1. A larger one would drown the variance. */
   epsilon(field: string): number {
     const value = this.positive(field);

@@ -10,6 +10,9 @@ from transformers import FunAsrNanoConfig, FunAsrNanoForConditionalGeneration, G
 
 MODEL_DIR = Path(__file__).parent.parent
 WIDTH, LLM_WIDTH = 144, 192
+# Keys that transformers does not write: every adaptor output reaches the LLM, and segments of a
+# recording are not joined, because training had single sentences.
+CONFIG_KEYS = {"audio_token_rule": "all", "merge_length_s": 0}
 FEATURE_EXTRACTOR = {
     "feature_extractor_type": "FunAsrNanoFeatureExtractor",
     "feature_size": 80,
@@ -87,7 +90,7 @@ def save_checkpoint(model, tokenizer, directory):
     stop, end = (tokenizer.token_to_id(t) for t in ("<|im_end|>", "<|endoftext|>"))
     rounded.generation_config = GenerationConfig(do_sample=False, eos_token_id=[stop, end], pad_token_id=end, max_new_tokens=128)
     rounded.save_pretrained(directory)
-    write_json(directory / "config.json", json.loads((directory / "config.json").read_text()) | {"audio_token_rule": "all"})
+    write_json(directory / "config.json", json.loads((directory / "config.json").read_text()) | CONFIG_KEYS)
     processor = {"audio_token": "<|object_ref_start|>", "feature_extractor": FEATURE_EXTRACTOR, "processor_class": "FunAsrNanoProcessor"}
     write_json(directory / "processor_config.json", processor)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):

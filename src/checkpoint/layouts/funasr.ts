@@ -4,6 +4,7 @@ import { parseLlmConfig } from "../../config/model-config.js";
 import type { AdaptorConfig, EncoderConfig, ModelConfig } from "../../config/model-config.js";
 import { readJson, tokenizerAssets } from "./assets.js";
 import { findAudioToken } from "./audio-token.js";
+import { readMerging } from "../../config/merging.js";
 import type { ConfigReader } from "../../config/reader.js";
 import type { Container } from "../../formats/container.js";
 import { FUNASR_KEY_MAP } from "./key-maps-funasr.js";
@@ -102,7 +103,11 @@ async function readConfig(
   const { token: audioToken, id: audioTokenId } = await findAudioToken(llmFiles, llm.vocabSize);
   const encoder = readEncoder(yaml);
   const audioTokenRule = lowFrameRate ? "low_frame_rate" : "all";
-  return { audioToken, config: { encoder, adaptor, llm, audioTokenId, audioTokenRule, raw: json } };
+  const merging = readMerging(yaml);
+  return {
+    audioToken,
+    config: { encoder, adaptor, llm, audioTokenId, audioTokenRule, ...merging, raw: json },
+  };
 }
 
 function readEncoder(yaml: ConfigReader): EncoderConfig {

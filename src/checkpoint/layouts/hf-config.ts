@@ -17,8 +17,8 @@ const TORCH_DTYPES = { F32: "float32", F16: "float16", BF16: "bfloat16" } as con
 
 /**
  * config.json of the transformers layout; parseModelConfig reads it back to the same ModelConfig.
- * Only this package uses `audio_token_rule` and `encoder_sha256`: transformers keeps them and
- * always takes every audio row.
+ * Only this package uses `audio_token_rule`, `encoder_sha256` and `merge_length_s`: transformers
+ * keeps them and always takes every audio row.
  * @source transformers 5.23 `configuration_fun_asr_nano.py`, `configuration_qwen3.py`
  */
 export function hfConfig(config: ModelConfig, details: HfConfigDetails): JsonObject {
@@ -30,6 +30,7 @@ export function hfConfig(config: ModelConfig, details: HfConfigDetails): JsonObj
     audio_token_id: config.audioTokenId,
     audio_token_rule: config.audioTokenRule,
     ...(config.encoderSha256 === undefined ? {} : { encoder_sha256: config.encoderSha256 }),
+    ...(config.mergeSeconds === undefined ? {} : { merge_length_s: config.mergeSeconds }),
     tie_word_embeddings: llm.tiedHead,
     audio_config: {
       model_type: "fun_asr_nano_encoder",

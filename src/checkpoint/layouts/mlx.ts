@@ -3,6 +3,7 @@ import { parseLlmConfig } from "../../config/model-config.js";
 import type { LlmConfig, ModelConfig } from "../../config/model-config.js";
 import { readFirst, readJson, tokenizerAssets } from "./assets.js";
 import { findAudioToken } from "./audio-token.js";
+import { readMerging } from "../../config/merging.js";
 import { ConfigReader } from "../../config/reader.js";
 import type { Container } from "../../formats/container.js";
 import { HEAD } from "../../config/expected-tensors.js";
@@ -38,7 +39,8 @@ export async function mlxLayout(files: ModelFiles, container: Container): Promis
   const notes: string[] = [];
   const llm = await readLlm(inner, root, shapes, notes);
   const { token: audioToken, id: audioTokenId } = await findAudioToken(tokenizerFiles, llm.vocabSize);
-  const config = { ...readAudio(root, shapes, llm, notes), llm, audioTokenId, raw: given.json };
+  const audio = readAudio(root, shapes, llm, notes);
+  const config = { ...audio, llm, audioTokenId, ...readMerging(root), raw: given.json };
   const frontend = { file: given.file, json: readFrontend(root) };
   return {
     container,

@@ -1,4 +1,4 @@
-import { audioTokens } from "../../config/model-config.js";
+import { type ModelConfig, audioTokens } from "../../config/model-config.js";
 import type { PreparedClip, TranscribeOptions, Transcriber, Transcription } from "../transcriber.js";
 import type { VoiceActivityDetector } from "../vad/detector.js";
 import { DetectedSpeech } from "./feed.js";
@@ -11,7 +11,7 @@ import { Recording, type SegmentDecoder, type TranscriptSegment, silencesOf } fr
 export const RECORDING_DEFAULTS = {
   /** A longer segment is cut. */
   maxMs: 30_000,
-  /** Neighbours are joined up to this length. */
+  /** Neighbours are joined up to this length, where the checkpoint names none: see mergeMsOf. */
   mergeMs: 15_000,
   /** Silence that ends a segment. */
   maxEndSilenceMs: 800,
@@ -40,6 +40,11 @@ export function segmentDecoder(transcriber: Transcriber, run: RunClips): Segment
   };
 }
 
+/** Length up to which neighbours are joined where nothing else is asked for, ms. */
+export function mergeMsOf({ mergeSeconds }: Pick<ModelConfig, "mergeSeconds">): number {
+  return mergeSeconds === undefined ? RECORDING_DEFAULTS.mergeMs : 1000 * mergeSeconds;
+}
+
 /** The longest segment that fits the model, ms, up to `RECORDING_DEFAULTS.maxMs`. */
 export function longestSegment(maxSeconds: number): number {
   return Math.min(RECORDING_DEFAULTS.maxMs, Math.floor(maxSeconds * 100) * 10);
@@ -49,8 +54,9 @@ export function longestSegment(maxSeconds: number): number {
 export interface RecordingTranscribeOptions extends Omit<TranscribeOptions, "onText" | "onStage"> {
   /** Name of the recording in errors. */
   readonly name?: string;
-  /** See RECORDING_DEFAULTS, as of the next three. */
+  /** Neighbours are joined up to this length; 0: never. Default: as the checkpoint says, or 15 s. */
   readonly mergeMs?: number;
+  /** See RECORDING_DEFAULTS, as of the next two. */
   readonly maxEndSilenceMs?: number;
   readonly batchTokens?: number;
   readonly batch?: number;
@@ -103,7 +109,7 @@ export async function transcribeRecording(
   );
   const recording = new Recording(name, feed, decoder, {
     maxMs,
-    mergeMs: Math.min(maxMs, mergeMs ?? RECORDING_DEFAULTS.mergeMs),
+    mergeMs: Math.min(maxMs, mergeMs ?? mergeMsOf(transcriber.model.config)),
     batchTokens: batchTokens ?? RECORDING_DEFAULTS.batchTokens,
     batch: batch ?? RECORDING_DEFAULTS.batch,
     onSegment: (segment) => {
