@@ -92,7 +92,7 @@ export class Gpu {
     this.tuning = options.tuning ?? {};
     this.#memory = new DeviceMemory(device, options.memoryLimit);
     const params = this.#memory.create(paramsBytes, bufferUsage.uniform | bufferUsage.copyDst).buffer;
-    this.#recorder = new Recorder(device, params);
+    this.#recorder = new Recorder(device, params, (buffer) => this.#activations.lends(buffer));
     this.#cache = new PipelineCache(device, params, options.bindGroups);
     const destroy = (allocation: Allocation): void => this.#destroy(allocation);
     this.#activations = new Pool((bytes) => this.#memory.create(bytes, storage), destroy);

@@ -130,6 +130,11 @@ export class Pool {
     return allocation;
   }
 
+  /** Whether the buffer with this id is lent out. */
+  lends(id: number): boolean {
+    return this.#lent.has(id);
+  }
+
   /** Takes a buffer back. @throws GpuError  it was not lent, or came back before */
   give(allocation: Allocation): void {
     if (!this.#lent.delete(allocation.id))

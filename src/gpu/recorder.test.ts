@@ -5,6 +5,7 @@ import { copyRows } from "../kernels/copy-rows/copy-rows.js";
 import type { Gpu, TensorData } from "./device.js";
 import { GpuError } from "./errors.js";
 import { Program } from "./recorder.js";
+import type { Tensor } from "./tensor.js";
 
 // A step that is recorded once: what it reads, what it counts, that others may run between its
 // runs, and what it cannot hold.
@@ -58,6 +59,41 @@ describe("programs", () => {
     const [[again]] = await Promise.all([run(), other]);
     expect([...again]).toEqual(Array(64).fill(6));
     g.free(x);
+  });
+
+  test("a tensor that is held between its runs keeps its contents", async () => {
+    const g = gpu();
+    const [x, one] = [g.keep([64], "f32"), g.keep([64], "f32")];
+    g.write(one, new Float32Array(64).fill(1));
+    const program = new Program();
+    const run = async (value: number): Promise<number> => {
+      g.write(x, new Float32Array(64).fill(value));
+      const [[sum]] = await g.step(
+        () => [
+          add(
+            g,
+            g.scope(() => add(g, x, x)),
+            one,
+          ),
+        ],
+        program,
+      );
+      return sum;
+    };
+    expect(await run(3)).toBe(7);
+    let held: Tensor | undefined;
+    await g.step(() => ((held = g.hold(add(g, one, one))), [])); // in a buffer of the program
+    const before = g.counts.bindGroups;
+    expect(await run(5)).toBe(11);
+    expect(await run(6)).toBe(13);
+    const [[kept]] = await g.step(() => [held!]);
+    expect(kept).toBe(2);
+    const made = g.counts.bindGroups - before;
+    g.release(held!);
+    expect(await run(7)).toBe(15);
+    expect(g.counts.bindGroups - before).toBe(made);
+    for (const tensor of [x, one]) g.free(tensor);
+    expect(g.bytes).toMatchObject({ live: 0 });
   });
 
   test.each<[string, (g: Gpu) => unknown]>([

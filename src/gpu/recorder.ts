@@ -12,6 +12,8 @@ export interface Recording {
   readonly results: readonly Tensor[];
   /** `Gpu.trim` calls before it: a later one may have destroyed its buffers. */
   readonly age: number;
+  /** Buffers that its dispatches use. */
+  readonly buffers: readonly number[];
 }
 
 /**
@@ -39,10 +41,14 @@ export class Recorder {
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
 
-  /** @param params  uniform buffer of `paramsBytes` */
+  /**
+   * @param params  uniform buffer of `paramsBytes`
+   * @param lent    whether a buffer of the pool is lent out now
+   */
   constructor(
     private readonly device: GPUDevice,
     private readonly params: GPUBuffer,
+    private readonly lent: (buffer: number) => boolean = () => false,
   ) {}
 
   /** Dispatches and submits since the device was opened. */
@@ -90,10 +96,13 @@ export class Recorder {
     this.#submits++;
   }
 
-  /** A program's step: as recorded, else recorded now. */
+  /**
+   * A program's step: as recorded, else recorded now; anew, where a tensor that is held has taken
+   * one of its buffers.
+   */
   run(program: Program, body: () => readonly Tensor[]): readonly Tensor[] {
     const { recording } = program;
-    if (recording?.age === this.#age) {
+    if (recording?.age === this.#age && !recording.buffers.some(this.lent)) {
       new Uint8Array(this.#values.buffer).set(recording.params);
       this.#used = recording.params.length;
       for (const command of recording.commands) this.#encode(command);
@@ -103,7 +112,7 @@ export class Recorder {
     try {
       const results = body();
       const params = new Uint8Array(this.#values.buffer.slice(0, this.#used));
-      program.recording = { commands, params, results, age: this.#age };
+      program.recording = { commands, params, results, age: this.#age, buffers: buffersOf(commands) };
       return results;
     } finally {
       this.#recorded = undefined;
@@ -131,4 +140,9 @@ export class Recorder {
     this.#pass ??= this.#encoder.beginComputePass();
     encode(this.#pass, command);
   }
+}
+
+function buffersOf(commands: readonly Command[]): number[] {
+  const tensors = commands.flatMap(({ dispatch }) => Object.values(dispatch.tensors));
+  return [...new Set(tensors.map(({ allocation }) => allocation.id))];
 }
