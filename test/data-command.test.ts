@@ -38,6 +38,25 @@ beforeAll(() => {
 });
 
 describe("data", () => {
+  test("STM with --audio: a line for each recording, with its segments; a bad recording is reported", async () => {
+    writeFileSync(
+      at("x.stm"),
+      "a 1 s 0 0.3 打开 灯\na 1 s 0.3 0.5 ignore_time_segment_in_scoring\nb 1 s 2 1 x\n",
+    );
+    const run = await cli(["data", "stm", at("x.stm"), "--audio", at("corpus"), "--out", at("stm.jsonl")]);
+    expect(run).toMatchObject({ code: 0, stdout: `${at("stm.jsonl")}: 1 utterances, 0.00 h; 1 skipped\n` });
+    expect(run.stderr).toContain(`skipped: ${at("x.stm")}:3: end: expected more than the start, 2, got 1\n`);
+    expect(readFileSync(at("stm.jsonl"), "utf8")).toBe(
+      '{"audio":"corpus/a.wav","channel":1,"text":"打开灯","segments":[{"start":0,"end":0.3,"text":"打开灯"}],"ignore":[{"start":0.3,"end":0.5}]}\n',
+    );
+    const again = await cli(["data", "jsonl", at("stm.jsonl"), "--out", at("again.jsonl")]);
+    expect(again.code).toBe(0);
+    expect(readFileSync(at("again.jsonl"), "utf8")).toBe(readFileSync(at("stm.jsonl"), "utf8"));
+    const idle = await cli(["data", "kaldi", at("corpus"), "--audio", at("corpus"), "--out", at("k.jsonl")]);
+    expect(idle).toMatchObject({ code: 2, stdout: "" });
+    expect(idle.stderr).toContain("'--audio' has an effect only with covost2 or stm");
+  });
+
   test("a corpus: lines relative to the file, counts, hours, and what was skipped", async () => {
     const out = at("out.jsonl");
     const run = await cli(["data", "kaldi", at("corpus"), "--out", out, "--prompt", "语音转写："]);
@@ -226,7 +245,7 @@ describe("data", () => {
   test.each([
     [
       ["nist", "x", "--out", "y"],
-      "Allowed choices are aishell1, aishell2, wenetspeech, covost2, librispeech, kaldi, jsonl",
+      "Allowed choices are aishell1, aishell2, wenetspeech, covost2, librispeech, kaldi, stm, jsonl",
     ],
     [["nist", "x"], "Allowed choices are aishell1"],
     [["jsonl", "x"], "required option '--out <file>' not specified"],

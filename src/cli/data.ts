@@ -64,7 +64,10 @@ export function dataCommand(): Command {
       "--prompt <text>",
       "the user's words before every clip; default: the checkpoint's request to transcribe",
     )
-    .option("--audio <dir>", "covost2: Common Voice's directory of the language; default: where the TSV is")
+    .option(
+      "--audio <dir>",
+      "covost2: Common Voice's directory of the language, stm: that of the recordings; default: where the TSV or STM is",
+    )
     .addOption(
       new Option("--task <task>", "covost2: translation or sentence as the answer").choices([
         "translate",
@@ -87,7 +90,7 @@ export function dataCommand(): Command {
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
-      `\nLayouts:\n${layouts.join("\n")}\n  ${JSONL.padEnd(12)} JSONL of FunASR's conversations or of {audio, text, prompt?, start?, end?, channel?, transcript?} or of NeMo`,
+      `\nLayouts:\n${layouts.join("\n")}\n  ${JSONL.padEnd(12)} JSONL of FunASR's conversations or of {audio, text, prompt?, start?, end?, channel?, transcript?, segments?, ignore?} or of NeMo`,
     )
     .action(async (layout: string, path: string, _: unknown, command: Command) => {
       await makeData(layout, path, command.opts<DataOptions>(), command);
@@ -102,10 +105,11 @@ async function makeData(layout: string, path: string, options: DataOptions, comm
   refuseIdle(command, [
     {
       options: ["split"],
-      met: ![JSONL, "kaldi", "aishell2"].includes(layout),
+      met: ![JSONL, "kaldi", "aishell2", "stm"].includes(layout),
       needs: "a corpus that has parts",
     },
-    { options: ["audio", "task"], met: layout === "covost2", needs: "covost2" },
+    { options: ["audio"], met: layout === "covost2" || layout === "stm", needs: "covost2 or stm" },
+    { options: ["task"], met: layout === "covost2", needs: "covost2" },
     { options: ["skipBad"], met: layout === JSONL, needs: JSONL },
     { options: ["weights", "maxTokens"], met: options.answers !== undefined, needs: "--answers" },
   ]);
@@ -206,7 +210,8 @@ async function* kept(
     else {
       const transcript = item.utterance.text;
       const { text, complete } = await answer(transcript);
-      if (complete) yield { ...item.utterance, text, transcript };
+      // the segments' words are not the answer
+      if (complete) yield { ...item.utterance, text, transcript, segments: undefined };
       else skip(item.utterance.audio, `the answer to "${transcript}" has no end`);
     }
   }

@@ -13,7 +13,8 @@ export interface Line {
   readonly line: number;
 }
 
-const MAX_LINE_BYTES = 1 << 20;
+/** Bytes of a line at most. */
+export const MAX_LINE_BYTES = 1 << 20;
 const NEWLINE = 0x0a;
 
 /**

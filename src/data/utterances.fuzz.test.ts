@@ -15,6 +15,15 @@ const user = "语音转写：<|startofspeech|>!a.wav<|endofspeech|>";
 const LINES = [
   { audio: "a.wav", text: "打开灯", prompt: "P：", start: 1.5, end: 2.25, channel: 2, transcript: "t" },
   { audio: "a.wav", text: "", start: null, end: 3, prompt: null },
+  {
+    audio: "a.wav",
+    text: "one 打开灯",
+    segments: [
+      { start: 0.5, end: 2, text: "one" },
+      { start: 2, end: 3.25, text: "打开灯" },
+    ],
+    ignore: [{ start: 4, end: 9 }],
+  },
   { audio_filepath: "a.wav", text: "one", offset: 0.1, duration: 0.2, lang: "en" },
   { audio_filename: "/a.wav", text: "one", duration: -1 },
   {

@@ -131,6 +131,77 @@ describe("fields that are null, and NeMo's manifests", () => {
   });
 });
 
+// Plan: segments stand for the text, lie in the order of time without overlaps, and read back the
+// same; what is wrong is named by its place.
+describe("segments", () => {
+  const line = (fields: object): string => JSON.stringify({ audio: "a.wav", ...fields });
+  const [one, two] = [
+    { start: 0.5, end: 2, text: "hello there" },
+    { start: 2, end: 4.5, text: "打开灯" },
+  ];
+
+  test.each<readonly [object, object]>([
+    [{ segments: [one, two] }, { text: "hello there 打开灯", segments: [one, two] }],
+    [
+      { text: "hello there打开 灯", segments: [one, two] },
+      { text: "hello there打开 灯", segments: [one, two] },
+    ],
+    [
+      { segments: [two, { ...one, id: 7, text: " hello there " }], text: null },
+      { text: "hello there 打开灯", segments: [one, two] },
+    ],
+    [
+      { segments: [one, { start: 5, end: 6, text: "" }], ignore: [{ start: 2, end: 5, kind: "music" }] },
+      { text: "hello there", segments: [one], ignore: [{ start: 2, end: 5 }] },
+    ],
+    [
+      { segments: [], ignore: null },
+      { text: "", segments: [] },
+    ],
+    [{ segments: [one, { ...two, start: 1.99 }] }, { text: "hello there 打开灯" }],
+    [
+      { segments: [two], start: 2, end: 4.5 },
+      { start: 2, end: 4.5, text: "打开灯" },
+    ],
+    [
+      { text: "a", ignore: [{ start: 1, end: 2 }] },
+      { text: "a", ignore: [{ start: 1, end: 2 }] },
+    ],
+  ])("%j", (fields, want) => {
+    const utterance = parseUtterance(line(fields), "/d/f.jsonl", 1);
+    expect(utterance).toMatchObject(want);
+    expect(parseUtterance(utteranceLine(utterance, "/d"), "/d/f.jsonl", 1)).toEqual(utterance);
+  });
+
+  test.each<readonly [object, string]>([
+    [{ segments: {} }, 'segments: expected a list of {"start", "end", "text"}, got an object'],
+    [{ segments: [1] }, 'segments.0: expected {"start", "end", "text"}, got 1'],
+    [{ ignore: [1] }, 'ignore.0: expected {"start", "end"}, got 1'],
+    [
+      { segments: [one, { ...two, start: "2" }] },
+      'segments.1.start: expected seconds from 0 to 10000000, got "2"',
+    ],
+    [{ segments: [{ ...one, end: -1 }] }, "segments.0.end: expected seconds from 0 to 10000000, got -1"],
+    [{ segments: [{ ...one, end: 0.5 }] }, "segments.0.end: expected more than its start, 0.5, got 0.5"],
+    [{ segments: [{ start: 0, end: 1 }] }, "segments.0.text: expected a text, got nothing"],
+    [
+      { segments: [one, { ...two, start: 1.5 }] },
+      "segments.1.start: expected 2, the end of segments.0, or more, got 1.5",
+    ],
+    [
+      { segments: [one], ignore: [{ start: 1, end: 3 }] },
+      "ignore.0.start: expected 2, the end of segments.0, or more, got 1",
+    ],
+    [
+      { segments: [two], end: 4 },
+      "segments.0: expected times from the line's start, 0, to its end, 4, got 2 to 4.5",
+    ],
+    [{ segments: [two], text: "打开" }, 'text: expected the words of segments, "打开灯", got "打开"'],
+  ])("%j is refused", (fields, message) => {
+    expect(() => parseUtterance(line(fields), "/d/f.jsonl", 3)).toThrow(`/d/f.jsonl:3: ${message}; mend`);
+  });
+});
+
 // Plan: a line that is not an utterance is reported in one line with file, line and field. With
 // onBad the others are read.
 describe("bad lines", () => {

@@ -2,9 +2,13 @@ import { dirname, isAbsolute, relative, resolve, sep } from "node:path";
 import { type JsonObject, isObject, jsonFault, show } from "../json.js";
 import { DataError, dataError } from "./errors.js";
 import { readLines } from "./lines.js";
+import { type Timed, joinedText, sameCharacters, timedOf } from "./timed-text.js";
 
-/** One utterance: a clip or a part of one, and the answer to it. */
-export interface Utterance {
+/**
+ * One utterance: a clip or a part of one, and the answer to it. `segments` and `ignore` are times in
+ * the file.
+ */
+export interface Utterance extends Timed {
   /** Path of the audio file. */
   readonly audio: string;
   /** Seconds into the file; default 0. */
@@ -41,8 +45,9 @@ export interface ReadOptions {
  * The utterances of a JSONL file, one object a line, in one of three forms: FunASR's `{"messages":
  * [{"role": "system"}, {"role": "user", "content": "PROMPT<|startofspeech|>!PATH<|endofspeech|>"},
  * {"role": "assistant", "content": TEXT}]}`; `{"audio": PATH, "text": TEXT, "prompt"?, "start"?,
- * "end"?, "channel"?, "transcript"?}`; or NeMo's `{"audio_filepath": PATH, "text": TEXT, "offset"?,
- * "duration"?}`. null means absent. Paths are relative to the file. Empty lines are skipped, and
+ * "end"?, "channel"?, "transcript"?, "segments"?, "ignore"?}`; or NeMo's `{"audio_filepath": PATH, "text": TEXT, "offset"?,
+ * "duration"?}`. `segments` is a list of `{"start", "end", "text"}` and stands for the text too,
+ * `ignore` one of `{"start", "end"}`; see evaluate. null means absent. Paths are relative to the file. Empty lines are skipped, and
  * other fields ignored.
  * @throws DataError  a bad line without onBad, or a Git LFS pointer
  * @source FunASR docs/finetune.md of Fun-ASR; NeMo
@@ -94,7 +99,7 @@ export function parseUtterance(text: string, file: string, line: number): Uttera
  * @param directory  of the JSONL file; the path is relative to it
  */
 export function utteranceLine(utterance: Omit<Utterance, "line">, directory: string): string {
-  const { audio, start, end, channel, prompt, text, transcript } = utterance;
+  const { audio, start, end, channel, prompt, text, transcript, segments, ignore } = utterance;
   const path = relative(resolve(directory), resolve(audio));
   return JSON.stringify({
     audio: isAbsolute(path) ? path : path.split(sep).join("/"),
@@ -104,6 +109,8 @@ export function utteranceLine(utterance: Omit<Utterance, "line">, directory: str
     prompt,
     text,
     transcript,
+    segments,
+    ignore,
   });
 }
 
@@ -114,17 +121,26 @@ const [OPEN, CLOSE] = ["<|startofspeech|>", "<|endofspeech|>"];
 const SYSTEM = "You are a helpful assistant.";
 
 function plain(json: JsonObject, refuse: Refuse): Parts {
-  const { text } = json;
   const audio = json.audio ?? json.audio_filepath ?? json.audio_filename;
   if (audio === undefined || audio === null)
     return refuse("audio", "a path", `nothing (the line has ${fieldsOf(json)})`);
   if (typeof audio !== "string" || audio === "") return refuse("audio", "a path", show(audio));
-  if (typeof text !== "string") return refuse("text", "a text", show(text));
   const nemo = (json.audio ?? undefined) === undefined;
   const span = nemo ? spanOfNemo(json, refuse) : spanOf(json, refuse);
+  const timed = timedOf(json, { start: span.start ?? 0, end: span.end ?? Infinity }, refuse);
+  const text = answerOf(json, timed, refuse);
   const [prompt, transcript] = [textOf(json, "prompt", refuse), textOf(json, "transcript", refuse)];
-  const parts = { audio, ...span, channel: channelOf(json, refuse), prompt, text, transcript };
+  const parts = { audio, ...span, channel: channelOf(json, refuse), prompt, text, transcript, ...timed };
   return Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined)) as Parts;
+}
+
+/** The text, or where there is none that of the segments. */
+function answerOf({ text }: JsonObject, { segments }: Timed, refuse: Refuse): string {
+  const joined = segments && joinedText(segments);
+  if ((text ?? undefined) === undefined && joined !== undefined) return joined;
+  if (typeof text !== "string") return refuse("text", "a text", show(text));
+  if (joined === undefined || sameCharacters(text, joined)) return text;
+  return refuse("text", `the words of segments, ${show(joined)}`, show(text));
 }
 
 const namedFields = 5;

@@ -3,6 +3,7 @@ import type { Corpus } from "./corpus.js";
 import { covost2 } from "./covost2.js";
 import { aishell2, kaldi } from "./kaldi.js";
 import { librispeech } from "./librispeech.js";
+import { stm } from "./stm.js";
 import { wenetspeech } from "./wenetspeech.js";
 
 /** Corpora by their names on the command line. */
@@ -13,4 +14,5 @@ export const CORPORA = {
   covost2,
   librispeech,
   kaldi,
+  stm,
 } as const satisfies Record<string, Corpus>;

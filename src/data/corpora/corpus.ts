@@ -12,7 +12,10 @@ export interface CorpusOptions {
   readonly split?: string;
   /** The user's words before the audio. Default: the checkpoint's request to transcribe. */
   readonly prompt?: string;
-  /** CoVoST: Common Voice's directory of the language, with `clips`. Default: that of the TSV. */
+  /**
+   * CoVoST: Common Voice's directory of the language, with `clips`; STM: directory of the recordings.
+   * Default: that of the TSV or STM.
+   */
   readonly audio?: string;
   /** CoVoST: the text is the translation or the spoken sentence. Default: the translation. */
   readonly task?: "translate" | "transcribe";
