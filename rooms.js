@@ -4,6 +4,7 @@
  */
 export const rooms = [
   "cli",
+  "server",
   "verify",
   "train",
   "evaluate",

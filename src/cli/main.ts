@@ -17,6 +17,7 @@ const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.me
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   transcribe: async () => (await import("./transcribe.js")).transcribeCommand(),
   translate: async () => (await import("./translate.js")).translateCommand(),
+  serve: async () => (await import("./serve.js")).serveCommand(),
   vad: async () => (await import("./vad.js")).vadCommand(),
   evaluate: async () => (await import("./evaluate/evaluate.js")).evaluateCommand(),
   generate: async () => (await import("./generate.js")).generateCommand(),

@@ -6,6 +6,7 @@ const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 let gentle: AbortController | undefined;
 let lastWords: string | undefined;
+let serving: (() => void) | undefined;
 let stopped: keyof typeof codes | undefined;
 
 /**
@@ -16,6 +17,11 @@ export function handleSignals(): void {
   process.on("exit", restoreTerminal);
   for (const signal of Object.keys(codes) as (keyof typeof codes)[]) {
     process.on(signal, () => {
+      if (serving) {
+        serving();
+        serving = undefined;
+        return;
+      }
       if (gentle && !gentle.signal.aborted) {
         stopped = signal;
         process.exitCode = codes[signal];
@@ -33,6 +39,12 @@ export function handleSignals(): void {
 /** Sets the note that a signal prints if it ends the run before `stoppable`. */
 export function sayIfStopped(text: string): void {
   lastWords = text;
+}
+
+/** Resolves at the first signal, which prints `text` and ends nothing; a second one ends the process. */
+export async function firstSignal(text: string): Promise<void> {
+  await new Promise<void>((resolve) => (serving = resolve));
+  note(text);
 }
 
 /**

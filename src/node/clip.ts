@@ -29,23 +29,29 @@ export async function decodeClip(file: string, options: DecodeOptions = {}): Pro
 /**
  * Decodes a clip of any length block by block; see streamAudio.
  * @param file  as readClip; a WAV file may have any size
+ * @param name  of the clip in errors about its audio
  * @throws AudioError  as readClip and streamAudio
  */
-export async function streamClip(file: string, options: StreamOptions, sink: Sink): Promise<Streamed> {
+export async function streamClip(
+  file: string,
+  options: StreamOptions,
+  sink: Sink,
+  name = file,
+): Promise<Streamed> {
   const found = await findClip(file, Infinity);
   if (standardInput.has(file) || !found.isFile()) {
     const bytes = await readClip(file);
     const read = (at: number, length: number): Promise<Uint8Array> =>
       Promise.resolve(bytes.subarray(at, at + length));
-    return streamAudio({ size: bytes.length, read }, file, options, sink);
+    return streamAudio({ size: bytes.length, read }, name, options, sink);
   }
   const handle = await open(file);
   const read = (at: number, length: number): Promise<Uint8Array> => {
-    if (length > maxClipBytes) throw tooLarge(file, maxClipBytes, `${length}`);
+    if (length > maxClipBytes) throw tooLarge(name, maxClipBytes, `${length}`);
     return readPart(handle, at, length);
   };
   try {
-    return await streamAudio({ size: found.size, read }, file, options, sink);
+    return await streamAudio({ size: found.size, read }, name, options, sink);
   } finally {
     await handle.close();
   }

@@ -1,0 +1,112 @@
+import type { Gpu } from "../../gpu/device.js";
+import { GpuError } from "../../gpu/errors.js";
+import type { About, EngineCounts, Job, LiveOptions } from "./engine.js";
+import { EngineError } from "./errors.js";
+import { failureOf } from "./failure.js";
+import { LiveTranscript } from "./live.js";
+import type { Command, Report } from "./messages.js";
+import { Turns } from "./turns.js";
+import { type Models, Work } from "./transcribe.js";
+
+/** The models of an engine, loaded. */
+export interface Loaded extends Models {
+  readonly gpu: Gpu;
+  readonly about: About;
+  /** Clips that wait and that run, and tokens so far. */
+  readonly counts: () => { readonly queued: number; readonly running: number; readonly tokens: number };
+}
+
+/** The engine's side of the messages: runs jobs and live sessions, and reports what they give. */
+export class EngineHost {
+  readonly #jobs = new Map<number, AbortController>();
+  readonly #lives = new Map<number, LiveTranscript>();
+  readonly #turns: Turns;
+
+  constructor(
+    private readonly loaded: Loaded,
+    jobs: number,
+    private readonly report: (report: Report) => void,
+  ) {
+    this.#turns = new Turns(jobs);
+  }
+
+  take(command: Exclude<Command, { type: "load" }>): void {
+    const { id } = command;
+    switch (command.type) {
+      case "run":
+        void this.#run(id, command.job, command.deltas);
+        return;
+      case "cancel":
+        this.#jobs.get(id)?.abort();
+        return;
+      case "open":
+        this.#open(id, command.options);
+        return;
+      case "push":
+        this.#lives.get(id)?.push(command.samples);
+        return;
+      case "commit":
+      case "clear":
+        this.#lives.get(id)?.[command.type]();
+        return;
+      case "close":
+        this.#lives.get(id)?.close();
+        this.#lives.delete(id);
+        return;
+      case "count":
+        this.report({ type: "counts", id, counts: this.#counts() });
+    }
+  }
+
+  #counts(): Omit<EngineCounts, "restarts"> {
+    const { queued, running, tokens } = this.loaded.counts();
+    const { kept, reserved } = this.loaded.gpu.bytes;
+    return { queued: queued + this.#turns.waiting, running, tokens, gpuKept: kept, gpuReserved: reserved };
+  }
+
+  async #run(id: number, job: Job, deltas: boolean): Promise<void> {
+    const controller = new AbortController();
+    const { signal } = controller;
+    this.#jobs.set(id, controller);
+    const onDelta = deltas ? (text: string): void => this.report({ type: "delta", id, text }) : undefined;
+    try {
+      const result = await this.#turns.run(
+        () => new Work(this.loaded, job, signal, onDelta).result(),
+        signal,
+      );
+      this.report({ type: "done", id, result });
+    } catch (error) {
+      await this.#fail(id, error);
+    } finally {
+      this.#jobs.delete(id);
+    }
+  }
+
+  #open(id: number, options: LiveOptions): void {
+    const live = new LiveTranscript(this.loaded, options, {
+      event: (event) => this.report({ type: "live", id, event }),
+      fail: (error) => {
+        this.#lives.delete(id);
+        void this.#fail(id, error);
+      },
+    });
+    this.#lives.set(id, live);
+  }
+
+  /** A lost device ends the process, which the server starts again: nothing is reported then. */
+  async #fail(id: number, error: unknown): Promise<void> {
+    if (error instanceof GpuError) {
+      const silent = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), lossAnnounced));
+      if (await Promise.race([this.loaded.gpu.device.lost.then(() => true), silent])) return;
+    }
+    const failure = failureOf(error);
+    if (failure.kind === "internal" && !(error instanceof EngineError))
+      process.stderr.write(
+        `engine: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+      );
+    this.report({ type: "failed", id, failure });
+  }
+}
+
+/** Until when a device that failed is reported as lost, ms. */
+const lossAnnounced = 200;

@@ -1,0 +1,201 @@
+import { audioTokens } from "../../config/model-config.js";
+import { DetectedSpeech } from "../../decode/segments/feed.js";
+import { jointOf, joinTexts, withoutSilenceMarks } from "../../decode/segments/join.js";
+import { Recording, type TranscriptSegment } from "../../decode/segments/recording.js";
+import {
+  RECORDING_DEFAULTS,
+  UNCUT_MS,
+  longestSegment,
+  segmentDecoder,
+} from "../../decode/segments/transcribe-recording.js";
+import type { PreparedClip, Transcriber, Transcription } from "../../decode/transcriber.js";
+import { translationPrompt } from "../../decode/translator.js";
+import type { VadStream, VoiceActivityDetector } from "../../decode/vad/detector.js";
+import { oneLine } from "../../errors.js";
+import { concatenated } from "../../frontend/audio.js";
+import { AudioError } from "../../frontend/errors.js";
+import { streamClip } from "../../node/clip.js";
+import type { PromptOptions } from "../../tokenizer/prompt.js";
+import { DeltaText } from "./delta.js";
+import type { Job, JobResult, Wish } from "./engine.js";
+import { EngineError } from "./errors.js";
+
+/** A longer recording is cut into segments of speech, s: as `transcribe` does. */
+const WHOLE_SECONDS = 60;
+
+/** How a clip is run. */
+export interface RunOptions extends PromptOptions {
+  readonly repetitionPenalty?: number;
+  readonly onText?: (text: string) => void;
+  readonly signal: AbortSignal;
+  readonly words: boolean;
+  /** Clips of one owner take turns with those of others. */
+  readonly owner: object;
+  readonly live: boolean;
+}
+
+/** The models, and how a clip is run on them. */
+export interface Models {
+  readonly transcriber: Transcriber;
+  readonly detector: VoiceActivityDetector;
+  readonly run: (clip: PreparedClip, options: RunOptions) => Promise<Transcription>;
+}
+
+/** The model's options of a wish. */
+export function promptOf({ language, hotwords, context, itn }: Wish): PromptOptions {
+  return {
+    ...(language !== undefined && { language }),
+    ...(hotwords && hotwords.length > 0 && { hotwords }),
+    ...(context !== undefined && { context }),
+    ...(itn !== undefined && { itn }),
+  };
+}
+
+/** The refusal of audio that is longer than the server takes; the decoder speaks of the model. */
+function tooLong(error: unknown, { name, maxSeconds }: Job): EngineError | undefined {
+  if (!(error instanceof AudioError && error.field === "prompt" && error.expected.startsWith("at most")))
+    return undefined;
+  const message = oneLine(`${name}: duration: expected at most ${maxSeconds} s, got ${error.got}`);
+  return new EngineError({ kind: "long", message });
+}
+
+/** One recording on its way from a file to text. */
+export class Work {
+  readonly #prompt: PromptOptions;
+  readonly #tokens = { audio: 0, text: 0, output: 0 };
+  readonly #segments: TranscriptSegment[] = [];
+  readonly #begun = performance.now();
+  #text = "";
+
+  constructor(
+    private readonly models: Models,
+    private readonly job: Job,
+    private readonly signal: AbortSignal,
+    private readonly onDelta?: (text: string) => void,
+  ) {
+    this.#prompt = job.task === "translate" ? { prompt: translationPrompt("en") } : promptOf(job);
+  }
+
+  /** @throws AudioError, PromptError, GpuError; the signal's reason */
+  async result(): Promise<JobResult> {
+    const { transcriber } = this.models;
+    const { job, signal } = this;
+    transcriber.checkPrompt(this.#prompt);
+    const rate = transcriber.sampleRate;
+    const fits = transcriber.maxSeconds(this.#prompt);
+    const whole = job.cut ? 0 : Math.min(WHOLE_SECONDS, fits) * rate;
+    let long: Recording | undefined;
+    let stream: VadStream | undefined;
+    let pieces: Float32Array[] = [];
+    let count = 0;
+    try {
+      const options = { rate, maxSeconds: job.maxSeconds, signal };
+      const { seconds } = await streamClip(
+        job.file,
+        options,
+        async (samples) => {
+          if (long) return long.push(samples);
+          pieces.push(samples);
+          count += samples.length;
+          if (count <= whole) return;
+          stream = this.models.detector.stream({ name: job.name, signal });
+          long = this.#recording(stream, longestSegment(fits));
+          await long.push(concatenated(pieces));
+          pieces = [];
+        },
+        job.name,
+      ).catch((error: unknown) => {
+        throw tooLong(error, job) ?? error;
+      });
+      if (long) await long.end();
+      else await this.#whole(concatenated(pieces), rate);
+      return this.#result(seconds);
+    } finally {
+      stream?.free();
+    }
+  }
+
+  #result(audioSeconds: number): JobResult {
+    return {
+      text: joinTexts(this.#segments.map(({ text }) => text)),
+      segments: this.#segments,
+      audioSeconds,
+      workSeconds: (performance.now() - this.#begun) / 1000,
+      tokens: this.#tokens,
+    };
+  }
+
+  async #whole(samples: Float32Array, sampleRate: number): Promise<void> {
+    const { transcriber } = this.models;
+    const clip = transcriber.prepare({ channels: [samples], sampleRate }, this.job.name);
+    const deltas = new DeltaText();
+    const send = (text: string): void => {
+      if (text !== "") this.onDelta?.(text);
+    };
+    const onText = this.onDelta && ((text: string): void => send(deltas.push(text)));
+    const { tokenIds, finish, ...answer } = await this.#run(clip, onText && { onText });
+    const text = withoutSilenceMarks(answer.text);
+    send(deltas.end(text));
+    if (text === "") return;
+    const { words, wordsFailure, agreement } = answer;
+    this.#segments.push({
+      start: 0,
+      end: clip.audioSeconds,
+      text,
+      tokenIds,
+      finish,
+      ...(words && { words }),
+      ...(wordsFailure !== undefined && { wordsFailure }),
+      ...(agreement !== undefined && { agreement }),
+    });
+  }
+
+  #recording(stream: VadStream, maxMs: number): Recording {
+    const { transcriber } = this.models;
+    const maxEndSilenceMs = this.job.cut?.maxEndSilenceMs ?? RECORDING_DEFAULTS.maxEndSilenceMs;
+    const feed = new DetectedSpeech(stream, { maxEndSilenceMs, maxSegmentMs: UNCUT_MS });
+    const decoder = segmentDecoder(transcriber, (clips, { repetitionPenalty }) =>
+      Promise.all(
+        clips.map((clip) => this.#run(clip, repetitionPenalty === undefined ? {} : { repetitionPenalty })),
+      ),
+    );
+    const { mergeMs, batchTokens, batch } = RECORDING_DEFAULTS;
+    return new Recording(this.job.name, feed, decoder, {
+      maxMs,
+      mergeMs: Math.min(maxMs, mergeMs),
+      batchTokens,
+      batch,
+      onSegment: (segment) => this.#take(segment),
+    });
+  }
+
+  #take(segment: TranscriptSegment): void {
+    if (segment.text === "") return;
+    this.#segments.push(segment);
+    const piece = jointOf(this.#text, segment.text) + segment.text;
+    this.#text += piece;
+    this.onDelta?.(piece);
+  }
+
+  async #run(
+    clip: PreparedClip,
+    options: Pick<RunOptions, "repetitionPenalty" | "onText"> = {},
+  ): Promise<Transcription> {
+    const { transcriber } = this.models;
+    const [{ ids }] = transcriber.promptTokens([clip], this.#prompt);
+    const audio = audioTokens(transcriber.model.config.audioTokenRule, clip.frames);
+    const { words } = this.job;
+    const answer = await this.models.run(clip, {
+      ...this.#prompt,
+      ...options,
+      signal: this.signal,
+      words,
+      owner: this,
+      live: false,
+    });
+    this.#tokens.audio += audio;
+    this.#tokens.text += ids.length - audio;
+    this.#tokens.output += answer.tokenIds.length;
+    return answer;
+  }
+}

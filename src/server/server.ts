@@ -1,0 +1,120 @@
+import type { AddressInfo } from "node:net";
+import cors from "@fastify/cors";
+import multipart from "@fastify/multipart";
+import rateLimit from "@fastify/rate-limit";
+import { type FastifyInstance, type FastifyRequest, fastify } from "fastify";
+import type { Engine } from "./engine/engine.js";
+import { Admission } from "./http/admission.js";
+import { ApiError } from "./http/api-error.js";
+import { Metrics } from "./http/metrics.js";
+import { errorRoutes, plainRoutes } from "./http/routes.js";
+import { Keys, checkKey, checkOrigin, keyOf } from "./http/security.js";
+import { speechRoutes } from "./http/speech.js";
+import { Spool } from "./http/spool.js";
+import type { ServerSettings } from "./settings.js";
+
+/** A server that listens. */
+export interface Server {
+  /** Where it listens: `http://127.0.0.1:8000`. */
+  readonly address: string;
+  /**
+   * Refuses new requests with 503, waits for those that run, at most `drainMs`, and closes.
+   * @returns whether all of them ended in time
+   */
+  readonly stop: () => Promise<boolean>;
+}
+
+const headersMs = 10_000;
+const keepAliveMs = 72_000;
+const bodyMs = 600_000;
+const smallBody = 65_536; // bytes
+
+/**
+ * Starts the HTTP and WebSocket server over an engine.
+ * @throws  the system's error where it cannot listen
+ */
+export async function startServer(engine: Engine, settings: ServerSettings): Promise<Server> {
+  const spool = await Spool.open();
+  const admission = new Admission(settings.jobs, settings.waiting);
+  let stopping = false;
+  const metrics = new Metrics({ engine, admission, spool, sessions: () => 0 });
+  const app = fastify({
+    bodyLimit: smallBody,
+    requestTimeout: bodyMs,
+    keepAliveTimeout: keepAliveMs,
+    forceCloseConnections: true,
+    return503OnClosing: false,
+    http: { headersTimeout: headersMs, maxHeaderSize: 16_384 },
+    routerOptions: { maxParamLength: 300 },
+  });
+  app.removeAllContentTypeParsers();
+  await guard(app, settings, () => stopping);
+  app.addHook("onResponse", (request, reply, done) => {
+    metrics.answered(request.routeOptions.url ?? "unknown", reply.statusCode, reply.elapsedTime / 1000);
+    done();
+  });
+  await app.register(multipart, { throwFileSizeLimit: false });
+  errorRoutes(app, metrics);
+  plainRoutes(app, engine, settings, metrics, () => stopping);
+  speechRoutes(app, { engine, settings, admission, spool, metrics });
+  try {
+    await app.listen({ host: settings.host, port: settings.port });
+  } catch (error) {
+    await spool.close();
+    throw error;
+  }
+  const close = async (): Promise<boolean> => {
+    stopping = true;
+    const late = new Promise<boolean>((resolve) =>
+      setTimeout(() => resolve(false), settings.drainMs).unref(),
+    );
+    const ended = await Promise.race([admission.emptied().then(() => true), late]);
+    await app.close();
+    await spool.close();
+    return ended;
+  };
+  let closed: Promise<boolean> | undefined;
+  return { address: addressOf(app), stop: () => (closed ??= close()) };
+}
+
+/** What stands before every route. */
+async function guard(app: FastifyInstance, settings: ServerSettings, stopping: () => boolean): Promise<void> {
+  const keys = new Keys(settings.apiKeys);
+  const before = (check: (request: FastifyRequest) => void): void => {
+    app.addHook("onRequest", (request, _, done) => {
+      try {
+        check(request);
+        done();
+      } catch (error) {
+        done(error as Error);
+      }
+    });
+  };
+  before((request) => {
+    if (stopping() && request.routeOptions.url !== "/health")
+      throw new ApiError(503, "the server stops", { code: "stopping", retryAfterSeconds: 10 });
+    checkOrigin(request, settings);
+  });
+  if (settings.origins.length > 0)
+    await app.register(cors, { origin: settings.origins.includes("*") ? "*" : [...settings.origins] });
+  if (settings.rateLimit > 0)
+    await app.register(rateLimit, {
+      max: settings.rateLimit,
+      timeWindow: 60_000,
+      keyGenerator: (request) => {
+        const key = keyOf(request);
+        return key !== undefined && keys.has(key) ? `key ${key}` : request.ip;
+      },
+      errorResponseBuilder: (_, { ttl }) =>
+        new ApiError(429, `more than ${settings.rateLimit} requests a minute`, {
+          code: "rate_limit_exceeded",
+          retryAfterSeconds: Math.ceil(ttl / 1000),
+        }),
+    });
+  before((request) => checkKey(request, keys));
+}
+
+function addressOf(app: FastifyInstance): string {
+  const { address, family, port } = app.server.address() as AddressInfo;
+  return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+}
