@@ -51,8 +51,14 @@ export type {
   EngineTranscription,
   SubmitOptions,
 } from "./decode/engine/options.js";
-export { DetectedSpeech, type SilenceStream } from "./decode/segments/feed.js";
-export { joinTexts } from "./decode/segments/join.js";
+export {
+  DetectedSpeech,
+  type GivenSegment,
+  GivenSpeech,
+  type SilenceStream,
+} from "./decode/segments/feed.js";
+export { joinTexts, withoutSilenceMarks } from "./decode/segments/join.js";
+export { parseSegments, SegmentFileError } from "./decode/segments/segment-file.js";
 export {
   Recording,
   type RecordingOptions,
@@ -65,6 +71,7 @@ export {
 export {
   type RecordingTranscribeOptions,
   type RecordingTranscription,
+  transcribeAlone,
   transcribeRecording,
 } from "./decode/segments/transcribe-recording.js";
 export { Segmenter, type SegmenterOptions, type SpeechSegment, VadError } from "./decode/vad/segmenter.js";

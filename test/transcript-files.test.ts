@@ -1,9 +1,11 @@
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
+import { vadModel } from "../src/node/demo.js";
 import { cli, errorLines, jsonLines } from "./helpers/cli.js";
+import { stereoWav, talk } from "./helpers/talk.js";
 
 const clip = (name: string): string =>
   fileURLToPath(new URL(`../models/demo/clips/${name}`, import.meta.url));
@@ -13,7 +15,8 @@ const at = (...names: string[]): string => join(root, ...names);
 afterAll(() => rmSync(root, { recursive: true }));
 
 // Plan: files of every form beside each other, with the words of the clip, whole or not there; one
-// form on stdout; --resume runs what is missing; options that do not fit together are wrong usage.
+// form on stdout; --resume runs what is missing, of each channel too; a page that fails costs no
+// transcript; options that do not fit together are wrong usage.
 describe("transcribe to files", () => {
   const words = "set the oven to eighty two degrees";
 
@@ -60,6 +63,42 @@ describe("transcribe to files", () => {
     expect(page).toContain('src="data:audio/wav;base64,');
     expect(page).toMatch(/"speech":"[A-Za-z0-9+/]{100}/);
     for (const line of text) expect(line.length).toBeLessThanOrEqual(20);
+  });
+
+  it("--channel each writes the files of each channel in segments, --resume those that are missing", async () => {
+    const left = talk(2);
+    const right = left.map((_, i) => (i < 100_000 ? 0 : left[i - 100_000]));
+    writeFileSync(at("stereo.wav"), stereoWav(left, right));
+    const args = ["transcribe", "--vad", vadModel, "--format", "tsv", "--output-dir", at("each")];
+    const each = [...args, "--channel", "each", at("stereo.wav")];
+    const run = await cli(each);
+    expect(run).toMatchObject({
+      code: 0,
+      stdout: `${at("each", "stereo.1.tsv")}\n${at("each", "stereo.2.tsv")}\n`,
+    });
+    const second = readFileSync(at("each", "stereo.2.tsv"), "utf8");
+    expect(readFileSync(at("each", "stereo.1.tsv"), "utf8").split("\n").length).toBe(4);
+    await cli([...args, "--channel", "right", at("stereo.wav")]);
+    expect(readFileSync(at("each", "stereo.tsv"), "utf8")).toBe(second);
+    rmSync(at("each", "stereo.2.tsv"));
+    const again = await cli([...each, "--resume"]);
+    expect(again).toMatchObject({ code: 0, stdout: `${at("each", "stereo.2.tsv")}\n` });
+    expect(again.stderr).toContain(`${at("stereo.wav")} [left]: is done`);
+    expect(readFileSync(at("each", "stereo.2.tsv"), "utf8")).toBe(second);
+  });
+
+  it("a page that cannot be written costs no transcript", async () => {
+    writeFileSync(at("gone.wav"), readFileSync(english));
+    const load = at("gone.mjs");
+    writeFileSync(
+      load,
+      `import fs from "node:fs"; const { write } = process.stdout;
+       process.stdout.write = function (...args) { fs.rmSync(${JSON.stringify(at("gone.wav"))}, { force: true }); return write.apply(this, args); };`,
+    );
+    const run = await cli(["transcribe", "--report", at("gone.html"), at("gone.wav")], {
+      NODE_OPTIONS: `--import=${load}`,
+    });
+    expect(run).toMatchObject({ code: 1, stdout: `${words}\n` });
   });
 
   it.each([

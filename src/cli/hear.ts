@@ -1,23 +1,31 @@
 import { concatenated } from "../frontend/audio.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import type { PreparedClip, TranscribeOptions, Transcriber, Transcription } from "../decode/transcriber.js";
-import { RECORDING_DEFAULTS } from "../decode/segments/transcribe-recording.js";
+import type { GivenSegment } from "../decode/segments/feed.js";
+import type { SegmentFile } from "../decode/segments/segment-file.js";
+import { RECORDING_DEFAULTS, transcribeAlone } from "../decode/segments/transcribe-recording.js";
 import { scriptWarning, translationWarning } from "../decode/language-warnings.js";
 import { translate, translationPrompt } from "../decode/translator.js";
 import type { VoiceActivityDetector } from "../decode/vad/detector.js";
-import { decodeClip, streamClip } from "../node/clip.js";
+import { channelLabel } from "../frontend/audio.js";
+import { decodeClip, findClip, streamClip } from "../node/clip.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
-import { type ChannelChoice, chosenChannels } from "./channel.js";
+import { chosenChannels } from "./channel.js";
 import { LongClip, type LongClipName, WHOLE_SECONDS } from "./long-clip.js";
 import { note } from "./output.js";
+import { PartialWork } from "./partial-work.js";
 import type { TranscribeCliOptions } from "./transcribe-options.js";
-import { deliver, isPlain } from "./transcript-files.js";
+import { deliver, deliverReport, hasOutputs, isPlain, partialPath } from "./transcript-files.js";
 
 /** What all clips of a run share. */
 export interface Session {
   readonly transcriber: Transcriber;
   readonly options: TranscribeCliOptions;
   readonly detector: () => Promise<VoiceActivityDetector>;
+  /** The segments of --segments. */
+  readonly given?: SegmentFile | undefined;
+  /** Paths of the model, its LoRAs and the voice activity net. */
+  readonly models: readonly string[];
 }
 
 export interface ReadyClip extends PreparedClip {
@@ -40,28 +48,59 @@ export async function hear(
   ready: (clip: ReadyClip) => void,
   flush: () => Promise<void>,
 ): Promise<void> {
-  const { transcriber, options } = session;
-  const { channel, strict, vad, segments } = options;
-  const { file } = name;
+  const { transcriber, options, given } = session;
+  const { channel, strict, vad } = options;
   const rate = transcriber.sampleRate;
   const maxSeconds = transcriber.maxSeconds(promptOptions(options));
-  const whole = vad === "off" && segments === undefined;
-  const limit = vad === undefined && segments === undefined ? Math.min(WHOLE_SECONDS, maxSeconds) * rate : 0;
+  const whole = vad === "off" && !given;
+  const limit = vad === undefined && !given ? Math.min(WHOLE_SECONDS, maxSeconds) * rate : 0;
+  const to = { limit, ready, flush };
   if (!whole && channel !== "each") {
-    await hearStream(session, name, { limit, ready, flush });
+    await hearStream(session, typeof channel === "number" ? { ...name, channel } : name, to);
     return;
   }
-  const decoding = { strict, keep: { rate, channel }, ...(whole && { maxSeconds }) };
-  for (const { audio, ...part } of chosenChannels(await decodeClip(file, decoding), channel)) {
-    const label = channel === "each" ? `${name.label} [${part.label}]` : name.label;
-    if (whole || audio.channels[0].length <= limit)
-      ready(readyClip(transcriber, audio, { ...name, label, channel: part.channel }));
-    else {
-      await flush();
-      const clip = await beginLong(session, { ...name, label, channel: part.channel });
-      await endLong(clip, async () => (await clip.push(audio.channels[0]), audio));
+  if (!whole) {
+    const { length, count } = await lengthOf(name.file, rate, strict);
+    if (length > limit) {
+      for (const part of partsOf(name, count))
+        if (!isDone(part, options)) await hearStream(session, part, to);
+      return;
     }
   }
+  const decoding = { strict, keep: { rate, channel }, ...(whole && { maxSeconds }) };
+  const audio = await decodeClip(name.file, decoding);
+  for (const [i, part] of chosenChannels(audio, channel).entries()) {
+    const clip = channel === "each" ? partsOf(name, audio.channels.length)[i] : { ...name, channel };
+    if (!isDone(clip, options)) ready(readyClip(transcriber, part.audio, clip));
+  }
+}
+
+/** Samples of a channel, and channels. */
+async function lengthOf(
+  file: string,
+  rate: number,
+  strict = false,
+): Promise<{ readonly length: number; readonly count: number }> {
+  let length = 0;
+  const sink = (samples: Float32Array): void => void (length += samples.length);
+  const { channelCount: count } = await streamClip(file, { rate, channel: 1, strict }, sink);
+  return { length, count };
+}
+
+/** The channels of a clip, each with a line of its own. */
+function partsOf(name: LongClipName, count: number): LongClipName[] {
+  return Array.from({ length: count }, (_, i) => ({
+    ...name,
+    channel: i + 1,
+    label: `${name.label} [${channelLabel(i + 1, count)}]`,
+  }));
+}
+
+/** Whether a clip's files are there, and are not to be written again. */
+function isDone({ file, channel, label }: LongClipName, options: TranscribeCliOptions): boolean {
+  const done = options.resume === true && hasOutputs(file, channel, options);
+  if (done) note(`${label}: is done`);
+  return done;
 }
 
 /** Decodes a file up to where it is too long for a clip; from there on its samples are not kept. */
@@ -75,28 +114,28 @@ async function hearStream(
   },
 ): Promise<void> {
   const { transcriber, options } = session;
-  const { strict, channel } = options;
+  const { strict } = options;
+  const { channel } = name;
   const rate = transcriber.sampleRate;
   let long: LongClip | undefined;
   let pieces: Float32Array[] = [];
-  let [count, seconds] = [0, 0];
+  let [count, seconds, byHeader] = [0, 0, false];
   const sink = async (samples: Float32Array): Promise<void> => {
     if (long) return long.push(samples);
     pieces.push(samples);
     count += samples.length;
     if (count <= to.limit) return;
     await to.flush();
-    long = await beginLong(session, named(name, channel));
-    long.lasts(seconds);
+    long = await beginLong(session, name);
+    long.lasts(seconds, byHeader);
     await long.push(concatenated(pieces));
     pieces = [];
   };
-  const onLength = (length: number): void => {
-    seconds = length;
-    long?.lasts(length);
+  const onLength = (length: number, declared: boolean): void => {
+    [seconds, byHeader] = [length, declared];
+    long?.lasts(length, declared);
   };
-  const one = typeof channel === "number" ? channel : undefined;
-  const decoding = { rate, channel: one, ...(strict && { strict }), onLength };
+  const decoding = { rate, channel, ...(strict && { strict }), onLength };
   const audio = await streamClip(name.file, decoding, sink).catch((error: unknown) => {
     long?.fail();
     throw error;
@@ -104,21 +143,20 @@ async function hearStream(
   if (long) await endLong(long, () => Promise.resolve(audio));
   else {
     const whole = { ...audio, channels: [concatenated(pieces)], sampleRate: rate };
-    to.ready(readyClip(transcriber, whole, named(name, channel)));
+    to.ready(readyClip(transcriber, whole, name));
   }
-}
-
-function named(name: LongClipName, channel: ChannelChoice | undefined): LongClipName {
-  return typeof channel === "number" ? { ...name, channel } : name;
 }
 
 async function beginLong(session: Session, name: LongClipName): Promise<LongClip> {
   const { transcriber, options } = session;
-  const { batch = RECORDING_DEFAULTS.batch, segments } = options;
+  const { batch = RECORDING_DEFAULTS.batch } = options;
   const run = (clips: readonly PreparedClip[], extra: TranscribeOptions): Promise<readonly Transcription[]> =>
     transcribeAlone(clips, (some) => runClips(transcriber, some, options, extra));
   const maxSeconds = transcriber.maxSeconds(promptOptions(options));
-  const detector = segments === undefined ? await session.detector() : undefined;
+  const given = session.given?.of(name.file, Math.floor(maxSeconds * 100) * 10);
+  const detector = given ? undefined : await session.detector();
+  const partial = await openPartial(session, name, given);
+  if (partial && partial.size > 0) note(`${name.label}: ${partial.size} segments are done`);
   return LongClip.begin(
     name,
     transcriber,
@@ -126,27 +164,31 @@ async function beginLong(session: Session, name: LongClipName): Promise<LongClip
     {
       ...options,
       batch,
+      given,
+      partial,
       strange: (text) => strangeText(text, options),
       plain: isPlain(options),
-      deliver: (transcript) => deliver(transcript, session),
+      deliver: (transcript) => deliver(transcript, options),
+      report: (transcript) => deliverReport(transcript, session),
     },
     { detector, maxSeconds },
   );
 }
 
-/** Runs a batch; where it fails, each of its clips. */
-async function transcribeAlone(
-  clips: readonly PreparedClip[],
-  run: (clips: readonly PreparedClip[]) => Promise<readonly Transcription[]>,
-): Promise<readonly Transcription[]> {
-  try {
-    return await run(clips);
-  } catch (error) {
-    if (clips.length === 1) throw error;
-    const results: Transcription[] = [];
-    for (const clip of clips) results.push(...(await run([clip])));
-    return results;
-  }
+/** Where the finished segments of a clip are kept; undefined without --output-dir. */
+async function openPartial(
+  { options, models }: Session,
+  { file, channel }: LongClipName,
+  given: readonly GivenSegment[] | undefined,
+): Promise<PartialWork | undefined> {
+  const path = partialPath(file, channel, options);
+  if (path === undefined || !(await findClip(file, Infinity)).isFile()) return undefined;
+  const { to, cascade, language, hotwords, context, itn, weights, wordTimes } = options;
+  const { mergeSeconds, maxEndSilence, maxTokens, repetitionPenalty } = options;
+  const answers = { to, cascade, language, hotwords, context, itn, weights, wordTimes };
+  const cuts = { mergeSeconds, maxEndSilence, channel, given, vad: options.vad };
+  const work = { file, models, options: { ...answers, ...cuts, maxTokens, repetitionPenalty } };
+  return PartialWork.open(path, work, options.resume === true);
 }
 
 async function endLong(

@@ -1,5 +1,4 @@
-import { readFile } from "node:fs/promises";
-import { DetectedSpeech, GivenSpeech } from "../decode/segments/feed.js";
+import { DetectedSpeech, type GivenSegment, GivenSpeech } from "../decode/segments/feed.js";
 import { jointOf } from "../decode/segments/join.js";
 import {
   Recording,
@@ -8,7 +7,6 @@ import {
   type TranscriptSegment,
   silencesOf,
 } from "../decode/segments/recording.js";
-import { baseName, parseSegments } from "../decode/segments/segment-file.js";
 import {
   type RunClips,
   UNCUT_MS,
@@ -16,9 +14,12 @@ import {
   mergeMsOf,
   segmentDecoder,
 } from "../decode/segments/transcribe-recording.js";
+import { flatText } from "../decode/subtitles/formats.js";
 import type { StageSeconds, Transcriber } from "../decode/transcriber.js";
 import type { VoiceActivityDetector, VadStream } from "../decode/vad/detector.js";
-import { note, print, printPart, status, terminalBar } from "./output.js";
+import { AudioBar } from "./audio-bar.js";
+import { note, print, printPart } from "./output.js";
+import type { PartialWork } from "./partial-work.js";
 import type { FileTranscript } from "./transcript-files.js";
 
 /** Longest clip that is transcribed whole, s. */
@@ -32,12 +33,17 @@ export interface LongClipOptions {
   readonly batchTokens: number;
   /** Segments that run together at most. */
   readonly batch: number;
-  /** A file with the segments. */
-  readonly segments?: string | undefined;
+  readonly repetitionPenalty?: number | undefined;
+  /** The segments, where the user gave them. */
+  readonly given?: readonly GivenSegment[] | undefined;
+  /** Keeps what is done. */
+  readonly partial?: PartialWork | undefined;
   /** Whether the text is printed as it comes. */
   readonly plain: boolean;
   /** Gets the whole transcript. */
   readonly deliver: (transcript: FileTranscript) => Promise<void>;
+  /** Gets it once it is printed or written. */
+  readonly report: (transcript: FileTranscript) => Promise<void>;
   /** A warning about the whole text. */
   readonly strange: (text: string) => string | undefined;
 }
@@ -54,9 +60,11 @@ export interface LongClipName {
 export class LongClip {
   readonly #found: TranscriptSegment[] = [];
   readonly #recording: Recording;
-  readonly #bar: ProgressBar | undefined;
+  readonly #bar: AudioBar | undefined;
   #stream: VadStream | undefined;
   #text = "";
+  /** Whether a line of stdout was begun. */
+  #begun = false;
   #seconds: Record<keyof StageSeconds | "vad", number> = {
     vad: 0,
     frontend: 0,
@@ -71,54 +79,53 @@ export class LongClip {
     private readonly transcriber: Transcriber,
     private readonly run: RunClips,
     private readonly options: LongClipOptions,
-    { feed, maxMs }: { readonly feed: SpeechFeed; readonly maxMs: number },
+    private readonly feed: DetectedSpeech | GivenSpeech,
+    maxMs: number,
   ) {
-    const { mergeSeconds, batchTokens, batch, segments, plain } = options;
-    if (!plain || !process.stdout.isTTY) this.#bar = new ProgressBar(name.label);
+    const { mergeSeconds, batchTokens, batch, repetitionPenalty, given, plain, partial } = options;
+    if (!plain || !process.stdout.isTTY) this.#bar = new AudioBar(name.label);
     const joinedMs = mergeSeconds === undefined ? mergeMsOf(transcriber.model.config) : mergeSeconds * 1000;
-    const mergeMs = segments === undefined ? Math.min(maxMs, joinedMs) : 0;
+    const mergeMs = given ? 0 : Math.min(maxMs, joinedMs);
+    this.#seconds = { ...this.#seconds, ...partial?.seconds, vad: 0 };
     this.#recording = new Recording(name.file, this.#timed(feed), this.#decoder(), {
       mergeMs,
-      maxMs: segments === undefined ? maxMs : Infinity,
+      maxMs: given ? Infinity : maxMs,
       batchTokens,
       batch,
+      repetitionPenalty,
+      known: (segment) => partial?.known(segment),
       onSegment: (segment) => this.#take(segment),
       onProgress: (seconds) => this.#bar?.update(seconds),
     });
   }
 
-  /**
-   * @param maxSeconds  of audio that fits the model
-   * @throws SegmentFileError  see parseSegments
-   */
-  static async begin(
+  /** @param maxSeconds  of audio that fits the model */
+  static begin(
     name: LongClipName,
     transcriber: Transcriber,
     run: RunClips,
     options: LongClipOptions,
     { detector, maxSeconds }: { readonly detector?: VoiceActivityDetector; readonly maxSeconds: number },
-  ): Promise<LongClip> {
-    const longest = Math.floor(maxSeconds * 100) * 10;
-    const { segments } = options;
-    if (segments !== undefined) {
-      const given = parseSegments(await readFile(segments, "utf8"), segments, baseName(name.file), longest);
-      return new LongClip(name, transcriber, run, options, { feed: new GivenSpeech(given), maxMs: longest });
-    }
+  ): LongClip {
+    if (options.given)
+      return new LongClip(name, transcriber, run, options, new GivenSpeech(options.given), Infinity);
     const stream = detector!.stream({ name: name.file });
     const feed = new DetectedSpeech(stream, {
       maxEndSilenceMs: options.maxEndSilence,
       maxSegmentMs: UNCUT_MS,
     });
-    const clip = new LongClip(name, transcriber, run, options, {
-      feed,
-      maxMs: longestSegment(maxSeconds),
-    });
+    const clip = new LongClip(name, transcriber, run, options, feed, longestSegment(maxSeconds));
     clip.#stream = stream;
     return clip;
   }
 
-  /** Seconds of the clip, once they are known. */
-  lasts(seconds: number): void {
+  /**
+   * Seconds of the clip, once they are known.
+   * @param declared  whether its header gives them
+   * @throws SegmentFileError  a segment passes them
+   */
+  lasts(seconds: number, declared: boolean): void {
+    if (declared && this.feed instanceof GivenSpeech) this.feed.checkEnd(Math.floor(seconds * 1000));
     this.#bar?.lasts(seconds);
   }
 
@@ -136,8 +143,10 @@ export class LongClip {
     const { label, named } = this.name;
     const faults = this.#faults();
     for (const text of faults) note(`warning: ${label}: ${text}`);
-    await this.options.deliver(this.#transcript(seconds, [...heard, ...faults]));
+    const transcript = this.#transcript(seconds, [...heard, ...faults]);
+    await this.options.deliver(transcript);
     if (this.options.plain) {
+      this.#begun = false;
       print(this.#text === "" && named ? `${label}:` : "");
       for (const { start, end, text } of this.#found.flatMap(({ words = [] }) => words))
         print(`${start.toFixed(3)}\t${end.toFixed(3)}\t${text}`);
@@ -148,6 +157,8 @@ export class LongClip {
         note(
           `${label}: ${start} to ${end} s: ${finish === "loop" ? "a repeating cycle was cut" : "the answer was cut"}`,
         );
+    await this.options.report(transcript);
+    await this.options.partial?.remove();
   }
 
   /** What is wrong with the text. */
@@ -179,10 +190,11 @@ export class LongClip {
     return { file, channel, segments, object };
   }
 
-  /** Ends the line that was begun, before an error. */
+  /** Ends the line that was begun, before an error. What is done stays for --resume. */
   fail(): void {
     this.free();
-    if (this.options.plain && this.#text !== "") print("");
+    this.options.partial?.close();
+    if (this.#begun) print("");
   }
 
   free(): void {
@@ -193,12 +205,13 @@ export class LongClip {
 
   #take(segment: TranscriptSegment): void {
     this.#found.push(segment);
-    const text = segment.text.replaceAll("\n", "\\u000a"); // a clip is a line
-    if (text === "") return;
-    const piece = jointOf(this.#text, text) + text;
-    if (this.options.plain)
-      printPart(this.#text === "" && this.name.named ? `${this.name.label}: ${piece}` : piece);
-    this.#text += piece;
+    this.options.partial?.add(segment, this.#seconds);
+    if (segment.text === "") return;
+    const joint = jointOf(this.#text, segment.text);
+    const begin = this.#text === "" && this.name.named ? `${this.name.label}: ` : "";
+    if (this.options.plain) printPart(begin + joint + flatText(segment.text)); // a clip is a line
+    this.#begun = this.options.plain;
+    this.#text += joint + segment.text;
   }
 
   /** The same decoder with its seconds counted. */
@@ -241,40 +254,4 @@ export class LongClip {
       forget: (before) => feed.forget(before),
     };
   }
-}
-
-/** How much of a clip is done, and how long the rest will take, on stderr. */
-class ProgressBar {
-  #bar: ReturnType<typeof terminalBar>;
-  #total = 0;
-
-  constructor(private readonly label: string) {}
-
-  lasts(seconds: number): void {
-    this.#total = Math.max(this.#total, seconds);
-    this.#bar?.setTotal(this.#total);
-  }
-
-  update(seconds: number): void {
-    if (!this.#bar) {
-      status("");
-      this.#bar = terminalBar({ format: `${this.label} {bar} {done} of {whole}, {eta_formatted} left` });
-      this.#bar?.start(Math.max(this.#total, seconds), 0, { done: "0:00", whole: clock(this.#total) });
-    }
-    this.#bar?.update(seconds, { done: clock(seconds), whole: clock(Math.max(this.#total, seconds)) });
-  }
-
-  stop(): void {
-    this.#bar?.stop();
-    this.#bar = undefined;
-  }
-}
-
-/** Hours, minutes and seconds: 1:02:03, or 2:03. */
-function clock(seconds: number): string {
-  const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, Math.floor(seconds) % 60];
-  return parts
-    .slice(parts[0] > 0 ? 0 : 1)
-    .map((part, i) => (i === 0 ? String(part) : String(part).padStart(2, "0")))
-    .join(":");
 }

@@ -1,14 +1,10 @@
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { oneLine } from "../errors.js";
 import { onLeftover } from "../node/unfinished.js";
 import { exitCode, note, report, setOutput } from "./output.js";
 import { handleSignals } from "./signals.js";
 import { isolateUnknownCommand } from "./unknown-command.js";
-
-const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
-  readonly version: string;
-};
+import { version } from "./version.js";
 
 /**
  * The commands in the order of the general help. A command's modules are loaded when it runs,
@@ -34,7 +30,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
 
 const program = new Command("funasr-webgpu")
   .description("Fun-ASR-Nano speech recognition on WebGPU, proved layer by layer against PyTorch")
-  .version(manifest.version)
+  .version(version)
   .option("--debug", "print stacks with errors")
   .option("--quiet", "print only errors on stderr, no notes and no bars")
   .configureHelp({ showGlobalOptions: true })

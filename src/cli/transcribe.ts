@@ -3,10 +3,11 @@ import type { TranscribeOptions, Transcriber, Transcription } from "../decode/tr
 import { defaultMaxNewTokens } from "../decode/answer-limit.js";
 import { languageWarning } from "../decode/language-warnings.js";
 import { loadTranscriber } from "../decode/load.js";
-import { withoutSilenceMarks } from "../decode/segments/join.js";
+import { flatText } from "../decode/subtitles/formats.js";
+import type { SegmentFile } from "../decode/segments/segment-file.js";
 import type { VoiceActivityDetector } from "../decode/vad/detector.js";
 import { findClip } from "../node/clip.js";
-import { demoModel } from "../node/demo.js";
+import { demoModel, vadModel } from "../node/demo.js";
 import { PromptError } from "../tokenizer/errors.js";
 import { channelOption } from "./channel.js";
 import { withDevice } from "./device.js";
@@ -29,10 +30,12 @@ import {
   addTranscriptFileOptions,
   checkTranscriptUsage,
   deliver,
+  deliverReport,
   isPlain,
   prepareOutputs,
 } from "./transcript-files.js";
-import { loadVad } from "./vad-model.js";
+import { readSegments } from "./given-segments.js";
+import { findVad, loadVad } from "./vad-model.js";
 
 /** The option --repetition-penalty of commands that transcribe or translate. */
 export function penaltyOption(): Option {
@@ -86,7 +89,9 @@ export function transcribeCommand(): Command {
       checkTranscriptUsage(command, files, options);
       const json = options.json === true || (options.format === "json" && options.outputDir === undefined);
       setOutput({ ...options, json });
-      await transcribeFiles(await prepareOutputs(files, options), { ...options, json });
+      const given = await readSegments(files, options);
+      if (given === false) return;
+      await transcribeFiles(await prepareOutputs(files, options), { ...options, json }, given);
     });
 }
 
@@ -94,8 +99,11 @@ export function transcribeCommand(): Command {
 export async function transcribeFiles(
   files: readonly string[],
   options: TranscribeCliOptions,
+  given?: SegmentFile,
 ): Promise<void> {
   if (files.length === 0 || !(await hasClip(files, options))) return;
+  const vad = await findVad(options);
+  if (vad === false) return;
   const model = await findModel(options.model);
   const { weights, lora, wordTimes } = options;
   await withDevice(async ({ gpu }) => {
@@ -114,7 +122,9 @@ export async function transcribeFiles(
     const session: Session = {
       transcriber,
       options,
-      detector: () => (detector ??= loadVad(gpu, options.vad)),
+      detector: () => (detector ??= loadVad(gpu, vad)),
+      given,
+      models: [model, ...(lora ?? []), vad ?? vadModel],
     };
     for (let i = 0; i < files.length; i += batch)
       await transcribeBatch(session, files.slice(i, i + batch), { first: i + 1, total: files.length });
@@ -224,13 +234,12 @@ async function transcribeClips(
 
 async function show(
   { file, channel, label, warnings, ...clip }: ReadyClip,
-  raw: Transcription,
+  result: Transcription,
   session: Session,
   { named, streaming }: { readonly named: boolean; readonly streaming: boolean },
 ): Promise<void> {
   const { options } = session;
   const { to, language, maxTokens = defaultMaxNewTokens(clip) } = options;
-  const result = { ...raw, text: withoutSilenceMarks(raw.text) };
   const strange = strangeText(result.text, { to, language });
   if (strange !== undefined) note(`warning: ${label}: ${strange}`);
   const untimed = result.wordsFailure && `no times of words: ${result.wordsFailure}`;
@@ -242,9 +251,10 @@ async function show(
     { start: 0, end: audioSeconds, text: result.text, words, finish, agreement: result.agreement },
   ];
   const object = { file, channel, ...result, segments, ...said };
-  await deliver({ file, channel, segments, object }, session);
+  const transcript = { file, channel, segments, object };
+  await deliver(transcript, options);
   if (isPlain(options) && !streaming) {
-    const text = result.text.replaceAll("\n", "\\u000a"); // a clip is a line
+    const text = flatText(result.text); // a clip is a line
     print(named ? `${label}: ${text}`.trimEnd() : text);
     for (const word of result.words ?? [])
       print(`${word.start.toFixed(3)}\t${word.end.toFixed(3)}\t${word.text}`);
@@ -256,4 +266,5 @@ async function show(
     note(`${label}: cut at ${length} tokens; ${advice}`);
   }
   if (result.finish === "loop") note(`${label}: a repeating cycle was cut`);
+  await deliverReport(transcript, session);
 }

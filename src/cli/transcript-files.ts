@@ -10,6 +10,7 @@ import { checkOutput } from "../node/output-place.js";
 import type { ChannelChoice } from "./channel.js";
 import { whole } from "./numbers.js";
 import { exitCode, note, print, printJson, printPart, shown } from "./output.js";
+import { sayIfStopped } from "./signals.js";
 import { writeReport } from "./transcript-report.js";
 import { refuseIdle } from "./usage.js";
 
@@ -103,7 +104,10 @@ export function checkTranscriptUsage(
   if (json) wrong(`--json and --format ${format} need --output-dir`);
 }
 
-function formatsOf({ format, outputDir }: TranscriptFileOptions): readonly Format[] {
+function formatsOf({
+  format,
+  outputDir,
+}: Pick<TranscriptFileOptions, "format" | "outputDir">): readonly Format[] {
   if (format === "all" || (format === undefined && outputDir !== undefined)) return all;
   return [format ?? "text"];
 }
@@ -126,9 +130,32 @@ function stemOf(file: string): string {
   return file === "-" ? "stdin" : basename(file, extname(file));
 }
 
-function pathOf(dir: string, file: string, format: Format, channel?: number): string {
-  const part = channel === undefined ? "" : `.${channel}`;
-  return join(dir, `${stemOf(file)}${part}.${endings[format]}`);
+type Places = Pick<TranscriptFileOptions, "channel" | "format" | "outputDir" | "report">;
+
+/** A clip's file in --output-dir; with --channel each, the file of one channel. */
+function pathOf(dir: string, file: string, end: string, channel?: number): string {
+  return join(dir, `${stemOf(file)}${channel === undefined ? "" : `.${channel}`}.${end}`);
+}
+
+/** Every file of a clip. @param channel  counted; a name has it with --channel each */
+function outputsOf(file: string, channel: number | undefined, options: Places): string[] {
+  const own = options.channel === "each" ? channel : undefined;
+  return formatsOf(options).map((format) => pathOf(options.outputDir!, file, endings[format], own));
+}
+
+/** Whether all that a run would write for a clip is there. */
+export function hasOutputs(file: string, channel: number | undefined, options: Places): boolean {
+  const { outputDir, report } = options;
+  if (outputDir === undefined) return false;
+  return [...outputsOf(file, channel, options), ...(report === undefined ? [] : [report])].every((path) =>
+    existsSync(path),
+  );
+}
+
+/** Where the finished segments of a long clip are kept until its files are written. */
+export function partialPath(file: string, channel: number | undefined, options: Places): string | undefined {
+  const own = options.channel === "each" ? channel : undefined;
+  return options.outputDir === undefined ? undefined : pathOf(options.outputDir, file, "jsonl.part", own);
 }
 
 /**
@@ -140,15 +167,18 @@ export async function prepareOutputs(
   files: readonly string[],
   options: TranscriptFileOptions,
 ): Promise<readonly string[]> {
-  const { outputDir, resume, report } = options;
+  const { outputDir, resume, report, channel } = options;
   if (report !== undefined) await checkOutput(report, { inputs: files });
   if (outputDir === undefined) return files;
   await makeDirectory(outputDir);
-  const paths = (file: string): string[] =>
-    formatsOf(options).map((format) => pathOf(outputDir, file, format));
-  const left = files.filter((file) => !resume || !paths(file).every((path) => existsSync(path)));
+  const left = files.filter((file) => !resume || channel === "each" || !hasOutputs(file, undefined, options));
   if (left.length < files.length) note(`${files.length - left.length} of ${files.length} clips are done`);
-  for (const file of left) for (const path of paths(file)) await checkOutput(path, { inputs: files });
+  for (const file of left) {
+    const one = channel === "each" ? 1 : undefined;
+    for (const path of [...outputsOf(file, one, options), partialPath(file, one, options)!])
+      await checkOutput(path, { inputs: files });
+  }
+  sayIfStopped(`what is done stays in ${outputDir}; the same command with --resume goes on`);
   return left;
 }
 
@@ -165,33 +195,39 @@ interface Delivery {
 }
 
 /**
- * Writes a transcript's files and its page, and prints what is not plain text.
+ * Writes a transcript's files, and prints what is not plain text.
  * @throws WriteError
  */
-export async function deliver(transcript: FileTranscript, { options, detector }: Delivery): Promise<void> {
-  const { file, channel, segments, object } = transcript;
-  const { outputDir, report, json, model } = options;
-  if (report !== undefined)
-    await writeReport(
-      report,
-      { file, channel, about: [`model ${model}`], segments },
-      options.vad === "off" ? undefined : await detector(),
-    );
+export async function deliver(transcript: FileTranscript, options: TranscriptFileOptions): Promise<void> {
+  const { file, channel, object } = transcript;
+  const { json } = options;
   const formats = formatsOf(options);
-  if (outputDir === undefined) {
+  if (options.outputDir === undefined) {
     const [format] = formats;
     if (json) printJson(object);
     else if (format !== "text") printPart(contentOf(transcript, format, options));
     return;
   }
-  const outputs: string[] = [];
-  for (const format of formats) {
-    const path = pathOf(outputDir, file, format, options.channel === "each" ? channel : undefined);
-    await writeFileAtomic(path, [new TextEncoder().encode(contentOf(transcript, format, options))]);
-    outputs.push(path);
-  }
+  const outputs = outputsOf(file, channel, options);
+  for (const [i, path] of outputs.entries())
+    await writeFileAtomic(path, [new TextEncoder().encode(contentOf(transcript, formats[i], options))]);
   if (json) printJson({ ...object, outputs });
   else for (const path of outputs) print(shown(path));
+}
+
+/**
+ * Writes the page of a transcript that was printed or written.
+ * @throws WriteError, AudioError
+ */
+export async function deliverReport(
+  { file, channel, segments }: FileTranscript,
+  { options, detector }: Delivery,
+): Promise<void> {
+  const { report, model } = options;
+  if (report === undefined) return;
+  const about = [`model ${model}`];
+  const net = options.vad === "off" ? undefined : await detector();
+  await writeReport(report, { file, channel, about, segments }, net);
 }
 
 function contentOf(

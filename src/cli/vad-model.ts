@@ -1,9 +1,13 @@
 import { Option } from "commander";
+import { openVad } from "../checkpoint/layouts/vad.js";
 import { VoiceActivityDetector } from "../decode/vad/detector.js";
+import { FunasrError } from "../errors.js";
 import type { Gpu } from "../gpu/device.js";
+import { HubUnreachableError } from "../hub/errors.js";
 import { vadModel } from "../node/demo.js";
 import { modelFiles } from "../node/model-files.js";
 import { findModel } from "./model.js";
+import { exitCode, report } from "./output.js";
 
 /** What --vad accepts. */
 export const vadForms = "FSMN-VAD directory, GGUF file, or OWNER/NAME[@REVISION] on the hub";
@@ -16,4 +20,28 @@ export function vadOption(): Option {
 /** The net of --vad, downloaded where it has to be. */
 export async function loadVad(gpu: Gpu, model = vadModel): Promise<VoiceActivityDetector> {
   return VoiceActivityDetector.load(gpu, modelFiles(await findModel(model)));
+}
+
+/**
+ * The path of the net of --vad, undefined where none was named; false where it cannot be used,
+ * which is reported as wrong usage, before anything else is loaded.
+ */
+export async function findVad({
+  vad,
+  debug,
+}: {
+  readonly vad?: string | undefined;
+  readonly debug?: boolean | undefined;
+}): Promise<string | undefined | false> {
+  if (vad === undefined || vad === "off") return undefined;
+  try {
+    const path = await findModel(vad);
+    await openVad(modelFiles(path));
+    return path;
+  } catch (error) {
+    report(error, debug === true);
+    if (error instanceof FunasrError && !(error instanceof HubUnreachableError))
+      process.exitCode = exitCode.wrongUsage;
+    return false;
+  }
 }

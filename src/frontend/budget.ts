@@ -22,6 +22,7 @@ export class Budget {
   #seconds = 0;
   #paused = 0;
   #claimed = 0;
+  #declared = 0;
   /** Set where the rest of the file is not wanted. */
   stopped = false;
 
@@ -39,6 +40,11 @@ export class Budget {
   /** Length of the file by its headers, or as far as it was decoded, seconds. */
   get claimed(): number {
     return this.#claimed;
+  }
+
+  /** Whether a header has given the length, and nothing longer was decoded but a codec's padding. */
+  get declared(): boolean {
+    return this.#declared > 0 && this.#declared >= this.#claimed - padding;
   }
 
   get aborted(): boolean {
@@ -63,8 +69,14 @@ export class Budget {
    *                     signal's reason
    */
   claim(samples: number, channels: number, rate = 0): void {
+    const seconds = this.#seconds + (rate > 0 ? samples / rate : 0);
+    this.#declared = Math.max(this.#declared, seconds);
+    this.#check(samples, channels, seconds);
+  }
+
+  #check(samples: number, channels: number, seconds: number): void {
     this.signal?.throwIfAborted();
-    this.lasts(this.#seconds + (rate > 0 ? samples / rate : 0));
+    this.#expect(seconds);
     const most = isTap(this.kept) ? this.kept.mostSamples : maxSamples;
     if (this.#samples + samples * channels <= most) return;
     const got = channels === 1 ? `${samples}` : `${samples} in each of ${channels} channels`;
@@ -75,13 +87,18 @@ export class Budget {
 
   /** Counts samples that were decoded. @throws as `claim` */
   take(samples: number, channels: number, rate: number): void {
-    this.claim(samples, channels, rate);
+    this.#check(samples, channels, this.#seconds + (rate > 0 ? samples / rate : 0));
     this.#samples += samples * channels;
     this.#seconds += rate > 0 ? samples / rate : 0;
   }
 
-  /** @throws AudioError  `seconds` is longer than `maxSeconds` */
+  /** A header gives the length. @throws AudioError  `seconds` is longer than `maxSeconds` */
   lasts(seconds: number): void {
+    this.#declared = Math.max(this.#declared, seconds);
+    this.#expect(seconds);
+  }
+
+  #expect(seconds: number): void {
     const { name, maxSeconds } = this;
     this.#claimed = Math.max(this.#claimed, seconds);
     if (maxSeconds === undefined || seconds <= maxSeconds + padding) return;

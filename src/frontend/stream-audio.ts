@@ -20,8 +20,11 @@ export interface StreamOptions extends Pick<DecodeOptions, "maxSeconds" | "stric
   readonly rate: number;
   /** Counted from 1; absent: the mean, or the loudest channel where they cancel. */
   readonly channel?: number | undefined;
-  /** Called with the file's length by its header, seconds, before its samples where it is known. */
-  readonly onLength?: (seconds: number) => void;
+  /**
+   * Called before the samples with the file's length, seconds: by its header, if `declared`, else as
+   * far as is known.
+   */
+  readonly onLength?: (seconds: number, declared: boolean) => void;
 }
 
 /** What a stream was, when it has ended. */
@@ -38,10 +41,11 @@ export interface Streamed {
  * Decodes a file of any length to one channel at one rate, block by block: the bits that decodeAudio
  * keeps. WAV takes the memory of a block; MP3, FLAC, Ogg, M4A, AAC and WebM that of the file's bytes;
  * other formats, and WAV with 24 bits in 4 bytes, that of their samples. A file of several channels
- * is decoded twice unless `channel` is given: channels that cancel are known at its end.
+ * is decoded twice unless `channel` is given: channels that cancel are known at its end. So is every
+ * file with `strict`: damage is known before the sink gets samples.
  * @param sink  gets the samples; the decoding waits for its promise
  * @throws AudioError  as decodeAudio; more than 2^29 samples and than 128 for each byte of the file;
- *                     with `strict` at the end
+ *                     with `strict` a file that is cut short or damaged
  */
 export async function streamAudio(
   file: FileParts,
@@ -55,13 +59,13 @@ export async function streamAudio(
   let warning: string | undefined;
   const source = await openSource(file, name);
   const mostSamples = Math.max(maxSamples, samplesPerByte * file.size);
+  let begun = false;
   const run = async (tap: Omit<Tap, "mostSamples">): Promise<Heard> => {
-    let begun = false;
     let failure: { readonly cause: unknown } | undefined;
     const first: Sink = async (block) => {
-      if (!begun) onLength?.(budget.claimed);
-      begun = true;
       try {
+        if (!begun) onLength?.(budget.claimed, budget.declared);
+        begun = true;
         await tap.sink(block);
       } catch (cause) {
         failure = { cause };
@@ -75,12 +79,14 @@ export async function streamAudio(
       throw failure ? failure.cause : cause; // the sink's error is none of the file's
     }
   };
-  if (channel === undefined) {
-    const probed = await run({ rate, sink: () => undefined, probe: true });
-    if (strict && probed.channelCount !== 1) expectWhole(probed, name);
-    ({ instead: channel, warning } = probed);
+  if (channel === undefined || strict) {
+    const probed = await run({ rate, channel, sink: () => undefined, probe: !strict });
+    if (strict) expectWhole(probed, name);
+    channel ??= probed.instead;
+    ({ warning } = probed);
   }
   const heard = await run({ rate, channel, sink });
+  if (!begun) onLength?.(heard.seconds!, true);
   for (const tail of heard.channels) await sink(tail);
   if (strict) expectWhole(heard, name);
   return {

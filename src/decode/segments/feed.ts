@@ -1,4 +1,5 @@
 import { FRAME_MS, Segmenter, type SegmenterOptions, type SpeechSegment } from "../vad/segmenter.js";
+import { ArgumentError } from "../../arguments.js";
 import { concatenated } from "../../frontend/audio.js";
 import type { SpeechFeed } from "./recording.js";
 
@@ -82,21 +83,45 @@ export class DetectedSpeech implements SpeechFeed {
 
 /** A segment that the user gave. */
 export interface GivenSegment extends SpeechSegment {
-  /** Refuses it because the audio ends at `endMs` of the recording. @throws */
-  readonly refuse: (audioMs: number) => never;
+  /** Refuses it because the audio ends at `audioMs` of the recording. Default: an ArgumentError. */
+  readonly refuse?: ((audioMs: number) => never) | undefined;
 }
 
 const SPARE_MS = 100; // that a segment may pass the audio's end: times are rounded
 
-/** Segments that the user gave, in the order of their times and without overlaps. */
+/**
+ * Segments that the user gave, in the place of a net's: see parseSegments.
+ * @param segments  in the order of their times and without overlaps
+ */
 export class GivenSpeech implements SpeechFeed {
   #samples = 0;
   #next = 0;
 
-  constructor(private readonly segments: readonly GivenSegment[]) {}
+  /** @throws ArgumentError  a segment that ends before it begins, or begins before its neighbour ends */
+  constructor(private readonly segments: readonly GivenSegment[]) {
+    for (const [i, { startMs, endMs }] of segments.entries()) {
+      const before = i === 0 ? 0 : segments[i - 1].endMs;
+      const got = `${startMs} to ${endMs} ms`;
+      if (startMs >= before && endMs > startMs) continue;
+      throw new ArgumentError(
+        `GivenSpeech: segments[${i}]: expected a begin from ${before} ms on and an end behind it, got ${got}`,
+      );
+    }
+  }
 
   get pendingMs(): number {
     return this.segments[this.#next]?.startMs ?? Infinity;
+  }
+
+  /** Refuses segments that pass the audio's end. @throws as `refuse` of the segment */
+  checkEnd(audioMs: number): void {
+    for (const [i, { startMs, endMs, refuse }] of this.segments.entries()) {
+      if (startMs < audioMs && endMs <= audioMs + SPARE_MS) continue;
+      refuse?.(audioMs);
+      throw new ArgumentError(
+        `GivenSpeech: segments[${i}]: expected an end within the audio's ${audioMs} ms, got ${endMs}`,
+      );
+    }
   }
 
   push(samples: Float32Array): Promise<SpeechSegment[]> {
@@ -110,9 +135,8 @@ export class GivenSpeech implements SpeechFeed {
   /** @throws  a segment passes the audio's end */
   end(): Promise<SpeechSegment[]> {
     const audioMs = Math.floor(this.#samples / PER_MS);
+    this.checkEnd(audioMs);
     const rest = this.segments.slice(this.#next);
-    for (const { startMs, endMs, refuse } of rest)
-      if (startMs >= audioMs || endMs > audioMs + SPARE_MS) refuse(audioMs);
     return Promise.resolve(rest.map(({ startMs }) => ({ startMs, endMs: audioMs })));
   }
 

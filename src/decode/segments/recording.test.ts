@@ -3,7 +3,13 @@ import { concatenated } from "../../frontend/audio.js";
 import type { PreparedClip, Transcription } from "../transcriber.js";
 import type { Finish } from "../loop.js";
 import { DetectedSpeech, GivenSpeech, type SilenceStream } from "./feed.js";
-import { Recording, type SegmentDecoder, type TranscriptSegment, silencesOf } from "./recording.js";
+import {
+  Recording,
+  type RecordingOptions,
+  type SegmentDecoder,
+  type TranscriptSegment,
+  silencesOf,
+} from "./recording.js";
 
 // Plan: with a net that hears samples of 1 as speech and a decoder that names what it gets: the
 // segments, their samples and their texts are the same for samples in pieces of any size; they come
@@ -83,6 +89,7 @@ async function transcribed(
   piece: number,
   decoder: Decoder,
   mergeMs = 0,
+  more: Partial<RecordingOptions> = {},
 ): Promise<TranscriptSegment[]> {
   const found: TranscriptSegment[] = [];
   const feed = new DetectedSpeech(net(), { maxEndSilenceMs: 800, maxSegmentMs: 86_400_000 });
@@ -92,6 +99,7 @@ async function transcribed(
     batch: 8,
     batchTokens: 200,
     onSegment: (s: TranscriptSegment) => found.push(s),
+    ...more,
   };
   const recording = new Recording("x", feed, decoder, options);
   for (let at = 0; at < samples.length; at += piece) await recording.push(samples.subarray(at, at + piece));
@@ -205,4 +213,90 @@ describe("segments that the user gave", () => {
     await expect(given([[4000, 5200]])).rejects.toThrow("past the end");
     await expect(given([[5000, 5050]])).rejects.toThrow("past the end");
   });
+
+  test.each<[string, [number, number][]]>([
+    ["reversed", [[2000, 1000]]],
+    ["negative", [[-1, 1000]]],
+    ["NaN", [[NaN, 1000]]],
+    [
+      "overlapping",
+      [
+        [0, 1000],
+        [900, 2000],
+      ],
+    ],
+  ])("that are %s are refused", (_, segments) => {
+    expect(() => new GivenSpeech(segments.map(([startMs, endMs]) => ({ startMs, endMs })))).toThrow(
+      /GivenSpeech: segments\[\d\]: expected a begin from \d+ ms on/,
+    );
+  });
+
+  test("without a refusal of their own have an ArgumentError", () => {
+    const feed = new GivenSpeech([{ startMs: 0, endMs: 2000 }]);
+    expect(() => feed.checkEnd(1000)).toThrow(
+      "segments[0]: expected an end within the audio's 1000 ms, got 2000",
+    );
+    feed.checkEnd(1900);
+  });
+});
+
+test("one long block is worked on in parts: what is done is dropped before the rest is heard", async () => {
+  let [pushed, most] = [0, 0];
+  const feed = new DetectedSpeech(net(), { maxEndSilenceMs: 800, maxSegmentMs: 86_400_000 });
+  const counted = {
+    push: (samples: Float32Array) => {
+      pushed += samples.length;
+      return feed.push(samples);
+    },
+    end: () => feed.end(),
+    get pendingMs() {
+      return feed.pendingMs;
+    },
+    get open() {
+      return feed.open;
+    },
+    speech: (from: number, to: number) => feed.speech(from, to),
+    forget: (before: number) => feed.forget(before),
+  };
+  const found: TranscriptSegment[] = [];
+  const options = { mergeMs: 0, maxMs: 10_000, batch: 1, batchTokens: 200 };
+  const recording = new Recording("x", counted, named(), {
+    ...options,
+    onSegment: (segment) => {
+      found.push(segment);
+      most = Math.max(most, pushed / rate - segment.end);
+    },
+  });
+  await recording.push(audio(...Array.from({ length: 60 }, () => 2)));
+  await recording.end();
+  expect(found.length).toBe(30);
+  expect(most).toBeLessThan(25);
+});
+
+test("segments that are known are given out in their order, and not decoded", async () => {
+  const decoder = named();
+  const whole = await transcribed(spoken, 160_000, decoder);
+  const known = new Map(whole.slice(0, 3).map((segment) => [segment.start, { ...segment, text: "known" }]));
+  const again = named();
+  const found = await transcribed(spoken, 160_000, again, 0, {
+    known: ({ startMs }) => known.get(startMs / 1000),
+  });
+  expect(found.map(({ start, end }) => [start, end])).toEqual(whole.map(({ start, end }) => [start, end]));
+  expect(found.map(({ text }) => text)).toEqual(whole.map(({ text }, i) => (i < 3 ? "known" : text)));
+  const count = ({ batches }: Decoder): number =>
+    batches.reduce((sum, { seconds }) => sum + seconds.length, 0);
+  expect(count(again)).toBe(count(decoder) - 3);
+});
+
+test.each([
+  [undefined, 1.2],
+  [1.1, 1.2],
+  [0.9, 1.2],
+  [1.2, undefined],
+  [1.5, undefined],
+])("a penalty of %d of the user's becomes %d in a retry", async (repetitionPenalty, wanted) => {
+  const decoder = new Decoder(() => ({ text: "no", finish: "loop" }));
+  await transcribed(audio(1, 1.5, 2), 160_000, decoder, 0, { repetitionPenalty });
+  const penalties = decoder.batches.map(({ penalty }) => penalty).filter((penalty) => penalty !== undefined);
+  expect(penalties).toEqual(wanted === undefined ? [] : [wanted]);
 });

@@ -67,6 +67,10 @@ export interface RecordingOptions extends PlanOptions {
   readonly batchTokens: number;
   /** Segments that run together at most. */
   readonly batch: number;
+  /** What the decoder applies anyhow. A text that is doubted is decoded again with 1.2 or more. */
+  readonly repetitionPenalty?: number | undefined;
+  /** The result of a segment that an earlier run has transcribed; undefined: it is transcribed. */
+  readonly known?: (segment: SpeechSegment) => TranscriptSegment | undefined;
   /** Called with each segment, in the order of time. */
   readonly onSegment?: (segment: TranscriptSegment) => void;
   /** Seconds of the recording that are done. */
@@ -83,6 +87,7 @@ interface Job extends SpeechSegment {
 }
 
 const LEAST_MS = 25;
+const STEP_SECONDS = 10; // of a long block
 const PENALTY = 1.2;
 const SHORTEST_HALVED = 2000; // ms
 const HALVINGS = 2;
@@ -94,7 +99,7 @@ const HALVINGS = 2;
 export class Recording {
   readonly #audio = new AudioWindow();
   readonly #planner: Planner;
-  readonly #queue: Job[] = [];
+  readonly #queue: (Job | TranscriptSegment)[] = [];
 
   constructor(
     private readonly name: string,
@@ -107,9 +112,15 @@ export class Recording {
 
   /**
    * Takes samples, and transcribes the segments that make whole batches.
-   * @param samples  [n] f32 at the decoder's rate, of any length
+   * @param samples  [n] f32 at the decoder's rate, of any length; kept as a view until its segments
+   *                 are done
    */
   async push(samples: Float32Array): Promise<void> {
+    const step = STEP_SECONDS * this.decoder.sampleRate;
+    for (let at = 0; at < samples.length; at += step) await this.#push(samples.subarray(at, at + step));
+  }
+
+  async #push(samples: Float32Array): Promise<void> {
     this.#audio.push(samples);
     for (const segment of await this.feed.push(samples)) this.#settle(this.#planner.add(segment));
     const { open, pendingMs } = this.feed;
@@ -138,6 +149,11 @@ export class Recording {
     for (const segment of segments) {
       const samples = this.#audio.slice(this.#sample(segment.startMs), this.#sample(segment.endMs));
       if (samples.length < this.#sample(LEAST_MS)) continue; // no frame of the front-end
+      const known = this.options.known?.(segment);
+      if (known) {
+        this.#queue.push(known);
+        continue;
+      }
       const clip = this.decoder.prepare(samples, nameOf(this.name, segment));
       const speech = this.feed.speech(segment.startMs, segment.endMs).slice();
       this.#queue.push({ ...segment, samples, clip, speech });
@@ -147,9 +163,11 @@ export class Recording {
   /** Runs whole batches; with `all` the last one too. */
   async #run(all: boolean): Promise<void> {
     for (;;) {
-      const count = this.#fitting();
+      this.#passKnown();
+      const jobs = this.#fitting();
+      const count = jobs.length;
       if (count === 0 || (count === this.#queue.length && !all && count < this.options.batch)) return;
-      const jobs = this.#queue.splice(0, count);
+      this.#queue.splice(0, count);
       const results = await this.decoder.transcribe(
         jobs.map(({ clip }) => clip),
         {},
@@ -159,16 +177,27 @@ export class Recording {
     }
   }
 
-  /** Segments of the queue that make a batch. */
-  #fitting(): number {
-    const { batch, batchTokens } = this.options;
-    let [count, tokens] = [0, 0];
-    for (const { clip } of this.#queue.slice(0, batch)) {
-      tokens += this.decoder.audioTokens(clip);
-      if (count > 0 && tokens > batchTokens) break;
-      count++;
+  /** Gives out what is known at the queue's begin. */
+  #passKnown(): void {
+    for (let first = this.#queue.at(0); first && !("clip" in first); first = this.#queue.at(0)) {
+      this.#queue.shift();
+      this.options.onSegment?.(first);
+      this.options.onProgress?.(first.end);
     }
-    return count;
+  }
+
+  /** Segments of the queue that make a batch. */
+  #fitting(): Job[] {
+    const { batch, batchTokens } = this.options;
+    const jobs: Job[] = [];
+    let tokens = 0;
+    for (const job of this.#queue.slice(0, batch)) {
+      if (!("clip" in job)) break;
+      tokens += this.decoder.audioTokens(job.clip);
+      if (jobs.length > 0 && tokens > batchTokens) break;
+      jobs.push(job);
+    }
+    return jobs;
   }
 
   /** A segment, decoded again where its text is doubted. */
@@ -195,7 +224,9 @@ export class Recording {
     };
   }
 
-  async #penalised({ clip }: Job): Promise<Transcription> {
+  /** The text with a stronger penalty; undefined where it is as strong already. */
+  async #penalised({ clip }: Job): Promise<Transcription | undefined> {
+    if ((this.options.repetitionPenalty ?? 1) >= PENALTY) return undefined;
     const [again] = await this.decoder.transcribe([clip], { repetitionPenalty: PENALTY });
     return again;
   }

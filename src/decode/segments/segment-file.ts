@@ -1,180 +1,219 @@
-import { FileError } from "../../errors.js";
-import { isObject, show } from "../../json.js";
+import { isObject, jsonFault, show } from "../../json.js";
 import type { GivenSegment } from "./feed.js";
+import { type Entry, type Place, SegmentFileError, inOrder, refusal } from "./given-times.js";
 
-/** A file of segments that cannot be used: which line, what was expected and what was there. */
-export class SegmentFileError extends FileError {}
+export { SegmentFileError } from "./given-times.js";
 
-/** A segment with its line. */
-interface Line {
-  readonly line: number;
-  /** Seconds. */
-  readonly start: unknown;
-  readonly end: unknown;
-  /** What the file calls the recording. */
-  readonly recording?: string;
+/** Bytes of a file of segments at most: RTTM of a hundred hours takes half of it. */
+export const MOST_SEGMENT_BYTES = 16 << 20;
+
+const FORMS =
+  "SPEAKER FILE CHANNEL START DURATION ... (RTTM), or JSON with segments of { start, end } in seconds";
+
+/** The segments of a file by the recordings that it names. */
+export class SegmentFile {
+  /** By what the file calls a recording; undefined: it does not say. */
+  readonly #entries = new Map<string | undefined, Entry[]>();
+
+  /**
+   * @param file  RTTM or JSON, see parseSegments; UTF-8, or UTF-16 with its mark
+   * @param name  of the file, for errors
+   * @throws SegmentFileError  neither, or no text
+   */
+  constructor(
+    file: string | Uint8Array,
+    private readonly name: string,
+  ) {
+    const text = (typeof file === "string" ? file : decoded(file, name)).replace(/^\ufeff/, "");
+    const add = (entry: Entry): void => {
+      const list = this.#entries.get(entry.recording);
+      if (list) list.push(entry);
+      else this.#entries.set(entry.recording, [entry]);
+    };
+    if (/^\s*[[{]/.test(text)) readJson(text, name, add);
+    else readRttm(text, name, add);
+  }
+
+  /**
+   * Segments of one recording, in the order of their times.
+   * @param recording  path or name of the audio
+   * @param maxMs      length of a segment at most
+   * @throws SegmentFileError  see parseSegments
+   */
+  of(recording: string, maxMs = Infinity): GivenSegment[] {
+    const wanted = baseName(recording);
+    const names = [...this.#entries.keys()].filter((name) => name !== undefined);
+    const same = names.filter((name) => name === recording || name === wanted);
+    const own = same.length > 0 ? same : names.filter((name) => baseName(name) === wanted);
+    const entries = [undefined, ...own].flatMap((name) => this.#entries.get(name) ?? []);
+    if (entries.length > 0) return inOrder(entries, maxMs);
+    const others = names.slice(0, 3).map(show).join(", ");
+    const got = names.length > 0 ? `those of ${others}${names.length > 3 ? " and others" : ""}` : "none";
+    const advice = names.length > 0 ? "name the recording as the file does" : "write one a line";
+    throw new SegmentFileError({
+      file: this.name,
+      field: "segments",
+      expected: `segments of ${wanted}`,
+      got,
+      advice,
+    });
+  }
+
+  /** Whether the file has segments of a recording. */
+  has(recording: string): boolean {
+    const wanted = baseName(recording);
+    return [...this.#entries.keys()].some(
+      (name) => name === undefined || name === wanted || baseName(name) === wanted,
+    );
+  }
 }
-
-const FORM = '{ "start": SECONDS, "end": SECONDS }';
-const LEAST_MS = 25; // a frame of the front-end
 
 /**
  * Segments of a recording that a user wrote or edited: RTTM, or JSON as `vad --json` and
  * `transcribe --json` print it, `[{ "start": 0.5, "end": 2 }]` alone, or such objects, one a line.
- * @param text       of the file
- * @param file       its name, for errors
- * @param recording  name of the audio; RTTM and JSON lines of others are left out
- * @param maxMs      length of a segment at most
+ * @param file       the text, or the bytes of a file
+ * @param name       of the file, for errors
+ * @param recording  path or name of the audio; segments of other recordings are left out
+ * @param maxMs      length of a segment at most. Default: any
  * @returns          in the order of their times
  * @throws SegmentFileError  a line that is none of these, a segment that ends before it begins, is
  *                           too short or too long, or overlaps another; no segment
  */
-export function parseSegments(text: string, file: string, recording: string, maxMs: number): GivenSegment[] {
-  const lines = /^\s*[[{]/.test(text) ? jsonLines(text, file) : rttmLines(text, file);
-  const names = new Set(lines.map((line) => line.recording).filter((name) => name !== undefined));
-  const own = lines.filter((line) => line.recording === undefined || line.recording === recording);
-  if (own.length === 0)
-    throw new SegmentFileError({
-      file,
-      field: "segments",
-      expected: `segments of ${recording}`,
-      got: names.size > 0 ? `those of ${[...names].slice(0, 3).map(show).join(", ")}` : "none",
-    });
-  const found = own.map((line) => ({ ...line, ...checked(line, file, maxMs) }));
-  found.sort((a, b) => a.startMs - b.startMs);
-  for (const [i, { startMs, line }] of found.entries()) {
-    const before = found[i - 1] as (typeof found)[number] | undefined;
-    if (before && startMs < before.endMs)
-      throw refusal(
-        file,
-        line,
-        "segment",
-        `a begin after ${before.endMs / 1000} s, the end of the segment before it`,
-        `${startMs / 1000} s`,
-      );
+export function parseSegments(
+  file: string | Uint8Array,
+  name: string,
+  recording: string,
+  maxMs = Infinity,
+): GivenSegment[] {
+  return new SegmentFile(file, name).of(recording, maxMs);
+}
+
+/** The text of a file in UTF-8, or in UTF-16 with its mark. */
+function decoded(bytes: Uint8Array, file: string): string {
+  const [a, b] = bytes;
+  const wide = a === 0xff && b === 0xfe ? "utf-16le" : a === 0xfe && b === 0xff ? "utf-16be" : undefined;
+  try {
+    const text = new TextDecoder(wide ?? "utf-8", { fatal: true }).decode(bytes);
+    if (!text.includes("\0")) return text;
+  } catch {
+    // refused below
   }
-  return found.map(({ startMs, endMs, line }) => ({
-    startMs,
-    endMs,
-    refuse: (audioMs) => {
-      throw refusal(file, line, "end", `at most the audio's ${audioMs / 1000} s`, endMs / 1000);
-    },
-  }));
-}
-
-function refusal(
-  file: string,
-  line: number,
-  field: string,
-  expected: string,
-  got: string | number,
-): SegmentFileError {
-  return new SegmentFileError({ file: `${file}:${line}`, field, expected, got });
-}
-
-function checked(
-  { line, start, end }: Line,
-  file: string,
-  maxMs: number,
-): { startMs: number; endMs: number } {
-  for (const [field, value] of [
-    ["start", start],
-    ["end", end],
-  ] as const)
-    if (typeof value !== "number" || !(value >= 0 && value < 1e7))
-      throw refusal(file, line, field, "seconds from 0", show(value));
-  const [startMs, endMs] = [start, end].map((seconds) => Math.round((seconds as number) * 1000));
-  if (endMs <= startMs)
-    throw refusal(file, line, "end", `more than the start, ${start as number} s`, end as number);
-  if (endMs - startMs < LEAST_MS)
-    throw refusal(file, line, "length", `at least ${LEAST_MS} ms`, `${endMs - startMs} ms`);
-  if (endMs - startMs > maxMs)
-    throw refusal(
-      file,
-      line,
-      "length",
-      `at most ${maxMs / 1000} s, which fill the model's positions`,
-      `${(endMs - startMs) / 1000} s`,
-    );
-  return { startMs, endMs };
-}
-
-/** @source NIST, RT-09 evaluation plan, appendix A: SPEAKER FILE CHANNEL START DURATION ... */
-function rttmLines(text: string, file: string): Line[] {
-  const found: Line[] = [];
-  for (const [i, line] of text.split(/\r\n|\r|\n/).entries()) {
-    const fields = line.trim().split(/\s+/);
-    if (fields[0] === "" || fields[0].startsWith(";;")) continue;
-    if (fields[0] !== "SPEAKER" || fields.length < 5)
-      throw refusal(
-        file,
-        i + 1,
-        "line",
-        "SPEAKER FILE CHANNEL START DURATION ... (RTTM), or JSON",
-        show(line.slice(0, 80)),
-      );
-    const [start, duration] = fields.slice(3, 5).map(Number);
-    if (!(duration > 0)) throw refusal(file, i + 1, "duration", "seconds above 0", fields[4]);
-    found.push({ line: i + 1, recording: fields[1], start, end: start + duration });
-  }
-  return found;
-}
-
-/** Segments of JSON, whole or one object a line. */
-function jsonLines(text: string, file: string): Line[] {
-  const whole = parsed(text);
-  const values = whole === undefined ? objectsByLine(text, file) : [{ value: whole, line: 1 }];
-  const found: Line[] = [];
-  const places = linesOf(text, '"start"');
-  for (const { value, line } of values.flatMap(({ value, line }) =>
-    Array.isArray(value) ? value.map((v: unknown) => ({ value: v, line })) : [{ value, line }],
-  )) {
-    if (!isObject(value)) throw refusal(file, line, "segment", FORM, show(value));
-    const name = value["file"];
-    const segments = value["segments"];
-    const list: unknown = segments ?? [value];
-    if (!Array.isArray(list)) throw refusal(file, line, "segments", "a list", show(list));
-    for (const segment of list as unknown[]) {
-      const at = places[found.length] ?? line;
-      if (!isObject(segment)) throw refusal(file, at, "segment", FORM, show(segment));
-      found.push({
-        line: at,
-        recording: typeof name === "string" ? baseName(name) : undefined,
-        start: segment["start"],
-        end: segment["end"],
-      });
-    }
-  }
-  return found;
-}
-
-function objectsByLine(text: string, file: string): { value: unknown; line: number }[] {
-  return text.split(/\r\n|\r|\n/).flatMap((line, i) => {
-    if (line.trim() === "") return [];
-    const value = parsed(line);
-    if (isObject(value)) return [{ value, line: i + 1 }];
-    throw refusal(file, i + 1, "line", "JSON", show(line.slice(0, 80)));
+  throw new SegmentFileError({
+    file,
+    field: "text",
+    expected: "UTF-8",
+    got: "other bytes",
+    advice: "save it as UTF-8, or name a file of segments",
   });
 }
 
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
+/** Calls `each` with every line and its number from 1. */
+function eachLine(text: string, each: (line: string, number: number) => void): void {
+  const ends = /\r\n|\r|\n/g;
+  let from = 0;
+  for (let number = 1; from <= text.length; number++) {
+    const end = ends.exec(text);
+    each(text.slice(from, end?.index ?? text.length), number);
+    if (!end) return;
+    from = ends.lastIndex;
   }
 }
 
-/** The line of each place where a text stands. */
-function linesOf(text: string, mark: string): number[] {
-  const lines: number[] = [];
-  let [line, from] = [1, 0];
-  for (let at = text.indexOf(mark); at >= 0; at = text.indexOf(mark, at + 1)) {
-    line += text.slice(from, at).split("\n").length - 1;
-    from = at;
-    lines.push(line);
+/** Types of lines that RTTM has beside SPEAKER. */
+const OTHER_TYPES = new Set(
+  "SEGMENT NOSCORE NO_RT_METADATA LEXEME NON-LEX NON-SPEECH FILLER EDIT IP SU CB A/P SPKR-INFO".split(" "),
+);
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
+/** @source NIST, RT-09 evaluation plan, appendix A: SPEAKER FILE CHANNEL START DURATION ... */
+function readRttm(text: string, file: string, add: (entry: Entry) => void): void {
+  eachLine(text, (line, number) => {
+    const fields = line.trim().split(/\s+/, 5);
+    if (fields[0] === "" || fields[0].startsWith(";;") || OTHER_TYPES.has(fields[0])) return;
+    const place: Place = { file: `${file}:${number}`, path: "" };
+    if (fields[0] !== "SPEAKER" || fields.length < 5)
+      throw refusal(place, "line", FORMS, show(line.slice(0, 80)), "correct the line, or remove it");
+    const [start, duration] = fields.slice(3).map((field, i) => {
+      if (NUMBER.test(field)) return Number(field);
+      throw refusal(
+        place,
+        i === 0 ? "start" : "duration",
+        "seconds",
+        show(field),
+        "give it in seconds, as 2.5",
+      );
+    });
+    add({ ...place, recording: fields[1], start, end: undefined, duration });
+  });
+}
+
+/** Segments of JSON, whole or one object a line. */
+function readJson(text: string, file: string, add: (entry: Entry) => void): void {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    if (!readJsonLines(text, file, add)) throw cut(text, file, error);
+    return;
   }
-  return lines;
+  if (!Array.isArray(value)) addValue(value, { file, path: "" }, add);
+  else for (const [i, item] of value.entries()) addValue(item, { file, path: `[${i}].` }, add);
+}
+
+/** @returns false where the first line is no JSON by itself */
+function readJsonLines(text: string, file: string, add: (entry: Entry) => void): boolean {
+  let first = true;
+  try {
+    eachLine(text, (line, number) => {
+      if (line.trim() === "") return;
+      let value: unknown;
+      try {
+        value = JSON.parse(line);
+      } catch (error) {
+        if (first) throw notLines;
+        throw cut(line, `${file}:${number}`, error);
+      }
+      first = false;
+      addValue(value, { file: `${file}:${number}`, path: "" }, add);
+    });
+  } catch (error) {
+    if (error === notLines) return false;
+    throw error;
+  }
+  return true;
+}
+
+const notLines = new Error("no JSON lines");
+
+/** @param where  the file, with the line of `text` where it is one */
+function cut(text: string, where: string, error: unknown): SegmentFileError {
+  const got = jsonFault(text, error);
+  const at = Number(/ at position (\d+)/.exec(got)?.[1]);
+  const line = Number.isNaN(at) ? "" : `:${text.slice(0, at).split(/\r\n|\r|\n/).length}`;
+  const file = /:\d+$/.test(where) ? where : `${where}${line}`;
+  const advice = "correct it there; JSON has no comments and no comma behind the last value";
+  return new SegmentFileError({ file, field: "content", expected: "JSON", got, advice });
+}
+
+/** A segment, or an object with segments. */
+function addValue(value: unknown, place: Place, add: (entry: Entry) => void): void {
+  const form = (at: Place, got: unknown): SegmentFileError =>
+    refusal(at, "", '{ "start": SECONDS, "end": SECONDS }', show(got), "write each segment so, or remove it");
+  if (!isObject(value)) throw form(place, value);
+  const { file: name, segments } = value;
+  const recording = typeof name === "string" ? name : undefined;
+  if (segments === undefined) {
+    if (value["error"] !== undefined && value["start"] === undefined) return; // a clip that failed
+    add({ ...place, recording, start: value["start"], end: value["end"] });
+    return;
+  }
+  if (!Array.isArray(segments))
+    throw refusal(place, "segments", "a list", show(segments), "write [ ... ] there");
+  for (const [i, segment] of (segments as unknown[]).entries()) {
+    const at = { file: place.file, path: `${place.path}segments[${i}].` };
+    if (!isObject(segment)) throw form(at, segment);
+    add({ ...at, recording, start: segment["start"], end: segment["end"] });
+  }
 }
 
 /** A file's name without directories and extension, as RTTM names recordings. */

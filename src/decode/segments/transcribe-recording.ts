@@ -1,7 +1,7 @@
 import { type ModelConfig, audioTokens } from "../../config/model-config.js";
 import type { PreparedClip, TranscribeOptions, Transcriber, Transcription } from "../transcriber.js";
 import type { VoiceActivityDetector } from "../vad/detector.js";
-import { DetectedSpeech } from "./feed.js";
+import { DetectedSpeech, type GivenSegment, GivenSpeech } from "./feed.js";
 import { checkSegmenterOptions } from "../vad/segmenter.js";
 import { expectArgument } from "../../arguments.js";
 import { joinTexts } from "./join.js";
@@ -29,6 +29,25 @@ export type RunClips = (
   options: TranscribeOptions,
 ) => Promise<readonly Transcription[]>;
 
+/**
+ * Runs a batch; where that fails, as for want of memory, each of its clips by itself.
+ * @returns the results, in the order of the clips
+ * @throws  what a clip by itself throws
+ */
+export async function transcribeAlone(
+  clips: readonly PreparedClip[],
+  run: (clips: readonly PreparedClip[]) => Promise<readonly Transcription[]>,
+): Promise<readonly Transcription[]> {
+  try {
+    return await run(clips);
+  } catch (error) {
+    if (clips.length === 1) throw error;
+    const results: Transcription[] = [];
+    for (const clip of clips) results.push(...(await run([clip])));
+    return results;
+  }
+}
+
 /** How the segments of a recording become text. */
 export function segmentDecoder(transcriber: Transcriber, run: RunClips): SegmentDecoder {
   const { sampleRate, model } = transcriber;
@@ -54,6 +73,8 @@ export function longestSegment(maxSeconds: number): number {
 export interface RecordingTranscribeOptions extends Omit<TranscribeOptions, "onText" | "onStage"> {
   /** Name of the recording in errors. */
   readonly name?: string;
+  /** The segments, in place of those that the detector finds; they are neither cut nor joined. */
+  readonly segments?: readonly GivenSegment[] | undefined;
   /** Neighbours are joined up to this length; 0: never. Default: as the checkpoint says, or 15 s. */
   readonly mergeMs?: number;
   /** See RECORDING_DEFAULTS, as of the next two. */
@@ -77,17 +98,20 @@ export interface RecordingTranscription {
 
 /**
  * Transcribes a recording of any length in segments of speech.
- * @param blocks  [n] f32 each, mono, 16 kHz, range [-1, 1], of any lengths
- * @throws as Transcriber.transcribe
+ * @param detector  not asked, and perhaps undefined, where `segments` are given
+ * @param blocks    [n] f32 each, mono, 16 kHz, range [-1, 1], of any lengths
+ * @throws as Transcriber.transcribe; ArgumentError  no detector, segments that overlap; as `refuse`
+ *         of a segment that passes the audio's end
  */
 export async function transcribeRecording(
   transcriber: Transcriber,
-  detector: VoiceActivityDetector,
+  detector: VoiceActivityDetector | undefined,
   blocks: Iterable<Float32Array> | AsyncIterable<Float32Array>,
   options: RecordingTranscribeOptions = {},
 ): Promise<RecordingTranscription> {
   const {
     name = "audio",
+    segments: given,
     mergeMs,
     maxEndSilenceMs,
     batchTokens,
@@ -101,17 +125,21 @@ export async function transcribeRecording(
     expectArgument(`transcribeRecording: ${field}`, value === undefined || value >= 1, "at least 1", value);
   const silence = maxEndSilenceMs ?? RECORDING_DEFAULTS.maxEndSilenceMs;
   checkSegmenterOptions({ maxEndSilenceMs: silence });
-  const maxMs = longestSegment(transcriber.maxSeconds(prompt));
-  const stream = detector.stream({ name, signal: prompt.signal });
-  const feed = new DetectedSpeech(stream, { maxEndSilenceMs: silence, maxSegmentMs: UNCUT_MS });
+  expectArgument("transcribeRecording: detector", Boolean(detector ?? given), "one, or segments", detector);
+  const maxMs = given ? Infinity : longestSegment(transcriber.maxSeconds(prompt));
+  const stream = given ? undefined : detector?.stream({ name, signal: prompt.signal });
+  const feed = stream
+    ? new DetectedSpeech(stream, { maxEndSilenceMs: silence, maxSegmentMs: UNCUT_MS })
+    : new GivenSpeech(given!);
   const decoder = segmentDecoder(transcriber, (clips, extra) =>
-    transcriber.transcribe(clips, { ...prompt, ...extra }),
+    transcribeAlone(clips, (some) => transcriber.transcribe(some, { ...prompt, ...extra })),
   );
   const recording = new Recording(name, feed, decoder, {
     maxMs,
-    mergeMs: Math.min(maxMs, mergeMs ?? mergeMsOf(transcriber.model.config)),
+    mergeMs: given ? 0 : Math.min(maxMs, mergeMs ?? mergeMsOf(transcriber.model.config)),
     batchTokens: batchTokens ?? RECORDING_DEFAULTS.batchTokens,
     batch: batch ?? RECORDING_DEFAULTS.batch,
+    repetitionPenalty: prompt.repetitionPenalty,
     onSegment: (segment) => {
       segments.push(segment);
       onSegment?.(segment);
@@ -124,6 +152,6 @@ export async function transcribeRecording(
     const text = joinTexts(segments.map((segment) => segment.text));
     return { text, segments, silences: silencesOf(segments, seconds), seconds };
   } finally {
-    stream.free();
+    stream?.free();
   }
 }

@@ -35,7 +35,7 @@ export function subtitles(
     case "tsv":
       return tsv(segments);
     case "txt":
-      return linesOf(segments.map(({ text }) => flat(text)).filter((text) => text !== ""));
+      return linesOf(segments.map(({ text }) => flatText(text)).filter((text) => text !== ""));
   }
 }
 
@@ -88,7 +88,7 @@ function lrc(cues: readonly Cue[], wordTimes: boolean): string {
 /** @source openai-whisper WriteTSV */
 function tsv(segments: readonly TimedSegment[]): string {
   const rows = segments.map(({ start, end, text }) =>
-    [milliseconds(start), milliseconds(end), flat(text)].join("\t"),
+    [milliseconds(start), milliseconds(end), flatText(text)].join("\t"),
   );
   return linesOf(["start\tend\ttext", ...rows]);
 }
@@ -97,8 +97,8 @@ function linesOf(lines: readonly string[]): string {
   return lines.map((line) => `${line}\n`).join("");
 }
 
-/** A text without ends of lines and tabs. */
-function flat(text: string): string {
+/** A text as one line: a space in place of ends of lines, tabs and other control characters. */
+export function flatText(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, " ").trim();
 }
 
