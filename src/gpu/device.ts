@@ -12,7 +12,7 @@ import type { Timing } from "./timing.js";
 export type { Dispatch } from "./kernel.js";
 export type { TensorData } from "./readback.js";
 
-const storage = bufferUsage.storage | bufferUsage.copySrc | bufferUsage.copyDst;
+const storage = bufferUsage.storage | bufferUsage.uniform | bufferUsage.copySrc | bufferUsage.copyDst;
 const writesPerSubmit = 64 << 20; // bytes
 const noOverrides: Overrides = {};
 

@@ -18,6 +18,9 @@ describe("loadKernel", () => {
     );
     expect(params.map((p) => p.name)).toEqual(["rows", "k4", "terms", "first", "row_stride", "term_stride"]);
     expect([...overrides]).toEqual(["WEIGHT", "ACCUMULATE", "WG"]);
+    expect(loadKernel("linear/linear-uniform").bindings.map((b) => `${b.index} ${b.name} ${b.kind}`)).toEqual(
+      ["1 x read", "2 w uniform", "3 bias read", "4 residual read", "5 y write"], // prettier-ignore
+    );
     expect(scalars.params.map((p) => p.type)).toEqual(["u32", "i32", "f32"]);
   });
 
@@ -39,7 +42,7 @@ describe("loadKernel", () => {
   test.each([
     ["no-params", "struct Params is missing"],
     ["vector-param", 'Params field "a: vec2f" must be a 4-byte scalar (u32, i32, f32)'],
-    ["binding-gap", "storage bindings must be numbered 1, 2, 3, ... after the uniform Params at 0"],
+    ["binding-gap", "bindings must be numbered 1, 2, 3, ... after the uniform Params at 0"],
   ])("refuses %s", (file, message) => {
     const name = `../../test/shaders/${file}`;
     expect(() => loadKernel(name)).toThrow(new GpuError(`${name}: ${message}`));

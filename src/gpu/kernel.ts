@@ -5,8 +5,12 @@ import type { Tensor } from "./tensor.js";
 export interface Binding {
   readonly index: number;
   readonly name: string;
-  readonly kind: "read" | "write";
+  /** uniform: 64 KB of the tensor from its offset on. */
+  readonly kind: "read" | "write" | "uniform";
 }
+
+/** Bytes of a uniform binding besides Params: what every device binds at least. */
+export const uniformWindow = 65_536;
 
 export interface ParamField {
   readonly name: string;
@@ -18,7 +22,7 @@ export interface Kernel {
   /** Path below src/kernels without the ending; also the label in messages. */
   readonly name: string;
   readonly source: string;
-  /** Storage bindings in binding order; the uniform Params is binding 0 and not among them. */
+  /** In binding order; the uniform Params is binding 0 and not among them. */
   readonly bindings: readonly Binding[];
   readonly params: readonly ParamField[];
   readonly overrides: ReadonlySet<string>;
@@ -58,18 +62,13 @@ function parseBindings(name: string, text: string): Binding[] {
     /@group\(0\)\s*@binding\((\d+)\)\s*var<([^>]+)>\s*(\w+)\s*:/g,
   )) {
     const address = space.replaceAll(" ", "");
-    if (address === "uniform") continue;
-    found.push({
-      index: Number(index),
-      name: variable,
-      kind: address.endsWith("read_write") ? "write" : "read",
-    });
+    if (index === "0" && address === "uniform") continue;
+    const kind = address.endsWith("read_write") ? "write" : address === "uniform" ? "uniform" : "read";
+    found.push({ index: Number(index), name: variable, kind });
   }
   found.sort((a, b) => a.index - b.index);
   if (found.length === 0 || found.some((binding, i) => binding.index !== i + 1)) {
-    throw new GpuError(
-      `${name}: storage bindings must be numbered 1, 2, 3, ... after the uniform Params at 0`,
-    );
+    throw new GpuError(`${name}: bindings must be numbered 1, 2, 3, ... after the uniform Params at 0`);
   }
   return found;
 }

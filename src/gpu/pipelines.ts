@@ -1,5 +1,5 @@
 import { GpuError } from "./errors.js";
-import type { Dispatch, Kernel, Overrides } from "./kernel.js";
+import { type Binding, type Dispatch, type Kernel, type Overrides, uniformWindow } from "./kernel.js";
 import type { Tensor } from "./tensor.js";
 
 /** A compiled kernel with one set of override values. */
@@ -34,6 +34,11 @@ interface Group {
   readonly buffers: readonly number[];
 }
 
+const bindingTypes: Readonly<Record<Binding["kind"], GPUBufferBindingType>> = {
+  read: "read-only-storage",
+  write: "storage",
+  uniform: "uniform",
+};
 const computeStage = 0x04; // GPUShaderStage.COMPUTE, which Node does not have
 const usualGroups = 16_384; // a 0.6B model makes 1,500 a clip length
 
@@ -74,7 +79,7 @@ export class PipelineCache {
 
   /**
    * The key is the buffers and where Params stand: a tensor is bound with its whole buffer, since
-   * every kernel takes its sizes from Params. So clips of other lengths that land in the same
+   * every kernel takes its sizes from Params (a uniform one with a window of it). So clips of other lengths that land in the same
    * buffers share their bind groups, for as long as they take as many dispatches: one more or less
    * moves the Params of all behind it, whose groups are then made anew. Params at a dynamic offset
    * would need fewer groups, but lavapipe copies the whole group in each dispatch that has one (12
@@ -97,7 +102,7 @@ export class PipelineCache {
           `${kernel.name}: ${name} [${tensor.shape.join(", ")}] takes ${tensor.bytes} bytes, one storage binding holds ${limit}; use shorter clips or a smaller batch`,
         );
       }
-      key += `|${tensor.allocation.id}`;
+      key += tensor.offset ? `|${tensor.allocation.id}+${tensor.offset}` : `|${tensor.allocation.id}`;
     }
     return (this.#groups.get(key) ?? this.#makeGroup(key, pipeline, tensors, offset)).group;
   }
@@ -142,9 +147,14 @@ export class PipelineCache {
       { binding: 0, resource: { buffer: this.params, offset, size: paramsWindow } },
     ];
     const buffers: number[] = [];
-    for (const { name, index } of kernel.bindings) {
-      const { id, buffer, bytes } = tensors[name].allocation;
-      entries.push({ binding: index, resource: { buffer, size: Math.min(bytes, limit) } });
+    for (const { name, index, kind } of kernel.bindings) {
+      const { allocation, offset: from = 0 } = tensors[name];
+      const { id, buffer, bytes } = allocation;
+      const resource =
+        kind === "uniform"
+          ? { buffer, offset: from, size: uniformWindow }
+          : { buffer, size: Math.min(bytes, limit) };
+      entries.push({ binding: index, resource });
       buffers.push(id);
       let keys = this.#groupsOfBuffer.get(id);
       if (!keys) this.#groupsOfBuffer.set(id, (keys = new Set()));
@@ -179,7 +189,7 @@ export class PipelineCache {
         ...kernel.bindings.map(({ index, kind }): GPUBindGroupLayoutEntry => ({
           binding: index,
           visibility: computeStage,
-          buffer: { type: kind === "write" ? "storage" : "read-only-storage" },
+          buffer: { type: bindingTypes[kind] },
         })),
       ],
     });

@@ -26,6 +26,8 @@ export interface Tensor {
   readonly dtype: DType;
   readonly bytes: number;
   readonly allocation: Allocation;
+  /** Bytes of the buffer before a uniform binding of it. Default: 0. */
+  readonly offset?: number;
 }
 
 /** Bytes that a tensor takes on the GPU, rounded up to a whole u32. */

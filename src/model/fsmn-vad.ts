@@ -5,6 +5,7 @@ import type { Matrix } from "../gpu/matrix.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { makeSegments } from "../kernels/attention/segments.js";
 import { copyRows } from "../kernels/copy-rows/copy-rows.js";
+import { causalTiles, fsmnCausal } from "../kernels/fsmn/fsmn-causal.js";
 import { fsmn } from "../kernels/fsmn/fsmn.js";
 import { linear } from "../kernels/linear/linear.js";
 import { softmax } from "../kernels/softmax/softmax.js";
@@ -131,31 +132,30 @@ export class VadState {
     if (lengths.length !== clips)
       throw new ShapeError(`VadState: expected ${clips} clips, got ${lengths.length}`);
     if (left === 0) return memoryOf(gpu, lengths);
-    const { ranges, offsets, rows } = makeSegments(
-      gpu,
-      lengths.map((length) => left + length),
-    );
-    const pairs = (of: (clip: number, start: number) => [number, number][]): Tensor => {
-      const all = lengths.flatMap((_, clip) => of(clip, offsets[clip]));
-      return gpu.upload(new Uint32Array(all.flat()), [all.length, 2]);
-    };
-    const span = (count: number, pair: (i: number) => [number, number]): [number, number][] =>
-      Array.from({ length: count }, (_, i) => pair(i));
-    const before = pairs((clip, start) => span(left, (i) => [clip * left + i, start + i]));
-    const into = pairs((clip, start) =>
-      span(lengths[clip], (i) => [start - clip * left + i, start + left + i]),
-    );
-    const out = pairs((clip, start) =>
-      span(lengths[clip], (i) => [start + left + i, start - clip * left + i]),
-    );
-    const after = pairs((clip, start) => span(left, (i) => [start + lengths[clip] + i, clip * left + i]));
+    const tiles = causalTiles(gpu, lengths);
+    const kept: [number, number][] = []; // rows of a layer that stay, to an earlier place of it
+    const fresh: [number, number][] = []; // rows of z to their place in a layer
+    let end = 0;
+    for (const [clip, length] of lengths.entries()) {
+      end += length;
+      const count = Math.min(length, left);
+      const at = (clip + 1) * left - count;
+      for (let i = clip * left; i < at; i++) kept.push([i + count, i]);
+      for (let i = 0; i < count; i++) fresh.push([end - count + i, at + i]);
+    }
+    const table = (pairs: [number, number][]): Tensor =>
+      gpu.upload(Uint32Array.from(pairs.flat()), [pairs.length, 2]);
+    const into = table(fresh);
+    const stay = kept.length > 0 ? [table(kept), table(kept.map(([, to]) => [to, to]))] : undefined;
     return (z, taps, layer) => {
-      const joined = gpu.empty([rows, z.shape[1]]);
-      copyRows(gpu, this.#layers[layer], before, joined);
-      copyRows(gpu, z, into, joined);
-      copyRows(gpu, joined, after, this.#layers[layer]);
-      const y = gpu.empty(z.shape);
-      copyRows(gpu, fsmn(gpu, joined, taps, ranges, { left }), out, y);
+      const memory = this.#layers[layer];
+      const y = fsmnCausal(gpu, z, taps, memory, tiles);
+      if (stay) {
+        const next = gpu.empty(memory.shape);
+        copyRows(gpu, memory, stay[0], next);
+        copyRows(gpu, next, stay[1], memory);
+      }
+      copyRows(gpu, z, into, memory);
       return y;
     };
   }

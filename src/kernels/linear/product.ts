@@ -2,7 +2,8 @@ import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { type Matrix, weightCode } from "../../gpu/matrix.js";
 import { type Tensor, expectDType, expectMatrix } from "../../gpu/tensor.js";
-import { type LinearVariant, linearVariant, normedVariant } from "./variants.js";
+import { type LinearVariant, linearVariant, normedVariant, uniformVariant } from "./variants.js";
+import { rowWindows } from "./windows.js";
 
 /** RMSNorm of a product's input. */
 export interface InputNorm {
@@ -49,6 +50,11 @@ export function product(gpu: Gpu, x: Tensor, w: Matrix, options: ProductOptions)
   const halves = activation === "swiglu" ? 2 : 1;
   const y_columns = w.rows / halves;
   const y = gpu.empty([rows, y_columns]);
+  const uniform = uniformVariant(gpu, w, rows);
+  if (uniform) {
+    runWindows(gpu, uniform, { x, w, bias, residual, activation, y });
+    return y;
+  }
   const {
     kernel,
     workgroups = Infinity,
@@ -89,4 +95,24 @@ export function product(gpu: Gpu, x: Tensor, w: Matrix, options: ProductOptions)
     });
   }
   return y;
+}
+
+/** The product of weights that are read through uniform windows, a dispatch each. */
+function runWindows(
+  gpu: Gpu,
+  { kernel, ...tile }: LinearVariant,
+  { x, w, bias, residual, activation, y }: ProductOptions & { x: Tensor; w: Matrix; y: Tensor },
+): void {
+  const [rows, y_columns] = y.shape;
+  const has_bias = bias ? 1 : 0;
+  const has_residual = residual ? 1 : 0;
+  for (const { tensor, first, start } of rowWindows(w, tile.columns)) {
+    const [columns, width] = tensor.shape;
+    gpu.run(kernel, {
+      params: { rows, k4: width / 4, columns, first, y_columns, start, has_bias, has_residual },
+      tensors: { x, w: tensor, bias: bias ?? x, residual: residual ?? x, y },
+      groups: Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns),
+      overrides: { ACTIVATION: activations[activation] },
+    });
+  }
 }

@@ -4,6 +4,7 @@ import type { Matrix, WeightFormat } from "../../gpu/matrix.js";
 import type { Tensor } from "../../gpu/tensor.js";
 import { type CostOf, tileRows } from "../cost.js";
 import { type Variant, defineKernel, kernelPair, subgroupKernel } from "../variants.js";
+import { fitsWindows } from "./windows.js";
 
 /** Terms of a block of the kernels for subgroups; a row of w must be whole blocks. */
 export const subgroupBlock = 8;
@@ -23,7 +24,7 @@ const productCost: CostOf = ({ rows, columns, k4 }, { tensors: { x, w, scales, b
   const bytes =
     16 * rows * k4 +
     w.bytes +
-    own(scales, [w], scales.bytes) +
+    (scales ? own(scales, [w], scales.bytes) : 0) +
     own(bias, [x, residual], 4 * columns) +
     own(residual, [x, bias], made) +
     made;
@@ -46,6 +47,7 @@ const portable = {
 };
 const tileKernel = subgroupKernel("linear/linear-subgroup", productCost);
 const rowKernel = subgroupKernel("linear/linear-row-subgroup", productCost);
+const uniformKernel = subgroupKernel("linear/linear-uniform", productCost);
 
 /** A kernel that makes y = x · wᵀ, and the part of y that one workgroup makes. */
 export interface LinearVariant extends Variant {
@@ -116,6 +118,21 @@ export function linearVariant(gpu: Gpu, { format, columns: width }: Matrix, rows
   return rows < 4
     ? { kernel: portable.one, rows: 1, columns: 128 }
     : { kernel: portable.four, rows: 4, columns: 128 };
+}
+
+const uniformTile: Tile = { TM: 16, TN: 4 }; // of linear-uniform.wgsl
+const uniformRows = 64; // with fewer, the windows' dispatches cost what they save
+
+/**
+ * The kernel that reads weights through uniform windows, with the bits of `linearVariant`'s; for
+ * software adapters, whose lanes are few; undefined where the other is to run.
+ */
+export function uniformVariant(gpu: Gpu, w: Matrix, rows: number): LinearVariant | undefined {
+  if (rows < uniformRows || w.columns % subgroupBlock !== 0) return undefined;
+  const found = uniformKernel(gpu);
+  if (!found || found.lanes > 8) return undefined;
+  const columns = uniformTile.TN * found.lanes;
+  return fitsWindows(w, columns) ? { ...found, rows: uniformTile.TM, columns } : undefined;
 }
 
 /**
