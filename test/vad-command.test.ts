@@ -1,4 +1,12 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  copyFileSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -165,7 +173,7 @@ describe("transcribe in segments", () => {
 
   test("transcribeRecording gives the segments of the command; the demo says that none are joined", async () => {
     const { gpu } = await openDevice();
-    const transcriber = await loadTranscriber(gpu, demoModel);
+    const transcriber = await loadTranscriber(gpu, demoModel, { wordTimes: "optional" });
     const detector = await VoiceActivityDetector.load(gpu, modelDirectory(vad));
     const whole = parseWav(readFileSync(file("talk.wav")), "x").channels[0];
     const blocks = [whole.subarray(0, 100_000), whole.subarray(100_000)];
@@ -178,7 +186,8 @@ describe("transcribe in segments", () => {
     );
     gpu.destroy();
     const [json] = jsonLines(await cli(["transcribe", "--json", "--vad", vad, file("talk.wav")]));
-    expect({ segments, text, audioSeconds: seconds }).toEqual({
+    const untimed = segments.map((segment) => ({ ...segment, words: undefined }));
+    expect({ segments: untimed, text, audioSeconds: seconds }).toEqual({
       segments: json.segments,
       text: json.text,
       audioSeconds: json.audioSeconds,
@@ -189,6 +198,35 @@ describe("transcribe in segments", () => {
       return (found as unknown[]).length;
     });
     expect(await Promise.all(counts)).toEqual([2, 1]);
+  });
+
+  test("a text that the CTC head did not hear is left out, and named", async () => {
+    let [seed, low] = [1, 0];
+    const hiss = Float32Array.from({ length: 3 * 16_000 }, (_, i) => {
+      seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+      low += 0.2 * (seed / 2 ** 30 - 1 - low);
+      return 0.45 * low * (0.5 + 0.5 * Math.sin((2 * Math.PI * 5 * i) / 16_000)) ** 2;
+    });
+    writeFileSync(file("hiss.wav"), wavBytes(hiss, 16_000));
+    writeFileSync(file("hiss.json"), '[{"start": 0, "end": 3}]');
+    mkdirSync(file("headless"));
+    for (const name of readdirSync(demoModel))
+      if (!/^ctc|^recipe|^clips/.test(name))
+        copyFileSync(join(demoModel, name), join(file("headless"), name));
+    const heard = async (...model: string[]): Promise<[Record<string, unknown>, string]> => {
+      const args = ["--json", "--segments", file("hiss.json"), file("hiss.wav")];
+      const run = await cli(["transcribe", ...args, ...model]);
+      const [{ segments }] = jsonLines(run);
+      return [(segments as Record<string, unknown>[])[0], run.stderr];
+    };
+    const [{ text: invented, finish }, quiet] = await heard("--model", file("headless"));
+    expect(invented).toMatch(/\w{3}/);
+    expect(finish).toBe("stop");
+    expect(quiet).not.toContain("left out");
+    const [segment, stderr] = await heard();
+    expect(segment).toMatchObject({ text: "", tokenIds: [], finish: "no-speech", dropped: invented });
+    expect(stderr).toContain(`a text that the CTC head did not hear was left out: ${String(invented)}`);
+    expect(stderr).toContain("no speech was found");
   });
 
   test("a short clip keeps the text of the whole, and silence has none", async () => {

@@ -1,5 +1,6 @@
 import { type CtcConfig, type CtcSettings, ctcTensors, readCtcConfig } from "../config/ctc-config.js";
-import { checkpointError } from "../formats/errors.js";
+import { CheckpointError, checkpointError } from "../formats/errors.js";
+import { TokenizerError } from "../tokenizer/errors.js";
 import { type Tiktoken, loadTiktoken } from "../tokenizer/tiktoken.js";
 import type { ParameterSource } from "../weights/loader.js";
 import type { Checkpoint, TensorEntry } from "./checkpoint.js";
@@ -42,6 +43,19 @@ interface Stored {
 export async function openCtc(files: ModelFiles, checkpoint: Checkpoint): Promise<CtcHead | undefined> {
   const stored = checkpoint.ctc.length > 0 ? ofCheckpoint(checkpoint) : await ofFile(files);
   return stored && closeOnError(stored, () => assemble(files, checkpoint, stored));
+}
+
+/** As openCtc, but undefined also for a head that is incomplete, or does not fit. */
+export async function openCtcIfSound(
+  files: ModelFiles,
+  checkpoint: Checkpoint,
+): Promise<CtcHead | undefined> {
+  try {
+    return await openCtc(files, checkpoint);
+  } catch (error) {
+    if (error instanceof CheckpointError || error instanceof TokenizerError) return undefined;
+    throw error;
+  }
 }
 
 async function assemble(files: ModelFiles, checkpoint: Checkpoint, stored: Stored): Promise<CtcHead> {

@@ -151,7 +151,7 @@ async function beginLong(session: Session, name: LongClipName): Promise<LongClip
   const { transcriber, options } = session;
   const { batch = RECORDING_DEFAULTS.batch } = options;
   const run = (clips: readonly PreparedClip[], extra: TranscribeOptions): Promise<readonly Transcription[]> =>
-    transcribeAlone(clips, (some) => runClips(transcriber, some, options, extra));
+    transcribeAlone(clips, (some) => runClips(transcriber, some, options, { ...extra, wordTimes: true }));
   const maxSeconds = transcriber.maxSeconds(promptOptions(options));
   const given = session.given?.of(name.file, Math.floor(maxSeconds * 100) * 10);
   const detector = given ? undefined : await session.detector();
@@ -226,7 +226,7 @@ export function runClips(
   extra: TranscribeOptions,
 ): Promise<readonly Transcription[]> {
   const { to, cascade, language, maxTokens: maxNewTokens, repetitionPenalty } = options;
-  const run = { maxNewTokens, repetitionPenalty, ...extra };
+  const run = { maxNewTokens, repetitionPenalty, wordTimes: options.wordTimes === true, ...extra };
   return to === undefined
     ? transcriber.transcribe(clips, { ...promptOptions(options), ...run })
     : translate(transcriber, clips, { ...run, to, cascade, language });

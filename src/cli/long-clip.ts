@@ -38,6 +38,7 @@ export interface LongClipOptions {
   readonly given?: readonly GivenSegment[] | undefined;
   /** Keeps what is done. */
   readonly partial?: PartialWork | undefined;
+  readonly wordTimes?: boolean | undefined;
   /** Whether the text is printed as it comes. */
   readonly plain: boolean;
   /** Gets the whole transcript. */
@@ -55,6 +56,8 @@ export interface LongClipName {
   readonly label: string;
   readonly named: boolean;
 }
+
+const ends = { loop: "a repeating cycle was cut", length: "the answer was cut" } as const;
 
 /** Transcribes a clip in segments while its samples come, and prints the text as it comes. */
 export class LongClip {
@@ -152,11 +155,11 @@ export class LongClip {
         print(`${start.toFixed(3)}\t${end.toFixed(3)}\t${text}`);
     }
     if (this.#text === "") note(`${label}: no speech was found`);
-    for (const { start, end, finish } of this.#found)
-      if (finish !== "stop")
-        note(
-          `${label}: ${start} to ${end} s: ${finish === "loop" ? "a repeating cycle was cut" : "the answer was cut"}`,
-        );
+    for (const { start, end, finish, dropped } of this.#found) {
+      const at = `${label}: ${start} to ${end} s: `;
+      if (finish === "loop" || finish === "length") note(at + ends[finish]);
+      if (dropped !== undefined) note(`${at}a text that the CTC head did not hear was left out: ${dropped}`);
+    }
     await this.options.report(transcript);
     await this.options.partial?.remove();
   }
@@ -181,7 +184,7 @@ export class LongClip {
       tokenIds: segments.flatMap(({ tokenIds }) => tokenIds),
       audioSeconds: seconds,
       seconds: this.#seconds,
-      finish: segments.find(({ finish }) => finish !== "stop")?.finish ?? "stop",
+      finish: segments.find(({ finish }) => finish in ends)?.finish ?? "stop",
       ...(timed && { words: segments.flatMap(({ words = [] }) => words) }),
       segments,
       silences: silencesOf(segments, seconds),
@@ -204,8 +207,10 @@ export class LongClip {
   }
 
   #take(segment: TranscriptSegment): void {
-    this.#found.push(segment);
-    this.options.partial?.add(segment, this.#seconds);
+    const { wordTimes, partial } = this.options;
+    const kept = wordTimes ? segment : { ...segment, words: undefined, wordsFailure: undefined };
+    this.#found.push(kept);
+    partial?.add(kept, this.#seconds);
     if (segment.text === "") return;
     const joint = jointOf(this.#text, segment.text);
     const begin = this.#text === "" && this.name.named ? `${this.name.label}: ` : "";

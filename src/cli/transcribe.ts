@@ -105,7 +105,8 @@ export async function transcribeFiles(
   const vad = await findVad(options);
   if (vad === false) return;
   const model = await findModel(options.model);
-  const { weights, lora, wordTimes } = options;
+  const { weights, lora, to } = options;
+  const wordTimes = options.wordTimes ?? (to === undefined && "optional"); // checks segments of long clips
   await withDevice(async ({ gpu }) => {
     const { model: transcriber } = await timeLoading(gpu, (onProgress) =>
       loadTranscriber(gpu, model, { weights, lora, wordTimes, onProgress }),

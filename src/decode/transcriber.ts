@@ -15,7 +15,8 @@ import { type PromptOptions, type PromptRenderer, promptIds } from "../tokenizer
 import type { LanguageCode } from "../tokenizer/languages.js";
 import type { ChatRenderer } from "../tokenizer/chat.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
-import { openCtc } from "../checkpoint/ctc.js";
+import { Stopwatch } from "./stopwatch.js";
+import { openCtc, openCtcIfSound } from "../checkpoint/ctc.js";
 import { Aligner, type ClipTimes, noHead } from "./alignment/aligner.js";
 import { answerLimit, usualTokens } from "./answer-limit.js";
 import { transcription } from "./clip-work.js";
@@ -66,6 +67,8 @@ export interface TranscribeOptions extends PromptOptions {
    * Default: 1. Any other reads the scores of every token back.
    */
   readonly repetitionPenalty?: number | undefined;
+  /** Default: whether the model was loaded with `wordTimes` and has a CTC head. */
+  readonly wordTimes?: boolean;
   /**
    * Called with each piece of text as it comes; `clip` is the index in the batch. The pieces joined
    * and trimmed are the result's text; where a loop is cut, they begin with it, the repeats having
@@ -86,9 +89,9 @@ export interface TranscriberOptions {
   readonly lora?: readonly ModelFiles[];
   /**
    * Finds the times of words by the checkpoint's CTC head. A checkpoint without one gets a warning,
-   * and no times.
+   * and no times. "optional": no warning, also where the head is damaged.
    */
-  readonly wordTimes?: boolean | undefined;
+  readonly wordTimes?: boolean | "optional" | undefined;
   /** Called while weights are read, with bytes done and bytes in all. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Ends the loading before its next read, with the signal's reason; what was loaded is freed. */
@@ -131,9 +134,9 @@ export class Transcriber {
     checkpoint: Checkpoint,
     { weights, wordTimes, onProgress, signal }: TranscriberOptions,
   ): Promise<Transcriber> {
-    const aligner = wordTimes
-      ? await Aligner.load(gpu, await openCtc(files, checkpoint), { weights, signal })
-      : undefined;
+    const openHead = wordTimes === "optional" ? openCtcIfSound : openCtc;
+    const head = wordTimes ? await openHead(files, checkpoint) : undefined;
+    const aligner = await Aligner.load(gpu, head, { weights, signal });
     const { frontend, text } = await loadParts(checkpoint);
     const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
       weights,
@@ -144,7 +147,7 @@ export class Transcriber {
       aligner?.free();
       throw error;
     });
-    const warnings = wordTimes && !aligner ? [...checkpoint.warnings, noHead] : checkpoint.warnings;
+    const warnings = wordTimes === true && !aligner ? [...checkpoint.warnings, noHead] : checkpoint.warnings;
     return new Transcriber(gpu, model, frontend, text, warnings, aligner);
   }
 
@@ -247,7 +250,7 @@ export class Transcriber {
     const states = await this.#hold(() => encode(gpu, model, { features, frames }), signal);
     const encoder = clock.lap();
     options.onStage?.("adaptor");
-    const { audio, hidden } = await this.#adapt(states, frames, signal).finally(() => gpu.release(states));
+    const { audio, hidden } = await this.#adapt(states, frames, options).finally(() => gpu.release(states));
     const adaptor = clock.lap();
     const streams = clips.map(() => this.tokenizer.stream({ skipSpecial: true }));
     let prefill = 0;
@@ -322,9 +325,9 @@ export class Transcriber {
   async #adapt(
     states: Tensor,
     frames: readonly number[],
-    signal: AbortSignal | undefined,
+    { wordTimes = true, signal }: TranscribeOptions,
   ): Promise<{ audio: Tensor; hidden: Float32Array | undefined }> {
-    const hidden = await this.aligner?.hidden(states, frames, signal);
+    const hidden = wordTimes ? await this.aligner?.hidden(states, frames, signal) : undefined;
     return { hidden, audio: await this.#hold(() => adapt(this.gpu, this.model, states, frames), signal) };
   }
 
@@ -365,18 +368,6 @@ export class Transcriber {
 
 function isPrepared(clip: unknown): boolean {
   return (clip as Partial<PreparedClip> | null | undefined)?.features instanceof Float32Array;
-}
-
-/** Seconds between laps. */
-class Stopwatch {
-  #last = performance.now();
-
-  lap(): number {
-    const now = performance.now();
-    const seconds = (now - this.#last) / 1000;
-    this.#last = now;
-    return seconds;
-  }
 }
 
 /** The front-end's features must be as wide as the encoder's input. */

@@ -7,6 +7,12 @@ export interface PlanOptions {
   readonly maxMs: number;
 }
 
+/** A segment for the model. */
+export interface PlannedSegment extends SpeechSegment {
+  /** The neighbours that were joined to it; absent: it is one. */
+  readonly parts?: readonly SpeechSegment[];
+}
+
 /** Neighbours with a longer silence between them stay apart, ms. */
 const MOST_GAP_MS = 1000;
 const LEAST_REST_MS = 1000;
@@ -22,7 +28,7 @@ export type SpeechIn = (startMs: number, endMs: number) => Float32Array;
  */
 export class Planner {
   /** Joined segments that may still grow. */
-  #group: SpeechSegment | undefined;
+  #group: PlannedSegment | undefined;
   /** Where the open segment was cut last. */
   #cut: number | undefined;
 
@@ -44,7 +50,7 @@ export class Planner {
    * @param sureMs  a time that its end will not be before
    * @returns       segments whose ends are settled
    */
-  grow(startMs: number, sureMs: number): SpeechSegment[] {
+  grow(startMs: number, sureMs: number): PlannedSegment[] {
     const { maxMs } = this.options;
     return this.#cutWhile(startMs, sureMs, (from) => sureMs - from >= maxMs + this.#leastRest);
   }
@@ -54,8 +60,8 @@ export class Planner {
     return Math.min(LEAST_REST_MS, this.options.maxMs / 4);
   }
 
-  #cutWhile(startMs: number, endMs: number, tooLong: (from: number) => boolean): SpeechSegment[] {
-    const settled: SpeechSegment[] = [];
+  #cutWhile(startMs: number, endMs: number, tooLong: (from: number) => boolean): PlannedSegment[] {
+    const settled: PlannedSegment[] = [];
     const { maxMs } = this.options;
     for (let from = this.#cut ?? startMs; tooLong(from); from = this.#cut) {
       this.#cut = this.#leastSpeech(from + maxMs / 2, Math.min(from + maxMs, endMs - this.#leastRest));
@@ -65,7 +71,7 @@ export class Planner {
   }
 
   /** A segment that ended. */
-  add({ startMs, endMs }: SpeechSegment): SpeechSegment[] {
+  add({ startMs, endMs }: SpeechSegment): PlannedSegment[] {
     const settled = this.#cutWhile(startMs, endMs, (from) => endMs - from > this.options.maxMs);
     settled.push(...this.#join({ startMs: this.#cut ?? startMs, endMs }));
     this.#cut = undefined;
@@ -73,17 +79,18 @@ export class Planner {
   }
 
   /** The recording ends. */
-  end(): SpeechSegment[] {
+  end(): PlannedSegment[] {
     const last = this.#group;
     this.#group = undefined;
     return last ? [last] : [];
   }
 
-  #join(next: SpeechSegment): SpeechSegment[] {
+  #join(next: SpeechSegment): PlannedSegment[] {
     const group = this.#group;
     const near = group && next.startMs - group.endMs <= MOST_GAP_MS;
     if (near && next.endMs - group.startMs <= this.options.mergeMs) {
-      this.#group = { startMs: group.startMs, endMs: next.endMs };
+      const parts = [...(group.parts ?? [group]), next];
+      this.#group = { startMs: group.startMs, endMs: next.endMs, parts };
       return [];
     }
     this.#group = next;

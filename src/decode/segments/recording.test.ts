@@ -1,7 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { concatenated } from "../../frontend/audio.js";
 import type { PreparedClip, Transcription } from "../transcriber.js";
-import type { Finish } from "../loop.js";
 import { DetectedSpeech, GivenSpeech, type SilenceStream } from "./feed.js";
 import {
   Recording,
@@ -14,7 +13,8 @@ import {
 // Plan: with a net that hears samples of 1 as speech and a decoder that names what it gets: the
 // segments, their samples and their texts are the same for samples in pieces of any size; they come
 // in order, in batches within the tokens; doubted texts are decoded again, in shorter pieces, then
-// with a penalty; every second is in a segment or a silence; old samples are dropped.
+// with a penalty; joined neighbours whose text the CTC head does not hear are decoded apart, and a
+// text of which it hears nothing is left out; every second is in a segment or a silence; old samples are dropped.
 
 const rate = 16_000;
 
@@ -39,10 +39,7 @@ function net(): SilenceStream {
   };
 }
 
-interface Answer {
-  readonly text: string;
-  readonly finish?: Finish;
-}
+type Answer = Pick<Transcription, "text"> & Partial<Transcription>;
 
 /** A decoder whose clips are their samples. */
 class Decoder implements SegmentDecoder {
@@ -172,6 +169,63 @@ describe("a doubted text", () => {
     );
     expect(segment).toMatchObject({ text: "no", finish: "loop" });
     expect(segment.retries!.map(({ used }) => used)).toEqual([false, false]);
+  });
+});
+
+describe("with a CTC head", () => {
+  const heard = (text: string, ctcText: string, agreement: number, confidence: number): Answer => ({
+    text,
+    ctcText,
+    agreement,
+    words: [{ text, start: 0.1, end: 0.4, confidence }],
+  });
+  /** Two neighbours of 3 and 2 s with a silence of 1.2 s, of which the segments' margins take half. */
+  const neighbours = audio(1, 3, 1.2, 2, 2);
+
+  test("a text of which it hears nothing is left out and kept beside", async () => {
+    const decoder = new Decoder((seconds) =>
+      seconds > 3 ? heard("invented words here", "", 0, 0.01) : heard("yes", "yes", 1, 1),
+    );
+    const [first, second] = await transcribed(neighbours, Infinity, decoder);
+    expect(first).toMatchObject({ text: "", tokenIds: [], finish: "no-speech", agreement: 0 });
+    expect(first).toMatchObject({ dropped: "invented words here" });
+    expect(first).not.toHaveProperty("words");
+    expect(second).toMatchObject({ text: "yes", finish: "stop", agreement: 1 });
+    expect(second).not.toHaveProperty("dropped");
+  });
+
+  test("joined neighbours are decoded apart where it hears another text", async () => {
+    const decoder = new Decoder((seconds) =>
+      seconds > 5 ? heard("no", "one two", 0.1, 0.9) : heard(`of ${Math.floor(seconds)}`, "x", 0.9, 0.9),
+    );
+    const segments = await transcribed(neighbours, Infinity, decoder, 10_000);
+    expect(segments).toHaveLength(1);
+    expect(segments[0]).toMatchObject({ text: "of 3 of 2", finish: "stop", agreement: 0.9 });
+    expect(segments[0].retries).toEqual([{ reason: "agreement", method: "shorter pieces", used: true }]);
+    const [one, two] = segments[0].words!;
+    expect(one.start).toBeCloseTo(segments[0].start + 0.1, 3);
+    expect(two.start).toBeGreaterThan(4);
+  });
+
+  test("joined neighbours keep their text where it is no better apart, or where it agrees", async () => {
+    const worse = new Decoder((seconds) =>
+      heard(seconds > 5 ? "no" : "bad", "x", seconds > 5 ? 0.5 : 0.4, 0.9),
+    );
+    const [segment] = await transcribed(neighbours, Infinity, worse, 10_000);
+    expect(segment).toMatchObject({ text: "no", agreement: 0.5 });
+    expect(segment.retries).toEqual([{ reason: "agreement", method: "shorter pieces", used: false }]);
+    const agrees = new Decoder(() => heard("yes", "yes", 0.9, 0.9));
+    expect((await transcribed(neighbours, Infinity, agrees, 10_000))[0]).not.toHaveProperty("retries");
+    expect(agrees.batches).toHaveLength(1);
+  });
+
+  test("a part of joined neighbours of which it hears nothing is left out", async () => {
+    const decoder = new Decoder((seconds) => {
+      if (seconds > 5) return heard("no", "one two", 0.2, 0.9);
+      return seconds > 3 ? heard("yes", "yes", 1, 1) : heard("invented words here", "", 0, 0.01);
+    });
+    const [segment] = await transcribed(neighbours, Infinity, decoder, 10_000);
+    expect(segment).toMatchObject({ text: "yes", finish: "stop", dropped: "invented words here" });
   });
 });
 

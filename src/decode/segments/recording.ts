@@ -5,15 +5,20 @@ import { FRAME_MS, type SpeechSegment } from "../vad/segmenter.js";
 import { AudioWindow } from "./audio-window.js";
 import { type Doubt, doubtOf } from "./doubt.js";
 import { joinTexts, withoutSilenceMarks } from "./join.js";
-import { type PlanOptions, Planner, type SpeechIn, leastSpeech } from "./planner.js";
+import { type PlanOptions, type PlannedSegment, Planner, type SpeechIn, leastSpeech } from "./planner.js";
+import { isUnheard } from "./unheard.js";
 
 /** A segment's text was doubted, and its audio decoded again. */
 export interface Retry {
-  readonly reason: Doubt;
+  /** "agreement": the CTC head hears another text of joined neighbours. */
+  readonly reason: Doubt | "agreement";
   readonly method: "shorter pieces" | "repetition penalty";
   /** Whether its text is the segment's. */
   readonly used: boolean;
 }
+
+/** How a segment's text ended; "no-speech": the CTC head heard none of it, and it was left out. */
+export type SegmentFinish = Finish | "no-speech";
 
 /** A segment of a transcript; times in seconds from the recording's begin. */
 export interface TranscriptSegment {
@@ -21,7 +26,9 @@ export interface TranscriptSegment {
   readonly end: number;
   readonly text: string;
   readonly tokenIds: readonly number[];
-  readonly finish: Finish;
+  readonly finish: SegmentFinish;
+  /** The text that was left out, because the CTC head heard no speech. */
+  readonly dropped?: string;
   /** With a CTC head, as are the next two; times from the recording's begin. */
   readonly words?: readonly Word[];
   readonly wordsFailure?: string;
@@ -78,9 +85,13 @@ export interface RecordingOptions extends PlanOptions {
 }
 
 /** What the model makes of a segment. */
-type Answer = Pick<Transcription, "text" | "tokenIds" | "finish" | "words" | "wordsFailure" | "agreement">;
+type Answer = Pick<
+  TranscriptSegment,
+  "text" | "tokenIds" | "finish" | "words" | "wordsFailure" | "agreement" | "dropped"
+> &
+  Pick<Transcription, "ctcText">;
 
-interface Job extends SpeechSegment {
+interface Job extends PlannedSegment {
   readonly samples: Float32Array;
   readonly clip: PreparedClip;
   readonly speech: Float32Array;
@@ -91,6 +102,7 @@ const STEP_SECONDS = 10; // of a long block
 const PENALTY = 1.2;
 const SHORTEST_HALVED = 2000; // ms
 const HALVINGS = 2;
+const LEAST_AGREEMENT = 0.7; // of joined neighbours
 
 /**
  * Transcribes a recording of any length as its samples come, in segments. The memory is that of the
@@ -145,7 +157,7 @@ export class Recording {
     return Math.round((ms * this.decoder.sampleRate) / 1000);
   }
 
-  #settle(segments: readonly SpeechSegment[]): void {
+  #settle(segments: readonly PlannedSegment[]): void {
     for (const segment of segments) {
       const samples = this.#audio.slice(this.#sample(segment.startMs), this.#sample(segment.endMs));
       if (samples.length < this.#sample(LEAST_MS)) continue; // no frame of the front-end
@@ -203,14 +215,15 @@ export class Recording {
   /** A segment, decoded again where its text is doubted. */
   async #checked(job: Job, first: Transcription): Promise<TranscriptSegment> {
     const { startMs, endMs } = job;
-    const reason = await doubtIn(job, first);
+    const reason = (await doubtIn(job, first)) ?? (isMisjoined(job, first) ? "agreement" : undefined);
     const retries: Retry[] = [];
     let best: Answer = first;
-    for (const method of reason ? (["shorter pieces", "repetition penalty"] as const) : []) {
+    for (const method of methodsFor(reason)) {
       const again =
         method === "shorter pieces" ? await this.#inPieces(job, HALVINGS) : await this.#penalised(job);
       if (again === undefined) continue;
-      const used = (await doubtIn(job, again)) === undefined;
+      const better = reason !== "agreement" || again.agreement! > first.agreement!;
+      const used = better && (await doubtIn(job, again)) === undefined;
       retries.push({ reason: reason!, method, used });
       if (!used) continue;
       best = again;
@@ -231,16 +244,10 @@ export class Recording {
     return again;
   }
 
-  /** The text of a segment in two parts; a part that is doubted is cut again. */
+  /** The text of joined neighbours apart, else of a segment in two; a part that is doubted is cut again. */
   async #inPieces(job: Job, depth: number): Promise<Answer | undefined> {
-    const length = job.endMs - job.startMs;
-    if (length < SHORTEST_HALVED || depth === 0) return undefined;
-    const middle = { startMs: job.startMs + length / 4, endMs: job.endMs - length / 4 };
-    const cut = leastSpeech((from, to) => speechIn(job, from, to), middle);
-    const parts = [
-      { startMs: job.startMs, endMs: cut },
-      { startMs: cut, endMs: job.endMs },
-    ].map((part) => this.#part(job, part));
+    const parts = (job.parts ?? halves(job, depth)).map((part) => this.#part(job, part));
+    if (parts.length === 0) return undefined;
     const results = await this.decoder.transcribe(
       parts.map(({ clip }) => clip),
       {},
@@ -262,48 +269,87 @@ export class Recording {
   }
 }
 
+/** A segment cut where speech is least probable; none where it is too short. */
+function halves(job: Job, depth: number): SpeechSegment[] {
+  const { startMs, endMs } = job;
+  const length = endMs - startMs;
+  if (length < SHORTEST_HALVED || depth === 0) return [];
+  const middle = { startMs: startMs + length / 4, endMs: endMs - length / 4 };
+  const cut = leastSpeech((from, to) => speechIn(job, from, to), middle);
+  return [
+    { startMs, endMs: cut },
+    { startMs: cut, endMs },
+  ];
+}
+
+/** Whether the CTC head hears another text of joined neighbours: their model may know single ones. */
+function isMisjoined({ parts }: Job, { agreement = 1 }: Transcription): boolean {
+  return parts !== undefined && agreement < LEAST_AGREEMENT;
+}
+
+function methodsFor(reason: Retry["reason"] | undefined): readonly Retry["method"][] {
+  if (reason === undefined) return [];
+  return reason === "agreement" ? ["shorter pieces"] : ["shorter pieces", "repetition penalty"];
+}
+
 function speechIn({ startMs, speech }: Job, fromMs: number, toMs: number): Float32Array {
   return speech.subarray(Math.floor((fromMs - startMs) / FRAME_MS), Math.floor((toMs - startMs) / FRAME_MS));
 }
 
 function doubtIn(
   job: SpeechSegment,
-  { text, finish }: Pick<Transcription, "text" | "finish">,
+  { text, finish }: Pick<Answer, "text" | "finish">,
 ): Promise<Doubt | undefined> {
-  return doubtOf(withoutSilenceMarks(text), finish, (job.endMs - job.startMs) / 1000);
+  const ended = finish === "no-speech" ? "stop" : finish;
+  return doubtOf(withoutSilenceMarks(text), ended, (job.endMs - job.startMs) / 1000);
 }
 
 function nameOf(name: string, { startMs, endMs }: SpeechSegment): string {
   return `${name} (${startMs / 1000} to ${endMs / 1000} s)`;
 }
 
-/** An answer with its words' times shifted, s. */
-function answerAt({ text, tokenIds, finish, words, wordsFailure, agreement }: Answer, start: number): Answer {
+/** An answer with its words' times shifted, s; a text that the CTC head did not hear is left out. */
+function answerAt(answer: Answer, start: number): Answer {
+  const { tokenIds, finish, words, wordsFailure, agreement, ctcText, dropped } = answer;
+  const text = withoutSilenceMarks(answer.text);
+  if (isUnheard({ text, words, agreement, ctcText }))
+    return { text: "", tokenIds: [], finish: "no-speech", dropped: text, agreement };
   const at = (seconds: number): number => Math.round((seconds + start) * 1000) / 1000;
   const moved = words?.map((word) => ({ ...word, start: at(word.start), end: at(word.end) }));
   return {
-    text: withoutSilenceMarks(text),
+    text,
     tokenIds,
     finish,
+    ...(dropped !== undefined && { dropped }),
     ...(moved && { words: moved }),
     ...(wordsFailure !== undefined && { wordsFailure }),
     ...(agreement !== undefined && { agreement }),
   };
 }
 
-/** The answers of a segment's parts as one; its agreement is the lowest. */
+/** The answers of a segment's parts as one; its agreement is the mean of the kept texts, by their lengths. */
 function joinedAnswers(answers: readonly Answer[]): Answer {
-  const agreements = answers.map(({ agreement }) => agreement).filter((value) => value !== undefined);
-  const timed = answers.every(({ words }) => words);
+  const weights = answers.map(({ text, finish }) => (finish === "no-speech" ? 0 : 1 + text.length));
+  const agreements = answers.map(({ agreement }, i) => (agreement ?? NaN) * weights[i]);
+  const agreement = sum(agreements) / Math.max(1, sum(weights));
+  const timed = answers.every(({ words, finish }) => words ?? finish === "no-speech");
   const failure = answers.find(({ wordsFailure }) => wordsFailure !== undefined)?.wordsFailure;
+  const dropped = joinTexts(answers.map((answer) => answer.dropped ?? ""));
+  const silent = answers.every(({ finish }) => finish === "no-speech");
+  const cut = answers.find(({ finish }) => finish === "loop" || finish === "length");
   return {
     text: joinTexts(answers.map(({ text }) => text)),
     tokenIds: answers.flatMap(({ tokenIds }) => tokenIds),
-    finish: answers.find(({ finish }) => finish !== "stop")?.finish ?? "stop",
-    ...(timed && { words: answers.flatMap(({ words }) => words!) }),
+    finish: cut?.finish ?? (silent ? "no-speech" : "stop"),
+    ...(dropped !== "" && { dropped }),
+    ...(timed && { words: answers.flatMap(({ words = [] }) => words) }),
     ...(failure !== undefined && { wordsFailure: failure }),
-    ...(agreements.length > 0 && { agreement: Math.min(...agreements) }),
+    ...(!Number.isNaN(agreement) && { agreement: Math.round(1000 * agreement) / 1000 }),
   };
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, value) => total + value, 0);
 }
 
 /** What no segment has of a recording, in seconds. */
