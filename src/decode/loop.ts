@@ -72,7 +72,8 @@ export interface Picker {
   pick(seen: TensorData, ids: Tensor, running: readonly boolean[]): ArrayLike<number>;
 }
 
-interface Sequence {
+/** An answer as its tokens come. */
+export interface Sequence {
   readonly tokenIds: number[];
   finish?: Finish;
 }
@@ -80,8 +81,17 @@ interface Sequence {
 /** Tokens of an answer that the KV cache has room for where nothing is known of it. */
 export const shortAnswer = 256;
 
-/** Takes in one more token; sets `finish` when the sequence ends with it. */
-function accept(sequence: Sequence, id: number, limit: number, options: DecodeOptions): boolean {
+/**
+ * Takes in one more token; sets `finish` when the sequence ends with it.
+ * @returns  whether the token joined the answer
+ * @throws DecodeError  `notANumber`
+ */
+export function accept(
+  sequence: Sequence,
+  id: number,
+  limit: number,
+  options: Pick<DecodeOptions, "stopIds" | "guardLoops">,
+): boolean {
   if (id === notANumber) {
     throw new DecodeError(
       `decode: token ${sequence.tokenIds.length}: expected finite scores, got NaN; the weights or the input are damaged`,

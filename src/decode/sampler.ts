@@ -57,7 +57,8 @@ function draw(scores: Float32Array, uniform: () => number): number {
   return probabilities.some(Number.isNaN) ? notANumber : choose(probabilities, uniform());
 }
 
-function likeliest(scores: Float32Array): number {
+/** The token of the highest score, the lowest of equals; `notANumber` where a score is none. */
+export function likeliest(scores: Float32Array): number {
   let best = 0;
   for (let i = 0; i < scores.length; i++) {
     if (Number.isNaN(scores[i])) return notANumber;

@@ -24,6 +24,7 @@ import { greedy } from "./greedy.js";
 import { DecodeError, type Finish } from "./loop.js";
 import { checkSampling } from "./sampling.js";
 import { type TextParts, loadParts } from "./parts.js";
+import { Stopwatch } from "./stopwatch.js";
 import { concatenated } from "../frontend/audio.js";
 
 /** Features of one clip, ready for the encoder. */
@@ -110,7 +111,8 @@ export class Transcriber {
      * made.
      */
     readonly warnings: readonly string[],
-    private readonly aligner: Aligner | undefined,
+    /** Finds the times of words; absent where `wordTimes` was not asked for, or without a head. */
+    readonly aligner: Aligner | undefined,
   ) {}
 
   /**
@@ -243,7 +245,7 @@ export class Transcriber {
     const { signal } = options;
     const frames = clips.map((clip) => clip.frames);
     const prompts = this.promptTokens(clips, options); // first: an option or a clip may be refused
-    const maxNewTokens = this.#limits(clips, prompts, options);
+    const maxNewTokens = this.limits(clips, prompts, options);
     const clock = new Stopwatch();
     options.onStage?.("encoder");
     const features = concatenated(clips.map((clip) => clip.features));
@@ -282,7 +284,7 @@ export class Transcriber {
       seconds: { frontend: clips[i].frontendSeconds, encoder, adaptor, prefill, decode },
       finish,
     }));
-    return hidden ? this.#withTimes(results, frames, hidden, signal) : results;
+    return hidden ? this.withTimes(results, frames, hidden, signal) : results;
   }
 
   /** Gives the weights' GPU memory back. */
@@ -306,11 +308,14 @@ export class Transcriber {
     });
   }
 
-  /** Each clip's limit of new tokens, within what the context has left. Checks options first. */
-  #limits(
+  /**
+   * Each clip's limit of new tokens, within what the context has left. Checks options first.
+   * @throws DecodeError  an option out of range
+   */
+  limits(
     clips: readonly PreparedClip[],
     prompts: readonly PromptTokens[],
-    { maxNewTokens, repetitionPenalty }: TranscribeOptions,
+    { maxNewTokens, repetitionPenalty }: Pick<TranscribeOptions, "maxNewTokens" | "repetitionPenalty">,
   ): number[] {
     checkSampling({ repetitionPenalty });
     if (maxNewTokens !== undefined && !(Number.isInteger(maxNewTokens) && maxNewTokens >= 1))
@@ -331,12 +336,13 @@ export class Transcriber {
     return { hidden, audio: await this.#hold(() => adapt(this.gpu, this.model, states, frames), signal) };
   }
 
-  async #withTimes(
-    results: readonly Transcription[],
+  /** Results with the times of their words. @param hidden  of `Aligner.hidden` */
+  async withTimes<T extends Transcription>(
+    results: readonly T[],
     frames: readonly number[],
     hidden: Float32Array,
     signal: AbortSignal | undefined,
-  ): Promise<Transcription[]> {
+  ): Promise<(T & ClipTimes)[]> {
     const { lfrStride, frameShift } = this.frontend;
     const clips = results.map(({ text, audioSeconds }, i) => ({
       text,

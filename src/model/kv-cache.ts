@@ -1,6 +1,7 @@
 import type { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
 import { type Tiles, makeTiles } from "../kernels/attention/segments.js";
+import { pageRows } from "../kernels/attention/variants.js";
 import { grow } from "../gpu/grow.js";
 import { Program } from "../gpu/recorder.js";
 import type { Tensor } from "../gpu/tensor.js";
@@ -84,6 +85,14 @@ export interface TokenStep {
   readonly program: Program;
 }
 
+/** Which recording a step of one token shares with others of as many rows. */
+export interface StepKind {
+  /** Of what is computed from the rows. Default: the empty one. */
+  readonly name?: string;
+  /** Tokens that no sequence of the step passes. Default: the cache's `longest`. */
+  readonly longest?: number;
+}
+
 /**
  * Keys and values of sequences that come and go. A sequence has pages of 32 rows in a pool, as many
  * as its tokens take. Without a free page the pool grows by half, into new buffers.
@@ -94,19 +103,21 @@ export class KvCache {
   readonly #table: PageTable;
   /** The table's entries, on the GPU. */
   readonly #pages: Tensor;
-  readonly #steps = new Map<number, TokenStep>(); // by rows
+  readonly #steps = new Map<string, TokenStep>(); // by kind and rows
   #changed = true; // the table, since it was written
 
   /**
    * @param room     for each sequence that the cache may hold, tokens that the pool has room for
    *                 from the start
    * @param longest  tokens that each sequence may reach
+   * @param most     pages that the pool grows to, unless one that is needed is missing
    */
   constructor(
     private readonly gpu: Gpu,
     private readonly config: LlmConfig,
     room: readonly number[],
     private readonly longest = Math.max(...room),
+    private readonly most = Infinity,
   ) {
     if (longest > config.maxPositions) {
       throw new GpuError(
@@ -159,7 +170,10 @@ export class KvCache {
    *                   step's shapes as they are; it sees itself alone. Default: all, in order
    * @throws GpuError  a sequence would pass `longest`
    */
-  advance(sequences: readonly (number | undefined)[] = [...this.lengths.keys()]): TokenStep {
+  advance(
+    sequences: readonly (number | undefined)[] = [...this.lengths.keys()],
+    kind: StepKind = {},
+  ): TokenStep {
     this.#makeRoom(this.lengths.map((_, i) => (sequences.includes(i) ? 1 : 0)));
     const placed: Placed = { positions: [], slots: [], ranges: [] };
     for (const [row, sequence] of sequences.entries()) {
@@ -170,7 +184,7 @@ export class KvCache {
       }
     }
     this.#writeTable();
-    const step = this.#step(sequences.length);
+    const step = this.#step(sequences.length, kind);
     const { headDim, ropeTheta, ropeScaling } = this.config;
     const { angles, slots, ranges } = step.rows;
     this.gpu.write(angles, ropeAngles(placed.positions, headDim, ropeTheta, ropeScaling));
@@ -200,10 +214,11 @@ export class KvCache {
     const missing = table.wanted(counts) - table.free;
     if (missing <= 0) return;
     const { maxStorageBufferBindingSize } = this.gpu.device.limits;
-    table.grow(missing, maxStorageBufferBindingSize / (4 * this.#shape[1]));
+    const most = this.most * pageRows + this.lengths.length;
+    table.grow(missing, Math.min(most, maxStorageBufferBindingSize / (4 * this.#shape[1])));
     for (const tensors of [this.#keys, this.#values])
       for (const [i, tensor] of tensors.entries()) tensors[i] = grow(this.gpu, tensor, this.#shape);
-    for (const [count, { rows }] of this.#steps) this.#steps.set(count, { rows, program: new Program() });
+    for (const [key, { rows }] of this.#steps) this.#steps.set(key, { rows, program: new Program() });
     this.#changed = true;
   }
 
@@ -221,9 +236,10 @@ export class KvCache {
   }
 
   /** The step of so many rows; what its tensors hold is written before each run. */
-  #step(count: number): TokenStep {
+  #step(count: number, { name = "", longest = this.longest }: StepKind): TokenStep {
     const { gpu } = this;
-    let step = this.#steps.get(count);
+    const key = `${name} ${longest} ${count}`;
+    let step = this.#steps.get(key);
     if (step) return step;
     const table = gpu.keep([count, 2], "u32");
     gpu.write(
@@ -237,9 +253,9 @@ export class KvCache {
       ranges: gpu.keep([count, 2], "u32"),
       pages: this.#pages,
       tiles: { rows: 1, table },
-      longest: this.longest,
+      longest,
     };
-    this.#steps.set(count, (step = { rows, program: new Program() }));
+    this.#steps.set(key, (step = { rows, program: new Program() }));
     return step;
   }
 }

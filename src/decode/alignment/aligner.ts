@@ -63,12 +63,16 @@ export class Aligner {
    * @returns       [ΣT, D]
    */
   async hidden(states: Tensor, frames: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
-    const { gpu, head } = this;
-    const [hidden] = await gpu.step(() => {
+    const [hidden] = await this.gpu.step(() => {
       signal?.throwIfAborted();
-      return [ctcDecoder(gpu, head, states, makeSegments(gpu, frames))];
+      return [this.record(states, frames)];
     });
     return hidden as Float32Array;
+  }
+
+  /** The same within a step. */
+  record(states: Tensor, frames: readonly number[]): Tensor {
+    return ctcDecoder(this.gpu, this.head, states, makeSegments(this.gpu, frames));
   }
 
   /**

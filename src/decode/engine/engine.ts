@@ -1,25 +1,39 @@
 import { expectArgument } from "../../arguments.js";
+import type { TensorData } from "../../gpu/device.js";
 import { GpuError } from "../../gpu/errors.js";
-import { DecodeError } from "../loop.js";
-import type { PreparedClip, Transcriber, Transcription } from "../transcriber.js";
+import { pageRows } from "../../kernels/attention/variants.js";
+import { DecodeError, accept } from "../loop.js";
+import type { PreparedClip, Transcriber } from "../transcriber.js";
 import { EngineClosedError, QueueFullError } from "./errors.js";
+import type { Flight } from "./lane.js";
 import type { EngineOptions, EngineStats, EngineTranscription, SubmitOptions } from "./options.js";
 import { TurnQueue } from "./queue.js";
+import type { Read } from "./reader.js";
 import { Request } from "./request.js";
+import type { Plan, Row } from "./row.js";
+import { type Limits, Session, pagesIn, pagesOf } from "./session.js";
+
+const usualTokens = 1024; // of a request, for the usual size of the cache
+const longestRetry = 60; // s
 
 /**
  * Transcribes the requests of many callers on one model: they share its decoding steps, begin as
  * others end, and each has the result that it has alone.
  */
 export class TranscriptionEngine {
-  readonly #queue = new TurnQueue<Request>();
+  readonly #limits: Limits;
   readonly #maxQueue: number;
-  readonly #counts = { finished: 0, failed: 0, cancelled: 0, refused: 0 };
+  readonly #queue = new TurnQueue<Request>();
+  /** Requests whose group failed: each is read again by itself. */
+  readonly #again: Request[] = [];
   readonly #room: (() => void)[] = []; // those that wait for a place in the queue
-  #tokens = 0;
-  #audioSeconds = 0;
-  #running: Request | undefined;
+  readonly #counts = { finished: 0, failed: 0, cancelled: 0, refused: 0 };
+  readonly #work = { steps: 0, tokens: 0, reads: 0, audioSeconds: 0 };
+  /** Rows that have their tokens, and wait for the times of words. */
+  readonly #aligning = new Map<Row, Promise<void>>();
+  #session: Session | undefined;
   #loop: Promise<void> | undefined;
+  #busySeconds = 0;
   #closed = false;
   #loss: GpuError | undefined;
 
@@ -31,7 +45,15 @@ export class TranscriptionEngine {
     for (const [name, value] of Object.entries(options) as [string, number | undefined][])
       if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1))
         throw new DecodeError(`engine: ${name}: expected a whole number from 1, got ${value}`);
-    this.#maxQueue = options.maxQueue ?? 64;
+    const { gpu, model } = transcriber;
+    const { maxPositions } = model.config.llm;
+    const { maxRows: rows = 16, maxQueue = 64, maxRead: read = 256, cacheBytes = Infinity } = options;
+    const tokens = Math.min(options.maxTokens ?? 2048, maxPositions);
+    const usual = Math.max(rows * pagesOf(Math.min(usualTokens, tokens)), pagesOf(tokens));
+    const granted = pagesIn(gpu, model.config.llm, cacheBytes);
+    const pages = options.cacheBytes === undefined ? Math.min(usual, granted) : granted;
+    this.#limits = { rows, read, tokens, pages };
+    this.#maxQueue = maxQueue;
   }
 
   /** Whether the device is lost: every request is rejected with the GpuError that says so. */
@@ -40,17 +62,15 @@ export class TranscriptionEngine {
   }
 
   get stats(): EngineStats {
+    const session = this.#session;
     return {
-      queued: this.#queue.length,
+      queued: this.#queue.length + this.#again.length,
       queuedLive: this.#queue.live,
-      reading: 0,
-      rows: this.#running ? 1 : 0,
+      reading: session?.reading.length ?? 0,
+      rows: session?.decoding.length ?? 0,
       ...this.#counts,
-      steps: this.#tokens,
-      tokens: this.#tokens,
-      reads: 0,
-      audioSeconds: this.#audioSeconds,
-      pages: { all: 0, used: 0, promised: 0, most: 0 },
+      ...this.#work,
+      pages: session?.pages ?? { all: 0, used: 0, promised: 0, most: this.#limits.pages },
       gpuBytes: this.transcriber.gpu.bytes,
     };
   }
@@ -67,87 +87,247 @@ export class TranscriptionEngine {
   async submit(clip: PreparedClip, options: SubmitOptions = {}): Promise<EngineTranscription> {
     const prepared = (clip as Partial<PreparedClip> | undefined)?.features instanceof Float32Array;
     expectArgument("submit: clip", prepared, "a clip, as prepare(AUDIO, NAME) gives", clip);
-    const request = new Request(clip, options);
+    options.signal?.throwIfAborted();
+    const request = new Request(clip, this.#plan(clip, options), options);
     request.watch((reason) => this.#cancel(request, reason));
-    await this.#enter(request);
+    this.#enter(request);
     return request.result;
   }
 
   /** Settles when no request waits or runs. */
   async idle(): Promise<void> {
-    while (this.#loop) await this.#loop;
+    while (this.#loop || this.#aligning.size > 0)
+      await Promise.allSettled([this.#loop, ...this.#aligning.values()]);
   }
 
   /** Ends all requests with an EngineClosedError and gives the engine's GPU memory back. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const request of this.#queue.items) this.#cancel(request, new EngineClosedError());
-    if (this.#running) this.#cancel(this.#running, new EngineClosedError());
-    this.#freePlaces();
+    this.#endAll((request) => this.#cancel(request, new EngineClosedError()));
     await this.idle();
+    this.#session?.free();
+    this.#session = undefined;
   }
 
-  /** Puts a request into the queue, once there is room where it waits for that. */
-  async #enter(request: Request): Promise<void> {
-    const { signal, waitForRoom } = request.options;
-    signal?.throwIfAborted();
-    while (waitForRoom && !this.#closed && !request.ended && this.#queue.length >= this.#maxQueue)
-      await new Promise<void>((resolve) => this.#room.push(resolve));
-    if (request.ended) return;
-    const refused = this.#refusal();
-    if (refused) {
-      request.reject(refused);
-      return;
-    }
-    this.#queue.add(request);
-    this.#loop ??= this.#run().finally(() => (this.#loop = undefined));
+  /** Whether no more may wait than do, beside those that can begin. */
+  get #full(): boolean {
+    const places = this.#session?.places ?? this.#limits.rows;
+    return this.#queue.length >= this.#maxQueue + places;
+  }
+
+  /** What a clip takes. @throws as Transcriber.transcribe */
+  #plan(clip: PreparedClip, options: SubmitOptions): Plan {
+    const prompts = this.transcriber.promptTokens([clip], options);
+    const [limit] = this.transcriber.limits([clip], prompts, options);
+    const [prompt] = prompts;
+    const tokens = prompt.ids.length + limit;
+    const pages = pagesOf(tokens);
+    const most = Math.min(this.#limits.tokens, pageRows * this.#limits.pages);
+    if (tokens > most)
+      throw new DecodeError(
+        `engine: ${clip.name}: expected ${most} tokens of prompt and answer at most, got ${prompt.ids.length} and ${limit}; cut the clip into segments, or raise maxTokens and cacheBytes`,
+      );
+    return { prompt, limit, pages };
   }
 
   #refusal(): Error | undefined {
-    if (this.#closed) return new EngineClosedError();
-    if (this.#loss) return this.#loss;
-    if (this.#queue.length < this.#maxQueue) return undefined;
-    this.#counts.refused++;
-    return new QueueFullError(this.#queue.length, 1);
+    return this.#closed ? new EngineClosedError() : this.#loss;
   }
 
-  #freePlaces(): void {
+  #enter(request: Request): void {
+    if (request.ended) return;
+    if (request.options.waitForRoom && !this.#refusal() && this.#full) {
+      this.#room.push(() => this.#enter(request));
+      return;
+    }
+    const refusal = this.#refusal() ?? (this.#full ? this.#queueFull() : undefined);
+    if (refusal) {
+      request.reject(refusal);
+      return;
+    }
+    this.#queue.add(request);
+    this.#loop ??= this.#run();
+  }
+
+  #queueFull(): QueueFullError {
+    this.#counts.refused++;
+    const waiting = this.#queue.items.reduce((sum, { clip }) => sum + clip.audioSeconds, 0);
+    const pace = this.#work.audioSeconds > 0 ? this.#busySeconds / this.#work.audioSeconds : 0;
+    const seconds = Math.min(longestRetry, Math.max(1, Math.ceil(waiting * pace)));
+    return new QueueFullError(this.#queue.length, seconds);
+  }
+
+  /** Lets those in that wait for a place in the queue. */
+  #letIn(): void {
     for (const enter of this.#room.splice(0)) enter();
   }
 
   #cancel(request: Request, reason: unknown): void {
-    if (request.reject(reason)) this.#counts.cancelled++;
-    if (this.#queue.drop(request)) this.#freePlaces();
+    this.#end(request, reason, "cancelled");
   }
 
+  #fail(request: Request, error: unknown): void {
+    this.#end(request, error, "failed");
+  }
+
+  #end(request: Request, reason: unknown, count: "cancelled" | "failed"): void {
+    if (request.reject(reason)) this.#counts[count]++;
+    if (this.#queue.drop(request)) this.#letIn();
+  }
+
+  /** Ends every request that waits or runs. */
+  #endAll(end: (request: Request) => void): void {
+    const { decoding = [], reading = [] } = this.#session ?? {};
+    const rows = [...decoding, ...reading, ...this.#aligning.keys()];
+    for (const request of [...this.#queue.items, ...this.#again, ...rows.map((row) => row.request)])
+      end(request);
+    this.#letIn();
+  }
+
+  /** Steps until no request is left: each is submitted before the one before it is read. */
   async #run(): Promise<void> {
-    for (let request = this.#queue.first; request; request = this.#queue.first) {
-      this.#queue.serve(request);
-      this.#freePlaces();
-      this.#running = request;
-      const queuedSeconds = (performance.now() - request.submitted) / 1000;
-      try {
-        const { onText, signal, maxNewTokens, repetitionPenalty, ...prompt } = request.options;
-        const [result] = await this.transcriber.transcribe([request.clip], {
-          ...prompt,
-          maxNewTokens,
-          repetitionPenalty,
-          signal,
-          ...(onText && { onText: (_: number, text: string) => onText(text) }),
-        });
-        this.#finish(request, { ...result, queuedSeconds });
-      } catch (error) {
-        if (error instanceof GpuError && this.transcriber.gpu.lost) this.#loss = error;
-        if (request.reject(error)) this.#counts.failed++;
-      }
-      this.#running = undefined;
+    await Promise.resolve(); // what is submitted in the same turn begins together
+    const began = performance.now();
+    let before: readonly (Flight | Read)[] = [];
+    for (;;) {
+      const next = this.#submit();
+      for (const flight of before) await this.#take(flight);
+      if (next.length + before.length === 0) break;
+      before = next;
+    }
+    this.#busySeconds += (performance.now() - began) / 1000;
+    this.#loop = undefined;
+  }
+
+  #submit(): (Flight | Read)[] {
+    const flights: (Flight | Read)[] = [];
+    try {
+      this.#session ??= new Session(this.transcriber, this.#limits);
+      flights.push(...this.#session.decode());
+      this.#work.steps += flights.length;
+    } catch (error) {
+      this.#stepFailed(error, this.#session?.decoding ?? []);
+      if (!this.#session) this.#endAll((request) => this.#fail(request, error));
+    }
+    const read = this.#session?.read((frames) => this.#admit(frames));
+    if (read) this.#work.reads++;
+    return read ? [...flights, read] : flights;
+  }
+
+  /** Makes a row of the next request, if it fits. */
+  #admit(frames: number): Row | undefined {
+    while (this.#again[0]?.ended) this.#again.shift();
+    const request = this.#again[0] ?? this.#queue.first;
+    if (!request || request.clip.frames > frames || !this.#session!.fits(request.plan)) return undefined;
+    if (request.alone && frames !== Infinity) return undefined;
+    if (this.#again[0] === request) this.#again.shift();
+    else this.#queue.serve(request);
+    this.#letIn();
+    return this.#session!.open(request, request.plan);
+  }
+
+  async #take(flight: Flight | Read): Promise<void> {
+    let seen: TensorData;
+    try {
+      seen = await flight.seen;
+    } catch (error) {
+      if ("readers" in flight) this.#readFailed(error, flight.readers);
+      else this.#stepFailed(error, flight.rows);
+      return;
+    }
+    if ("done" in flight) flight.done(seen);
+    const tokens = flight.pick(seen);
+    for (const [i, row] of flight.rows.entries()) if (row.open) this.#accept(row, tokens[i]);
+  }
+
+  #accept(row: Row, id: number): void {
+    const { request, answer, plan, stream } = row;
+    try {
+      this.#work.tokens++;
+      const joined = accept(answer, id, plan.limit, { stopIds: this.transcriber.stopIds });
+      const text = joined && request.options.onText && stream.push(id);
+      if (text) request.options.onText?.(text);
+      if (answer.finish) this.#finish(row);
+    } catch (error) {
+      this.#fail(request, error);
     }
   }
 
-  #finish(request: Request, result: Transcription & { readonly queuedSeconds: number }): void {
+  #finish(row: Row): void {
+    const { request, answer, times, hidden } = row;
+    const rest = row.stream.flush();
+    if (rest) request.options.onText?.(rest);
+    const { clip } = request;
+    const now = performance.now();
+    const result: EngineTranscription = {
+      text: this.transcriber.tokenizer.decode(answer.tokenIds, { skipSpecial: true }).trim(),
+      tokenIds: answer.tokenIds,
+      audioSeconds: clip.audioSeconds,
+      seconds: {
+        frontend: clip.frontendSeconds,
+        encoder: (times.encoded - times.begun) / 1000,
+        adaptor: 0,
+        prefill: (times.read - times.encoded) / 1000,
+        decode: (now - times.read) / 1000,
+      },
+      finish: answer.finish!,
+      queuedSeconds: (times.begun - request.submitted) / 1000,
+    };
+    if (!hidden) {
+      this.#resolve(request, result);
+      return;
+    }
+    const aligned = this.transcriber
+      .withTimes([result], [clip.frames], hidden, request.options.signal)
+      .then(
+        ([timed]) => this.#resolve(request, timed),
+        (error: unknown) => {
+          this.#lose(error);
+          this.#fail(request, error);
+        },
+      )
+      .finally(() => this.#aligning.delete(row));
+    this.#aligning.set(row, aligned);
+  }
+
+  #resolve(request: Request, result: EngineTranscription): void {
+    if (!request.resolve(result)) return;
     this.#counts.finished++;
-    this.#tokens += result.tokenIds.length;
-    this.#audioSeconds += request.clip.audioSeconds;
-    request.resolve(result);
+    this.#work.audioSeconds += result.audioSeconds;
+  }
+
+  /** A step of encoder or prompt failed: each of its clips is read once more by itself. */
+  #readFailed(error: unknown, rows: readonly Row[]): void {
+    const requests = this.#discard(rows);
+    const again = !this.#lose(error) && requests.length > 1;
+    for (const request of requests) {
+      if (!again || request.alone) {
+        this.#fail(request, error);
+        continue;
+      }
+      request.alone = true;
+      this.#again.push(request);
+    }
+  }
+
+  #stepFailed(error: unknown, rows: readonly Row[]): void {
+    const requests = this.#discard(rows);
+    this.#lose(error);
+    for (const request of requests) this.#fail(request, error);
+  }
+
+  /** @returns  the requests of rows whose tokens were still of use */
+  #discard(rows: readonly Row[]): Request[] {
+    const requests = rows.filter(({ open }) => open).map(({ request }) => request);
+    for (const row of rows) row.discard();
+    return requests;
+  }
+
+  /** Ends everything, where the device is lost. @returns  whether it is */
+  #lose(error: unknown): boolean {
+    if (!(error instanceof GpuError && this.transcriber.gpu.lost)) return false;
+    this.#loss ??= error;
+    this.#endAll((request) => this.#fail(request, error));
+    return true;
   }
 }

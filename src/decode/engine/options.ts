@@ -5,11 +5,11 @@ import type { TranscribeOptions, Transcription } from "../transcriber.js";
 export interface EngineOptions {
   /** Requests that are decoded together at most. Default: 16. */
   readonly maxRows?: number;
-  /** Requests that wait at most; more are refused. Default: 64. */
+  /** Requests that wait at most, while none can begin; more are refused. Default: 64. */
   readonly maxQueue?: number;
   /**
    * Audio frames of the encoder and tokens of prompts that are read between two decoding steps at
-   * most; a longer clip passes the encoder alone. Default: 512.
+   * most; a longer clip passes the encoder alone. Default: 256.
    */
   readonly maxRead?: number;
   /** Tokens of one request's prompt and answer at most. Default: 2048, or the model's positions. */

@@ -2,6 +2,9 @@ import type { PreparedClip } from "../transcriber.js";
 import { DeadlineError } from "./errors.js";
 import type { EngineTranscription, SubmitOptions } from "./options.js";
 import type { Waiting } from "./queue.js";
+import type { Plan } from "./row.js";
+
+const longestTimer = 2 ** 31 - 1; // ms
 
 /** A request from `submit` to its end. */
 export class Request implements Waiting {
@@ -9,6 +12,8 @@ export class Request implements Waiting {
   readonly owner: object;
   readonly result: Promise<EngineTranscription>;
   readonly submitted = performance.now();
+  /** Its audio and prompt are read with no other's: a step that it shared failed. */
+  alone = false;
   /** Set at the end: nothing more is done for it. */
   #ended = false;
   #resolve!: (result: EngineTranscription) => void;
@@ -17,6 +22,7 @@ export class Request implements Waiting {
 
   constructor(
     readonly clip: PreparedClip,
+    readonly plan: Plan,
     readonly options: SubmitOptions,
   ) {
     this.live = options.priority === "live";
@@ -40,17 +46,19 @@ export class Request implements Waiting {
       signal.addEventListener("abort", aborted, { once: true });
       this.#cleanup.push(() => signal.removeEventListener("abort", aborted));
     }
-    if (timeoutMs !== undefined) {
+    if (timeoutMs !== undefined && timeoutMs <= longestTimer) {
       const timer = setTimeout(() => cancel(new DeadlineError(timeoutMs)), timeoutMs);
       this.#cleanup.push(() => clearTimeout(timer));
     }
   }
 
-  resolve(result: EngineTranscription): void {
-    if (this.#end()) this.#resolve(result);
+  /** @returns  whether the request had not ended before, as of `reject` */
+  resolve(result: EngineTranscription): boolean {
+    const first = this.#end();
+    if (first) this.#resolve(result);
+    return first;
   }
 
-  /** @returns  whether the request had not ended before */
   reject(error: unknown): boolean {
     const first = this.#end();
     if (first) this.#reject(error);

@@ -1,0 +1,113 @@
+import type { LlmConfig } from "../../config/model-config.js";
+import type { Gpu } from "../../gpu/device.js";
+import type { Tensor } from "../../gpu/tensor.js";
+import { pageRows } from "../../kernels/attention/variants.js";
+import { KvCache } from "../../model/kv-cache.js";
+import type { Transcriber } from "../transcriber.js";
+import { DeviceLane, type Flight, HostLane } from "./lane.js";
+import type { EngineStats } from "./options.js";
+import { type Read, Reader } from "./reader.js";
+import type { Request } from "./request.js";
+import { type Plan, Row } from "./row.js";
+
+/** What a session holds at most. */
+export interface Limits {
+  readonly rows: number;
+  /** Frames and tokens of a reading step. */
+  readonly read: number;
+  /** Tokens of a sequence. */
+  readonly tokens: number;
+  /** Pages of the KV cache. */
+  readonly pages: number;
+}
+
+/** Pages of keys and values that so many tokens take. */
+export function pagesOf(tokens: number): number {
+  return Math.ceil(tokens / pageRows);
+}
+
+/** Pages that `bytes` of keys and values have, within what one buffer may be bound with. */
+export function pagesIn(gpu: Gpu, { layers, kvHeads, headDim }: LlmConfig, bytes: number): number {
+  const rowBytes = 4 * kvHeads * headDim;
+  const bound = gpu.device.limits.maxStorageBufferBindingSize;
+  return Math.floor(Math.min(bytes / (2 * layers), bound) / (pageRows * rowBytes));
+}
+
+/** An engine's KV cache, and the rows in it: those that are read, and those that are decoded. */
+export class Session {
+  readonly #cache: KvCache;
+  readonly #newest: Tensor; // a row's first token, by its sequence
+  readonly #device: DeviceLane;
+  readonly #host: HostLane;
+  readonly #reader: Reader;
+  readonly #slots: number[]; // that no row has
+  #promised = 0; // pages
+
+  constructor(
+    private readonly transcriber: Transcriber,
+    private readonly limits: Limits,
+  ) {
+    const { gpu, model } = transcriber;
+    const room = new Array<number>(limits.rows).fill(1);
+    this.#cache = new KvCache(gpu, model.llm.config, room, limits.tokens, limits.pages);
+    this.#newest = gpu.keep([limits.rows], "u32");
+    this.#device = new DeviceLane(gpu, model.llm, this.#cache, this.#newest, "tokens");
+    this.#host = new HostLane(gpu, model.llm, this.#cache, this.#newest, "scores");
+    this.#reader = new Reader(transcriber, this.#cache, this.#newest, limits.read);
+    this.#slots = room.map((_, i) => limits.rows - 1 - i);
+  }
+
+  /** Rows that are decoded. */
+  get decoding(): readonly Row[] {
+    return [...this.#device.members, ...this.#host.members].filter(({ open }) => open);
+  }
+
+  /** Rows that are read. */
+  get reading(): readonly Row[] {
+    return this.#reader.rows.filter(({ open }) => open);
+  }
+
+  /** Rows that may be made. */
+  get places(): number {
+    return this.#slots.length;
+  }
+
+  get pages(): EngineStats["pages"] {
+    const { all, free } = this.#cache.pages;
+    return { all, used: all - free, promised: this.#promised, most: this.limits.pages };
+  }
+
+  /** Whether there is a place for one more row, and pages for all that it may need. */
+  fits({ pages }: Plan): boolean {
+    return this.#slots.length > 0 && this.#promised + pages <= this.limits.pages;
+  }
+
+  /** Makes a row of a request that fits. */
+  open(request: Request, plan: Plan): Row {
+    this.#promised += plan.pages;
+    const stream = this.transcriber.tokenizer.stream({ skipSpecial: true });
+    return new Row(request, plan, this.#slots.pop()!, stream, (row) => {
+      this.#cache.remove(row.slot);
+      this.#slots.push(row.slot);
+      this.#promised -= plan.pages;
+    });
+  }
+
+  /** Submits a step of each lane's rows. @throws GpuError  the cache cannot grow */
+  decode(): Flight[] {
+    return [this.#device.submit(), this.#host.submit()].filter((flight) => flight !== undefined);
+  }
+
+  /** Submits a step of encoder or prompt; see Reader. */
+  read(admit: (frames: number) => Row | undefined): Read | undefined {
+    return this.#reader.read(admit, (row) => {
+      if (!row.wanting) row.leave();
+      else (row.repetitionPenalty === 1 ? this.#device : this.#host).join(row);
+    });
+  }
+
+  free(): void {
+    for (const part of [this.#reader, this.#host, this.#device, this.#cache]) part.free();
+    this.transcriber.gpu.free(this.#newest);
+  }
+}
