@@ -24,7 +24,6 @@ import { greedy } from "./greedy.js";
 import { DecodeError, type Finish } from "./loop.js";
 import { checkSampling } from "./sampling.js";
 import { type TextParts, loadParts } from "./parts.js";
-import { Stopwatch } from "./stopwatch.js";
 import { concatenated } from "../frontend/audio.js";
 
 /** Features of one clip, ready for the encoder. */
