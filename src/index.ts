@@ -57,7 +57,8 @@ export {
   GivenSpeech,
   type SilenceStream,
 } from "./decode/segments/feed.js";
-export { joinTexts, withoutSilenceMarks } from "./decode/segments/join.js";
+export { joinTexts } from "./decode/segments/join.js";
+export { withoutSilenceMarks } from "./decode/segments/silence-marks.js";
 export { parseSegments, SegmentFileError } from "./decode/segments/segment-file.js";
 export {
   Recording,

@@ -1,7 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { useGpu } from "../../test/gpu.js";
 import { noiseClip, tinyModel } from "../../test/helpers/tiny-model.js";
 import { FunasrError } from "../errors.js";
+import { GpuError } from "../gpu/errors.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { type FunAsrNano, type PromptTokens, adapt, encode } from "../model/fun-asr-nano.js";
 import { type GreedyOptions, greedy, penalisedPicker } from "./greedy.js";
@@ -301,5 +302,18 @@ describe("refusals", () => {
     );
     expect((await failure(failed)).message).toBe("prompt: audio slots must hold 5 tokens, got 4");
     expect(gpu().bytes.kept).toBe(idle);
+  });
+
+  it("gives the cache back where the memory for the tokens is not there", async () => {
+    const keep = gpu().keep.bind(gpu());
+    let calls = 0;
+    const spy = vi.spyOn(gpu(), "keep").mockImplementation((shape, dtype) => {
+      calls++;
+      if (dtype === "u32" && shape.length === 1 && shape[0] === 2 && calls > 1)
+        throw new GpuError("no memory");
+      return keep(shape, dtype);
+    });
+    await expect(decode({ limits: [4, 4] })).rejects.toThrow("no memory"); // checks what is kept
+    spy.mockRestore();
   });
 });

@@ -132,7 +132,7 @@ export async function decode(
   );
   const longest = Math.max(...lengths.map((length, i) => length + maxNewTokens[i]));
   const cache = new KvCache(gpu, llm.config, room, longest);
-  const ids = gpu.keep([lengths.length], "u32"); // the newest token of each sequence
+  let ids: Tensor; // [sequences] u32, the newest token of each
   let submitted = 0;
   /** Submits a step; it makes one token of each sequence. */
   const submit = (body: () => Tensor, program?: Program): Promise<TensorData[]> => {
@@ -162,7 +162,9 @@ export async function decode(
   };
   let step: Promise<TensorData[]> | undefined;
   let next: Promise<TensorData[]> | undefined;
+  let kept: Tensor | undefined;
   try {
+    ids = kept = gpu.keep([lengths.length], "u32");
     step = submit(() => qwen3(gpu, llm, embed(), cache.append(lengths), cache, { only: lastRows(lengths) }));
     for (let first = true; step; first = false) {
       options.signal?.throwIfAborted();
@@ -176,7 +178,7 @@ export async function decode(
   } finally {
     await Promise.allSettled([step, next]);
     cache.free();
-    gpu.free(ids);
+    if (kept) gpu.free(kept);
   }
   return sequences.map(({ tokenIds, finish }) => ({ tokenIds, finish: finish! }));
 }

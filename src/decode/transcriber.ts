@@ -23,6 +23,7 @@ import { transcription } from "./clip-work.js";
 import { greedy } from "./greedy.js";
 import { DecodeError, type Finish } from "./loop.js";
 import { checkSampling } from "./sampling.js";
+import { SpokenStream, withoutSilenceMarks } from "./segments/silence-marks.js";
 import { type TextParts, loadParts } from "./parts.js";
 import { concatenated } from "../frontend/audio.js";
 
@@ -47,7 +48,7 @@ export interface StageSeconds {
   readonly decode: number;
 }
 
-/** The text of one clip; with `wordTimes`, the times of its words too. */
+/** The text of one clip, without marks of silence; with `wordTimes`, the times of its words too. */
 export interface Transcription extends Partial<ClipTimes> {
   readonly text: string;
   readonly tokenIds: readonly number[];
@@ -253,7 +254,7 @@ export class Transcriber {
     options.onStage?.("adaptor");
     const { audio, hidden } = await this.#adapt(states, frames, options).finally(() => gpu.release(states));
     const adaptor = clock.lap();
-    const streams = clips.map(() => this.tokenizer.stream({ skipSpecial: true }));
+    const streams = clips.map(() => new SpokenStream(this.tokenizer.stream({ skipSpecial: true })));
     let prefill = 0;
     options.onStage?.("prefill");
     const decoded = await greedy(gpu, model, prompts, audio, {
@@ -277,7 +278,7 @@ export class Transcriber {
       if (rest) options.onText?.(clip, rest);
     }
     const results = decoded.map(({ tokenIds, finish }, i) => ({
-      text: this.tokenizer.decode(tokenIds, { skipSpecial: true }).trim(),
+      text: withoutSilenceMarks(this.tokenizer.decode(tokenIds, { skipSpecial: true }).trim()),
       tokenIds,
       audioSeconds: clips[i].audioSeconds,
       seconds: { frontend: clips[i].frontendSeconds, encoder, adaptor, prefill, decode },
@@ -375,7 +376,6 @@ function isPrepared(clip: unknown): boolean {
   return (clip as Partial<PreparedClip> | null | undefined)?.features instanceof Float32Array;
 }
 
-/** The front-end's features must be as wide as the encoder's input. */
 function tooLong(clip: PreparedClip, { ids, audioLength }: PromptTokens, maxPositions: number): AudioError {
   const text = ids.length - audioLength;
   const seconds = Math.floor((clip.audioSeconds * (maxPositions - 1 - text)) / audioLength);

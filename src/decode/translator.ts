@@ -1,3 +1,4 @@
+import { SpokenStream, withoutSilenceMarks } from "./segments/silence-marks.js";
 import { embedTokens } from "../model/qwen3.js";
 import type { Language } from "../tokenizer/languages.js";
 import { TRANSLATION, type TargetLanguage } from "../tokenizer/translation.js";
@@ -88,7 +89,7 @@ async function translateTexts(
     Math.min(maxNewTokens ?? answerLimit(heard[clip]), model.config.llm.maxPositions - lengths[i]),
   );
   const picker = penalisedPicker(gpu, spoken.length, repetitionPenalty);
-  const streams = spoken.map(() => tokenizer.stream({ skipSpecial: true }));
+  const streams = spoken.map(() => new SpokenStream(tokenizer.stream({ skipSpecial: true })));
   const start = performance.now();
   let prefilled = start;
   const embed = (): ReturnType<typeof embedTokens> => embedTokens(gpu, model.llm, prompts.flat());
@@ -114,7 +115,7 @@ async function translateTexts(
     const time = { ...seconds, prefill: seconds.prefill + prefill, decode: seconds.decode + rest };
     if (!answer) return { ...result, transcript, seconds: time };
     const { tokenIds, finish } = answer;
-    const text = tokenizer.decode(tokenIds, { skipSpecial: true }).trim();
+    const text = withoutSilenceMarks(tokenizer.decode(tokenIds, { skipSpecial: true }).trim());
     return { ...result, text, tokenIds, finish, transcript, seconds: time };
   });
 }

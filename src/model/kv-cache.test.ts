@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { type MockInstance, describe, expect, it, vi } from "vitest";
 import { useGpu } from "../../test/gpu.js";
 import { tinyConfig } from "../../test/helpers/tiny-model.js";
 import type { TensorData } from "../gpu/device.js";
@@ -9,6 +9,16 @@ import { KvCache } from "./kv-cache.js";
 const gpu = useGpu();
 const { llm } = tinyConfig();
 const rowBytes = 4 * llm.kvHeads * llm.headDim;
+
+/** Lets so many allocations succeed, and refuses those after them. */
+function failing(good: number): MockInstance {
+  const keep = gpu().keep.bind(gpu());
+  let count = 0;
+  return vi.spyOn(gpu(), "keep").mockImplementation((shape, dtype) => {
+    if (count++ >= good) throw new GpuError("no memory");
+    return keep(shape, dtype);
+  });
+}
 
 /** Appends inside a step and reads where the rows were put. */
 async function place(
@@ -27,7 +37,7 @@ async function place(
 
 // Plan: packed sequences have pages of their own; each row sees its sequence up to itself; pages come
 // from the pool as sequences grow, go back as they end, and serve others; a pool without free pages
-// grows, keeps what it holds, and gives its memory back.
+// grows, keeps what it holds, and gives its memory back, also where an allocation fails half-way.
 describe("KvCache", () => {
   it("places a prefill and a step of two sequences", async () => {
     const cache = new KvCache(gpu(), llm, [4, 3]);
@@ -88,6 +98,35 @@ describe("KvCache", () => {
     expect(gpu().bytes.kept - kept).toBe(2 * llm.layers * (3 * 32 + 2) * rowBytes + table);
     cache.free();
     expect(gpu().bytes.kept).toBe(kept);
+  });
+
+  it("an allocation that fails half-way leaves nothing", async () => {
+    const { kept } = gpu().bytes;
+    const buffers = 2 * llm.layers + 1;
+    for (let good = 0; good < buffers; good++) {
+      const spy = failing(good);
+      expect(() => new KvCache(gpu(), llm, [4, 3])).toThrow("no memory");
+      spy.mockRestore();
+      expect(gpu().bytes.kept).toBe(kept);
+    }
+    for (let good = 0; good < 4; good++) {
+      const cache = new KvCache(gpu(), llm, [4, 3]);
+      await place(cache, [1, 1]);
+      const spy = failing(good); // the tensors of a step
+      expect(() => cache.advance()).toThrow("no memory");
+      spy.mockRestore();
+      cache.free();
+      expect(gpu().bytes.kept).toBe(kept);
+    }
+    for (let good = 0; good < 2 * llm.layers; good++) {
+      const cache = new KvCache(gpu(), llm, [32, 32], 64);
+      await place(cache, [32, 32]);
+      const spy = failing(good); // a larger pool
+      expect(() => cache.advance()).toThrow("no memory");
+      spy.mockRestore();
+      cache.free();
+      expect(gpu().bytes.kept).toBe(kept);
+    }
   });
 
   it.each([

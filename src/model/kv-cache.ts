@@ -77,6 +77,20 @@ function uploadRows(
   };
 }
 
+type Kept = readonly [shape: readonly number[], dtype: "f32" | "u32"];
+
+/** Kept tensors, all of them or none. @throws as Gpu.keep */
+function keepAll(gpu: Gpu, wanted: readonly Kept[]): Tensor[] {
+  const kept: Tensor[] = [];
+  try {
+    for (const [shape, dtype] of wanted) kept.push(gpu.keep(shape, dtype));
+    return kept;
+  } catch (error) {
+    for (const tensor of kept) gpu.free(tensor);
+    throw error;
+  }
+}
+
 /** A step of one token of some sequences. */
 export interface TokenStep {
   /** The same tensors each time for a number of rows. */
@@ -126,10 +140,11 @@ export class KvCache {
     }
     this.#table = new PageTable(room.length, longest);
     this.#table.extend(PageTable.pages(room));
-    const keep = (): Tensor[] => Array.from({ length: config.layers }, () => gpu.keep(this.#shape, "f32"));
-    this.#keys = keep();
-    this.#values = keep();
-    this.#pages = gpu.keep([this.#table.entries.length], "u32");
+    const layers = Array.from({ length: 2 * config.layers }, (): Kept => [this.#shape, "f32"]);
+    const kept = keepAll(gpu, [[[this.#table.entries.length], "u32"], ...layers]);
+    this.#pages = kept[0];
+    this.#keys = kept.slice(1, 1 + config.layers);
+    this.#values = kept.slice(1 + config.layers);
   }
 
   /** Tokens that each sequence holds. */
@@ -241,16 +256,21 @@ export class KvCache {
     const key = `${name} ${longest} ${count}`;
     let step = this.#steps.get(key);
     if (step) return step;
-    const table = gpu.keep([count, 2], "u32");
+    const [table, angles, slots, ranges] = keepAll(gpu, [
+      [[count, 2], "u32"],
+      [[count, this.config.headDim / 2, 2], "f32"],
+      [[count, 2], "u32"],
+      [[count, 2], "u32"],
+    ]);
     gpu.write(
       table,
       Uint32Array.from({ length: 2 * count }, (_, i) => (i + 1) >> 1),
     ); // rows [i, i + 1)
     const rows: LlmRows = {
       count,
-      angles: gpu.keep([count, this.config.headDim / 2, 2], "f32"),
-      slots: gpu.keep([count, 2], "u32"),
-      ranges: gpu.keep([count, 2], "u32"),
+      angles,
+      slots,
+      ranges,
       pages: this.#pages,
       tiles: { rows: 1, table },
       longest,

@@ -6,6 +6,7 @@ import { type Ctc, ctcDecoder, ctcLogits, loadCtc } from "../../model/ctc.js";
 import type { Tiktoken } from "../../tokenizer/tiktoken.js";
 import type { LoadOptions } from "../../weights/loader.js";
 import { loadWeights } from "../../weights/memory.js";
+import { withoutSilenceMarks } from "../segments/silence-marks.js";
 import { agreement } from "./agreement.js";
 import { Scores } from "./scores.js";
 import { type Clip, type Word, alignWords } from "./words.js";
@@ -125,7 +126,7 @@ export class Aligner {
       end += bytes;
       return { column: scores.column(id), begin, end };
     });
-    const ctcText = tokenizer.decode(scores.greedy).trim();
+    const ctcText = withoutSilenceMarks(tokenizer.decode(scores.greedy).trim());
     const aligned = alignWords(text, pieces, scores.emissions, clip);
     const result = "words" in aligned ? { words: aligned.words } : { wordsFailure: aligned.failure };
     return { ...result, ctcText, agreement: Math.round(1000 * agreement(text, ctcText)) / 1000 };

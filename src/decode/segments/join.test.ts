@@ -1,8 +1,7 @@
 import { expect, test } from "vitest";
-import { joinTexts, withoutSilenceMarks } from "./join.js";
+import { joinTexts } from "./join.js";
 
-// Plan: texts of segments join by the rules of their scripts, punctuation stays; marks of silence
-// go wherever they stand, and words that look like them stay.
+// Plan: texts of segments join by the rules of their scripts, punctuation stays.
 
 test.each([
   ["English", ["Hello there.", "How are you?"], "Hello there. How are you?"],
@@ -20,19 +19,4 @@ test.each([
   ["none", [], ""],
 ])("joined: %s", (_, texts, joined) => {
   expect(joinTexts(texts)).toBe(joined);
-});
-
-test.each([
-  ["/sil", ""],
-  ["/sil/sil /sil", ""],
-  ["Hello /sil there.", "Hello there."],
-  ["你好/sil", "你好"],
-  ["<|nospeech|>", ""],
-  ["[SILENCE] yes", "yes"],
-  ["a file in /silver/ or /silo", "a file in /silver/ or /silo"],
-  ["the signal/noise ratio", "the signal/noise ratio"],
-  ["你好 /noise", "你好"],
-  ["two  spaces stay", "two  spaces stay"],
-])("without marks of silence: %j", (text, kept) => {
-  expect(withoutSilenceMarks(text)).toBe(kept);
 });
