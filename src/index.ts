@@ -92,6 +92,8 @@ export {
   type VadStream,
   VoiceActivityDetector,
 } from "./decode/vad/detector.js";
+export { type PageSegment, type TranscriptReport, transcriptPage } from "./decode/transcript-page/page.js";
+export { Waveform, levelsOf } from "./decode/transcript-page/waveform.js";
 export type { CueOptions } from "./decode/subtitles/cues.js";
 export { type SubtitleFormat, type SubtitleOptions, subtitles } from "./decode/subtitles/formats.js";
 export type { TimedSegment, TimedWord } from "./decode/subtitles/segment.js";

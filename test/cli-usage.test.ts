@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, test } from "vitest";
 import { cli } from "./helpers/cli.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
@@ -69,3 +69,12 @@ describe.concurrent("usage", () => {
     expect(run.stderr).toMatch(complaint);
   });
 });
+
+test.each([["transcribe"], ["translate"], ["vad"]])(
+  "%s --help lists every container that is read",
+  async (name) => {
+    const { stdout } = await cli([name, "--help"]);
+    for (const kind of ["wav", "w64", "aiff", "au", "mp3", "flac", "ogg", "opus", "m4a", "aac", "webm"])
+      expect(stdout).toMatch(new RegExp(`\\b${kind}\\b`));
+  },
+);

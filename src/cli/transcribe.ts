@@ -9,6 +9,7 @@ import type { VoiceActivityDetector } from "../decode/vad/detector.js";
 import { findClip } from "../node/clip.js";
 import { demoModel, vadModel } from "../node/demo.js";
 import { PromptError } from "../tokenizer/errors.js";
+import { audioForms } from "./audio-forms.js";
 import { channelOption } from "./channel.js";
 import { withDevice } from "./device.js";
 import { type ReadyClip, type Session, hear, promptOptions, runClips, strangeText } from "./hear.js";
@@ -62,10 +63,7 @@ function list(text: string): string[] {
 export function transcribeCommand(): Command {
   return addTranscriptFileOptions(longOptions(new Command("transcribe")))
     .description("print the words spoken in each clip")
-    .argument(
-      "<audio...>",
-      "clips: wav, aiff, mp3, flac, ogg, opus, m4a, aac or webm, any rate and channels; - is standard input",
-    )
+    .argument("<audio...>", `clips: ${audioForms}`)
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
     .addOption(loraOption())
     .addOption(languageOption("spoken language; default: the model detects it, less reliably"))

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { type Command, Option } from "commander";
+import { LINE_COUNTS, LINE_WIDTHS } from "../decode/subtitles/cues.js";
 import { type SubtitleFormat, subtitles } from "../decode/subtitles/formats.js";
 import type { PageSegment } from "../decode/transcript-page/page.js";
 import type { VoiceActivityDetector } from "../decode/vad/detector.js";
@@ -65,9 +66,9 @@ export function addTranscriptFileOptions(command: Command): Command {
     .option(
       "--max-line-width <columns>",
       "srt, vtt: most columns of a line, wide characters 2.1 each; default: 42",
-      whole(10, 200),
+      whole(...LINE_WIDTHS),
     )
-    .option("--max-lines <count>", "srt, vtt: most lines of a cue; default: 2", whole(1, 10));
+    .option("--max-lines <count>", "srt, vtt: most lines of a cue; default: 2", whole(...LINE_COUNTS));
 }
 
 /** Ends with wrong usage if options do not fit together, or one has no effect. */

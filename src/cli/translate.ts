@@ -1,5 +1,6 @@
 import { Command, Option } from "commander";
 import { demoModel } from "../node/demo.js";
+import { audioForms } from "./audio-forms.js";
 import { channelOption } from "./channel.js";
 import { languageOption } from "./language.js";
 import { loraOption, modelForms, weightsOption } from "./model.js";
@@ -10,10 +11,7 @@ import { type TranscribeCliOptions, batchOption, longOptions } from "./transcrib
 export function translateCommand(): Command {
   return longOptions(new Command("translate"))
     .description("translate the speech of each clip; the checkpoint must be trained for it")
-    .argument(
-      "<audio...>",
-      "clips: wav, aiff, mp3, flac, ogg, opus, m4a, aac or webm, any rate and channels; - is standard input",
-    )
+    .argument("<audio...>", `clips: ${audioForms}`)
     .addOption(
       new Option("--to <code>", "language of the answer").choices(["en", "zh"]).makeOptionMandatory(),
     )

@@ -9,6 +9,7 @@ import { wavBytes } from "../frontend/write-wav.js";
 import { streamClip } from "../node/clip.js";
 import { writeFileAtomic } from "../node/files.js";
 import { makeDirectory } from "../node/make-directory.js";
+import { audioForms } from "./audio-forms.js";
 import { oneChannelOption } from "./channel.js";
 import { withDevice } from "./device.js";
 import { number, whole } from "./numbers.js";
@@ -35,10 +36,7 @@ interface VadCliOptions {
 export function vadCommand(): Command {
   return new Command("vad")
     .description("print where in each recording there is speech")
-    .argument(
-      "<audio...>",
-      "recordings: wav, aiff, mp3, flac, ogg, opus, m4a, aac or webm, any rate and channels; - is standard input",
-    )
+    .argument("<audio...>", `recordings: ${audioForms}`)
     .addOption(vadOption())
     .option(
       "--max-end-silence <ms>",

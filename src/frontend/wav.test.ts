@@ -264,6 +264,11 @@ describe("parseWav: refusals", () => {
       wav({ data: new Uint8Array() }),
       "x.wav: data.size: expected at least one frame of 2 bytes, got 0",
     ],
+    [
+      "a file that ends in its fmt chunk",
+      wav({}).subarray(0, 30),
+      "x.wav: fmt chunk: expected 16 bytes, got 10; copy or download it again",
+    ],
     ["short fmt", wav({ fmtSize: 14 }), "x.wav: fmt.size: expected at least 16, got 14"],
     [
       "short extension",

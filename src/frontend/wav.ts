@@ -143,6 +143,7 @@ interface Found {
   readonly size: number;
 }
 
+const LEAST_FORMAT = 16; // bytes of a fmt chunk
 const [DATA, DS64, FACT, FMT] = ["data", "ds64", "fact", "fmt "].map(chunkId);
 
 function findChunks(bytes: Uint8Array, name: string): Found {
@@ -165,6 +166,8 @@ function findChunks(bytes: Uint8Array, name: string): Found {
     if (id === DS64 && size >= 16 && at + 24 <= bytes.length)
       longSize = Number(view.getBigUint64(at + 16, true));
     if (id === FACT && size >= 4 && at + 12 <= bytes.length) counted = view.getUint32(at + 8, little);
+    if (id === FMT && !format && size >= LEAST_FORMAT && at + 8 + LEAST_FORMAT > bytes.length)
+      throw new AudioError(name, "fmt chunk", `${size} bytes`, `${bytes.length - at - 8}`, fetchAgain);
     if (id === FMT)
       format ??= parseFormat(bytes.subarray(at + 8, Math.min(bytes.length, whole)), name, little);
     if (id === FMT || id === DATA) behind = at + 8;
@@ -213,7 +216,8 @@ function chunksFollow(bytes: Uint8Array, at: number, little: boolean): boolean {
 
 /** The fmt chunk of WAV and of Wave64. @throws AudioError  a format that is not read */
 export function parseFormat(chunk: Uint8Array, name: string, little: boolean): PcmFormat {
-  if (chunk.length < 16) throw new AudioError(name, "fmt.size", "at least 16", chunk.length, convertIt);
+  if (chunk.length < LEAST_FORMAT)
+    throw new AudioError(name, "fmt.size", "at least 16", chunk.length, convertIt);
   const view = viewOf(chunk);
   let tag = view.getUint16(0, little);
   const channels = view.getUint16(2, little);

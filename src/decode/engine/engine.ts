@@ -1,3 +1,4 @@
+import { withoutSilenceMarks } from "../segments/silence-marks.js";
 import { expectArgument } from "../../arguments.js";
 import type { TensorData } from "../../gpu/device.js";
 import { GpuError } from "../../gpu/errors.js";
@@ -258,9 +259,10 @@ export class TranscriptionEngine {
     const rest = row.stream.flush();
     if (rest) request.options.onText?.(rest);
     const { clip } = request;
+    const { tokenizer } = this.transcriber;
     const now = performance.now();
     const result: EngineTranscription = {
-      text: this.transcriber.tokenizer.decode(answer.tokenIds, { skipSpecial: true }).trim(),
+      text: withoutSilenceMarks(tokenizer.decode(answer.tokenIds, { skipSpecial: true }).trim()),
       tokenIds: answer.tokenIds,
       audioSeconds: clip.audioSeconds,
       seconds: {

@@ -1,3 +1,4 @@
+import { SpokenStream } from "../segments/silence-marks.js";
 import type { LlmConfig } from "../../config/model-config.js";
 import type { Gpu } from "../../gpu/device.js";
 import type { Tensor } from "../../gpu/tensor.js";
@@ -85,7 +86,7 @@ export class Session {
   /** Makes a row of a request that fits. */
   open(request: Request, plan: Plan): Row {
     this.#promised += plan.pages;
-    const stream = this.transcriber.tokenizer.stream({ skipSpecial: true });
+    const stream = new SpokenStream(this.transcriber.tokenizer.stream({ skipSpecial: true }));
     return new Row(request, plan, this.#slots.pop()!, stream, (row) => {
       this.#cache.remove(row.slot);
       this.#slots.push(row.slot);

@@ -1,12 +1,13 @@
+import { ArgumentError } from "../../arguments.js";
 import type { TimedSegment } from "./segment.js";
 import { type Unit, unitsOf } from "./units.js";
 import { tenths } from "./width.js";
 
 /** What a cue of subtitles may be. */
 export interface CueOptions {
-  /** Columns of a line at most; a wide character takes 2.1. Default: 42. */
+  /** Columns of a line at most, 10 to 200; a wide character takes 2.1. Default: 42. */
   readonly maxLineWidth?: number;
-  /** Lines of a cue at most. Default: 2. */
+  /** Lines of a cue at most, 1 to 10. Default: 2. */
   readonly maxLines?: number;
 }
 
@@ -25,6 +26,19 @@ export interface Cue {
   readonly lines: readonly (readonly CuePart[])[];
 }
 
+/** Least and most of `maxLineWidth` and of `maxLines`. */
+export const [LINE_WIDTHS, LINE_COUNTS] = [
+  [10, 200],
+  [1, 10],
+] as const;
+
+function expectWithin(field: string, value: number, [least, most]: readonly [number, number]): void {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  throw new ArgumentError(
+    `subtitles: ${field}: expected a whole number from ${least} to ${most}, got ${value}`,
+  );
+}
+
 const LEAST_SECONDS = 1;
 const MOST_SECONDS = 7;
 /** A cue ends at a pause as long as this whatever its text. */
@@ -38,9 +52,12 @@ const cost = { clause: 0.8, word: 2, sentenceWithin: 1.2, segmentWithin: 1.5, pa
  * and clauses where they can. A cue is shorter than 1 s only where the next one begins, longer than
  * 7 s never.
  * @param segments  in the order of their times
+ * @throws ArgumentError  a width or a count out of range
  */
 export function cuesOf(segments: readonly TimedSegment[], options: CueOptions = {}): Cue[] {
   const { maxLineWidth = 42, maxLines = 2 } = options;
+  expectWithin("maxLineWidth", maxLineWidth, LINE_WIDTHS);
+  expectWithin("maxLines", maxLines, LINE_COUNTS);
   const widest = 10 * maxLineWidth;
   const units = unitsOf(segments, widest);
   let from = 0;

@@ -19,6 +19,7 @@ export interface SubtitleOptions extends CueOptions {
  * - tsv: a line a segment, `start end text`, milliseconds, as openai-whisper's
  * - txt: a line a segment
  * @param segments  in the order of their times, in seconds
+ * @throws ArgumentError  a width or a count of lines out of range
  */
 export function subtitles(
   segments: readonly TimedSegment[],

@@ -228,3 +228,14 @@ describe("other programs read", () => {
     },
   );
 });
+
+test.each([
+  [{ maxLineWidth: 2 }, "subtitles: maxLineWidth: expected a whole number from 10 to 200, got 2"],
+  [{ maxLineWidth: NaN }, "subtitles: maxLineWidth: expected a whole number from 10 to 200, got NaN"],
+  [{ maxLineWidth: 201 }, "got 201"],
+  [{ maxLines: 0 }, "subtitles: maxLines: expected a whole number from 1 to 10, got 0"],
+  [{ maxLines: 1.5 }, "got 1.5"],
+])("%j is refused", (options, message) => {
+  for (const format of ["srt", "vtt", "lrc"] as const)
+    expect(() => subtitles(lecture, format, options)).toThrow(message);
+});

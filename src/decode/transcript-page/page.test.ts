@@ -1,4 +1,4 @@
-import { expect, it, test } from "vitest";
+import { expect, it, test, vi } from "vitest";
 import { transcriptPage } from "./page.js";
 import { Waveform, levelsOf } from "./waveform.js";
 
@@ -43,6 +43,18 @@ it("has the times of segments and words, the notes, and the levels", () => {
   expect(html).toContain(`<span class="text">no words</span></li>`);
   const data: unknown = JSON.parse(/id="data">(.*?)<\/script>/.exec(html)![1]);
   expect(data).toEqual({ seconds: 3.25, peaks: "AID/", speech: "AQID", segments: [[0.5, 2], [2.5, 3]] }); // prettier-ignore
+});
+
+it("is the same in a browser, which has no Buffer", () => {
+  const long = { ...report, peaks: Uint8Array.from({ length: 100_000 }, (_, i) => i % 251) };
+  const html = transcriptPage(long);
+  expect(html).toContain(Buffer.from(long.peaks).toString("base64"));
+  vi.stubGlobal("Buffer", undefined);
+  try {
+    expect(transcriptPage(long)).toBe(html);
+  } finally {
+    vi.unstubAllGlobals();
+  }
 });
 
 it("without audio has no player, without segments says so", () => {
