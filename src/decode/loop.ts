@@ -131,8 +131,7 @@ export async function decode(
     (length, i) => length + Math.min(maxNewTokens[i], usualTokens?.[i] ?? shortAnswer),
   );
   const longest = Math.max(...lengths.map((length, i) => length + maxNewTokens[i]));
-  const cache = new KvCache(gpu, llm.config, room, longest);
-  let ids: Tensor; // [sequences] u32, the newest token of each
+  const { cache, ids } = openCache(gpu, llm, room, longest);
   let submitted = 0;
   /** Submits a step; it makes one token of each sequence. */
   const submit = (body: () => Tensor, program?: Program): Promise<TensorData[]> => {
@@ -162,9 +161,7 @@ export async function decode(
   };
   let step: Promise<TensorData[]> | undefined;
   let next: Promise<TensorData[]> | undefined;
-  let kept: Tensor | undefined;
   try {
-    ids = kept = gpu.keep([lengths.length], "u32");
     step = submit(() => qwen3(gpu, llm, embed(), cache.append(lengths), cache, { only: lastRows(lengths) }));
     for (let first = true; step; first = false) {
       options.signal?.throwIfAborted();
@@ -178,9 +175,25 @@ export async function decode(
   } finally {
     await Promise.allSettled([step, next]);
     cache.free();
-    if (kept) gpu.free(kept);
+    gpu.free(ids);
   }
   return sequences.map(({ tokenIds, finish }) => ({ tokenIds, finish: finish! }));
+}
+
+/** A cache, and [sequences] u32 for the newest token of each. */
+function openCache(
+  gpu: Gpu,
+  { config }: Qwen3,
+  room: readonly number[],
+  longest: number,
+): { readonly cache: KvCache; readonly ids: Tensor } {
+  const ids = gpu.keep([room.length], "u32");
+  try {
+    return { cache: new KvCache(gpu, config, room, longest), ids };
+  } catch (error) {
+    gpu.free(ids);
+    throw error;
+  }
 }
 
 function lastRows(lengths: readonly number[]): number[] {
