@@ -1,11 +1,12 @@
-// `npm run check:pages` makes the pages of profile, evaluate and train from the demo and opens each
-// in headless Chromium. It fails if the console has a line or nothing is drawn. `-- DIR` keeps the
+// `npm run check:pages` makes the pages of profile, evaluate, train and transcribe from the demo and
+// opens each in headless Chromium. It fails if the console has a line or nothing is drawn. `-- DIR` keeps the
 // pages and pictures of each there: wide, dark, and at a phone's width. CHROMIUM names the program.
 import { execFile, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { checkTranscriptPage } from "./check-transcript-page.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const clips = join(root, "models/demo/clips");
@@ -58,6 +59,24 @@ function makePages() {
   };
 }
 
+/** The page of a recording: clips of 16 kHz with gaps. */
+function makeTranscript() {
+  const samples = ["en-seen-2", "zh-seen-2"].map((name) => {
+    const bytes = readFileSync(join(clips, `${name}.wav`));
+    return bytes.subarray(44);
+  });
+  const gap = Buffer.alloc(2 * 32_000);
+  const body = Buffer.concat([gap, samples[0], gap, samples[1], gap]);
+  const header = Buffer.from(readFileSync(join(clips, "en-seen-2.wav")).subarray(0, 44));
+  header.writeUInt32LE(36 + body.length, 4);
+  header.writeUInt32LE(body.length, 40);
+  const wav = join(scratch, "recording.wav");
+  writeFileSync(wav, Buffer.concat([header, body]));
+  const file = join(directory, "transcript.html");
+  command("transcribe", "--vad", join(root, "models/vad"), "--word-times", "--report", file, wav);
+  return file;
+}
+
 /** A page that shows another at a phone's width. */
 function atPhoneWidth(file) {
   const frame = join(scratch, "phone.html");
@@ -101,6 +120,10 @@ try {
   const { lines } = await open(chromium, broken);
   if (!lines.some((line) => line.includes("nothing is not defined")))
     throw new Error("a page with an error left no line in the console");
+  const failed = await checkTranscriptPage(chromium, makeTranscript(), scratch, kept);
+  console.log(`transcript: ${failed.length} failures`);
+  for (const line of failed) console.log(`  ${line}`);
+  if (failed.length > 0) process.exitCode = 1;
   for (const [name, file] of Object.entries(makePages())) {
     const { document, lines: logged } = await open(chromium, file);
     if (kept) {

@@ -57,6 +57,17 @@ it("is the same in a browser, which has no Buffer", () => {
   }
 });
 
+it("says of a segment without text that it has none, and what was left out", () => {
+  const segments = [
+    { start: 0, end: 1, text: "", finish: "stop", agreement: 1 },
+    { start: 1, end: 2, text: "", finish: "no-speech", agreement: 0, dropped: `four ${hostile}` },
+  ];
+  const rows = transcriptPage({ ...report, segments }).match(/<li.*<\/li>/g)!;
+  expect(rows[0]).toContain(`<span class="note">no text</span>`);
+  expect(rows[1]).toContain(`<span class="note">no text, left out, as no speech was heard: four &#60;`);
+  for (const row of rows) expect(row).not.toContain("agreement");
+});
+
 it("without audio has no player, without segments says so", () => {
   const html = transcriptPage({ name: "x", about: [], seconds: 0, peaks: new Uint8Array(), segments: [] });
   expect(html).not.toContain("<audio");

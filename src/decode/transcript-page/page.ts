@@ -8,6 +8,8 @@ export interface PageSegment extends TimedSegment {
   readonly finish?: string;
   /** Of the CTC's own text with the text, from 0 to 1. */
   readonly agreement?: number;
+  /** The text that was left out. */
+  readonly dropped?: string;
 }
 
 /** A transcript as a page shows it. */
@@ -65,11 +67,13 @@ const policy =
   "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; media-src 'self' data: file:";
 
 function row(segment: PageSegment, index: number): string {
-  const { start, end, finish = "stop", agreement } = segment;
+  const { start, end, text: spoken, finish = "stop", agreement, dropped } = segment;
   const text = unitsOf([segment], Infinity).map(wordHtml).join("");
   const notes = [
-    ...(finish === "stop" ? [] : [`ended as ${finish}`]),
-    ...(agreement === undefined ? [] : [`agreement ${agreement.toFixed(2)}`]),
+    ...(finish === "loop" || finish === "length" ? [`ended as ${finish}`] : []),
+    ...(spoken === "" ? ["no text"] : []),
+    ...(dropped === undefined ? [] : [`left out, as no speech was heard: ${dropped}`]),
+    ...(agreement === undefined || spoken === "" ? [] : [`agreement ${agreement.toFixed(2)}`]),
   ];
   const note = notes.length > 0 ? ` <span class="note">${escapeHtml(notes.join(", "))}</span>` : "";
   return `<li id="s${index}"><button type="button" data-at="${round(start)}">${clock(start)}–${clock(end)}</button> <span class="text">${text}</span>${note}</li>`;

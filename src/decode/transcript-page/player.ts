@@ -9,7 +9,7 @@ canvas { display: block; width: 100%; cursor: pointer; touch-action: manipulatio
 .speech::before { background: none; border-bottom: 2px solid var(--speech) } .part::before { background: var(--part); outline: 1px solid var(--accent) }
 #time { color: var(--ink); margin-right: 0 !important; font-variant-numeric: tabular-nums }
 ol#text { list-style: none; padding: 0; margin: 16px 0 }
-#text li { padding: 7px 10px; border-left: 3px solid transparent; overflow-wrap: anywhere; scroll-margin: 260px 0 40px }
+#text li { padding: 7px 10px; border-left: 3px solid transparent; overflow-wrap: anywhere; scroll-margin: 260px 0 40px; content-visibility: auto; contain-intrinsic-size: auto 38px }
 #text li.now { border-color: var(--accent); background: var(--part) } #text [data-to] { cursor: pointer; border-radius: 3px }
 #text [data-to].now { background: var(--now); color: #1c2733 }
 #text button { font: inherit; font-size: 13px; color: var(--accent); background: none; border: 0; padding: 0; margin-right: 8px; cursor: pointer; font-variant-numeric: tabular-nums }
