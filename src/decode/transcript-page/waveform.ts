@@ -8,7 +8,10 @@ export class Waveform {
   /** @param sampleRate  Hz */
   constructor(readonly sampleRate: number) {}
 
-  /** @param samples  [n] f32, range [-1, 1], one channel */
+  /**
+   * Takes the next samples.
+   * @param samples  [n] f32, range [-1, 1], one channel
+   */
   add(samples: Float32Array): void {
     const after = this.#samples + samples.length;
     const frames = this.#frameOf(after) + 1;
