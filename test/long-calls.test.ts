@@ -120,7 +120,14 @@ const evaluation = withTranscriber(async (transcriber, _, { gpu: device, signal,
   const read = (): Promise<library.DecodedAudio> => Promise.resolve(noiseClip(0.4, 1));
   const memory = new MemoryPeak(device, () => 0);
   const settings = { task: "asr", batch: 1, maxNewTokens: 4, forced: true } as const;
-  const tools = { read, warn: () => undefined, describe: String, onRecord: midway, signal };
+  const tools = {
+    read,
+    warn: () => undefined,
+    describe: String,
+    recordings: { detector: () => Promise.reject(new Error("not asked for")), settings: {} },
+    onRecord: midway,
+    signal,
+  };
   await runUtterances(transcriber, utterances, settings, tools, memory);
 });
 

@@ -30,6 +30,11 @@ export async function audioSeconds(file: string): Promise<number | undefined> {
   }
 }
 
+/** Seconds of a WAV or FLAC file whose header counts its samples; undefined of any other. */
+export async function countedSeconds(file: string): Promise<number | undefined> {
+  return /\.(?:wav|flac)$/iu.test(file) ? audioSeconds(file).catch(() => undefined) : undefined;
+}
+
 async function readEnds(handle: FileHandle): Promise<Ends> {
   const { size } = await handle.stat();
   const part = async (at: number): Promise<Uint8Array> => {

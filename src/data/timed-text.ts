@@ -16,7 +16,7 @@ export interface TimedText extends TimeSpan {
 export interface Timed {
   /** In the order of time; none is without words. */
   readonly segments?: readonly TimedText[];
-  /** What is said there counts nowhere. */
+  /** What is said there counts nowhere; in the order of time. */
   readonly ignore?: readonly TimeSpan[];
 }
 
@@ -75,9 +75,10 @@ export function timedOf(json: JsonObject, within: Partial<TimeSpan>, refuse: Ref
     );
   }
   const said = segments?.filter(({ text }) => text !== "").sort((a, b) => a.start - b.start);
+  const unsaid = ignore?.sort((a, b) => a.start - b.start);
   return {
     ...(said && { segments: said.map(({ start, end, text }) => ({ start, end, text })) }),
-    ...(ignore && { ignore: ignore.map(({ start, end }) => ({ start, end })) }),
+    ...(unsaid && { ignore: unsaid.map(({ start, end }) => ({ start, end })) }),
   };
 }
 

@@ -1,8 +1,10 @@
 import { type BootstrapOptions, type PairedResult, pairedBootstrap } from "./metrics/bootstrap.js";
-import { type ErrorUnit, textEdits } from "./metrics/cer.js";
+import type { ErrorUnit } from "./metrics/cer.js";
 import { EvaluateError } from "./metrics/edits.js";
 import { corpusStatistics } from "./metrics/metric.js";
 import { sumRows } from "./metrics/ngrams.js";
+import { referenceEdits } from "./recordings/answers.js";
+import { type SegmentTimes, segmentTimes } from "./recordings/times.js";
 import { type Heard, type UtteranceRecord, isFailed } from "./record.js";
 import {
   type SummaryOptions,
@@ -19,8 +21,8 @@ export interface Compared extends PairedResult {
   readonly first: number;
   readonly second: number;
   readonly signature: string;
-  /** What an error rate counts; absent: a score of translations. */
-  readonly unit?: ErrorUnit;
+  /** What a rate counts, or "ms" of errors of times; absent: a score of translations. */
+  readonly unit?: ErrorUnit | "second" | "ms";
 }
 
 export interface Comparison {
@@ -50,14 +52,18 @@ export function compareRecords(
       throw new EvaluateError(
         `compare: line ${line}: expected the same task and reference of both, got ${a.task} "${a.reference}" and ${b.task} "${b.reference}"`,
       );
+    if (JSON.stringify(a.referenceSegments) !== JSON.stringify(b.referenceSegments))
+      throw new EvaluateError(
+        `compare: line ${line}: expected the same segments of the reference in both, got others; evaluate both with one --data`,
+      );
     pairs.push([a, b]);
   }
   if (pairs.length === 0)
     throw new EvaluateError("compare: expected utterances that both could run, got none");
   const utterances = pairs.length;
   const all = new Set([...first.keys(), ...second.keys()]).size;
-  const metrics = pairs[0][0].task === "asr" ? compareRates(pairs, options) : compareScores(pairs, options);
-  return { utterances, left: all - utterances, metrics };
+  const scores = pairs[0][0].task === "asr" ? compareRates(pairs, options) : compareScores(pairs, options);
+  return { utterances, left: all - utterances, metrics: [...scores, ...compareTimes(pairs, options)] };
 }
 
 function compareOne(
@@ -73,13 +79,51 @@ function compareOne(
 function compareRates(pairs: readonly [Heard, Heard][], options: Omit<SummaryOptions, "task">): Compared[] {
   const { form } = options;
   const rows = (side: 0 | 1, unit: ErrorUnit): Rows =>
-    pairs.map((pair) => editRow(textEdits(pair[side].reference, pair[side].hypothesis, unit, form)));
+    pairs.flatMap((pair) => referenceEdits(pair[side], unit, form).map(editRow));
   const compared = (name: string, unit: ErrorUnit): Compared => ({
     ...compareOne(name, [rows(0, unit), rows(1, unit)], editRatio, options),
     signature: rateSignature(unit, form),
     unit,
   });
   return [compared("CER", "character"), compared("MER", "mixed")];
+}
+
+/** Errors of times and shares of speech, over the segments of which both systems have them. */
+function compareTimes(pairs: readonly [Heard, Heard][], options: BootstrapOptions): Compared[] {
+  const times = ([0, 1] as const).map((side) => pairs.flatMap((pair) => segmentTimes(pair[side])));
+  const compared = (
+    name: string,
+    unit: "ms" | "second",
+    row: (times: SegmentTimes) => number[] | undefined,
+  ): Compared[] => {
+    const rows = times[0].flatMap((one, i) => {
+      const [a, b] = [row(one), row(times[1][i])];
+      return a && b ? [[a, b] as const] : [];
+    });
+    if (rows.length === 0) return [];
+    const sides = [rows.map(([a]) => a), rows.map(([, b]) => b)] as const;
+    return [
+      {
+        ...compareOne(name, sides, editRatio, options),
+        unit,
+        signature: `segments:${rows.length}|unit:${unit}`,
+      },
+    ];
+  };
+  const error = (field: "start" | "end") => (one: SegmentTimes) => {
+    const value = one[field];
+    return value === undefined ? undefined : [1000 * Math.abs(value), 1];
+  };
+  const share = (field: "missed" | "falseSpeech") => (one: SegmentTimes) => {
+    const value = one[field];
+    return value === undefined ? undefined : [value, one.seconds];
+  };
+  return [
+    ...compared("error of begins", "ms", error("start")),
+    ...compared("error of ends", "ms", error("end")),
+    ...compared("missed speech", "second", share("missed")),
+    ...compared("false speech", "second", share("falseSpeech")),
+  ];
 }
 
 function compareScores(pairs: readonly [Heard, Heard][], options: Omit<SummaryOptions, "task">): Compared[] {

@@ -1,14 +1,24 @@
 import { basename } from "node:path";
-import { alignTexts, errorRate, textEdits } from "./metrics/cer.js";
+import { jointOf } from "../scripts.js";
+import { errorRate } from "./metrics/cer.js";
 import type { TextForm } from "./metrics/text-form.js";
 import { type Aligned, countEdits } from "./metrics/edits.js";
 import { corpusScore } from "./metrics/metric.js";
+import { answersOf, referenceEdits } from "./recordings/answers.js";
 import { type Failed, type Heard, type UtteranceRecord, isFailed } from "./record.js";
 import type { EvaluationReport } from "./report.js";
 import { scriptOf, segmentOf, translationMetrics } from "./summary.js";
 import { chart } from "../report/chart.js";
 import { type Cell, escapeHtml, page, tableHtml } from "../report/html.js";
-import { agreementRows, costRows, forcedRows, scoreRows, signatures, timeRows } from "./tables.js";
+import {
+  agreementRows,
+  costRows,
+  forcedRows,
+  scoreRows,
+  signatures,
+  timeErrorRows,
+  timeRows,
+} from "./tables.js";
 
 /** One format's records. */
 export interface FormatRecords {
@@ -17,7 +27,7 @@ export interface FormatRecords {
 }
 
 const shownWorst = 10;
-const colours = ["#2867b2", "#e08a2c", "#3a9a6b", "#b5485d", "#7b61a8"];
+const colours = ["#2867b2", "#e08a2c", "#3a9a6b", "#b5485d", "#7b61a8", "#6b7785"];
 const grid = { left: 70, right: 20, top: 40, bottom: 50 };
 
 /** Settings of the page. */
@@ -40,11 +50,13 @@ export async function reportPage(
   const forced = forcedRows(results);
   const agreement = agreementRows(results);
   const times = timeRows(results);
+  const errors = timeErrorRows(results);
   const body = [
     heading(report),
     first.length > 0 ? `<h2>Scores</h2>${numbers(scoreRows(results), 2)}${signatureList(report)}` : "",
     forced.length > 0 ? `<h2>Forced decoding of the references</h2>${numbers(forced, 1)}` : "",
     agreement.length > 0 ? `<h2>Agreement with the CTC head</h2>${numbers(agreement, 1)}` : "",
+    errors.length > 0 ? `<h2>Times of the references</h2>${numbers(errors, 1)}${errorNote}` : "",
     times.length > 0 ? `<h2>Time</h2>${numbers(times, 1)}` : "",
     heard.length > 0 ? `<h2>Time by stage</h2>${stageChart(report)}` : "",
     `<h2>Loading, memory, one second of audio</h2>${numbers(costRows(results), 1)}`,
@@ -77,10 +89,13 @@ function numbers(rows: readonly (readonly Cell[])[], from: number): string {
 
 function signatureList({ results }: EvaluationReport): string {
   const lines = signatures(results).map((line) => `<p><code>${escapeHtml(line)}</code></p>`);
-  return `${lines.join("")}<p class="note">In brackets: 95 % of the scores of resampled utterances (bootstrap). Failed utterances are in no score.</p>`;
+  return `${lines.join("")}<p class="note">In brackets: 95 % of the scores of resampled utterances, of recordings resampled segments (bootstrap). Failed utterances are in no score.</p>`;
 }
 
+const errorNote = `<p class="note">Errors are medians, the 95th percentile in brackets, of the segments whose first or last word was found. Missed and false speech are shares of the references' speech.</p>`;
+
 const stageLabels = {
+  vad: "voice activity",
   frontend: "front-end",
   encoder: "encoder",
   adaptor: "adaptor",
@@ -99,19 +114,21 @@ function stageChart({ results }: EvaluationReport): string {
       legend: { top: 0 },
       xAxis: { type: "value", name: "ms for each second of audio", nameLocation: "middle", nameGap: 30 },
       yAxis: { type: "category", inverse: true, data: timed.map(({ weights }) => weights) },
-      series: Object.entries(stageLabels).map(([stage, name]) => ({
-        name,
-        type: "bar",
-        stack: "time",
-        barMaxWidth: 34,
-        data: timed.map(({ realTime }) => round(1000 * realTime[stage as keyof typeof stageLabels])),
-      })),
+      series: Object.entries(stageLabels)
+        .filter(([stage]) => stage !== "vad" || timed.some(({ realTime }) => realTime.vad))
+        .map(([stage, name]) => ({
+          name,
+          type: "bar",
+          stack: "time",
+          barMaxWidth: 34,
+          data: timed.map(({ realTime }) => round(1000 * (realTime[stage as keyof typeof stageLabels] ?? 0))),
+        })),
     },
     { height: 120 + 50 * timed.length },
   );
 }
 
-const bounds = [1, 2, 3, 4, 6, 8, 12, 20, 30, Infinity]; // seconds
+const bounds = [1, 2, 3, 4, 6, 8, 12, 20, 30, 60, Infinity]; // seconds
 
 function binName(i: number): string {
   const from = i === 0 ? 0 : bounds[i - 1];
@@ -131,7 +148,7 @@ function lengthPart({ settings }: EvaluationReport, runs: readonly FormatRecords
   const [, chrf] = translationMetrics(settings);
   const value = (records: readonly Heard[]): number => {
     if (translated) return corpusScore(chrf, records.map(segmentOf));
-    return 100 * errorRate(records.map((r) => textEdits(r.reference, r.hypothesis, "character", form))).rate;
+    return 100 * errorRate(records.flatMap((one) => referenceEdits(one, "character", form))).rate;
   };
   const name = translated ? "chrF" : "CER, %";
   const drawn = chart({
@@ -165,17 +182,18 @@ function round(value: number): number {
   return Math.round(100 * value) / 100;
 }
 
-/** Utterances with the most character errors for their length. */
+/** Utterances, and segments of recordings, with the most errors for their length. */
 async function worstPart(
   heard: readonly Heard[],
   weights: string,
   { play, form }: PageTools,
 ): Promise<string> {
-  const scored = heard.map((record) => {
-    const columns = alignTexts(record.reference, record.hypothesis, unitOf(record), form);
-    const { edits, rate } = errorRate([countEdits(columns)]);
-    return { record, columns, edits, rate: Number.isFinite(rate) ? rate : edits };
-  });
+  const scored = heard.flatMap((record) =>
+    answersOf(record, unitOf(record), form).map(({ columns, segment }) => {
+      const { edits, rate } = errorRate([countEdits(columns)]);
+      return { record, segment, columns, edits, rate: Number.isFinite(rate) ? rate : edits };
+    }),
+  );
   const worst = scored
     .filter(({ edits }) => edits > 0)
     .sort((a, b) => b.rate - a.rate || b.edits - a.edits)
@@ -183,22 +201,25 @@ async function worstPart(
   const title = `<h2>Worst utterances (${escapeHtml(weights)})</h2>`;
   if (worst.length === 0) return `${title}<p>None: every utterance is heard word for word.</p>`;
   const rows: Cell[][] = [];
-  for (const { record, columns, rate } of worst) {
-    const { audio, audioSeconds, line, finish } = record;
+  for (const { record, segment, columns, rate } of worst) {
+    const { audio, line } = record;
+    const part = segment && { start: segment.start, end: segment.end };
+    const finish = segment ? (segment.finish ?? "stop") : record.finish;
     rows.push([
-      `${basename(audio)} (line ${line})`,
-      `${audioSeconds.toFixed(1)} s`,
+      `${basename(audio)} (line ${line}${part ? `, from ${part.start.toFixed(1)} s` : ""})`,
+      `${(part ? part.end - part.start : record.audioSeconds).toFixed(1)} s`,
       `${(100 * rate).toFixed(0)} %`,
-      { html: difference(columns, unitOf(record) === "word") },
+      { html: difference(columns, unitOf(record)) },
       finish,
-      { html: await player(record, play) },
+      { html: await player({ ...record, ...part }, play) },
     ]);
   }
   const legend = `<p class="note">In the form that is compared: <del>said, not heard</del>, <ins>heard, not said</ins>.</p>`;
   return title + legend + tableHtml([["clip", "length", "errors", "text", "end", "audio"], ...rows], [1, 2]);
 }
 
-function unitOf({ reference }: Heard): "word" | "character" {
+function unitOf({ reference, segments }: Heard): "word" | "character" | "mixed" {
+  if (segments) return "mixed";
   return scriptOf(reference) === "spaced" ? "word" : "character";
 }
 
@@ -210,17 +231,23 @@ async function player(record: Heard, play: (record: Heard) => Promise<string>): 
   }
 }
 
-function difference(columns: readonly Aligned[], spaced: boolean): string {
-  return columns
-    .map(({ kind, reference = "", hypothesis = "" }) => {
-      if (kind === "equal") return escapeHtml(reference);
-      const parts = [
-        reference === "" ? "" : `<del>${escapeHtml(reference)}</del>`,
-        hypothesis === "" ? "" : `<ins>${escapeHtml(hypothesis)}</ins>`,
-      ];
-      return parts.filter(Boolean).join(spaced ? " " : "");
-    })
-    .join(spaced ? " " : "");
+function difference(columns: readonly Aligned[], unit: "word" | "character" | "mixed"): string {
+  const joint = (before: string, after: string): string =>
+    unit === "character" || (unit === "mixed" && jointOf(before, after) === "") ? "" : " ";
+  let [html, last] = ["", ""];
+  const add = (text: string, shown: string): void => {
+    html += (last === "" ? "" : joint(last, text)) + shown;
+    last = text;
+  };
+  for (const { kind, reference = "", hypothesis = "" } of columns) {
+    if (kind === "equal") {
+      add(reference, escapeHtml(reference));
+      continue;
+    }
+    if (reference !== "") add(reference, `<del>${escapeHtml(reference)}</del>`);
+    if (hypothesis !== "") add(hypothesis, `<ins>${escapeHtml(hypothesis)}</ins>`);
+  }
+  return html;
 }
 
 function failedPart(failed: readonly Failed[]): string {

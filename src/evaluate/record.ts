@@ -1,3 +1,4 @@
+import type { TimeSpan, TimedText } from "../data/timed-text.js";
 import { isObject, show } from "../json.js";
 import type { Finish } from "../decode/loop.js";
 import type { StageSeconds } from "../decode/transcriber.js";
@@ -5,6 +6,21 @@ import { EvaluateError } from "./metrics/edits.js";
 
 /** The task, which decides the scores. */
 export type Task = "asr" | "st";
+
+/** A word or character that was heard. */
+export type HeardWord = TimedText;
+
+/** What was heard in one segment of a recording. */
+export interface HeardSegment extends TimedText {
+  /** With a CTC head. */
+  readonly words?: readonly HeardWord[];
+  /** Absent: the answer ended by itself. */
+  readonly finish?: Finish;
+  /** Of the CTC head's own text with this one. */
+  readonly agreement?: number | undefined;
+  /** How often it was decoded again, because its text was doubted. */
+  readonly retries?: number;
+}
 
 /** An utterance that was run. Its times are those of its whole batch. */
 export interface Heard {
@@ -17,6 +33,14 @@ export interface Heard {
   readonly channel?: number;
   readonly task: Task;
   readonly reference: string;
+  /** The reference's times, of those it has: seconds in the file, as of the next three. */
+  readonly referenceSegments?: readonly TimedText[];
+  /** Words in these parts are left out of the hypothesis. */
+  readonly ignore?: readonly TimeSpan[];
+  /** Of a clip that was run in segments. */
+  readonly segments?: readonly HeardSegment[];
+  /** Of a clip that was run whole, where the reference has times and the checkpoint a CTC head. */
+  readonly words?: readonly HeardWord[];
   readonly hypothesis: string;
   /** Of a cascade: the transcript that was translated. */
   readonly transcript?: string;
@@ -25,7 +49,8 @@ export interface Heard {
   /** Of the CTC head's own text with the hypothesis, 0 to 1; absent: not asked for, or no head. */
   readonly agreement?: number;
   readonly audioSeconds: number;
-  readonly seconds: StageSeconds;
+  /** `vad`: of a clip that was run in segments. */
+  readonly seconds: StageSeconds & { readonly vad?: number };
   /** Clips that ran together. */
   readonly batch: number;
   readonly forced?: ForcedRecord;
@@ -93,11 +118,32 @@ function parseRecord(text: string, where: string): UtteranceRecord {
     task: (value) => value === "asr" || value === "st",
     reference: isString,
     ...(failed ? {} : heardFields),
+    ...(failed ? {} : timedFields(json)),
   };
   for (const [field, is] of Object.entries(kinds)) {
     if (!is(json[field])) refuse(field, "a value of an utterance's record", json[field]);
   }
   return json as unknown as UtteranceRecord;
+}
+
+/** Checks of the fields with times that a record has. */
+function timedFields(json: Readonly<Record<string, unknown>>): Record<string, (value: unknown) => boolean> {
+  const spans = (value: unknown): boolean => Array.isArray(value) && value.every(isSpan);
+  const texts = (value: unknown): boolean => spans(value) && (value as TimedText[]).every(isTimedText);
+  const fields = { referenceSegments: texts, ignore: spans, segments: texts, words: texts };
+  return Object.fromEntries(Object.entries(fields).filter(([field]) => json[field] !== undefined));
+}
+
+function isSpan(value: unknown): boolean {
+  return isObject(value) && Number.isFinite(value.start) && Number.isFinite(value.end);
+}
+
+function isTimedText({ text, words }: TimedText & { readonly words?: unknown }): boolean {
+  if (typeof text !== "string") return false;
+  return (
+    words === undefined ||
+    (Array.isArray(words) && words.every((word) => isSpan(word) && isString((word as TimedText).text)))
+  );
 }
 
 const isString = (value: unknown): boolean => typeof value === "string";

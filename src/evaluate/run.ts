@@ -1,13 +1,16 @@
 import type { Utterance } from "../data/utterances.js";
-import type { PreparedClip, TranscribeOptions, Transcriber } from "../decode/transcriber.js";
+import type { PreparedClip, TranscribeOptions, Transcriber, Transcription } from "../decode/transcriber.js";
 import { scriptWarning, translationWarning } from "../decode/language-warnings.js";
 import { type TargetLanguage, type Translation, translate, translationPrompt } from "../decode/translator.js";
+import type { VoiceActivityDetector } from "../decode/vad/detector.js";
 import type { DecodedAudio } from "../frontend/audio.js";
 import { cutAudio } from "../frontend/cut.js";
 import type { Gpu } from "../gpu/device.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import type { Language } from "../tokenizer/languages.js";
 import { forceClips } from "./forced-clips.js";
+import { withoutIgnored } from "./recordings/ignored.js";
+import { type LongAudio, type RecordingSettings, hearRecording } from "./recordings/run-recording.js";
 import { type Failed, type Heard, type Task, type UtteranceRecord, isFailed } from "./record.js";
 import { type Spread, spread } from "./statistics.js";
 
@@ -29,7 +32,8 @@ export interface RunSettings {
 }
 
 export interface RunTools {
-  readonly read: (utterance: Utterance) => Promise<DecodedAudio>;
+  readonly read: (utterance: Utterance) => Promise<DecodedAudio | LongAudio>;
+  readonly recordings: RecordingRun;
   /** Called with a warning about an utterance's audio, such as channels that cancel each other. */
   readonly warn: (utterance: Utterance, warning: string) => void;
   /** One line for the record of an utterance that failed. */
@@ -41,6 +45,14 @@ export interface RunTools {
    * no record.
    */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** What runs audio that is too long to be run whole. */
+export interface RecordingRun {
+  readonly detector: () => Promise<VoiceActivityDetector>;
+  readonly settings: RecordingSettings;
+  /** Called with the seconds of a recording that are done. */
+  readonly onProgress?: (utterance: Utterance, seconds: number) => void;
 }
 
 interface Ready {
@@ -67,7 +79,7 @@ export class MemoryPeak {
 }
 
 /**
- * Runs utterances in batches. One that cannot be run is recorded as failed; the others are run.
+ * Runs utterances in batches; long audio by itself, behind its batch. One that cannot be run is recorded as failed; the others are run.
  * @throws GpuError  the device is lost; the signal's reason
  */
 export async function runUtterances(
@@ -79,10 +91,16 @@ export async function runUtterances(
 ): Promise<void> {
   for (const batch of batches(utterances, settings)) {
     const ready: Ready[] = [];
+    const long: { readonly utterance: Utterance; readonly audio: LongAudio }[] = [];
     for (const utterance of batch) {
       tools.signal?.throwIfAborted();
       try {
-        const audio = cutAudio(await tools.read(utterance), utterance, utterance.audio);
+        const read = await tools.read(utterance);
+        if ("stream" in read) {
+          long.push({ utterance, audio: read });
+          continue;
+        }
+        const audio = cutAudio(read, utterance, utterance.audio);
         const clip = transcriber.prepare(audio, utterance.audio);
         const warnings = [audio.damage, clip.warning].filter((text) => text !== undefined);
         for (const text of warnings) tools.warn(utterance, text);
@@ -93,6 +111,8 @@ export async function runUtterances(
       }
     }
     await runBatch(transcriber, ready, settings, tools, memory);
+    for (const { utterance, audio } of long)
+      await runLong(transcriber, utterance, audio, { settings, tools, memory });
   }
 }
 
@@ -129,13 +149,70 @@ async function runBatch(
     const [{ utterance }] = ready;
     records = [failed(utterance, settings.task, tools.describe(error, utterance))];
   }
-  for (const [i, record] of records.entries()) {
-    const strange = isFailed(record) ? undefined : strangeAnswer(record, ready[i].utterance, settings);
-    if (strange !== undefined) tools.warn(ready[i].utterance, strange);
-    const warnings = strange === undefined ? ready[i].warnings : [...ready[i].warnings, strange];
-    // A record that cannot be written is no fault of the clip.
-    tools.onRecord(warnings.length === 0 ? record : { ...record, warnings });
+  // A record that cannot be written is no fault of the clip.
+  for (const [i, record] of records.entries())
+    deliver(record, ready[i].utterance, ready[i].warnings, { settings, tools });
+}
+
+/** Hands a record out, with its warnings. */
+function deliver(
+  record: UtteranceRecord,
+  utterance: Utterance,
+  faults: readonly string[],
+  { settings, tools }: { readonly settings: RunSettings; readonly tools: RunTools },
+): void {
+  const strange = isFailed(record) ? undefined : strangeAnswer(record, utterance, settings);
+  if (strange !== undefined) tools.warn(utterance, strange);
+  const warnings = strange === undefined ? faults : [...faults, strange];
+  tools.onRecord(warnings.length === 0 ? record : { ...record, warnings });
+}
+
+/** Runs audio of any length in segments. */
+async function runLong(
+  transcriber: Transcriber,
+  utterance: Utterance,
+  audio: LongAudio,
+  { settings, tools, memory }: { settings: RunSettings; tools: RunTools; memory: MemoryPeak },
+): Promise<void> {
+  const { signal, recordings } = tools;
+  let record: UtteranceRecord;
+  let faults: readonly string[] = [];
+  try {
+    signal?.throwIfAborted();
+    const asked = promptOf(utterance, settings);
+    const { warnings, ...heard } = await hearRecording(transcriber, utterance, audio, {
+      detector: await recordings.detector(),
+      settings: recordings.settings,
+      maxSeconds: transcriber.maxSeconds(asked),
+      run: (clips, options) =>
+        answerClips(transcriber, clips, asked, settings, { onStage: memory.see, signal, ...options }),
+      agreement: settings.agreement === true,
+      onProgress: (seconds) => recordings.onProgress?.(utterance, seconds),
+      signal,
+    });
+    memory.see();
+    for (const text of warnings) tools.warn(utterance, text);
+    faults = warnings;
+    record = { ...placeOf(utterance, settings.task), ...heard };
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (transcriber.gpu.lost) throw error;
+    record = failed(utterance, settings.task, tools.describe(error, utterance));
   }
+  deliver(record, utterance, faults, { settings, tools });
+}
+
+/** Answers to clips, as the task asks. */
+function answerClips(
+  transcriber: Transcriber,
+  clips: readonly PreparedClip[],
+  asked: PromptOptions,
+  { task, to, cascade, language, maxNewTokens }: RunSettings,
+  options: TranscribeOptions,
+): Promise<readonly (Translation | Transcription)[]> {
+  return task === "st" && to !== undefined && cascade
+    ? translate(transcriber, clips, { maxNewTokens, ...options, to, cascade, language })
+    : transcriber.transcribe(clips, { maxNewTokens, ...options, ...asked });
 }
 
 /** Why an answer is not in the language asked for; a line's own prompt may ask for any. */
@@ -155,13 +232,10 @@ async function hear(
   { signal }: RunTools,
   memory: MemoryPeak,
 ): Promise<Heard[]> {
-  const { task, to, cascade, language, maxNewTokens } = settings;
   const clips = ready.map(({ clip }) => clip);
-  const options = { maxNewTokens, onStage: memory.see, signal };
   const asked = promptOf(ready[0].utterance, settings);
-  const results: readonly Translation[] = await (task === "st" && to !== undefined && cascade
-    ? translate(transcriber, clips, { ...options, to, cascade, language })
-    : transcriber.transcribe(clips, { ...options, ...asked }));
+  const options = { onStage: memory.see, signal };
+  const results: readonly Translation[] = await answerClips(transcriber, clips, asked, settings, options);
   memory.see();
   const references = ready.map(({ utterance }) => utterance.text);
   const forced = settings.forced
@@ -169,17 +243,30 @@ async function hear(
     : undefined;
   memory.see();
   return results.map((result, i) => ({
-    ...placeOf(ready[i].utterance, task),
-    hypothesis: result.text,
+    ...placeOf(ready[i].utterance, settings.task),
+    ...heardText(ready[i].utterance, result),
     ...(result.transcript === undefined ? {} : { transcript: result.transcript }),
     tokens: result.tokenIds.length,
     finish: result.finish,
-    ...(result.agreement === undefined ? {} : { agreement: result.agreement }),
+    ...(settings.agreement && result.agreement !== undefined && { agreement: result.agreement }),
     audioSeconds: result.audioSeconds,
     seconds: result.seconds,
     batch: ready.length,
     ...(forced ? { forced: forced[i] } : {}),
   }));
+}
+
+/** The text of a clip that was run whole; where its reference has times, its words too. */
+function heardText(
+  { start = 0, segments, ignore = [] }: Utterance,
+  { text, words, audioSeconds }: Transcription,
+): Pick<Heard, "hypothesis" | "words"> {
+  if (!segments && ignore.length === 0) return { hypothesis: text };
+  const at = (time: number): number => Math.round((time + start) * 1000) / 1000;
+  const timed = words?.map((word) => ({ text: word.text, start: at(word.start), end: at(word.end) }));
+  const whole = { start, end: start + audioSeconds, text, ...(timed && { words: timed }) };
+  const [kept] = withoutIgnored([whole], ignore);
+  return { hypothesis: kept?.text ?? "", ...(kept?.words && { words: kept.words }) };
 }
 
 /** The utterance's own words, else those of the task. */
@@ -190,9 +277,12 @@ export function promptOf({ prompt }: Utterance, { task, to, language }: RunSetti
 }
 
 function placeOf(
-  { line, audio, start, end, channel, text }: Utterance,
+  { line, audio, start, end, channel, text, segments, ignore }: Utterance,
   task: Task,
-): Pick<Heard, "line" | "audio" | "start" | "end" | "channel" | "task" | "reference"> {
+): Pick<
+  Heard,
+  "line" | "audio" | "start" | "end" | "channel" | "task" | "reference" | "referenceSegments" | "ignore"
+> {
   return {
     line,
     audio,
@@ -201,6 +291,8 @@ function placeOf(
     ...(channel === undefined ? {} : { channel }),
     task,
     reference: text,
+    ...(segments && { referenceSegments: segments }),
+    ...(ignore && { ignore }),
   };
 }
 

@@ -3,7 +3,7 @@ import { type BleuTokenizer } from "./metrics/bleu-tokenizers.js";
 import { areaUnderCurve } from "./metrics/auc.js";
 import { bleu } from "./metrics/bleu.js";
 import { type BootstrapOptions, type Interval, bootstrap } from "./metrics/bootstrap.js";
-import { type ErrorUnit, type Rate, errorRate, textEdits } from "./metrics/cer.js";
+import { type ErrorUnit, type Rate, errorRate } from "./metrics/cer.js";
 import { unspaced } from "../scripts.js";
 import { chrf } from "./metrics/chrf.js";
 import type { Edits } from "./metrics/edits.js";
@@ -11,6 +11,8 @@ import { type Metric, type Segment, corpusStatistics } from "./metrics/metric.js
 import { sumRows } from "./metrics/ngrams.js";
 import { type TextForm, documentedForm } from "./metrics/text-form.js";
 import { ter } from "./metrics/ter.js";
+import { type Answer, answersOf, editsInParts, referenceEdits } from "./recordings/answers.js";
+import { type TimeSummary, summarizeTimes } from "./recordings/times.js";
 import { type Heard, type Task, type UtteranceRecord, isFailed } from "./record.js";
 import { type Spread, spread } from "./statistics.js";
 import { sum } from "../arrays.js";
@@ -46,14 +48,14 @@ export interface Group {
   readonly invented: number;
 }
 
-/** Times over clips. A clip's time is that of its batch. */
+/** Times over clips. A clip's time is that of its batch. Clips that ran in segments count in `realTime` alone. */
 export interface Latency {
   /** From the beginning of the front-end to the first token, seconds. */
   readonly firstToken: Spread;
   /** To the last one. */
   readonly total: Spread;
   /** Seconds of work for each second of audio, by stage and together. */
-  readonly realTime: Readonly<Record<keyof StageSeconds | "total", number>>;
+  readonly realTime: Readonly<Record<keyof StageSeconds | "total", number>> & { readonly vad?: number };
   /** New tokens a second behind the first, over all clips of a batch. */
   readonly tokensPerSecond: Spread;
 }
@@ -70,7 +72,7 @@ export interface ForcedSummary {
   readonly meanLogProbability: number;
 }
 
-/** How well the agreement with the CTC head's text finds wrong answers. */
+/** How well the agreement with the CTC head's text finds wrong answers; each segment is one. */
 export interface AgreementSummary {
   /** Answers with words that are right in canonical form, and the others. */
   readonly right: number;
@@ -93,6 +95,8 @@ export interface Summary {
   readonly latency?: Latency;
   readonly forced?: ForcedSummary;
   readonly agreement?: AgreementSummary;
+  /** Where references have times. */
+  readonly times?: TimeSummary;
 }
 
 export interface SummaryOptions extends BootstrapOptions {
@@ -128,6 +132,7 @@ export function summarize(records: readonly UtteranceRecord[], options: SummaryO
   const heard = records.filter((record): record is Heard => !isFailed(record));
   const scripts = new Set(records.map(({ reference }) => scriptOf(reference)));
   const names: Group["name"][] = scripts.size > 1 ? ["all", "spaced", "unspaced"] : ["all"];
+  const times = summarizeTimes(heard);
   const ended = (finish: Heard["finish"]): number => heard.filter((one) => one.finish === finish).length;
   return {
     groups: names.map((name) =>
@@ -141,9 +146,8 @@ export function summarize(records: readonly UtteranceRecord[], options: SummaryO
     warned: heard.filter(({ warnings }) => warnings !== undefined).length,
     ...(heard.length > 0 ? { latency: summarizeLatency(heard) } : {}),
     ...(heard.some(({ forced }) => forced) ? { forced: summarizeForced(heard) } : {}),
-    ...(heard.some(({ agreement }) => agreement !== undefined) && {
-      agreement: summarizeAgreement(heard, options.form),
-    }),
+    ...agreementOf(heard, options.form),
+    ...(times && { times }),
   };
 }
 
@@ -154,7 +158,7 @@ function summarizeGroup(
 ): Group {
   const heard = records.filter((record): record is Heard => !isFailed(record));
   const spokenScript = name === "all" && heard.every(({ reference }) => scriptOf(reference) === "spaced");
-  const edits = heard.map((one) => textEdits(one.reference, one.hypothesis, "character", options.form));
+  const edits = heard.map((one) => sumEdits(referenceEdits(one, "character", options.form)));
   return {
     name,
     utterances: records.length,
@@ -187,9 +191,10 @@ function recognitionScores(
   const { form } = options;
   const units: ErrorUnit[] = ["character", spaced ? "word" : "mixed"];
   return units.map((unit) => {
-    const all = heard.map(({ reference, hypothesis }) => textEdits(reference, hypothesis, unit, form));
+    const all = heard.flatMap((one) => referenceEdits(one, unit, form));
     const { rate, ...counts } = errorRate(all);
-    const interval = bootstrap(all.map(editRow), editRatio, options);
+    const parts = heard.flatMap((one) => editsInParts(one, unit, form));
+    const interval = bootstrap(parts.map(editRow), editRatio, options);
     return {
       name: rateNames[unit],
       value: rate,
@@ -198,6 +203,12 @@ function recognitionScores(
       signature: rateSignature(unit, form),
     };
   });
+}
+
+/** The edits of several texts together. */
+function sumEdits(all: readonly Edits[]): Edits {
+  const { substitutions, deletions, insertions, length } = errorRate(all);
+  return { substitutions, deletions, insertions, length };
 }
 
 /** Statistics of an error rate for resampling: [edits, reference length]. */
@@ -228,6 +239,11 @@ export function segmentOf({ reference, hypothesis }: Heard): Segment {
 
 const stageNames = ["frontend", "encoder", "adaptor", "prefill", "decode"] as const;
 
+/** Whether a clip ran in segments. */
+function isCut({ segments }: Heard): boolean {
+  return segments !== undefined;
+}
+
 function summarizeLatency(heard: readonly Heard[]): Latency {
   const audio = heard.reduce((sum, { audioSeconds }) => sum + audioSeconds, 0);
   const perAudio = (stage: keyof StageSeconds): number =>
@@ -237,14 +253,20 @@ function summarizeLatency(heard: readonly Heard[]): Latency {
     keyof StageSeconds,
     number
   >;
-  const rates = heard
+  const vad = sum(heard.map(({ seconds }) => seconds.vad ?? 0)) / audio;
+  const whole = heard.filter((one) => !isCut(one));
+  const rates = whole
     .filter(({ tokens, seconds }) => tokens > 1 && seconds.decode > 0)
     .map(({ tokens, seconds }) => (tokens - 1) / seconds.decode);
-  const first = heard.map(({ seconds: s }) => s.frontend + s.encoder + s.adaptor + s.prefill);
+  const first = whole.map(({ seconds: s }) => s.frontend + s.encoder + s.adaptor + s.prefill);
   return {
     firstToken: spread(first),
-    total: spread(heard.map(({ seconds }, i) => first[i] + seconds.decode)),
-    realTime: { ...stages, total: sum(Object.values(stages)) },
+    total: spread(whole.map(({ seconds }, i) => first[i] + seconds.decode)),
+    realTime: {
+      ...stages,
+      ...(heard.some(isCut) && { vad }),
+      total: sum(Object.values(stages)) + vad,
+    },
     tokensPerSecond: spread(rates),
   };
 }
@@ -260,15 +282,23 @@ function summarizeForced(heard: readonly Heard[]): ForcedSummary {
   return { positions, agreement: hits / positions, meanLogProbability: sum / positions };
 }
 
-function summarizeAgreement(heard: readonly Heard[], form?: TextForm): AgreementSummary {
+function agreementOf(heard: readonly Heard[], form?: TextForm): { agreement?: AgreementSummary } {
+  const compared = heard.some(
+    ({ agreement, segments = [] }) =>
+      agreement !== undefined || segments.some((one) => one.agreement !== undefined),
+  );
+  if (!compared) return {};
+  return { agreement: summarizeAgreement(heard.flatMap((one) => answersOf(one, "character", form))) };
+}
+
+function summarizeAgreement(answers: readonly Answer[]): AgreementSummary {
   const right: number[] = [];
   const wrong: number[] = [];
   let empty = 0;
-  for (const { agreement, reference, hypothesis } of heard) {
-    if (hypothesis === "") empty++;
-    if (agreement === undefined || hypothesis === "") continue;
-    const edits = textEdits(reference, hypothesis, "character", form);
-    const exact = edits.substitutions + edits.deletions + edits.insertions === 0;
+  for (const { agreement, text, columns } of answers) {
+    if (text === "") empty++;
+    if (agreement === undefined || text === "") continue;
+    const exact = columns.every(({ kind }) => kind === "equal");
     (exact ? right : wrong).push(agreement);
   }
   return {

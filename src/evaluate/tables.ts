@@ -65,12 +65,12 @@ export function scoreRows(results: readonly FormatResult[]): Rows {
 }
 
 function milliseconds(seconds: number): string {
-  return `${(1000 * seconds).toFixed(0)} ms`;
+  return Number.isNaN(seconds) ? "–" : `${(1000 * seconds).toFixed(0)} ms`;
 }
 
 /** "206 ms (p95 292 ms)" */
-function withP95({ median, p95 }: Spread): string {
-  return `${milliseconds(median)} (${milliseconds(p95)})`;
+function withP95({ median, p95 }: Pick<Spread, "median" | "p95">): string {
+  return Number.isNaN(median) ? "–" : `${milliseconds(median)} (${milliseconds(p95)})`;
 }
 
 /** Rows of the clips' times, the head first; none where no clip was run. */
@@ -78,7 +78,8 @@ export function timeRows(results: readonly FormatResult[]): Rows {
   const rows = results.flatMap(({ weights, summary: { latency } }) => {
     if (!latency) return [];
     const { firstToken, total, realTime, tokensPerSecond } = latency;
-    const speed = `${tokensPerSecond.median.toFixed(1)} (${tokensPerSecond.p5.toFixed(1)})`;
+    const { median, p5 } = tokensPerSecond;
+    const speed = Number.isNaN(median) ? "–" : `${median.toFixed(1)} (${p5.toFixed(1)})`;
     return [[weights, withP95(firstToken), withP95(total), realTime.total.toFixed(3), speed]];
   });
   const head = [
@@ -139,6 +140,31 @@ export function agreementRows(results: readonly FormatResult[]): Rows {
   return rows.length > 0 ? [head, ...rows] : [];
 }
 
+/**
+ * Rows of how well times fit those of the references, the head first; none where no reference has
+ * times.
+ */
+export function timeErrorRows(results: readonly FormatResult[]): Rows {
+  const rows = results.flatMap(({ weights, summary: { times } }) => {
+    if (!times) return [];
+    const { segments, start, end, missed, falseSpeech } = times;
+    const share = (value: number): string => (Number.isNaN(value) ? "–" : `${(100 * value).toFixed(2)} %`);
+    const errors = [start, end].flatMap(({ found, ...error }) => [`${found}`, withP95(error)]);
+    return [[weights, `${segments}`, ...errors, share(missed), share(falseSpeech)]];
+  });
+  const head = [
+    "weights",
+    "segments",
+    "begins found",
+    "error of begins (p95)",
+    "ends found",
+    "error of ends (p95)",
+    "missed speech",
+    "false speech",
+  ];
+  return rows.length > 0 ? [head, ...rows] : [];
+}
+
 /** Rows of forced decoding, the head first; none where it was not asked for. */
 export function forcedRows(results: readonly FormatResult[]): Rows {
   if (!results.some(({ summary }) => summary.forced)) return [];
@@ -170,6 +196,7 @@ export function reportText({ results }: EvaluationReport): string {
     signatures(scored).join("\n"),
     textTable(forcedRows(scored)),
     textTable(agreementRows(scored)),
+    textTable(timeErrorRows(scored)),
     textTable(timeRows(results)),
     textTable(costRows(results)),
   ];
@@ -183,11 +210,11 @@ function textTable(rows: Rows): string {
 /** A comparison as text: scores of both, the difference, its interval and p. */
 export function comparisonText({ utterances, left, metrics }: Comparison): string {
   const rows = metrics.map(({ name, first, second, difference, low, high, p, unit }) => {
-    const factor = unit === undefined ? 1 : 100;
-    const number = (value: number): string => (factor * value).toFixed(2);
+    const factor = unit === undefined || unit === "ms" ? 1 : 100;
+    const number = (value: number): string => (factor * value).toFixed(2).replace(/^-(0\.00)$/, "$1");
     const sign = difference > 0 ? "+" : "";
     return [
-      unit === undefined ? name : `${name} %`,
+      unit === undefined ? name : `${name} ${unit === "ms" ? unit : "%"}`,
       number(first),
       number(second),
       `${sign}${number(difference)} [${number(low)}, ${number(high)}]`,

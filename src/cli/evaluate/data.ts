@@ -1,6 +1,8 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import type { Found } from "../../data/corpora/corpus.js";
 import { kaldi } from "../../data/corpora/kaldi.js";
+import { stm } from "../../data/corpora/stm.js";
 import { DataError } from "../../data/errors.js";
 import { type Utterance, readUtterances } from "../../data/utterances.js";
 import { FunasrError } from "../../errors.js";
@@ -20,18 +22,25 @@ export interface Listener {
   readonly onNote: (message: string) => void;
 }
 
+/** Whether a file is named as STM. */
+export function isStm(path: string): boolean {
+  return /\.stm$/iu.test(path);
+}
+
 /**
- * Utterances of a JSONL file, or of wav.scp and text in one directory, named by itself or by its
- * wav.scp.
+ * Utterances of a JSONL file, of an STM file, or of wav.scp and text in one directory, named by
+ * itself or by its wav.scp.
  * @param limit  utterances at most
+ * @param audio  directory of an STM's recordings; default: its own
  * @throws DataError  neither, or there is no utterance
  */
 export async function readData(
   path: string,
   { onBad, onNote }: Listener,
   limit = Infinity,
+  audio?: string,
 ): Promise<ReadData> {
-  const directory = await kaldiDirectory(path);
+  const directory = isStm(path) ? undefined : await kaldiDirectory(path);
   const utterances: Utterance[] = [];
   let bad = 0;
   const report: Listener["onBad"] = (error, place) => {
@@ -39,7 +48,12 @@ export async function readData(
     onBad(error, place);
   };
   const listener = { onBad: report, onNote };
-  const source = directory === undefined ? fromJsonl(path, listener) : fromKaldi(directory, listener);
+  const corpus = isStm(path)
+    ? stm.read(path, { ...(audio !== undefined && { audio }) })
+    : directory === undefined
+      ? undefined
+      : kaldi.read(directory, {});
+  const source = corpus ? fromCorpus(corpus, listener) : fromJsonl(path, listener);
   for await (const utterance of source) {
     utterances.push(utterance);
     if (utterances.length >= limit) break;
@@ -69,9 +83,12 @@ function fromJsonl(path: string, { onBad }: Listener): AsyncGenerator<Utterance>
   return readUtterances(path, { onBad: ({ error }) => onBad(error, error.file) });
 }
 
-async function* fromKaldi(directory: string, { onBad, onNote }: Listener): AsyncGenerator<Utterance> {
+async function* fromCorpus(
+  corpus: AsyncIterable<Found>,
+  { onBad, onNote }: Listener,
+): AsyncGenerator<Utterance> {
   let line = 0;
-  for await (const found of kaldi.read(directory, {})) {
+  for await (const found of corpus) {
     if ("utterance" in found) yield { ...found.utterance, line: ++line };
     else if ("note" in found) onNote(found.note);
     else onBad(new FunasrError(`${found.skipped}: ${found.why}`), found.skipped);

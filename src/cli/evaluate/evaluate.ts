@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { oneChannelOption } from "../channel.js";
 import { adapterName, withDevice } from "../device.js";
 import { compareFiles } from "../evaluate-compare.js";
-import { type ReadData, readData } from "./data.js";
+import { type ReadData, isStm, readData } from "./data.js";
 import { type Identity, Results, fileSha256 } from "../../evaluate/results.js";
 import { reportText } from "../../evaluate/tables.js";
 import type { BleuTokenizer } from "../../evaluate/metrics/bleu-tokenizers.js";
@@ -11,7 +11,9 @@ import type { FunasrError } from "../../errors.js";
 import { EvaluateError } from "../../evaluate/metrics/edits.js";
 import { type Normalizer, type TextForm, normalizersOf, textForm } from "../../evaluate/metrics/text-form.js";
 import type { EvaluationReport } from "../../evaluate/report.js";
+import type { RecordingSettings } from "../../evaluate/recordings/run-recording.js";
 import type { RunSettings } from "../../evaluate/run.js";
+import { RECORDING_DEFAULTS } from "../../decode/segments/transcribe-recording.js";
 import type { WeightFormat } from "../../gpu/matrix.js";
 import { demoModel } from "../../node/demo.js";
 import { type OpenedDevice } from "../../node/device.js";
@@ -20,13 +22,22 @@ import { languageOption } from "../language.js";
 import { findModel, loraOption, modelForms, openModel, warnOfOtherEncoder, weightFormats } from "../model.js";
 import { natural, whole } from "../numbers.js";
 import { note, print, printJson, report } from "../output.js";
+import { batchOption, longOptions } from "../transcribe-options.js";
 import { strictOption } from "../transcribe.js";
 import { refuseIdle } from "../usage.js";
 
-interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens"> {
+interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens" | "batch"> {
   readonly model: string;
   readonly lora?: readonly string[];
   readonly data?: string;
+  /** Directory of an STM's recordings. */
+  readonly audio?: string;
+  readonly vad?: string;
+  readonly mergeSeconds?: number;
+  readonly maxEndSilence: number;
+  readonly batchTokens: number;
+  /** Default: 1 clip, and as many segments of a long one as `batchTokens` allow. */
+  readonly batch?: number;
   readonly compare?: readonly string[];
   readonly tokenizer?: BleuTokenizer;
   readonly normalize?: readonly Normalizer[];
@@ -58,7 +69,8 @@ function normalizers(text: string): Normalizer[] {
   }
 }
 
-export function evaluateCommand(): Command {
+/** The command, its model, data and what runs together. */
+function inputOptions(): Command {
   return new Command("evaluate")
     .description(
       "measure error rates or translation scores, latency and memory of a checkpoint over utterances",
@@ -67,8 +79,9 @@ export function evaluateCommand(): Command {
     .addOption(loraOption())
     .option(
       "--data <path>",
-      "JSONL of {audio, text, prompt?, start?, end?, channel?}, of NeMo's manifests or of FunASR's conversations, or a directory with wav.scp and text",
+      "JSONL of {audio, text, prompt?, start?, end?, channel?, segments?, ignore?}, of NeMo's manifests or of FunASR's conversations, an STM file, or a directory with wav.scp and text",
     )
+    .option("--audio <dir>", "directory of an STM's recordings; default: where the STM is")
     .addOption(
       new Option("--task <task>", "recognition or speech translation").choices(["asr", "st"]).default("asr"),
     )
@@ -80,7 +93,11 @@ export function evaluateCommand(): Command {
       "storage of the weights on the GPU; several, such as bf16,q8,q4, run in turn; default: as in the checkpoint",
       formats,
     )
-    .option("--batch <clips>", "clips that run together", natural, 1)
+    .addOption(batchOption());
+}
+
+export function evaluateCommand(): Command {
+  return longOptions(inputOptions())
     .option("--max-tokens <count>", "most new tokens per clip", natural)
     .option("--limit <count>", "most utterances", natural)
     .option("--agreement", "how well agreement with the CTC head's text finds wrong answers")
@@ -135,9 +152,14 @@ function checkUsage(command: Command, options: EvaluateCliOptions): void {
     "channel",
     "strict",
     "lora",
+    "vad",
+    "mergeSeconds",
+    "maxEndSilence",
+    "batchTokens",
   ];
   refuseIdle(command, [
     { options: running, met: !files, needs: "a model that runs, not --compare" },
+    { options: ["audio"], met: options.data !== undefined && isStm(options.data), needs: "--data FILE.stm" },
     { options: ["normalize"], met: task === "asr", needs: "--task asr" },
     { options: ["tokenizer"], met: task === "st" || files !== undefined, needs: "--task st or --compare" },
   ]);
@@ -159,7 +181,7 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
   const data: ReadData | undefined =
     options.data === undefined
       ? undefined
-      : await readData(options.data, { onBad, onNote: note }, options.limit);
+      : await readData(options.data, { onBad, onNote: note }, options.limit, options.audio);
   const model = await findModel(options.model);
   const checkpoint = await openModel(model, options.lora);
   await warnOfOtherEncoder(checkpoint).finally(() => checkpoint.close());
@@ -168,23 +190,43 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
     model: options.model,
     ...(options.lora ? { lora: options.lora.join() } : {}),
     ...(options.channel ? { channel: options.channel } : {}),
+    ...cuttingOf(options),
     data: options.data === undefined ? null : resolve(options.data),
-    dataSha256: options.data?.endsWith(".jsonl") ? fileSha256(options.data) : null,
+    dataSha256:
+      options.data !== undefined && /\.(?:jsonl|stm)$/iu.test(options.data) ? fileSha256(options.data) : null,
     ...Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, value ?? null])),
   };
   await Results.use(options.out, identity, (results) =>
     withDevice(async (device) => {
       const weights: (WeightFormat | undefined)[] = [...(options.weights ?? [undefined])];
       const form = await textForm(options.normalize ?? []);
-      const plan = { ...options, settings, form, model, utterances: data?.utterances ?? [] };
+      const recordings = recordingsOf(options);
+      const plan = { ...options, settings, recordings, form, model, utterances: data?.utterances ?? [] };
       const runs = await runFormats(device.gpu, weights, plan, results);
       await printAll(options, runs, results, { device, form, badLines: data?.bad ?? 0 });
     }),
   );
 }
 
+/** How recordings are cut and run, as asked. */
+function recordingsOf(options: EvaluateCliOptions): RecordingSettings {
+  const { mergeSeconds, maxEndSilence, batchTokens, batch } = options;
+  const mergeMs = mergeSeconds === undefined ? undefined : 1000 * mergeSeconds;
+  return { mergeMs, maxEndSilenceMs: maxEndSilence, batchTokens, batch };
+}
+
+/** What decides how recordings are cut, where it is not the default. */
+function cuttingOf({ audio, vad, mergeSeconds, maxEndSilence }: EvaluateCliOptions): Identity {
+  return {
+    ...(audio !== undefined && { audio: resolve(audio) }),
+    ...(vad !== undefined && { vad }),
+    ...(mergeSeconds !== undefined && { mergeSeconds }),
+    ...(maxEndSilence !== RECORDING_DEFAULTS.maxEndSilenceMs && { maxEndSilence }),
+  };
+}
+
 function settingsOf(options: EvaluateCliOptions): RunSettings {
-  const { task, to, cascade, language, batch, maxTokens, forced, agreement } = options;
+  const { task, to, cascade, language, batch = 1, maxTokens, forced, agreement } = options;
   return { task, to, cascade, language, batch, maxNewTokens: maxTokens, forced, agreement };
 }
 
@@ -202,7 +244,12 @@ async function printAll(
     model: [options.model, ...(options.lora ?? [])].join(" with "),
     data: options.data ?? null,
     device: adapterName(device.adapter).trim(),
-    settings: { ...settingsOf(options), tokenizer: options.tokenizer, normalize: options.normalize ?? [] },
+    settings: {
+      ...settingsOf(options),
+      ...cuttingOf(options),
+      tokenizer: options.tokenizer,
+      normalize: options.normalize ?? [],
+    },
     badLines,
     results: runs.map(({ result }) => result),
   };

@@ -14,18 +14,20 @@ import { type SummaryOptions, forcedAgreement, summarize } from "../../evaluate/
 import { languageWarning } from "../../decode/language-warnings.js";
 import { uniformNumbers } from "../../random.js";
 import type { Utterance } from "../../data/utterances.js";
+import type { VoiceActivityDetector } from "../../decode/vad/detector.js";
+import type { RecordingSettings } from "../../evaluate/recordings/run-recording.js";
 import type { DecodedAudio } from "../../frontend/audio.js";
-import { pickChannel } from "../../frontend/channel.js";
 import { cutAudio } from "../../frontend/cut.js";
-import type { DecodeOptions } from "../../frontend/decode.js";
-import { toWaveform } from "../../frontend/features.js";
 import type { Gpu } from "../../gpu/device.js";
 import type { WeightFormat } from "../../gpu/matrix.js";
 import { decodeClip } from "../../node/clip.js";
 import type { Results } from "../../evaluate/results.js";
 import { describe, exitCode, note, report, shown, status, withBar } from "../output.js";
 import { wavDataUri } from "../../report/wav.js";
+import { WHOLE_SECONDS } from "../long-clip.js";
 import { warnOf } from "../model.js";
+import { loadVad } from "../vad-model.js";
+import { firstSeconds, readAudio } from "./audio.js";
 
 /** The work for each weight format. */
 export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed" | "form"> {
@@ -38,6 +40,9 @@ export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed" | "form"
   /** Channel of lines that name none, counted from 1; absent: the mean of all. */
   readonly channel?: number;
   readonly strict?: boolean;
+  /** See Reading. */
+  readonly vad?: string;
+  readonly recordings: RecordingSettings;
   readonly debug?: boolean;
 }
 
@@ -98,7 +103,7 @@ async function runFormat(
     loadTranscriber(gpu, plan.model, {
       weights,
       lora: plan.lora,
-      wordTimes: plan.settings.agreement,
+      wordTimes: plan.settings.agreement === true || plan.utterances.some(isTimed),
       onProgress,
     }),
   );
@@ -132,26 +137,33 @@ async function runFormat(
   }
 }
 
+/** Whether a reference has times. */
+function isTimed({ segments, ignore }: Utterance): boolean {
+  return segments !== undefined || ignore !== undefined;
+}
+
 async function runLeft(
   transcriber: Transcriber,
-  { utterances, settings, channel, strict, debug }: Plan,
+  { utterances, settings, channel, strict, vad, recordings, debug }: Plan,
   records: Map<number, UtteranceRecord>,
   { label, results, memory }: { label: string; results: Results; memory: MemoryPeak },
 ): Promise<void> {
   let done = 0;
+  let detector: Promise<VoiceActivityDetector> | undefined;
+  const place = (): string => `${label}: ${done} of ${utterances.length}`;
   await runUtterances(
     transcriber,
     utterances,
     settings,
     {
-      read: async (utterance) => {
-        const piece = utterance.start !== undefined || utterance.end !== undefined;
-        const maxSeconds = piece ? undefined : transcriber.maxSeconds(promptOf(utterance, settings));
-        const whole = !piece && channel === undefined && utterance.channel === undefined;
-        const keep = whole ? { rate: transcriber.sampleRate } : undefined;
-        const audio = await readAudio(utterance, { strict, maxSeconds, keep });
-        if (channel === undefined || utterance.channel !== undefined) return audio;
-        return pickChannel(audio, channel, utterance.audio);
+      read: (utterance) => {
+        const maxSeconds = transcriber.maxSeconds(promptOf(utterance, settings));
+        return readAudio(utterance, { rate: transcriber.sampleRate, maxSeconds, channel, strict, vad });
+      },
+      recordings: {
+        detector: () => (detector ??= loadVad(transcriber.gpu, vad)),
+        settings: recordings,
+        onProgress: ({ audio }, seconds) => status(`${place()}; ${shown(audio)}: ${seconds.toFixed(0)} s`),
       },
       warn,
       describe: (error, { audio }) => {
@@ -161,23 +173,16 @@ async function runLeft(
       onRecord: (record) => {
         records.set(record.line, record);
         results.append(label, record);
-        status(`${label}: ${++done} of ${utterances.length}`);
+        done++;
+        status(place());
       },
     },
     memory,
-  );
+  ).finally(async () => (await detector?.catch(() => undefined))?.free());
 }
 
 function warn({ audio }: Utterance, warning: string): void {
   note(`warning: ${shown(audio)}: ${warning}`);
-}
-
-/** The whole file of an utterance. */
-export async function readAudio(
-  { audio }: Pick<Utterance, "audio">,
-  options: DecodeOptions = {},
-): Promise<DecodedAudio> {
-  return decodeClip(audio, options);
 }
 
 const playedSeconds = 20;
@@ -190,15 +195,18 @@ const playedRate = 16_000;
 export async function playable(
   utterance: Pick<Utterance, "audio" | "start" | "end" | "channel">,
 ): Promise<string> {
-  const waveform = toWaveform(cutAudio(await readAudio(utterance), utterance), playedRate);
-  return wavDataUri(waveform.subarray(0, playedSeconds * playedRate), playedRate);
+  return wavDataUri(await firstSeconds(utterance, playedRate, playedSeconds), playedRate);
 }
 
-/** The middle second of the first clip that has one, else a second of faint seeded noise. */
+/** The middle second of the first short clip that has one, else a second of faint seeded noise. */
 async function secondOf(utterances: readonly Utterance[]): Promise<DecodedAudio> {
   for (const utterance of utterances.slice(0, 5)) {
     try {
-      const audio = cutAudio(await readAudio(utterance), utterance);
+      const whole = utterance.start === undefined && utterance.end === undefined;
+      const audio = cutAudio(
+        await decodeClip(utterance.audio, whole ? { maxSeconds: WHOLE_SECONDS } : {}),
+        utterance,
+      );
       const seconds = audio.channels[0].length / audio.sampleRate;
       if (seconds >= 1) return cutAudio(audio, { start: seconds / 2 - 0.5, end: seconds / 2 + 0.5 });
     } catch {

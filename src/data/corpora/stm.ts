@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { show } from "../../json.js";
-import { audioSeconds } from "../audio-length.js";
+import { countedSeconds } from "../audio-length.js";
 import { dataError } from "../errors.js";
 import { MAX_LINE_BYTES, lineText, readLines } from "../lines.js";
 import { firstOverlap, joinedText } from "../timed-text.js";
@@ -106,9 +106,7 @@ async function utterancesOf(
   const names = clips.get(name) ?? [];
   if (names.length !== 1) return { line: first, why: fileFault(name, directory, names) };
   const audio = join(directory, names[0]);
-  const seconds = /\.(?:wav|flac)$/iu.test(audio)
-    ? await audioSeconds(audio).catch(() => undefined)
-    : undefined;
+  const seconds = await countedSeconds(audio);
   const utterances: Omit<Utterance, "line">[] = [];
   for (const [side, records] of channels) {
     const channel = parseChannel(side);

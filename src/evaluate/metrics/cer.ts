@@ -21,6 +21,11 @@ const unitsOf: Readonly<Record<ErrorUnit, (text: string, form: TextForm["apply"]
   mixed: mixedUnits,
 };
 
+/** The units of a text that an error rate counts. */
+export function textUnits(text: string, unit: ErrorUnit, { apply }: TextForm = documentedForm): string[] {
+  return unitsOf[unit](text, apply);
+}
+
 /**
  * Alignment of two texts in one form. Default: FunASR's canonical one, in which spaces, punctuation
  * and case do not count.
@@ -29,9 +34,9 @@ export function alignTexts(
   reference: string,
   hypothesis: string,
   unit: ErrorUnit,
-  { apply }: TextForm = documentedForm,
+  form?: TextForm,
 ): Aligned[] {
-  return align(unitsOf[unit](reference, apply), unitsOf[unit](hypothesis, apply));
+  return align(textUnits(reference, unit, form), textUnits(hypothesis, unit, form));
 }
 
 /** Edits between two texts in one form. */
