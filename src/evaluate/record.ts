@@ -1,6 +1,7 @@
 import type { TimeSpan, TimedText } from "../data/timed-text.js";
 import { isObject, show } from "../json.js";
 import type { Finish } from "../decode/loop.js";
+import type { SegmentFinish } from "../decode/segments/recording.js";
 import type { StageSeconds } from "../decode/transcriber.js";
 import { EvaluateError } from "./metrics/edits.js";
 
@@ -15,7 +16,7 @@ export interface HeardSegment extends TimedText {
   /** With a CTC head. */
   readonly words?: readonly HeardWord[];
   /** Absent: the answer ended by itself. */
-  readonly finish?: Finish;
+  readonly finish?: SegmentFinish;
   /** Of the CTC head's own text with this one. */
   readonly agreement?: number | undefined;
   /** How often it was decoded again, because its text was doubted. */

@@ -185,7 +185,12 @@ async function runLong(
       settings: recordings.settings,
       maxSeconds: transcriber.maxSeconds(asked),
       run: (clips, options) =>
-        answerClips(transcriber, clips, asked, settings, { onStage: memory.see, signal, ...options }),
+        answerClips(transcriber, clips, asked, settings, {
+          onStage: memory.see,
+          signal,
+          ...options,
+          wordTimes: true,
+        }),
       agreement: settings.agreement === true,
       onProgress: (seconds) => recordings.onProgress?.(utterance, seconds),
       signal,
@@ -234,7 +239,10 @@ async function hear(
 ): Promise<Heard[]> {
   const clips = ready.map(({ clip }) => clip);
   const asked = promptOf(ready[0].utterance, settings);
-  const options = { onStage: memory.see, signal };
+  const timed = ready.some(
+    ({ utterance: { segments, ignore } }) => segments !== undefined || ignore !== undefined,
+  );
+  const options = { onStage: memory.see, signal, wordTimes: settings.agreement === true || timed };
   const results: readonly Translation[] = await answerClips(transcriber, clips, asked, settings, options);
   memory.see();
   const references = ready.map(({ utterance }) => utterance.text);

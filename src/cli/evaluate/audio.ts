@@ -1,4 +1,5 @@
-import { countedSeconds } from "../../data/audio-length.js";
+import { stat } from "node:fs/promises";
+import { audioSeconds, countedSeconds } from "../../data/audio-length.js";
 import type { Utterance } from "../../data/utterances.js";
 import type { LongAudio } from "../../evaluate/recordings/run-recording.js";
 import { type DecodedAudio, concatenated } from "../../frontend/audio.js";
@@ -46,6 +47,16 @@ export async function readAudio(utterance: Utterance, reading: Reading): Promise
     if (isTooLong(error)) return long;
     throw error;
   }
+}
+
+const LEAST_BYTES = 100_000; // of a minute in any codec
+
+/** Whether an utterance may be too long to be run whole, by its times or the file's header. */
+export async function mayBeLong({ audio, start = 0, end }: Part): Promise<boolean> {
+  if (end !== undefined) return end - start > WHOLE_SECONDS;
+  const seconds = await audioSeconds(audio).catch(() => 0); // what cannot be read is reported in its turn
+  if (seconds !== undefined) return seconds - start > WHOLE_SECONDS;
+  return (await stat(audio)).size > LEAST_BYTES;
 }
 
 /** The whole file. @param maxSeconds  that it may last, where the utterance is no part of it */

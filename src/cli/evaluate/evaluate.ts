@@ -25,6 +25,7 @@ import { note, print, printJson, report } from "../output.js";
 import { batchOption, longOptions } from "../transcribe-options.js";
 import { strictOption } from "../transcribe.js";
 import { refuseIdle } from "../usage.js";
+import { findVad } from "../vad-model.js";
 
 interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens" | "batch"> {
   readonly model: string;
@@ -182,6 +183,8 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
     options.data === undefined
       ? undefined
       : await readData(options.data, { onBad, onNote: note }, options.limit, options.audio);
+  const vad = options.vad === "off" ? "off" : await findVad(options);
+  if (vad === false) return;
   const model = await findModel(options.model);
   const checkpoint = await openModel(model, options.lora);
   await warnOfOtherEncoder(checkpoint).finally(() => checkpoint.close());
@@ -201,7 +204,8 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
       const weights: (WeightFormat | undefined)[] = [...(options.weights ?? [undefined])];
       const form = await textForm(options.normalize ?? []);
       const recordings = recordingsOf(options);
-      const plan = { ...options, settings, recordings, form, model, utterances: data?.utterances ?? [] };
+      const utterances = data?.utterances ?? [];
+      const plan = { ...options, settings, recordings, vad, form, model, utterances };
       const runs = await runFormats(device.gpu, weights, plan, results);
       await printAll(options, runs, results, { device, form, badLines: data?.bad ?? 0 });
     }),

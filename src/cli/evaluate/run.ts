@@ -27,7 +27,7 @@ import { wavDataUri } from "../../report/wav.js";
 import { WHOLE_SECONDS } from "../long-clip.js";
 import { warnOf } from "../model.js";
 import { loadVad } from "../vad-model.js";
-import { firstSeconds, readAudio } from "./audio.js";
+import { firstSeconds, mayBeLong, readAudio } from "./audio.js";
 
 /** The work for each weight format. */
 export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed" | "form"> {
@@ -41,7 +41,7 @@ export interface Plan extends Pick<SummaryOptions, "tokenizer" | "seed" | "form"
   readonly channel?: number;
   readonly strict?: boolean;
   /** See Reading. */
-  readonly vad?: string;
+  readonly vad?: string | undefined;
   readonly recordings: RecordingSettings;
   readonly debug?: boolean;
 }
@@ -98,12 +98,13 @@ async function runFormat(
   const before = results.measured(label);
   const memory = new MemoryPeak(gpu, () => process.memoryUsage.rss());
   const kept = gpu.bytes.kept;
+  const wordTimes = plan.settings.agreement === true || ((await needsHead(plan)) && "optional");
   const start = performance.now();
   const transcriber = await withBar("loading", (onProgress) =>
     loadTranscriber(gpu, plan.model, {
       weights,
       lora: plan.lora,
-      wordTimes: plan.settings.agreement === true || plan.utterances.some(isTimed),
+      wordTimes,
       onProgress,
     }),
   );
@@ -137,9 +138,14 @@ async function runFormat(
   }
 }
 
-/** Whether a reference has times. */
-function isTimed({ segments, ignore }: Utterance): boolean {
-  return segments !== undefined || ignore !== undefined;
+/** Whether the CTC head is asked for: by references with times, and to check segments of long audio. */
+async function needsHead({ utterances, settings, vad }: Plan): Promise<boolean> {
+  const timed = ({ segments, ignore }: Utterance): boolean => segments !== undefined || ignore !== undefined;
+  if (utterances.some(timed)) return true;
+  if (settings.task === "st" || vad === "off") return false;
+  if (vad !== undefined) return true;
+  for (const utterance of utterances) if (await mayBeLong(utterance)) return true;
+  return false;
 }
 
 async function runLeft(

@@ -1,4 +1,5 @@
 import { FunasrError } from "../../errors.js";
+import { prefixDistances } from "./distances.js";
 
 /** Outputs cannot be scored. */
 export class EvaluateError extends FunasrError {}
@@ -23,13 +24,16 @@ const diagonal = 0;
 const deletion = 1;
 const insertion = 2;
 const mostCells = 2 ** 30;
+const mostPairs = 2 ** 39; // of units: minutes of work
 
 /**
  * The shortest alignment of two sequences. Of several, as in RapidFuzz (and so jiwer): equal ends
  * are set apart first; then, from the end backwards, a deletion goes before an insertion, and both
  * before a substitution.
- * Texts of a hundred thousand units with few edits are aligned in a band around the diagonal.
- * @throws EvaluateError  the band has more than 2^30 cells
+ * Texts of a hundred thousand units with few edits are aligned in a band around the diagonal. Where
+ * the band has more than 2^30 cells, the halves of the hypothesis are aligned by themselves, with as
+ * few edits, of which others may be chosen.
+ * @throws EvaluateError  the texts have more than 2^39 pairs of units
  */
 export function align(reference: readonly string[], hypothesis: readonly string[]): Aligned[] {
   let start = 0;
@@ -48,7 +52,9 @@ export function align(reference: readonly string[], hypothesis: readonly string[
 }
 
 function alignMiddle(reference: readonly string[], hypothesis: readonly string[]): Aligned[] {
-  const { moves, width, reach } = backMoves(reference, hypothesis);
+  const band = backMoves(reference, hypothesis);
+  if (!band) return alignHalves(reference, hypothesis);
+  const { moves, width, reach } = band;
   const columns: Aligned[] = [];
   let [i, j] = [reference.length, hypothesis.length];
   while (i > 0 || j > 0) {
@@ -63,6 +69,28 @@ function alignMiddle(reference: readonly string[], hypothesis: readonly string[]
   return columns.reverse();
 }
 
+/**
+ * Aligns each half of the hypothesis to its part of the reference.
+ * @source Hirschberg, 1975
+ */
+export function alignHalves(reference: readonly string[], hypothesis: readonly string[]): Aligned[] {
+  const pairs = reference.length * hypothesis.length;
+  if (pairs > mostPairs)
+    throw new EvaluateError(
+      `align: reference × hypothesis: expected at most ${mostPairs} pairs of units, got ${pairs}; cut the clip into parts`,
+    );
+  const middle = hypothesis.length >> 1;
+  const [first, second] = [hypothesis.slice(0, middle), hypothesis.slice(middle)];
+  const before = prefixDistances(reference, first);
+  const after = prefixDistances(reference.toReversed(), second.toReversed());
+  let [cut, fewest] = [0, Infinity];
+  for (const [i, distance] of before.entries()) {
+    const edits = distance + after[reference.length - i];
+    if (edits < fewest) [cut, fewest] = [i, edits];
+  }
+  return align(reference.slice(0, cut), first).concat(align(reference.slice(cut), second));
+}
+
 /** Last moves of shortest ways to the cells [hypothesis j, reference j - reach .. j + reach]. */
 interface Band {
   readonly moves: Uint8Array;
@@ -74,12 +102,14 @@ interface Band {
  * The band that is sure to hold what the full table would give. A way of d edits leaves the diagonal
  * by at most d cells. So all cells of distance `reach` or less are exact, and those that decide a
  * shortest alignment of d edits have a distance of d + 1 or less.
+ * @returns  undefined where it has too many cells
  */
-function backMoves(reference: readonly string[], hypothesis: readonly string[]): Band {
+function backMoves(reference: readonly string[], hypothesis: readonly string[]): Band | undefined {
   const least = fewestEdits(reference, hypothesis) + 1;
   const most = Math.max(reference.length, hypothesis.length);
   for (let reach = Math.max(64, least); ; reach *= 2) {
     const band = Math.min(reach, most);
+    if ((2 * band + 1) * (hypothesis.length + 1) > mostCells) return undefined;
     const { distance, moves, width } = movesWithin(reference, hypothesis, band);
     if (distance < band || band === most) return { moves, width, reach: band };
   }
@@ -104,12 +134,7 @@ function movesWithin(
   reach: number,
 ): { distance: number; moves: Uint8Array; width: number } {
   const width = 2 * reach + 1;
-  const cells = width * (hypothesis.length + 1);
-  if (cells > mostCells)
-    throw new EvaluateError(
-      `align: reference × hypothesis: expected at most ${mostCells} cells, got ${cells}; cut the clip into parts`,
-    );
-  const moves = new Uint8Array(cells);
+  const moves = new Uint8Array(width * (hypothesis.length + 1));
   const far = 2 ** 31; // beyond the band
   // Distances by k = i - j + reach of the row above and of this one, with a cell beyond each end.
   let above = new Uint32Array(width + 2).fill(far);

@@ -8,6 +8,7 @@ import {
   longestSegment,
   mergeMsOf,
   segmentDecoder,
+  transcribeAlone,
 } from "../../decode/segments/transcribe-recording.js";
 import type {
   PreparedClip,
@@ -81,7 +82,7 @@ export async function hearRecording(
     name,
     new DetectedSpeech(timed(stream, seconds), { maxEndSilenceMs, maxSegmentMs: UNCUT_MS }),
     segmentDecoder(transcriber, async (clips, options) => {
-      const results = await runOrEach(clips, (some) => tools.run(some, options));
+      const results = await transcribeAlone(clips, (some) => tools.run(some, options));
       if (options.repetitionPenalty === undefined)
         for (const { frontendSeconds } of clips) seconds.frontend += frontendSeconds;
       for (const stage of ["encoder", "adaptor", "prefill", "decode"] as const)
@@ -107,7 +108,9 @@ export async function hearRecording(
     return {
       hypothesis: joinTexts(segments.map(({ text }) => text)),
       tokens: found.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0),
-      finish: found.find(({ finish }) => finish !== "stop")?.finish ?? "stop",
+      finish:
+        found.map(({ finish }) => finish).find((finish) => finish !== "stop" && finish !== "no-speech") ??
+        "stop",
       audioSeconds,
       seconds,
       batch: 1,
@@ -130,21 +133,6 @@ function timed(stream: VadStream, seconds: { vad: number }): SilenceStream {
     },
     free: () => stream.free(),
   };
-}
-
-/** Runs a batch; where it fails, each of its clips. */
-async function runOrEach(
-  clips: readonly PreparedClip[],
-  run: (clips: readonly PreparedClip[]) => Promise<readonly Transcription[]>,
-): Promise<readonly Transcription[]> {
-  try {
-    return await run(clips);
-  } catch (error) {
-    if (clips.length === 1) throw error;
-    const results: Transcription[] = [];
-    for (const clip of clips) results.push(...(await run([clip])));
-    return results;
-  }
 }
 
 /** A segment with its times in the file. */
