@@ -127,7 +127,6 @@ async function checkReference({ audio, segments = [], ignore = [] }: Utterance):
 
 /** Samples of the first seconds of a part, [n] f32. @throws AudioError  see streamPart */
 export async function firstSeconds(part: Part, rate: number, seconds: number): Promise<Float32Array> {
-  const { start = 0, end = Infinity } = part;
   const blocks: Float32Array[] = [];
   let count = 0;
   const enough = new PartEnds();
@@ -137,7 +136,7 @@ export async function firstSeconds(part: Part, rate: number, seconds: number): P
     if (count >= seconds * rate) throw enough;
   };
   try {
-    await streamPart({ ...part, end: end - start > seconds ? start + seconds : part.end }, { rate }, sink);
+    await streamPart(part, { rate }, sink);
   } catch (error) {
     if (error !== enough) throw error;
   }
