@@ -51,6 +51,10 @@ export type {
   EngineTranscription,
   SubmitOptions,
 } from "./decode/engine/options.js";
+export { runInEngine } from "./decode/engine/run-clips.js";
+export { liveParts } from "./decode/live/engine-parts.js";
+export type { LiveEvent, LiveOptions, LiveParts } from "./decode/live/options.js";
+export { LiveSession } from "./decode/live/session.js";
 export {
   DetectedSpeech,
   type GivenSegment,
@@ -72,6 +76,7 @@ export {
 export {
   type RecordingTranscribeOptions,
   type RecordingTranscription,
+  type RunClips,
   transcribeAlone,
   transcribeRecording,
 } from "./decode/segments/transcribe-recording.js";

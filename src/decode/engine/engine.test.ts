@@ -104,6 +104,29 @@ test("warm, it makes no pipelines; closed, its memory is what it was", async () 
   expect(gpu().bytes).toMatchObject({ kept, live: 0 });
 });
 
+// Plan: an answer that begins with given tokens goes on as it does after its own.
+test.each([1, 4, 19])("%s tokens that an answer begins with", async (count) => {
+  const engine = new TranscriptionEngine(transcriber, { maxRead: 16 });
+  const options = { maxNewTokens: 20 };
+  const pieces: string[] = [];
+  const whole = await engine.submit(clips[3], { ...options, onText: (text) => pieces.push(text) });
+  expect(whole.tokenIds).toHaveLength(20);
+  const prefix = whole.tokenIds.slice(0, count);
+  const later: string[] = [];
+  const [first, other] = await Promise.all([
+    engine.submit(clips[3], { ...options, prefix, onText: (text) => later.push(text) }),
+    engine.submit(clips[1], { ...options, prefix }),
+  ]);
+  expect(result(first)).toEqual(result(whole));
+  expect(pieces.join("").endsWith(later.join(""))).toBe(true);
+  expect(other.tokenIds.slice(0, count)).toEqual(prefix);
+  const refused = engine.submit(clips[3], { maxNewTokens: count, prefix });
+  await expect(refused).rejects.toThrow(
+    `engine: 3: prefix: expected fewer tokens than the answer's ${count}, and no repetition penalty, got ${count} and 1`,
+  );
+  await engine.close();
+});
+
 // Plan: what a request waits for: places, pages, those before it; and each way to end without a result.
 test("a live request begins before those that wait; owners take turns", async () => {
   const engine = new TranscriptionEngine(transcriber, { maxRows: 1 });

@@ -122,13 +122,18 @@ export class TranscriptionEngine {
     const [limit] = this.transcriber.limits([clip], prompts, options);
     const [prompt] = prompts;
     const tokens = prompt.ids.length + limit;
-    const pages = pagesOf(tokens);
+    const { prefix = [], repetitionPenalty = 1 } = options;
+    if (prefix.length >= limit || (prefix.length > 0 && repetitionPenalty !== 1))
+      throw new DecodeError(
+        `engine: ${clip.name}: prefix: expected fewer tokens than the answer's ${limit}, and no repetition penalty, got ${prefix.length} and ${repetitionPenalty}`,
+      );
     const most = Math.min(this.#limits.tokens, pageRows * this.#limits.pages);
     if (tokens > most)
       throw new DecodeError(
         `engine: ${clip.name}: expected ${most} tokens of prompt and answer at most, got ${prompt.ids.length} and ${limit}; cut the clip into segments, or raise maxTokens and cacheBytes`,
       );
-    return { prompt, limit, pages };
+    const ids = [...prompt.ids, ...prefix];
+    return { prompt: { ...prompt, ids }, prefix, limit, pages: pagesOf(tokens) };
   }
 
   #refusal(): Error | undefined {

@@ -34,8 +34,11 @@ export interface SubmitOptions extends Omit<TranscribeOptions, "onText" | "onSta
   readonly timeoutMs?: number;
   /** Whether a full queue is waited for instead of a QueueFullError. Default: false. */
   readonly waitForRoom?: boolean;
-  /** False: no times of words, although the transcriber finds them. Default: true. */
-  readonly wordTimes?: boolean;
+  /**
+   * Tokens that the answer begins with, fewer than it may have. `onText` gets what follows them.
+   * Not with a repetition penalty.
+   */
+  readonly prefix?: readonly number[];
   /** Called with each piece of text as it comes; see TranscribeOptions. */
   readonly onText?: (text: string) => void;
 }

@@ -143,7 +143,7 @@ export class Reader {
       reading.done = parts.find(({ row }) => row === reading.row)?.end ?? reading.done;
     this.#group = this.#group.filter(({ row }) => !ended.includes(row));
     for (const row of ended) {
-      row.submitted = 1;
+      row.submitted++;
       joined(row);
     }
     return flight(

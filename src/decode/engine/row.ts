@@ -6,7 +6,9 @@ import type { Request } from "./request.js";
 /** What a request's prompt and answer take. */
 export interface Plan {
   readonly prompt: PromptTokens;
-  /** New tokens at most. */
+  /** Tokens that the answer begins with; they stand at the prompt's end too. */
+  readonly prefix: readonly number[];
+  /** Tokens of the answer at most. */
   readonly limit: number;
   /** Pages of keys and values at most. */
   readonly pages: number;
@@ -14,9 +16,9 @@ export interface Plan {
 
 /** A request that is at work: it has a place in the KV cache. */
 export class Row {
-  readonly answer: Sequence = { tokenIds: [] };
-  /** Tokens that submitted steps make: the last step of the prompt makes the first. */
-  submitted = 0;
+  readonly answer: Sequence;
+  /** Tokens of the answer that submitted steps make: the last step of the prompt makes one. */
+  submitted: number;
   /** When stages ended: performance.now(). */
   readonly times = { begun: performance.now(), encoded: 0, read: 0 };
   /** Of the CTC head, [T, D], where the words' times are wanted. */
@@ -31,7 +33,11 @@ export class Row {
     readonly slot: number,
     readonly stream: StreamDecoder,
     private readonly release: (row: Row) => void,
-  ) {}
+  ) {
+    this.answer = { tokenIds: [...plan.prefix] };
+    this.submitted = plan.prefix.length;
+    for (const id of plan.prefix) stream.push(id);
+  }
 
   get repetitionPenalty(): number {
     return this.request.options.repetitionPenalty ?? 1;

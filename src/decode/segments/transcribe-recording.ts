@@ -24,6 +24,7 @@ export const RECORDING_DEFAULTS = {
 /** FSMN-VAD cuts no segment itself: `maxMs` does, where speech is least probable. */
 export const UNCUT_MS = 86_400_000;
 
+/** Transcribes clips that run together, as Transcriber.transcribe. */
 export type RunClips = (
   clips: readonly PreparedClip[],
   options: TranscribeOptions,
@@ -83,6 +84,8 @@ export interface RecordingTranscribeOptions extends Omit<TranscribeOptions, "onT
   readonly batch?: number;
   /** Called with each segment, in the order of time. */
   readonly onSegment?: (segment: TranscriptSegment) => void;
+  /** How segments are transcribed, as by `runInEngine`. Default: `transcriber.transcribe`. */
+  readonly run?: RunClips;
   /** Called with the seconds of the recording that are done. */
   readonly onProgress?: (seconds: number) => void;
 }
@@ -118,8 +121,10 @@ export async function transcribeRecording(
     batch,
     onSegment,
     onProgress,
+    run,
     ...prompt
   } = options;
+  const runClips: RunClips = run ?? ((clips, asked) => transcriber.transcribe(clips, asked));
   const segments: TranscriptSegment[] = [];
   for (const [field, value] of Object.entries({ batch, batchTokens }))
     expectArgument(`transcribeRecording: ${field}`, value === undefined || value >= 1, "at least 1", value);
@@ -132,7 +137,7 @@ export async function transcribeRecording(
     ? new DetectedSpeech(stream, { maxEndSilenceMs: silence, maxSegmentMs: UNCUT_MS })
     : new GivenSpeech(given!);
   const decoder = segmentDecoder(transcriber, (clips, extra) =>
-    transcribeAlone(clips, (some) => transcriber.transcribe(some, { ...prompt, ...extra })),
+    transcribeAlone(clips, (some) => runClips(some, { ...prompt, ...extra })),
   );
   const recording = new Recording(name, feed, decoder, {
     maxMs,
