@@ -4,8 +4,8 @@
  * Each round transcribes, in processes of their own and in turn: the recording; the same segments
  * in batches; the same segments one by one (--batch 1). Once: its first 30 s, and the sentences cut
  * by hand. Prints the CER of the whole text and of the sentences cut by hand, what was heard in the
- * pauses, seconds as a multiple of real time, the ratio of one by one to batches (medians), and peak
- * resident memory.
+ * pauses, the cues that other parsers read of its SRT and VTT, seconds as a multiple of real time,
+ * the ratio of one by one to batches (medians), and peak resident memory.
  * --write adds bench/results/long-DEVICE-COMMIT.json.
  */
 import { spawnSync } from "node:child_process";
@@ -17,6 +17,7 @@ import { characterErrorRate } from "../src/evaluate/metrics/cer.js";
 import { demoModel } from "../src/node/demo.js";
 import { commitName, deviceName, writeResult } from "./result.js";
 import { openDevice } from "../src/node/device.js";
+import { parsedCues } from "./subtitle-parsers.js";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -131,6 +132,7 @@ try {
     cer: cer.rate,
     cerByHand: handCer.rate,
     charactersInPauses: heardInPauses(result.segments, sentences),
+    subtitles: parsedCues(result.segments, folder),
     sameTextsOneByOne: result.segments.every(({ text }, i) => text === again.segments[i].text),
     wallSeconds: {
       recording: whole.map(({ wall }) => wall),
