@@ -1,10 +1,11 @@
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { decodeAudio } from "../frontend/decode.js";
-import { audioSeconds } from "./audio-length.js";
+import { audioSeconds, countedSeconds } from "./audio-length.js";
 
 const root = mkdtempSync(join(tmpdir(), "funasr-length-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -82,6 +83,12 @@ describe("the header", () => {
     const { channels, sampleRate } = await decodeAudio(new Uint8Array(bytes), "x");
     writeFileSync(join(root, "x.wav"), bytes);
     expect(await audioSeconds(join(root, "x.wav"))).toBe(channels[0].length / sampleRate);
+  });
+
+  test("a named pipe, which has no writer, is undefined", async () => {
+    execFileSync("mkfifo", [join(root, "pipe.wav")]);
+    expect(await audioSeconds(join(root, "pipe.wav"))).toBeUndefined();
+    expect(await countedSeconds(join(root, "pipe.wav"))).toBeUndefined();
   });
 
   test.each([

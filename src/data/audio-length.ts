@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { isWav, wavSeconds } from "../frontend/wav.js";
 
@@ -14,9 +14,10 @@ interface Ends {
 /**
  * Seconds of an audio file by its header, without decoding: WAV, FLAC, Ogg (Opus, Vorbis) and MP3.
  * An MP3 without a count of frames is taken to have the first frame's rate throughout.
- * @returns undefined  another container, a damaged header, or a stream of unknown length
+ * @returns undefined  no regular file, another container, a damaged header, or a stream of unknown length
  */
 export async function audioSeconds(file: string): Promise<number | undefined> {
+  if (!(await stat(file)).isFile()) return undefined; // opening a pipe waits for its writer
   const handle = await open(file, "r");
   try {
     const ends = await readEnds(handle);
