@@ -51,6 +51,7 @@ describe.each(["subgroups", "portable"] as const)("%s", (family) => {
         ...(below(3) === 0 && { repetitionPenalty: 1.3 }),
         ...(below(3) === 0 && { hotwords: ["alpha", "beta"].slice(0, 1 + below(2)) }),
         ...(below(4) === 0 && { language: "en" }),
+        ...(below(4) === 0 && { priority: "live" as const }),
       } satisfies SubmitOptions,
     }));
     const got = await Promise.all(
@@ -82,6 +83,22 @@ describe.each(["subgroups", "portable"] as const)("%s", (family) => {
     model.free();
     expect(device.bytes).toMatchObject({ live: 0 });
   });
+});
+
+test("a clip that no step takes fails alone, not those that were read with it", async () => {
+  const engine = new TranscriptionEngine(transcriber);
+  const chosen = [clips[0], short(clips[2]), clips[4]];
+  const got = await Promise.allSettled(chosen.map((clip) => engine.submit(clip, { maxNewTokens: 5 })));
+  const want = await Promise.allSettled(
+    chosen.map((clip) => transcriber.transcribe([clip], { maxNewTokens: 5 })),
+  );
+  expect(got[1]).toEqual(want[1]);
+  expect(got[1].status).toBe("rejected");
+  for (const i of [0, 2]) {
+    const { value } = got[i] as PromiseFulfilledResult<Transcription>;
+    expect(result(value)).toEqual(result((want[i] as PromiseFulfilledResult<Transcription[]>).value[0]));
+  }
+  await engine.close();
 });
 
 // Plan: once warm, the same work makes nothing new on the device, and its end gives all back.
@@ -156,6 +173,19 @@ test("a running request goes on while a queue of others is read", async () => {
   const steps = seen.map((reads, i) => reads - (seen[i - 1] ?? reads));
   expect(seen.at(-1)! - seen[0]).toBeGreaterThan(5);
   expect(Math.max(...steps)).toBeLessThan(5); // some tokens are no text
+  await engine.close();
+});
+
+test("a live request waits for the pieces that were submitted before it alone", async () => {
+  const engine = new TranscriptionEngine(transcriber, { maxRows: 2, maxRead: 16 });
+  const others = Array.from({ length: 12 }, () => engine.submit(clips[3], { maxNewTokens: 60 }));
+  while (engine.stats.rows < 2) await turn();
+  const before = engine.stats.reads;
+  await engine.submit(clips[0], { priority: "live", maxNewTokens: 1 });
+  expect(engine.stats.queued).toBe(10);
+  const prompt = transcriber.promptTokens([clips[0]], {})[0].ids.length;
+  expect(engine.stats.reads - before).toBeLessThanOrEqual(3 + Math.ceil(prompt / 16));
+  await Promise.all(others);
   await engine.close();
 });
 

@@ -48,7 +48,7 @@ export class TranscriptionEngine {
         throw new DecodeError(`engine: ${name}: expected a whole number from 1, got ${value}`);
     const { gpu, model } = transcriber;
     const { maxPositions } = model.config.llm;
-    const { maxRows: rows = 16, maxQueue = 64, maxRead: read = 256, cacheBytes = Infinity } = options;
+    const { maxRows: rows = 16, maxQueue = 64, maxRead: read = 128, cacheBytes = Infinity } = options;
     const tokens = Math.min(options.maxTokens ?? 2048, maxPositions);
     const usual = Math.max(rows * pagesOf(Math.min(usualTokens, tokens)), pagesOf(tokens));
     const granted = pagesIn(gpu, model.config.llm, cacheBytes);
@@ -215,21 +215,22 @@ export class TranscriptionEngine {
       this.#stepFailed(error, this.#session?.decoding ?? []);
       if (!this.#session) this.#endAll((request) => this.#fail(request, error));
     }
-    const read = this.#session?.read((frames) => this.#admit(frames));
+    const read = this.#session?.read((frames, live) => this.#admit(frames, live));
     if (read) this.#work.reads++;
     return read ? [...flights, read] : flights;
   }
 
-  /** Makes a row of the next request, if it fits. */
-  #admit(frames: number): Row | undefined {
+  /** Makes a row of the next request, if it is of this kind and fits. */
+  #admit(frames: number, live: boolean): Row | undefined {
     while (this.#again[0]?.ended) this.#again.shift();
     const request = this.#again[0] ?? this.#queue.first;
-    if (!request || request.clip.frames > frames || !this.#session!.fits(request.plan)) return undefined;
+    if (!request || request.live !== live || request.clip.frames > frames) return undefined;
+    if (!this.#session!.fits(request)) return undefined;
     if (request.alone && frames !== Infinity) return undefined;
     if (this.#again[0] === request) this.#again.shift();
     else this.#queue.serve(request);
     this.#letIn();
-    return this.#session!.open(request, request.plan);
+    return this.#session!.open(request);
   }
 
   async #take(flight: Flight | Read): Promise<void> {

@@ -3,13 +3,14 @@ import type { TranscribeOptions, Transcription } from "../transcriber.js";
 
 /** How much an engine takes on. */
 export interface EngineOptions {
-  /** Requests that are decoded together at most. Default: 16. */
+  /** Requests at work at most; live ones may be a quarter more. Default: 16. */
   readonly maxRows?: number;
   /** Requests that wait at most, while none can begin; more are refused. Default: 64. */
   readonly maxQueue?: number;
   /**
    * Audio frames of the encoder and tokens of prompts that are read between two decoding steps at
-   * most; a longer clip passes the encoder alone. Default: 256.
+   * most, and a quarter while live requests are at work; a longer clip passes the encoder alone.
+   * Default: 128.
    */
   readonly maxRead?: number;
   /** Tokens of one request's prompt and answer at most. Default: 2048, or the model's positions. */
@@ -23,7 +24,7 @@ export interface EngineOptions {
 
 /** One request to an engine. */
 export interface SubmitOptions extends Omit<TranscribeOptions, "onText" | "onStage"> {
-  /** Waiting live requests begin before all others. Default: "normal". */
+  /** Live requests begin before all others, and are read between the pieces of those. Default: "normal". */
   readonly priority?: "live" | "normal";
   /**
    * Requests of one owner take turns with those of others while they wait. Default: the request is

@@ -46,8 +46,8 @@ export class Reader {
     private readonly cache: KvCache,
     /** [sequences] u32: where a row's first token goes. */
     private readonly newest: Tensor,
-    /** Frames of a group, and tokens of a step. */
-    private readonly most: number,
+    /** Frames of a group, and tokens of a step; may change between steps. */
+    public most: number,
   ) {
     const { gpu } = transcriber;
     this.#first = gpu.keep(newest.shape, "u32");

@@ -28,15 +28,19 @@ export class Row {
 
   constructor(
     readonly request: Request,
-    readonly plan: Plan,
     /** Its sequence in the KV cache. */
     readonly slot: number,
     readonly stream: StreamDecoder,
     private readonly release: (row: Row) => void,
   ) {
-    this.answer = { tokenIds: [...plan.prefix] };
-    this.submitted = plan.prefix.length;
-    for (const id of plan.prefix) stream.push(id);
+    const { prefix } = this.plan;
+    this.answer = { tokenIds: [...prefix] };
+    this.submitted = prefix.length;
+    for (const id of prefix) stream.push(id);
+  }
+
+  get plan(): Plan {
+    return this.request.plan;
   }
 
   get repetitionPenalty(): number {

@@ -9,7 +9,7 @@ import { DeviceLane, type Flight, HostLane } from "./lane.js";
 import type { EngineStats } from "./options.js";
 import { type Read, Reader } from "./reader.js";
 import type { Request } from "./request.js";
-import { type Plan, Row } from "./row.js";
+import { Row } from "./row.js";
 
 /** What a session holds at most. */
 export interface Limits {
@@ -40,7 +40,9 @@ export class Session {
   readonly #newest: Tensor; // a row's first token, by its sequence
   readonly #device: DeviceLane;
   readonly #host: HostLane;
-  readonly #reader: Reader;
+  /** Live requests are read between the pieces of others, and have rows of their own. */
+  readonly #readers: Readonly<Record<"live" | "normal", Reader>>;
+  readonly #kept: number; // rows
   readonly #slots: number[]; // that no row has
   #promised = 0; // pages
 
@@ -49,13 +51,16 @@ export class Session {
     private readonly limits: Limits,
   ) {
     const { gpu, model } = transcriber;
-    const room = new Array<number>(limits.rows).fill(1);
+    this.#kept = Math.ceil(limits.rows / 4);
+    const rows = limits.rows + this.#kept;
+    const room = new Array<number>(rows).fill(1);
     this.#cache = new KvCache(gpu, model.llm.config, room, limits.tokens, limits.pages);
-    this.#newest = gpu.keep([limits.rows], "u32");
+    this.#newest = gpu.keep([rows], "u32");
     this.#device = new DeviceLane(gpu, model.llm, this.#cache, this.#newest, "tokens");
     this.#host = new HostLane(gpu, model.llm, this.#cache, this.#newest, "scores");
-    this.#reader = new Reader(transcriber, this.#cache, this.#newest, limits.read);
-    this.#slots = room.map((_, i) => limits.rows - 1 - i);
+    const reader = (): Reader => new Reader(transcriber, this.#cache, this.#newest, limits.read);
+    this.#readers = { live: reader(), normal: reader() };
+    this.#slots = room.map((_, i) => rows - 1 - i);
   }
 
   /** Rows that are decoded. */
@@ -65,12 +70,13 @@ export class Session {
 
   /** Rows that are read. */
   get reading(): readonly Row[] {
-    return this.#reader.rows.filter(({ open }) => open);
+    const { live, normal } = this.#readers;
+    return [...live.rows, ...normal.rows].filter(({ open }) => open);
   }
 
-  /** Rows that may be made. */
+  /** Rows that may be made of requests that are not live. */
   get places(): number {
-    return this.#slots.length;
+    return Math.max(0, this.#slots.length - this.#kept);
   }
 
   get pages(): EngineStats["pages"] {
@@ -78,16 +84,18 @@ export class Session {
     return { all, used: all - free, promised: this.#promised, most: this.limits.pages };
   }
 
-  /** Whether there is a place for one more row, and pages for all that it may need. */
-  fits({ pages }: Plan): boolean {
-    return this.#slots.length > 0 && this.#promised + pages <= this.limits.pages;
+  /** Whether there is a place for a request, and pages for all that it may need. */
+  fits({ live, plan }: Request): boolean {
+    const places = live ? this.#slots.length : this.places;
+    return places > 0 && this.#promised + plan.pages <= this.limits.pages;
   }
 
   /** Makes a row of a request that fits. */
-  open(request: Request, plan: Plan): Row {
+  open(request: Request): Row {
+    const { plan } = request;
     this.#promised += plan.pages;
     const stream = new SpokenStream(this.transcriber.tokenizer.stream({ skipSpecial: true }));
-    return new Row(request, plan, this.#slots.pop()!, stream, (row) => {
+    return new Row(request, this.#slots.pop()!, stream, (row) => {
       this.#cache.remove(row.slot);
       this.#slots.push(row.slot);
       this.#promised -= plan.pages;
@@ -99,16 +107,28 @@ export class Session {
     return [this.#device.submit(), this.#host.submit()].filter((flight) => flight !== undefined);
   }
 
-  /** Submits a step of encoder or prompt; see Reader. */
-  read(admit: (frames: number) => Row | undefined): Read | undefined {
-    return this.#reader.read(admit, (row) => {
+  /**
+   * Submits a step of encoder or prompt, of live requests where there are some; see Reader. While
+   * live ones are at work, the pieces of others are a quarter, so that the live ones' steps come soon.
+   * @param admit  takes the next request on, a live one or another
+   */
+  read(admit: (frames: number, live: boolean) => Row | undefined): Read | undefined {
+    const joined = (row: Row): void => {
       if (!row.wanting) row.leave();
       else (row.repetitionPenalty === 1 ? this.#device : this.#host).join(row);
-    });
+    };
+    const { live, normal } = this.#readers;
+    const share = [...live.rows, ...this.decoding].some(({ request }) => request.live) ? 4 : 1;
+    normal.most = Math.ceil(this.limits.read / share);
+    return (
+      live.read((frames) => admit(frames, true), joined) ??
+      normal.read((frames) => admit(frames, false), joined)
+    );
   }
 
   free(): void {
-    for (const part of [this.#reader, this.#host, this.#device, this.#cache]) part.free();
+    const { live, normal } = this.#readers;
+    for (const part of [live, normal, this.#host, this.#device, this.#cache]) part.free();
     this.transcriber.gpu.free(this.#newest);
   }
 }

@@ -183,6 +183,8 @@ describe("a live session", () => {
     ]);
     expect(events.at(-1)).toEqual({ type: "committed", seconds: 9.2 });
     expect(parts.runs.every(({ priority }) => priority === "live")).toBe(true);
+    const prefixes = parts.runs.map(({ prefix }) => decode(prefix!).trim());
+    for (const text of new Set(stable)) expect(prefixes).toContain(text); // read, not decoded again
   });
 
   // Decodings that contradict each other, pieces of any length, and slow ones.
