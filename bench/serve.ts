@@ -89,8 +89,10 @@ async function queueBound(requests: readonly ClipRequest[]): Promise<ServeResult
   try {
     let [mostOpen, running] = [0, true];
     const watch = async (): Promise<void> => {
-      for (; running; await sleep(50))
+      while (running) {
         mostOpen = Math.max(mostOpen, (await metrics(serving.address)).get("requests_open")!);
+        await sleep(50);
+      }
     };
     const watched = watch();
     const seen = await clients(serving.address, requests, most, { seconds: Math.min(10, seconds) });

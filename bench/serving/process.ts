@@ -11,12 +11,14 @@ export async function metrics(address: string): Promise<ReadonlyMap<string, numb
 
 /** Waits until no request with audio is open and no clip is worked on. @throws Error  after a minute */
 export async function idle(address: string): Promise<ReadonlyMap<string, number>> {
-  for (const end = Date.now() + 60_000; ; await sleep(200)) {
+  const end = Date.now() + 60_000;
+  for (;;) {
     const now = await metrics(address);
     const busy = ["requests_open", "queue_length", "rows_running"].filter((name) => now.get(name) !== 0);
     if (busy.length === 0) return now;
     if (Date.now() > end)
       throw new Error(`bench/serve: expected no work after a minute, got ${busy.join(", ")} above 0`);
+    await sleep(200);
   }
 }
 
