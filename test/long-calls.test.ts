@@ -153,6 +153,19 @@ const onGpu: Readonly<Record<string, Run>> = {
     const restore = fromSecondStep(device, midway);
     return detector.probabilities(new Float32Array(61 * 16_000), { signal }).finally(restore);
   }),
+  TranscriptionEngine: withTranscriber(async (transcriber, clips, { signal, midway }) => {
+    const engine = new library.TranscriptionEngine(transcriber);
+    try {
+      await engine.submit(clips[0], { maxNewTokens: 9, signal, onText: midway });
+    } finally {
+      await engine.close();
+    }
+  }),
+  transcribeAlone: withTranscriber((transcriber, clips, { signal, midway }) =>
+    library.transcribeAlone(clips, (some) =>
+      transcriber.transcribe(some, { maxNewTokens: 9, signal, onText: midway }),
+    ),
+  ),
   transcribeRecording: withTranscriber((transcriber, _, call) => {
     const { signal, midway } = call;
     const blocks = function* (): Generator<Float32Array> {
@@ -281,33 +294,18 @@ const onFiles: Readonly<Record<string, Run>> = {
  * end with the caller's loop.
  */
 const short = [
-  ...[
-    "Gpu",
-    "parseKernel",
-    "openCheckpoint",
-    "openLlm",
-    "bytesSource",
-    "memoryFiles",
-    "pickChannel",
-    "subtitles",
-    "joinTexts",
-    "silencesOf",
-  ],
-  ...["Segmenter", "DetectedSpeech", "Recording"], // pieces of transcribeRecording
+  ...["Gpu", "parseKernel", "openCheckpoint", "openLlm", "bytesSource", "memoryFiles"],
+  ...["pickChannel", "subtitles", "joinTexts", "silencesOf"],
+  ...["Segmenter", "DetectedSpeech", "GivenSpeech", "Recording"], // pieces of transcribeRecording
+  ...["runInEngine", "liveParts", "LiveSession"], // calls of an engine
+  ...["parseSegments", "withoutSilenceMarks", "transcriptPage", "Waveform", "levelsOf"],
   ...["load", "stream", "free"].map((name) => `VoiceActivityDetector.${name}`),
-  ...[
-    "extractFeatures",
-    "toWaveform",
-    "openBundle",
-    "readStage",
-    "readParameter",
-    "medianRatio",
-    "openDevice",
-    "modelDirectory",
-    "openFile",
-  ],
-  ...["restfulWait", "readUtterances", "utteranceLine", "Generator.free"],
-  ...["prepare", "free", "checkPrompt", "maxSeconds", "promptTokens"].map((name) => `Transcriber.${name}`),
+  ...["extractFeatures", "toWaveform", "openBundle", "readStage", "readParameter", "medianRatio"],
+  ...["openDevice", "modelDirectory", "openFile", "restfulWait", "readUtterances", "utteranceLine"],
+  ...["prepare", "free", "checkPrompt", "limits", "maxSeconds", "promptTokens", "withTimes"].map(
+    (name) => `Transcriber.${name}`,
+  ),
+  "Generator.free",
 ];
 
 function methodsOf(object: object): string[] {
