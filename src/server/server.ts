@@ -5,9 +5,9 @@ import rateLimit from "@fastify/rate-limit";
 import { type FastifyInstance, type FastifyRequest, fastify } from "fastify";
 import type { Engine } from "./engine/engine.js";
 import { Admission } from "./http/admission.js";
-import { ApiError } from "./http/api-error.js";
+import { ApiError, apiError } from "./http/api-error.js";
 import { Metrics } from "./http/metrics.js";
-import { errorRoutes, plainRoutes } from "./http/routes.js";
+import { errorRoutes, fail, plainRoutes } from "./http/routes.js";
 import { Keys, checkKey, checkOrigin, keyOf } from "./http/security.js";
 import { speechRoutes } from "./http/speech.js";
 import { Spool } from "./http/spool.js";
@@ -46,6 +46,7 @@ export async function startServer(engine: Engine, settings: ServerSettings): Pro
     return503OnClosing: false,
     http: { headersTimeout: headersMs, maxHeaderSize: 16_384 },
     routerOptions: { maxParamLength: 300 },
+    frameworkErrors: (error, _, reply) => fail(reply, apiError(error), metrics),
   });
   app.removeAllContentTypeParsers();
   await guard(app, settings, () => stopping);

@@ -23,6 +23,8 @@ export interface EngineClientOptions {
   readonly onNote?: (text: string) => void;
   /** Pause before the second start in a row, ms; each more doubles it. Default: 500. */
   readonly pauseMs?: number;
+  /** How long a job that is run once more is run before the next one begins, ms. Default: 5000. */
+  readonly aloneMs?: number;
 }
 
 const tries = 2; // of a job
@@ -32,8 +34,8 @@ const stopWait = 5000; // ms
 
 /**
  * The engine in a process of its own. A process that ends is started again. What it had in work is
- * run once more, one job at a time, so that a job that ends the process takes no other with it;
- * after a second end it fails as unavailable.
+ * run once more, one job after the other, so that a job that ends the process seldom takes another
+ * with it; after a second end it fails as unavailable.
  */
 export class EngineClient implements Engine {
   readonly #options: EngineClientOptions;
@@ -243,10 +245,21 @@ export class EngineClient implements Engine {
     });
   }
 
+  /** The next one begins when the one before it has ended, or has not ended the process for a while. */
   #nextSuspect(): void {
     if (this.#alone || this.#state !== "ready") return;
-    this.#alone = this.#suspects.shift();
-    if (this.#alone) this.#begin(this.#alone);
+    const alone = this.#suspects.shift();
+    if (!alone) return;
+    this.#alone = alone;
+    this.#begin(alone);
+    const { aloneMs = 5000 } = this.#options;
+    setTimeout(() => this.#leave(alone), aloneMs).unref();
+  }
+
+  #leave(pending: Pending): void {
+    if (this.#alone !== pending) return;
+    this.#alone = undefined;
+    this.#nextSuspect();
   }
 
   #cancel(pending: Pending, signal: AbortSignal): void {
@@ -260,10 +273,7 @@ export class EngineClient implements Engine {
     const at = this.#suspects.indexOf(pending);
     if (at >= 0) this.#suspects.splice(at, 1);
     pending.settle(outcome);
-    if (this.#alone === pending) {
-      this.#alone = undefined;
-      this.#nextSuspect();
-    }
+    this.#leave(pending);
   }
 
   #hear(report: Exclude<Report, { type: "ready" | "refused" }>): void {

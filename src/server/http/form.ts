@@ -48,7 +48,10 @@ export async function readForm(request: FastifyRequest, spool: Spool, maxBytes: 
           continue;
         }
         if (file) throw wrongField("file", "one file", "several");
-        file = { ...(await spool.write(part.file)), name: fileName(part.filename) };
+        const written = await spool.write(part.file).catch((error: unknown) => {
+          throw part.file.truncated ? tooLarge(maxBytes) : error;
+        });
+        file = { ...written, name: fileName(part.filename) };
         if (part.file.truncated) throw tooLarge(maxBytes);
         continue;
       }
@@ -65,7 +68,7 @@ export async function readForm(request: FastifyRequest, spool: Spool, maxBytes: 
     await file?.remove();
     request.raw.unpipe(); // what still comes is thrown away, so that the client reads the answer
     request.raw.resume();
-    throw formError(error);
+    throw request.raw.destroyed && !request.raw.complete ? gone() : formError(error);
   }
 }
 
@@ -77,6 +80,11 @@ function tooLarge(maxBytes: number): ApiError {
     param: "file",
     code: "request_too_large",
   });
+}
+
+/** The client went away; nobody reads the answer. */
+function gone(): ApiError {
+  return new ApiError(499, "the client is gone", { code: "cancelled" });
 }
 
 /** Faults of the parser are faults of the body. */

@@ -66,7 +66,8 @@ export function errorRoutes(app: FastifyInstance, metrics: Metrics): void {
   });
 }
 
-function fail(reply: FastifyReply, error: ApiError, metrics: Metrics): void {
+/** Counts an error and answers with it. */
+export function fail(reply: FastifyReply, error: ApiError, metrics: Metrics): void {
   metrics.failed(error.code ?? error.type);
   sendError(reply, error);
 }

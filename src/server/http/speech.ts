@@ -32,6 +32,7 @@ export function speechRoutes(app: FastifyInstance, parts: Parts): void {
 /** One request with audio, from its body to its answer. */
 class Speech {
   readonly #gone = new AbortController();
+  #upload: Upload | undefined;
 
   constructor(
     private readonly parts: Parts,
@@ -50,10 +51,9 @@ class Speech {
     const place = admission.enter();
     const begun = performance.now();
     this.reply.raw.once("close", () => place.leave((performance.now() - begun) / 1000));
-    let upload: Upload | undefined;
     try {
       const { fields, file } = await readForm(this.request, spool, settings.maxUploadBytes);
-      upload = file;
+      this.#upload = file;
       const asked = parseSpeechRequest(fields, this.task, settings.model);
       if (!file) throw wrongField("file", "an audio file", "none");
       if (asked.logprobs && engine.about?.words === false)
@@ -61,7 +61,7 @@ class Speech {
       const job = this.#job(asked, file);
       return await (asked.stream ? this.#stream(job, asked) : this.#whole(job, asked));
     } finally {
-      await upload?.remove();
+      await this.#upload?.remove();
     }
   }
 
@@ -77,6 +77,7 @@ class Speech {
     };
   }
 
+  /** The upload is gone when this ends. */
   async #run(job: Job, onDelta?: (text: string) => void): Promise<JobResult> {
     const { engine, settings, metrics } = this.parts;
     if (engine.state === "starting")
@@ -95,6 +96,7 @@ class Speech {
       return result;
     } finally {
       clearTimeout(timer);
+      await this.#upload?.remove();
     }
   }
 
