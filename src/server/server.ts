@@ -7,11 +7,12 @@ import type { Engine } from "./engine/engine.js";
 import { Admission } from "./http/admission.js";
 import { ApiError, apiError } from "./http/api-error.js";
 import { Metrics } from "./http/metrics.js";
-import { errorRoutes, fail, plainRoutes } from "./http/routes.js";
-import { Keys, checkKey, checkOrigin, keyOf } from "./http/security.js";
+import { errorRoutes, fail, page, plainRoutes } from "./http/routes.js";
+import { Keys, checkKey, checkOrigin, isUpgrade, keyOf } from "./http/security.js";
 import { speechRoutes } from "./http/speech.js";
 import { Spool } from "./http/spool.js";
 import type { ServerSettings } from "./settings.js";
+import { Sessions, socketPaths, socketRoutes } from "./ws/routes.js";
 
 /** A server that listens. */
 export interface Server {
@@ -37,7 +38,8 @@ export async function startServer(engine: Engine, settings: ServerSettings): Pro
   const spool = await Spool.open();
   const admission = new Admission(settings.jobs, settings.waiting);
   let stopping = false;
-  const metrics = new Metrics({ engine, admission, spool, sessions: () => 0 });
+  const sessions = new Sessions();
+  const metrics = new Metrics({ engine, admission, spool, sessions: () => sessions.count });
   const app = fastify({
     bodyLimit: smallBody,
     requestTimeout: bodyMs,
@@ -55,9 +57,11 @@ export async function startServer(engine: Engine, settings: ServerSettings): Pro
     done();
   });
   await app.register(multipart, { throwFileSizeLimit: false });
+  const parts = { engine, settings, admission, spool, metrics };
+  await socketRoutes(app, parts, sessions, page);
   errorRoutes(app, metrics);
   plainRoutes(app, engine, settings, metrics, () => stopping);
-  speechRoutes(app, { engine, settings, admission, spool, metrics });
+  speechRoutes(app, parts);
   try {
     await app.listen({ host: settings.host, port: settings.port });
   } catch (error) {
@@ -69,7 +73,8 @@ export async function startServer(engine: Engine, settings: ServerSettings): Pro
     const late = new Promise<boolean>((resolve) =>
       setTimeout(() => resolve(false), settings.drainMs).unref(),
     );
-    const ended = await Promise.race([admission.emptied().then(() => true), late]);
+    const all = Promise.all([admission.emptied(), sessions.finish()]).then(() => true);
+    const ended = await Promise.race([all, late]);
     await app.close();
     await spool.close();
     return ended;
@@ -112,7 +117,11 @@ async function guard(app: FastifyInstance, settings: ServerSettings, stopping: (
           retryAfterSeconds: Math.ceil(ttl / 1000),
         }),
     });
-  before((request) => checkKey(request, keys));
+  before((request) => {
+    checkKey(request, keys);
+    if (isUpgrade(request) && !socketPaths.has(request.routeOptions.url))
+      throw new ApiError(404, "there is no WebSocket on this route", { code: "not_found" });
+  });
 }
 
 function addressOf(app: FastifyInstance): string {

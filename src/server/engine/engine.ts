@@ -62,6 +62,8 @@ export type LiveEvent =
   | { readonly type: "partial"; readonly start: number; readonly stable: string; readonly tentative: string }
   | { readonly type: "stopped"; readonly start: number; readonly end: number }
   | { readonly type: "final"; readonly segment: TranscriptSegment }
+  /** So much audio was worked on. */
+  | { readonly type: "heard"; readonly seconds: number }
   /** Everything before a `commit` has its final text. */
   | { readonly type: "committed"; readonly seconds: number }
   | { readonly type: "failed"; readonly error: Error };

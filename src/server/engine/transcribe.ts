@@ -6,6 +6,7 @@ import {
   RECORDING_DEFAULTS,
   UNCUT_MS,
   longestSegment,
+  mergeMsOf,
   segmentDecoder,
 } from "../../decode/segments/transcribe-recording.js";
 import type { PreparedClip, Transcriber, Transcription } from "../../decode/transcriber.js";
@@ -28,6 +29,7 @@ export interface RunOptions extends PromptOptions {
   readonly repetitionPenalty?: number;
   readonly onText?: (text: string) => void;
   readonly signal: AbortSignal;
+  /** Times of words, where the checkpoint has a CTC head; they also check the segments of a recording. */
   readonly words: boolean;
   /** Clips of one owner take turns with those of others. */
   readonly owner: object;
@@ -133,7 +135,11 @@ export class Work {
       if (text !== "") this.onDelta?.(text);
     };
     const onText = this.onDelta && ((text: string): void => send(deltas.push(text)));
-    const { tokenIds, finish, ...answer } = await this.#run(clip, onText && { onText });
+    const { words: wanted } = this.job;
+    const { tokenIds, finish, ...answer } = await this.#run(clip, {
+      words: wanted,
+      ...(onText && { onText }),
+    });
     const text = withoutSilenceMarks(answer.text);
     send(deltas.end(text));
     if (text === "") return;
@@ -156,13 +162,15 @@ export class Work {
     const feed = new DetectedSpeech(stream, { maxEndSilenceMs, maxSegmentMs: UNCUT_MS });
     const decoder = segmentDecoder(transcriber, (clips, { repetitionPenalty }) =>
       Promise.all(
-        clips.map((clip) => this.#run(clip, repetitionPenalty === undefined ? {} : { repetitionPenalty })),
+        clips.map((clip) =>
+          this.#run(clip, { words: true, ...(repetitionPenalty !== undefined && { repetitionPenalty }) }),
+        ),
       ),
     );
-    const { mergeMs, batchTokens, batch } = RECORDING_DEFAULTS;
+    const { batchTokens, batch } = RECORDING_DEFAULTS;
     return new Recording(this.job.name, feed, decoder, {
       maxMs,
-      mergeMs: Math.min(maxMs, mergeMs),
+      mergeMs: Math.min(maxMs, mergeMsOf(transcriber.model.config)),
       batchTokens,
       batch,
       onSegment: (segment) => this.#take(segment),
@@ -171,7 +179,7 @@ export class Work {
 
   #take(segment: TranscriptSegment): void {
     if (segment.text === "") return;
-    this.#segments.push(segment);
+    this.#segments.push(this.job.words ? segment : { ...segment, words: undefined, wordsFailure: undefined });
     const piece = jointOf(this.#text, segment.text) + segment.text;
     this.#text += piece;
     this.onDelta?.(piece);
@@ -179,17 +187,16 @@ export class Work {
 
   async #run(
     clip: PreparedClip,
-    options: Pick<RunOptions, "repetitionPenalty" | "onText"> = {},
+    options: Pick<RunOptions, "repetitionPenalty" | "onText" | "words">,
   ): Promise<Transcription> {
     const { transcriber } = this.models;
     const [{ ids }] = transcriber.promptTokens([clip], this.#prompt);
     const audio = audioTokens(transcriber.model.config.audioTokenRule, clip.frames);
-    const { words } = this.job;
     const answer = await this.models.run(clip, {
       ...this.#prompt,
       ...options,
       signal: this.signal,
-      words,
+      words: options.words && this.job.task === "transcribe",
       owner: this,
       live: false,
     });

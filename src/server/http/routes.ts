@@ -29,11 +29,10 @@ export function plainRoutes(
     return reply.status(status === "ready" ? 200 : 503).send({ status, model, ...known });
   });
   app.get("/metrics", async (_, reply) => reply.type(metrics.type).send(await metrics.text()));
-  app.get("/", (_, reply) => reply.type("text/html; charset=utf-8").send(page));
 }
 
 /** What a browser shows until there is a page. */
-const page = `<!doctype html>
+export const page = `<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>funasr-webgpu</title>
 <h1>funasr-webgpu</h1>
 <p>Send audio to <code>POST /v1/audio/transcriptions</code>. <a href="/health">Health</a>, <a href="/metrics">metrics</a>.</p>

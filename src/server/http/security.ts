@@ -27,7 +27,8 @@ export class Keys {
   }
 }
 
-const protocolKey = "openai-insecure-api-key.";
+/** The begin of a WebSocket protocol that holds a key. */
+export const keyProtocol = "openai-insecure-api-key.";
 
 /**
  * The key of a request: `Authorization: Bearer KEY`, or among the WebSocket's protocols, as
@@ -37,7 +38,12 @@ export function keyOf({ headers }: Pick<FastifyRequest, "headers">): string | un
   const bearer = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? "")?.[1];
   if (bearer !== undefined) return bearer;
   const protocols = (headers["sec-websocket-protocol"] ?? "").split(",").map((text) => text.trim());
-  return protocols.find((text) => text.startsWith(protocolKey))?.slice(protocolKey.length);
+  return protocols.find((text) => text.startsWith(keyProtocol))?.slice(keyProtocol.length);
+}
+
+/** Whether a request asks for a WebSocket. */
+export function isUpgrade({ headers }: Pick<FastifyRequest, "headers">): boolean {
+  return headers.upgrade?.toLowerCase() === "websocket";
 }
 
 /** Without a key these can be read. */
@@ -45,7 +51,7 @@ const open: ReadonlySet<string> = new Set(["/", "/health"]);
 
 /** @throws ApiError 401  the request needs a key and has none, or a wrong one */
 export function checkKey(request: FastifyRequest, keys: Keys): void {
-  if (!keys.needed || open.has(request.routeOptions.url ?? "")) return;
+  if (!keys.needed || (!isUpgrade(request) && open.has(request.routeOptions.url ?? ""))) return;
   const key = keyOf(request);
   if (key !== undefined && keys.has(key)) return;
   const message =

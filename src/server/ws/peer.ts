@@ -1,0 +1,52 @@
+import type { WebSocket } from "ws";
+import type { Engine } from "../engine/engine.js";
+import type { Admission } from "../http/admission.js";
+import type { Metrics } from "../http/metrics.js";
+import type { Spool } from "../http/spool.js";
+import type { ServerSettings } from "../settings.js";
+
+/** What WebSocket sessions share. */
+export interface SessionParts {
+  readonly engine: Engine;
+  readonly settings: ServerSettings;
+  readonly admission: Admission;
+  readonly spool: Spool;
+  readonly metrics: Metrics;
+}
+
+/** Bytes of a message at most. */
+export const MESSAGE_BYTES = 16 * 2 ** 20;
+const mostUnsent = 4 * 2 ** 20; // bytes
+
+/** One protocol on one connection. */
+export interface Protocol {
+  text(message: string): void;
+  binary(bytes: Buffer): void;
+  /** Finishes what was heard, then resolves. */
+  finish(): Promise<void>;
+  /** The connection is gone. */
+  close(): void;
+}
+
+/** A client behind a WebSocket. */
+export class Peer {
+  constructor(private readonly socket: WebSocket) {}
+
+  /** Sends an object as JSON. A client that does not read what it is sent is cut off. */
+  send(message: object): void {
+    if (this.socket.readyState !== this.socket.OPEN) return;
+    if (this.socket.bufferedAmount > mostUnsent) this.socket.terminate();
+    else this.socket.send(JSON.stringify(message));
+  }
+
+  close(code: number, reason: string): void {
+    this.socket.close(code, reason);
+  }
+
+  /** Stops or goes on reading: the client's sending waits meanwhile. */
+  reading(on: boolean): void {
+    if (this.socket.readyState !== this.socket.OPEN) return;
+    if (on) this.socket.resume();
+    else this.socket.pause();
+  }
+}

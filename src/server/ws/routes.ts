@@ -1,0 +1,177 @@
+import websocket from "@fastify/websocket";
+import type { FastifyInstance, FastifyRequest, preValidationHookHandler } from "fastify";
+import type { RawData, WebSocket } from "ws";
+import { show } from "../../json.js";
+import { ApiError, wrongField } from "../http/api-error.js";
+import { checkModel } from "../http/fields.js";
+import { isUpgrade, keyProtocol } from "../http/security.js";
+import { NanoProtocol } from "./nano.js";
+import { MESSAGE_BYTES, Peer, type Protocol, type SessionParts } from "./peer.js";
+import { RealtimeProtocol } from "./realtime.js";
+import { TwoPassProtocol } from "./two-pass.js";
+
+/** The routes of WebSockets. */
+export const socketPaths: ReadonlySet<string | undefined> = new Set(["/", "/v1/realtime"]);
+const idleMs = 60_000; // between pings that are not answered
+
+/** The sessions that are open. */
+export class Sessions {
+  readonly #open = new Map<WebSocket, Protocol | undefined>();
+
+  get count(): number {
+    return this.#open.size;
+  }
+
+  add(socket: WebSocket): void {
+    this.#open.set(socket, undefined);
+    socket.once("close", () => this.#open.delete(socket));
+  }
+
+  speaks(socket: WebSocket, protocol: Protocol): void {
+    this.#open.set(socket, protocol);
+  }
+
+  /** Finishes what was heard, and closes. */
+  async finish(): Promise<void> {
+    await Promise.all(
+      Array.from(this.#open, async ([socket, protocol]) => {
+        await protocol?.finish();
+        socket.close(1001, "the server stops");
+      }),
+    );
+  }
+
+  terminate(): void {
+    for (const socket of this.#open.keys()) socket.terminate();
+  }
+}
+
+/**
+ * OpenAI's realtime transcription on `/v1/realtime`; FunASR's protocols on every other WebSocket: the
+ * 2pass protocol where the first message is JSON, else Nano's.
+ */
+export async function socketRoutes(
+  app: FastifyInstance,
+  parts: SessionParts,
+  sessions: Sessions,
+  page: string,
+): Promise<void> {
+  await app.register(websocket, {
+    options: { maxPayload: MESSAGE_BYTES, perMessageDeflate: false, handleProtocols: chosenProtocol },
+    errorHandler: (_, socket) => socket.terminate(),
+    preClose: (done) => {
+      sessions.terminate();
+      done();
+    },
+  });
+  app.route({
+    method: "GET",
+    url: "/",
+    preValidation: checked((request) => admit(request, parts, sessions)),
+    handler: (_, reply) => reply.type("text/html; charset=utf-8").send(page),
+    wsHandler: (socket: WebSocket) => {
+      const peer = new Peer(socket);
+      listen(socket, sessions, (first) =>
+        typeof first === "string" && !first.trimStart().startsWith("{")
+          ? new NanoProtocol(parts, peer)
+          : new TwoPassProtocol(parts, peer),
+      );
+    },
+  });
+  app.route({
+    method: "GET",
+    url: "/v1/realtime",
+    preValidation: checked((request) => {
+      admit(request, parts, sessions);
+      checkRealtime(request, parts.settings.model);
+    }),
+    handler: () => {
+      throw new ApiError(426, "this route is a WebSocket", { code: "upgrade_required" });
+    },
+    wsHandler: (socket: WebSocket, request) => {
+      const protocol = new RealtimeProtocol(parts, new Peer(socket), wantsBeta(request));
+      listen(socket, sessions, () => protocol, protocol);
+    },
+  });
+}
+
+/** A check before the handler, or before the connection becomes a WebSocket. */
+function checked(check: (request: FastifyRequest) => void): preValidationHookHandler {
+  return (request, _, done) => {
+    try {
+      check(request);
+      done();
+    } catch (error) {
+      done(error as Error);
+    }
+  };
+}
+
+/** @throws ApiError  the engine is not ready, too many sessions are open */
+function admit(request: FastifyRequest, { engine, settings }: SessionParts, sessions: Sessions): void {
+  if (!isUpgrade(request)) return;
+  if (engine.state !== "ready")
+    throw new ApiError(503, "the model is not ready", { code: "engine_unavailable", retryAfterSeconds: 2 });
+  if (sessions.count >= settings.sessions)
+    throw new ApiError(429, `${sessions.count} sessions are open; try again later`, {
+      code: "server_busy",
+      retryAfterSeconds: 5,
+    });
+}
+
+/** @throws ApiError  the query is wrong */
+function checkRealtime({ query }: FastifyRequest, served: string): void {
+  const { intent = "transcription", model } = query as Readonly<Record<string, string | string[]>>;
+  if (intent !== "transcription") throw wrongField("intent", "transcription", show(intent));
+  if (model !== undefined) checkModel(typeof model === "string" ? model : model.join(), served);
+}
+
+function wantsBeta({ headers }: FastifyRequest): boolean {
+  const protocols = headers["sec-websocket-protocol"] ?? "";
+  return headers["openai-beta"] === "realtime=v1" || protocols.includes("openai-beta.realtime-v1");
+}
+
+/** The protocol that is answered: never the one that holds a key. */
+function chosenProtocol(offered: Set<string>): string | false {
+  for (const name of offered) if (!name.startsWith(keyProtocol)) return name;
+  return false;
+}
+
+/** Passes a socket's messages to its protocol, which the first one may choose. */
+function listen(
+  socket: WebSocket,
+  sessions: Sessions,
+  choose: (first: string | Buffer) => Protocol,
+  known?: Protocol,
+): void {
+  let protocol = known;
+  let alive = true;
+  sessions.add(socket);
+  if (known) sessions.speaks(socket, known);
+  const pings = setInterval(() => {
+    if (!alive && !socket.isPaused) socket.terminate();
+    alive = false;
+    socket.ping();
+  }, idleMs);
+  socket.on("pong", () => (alive = true));
+  socket.on("error", () => undefined); // "close" follows
+  socket.on("close", () => {
+    clearInterval(pings);
+    protocol?.close();
+  });
+  socket.on("message", (data: RawData, binary: boolean) => {
+    alive = true;
+    const bytes = Array.isArray(data)
+      ? Buffer.concat(data)
+      : data instanceof ArrayBuffer
+        ? Buffer.from(data)
+        : data;
+    const message = binary ? bytes : bytes.toString("utf8");
+    if (!protocol) {
+      protocol = choose(message);
+      sessions.speaks(socket, protocol);
+    }
+    if (typeof message === "string") protocol.text(message);
+    else protocol.binary(message);
+  });
+}
