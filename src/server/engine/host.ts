@@ -3,8 +3,9 @@ import { GpuError } from "../../gpu/errors.js";
 import type { About, EngineCounts, Job, LiveOptions } from "./engine.js";
 import { EngineError } from "./errors.js";
 import { failureOf } from "./failure.js";
-import { LiveTranscript } from "./live.js";
-import type { Command, Report } from "./messages.js";
+import type { LiveSession } from "../../decode/live/session.js";
+import { openLive } from "./live.js";
+import type { Command, LiveReport, Report } from "./messages.js";
 import { Turns } from "./turns.js";
 import { type Models, Work } from "./transcribe.js";
 
@@ -19,7 +20,7 @@ export interface Loaded extends Models {
 /** The engine's side of the messages: runs jobs and live sessions, and reports what they give. */
 export class EngineHost {
   readonly #jobs = new Map<number, AbortController>();
-  readonly #lives = new Map<number, LiveTranscript>();
+  readonly #lives = new Map<number, LiveSession>();
   readonly #turns: Turns;
 
   constructor(
@@ -83,14 +84,16 @@ export class EngineHost {
   }
 
   #open(id: number, options: LiveOptions): void {
-    const live = new LiveTranscript(this.loaded, options, {
-      event: (event) => this.report({ type: "live", id, event }),
-      fail: (error) => {
-        this.#lives.delete(id);
-        void this.#fail(id, error);
-      },
-    });
-    this.#lives.set(id, live);
+    const fail = (error: unknown): void => {
+      this.#lives.delete(id);
+      void this.#fail(id, error);
+    };
+    try {
+      const event = (event: LiveReport["event"]): void => this.report({ type: "live", id, event });
+      this.#lives.set(id, openLive(this.loaded, options, { event, fail }));
+    } catch (error) {
+      fail(error);
+    }
   }
 
   /** A lost device ends the process, which the server starts again: nothing is reported then. */

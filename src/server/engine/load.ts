@@ -27,8 +27,7 @@ export async function loadModels({ model, vad, lora, weights, rows }: EngineSett
     gpu,
     transcriber,
     detector,
-    run: (piece, { live, words, ...wish }) =>
-      engine.submit(piece, { ...wish, priority: live ? "live" : "normal", wordTimes: words }),
+    engine,
     counts: () => {
       const { queued, reading, rows: decoding, tokens } = engine.stats;
       return { queued, running: reading + decoding, tokens };

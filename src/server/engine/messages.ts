@@ -25,6 +25,13 @@ export type Command =
   | { readonly type: "commit" | "clear" | "close"; readonly id: number }
   | { readonly type: "count"; readonly id: number };
 
+/** What a live session reports. */
+export interface LiveReport {
+  readonly type: "live";
+  readonly id: number;
+  readonly event: Exclude<LiveEvent, { type: "failed" }>;
+}
+
 /** From the engine's process to the server. */
 export type Report =
   | { readonly type: "ready"; readonly about: About }
@@ -32,5 +39,5 @@ export type Report =
   | { readonly type: "delta"; readonly id: number; readonly text: string }
   | { readonly type: "done"; readonly id: number; readonly result: JobResult }
   | { readonly type: "failed"; readonly id: number; readonly failure: Failure }
-  | { readonly type: "live"; readonly id: number; readonly event: Exclude<LiveEvent, { type: "failed" }> }
+  | LiveReport
   | { readonly type: "counts"; readonly id: number; readonly counts: Omit<EngineCounts, "restarts"> };

@@ -10,6 +10,8 @@ import {
   segmentDecoder,
 } from "../../decode/segments/transcribe-recording.js";
 import type { PreparedClip, Transcriber, Transcription } from "../../decode/transcriber.js";
+import type { TranscriptionEngine } from "../../decode/engine/engine.js";
+import type { SubmitOptions } from "../../decode/engine/options.js";
 import { translationPrompt } from "../../decode/translator.js";
 import type { VadStream, VoiceActivityDetector } from "../../decode/vad/detector.js";
 import { oneLine } from "../../errors.js";
@@ -24,23 +26,12 @@ import { EngineError } from "./errors.js";
 /** A longer recording is cut into segments of speech, s: as `transcribe` does. */
 const WHOLE_SECONDS = 60;
 
-/** How a clip is run. */
-export interface RunOptions extends PromptOptions {
-  readonly repetitionPenalty?: number;
-  readonly onText?: (text: string) => void;
-  readonly signal: AbortSignal;
-  /** Times of words, where the checkpoint has a CTC head; they also check the segments of a recording. */
-  readonly words: boolean;
-  /** Clips of one owner take turns with those of others. */
-  readonly owner: object;
-  readonly live: boolean;
-}
-
-/** The models, and how a clip is run on them. */
+/** The models, and the engine that runs clips on them. */
 export interface Models {
   readonly transcriber: Transcriber;
   readonly detector: VoiceActivityDetector;
-  readonly run: (clip: PreparedClip, options: RunOptions) => Promise<Transcription>;
+  /** Runs clips of all recordings and live sessions. */
+  readonly engine: TranscriptionEngine;
 }
 
 /** The model's options of a wish. */
@@ -187,18 +178,17 @@ export class Work {
 
   async #run(
     clip: PreparedClip,
-    options: Pick<RunOptions, "repetitionPenalty" | "onText" | "words">,
+    { words, ...options }: Pick<SubmitOptions, "repetitionPenalty" | "onText"> & { readonly words: boolean },
   ): Promise<Transcription> {
     const { transcriber } = this.models;
     const [{ ids }] = transcriber.promptTokens([clip], this.#prompt);
     const audio = audioTokens(transcriber.model.config.audioTokenRule, clip.frames);
-    const answer = await this.models.run(clip, {
+    const answer = await this.models.engine.submit(clip, {
       ...this.#prompt,
       ...options,
       signal: this.signal,
-      words: options.words && this.job.task === "transcribe",
+      wordTimes: words && this.job.task === "transcribe",
       owner: this,
-      live: false,
     });
     this.#tokens.audio += audio;
     this.#tokens.text += ids.length - audio;

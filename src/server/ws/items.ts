@@ -29,10 +29,13 @@ export class Items {
     private readonly send: (event: object) => void,
     private readonly chain: Chain,
     private readonly beta: boolean,
+    /** Whether the segments of speech are items; else commits are. */
+    private readonly bySpeech: boolean,
   ) {}
 
   /** Speech begins, at seconds of the session. */
   start(seconds: number): void {
+    if (!this.bySpeech) return;
     this.#open = newItem(false);
     this.send({
       type: "input_audio_buffer.speech_started",
@@ -42,6 +45,7 @@ export class Items {
   }
 
   stop(seconds: number): void {
+    if (!this.bySpeech) return;
     const item = (this.#open ??= newItem(false));
     this.#open = undefined;
     this.send({

@@ -74,7 +74,7 @@ function transcriptionOf(value: unknown, served: string): Pick<RealtimeSettings,
     !(Array.isArray(keywords) && keywords.every((word) => typeof word === "string"))
   )
     throw wrongField(`${param}.keywords`, "a list of words", show(keywords));
-  const hotwords = ((keywords ?? [])).map((word) => word.trim()).filter((word) => word !== "");
+  const hotwords = (keywords ?? []).map((word) => word.trim()).filter((word) => word !== "");
   const spoken = typeof language === "string" && language.trim() !== "" ? language : undefined;
   const context = typeof prompt === "string" && prompt.trim() !== "" ? prompt : undefined;
   return {

@@ -55,7 +55,7 @@ export class RealtimeProtocol implements Protocol {
 
   binary(): void {
     const error = new ApiError(400, "expected JSON events, got bytes", { code: "invalid_event" });
-    this.#send({ type: "error", error: { ...(error.body.error), event_id: null } });
+    this.#send({ type: "error", error: { ...error.body.error, event_id: null } });
   }
 
   async finish(): Promise<void> {
@@ -144,10 +144,10 @@ export class RealtimeProtocol implements Protocol {
       ...wish,
       ...detection,
       endpoints: detection !== undefined,
-      partials: true,
+      partials: detection !== undefined,
       words: false,
     };
-    const items = new Items((event) => this.#send(event), this.#chain, this.beta);
+    const items = new Items((event) => this.#send(event), this.#chain, this.beta, detection !== undefined);
     this.#items = items;
     const hear = (event: LiveEvent): void => this.#hear(event, items, begin);
     return (this.#feed = new LiveFeed(this.parts.engine, options, rate, this.peer, hear));
