@@ -21,12 +21,15 @@ export function show(value: unknown): string {
     : "an object";
 }
 
+/** What jsonFault says of a text that was cut. */
+export const CUT_JSON = "a line that ends too early";
+
 /** Why JSON.parse refused a text. */
 export function jsonFault(text: string, error: unknown): string {
   const why = reason(error);
   const at = Number(/ at position (\d+)/.exec(why)?.[1]);
   const isCut = /^Un(expected end|terminated string)/.test(why) || at >= text.trimEnd().length;
-  return isCut ? "a line that ends too early" : why;
+  return isCut ? CUT_JSON : why;
 }
 
 /** What a library threw, as one line. */

@@ -45,7 +45,9 @@ describe("data", () => {
     );
     const run = await cli(["data", "stm", at("x.stm"), "--audio", at("corpus"), "--out", at("stm.jsonl")]);
     expect(run).toMatchObject({ code: 0, stdout: `${at("stm.jsonl")}: 1 utterances, 0.00 h; 1 skipped\n` });
-    expect(run.stderr).toContain(`skipped: ${at("x.stm")}:3: end: expected more than the start, 2, got 1\n`);
+    expect(run.stderr).toContain(
+      `skipped: ${at("x.stm")}:3: end: expected more than the start, 2, got 1; correct the times, or remove the line\n`,
+    );
     expect(readFileSync(at("stm.jsonl"), "utf8")).toBe(
       '{"audio":"corpus/a.wav","channel":1,"text":"打开灯","segments":[{"start":0,"end":0.3,"text":"打开灯"}],"ignore":[{"start":0.3,"end":0.5}]}\n',
     );

@@ -86,7 +86,9 @@ describe("bad input", () => {
         /wrongkeys\.jsonl:1: audio: expected a path, got nothing \(the line has "wav", "txt"\)/,
       ),
       expect.stringMatching(/wrongkeys\.jsonl:2: prompt: expected a text, got 1/),
-      expect.stringMatching(/content: expected an utterance or more, got none: 2 lines that are none$/),
+      expect.stringMatching(
+        /content: expected an utterance or more, got none, and 2 wrong lines; correct them/,
+      ),
     ]);
   });
 

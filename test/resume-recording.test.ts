@@ -92,3 +92,8 @@ test("what other options have left is not used, nor is anything without --resume
     expect(outputs("other")["talk.txt"]).toEqual(outputs("whole")["talk.txt"]);
   }
 });
+
+test("the hint of --resume is given only where something is done", async () => {
+  const { stderr } = await interrupted("early", "SIGINT", 0);
+  expect(stderr.includes("what is done stays")).toBe(lines(partial("early")).length > 1);
+});

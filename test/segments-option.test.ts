@@ -114,10 +114,29 @@ test.each([
   ["a file that is none", "talk.wav", /expected/],
   ["a directory without weights", "empty", /expected/],
 ])("--vad of %s is refused before anything is loaded", async (_, name, message) => {
-  if (name === "empty") mkdirSync(at(name));
-  const run = await cli(["transcribe", "--vad", at(name), at("talk.wav")]);
+  if (name === "empty") mkdirSync(at(name), { recursive: true });
+  for (const command of ["transcribe", "vad"]) {
+    const run = await cli([command, "--vad", at(name), at("talk.wav")]);
+    expect(run).toMatchObject({ code: 2, stdout: "" });
+    expect(errorLines(run)).toEqual([expect.stringMatching(message)]);
+    expect(errorLines(run)[0]).not.toContain("talk.wav: ".concat(at(name)));
+    expect(run.stderr).not.toContain("device:");
+  }
+});
+
+test.each<[string, readonly string[], RegExp]>([
+  ["vad", ["--json", "--format", "rttm"], /'--format' has an effect only with lines of text, not --json/],
+  ["transcribe", ["--segments", "x", "--max-end-silence", "500"], /'--max-end-silence' .*, not --segments/],
+  ["transcribe", ["--segments", "x", "--merge-seconds", "5"], /'--merge-seconds' .*, not --segments/],
+  ["transcribe", ["--segments", "x", "--vad", "off"], /'--vad' .*, not --segments/],
+  ["transcribe", ["--vad", "off", "--batch-tokens", "50"], /'--batch-tokens' .*, not --vad off/],
+  [
+    "translate",
+    ["--to", "en", "--vad", "off", "--merge-seconds", "5"],
+    /'--merge-seconds' .*, not --vad off/,
+  ],
+])("%s %s: an option without an effect is refused", async (command, options, message) => {
+  const run = await cli([command, ...options, at("talk.wav")]);
   expect(run).toMatchObject({ code: 2, stdout: "" });
   expect(errorLines(run)).toEqual([expect.stringMatching(message)]);
-  expect(errorLines(run)[0]).not.toContain("talk.wav: ".concat(at(name)));
-  expect(run.stderr).not.toContain("device:");
 });

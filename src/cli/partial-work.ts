@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { TranscriptSegment } from "../decode/segments/recording.js";
@@ -65,6 +65,12 @@ export class PartialWork {
   remove(): Promise<void> {
     return this.journal.remove();
   }
+}
+
+/** Whether a file that a PartialWork keeps has a segment: a line behind its first one. */
+export function hasSegments(path: string): boolean {
+  const text = readFileSync(path);
+  return text.indexOf(10, text.indexOf(10) + 1) > 0;
 }
 
 function keyOf({ start, end }: Pick<TranscriptSegment, "start" | "end">): string {

@@ -5,7 +5,7 @@ import { note, restoreTerminal } from "./output.js";
 const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 let gentle: AbortController | undefined;
-let lastWords: string | undefined;
+let lastWords: (() => string | undefined) | undefined;
 let serving: (() => void) | undefined;
 let stopped: keyof typeof codes | undefined;
 
@@ -29,15 +29,16 @@ export function handleSignals(): void {
         gentle.abort();
         return;
       }
-      if (lastWords !== undefined) note(lastWords);
+      const words = lastWords?.();
+      if (words !== undefined) note(words);
       undoInterrupted();
       process.exit(codes[signal]);
     });
   }
 }
 
-/** Sets the note that a signal prints if it ends the run before `stoppable`. */
-export function sayIfStopped(text: string): void {
+/** Sets what gives the note that a signal prints if it ends the run before `stoppable`. */
+export function sayIfStopped(text: () => string | undefined): void {
   lastWords = text;
 }
 

@@ -6,6 +6,7 @@ import { RECORDING_DEFAULTS } from "../decode/segments/transcribe-recording.js";
 import { WHOLE_SECONDS } from "./long-clip.js";
 import { natural, number, whole } from "./numbers.js";
 import type { TranscriptFileOptions } from "./transcript-files.js";
+import { type Condition } from "./usage.js";
 import { vadForms } from "./vad-model.js";
 
 export interface TranscribeCliOptions extends TranscriptFileOptions {
@@ -65,4 +66,24 @@ export function longOptions(command: Command): Command {
       natural,
       RECORDING_DEFAULTS.batchTokens,
     );
+}
+
+/** When the options of `longOptions` have an effect. */
+export function longConditions({
+  vad,
+  segments,
+  report,
+}: Pick<TranscribeCliOptions, "vad" | "segments" | "report">): Condition[] {
+  const given = segments !== undefined;
+  const cuts = ["maxEndSilence", "mergeSeconds"];
+  return [
+    // a report shows what the net hears
+    {
+      options: ["vad"],
+      met: !given || report !== undefined,
+      needs: "segments that are found, not --segments",
+    },
+    { options: cuts, met: !given, needs: "segments that are found, not --segments" },
+    { options: [...cuts, "batchTokens"], met: given || vad !== "off", needs: "segments, not --vad off" },
+  ];
 }

@@ -26,7 +26,7 @@ import {
 } from "./model.js";
 import { natural, positive } from "./numbers.js";
 import { exitCode, note, print, printPart, report, setOutput, shown, status } from "./output.js";
-import { type TranscribeCliOptions, batchOption, longOptions } from "./transcribe-options.js";
+import { type TranscribeCliOptions, batchOption, longConditions, longOptions } from "./transcribe-options.js";
 import {
   addTranscriptFileOptions,
   checkTranscriptUsage,
@@ -36,6 +36,7 @@ import {
   prepareOutputs,
 } from "./transcript-files.js";
 import { readSegments } from "./given-segments.js";
+import { refuseIdle } from "./usage.js";
 import { findVad, loadVad } from "./vad-model.js";
 
 /** The option --repetition-penalty of commands that transcribe or translate. */
@@ -84,6 +85,7 @@ export function transcribeCommand(): Command {
     .option("--json", "one JSON object per clip")
     .action(async (files: string[], _: unknown, command: Command) => {
       const options = command.optsWithGlobals<TranscribeCliOptions>();
+      refuseIdle(command, longConditions(options));
       checkTranscriptUsage(command, files, options);
       const json = options.json === true || (options.format === "json" && options.outputDir === undefined);
       setOutput({ ...options, json });

@@ -1,16 +1,18 @@
-import { existsSync } from "node:fs";
-import { basename, extname, join } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { basename, extname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { LINE_COUNTS, LINE_WIDTHS } from "../decode/subtitles/cues.js";
 import { type SubtitleFormat, subtitles } from "../decode/subtitles/formats.js";
 import type { PageSegment } from "../decode/transcript-page/page.js";
 import type { VoiceActivityDetector } from "../decode/vad/detector.js";
 import { writeFileAtomic } from "../node/files.js";
+import { ggufPaths } from "../node/model-files.js";
 import { makeDirectory } from "../node/make-directory.js";
 import { checkOutput } from "../node/output-place.js";
 import type { ChannelChoice } from "./channel.js";
 import { whole } from "./numbers.js";
 import { exitCode, note, print, printJson, printPart, shown } from "./output.js";
+import { hasSegments } from "./partial-work.js";
 import { sayIfStopped } from "./signals.js";
 import { writeReport } from "./transcript-report.js";
 import { refuseIdle } from "./usage.js";
@@ -179,8 +181,19 @@ export async function prepareOutputs(
     for (const path of [...outputsOf(file, one, options), partialPath(file, one, options)!])
       await checkOutput(path, { inputs: files });
   }
-  sayIfStopped(`what is done stays in ${outputDir}; the same command with --resume goes on`);
+  const hint = `what is done stays in ${outputDir}; the same command with --resume goes on`;
+  sayIfStopped(() => (hasWork(outputDir, files) ? hint : undefined));
   return left;
+}
+
+/** Whether a directory has files of a clip, or finished segments of one. */
+function hasWork(dir: string, files: readonly string[]): boolean {
+  const stems = new Set(files.map(stemOf));
+  return readdirSync(dir).some((name) => {
+    const [, stem, end] = /^(.*)\.(txt|json|srt|vtt|tsv|lrc|jsonl\.part)$/su.exec(name) ?? [];
+    if (stem === undefined || !(stems.has(stem) || stems.has(stem.replace(/\.\d+$/u, "")))) return false;
+    return end !== "jsonl.part" || hasSegments(join(dir, name));
+  });
 }
 
 /** Whether transcripts go to stdout as text. */
@@ -226,9 +239,15 @@ export async function deliverReport(
 ): Promise<void> {
   const { report, model } = options;
   if (report === undefined) return;
-  const about = [`model ${model}`];
+  const about = [`model ${nameOf(model)}`];
   const net = options.vad === "off" ? undefined : await detector();
   await writeReport(report, { file, channel, about, segments }, net);
+}
+
+/** A model as a page names it: without the directories of this machine. */
+function nameOf(model: string): string {
+  const paths = ggufPaths(model) ?? (existsSync(model) ? [model] : undefined);
+  return paths?.map((path) => basename(resolve(path))).join(",") ?? model;
 }
 
 function contentOf(

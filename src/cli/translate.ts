@@ -6,7 +6,8 @@ import { languageOption } from "./language.js";
 import { loraOption, modelForms, weightsOption } from "./model.js";
 import { natural } from "./numbers.js";
 import { penaltyOption, strictOption, transcribeFiles } from "./transcribe.js";
-import { type TranscribeCliOptions, batchOption, longOptions } from "./transcribe-options.js";
+import { type TranscribeCliOptions, batchOption, longConditions, longOptions } from "./transcribe-options.js";
+import { refuseIdle } from "./usage.js";
 
 export function translateCommand(): Command {
   return longOptions(new Command("translate"))
@@ -34,6 +35,7 @@ export function translateCommand(): Command {
       const options = command.optsWithGlobals<TranscribeCliOptions>();
       if (options.language !== undefined && !options.cascade)
         command.error("error: --language needs --cascade", { exitCode: 2 });
+      refuseIdle(command, longConditions(options));
       await transcribeFiles(files, options);
     });
 }

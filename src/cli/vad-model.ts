@@ -22,18 +22,21 @@ export async function loadVad(gpu: Gpu, model = vadModel): Promise<VoiceActivity
   return VoiceActivityDetector.load(gpu, modelFiles(await findModel(model)));
 }
 
+interface NamedVad {
+  readonly vad?: string | undefined;
+  readonly debug?: boolean | undefined;
+}
+
 /**
  * The path of the net of --vad, undefined where none was named; false where it cannot be used,
  * which is reported as wrong usage, before anything else is loaded.
  */
-export async function findVad({
-  vad,
-  debug,
-}: {
-  readonly vad?: string | undefined;
-  readonly debug?: boolean | undefined;
-}): Promise<string | undefined | false> {
-  if (vad === undefined || vad === "off") return undefined;
+export async function findVad({ vad, debug }: NamedVad): Promise<string | undefined | false> {
+  return vad === undefined || vad === "off" ? undefined : checkVad(vad, debug);
+}
+
+/** As findVad, for a command that needs the net. */
+export async function checkVad(vad: string, debug?: boolean): Promise<string | false> {
   try {
     const path = await findModel(vad);
     await openVad(modelFiles(path));

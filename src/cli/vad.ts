@@ -16,7 +16,8 @@ import { number, whole } from "./numbers.js";
 import { exitCode, note, print, printJson, report, shown } from "./output.js";
 import { strictOption } from "./transcribe.js";
 import { sameStem } from "./transcript-files.js";
-import { loadVad, vadOption } from "./vad-model.js";
+import { refuseIdle } from "./usage.js";
+import { checkVad, loadVad, vadOption } from "./vad-model.js";
 
 const formats = ["text", "rttm", "audacity"] as const;
 
@@ -62,14 +63,19 @@ export function vadCommand(): Command {
       const options = command.optsWithGlobals<VadCliOptions>();
       const same = options.pieces !== undefined || options.format === "rttm" ? sameStem(files) : undefined;
       if (same !== undefined) command.error(`error: ${same}`, { exitCode: exitCode.wrongUsage });
+      refuseIdle(command, [
+        { options: ["format"], met: options.json !== true, needs: "lines of text, not --json" },
+      ]);
       await findSpeech(files, options);
     });
 }
 
 async function findSpeech(files: readonly string[], options: VadCliOptions): Promise<void> {
+  const vad = await checkVad(options.vad, options.debug);
+  if (vad === false) return;
   if (options.pieces !== undefined) await makeDirectory(options.pieces);
   await withDevice(async ({ gpu }) => {
-    const detector = await loadVad(gpu, options.vad);
+    const detector = await loadVad(gpu, vad);
     for (const file of files) {
       try {
         await findSpeechIn(detector, file, options, files.length > 1);

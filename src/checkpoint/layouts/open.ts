@@ -3,6 +3,7 @@ import { isGgufWeights, openGgufPair } from "./gguf.js";
 import { onlyGguf, openWholeGguf } from "./gguf-whole.js";
 import { isMlx, mlxLayout } from "./mlx.js";
 import { transformersLayout } from "./transformers.js";
+import { openVad } from "./vad.js";
 import { checkpointError } from "../../formats/errors.js";
 import type { OpenedLayout } from "./layout.js";
 import { openSafetensorsContainer } from "../safetensors/container.js";
@@ -26,6 +27,18 @@ const FORMS: readonly Form[] = [
  * @throws CheckpointError, ConfigError  also for weights in two forms
  */
 export async function openLayout(files: ModelFiles): Promise<OpenedLayout> {
+  return openByForm(files).catch(async (error: unknown) => {
+    const isVad = await openVad(files).then(
+      () => true,
+      () => false,
+    );
+    if (!isVad) throw error;
+    const advice = "it is the model of `vad --vad`; name a checkpoint that transcribes";
+    throw checkpointError(files.name, "model", "Fun-ASR-Nano", "FSMN-VAD, a net of voice activity", advice);
+  });
+}
+
+async function openByForm(files: ModelFiles): Promise<OpenedLayout> {
   const names = await files.list();
   const found = FORMS.filter((form) => names.some((name) => form.isWeights(name)));
   if (found.length > 1) {

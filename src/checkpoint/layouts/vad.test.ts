@@ -10,6 +10,7 @@ import { modelDirectory } from "../../node/files.js";
 import type { HeldTensor } from "../../weights/zero-extended.js";
 import { safetensorsBytes } from "../safetensors/write.js";
 import { memoryFiles } from "../source.js";
+import { openLayout } from "./open.js";
 import { openVad } from "./vad.js";
 
 // Plan: one net in three containers gives the same values, from half floats too; the shipped net has
@@ -109,6 +110,9 @@ describe("one net", () => {
     const { config, tensors } = await openVad(watched);
     expect(config).toEqual(smallVad);
     expect(new Map([...tensors].sort())).toEqual(new Map([...weights].sort()));
+    await expect(openLayout(watched)).rejects.toThrow(
+      /^m: model: expected Fun-ASR-Nano, got FSMN-VAD, .*; it is the model of `vad --vad`/,
+    );
     expect(open()).toBe(0);
   });
 

@@ -59,8 +59,10 @@ export async function readData(
     if (utterances.length >= limit) break;
   }
   if (utterances.length === 0) {
-    const got = bad === 0 ? "none" : `none: ${bad === 1 ? "1 line that is" : `${bad} lines that are`} none`;
-    throw new DataError({ file: path, field: "content", expected: "an utterance or more", got });
+    const lines = bad === 1 ? "a wrong line" : `${bad} wrong lines`;
+    const [got, advice] =
+      bad === 0 ? ["none"] : [`none, and ${lines}`, "correct them; each has an error above"];
+    throw new DataError({ file: path, field: "content", expected: "an utterance or more", got, advice });
   }
   return { utterances, bad };
 }

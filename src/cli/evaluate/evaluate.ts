@@ -22,7 +22,7 @@ import { languageOption } from "../language.js";
 import { findModel, loraOption, modelForms, openModel, warnOfOtherEncoder, weightFormats } from "../model.js";
 import { natural, whole } from "../numbers.js";
 import { note, print, printJson, report } from "../output.js";
-import { batchOption, longOptions } from "../transcribe-options.js";
+import { batchOption, longConditions, longOptions } from "../transcribe-options.js";
 import { strictOption } from "../transcribe.js";
 import { refuseIdle } from "../usage.js";
 import { findVad } from "../vad-model.js";
@@ -160,6 +160,7 @@ function checkUsage(command: Command, options: EvaluateCliOptions): void {
   ];
   refuseIdle(command, [
     { options: running, met: !files, needs: "a model that runs, not --compare" },
+    ...longConditions({ vad: options.vad }),
     { options: ["audio"], met: options.data !== undefined && isStm(options.data), needs: "--data FILE.stm" },
     { options: ["normalize"], met: task === "asr", needs: "--task asr" },
     { options: ["tokenizer"], met: task === "st" || files !== undefined, needs: "--task st or --compare" },

@@ -1,3 +1,4 @@
+import { noHead } from "../../decode/alignment/aligner.js";
 import { loadTranscriber } from "../../decode/load.js";
 import type { Transcriber } from "../../decode/transcriber.js";
 import { type UtteranceRecord, isFailed } from "../../evaluate/record.js";
@@ -87,6 +88,8 @@ export async function runFormats(
   return runs;
 }
 
+const noAgreement = "--agreement: the checkpoint has no CTC head: there is no agreement";
+
 async function runFormat(
   gpu: Gpu,
   weights: WeightFormat | undefined,
@@ -109,7 +112,8 @@ async function runFormat(
     }),
   );
   const unknown = languageWarning(plan.settings.language, transcriber.languages);
-  const warnings = [...transcriber.warnings, ...(unknown === undefined ? [] : [unknown])];
+  const noted = transcriber.warnings.map((text) => (text === noHead ? noAgreement : text));
+  const warnings = [...noted, ...(unknown === undefined ? [] : [unknown])];
   warnOf(warnings);
   try {
     const loadSeconds = (performance.now() - start) / 1000;

@@ -75,7 +75,7 @@ function holdsRun(directory: string): boolean {
 
 async function start(model: string, out: string, options: TrainCliOptions): Promise<void> {
   if (options.resume) await checkRun(out, "check the path, or leave --resume out");
-  sayIfStopped("stopped before the first step; the same command begins again");
+  sayIfStopped(() => "stopped before the first step; the same command begins again");
   const settings = trainOptions(options);
   checkOptions(settings);
   if (options.tune.includes("lora")) checkLora(loraOptions(options));

@@ -18,6 +18,8 @@ export interface StmFault {
   readonly why: string;
 }
 
+const FORM = "FILE CHANNEL SPEAKER START END TEXT";
+
 /** Speaker of what no segment covers, in TED-LIUM. */
 const GAP = "inter_segment_gap";
 const IGNORED = /^ignore_time_segment_in_scoring$/iu;
@@ -32,23 +34,35 @@ export function parseStmLine(line: string): StmRecord | StmFault | undefined {
   if (trimmed === "" || trimmed.startsWith(";;")) return undefined;
   const [, head, rest = ""] = /^((?:\S+\s+){0,4}\S+)(?:\s+(.*))?$/su.exec(trimmed)!;
   const [recording, channel, speaker, from, to] = head.split(/\s+/);
-  const fault = (field: string, expected: string, got: string): StmFault => ({
+  const fault = (field: string, expected: string, got: string, advice: string): StmFault => ({
     recording,
-    why: `${field}: expected ${expected}, got ${got}`,
+    why: `${field}: expected ${expected}, got ${got}; ${advice}`,
   });
   if (to === undefined)
-    return fault("columns", "FILE CHANNEL SPEAKER START END TEXT", `${head.split(/\s+/).length}`);
+    return fault("columns", FORM, `${head.split(/\s+/).length}`, "correct the line, or remove it");
   if (/[/\\]/.test(recording) || recording === "..")
-    return fault("file", "a name without a path", show(recording));
+    return fault("file", "a name without a path", show(recording), "name its directory with --audio");
   const [start, end] = [seconds(from), seconds(to)];
-  if (start === undefined) return fault("start", `seconds from 0 to ${MOST_SECONDS}`, show(from));
-  if (end === undefined) return fault("end", `seconds from 0 to ${MOST_SECONDS}`, show(to));
+  const [times, inSeconds] = [`seconds from 0 to ${MOST_SECONDS}`, "give it in seconds, as 2.5"];
+  if (start === undefined) return fault("start", times, show(from), inSeconds);
+  if (end === undefined) return fault("end", times, show(to), inSeconds);
   const text = stmText(rest.replace(/^<[^<>\s]*>(?=\s|$)/u, ""));
-  if (text === undefined) return fault("text", "each { of an alternation with its }", show(rest));
+  if (text === undefined)
+    return fault(
+      "text",
+      "each { of an alternation with its }",
+      show(rest),
+      "write { a / b }, or one of them",
+    );
   const ignored = speaker === GAP || IGNORED.test(text);
   const spoken = ignored ? "" : text;
   if (end < start || (end === start && spoken !== ""))
-    return fault("end", `more than the start, ${start}`, String(end));
+    return fault(
+      "end",
+      `more than the start, ${start}`,
+      String(end),
+      "correct the times, or remove the line",
+    );
   return { recording, channel, start, end, text: spoken, ignored };
 }
 

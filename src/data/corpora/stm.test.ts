@@ -67,16 +67,48 @@ describe("a line", () => {
     ["t 1 s 3 4", { text: "", ignored: false }],
     [';; LABEL "M" "Male" "Male Talkers"', undefined],
     ["", undefined],
-    ["t 1 s 0", { why: "columns: expected FILE CHANNEL SPEAKER START END TEXT, got 4" }],
-    ["t", { why: "columns: expected FILE CHANNEL SPEAKER START END TEXT, got 1" }],
-    ["../t 1 s 0 1 a", { why: 'file: expected a name without a path, got "../t"' }],
-    ["t 1 s x 1 a", { why: 'start: expected seconds from 0 to 10000000, got "x"' }],
-    ["t 1 s -1 1 a", { why: 'start: expected seconds from 0 to 10000000, got "-1"' }],
-    ["t 1 s 0 1e9 a", { why: 'end: expected seconds from 0 to 10000000, got "1e9"' }],
-    ["t 1 s 0 NaN a", { why: 'end: expected seconds from 0 to 10000000, got "NaN"' }],
-    ["t 1 s 5 4 a", { why: "end: expected more than the start, 5, got 4" }],
-    ["t 1 s 5 5 a", { why: "end: expected more than the start, 5, got 5" }],
-    ["t 1 s 5 6 { a / b", { why: 'text: expected each { of an alternation with its }, got "{ a / b"' }],
+    [
+      "t 1 s 0",
+      { why: "columns: expected FILE CHANNEL SPEAKER START END TEXT, got 4; correct the line, or remove it" },
+    ],
+    [
+      "t",
+      { why: "columns: expected FILE CHANNEL SPEAKER START END TEXT, got 1; correct the line, or remove it" },
+    ],
+    [
+      "../t 1 s 0 1 a",
+      { why: 'file: expected a name without a path, got "../t"; name its directory with --audio' },
+    ],
+    [
+      "t 1 s x 1 a",
+      { why: 'start: expected seconds from 0 to 10000000, got "x"; give it in seconds, as 2.5' },
+    ],
+    [
+      "t 1 s -1 1 a",
+      { why: 'start: expected seconds from 0 to 10000000, got "-1"; give it in seconds, as 2.5' },
+    ],
+    [
+      "t 1 s 0 1e9 a",
+      { why: 'end: expected seconds from 0 to 10000000, got "1e9"; give it in seconds, as 2.5' },
+    ],
+    [
+      "t 1 s 0 NaN a",
+      { why: 'end: expected seconds from 0 to 10000000, got "NaN"; give it in seconds, as 2.5' },
+    ],
+    [
+      "t 1 s 5 4 a",
+      { why: "end: expected more than the start, 5, got 4; correct the times, or remove the line" },
+    ],
+    [
+      "t 1 s 5 5 a",
+      { why: "end: expected more than the start, 5, got 5; correct the times, or remove the line" },
+    ],
+    [
+      "t 1 s 5 6 { a / b",
+      {
+        why: 'text: expected each { of an alternation with its }, got "{ a / b"; write { a / b }, or one of them',
+      },
+    ],
   ])("%j", (line, want) => {
     if (want === undefined) expect(parseStmLine(line)).toBeUndefined();
     else expect(parseStmLine(line)).toMatchObject(want);
@@ -145,7 +177,7 @@ describe("bad input", () => {
     ],
     [
       "talk near s 0 2 a\ntalk far s 1 1.5 b\nshort 1 s 0 1 x",
-      /^1: channel: expected 1, 2, … or A, B, …, got "near"/,
+      /^1: channel: expected 1, 2, … or A, B, …, got "near"; number the channels/,
     ],
     [
       "nobody 1 s 0 2 a\nshort 1 s 0 1 x",
@@ -155,7 +187,7 @@ describe("bad input", () => {
     ["twice 1 s 0 2 a\nshort 1 s 0 1 x", /^1: audio: .*, got twice\.mp3, twice\.wav; leave one/],
     [
       "short 2 s 0 1 x\nshort 1 s 0 9 x\ntalk 1 s 0 1 x",
-      /^2: end: expected at most the 2\.00 s of short\.wav, got 9/,
+      /^2: end: expected at most the 2\.00 s of short\.wav, got 9; name the recording/,
     ],
   ])("%j", async (content, message) => {
     const [first, ...rest] = await faults(content);

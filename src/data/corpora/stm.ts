@@ -110,8 +110,7 @@ async function utterancesOf(
   const utterances: Omit<Utterance, "line">[] = [];
   for (const [side, records] of channels) {
     const channel = parseChannel(side);
-    if (channel === undefined && channels.size > 1)
-      return { line: records[0].line, why: `channel: expected 1, 2, … or A, B, …, got ${show(side)}` };
+    if (channel === undefined && channels.size > 1) return { line: records[0].line, why: channelFault(side) };
     const sorted = records.sort((a, b) => a.start - b.start);
     const overlap = firstOverlap(sorted);
     if (overlap) return { line: overlap.after.line, why: overlapFault(overlap) };
@@ -119,7 +118,7 @@ async function utterancesOf(
     if (seconds !== undefined && last.end > seconds + MOST_SECONDS_BEHIND)
       return {
         line: last.line,
-        why: `end: expected at most the ${seconds.toFixed(2)} s of ${names[0]}, got ${last.end}`,
+        why: `end: expected at most the ${seconds.toFixed(2)} s of ${names[0]}, got ${last.end}; name the recording that the line is of, or correct its times`,
       };
     const utterance = { audio, ...(channel !== undefined && { channel }), ...timedParts(sorted) };
     if (Buffer.byteLength(JSON.stringify(utterance)) > MAX_LINE_BYTES - SPARE_BYTES)
@@ -147,6 +146,10 @@ function fileFault(name: string, directory: string, names: readonly string[]): s
   return names.length === 0
     ? `${expected}, got none; name its directory with --audio, convert NIST SPHERE (.sph) with sox or ffmpeg`
     : `${expected}, got ${names.join(", ")}; leave one`;
+}
+
+function channelFault(side: string): string {
+  return `channel: expected 1, 2, … or A, B, …, got ${show(side)}; number the channels of a recording that has several`;
 }
 
 function overlapFault({ before, after }: { readonly before: Placed; readonly after: Placed }): string {

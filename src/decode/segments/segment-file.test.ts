@@ -125,7 +125,16 @@ test.each([
     "hello",
     'x:1: line: expected SPEAKER FILE CHANNEL START DURATION ... (RTTM), or JSON with segments of { start, end } in seconds, got "hello"; correct the line, or remove it',
   ],
-  ["JSON that is cut", '[{"start": 1,', "x: content: expected JSON, got a line that ends too early; correct"],
+  [
+    "JSON that is cut",
+    '[{"start": 1,',
+    "x:1: content: expected JSON, got a line that ends too early; correct",
+  ],
+  [
+    "JSON over several lines that is cut",
+    '[\n{"start": 1, "end": 2},\n{"start": 3,\n\n',
+    "x:3: content: expected JSON, got a line that ends too early; correct",
+  ],
   ["NaN in JSON", '[{"start": NaN, "end": 2}]', "content: expected JSON, got Unexpected token"],
   [
     "a line of JSON with a fault",

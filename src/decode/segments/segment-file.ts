@@ -1,4 +1,4 @@
-import { isObject, jsonFault, show } from "../../json.js";
+import { CUT_JSON, isObject, jsonFault, show } from "../../json.js";
 import type { GivenSegment } from "./feed.js";
 import { type Entry, type Place, SegmentFileError, inOrder, refusal } from "./given-times.js";
 
@@ -189,7 +189,8 @@ const notLines = new Error("no JSON lines");
 function cut(text: string, where: string, error: unknown): SegmentFileError {
   const got = jsonFault(text, error);
   const at = Number(/ at position (\d+)/.exec(got)?.[1]);
-  const line = Number.isNaN(at) ? "" : `:${text.slice(0, at).split(/\r\n|\r|\n/).length}`;
+  const end = got === CUT_JSON ? text.trimEnd().length : at;
+  const line = Number.isNaN(end) ? "" : `:${text.slice(0, end).split(/\r\n|\r|\n/).length}`;
   const file = /:\d+$/.test(where) ? where : `${where}${line}`;
   const advice = "correct it there; JSON has no comments and no comma behind the last value";
   return new SegmentFileError({ file, field: "content", expected: "JSON", got, advice });
