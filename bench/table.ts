@@ -1,14 +1,18 @@
 /**
  * Writes the tables of results files between the marks of the pages: `npm run bench:table --
  * [bench/results/FILE]`. The performance table of docs/speed.md is of a file of bench/peers/run.ts
- * (default: the same file as before). The outcome of docs/migration.md is of outcome.json and
+ * (default: the same file as before). The tables of docs/serving.md are of a file of bench/serve.ts,
+ * whose name begins with serve-. The outcome of docs/migration.md is of outcome.json and
  * migration.json.
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Spread } from "../src/profile/ceiling.js";
 import { type Migration, type Outcome, outcomeTable } from "../experiments/migration/outcome-table.js";
 import type { PeerResults } from "./peers/results.js";
+import type { ServeResults } from "./serving/results.js";
+import { serveTable } from "./serving/table.js";
 
 type Times = Readonly<Record<string, Spread>>;
 
@@ -233,11 +237,22 @@ export function withOutcome(text: string): string {
   ]);
 }
 
+/** docs/serving.md with the tables of `file`, or of the file that they are of. */
+export function withServing(text: string, file?: string): string {
+  return between(text, "serve", (old) => {
+    const chosen = file ?? old;
+    return [chosen, serveTable(read(chosen) as ServeResults, chosen)];
+  });
+}
+
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const edit = (name: string, change: (text: string) => string): void => {
     const url = new URL(`../${name}`, import.meta.url);
     writeFileSync(url, change(readFileSync(url, "utf8")));
   };
-  edit("docs/speed.md", (text) => withTable(text, process.argv[2]));
+  const file = process.argv[2];
+  const ofServe = file !== undefined && basename(file).startsWith("serve-");
+  edit("docs/speed.md", (text) => withTable(text, ofServe ? undefined : file));
+  edit("docs/serving.md", (text) => withServing(text, ofServe ? file : undefined));
   edit("docs/migration.md", withOutcome);
 }

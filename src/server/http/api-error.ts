@@ -89,7 +89,7 @@ export function apiError(error: unknown): ApiError {
     readonly statusCode?: number;
     readonly message?: string;
   };
-  if (code === "ENOSPC" || code === "EDQUOT")
+  if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG")
     return new ApiError(503, "the server has no room for the upload", {
       code: "storage_full",
       retryAfterSeconds: 30,

@@ -1,8 +1,9 @@
-import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { FakeEngine, fakeServer } from "../../../test/helpers/fake-engine.js";
 import { form } from "../../../test/helpers/serve.js";
 import { audio, metric, post } from "../../../test/helpers/uploads.js";
 import { EngineError, type FailureKind } from "../engine/errors.js";
+import { Spool } from "./spool.js";
 
 // Plan: each failure of the engine has its status; bodies that are too large or no forms; uploads
 // are private and removed, also where the client goes away, which ends its job.
@@ -114,6 +115,16 @@ describe("failures", () => {
 });
 
 describe("uploads", () => {
+  test.each(["ENOSPC", "EDQUOT", "EFBIG"])("a disk without room: %s", async (code) => {
+    const full = Object.assign(new Error(`${code}: /secret`), { code });
+    vi.spyOn(Spool.prototype, "write").mockRejectedValueOnce(full);
+    const answer = await post(address, {});
+    expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "30"]);
+    expect(await answer.json()).toMatchObject({ error: { code: "storage_full" } });
+    expect(await metric(address, "funasr_requests_open")).toBe(0);
+    expect((await post(address, {})).status).toBe(200);
+  });
+
   test("are private while they are worked on, and gone behind it", async () => {
     await post(address, {}, new File(["the bytes"], "../../etc/pass\u202ewd"));
     const [job] = engine.jobs;
