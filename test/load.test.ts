@@ -1,8 +1,11 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ConfigError } from "../src/formats/errors.js";
 import { memoryFiles } from "../src/checkpoint/source.js";
 import { Transcriber } from "../src/decode/transcriber.js";
 import { FileError } from "../src/errors.js";
+import { demoModel } from "../src/node/demo.js";
 import { PromptError } from "../src/tokenizer/errors.js";
 import { useGpu } from "./gpu.js";
 import { tinyFiles } from "./helpers/tiny-model.js";
@@ -81,3 +84,19 @@ describe("chat template", () => {
     transcriber.free();
   });
 });
+
+// Plan: a file that is damaged beside a sound CTC head leaves nothing of the head on the GPU.
+it.each(["tokenizer.json", "chat_template.jinja", "model.safetensors"])(
+  "%s damaged, with times of words",
+  async (damaged) => {
+    const names = ["config.json", "ctc.safetensors", "processor_config.json", "tokenizer_config.json"];
+    const files = new Map([[damaged, utf8.encode("{% {")]]);
+    names.push("tokenizer.json", "multilingual.tiktoken");
+    for (const name of [...names, "chat_template.jinja", "model.safetensors"])
+      if (name !== damaged) files.set(name, new Uint8Array(await readFile(join(demoModel, name))));
+    const { kept } = gpu().bytes;
+    const loaded = Transcriber.load(gpu(), memoryFiles("m", files), { wordTimes: true });
+    await expect(loaded).rejects.toThrow(`m/${damaged}`);
+    expect(gpu().bytes.kept).toBe(kept);
+  },
+);

@@ -112,6 +112,7 @@ describe("vad", () => {
   test.each([
     ["--threshold", "2"],
     ["--max-end-silence", "-1"],
+    ["--max-end-silence", "60001"],
     ["--max-segment", "10"],
     ["--format", "srt"],
   ])("%s %s is wrong usage", async (...option) => {

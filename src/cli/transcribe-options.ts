@@ -2,6 +2,7 @@ import { type Command, Option } from "commander";
 import type { TargetLanguage } from "../decode/translator.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import type { Language } from "../tokenizer/languages.js";
+import { MOST_SILENCE_MS } from "../decode/vad/segmenter.js";
 import { RECORDING_DEFAULTS } from "../decode/segments/transcribe-recording.js";
 import { WHOLE_SECONDS } from "./long-clip.js";
 import { natural, number, whole } from "./numbers.js";
@@ -52,7 +53,7 @@ export function longOptions(command: Command): Command {
     .option(
       "--max-end-silence <ms>",
       "silence that ends a segment of a long clip",
-      whole(0, 86_400_000),
+      whole(0, MOST_SILENCE_MS),
       RECORDING_DEFAULTS.maxEndSilenceMs,
     )
     .option(

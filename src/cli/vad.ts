@@ -4,7 +4,7 @@ import { AudioWindow } from "../decode/segments/audio-window.js";
 import { DetectedSpeech } from "../decode/segments/feed.js";
 import { baseName } from "../decode/segments/segment-file.js";
 import type { VoiceActivityDetector } from "../decode/vad/detector.js";
-import type { SegmenterOptions, SpeechSegment } from "../decode/vad/segmenter.js";
+import { MOST_SILENCE_MS, type SegmenterOptions, type SpeechSegment } from "../decode/vad/segmenter.js";
 import { wavBytes } from "../frontend/write-wav.js";
 import { streamClip } from "../node/clip.js";
 import { writeFileAtomic } from "../node/files.js";
@@ -42,7 +42,7 @@ export function vadCommand(): Command {
     .option(
       "--max-end-silence <ms>",
       "silence that ends a segment; default: 2000, and less in a long segment",
-      whole(0, 86_400_000),
+      whole(0, MOST_SILENCE_MS),
     )
     .option("--max-segment <ms>", "a longer segment is cut; default: 60000", whole(1000, 86_400_000))
     .option(

@@ -138,8 +138,8 @@ export class Transcriber {
   ): Promise<Transcriber> {
     const openHead = wordTimes === "optional" ? openCtcIfSound : openCtc;
     const head = wordTimes ? await openHead(files, checkpoint) : undefined;
-    const aligner = await Aligner.load(gpu, head, { weights, signal });
     const { frontend, text } = await loadParts(checkpoint);
+    const aligner = await Aligner.load(gpu, head, { weights, signal });
     const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
       weights,
       signal,

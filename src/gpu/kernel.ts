@@ -117,8 +117,8 @@ export function loadKernel(name: string, constants: Readonly<Record<string, numb
 }
 
 /**
- * A kernel of any WGSL text: uniform `struct Params` at binding 0, storage bindings 1, 2, 3 … of
- * group 0, entry point `main`.
+ * A kernel of any WGSL text: uniform `struct Params` at binding 0, storage or uniform bindings 1,
+ * 2, 3 … of group 0, entry point `main`.
  * @param name  label in messages
  * @throws GpuError  where the text breaks the rules that the engine binds by
  */

@@ -79,11 +79,11 @@ export class PipelineCache {
 
   /**
    * The key is the buffers and where Params stand: a tensor is bound with its whole buffer, since
-   * every kernel takes its sizes from Params (a uniform one with a window of it). So clips of other lengths that land in the same
-   * buffers share their bind groups, for as long as they take as many dispatches: one more or less
-   * moves the Params of all behind it, whose groups are then made anew. Params at a dynamic offset
-   * would need fewer groups, but lavapipe copies the whole group in each dispatch that has one (12
-   * µs of 40).
+   * every kernel takes its sizes from Params (a uniform one with a window of it). So clips of other
+   * lengths that land in the same buffers share their bind groups, for as long as they take as many
+   * dispatches: one more or less moves the Params of all behind it, whose groups are then made anew.
+   * Params at a dynamic offset would need fewer groups, but lavapipe copies the whole group in each
+   * dispatch that has one (12 µs of 40).
    * @param offset  of Params, bytes
    */
   bindGroup(pipeline: Pipeline, tensors: Readonly<Record<string, Tensor>>, offset: number): GPUBindGroup {

@@ -1,8 +1,9 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { expectClose, useGpu, values } from "../../test/gpu.js";
 import { releasedVad, smallVad, vadWeights } from "../../test/helpers/vad.js";
 import { type VadConfig, inputDim } from "../config/vad-config.js";
 import type { Gpu } from "../gpu/device.js";
+import { GpuError } from "../gpu/errors.js";
 import { fsmnRef } from "../kernels/fsmn/fsmn.ref.js";
 import { softmaxRef } from "../kernels/softmax/softmax.ref.js";
 import type { HeldTensor } from "../weights/zero-extended.js";
@@ -10,7 +11,8 @@ import { type FsmnVad, VadState, fsmnVad, loadFsmnVad } from "./fsmn-vad.js";
 
 // Plan: the net against plain loops in f64, odd widths and the released ones, with subgroups and
 // without; a clip in a batch has the bits of the clip alone; clips in pieces of any size, two at a
-// time, have the bits of the whole; a net without memory; a missing tensor.
+// time, have the bits of the whole; a net without memory; a missing tensor;
+// a state that finds no memory.
 const gpu = useGpu();
 const portable = useGpu({ subgroups: false });
 const bound = 1e-6; // ten products in f32 before a softmax
@@ -139,4 +141,19 @@ test("a net without memory, and a missing tensor", async () => {
   await expect(loadFsmnVad(gpu(), config, weights, "x")).rejects.toThrow(
     'x: tensor "encoder.fsmn.1.affine.linear.bias": expected a tensor of that name, got none (file has 17 tensors)',
   );
+});
+
+test("a state that finds no memory half-way leaves nothing", async () => {
+  const net = await loadFsmnVad(gpu(), smallVad, vadWeights(smallVad));
+  const { kept } = gpu().bytes;
+  const keep = gpu().keep.bind(gpu());
+  let left = net.config.layers - 1;
+  const spy = vi.spyOn(gpu(), "keep").mockImplementation((shape, dtype) => {
+    if (left-- === 0) throw new GpuError("no memory");
+    return keep(shape, dtype);
+  });
+  expect(() => new VadState(gpu(), net)).toThrow("no memory");
+  spy.mockRestore();
+  expect(gpu().bytes.kept).toBe(kept);
+  net.free();
 });

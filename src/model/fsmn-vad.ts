@@ -1,6 +1,7 @@
 import { type VadConfig, alignedVadConfig, vadTensors } from "../config/vad-config.js";
 import type { Gpu } from "../gpu/device.js";
 import { ShapeError } from "../gpu/errors.js";
+import { keepAll } from "../gpu/keep-all.js";
 import type { Matrix } from "../gpu/matrix.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { makeSegments } from "../kernels/attention/segments.js";
@@ -122,7 +123,8 @@ export class VadState {
   ) {
     this.#left = taps - 1;
     const shape = [clips * this.#left, projDim];
-    this.#layers = Array.from({ length: layers }, () => gpu.keep(shape, "f32"));
+    const wanted = Array.from({ length: layers }, () => [shape, "f32"] as const);
+    this.#layers = keepAll(gpu, wanted);
   }
 
   /** The memory of more rows of each clip, which the rows left by earlier ones precede. */

@@ -1,5 +1,5 @@
 import { type MockInstance, describe, expect, it, vi } from "vitest";
-import { useGpu } from "../../test/gpu.js";
+import { useGpu, values } from "../../test/gpu.js";
 import { tinyConfig } from "../../test/helpers/tiny-model.js";
 import type { TensorData } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
@@ -37,7 +37,7 @@ async function place(
 
 // Plan: packed sequences have pages of their own; each row sees its sequence up to itself; pages come
 // from the pool as sequences grow, go back as they end, and serve others; a pool without free pages
-// grows, keeps what it holds, and gives its memory back, also where an allocation fails half-way.
+// grows, keeps what it holds, and gives its memory back, also where an allocation fails half-way; a later call makes up for it.
 describe("KvCache", () => {
   it("places a prefill and a step of two sequences", async () => {
     const cache = new KvCache(gpu(), llm, [4, 3]);
@@ -127,6 +127,55 @@ describe("KvCache", () => {
       cache.free();
       expect(gpu().bytes.kept).toBe(kept);
     }
+  });
+
+  it.each(["prompts", "a token each"])("%s: a growth that failed half-way is made up for", async (kind) => {
+    const { kept } = gpu().bytes;
+    const next = async (cache: KvCache): Promise<unknown> => {
+      if (kind === "prompts") return place(cache, [3, 40]);
+      const { slots, ranges } = cache.advance().rows;
+      return gpu().step(() => [slots, ranges]);
+    };
+    const pool = (cache: KvCache): Tensor[] =>
+      Array.from({ length: llm.layers }, (_, i) => [cache.layer(i).keys, cache.layer(i).values]).flat();
+    const rows = Float32Array.from(values((2 * 32 * rowBytes) / 4, 1));
+    const filled = async (): Promise<KvCache> => {
+      const cache = new KvCache(gpu(), llm, [32, 32], 96);
+      await place(cache, [32, 32]);
+      cache.advance([undefined, undefined]);
+      for (const tensor of pool(cache)) gpu().write(tensor, rows);
+      return cache;
+    };
+    const fresh = await filled();
+    const want = [await next(fresh), fresh.pages, fresh.lengths];
+    const data = await gpu().step(() => pool(fresh));
+    fresh.free();
+    for (let good = 0; good < 2 * llm.layers; good++) {
+      const cache = await filled();
+      const { pages } = cache;
+      const { program } = cache.advance([undefined, undefined]);
+      const spy = failing(good);
+      await expect(next(cache)).rejects.toThrow("no memory");
+      spy.mockRestore();
+      expect([cache.pages, cache.lengths]).toEqual([pages, [32, 32]]);
+      expect(cache.advance([undefined, undefined]).program).not.toBe(program); // it has freed buffers
+      expect([await next(cache), cache.pages, cache.lengths]).toEqual(want);
+      const read = await gpu().step(() => pool(cache));
+      for (const [i, tensor] of read.entries())
+        expect(tensor.findIndex((value, at) => value !== data[i][at])).toBe(-1);
+      cache.free();
+      expect(gpu().bytes.kept).toBe(kept);
+    }
+  });
+
+  it("a step whose tensors find no memory takes no token in", async () => {
+    const cache = new KvCache(gpu(), llm, [4, 3]);
+    await place(cache, [1, 1]);
+    const spy = failing(1);
+    expect(() => cache.advance()).toThrow("no memory");
+    spy.mockRestore();
+    expect(cache.lengths).toEqual([1, 1]);
+    cache.free();
   });
 
   it.each([

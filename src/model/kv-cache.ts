@@ -3,6 +3,7 @@ import { GpuError } from "../gpu/errors.js";
 import { type Tiles, makeTiles } from "../kernels/attention/segments.js";
 import { pageRows } from "../kernels/attention/variants.js";
 import { grow } from "../gpu/grow.js";
+import { keepAll } from "../gpu/keep-all.js";
 import { Program } from "../gpu/recorder.js";
 import type { Tensor } from "../gpu/tensor.js";
 import { ropeAngles } from "../kernels/rope/rope.js";
@@ -77,20 +78,6 @@ function uploadRows(
   };
 }
 
-type Kept = readonly [shape: readonly number[], dtype: "f32" | "u32"];
-
-/** Kept tensors, all of them or none. @throws as Gpu.keep */
-function keepAll(gpu: Gpu, wanted: readonly Kept[]): Tensor[] {
-  const kept: Tensor[] = [];
-  try {
-    for (const [shape, dtype] of wanted) kept.push(gpu.keep(shape, dtype));
-    return kept;
-  } catch (error) {
-    for (const tensor of kept) gpu.free(tensor);
-    throw error;
-  }
-}
-
 /** A step of one token of some sequences. */
 export interface TokenStep {
   /** The same tensors each time for a number of rows. */
@@ -140,7 +127,7 @@ export class KvCache {
     }
     this.#table = new PageTable(room.length, longest);
     this.#table.extend(PageTable.pages(room));
-    const layers = Array.from({ length: 2 * config.layers }, (): Kept => [this.#shape, "f32"]);
+    const layers = Array.from({ length: 2 * config.layers }, () => [this.#shape, "f32"] as const);
     const kept = keepAll(gpu, [[[this.#table.entries.length], "u32"], ...layers]);
     this.#pages = kept[0];
     this.#keys = kept.slice(1, 1 + config.layers);
@@ -160,7 +147,9 @@ export class KvCache {
 
   /** A layer's keys and values, [rows of the pool, kvHeads · headDim] f32. */
   layer(i: number): { readonly keys: Tensor; readonly values: Tensor } {
-    return { keys: this.#keys[i], values: this.#values[i] };
+    const shape = this.#shape;
+    const view = (tensor: Tensor): Tensor => ({ ...tensor, shape, bytes: 4 * shape[0] * shape[1] });
+    return { keys: view(this.#keys[i]), values: view(this.#values[i]) };
   }
 
   /**
@@ -190,6 +179,7 @@ export class KvCache {
     kind: StepKind = {},
   ): TokenStep {
     this.#makeRoom(this.lengths.map((_, i) => (sequences.includes(i) ? 1 : 0)));
+    const step = this.#step(sequences.length, kind);
     const placed: Placed = { positions: [], slots: [], ranges: [] };
     for (const [row, sequence] of sequences.entries()) {
       if (sequence !== undefined) this.#place(placed, sequence);
@@ -199,7 +189,6 @@ export class KvCache {
       }
     }
     this.#writeTable();
-    const step = this.#step(sequences.length, kind);
     const { headDim, ropeTheta, ropeScaling } = this.config;
     const { angles, slots, ranges } = step.rows;
     this.gpu.write(angles, ropeAngles(placed.positions, headDim, ropeTheta, ropeScaling));
@@ -223,17 +212,25 @@ export class KvCache {
     return [this.#table.rows, this.config.kvHeads * this.config.headDim];
   }
 
-  /** Grows the pool where free pages do not take so many more tokens in. */
+  /**
+   * Grows the pool where free pages do not take so many more tokens in. Where an allocation fails,
+   * the tensors that have grown stay so, the table does not count their pages, and a later call
+   * grows the others.
+   */
   #makeRoom(counts: readonly number[]): void {
     const table = this.#table;
     const missing = table.wanted(counts) - table.free;
     if (missing <= 0) return;
     const { maxStorageBufferBindingSize } = this.gpu.device.limits;
     const most = this.most * pageRows + this.lengths.length;
-    table.grow(missing, Math.min(most, maxStorageBufferBindingSize / (4 * this.#shape[1])));
+    const [, width] = this.#shape;
+    const pages = table.larger(missing, Math.min(most, maxStorageBufferBindingSize / (4 * width)));
+    const rows = table.rowsOf(pages);
+    for (const [key, step] of this.#steps) this.#steps.set(key, { rows: step.rows, program: new Program() });
     for (const tensors of [this.#keys, this.#values])
-      for (const [i, tensor] of tensors.entries()) tensors[i] = grow(this.gpu, tensor, this.#shape);
-    for (const [key, { rows }] of this.#steps) this.#steps.set(key, { rows, program: new Program() });
+      for (const [i, tensor] of tensors.entries())
+        if (tensor.shape[0] < rows) tensors[i] = grow(this.gpu, tensor, [rows, width]);
+    table.extend(pages);
     this.#changed = true;
   }
 

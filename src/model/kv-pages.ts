@@ -47,7 +47,12 @@ export class PageTable {
 
   /** Rows of the pool, the spare ones with them. */
   get rows(): number {
-    return this.#pages * pageRows + this.lengths.length;
+    return this.rowsOf(this.#pages);
+  }
+
+  /** Rows of a pool of so many pages. */
+  rowsOf(pages: number): number {
+    return pages * pageRows + this.lengths.length;
   }
 
   /** The pool has so many pages from here on; never fewer. */
@@ -58,13 +63,13 @@ export class PageTable {
   }
 
   /**
-   * Adds pages: half as many again, but no more than the sequences can use or than `bound` rows
-   * hold; in any case `missing`.
+   * Pages of a larger pool: half as many again, but no more than the sequences can use or than
+   * `bound` rows hold; in any case `missing` more.
    */
-  grow(missing: number, bound: number): void {
+  larger(missing: number, bound: number): number {
     const fitting = Math.floor((bound - this.lengths.length) / pageRows);
     const usual = Math.min(Math.ceil(1.5 * this.#pages), this.#used, fitting);
-    this.extend(Math.max(this.#pages + missing, usual));
+    return Math.max(this.#pages + missing, usual);
   }
 
   /**

@@ -1,6 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type MockInstance, afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { random, useGpu } from "../../../test/gpu.js";
-import { noiseClip, tinyModel } from "../../../test/helpers/tiny-model.js";
+import { noiseClip, tinyConfig, tinyModel } from "../../../test/helpers/tiny-model.js";
 import { openDevice } from "../../node/device.js";
 import { GpuError } from "../../gpu/errors.js";
 import { DecodeError } from "../loop.js";
@@ -20,6 +20,7 @@ beforeAll(async () => {
   clips = seconds.map((length, i) => transcriber.prepare(noiseClip(length, i), `${i}`));
 });
 afterAll(() => transcriber.free());
+afterEach(() => void vi.restoreAllMocks());
 
 const result = ({ text, tokenIds, finish }: Transcription): unknown => ({ text, tokenIds, finish });
 const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
@@ -273,5 +274,74 @@ test("a device that is lost ends every request with its error, and the engine sa
   expect(engine.lost).toBe(true);
   await expect(engine.submit(clips[0])).rejects.toThrow("the device is lost");
   expect(engine.stats).toMatchObject({ queued: 0, rows: 0, reading: 0, failed: 6 });
+  await engine.close();
+});
+
+/** Refuses the allocation of a tensor of this width after `good` others of it, once. */
+function refusing(width: number, good: number): MockInstance {
+  const keep = gpu().keep.bind(gpu());
+  let left = good;
+  return vi.spyOn(gpu(), "keep").mockImplementation((shape, dtype) => {
+    if (shape[1] === width && left-- === 0) throw new GpuError("no memory");
+    return keep(shape, dtype);
+  });
+}
+
+// Plan: each allocation of a larger KV pool or of a group's embeddings is refused once, and each of
+// the session: the request fails with that error, a later one has the tokens that it has alone, and
+// no memory is left.
+const { kvHeads, headDim, layers, hiddenSize } = tinyConfig().llm;
+test.each([
+  ["a pool that grows for a prompt", 3, 40, kvHeads * headDim, 2 * layers],
+  ["a pool that grows for an answer", 4, 90, kvHeads * headDim, 2 * layers],
+  ["a group's embeddings", 3, 9, hiddenSize, 1],
+])("%s that finds no memory fails its request alone", async (_, clip, maxNewTokens, width, allocations) => {
+  const { kept } = gpu().bytes;
+  const options = { maxNewTokens };
+  const [alone] = await transcriber.transcribe([clips[clip]], options);
+  for (let good = 0; good < allocations; good++) {
+    const engine = new TranscriptionEngine(transcriber, { maxRows: 1, maxRead: 16 });
+    await engine.submit(clips[4], { maxNewTokens: 1 });
+    const spy = refusing(width, good);
+    await expect(engine.submit(clips[clip], options)).rejects.toThrow("no memory");
+    expect(result(await engine.submit(clips[clip], options))).toEqual(result(alone));
+    spy.mockRestore();
+    await engine.close();
+    expect(gpu().bytes).toMatchObject({ kept, live: 0 });
+  }
+});
+
+test("a session that finds no memory half-way leaves nothing", async () => {
+  const { kept } = gpu().bytes;
+  const keep = gpu().keep.bind(gpu());
+  const engine = new TranscriptionEngine(transcriber, { maxRows: 1 });
+  const session = 2 * layers + 10; // allocations
+  for (let good = 0; good < session; good++) {
+    let left = good;
+    const spy = vi.spyOn(gpu(), "keep").mockImplementation((shape, dtype) => {
+      if (left-- === 0) throw new GpuError("no memory");
+      return keep(shape, dtype);
+    });
+    await expect(engine.submit(clips[4], { maxNewTokens: 1 })).rejects.toThrow("no memory");
+    spy.mockRestore();
+    expect(engine.stats.pages.all).toBe(0);
+    expect(gpu().bytes.kept).toBe(kept);
+  }
+  await engine.submit(clips[4], { maxNewTokens: 1 });
+  await engine.close();
+  expect(gpu().bytes).toMatchObject({ kept, live: 0 });
+});
+
+test("a step that cannot be submitted fails its request, and the loop goes on", async () => {
+  const engine = new TranscriptionEngine(transcriber, { maxRead: 16 });
+  const want = await engine.submit(clips[4], { maxNewTokens: 2 });
+  const { device } = gpu();
+  const spy = vi.spyOn(device, "createCommandEncoder");
+  spy.mockImplementationOnce(() => {
+    throw new GpuError("no encoder");
+  });
+  await expect(engine.submit(clips[4], { maxNewTokens: 2 })).rejects.toThrow("no encoder");
+  spy.mockRestore();
+  expect(result(await engine.submit(clips[4], { maxNewTokens: 2 }))).toEqual(result(want));
   await engine.close();
 });

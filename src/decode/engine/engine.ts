@@ -9,7 +9,7 @@ import { EngineClosedError, QueueFullError } from "./errors.js";
 import type { Flight } from "./lane.js";
 import type { EngineOptions, EngineStats, EngineTranscription, SubmitOptions } from "./options.js";
 import { TurnQueue } from "./queue.js";
-import type { Read } from "./reader.js";
+import { type Read, failedRead } from "./reader.js";
 import { Request } from "./request.js";
 import type { Plan, Row } from "./row.js";
 import { type Limits, Session, pagesIn, pagesOf } from "./session.js";
@@ -215,9 +215,21 @@ export class TranscriptionEngine {
       this.#stepFailed(error, this.#session?.decoding ?? []);
       if (!this.#session) this.#endAll((request) => this.#fail(request, error));
     }
-    const read = this.#session?.read((frames, live) => this.#admit(frames, live));
-    if (read) this.#work.reads++;
+    const read = this.#session && this.#read(this.#session);
     return read ? [...flights, read] : flights;
+  }
+
+  /** Submits a step of encoder or prompt. A throw is a step that fails those that are being read. */
+  #read(session: Session): Read | undefined {
+    try {
+      const read = session.read((frames, live) => this.#admit(frames, live));
+      if (read) this.#work.reads++;
+      return read;
+    } catch (error) {
+      const readers = session.reading;
+      if (readers.length === 0) this.#endAll((request) => this.#fail(request, error));
+      return failedRead(readers, error as Error);
+    }
   }
 
   /** Makes a row of the next request, if it is of this kind and fits. */

@@ -1,5 +1,6 @@
 import type { Gpu, TensorData } from "../../gpu/device.js";
 import { type WordCopy, copyWords } from "../../gpu/copy-words.js";
+import { keepAll } from "../../gpu/keep-all.js";
 import type { Tensor } from "../../gpu/tensor.js";
 import { argmax } from "../../kernels/argmax/argmax.js";
 import { embedding } from "../../kernels/embedding/embedding.js";
@@ -40,8 +41,10 @@ export abstract class Lane {
     private readonly first: Tensor,
     private readonly name: string,
   ) {
-    this.ids = gpu.keep(first.shape, "u32");
-    this.#moved = gpu.keep(first.shape, "u32");
+    [this.ids, this.#moved] = keepAll(gpu, [
+      [first.shape, "u32"],
+      [first.shape, "u32"],
+    ]);
   }
 
   /** Rows that take part in the next step, as far as is known. */

@@ -1,5 +1,6 @@
 import type { TensorData } from "../../gpu/device.js";
 import { copyWords } from "../../gpu/copy-words.js";
+import { keepAll } from "../../gpu/keep-all.js";
 import type { Tensor } from "../../gpu/tensor.js";
 import { concatenated } from "../../frontend/audio.js";
 import { argmax } from "../../kernels/argmax/argmax.js";
@@ -50,8 +51,10 @@ export class Reader {
     public most: number,
   ) {
     const { gpu } = transcriber;
-    this.#first = gpu.keep(newest.shape, "u32");
-    this.#audio = gpu.keep([most, transcriber.model.config.llm.hiddenSize], "f32");
+    [this.#first, this.#audio] = keepAll(gpu, [
+      [newest.shape, "u32"],
+      [[most, transcriber.model.config.llm.hiddenSize], "f32"],
+    ]);
   }
 
   /** Rows that are being read. */
@@ -93,9 +96,9 @@ export class Reader {
       tokens += row.plan.prompt.audioLength;
       return reading;
     });
-    this.#fit(tokens);
     const timed = aligner && rows.some(({ request }) => request.options.wordTimes !== false);
     const step = gpu.step(() => {
+      this.#fit(tokens);
       const states = encode(gpu, model, {
         features: concatenated(clips.map((clip) => clip.features)),
         frames,
@@ -192,8 +195,9 @@ export class Reader {
     const [room, width] = this.#audio.shape;
     if (tokens <= room) return;
     const { gpu } = this.transcriber;
+    const larger = gpu.keep([tokens, width], "f32");
     gpu.free(this.#audio);
-    this.#audio = gpu.keep([tokens, width], "f32");
+    this.#audio = larger;
   }
 }
 
@@ -206,6 +210,11 @@ function flight(
   const seen = step.then(([data]) => data);
   seen.catch(() => undefined); // met at its turn
   return { rows, readers, seen, pick: (data) => data, done };
+}
+
+/** A step that was not submitted because of an error. */
+export function failedRead(readers: readonly Row[], error: Error): Read {
+  return flight(Promise.reject(error), readers, [], () => undefined);
 }
 
 /** The step's rows that hold the last token of a prompt. */

@@ -54,12 +54,23 @@ export class Session {
     this.#kept = Math.ceil(limits.rows / 4);
     const rows = limits.rows + this.#kept;
     const room = new Array<number>(rows).fill(1);
-    this.#cache = new KvCache(gpu, model.llm.config, room, limits.tokens, limits.pages);
-    this.#newest = gpu.keep([rows], "u32");
-    this.#device = new DeviceLane(gpu, model.llm, this.#cache, this.#newest, "tokens");
-    this.#host = new HostLane(gpu, model.llm, this.#cache, this.#newest, "scores");
-    const reader = (): Reader => new Reader(transcriber, this.#cache, this.#newest, limits.read);
-    this.#readers = { live: reader(), normal: reader() };
+    const made: { free(): void }[] = [];
+    const part = <T extends { free(): void }>(value: T): T => (made.push(value), value);
+    try {
+      const { llm } = model;
+      const cache = part(new KvCache(gpu, llm.config, room, limits.tokens, limits.pages));
+      const newest = gpu.keep([rows], "u32");
+      part({ free: () => gpu.free(newest) });
+      this.#device = part(new DeviceLane(gpu, llm, cache, newest, "tokens"));
+      this.#host = part(new HostLane(gpu, llm, cache, newest, "scores"));
+      const reader = (): Reader => part(new Reader(transcriber, cache, newest, limits.read));
+      this.#readers = { live: reader(), normal: reader() };
+      this.#cache = cache;
+      this.#newest = newest;
+    } catch (error) {
+      for (const one of made) one.free();
+      throw error;
+    }
     this.#slots = room.map((_, i) => rows - 1 - i);
   }
 

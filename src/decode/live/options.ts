@@ -24,7 +24,7 @@ export interface LiveOptions extends PromptOptions {
   readonly name?: string;
   /** False: segments end by `commit` and by their length alone. Default: true. */
   readonly endpoints?: boolean;
-  /** Silence that ends a segment, ms. Default: 800. */
+  /** Silence that ends a segment, ms, 60,000 at most. Default: 800. */
   readonly maxEndSilenceMs?: number;
   /** A longer segment is cut, ms, from 1000. Default: 15,000. */
   readonly maxSegmentMs?: number;

@@ -24,8 +24,8 @@ export class DetectedSpeech implements SpeechFeed {
   #waiting: Float32Array[] = [];
   #count = 0;
   #samples = 0;
-  /** Probabilities of silence from frame `#first` on. */
-  #silence: Float32Array = new Float32Array(0);
+  /** Probabilities of silence from frame `#first` on, as they came. */
+  readonly #silence: Float32Array[] = [];
   #first = 0;
 
   /** @throws VadError  an option out of range */
@@ -63,21 +63,26 @@ export class DetectedSpeech implements SpeechFeed {
     const samples = concatenated(this.#waiting);
     [this.#waiting, this.#count] = [[], 0];
     const { silence } = await this.stream.push(samples, end);
-    this.#silence = concatenated([this.#silence, silence]);
+    this.#silence.push(silence);
     return this.#segmenter.push(silence);
   }
 
   speech(startMs: number, endMs: number): Float32Array {
     const from = Math.max(0, Math.floor(startMs / FRAME_MS) - this.#first);
     const to = Math.max(from, Math.floor(endMs / FRAME_MS) - this.#first);
-    return this.#silence.subarray(from, to).map((value) => 1 - value);
+    let at = 0;
+    const parts = this.#silence.map((piece) => {
+      const part = piece.subarray(Math.max(0, from - at), Math.max(0, to - at));
+      at += piece.length;
+      return part;
+    });
+    return concatenated(parts).map((value) => 1 - value);
   }
 
   forget(beforeMs: number): void {
-    const count = Math.floor(beforeMs / FRAME_MS) - this.#first;
-    if (count < this.#silence.length / 2) return; // copies seldom
-    this.#silence = this.#silence.slice(count);
-    this.#first += count;
+    const frame = Math.floor(beforeMs / FRAME_MS);
+    while (this.#silence.length > 0 && this.#first + this.#silence[0].length <= frame)
+      this.#first += this.#silence.shift()!.length;
   }
 }
 

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { concatenated } from "../../frontend/audio.js";
 import type { PreparedClip, Transcription } from "../transcriber.js";
 import { DetectedSpeech, GivenSpeech, type SilenceStream } from "./feed.js";
@@ -353,4 +353,41 @@ test.each([
   await transcribed(audio(1, 1.5, 2), 160_000, decoder, 0, { repetitionPenalty });
   const penalties = decoder.batches.map(({ penalty }) => penalty).filter((penalty) => penalty !== undefined);
   expect(penalties).toEqual(wanted === undefined ? [] : [wanted]);
+});
+
+test("one long segment: no probability is copied as more come, and each can be asked for", async () => {
+  const pieces = 40;
+  let frames = 0;
+  const value = (frame: number): number => (frame < 300 ? 0.99 : (frame % 7) / 100);
+  const stream: SilenceStream = {
+    push: (samples) => {
+      const silence = Float32Array.from({ length: samples.length / 160 }, () => value(frames++));
+      return Promise.resolve({ silence });
+    },
+    free: () => undefined,
+  };
+  const feed = new DetectedSpeech(stream, { maxSegmentMs: 86_400_000 });
+  const piece = new Float32Array(160_000);
+  const set = vi.spyOn(Float32Array.prototype, "set");
+  for (let i = 0; i < pieces; i++) {
+    expect(await feed.push(piece)).toEqual([]);
+    feed.forget(feed.pendingMs);
+  }
+  const copied = set.mock.calls.reduce((sum, [{ length }]) => sum + length, 0);
+  set.mockRestore();
+  expect(copied).toBe(0);
+  for (const [from, to] of [
+    [feed.pendingMs, 4000],
+    [9990, 10_010],
+    [9950, 40_005],
+    [399_990, 500_000],
+    [20_000, 20_000],
+  ]) {
+    const first = Math.floor(from / 10);
+    const length = Math.min(1000 * pieces, Math.floor(to / 10)) - first;
+    const want = Float32Array.from({ length }, (_, i) => 1 - Math.fround(value(first + i)));
+    expect(feed.speech(from, to)).toEqual(want);
+  }
+  feed.forget(25_000);
+  expect(feed.speech(25_000, 25_010)).toEqual(Float32Array.of(1 - Math.fround(value(2500))));
 });

@@ -78,7 +78,7 @@ export interface RecordingTranscribeOptions extends Omit<TranscribeOptions, "onT
   readonly segments?: readonly GivenSegment[] | undefined;
   /** Neighbours are joined up to this length; 0: never. Default: as the checkpoint says, or 15 s. */
   readonly mergeMs?: number;
-  /** See RECORDING_DEFAULTS, as of the next two. */
+  /** See RECORDING_DEFAULTS, as of the next two; 60,000 at most. */
   readonly maxEndSilenceMs?: number;
   readonly batchTokens?: number;
   readonly batch?: number;

@@ -118,7 +118,13 @@ test("pendingMs is the begin of the open segment, or the earliest that one may h
 });
 
 test("refused: options out of range, probabilities that are none", () => {
-  for (const options of [{ maxEndSilenceMs: -1 }, { maxSegmentMs: NaN }, { threshold: 1.5 }, { blockMs: 0 }])
+  for (const options of [
+    { maxEndSilenceMs: -1 },
+    { maxEndSilenceMs: 60_001 },
+    { maxSegmentMs: NaN },
+    { threshold: 1.5 },
+    { blockMs: 0 },
+  ])
     expect(() => new Segmenter(options)).toThrow(VadError);
   expect(() => new Segmenter().push([0, NaN])).toThrow("probability of frame 1: expected 0 to 1, got NaN");
 });

@@ -12,7 +12,8 @@ export interface SpeechSegment {
 /** When segments begin, end and are cut. */
 export interface SegmenterOptions {
   /**
-   * Silence that ends a segment, ms. Default: 2000, and less where a segment is long (`SCHEDULE`).
+   * Silence that ends a segment, ms, 60,000 at most. Default: 2000, and less where a segment is
+   * long (`SCHEDULE`).
    */
   readonly maxEndSilenceMs?: number | undefined;
   /** A longer segment is cut, ms. Default: 60,000. */
@@ -28,6 +29,9 @@ export interface SegmenterOptions {
    */
   readonly blockMs?: number | undefined;
 }
+
+/** Silence that `maxEndSilenceMs` may be at most, ms: audio of that length is held for it. */
+export const MOST_SILENCE_MS = 60_000;
 
 /** Length of a frame, ms. */
 export const FRAME_MS = 10;
@@ -212,7 +216,7 @@ export function checkSegmenterOptions(options: SegmenterOptions): void {
     if (value === undefined || (value >= least && value <= most)) return;
     throw new VadError(`segments: ${name}: expected a number from ${least} to ${most}, got ${value}`);
   };
-  check("maxEndSilenceMs", 0, 86_400_000);
+  check("maxEndSilenceMs", 0, MOST_SILENCE_MS);
   check("maxSegmentMs", 1000, 86_400_000);
   check("threshold", -1, 1);
   check("blockMs", FRAME_MS, 86_400_000);

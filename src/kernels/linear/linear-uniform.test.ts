@@ -53,8 +53,8 @@ const shapes: (Case & { windows: number })[] = [
   { rows: 65, width: 128, columns: 256, windows: 2, options: relu },
   { rows: 79, width: 400, columns: 144, windows: 5, options: { bias: true } },
   { rows: 64, width: 144, columns: 248, windows: 3, options: { residual: true } },
-  { rows: 81, width: 256, columns: 72, windows: 2, options: { ...relu, residual: true } },
-  { rows: 67, width: 512, columns: 40, windows: 2, options: relu },
+  { rows: 66, width: 256, columns: 72, windows: 2, options: { ...relu, residual: true } },
+  { rows: 67, width: 512, columns: 72, windows: 3, options: relu },
 ];
 
 describe.each(shapes)("$rows rows, $width terms, $columns columns", (c) => {
@@ -77,9 +77,7 @@ describe.each(shapes)("$rows rows, $width terms, $columns columns", (c) => {
       maxBufferSize: 1 << 20,
     });
     try {
-      const { maxStorageBufferBindingSize: most } = small.device.limits;
-      if (4 * width * columns > most)
-        expect(keepMatrix(small, columns, width, "f32").pieces.length).toBeGreaterThan(1);
+      expect(keepMatrix(small, columns, width, "f32").pieces.length).toBeGreaterThan(1);
       expect(await product(small, c)).toEqual(got);
     } finally {
       small.destroy();
