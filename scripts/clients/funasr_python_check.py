@@ -10,6 +10,7 @@ from funasr_client import AsyncFunASRClient, FunASRClient, RecognitionMode, Simp
 
 ADDRESS, CLIPS = sys.argv[1:]
 PATH = os.path.join(CLIPS, "en-seen-2.wav")  # at 16 kHz
+TEXT = "remind me to take out the trash in ten minutes"
 URI = ADDRESS.replace("http", "ws")
 
 
