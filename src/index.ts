@@ -61,7 +61,7 @@ export {
   GivenSpeech,
   type SilenceStream,
 } from "./decode/segments/feed.js";
-export { joinTexts } from "./decode/segments/join.js";
+export { joinTexts } from "./scripts.js";
 export { withoutSilenceMarks } from "./decode/segments/silence-marks.js";
 export { parseSegments, SegmentFileError } from "./decode/segments/segment-file.js";
 export {

@@ -1,11 +1,11 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { wavBytes } from "../src/frontend/write-wav.js";
 import { binary, cli, errorLines, jsonLines } from "./helpers/cli.js";
-import { talk } from "./helpers/talk.js";
+import { clipSamples, stereoWav, talk } from "./helpers/talk.js";
 
 // Plan: what is wrong with --segments or --vad is one line that names the file, exit 2, before
 // anything is loaded; a segment past the end is refused by the header's length; of several clips
@@ -99,6 +99,26 @@ describe("--segments", () => {
     ]);
   });
 
+  test("--channel each gives each channel its own segments", async () => {
+    const [left, right] = [new Float32Array(96_000), new Float32Array(96_000)];
+    left.set(clipSamples("en-seen-1.wav"));
+    right.set(clipSamples("zh-seen-1.wav"), 16_000);
+    writeFileSync(at("both.wav"), stereoWav(left, right));
+    writeFileSync(at("both.rttm"), rttm("both", "0 2.6") + rttm("both", "1 4.5").replace(" 1 1 ", " 2 1 "));
+    const args = ["transcribe", "--json", "--segments", at("both.rttm"), at("both.wav")];
+    const run = await cli([...args, "--channel", "each"]);
+    expect(run.code).toBe(0);
+    expect(jsonLines(run)).toMatchObject([
+      { channel: 1, segments: [{ start: 0, end: 2.6 }] },
+      { channel: 2, segments: [{ start: 1, end: 5.5 }] },
+    ]);
+    const third = await cli([...args, "--channel", "3"]);
+    expect(third.code).toBe(2);
+    expect(errorLines(third)).toEqual([
+      `error: ${at("both.rttm")}: segments: expected segments of channel 3 of both, got those of channel 1, 2; ask for a channel that the file has`,
+    ]);
+  });
+
   test("a pipe of the shell is read", () => {
     writeFileSync(at("piped.rttm"), rttm("talk", "0 2.6"));
     const line = '"$0" "$1" transcribe --segments <(cat "$2") "$3" 2>&1';
@@ -140,3 +160,19 @@ test.each<[string, readonly string[], RegExp]>([
   expect(run).toMatchObject({ code: 2, stdout: "" });
   expect(errorLines(run)).toEqual([expect.stringMatching(message)]);
 });
+
+// Plan: a context that leaves no room for speech is one line, where a clip cannot be whole; nothing
+// hangs, no text is dropped, and no file is left.
+test.each([1990, 3000])(
+  "a context of %i words is refused for a clip that does not fit beside it",
+  async (count) => {
+    const out = at(`context-${count}`);
+    const context = "lamp ".repeat(count);
+    const run = await cli(["transcribe", "--context", context, "--output-dir", out, at("talk.wav")]);
+    expect(run).toMatchObject({ code: 1, stdout: "" });
+    expect(errorLines(run)).toEqual([
+      expect.stringMatching(/talk\.wav: .*expected .*; shorten the context or the hotwords$/),
+    ]);
+    expect(readdirSync(out)).toEqual([]);
+  },
+);

@@ -9,14 +9,17 @@ import type { TranscribeCliOptions } from "./transcribe-options.js";
  */
 export async function readSegments(
   files: readonly string[],
-  { segments: path, debug }: Pick<TranscribeCliOptions, "segments" | "debug">,
+  { segments: path, channel, debug }: Pick<TranscribeCliOptions, "segments" | "channel" | "debug">,
 ): Promise<SegmentFile | undefined | false> {
   if (path === undefined) return undefined;
   try {
     const bytes = await readSmallFile(path, MOST_SEGMENT_BYTES, (refusal) => new SegmentFileError(refusal));
     const given = new SegmentFile(bytes, path);
     const named = files.filter((file) => given.has(file));
-    for (const file of named.length > 0 ? named : files) given.of(file);
+    for (const file of named.length > 0 ? named : files) {
+      const channels = channel === "each" ? given.channelsOf(file) : [channel];
+      for (const one of channels.length > 0 ? channels : [undefined]) given.of(file, Infinity, one);
+    }
     return given;
   } catch (error) {
     report(error, debug === true, path);

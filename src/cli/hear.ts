@@ -3,7 +3,7 @@ import type { DecodedAudio } from "../frontend/audio.js";
 import type { PreparedClip, TranscribeOptions, Transcriber, Transcription } from "../decode/transcriber.js";
 import type { GivenSegment } from "../decode/segments/feed.js";
 import type { SegmentFile } from "../decode/segments/segment-file.js";
-import { RECORDING_DEFAULTS, transcribeAlone } from "../decode/segments/transcribe-recording.js";
+import { RECORDING_DEFAULTS, longestSegment } from "../decode/segments/transcribe-recording.js";
 import { scriptWarning, translationWarning } from "../decode/language-warnings.js";
 import { translate, translationPrompt } from "../decode/translator.js";
 import type { VoiceActivityDetector } from "../decode/vad/detector.js";
@@ -11,7 +11,7 @@ import { channelLabel } from "../frontend/audio.js";
 import { decodeClip, findClip, streamClip } from "../node/clip.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import { chosenChannels } from "./channel.js";
-import { LongClip, type LongClipName, WHOLE_SECONDS } from "./long-clip.js";
+import { LongClip, type LongClipName, type LongClipOptions, WHOLE_SECONDS } from "./long-clip.js";
 import { note } from "./output.js";
 import { PartialWork } from "./partial-work.js";
 import type { TranscribeCliOptions } from "./transcribe-options.js";
@@ -151,28 +151,29 @@ async function beginLong(session: Session, name: LongClipName): Promise<LongClip
   const { transcriber, options } = session;
   const { batch = RECORDING_DEFAULTS.batch } = options;
   const run = (clips: readonly PreparedClip[], extra: TranscribeOptions): Promise<readonly Transcription[]> =>
-    transcribeAlone(clips, (some) => runClips(transcriber, some, options, { ...extra, wordTimes: true }));
+    runClips(transcriber, clips, options, { ...extra, wordTimes: true });
   const maxSeconds = transcriber.maxSeconds(promptOptions(options));
-  const given = session.given?.of(name.file, Math.floor(maxSeconds * 100) * 10);
+  const given = session.given?.of(name.file, Math.floor(maxSeconds * 100) * 10, name.channel);
+  const maxMs = given ? Infinity : longestSegment(maxSeconds);
   const detector = given ? undefined : await session.detector();
   const partial = await openPartial(session, name, given);
   if (partial && partial.size > 0) note(`${name.label}: ${partial.size} segments are done`);
-  return LongClip.begin(
-    name,
-    transcriber,
-    run,
-    {
-      ...options,
-      batch,
-      given,
-      partial,
-      strange: (text) => strangeText(text, options),
-      plain: isPlain(options),
-      deliver: (transcript) => deliver(transcript, options),
-      report: (transcript) => deliverReport(transcript, session),
-    },
-    { detector, maxSeconds },
-  );
+  const clip: LongClipOptions = {
+    ...options,
+    batch,
+    given,
+    partial,
+    strange: (text) => strangeText(text, options),
+    plain: isPlain(options),
+    deliver: (transcript) => deliver(transcript, options),
+    report: (transcript) => deliverReport(transcript, session),
+  };
+  try {
+    return LongClip.begin(name, transcriber, run, clip, { detector, maxMs });
+  } catch (error) {
+    partial?.close();
+    throw error;
+  }
 }
 
 /** Where the finished segments of a clip are kept; undefined without --output-dir. */

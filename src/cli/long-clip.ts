@@ -1,5 +1,5 @@
 import { DetectedSpeech, type GivenSegment, GivenSpeech } from "../decode/segments/feed.js";
-import { jointOf } from "../decode/segments/join.js";
+import { jointOf } from "../scripts.js";
 import {
   Recording,
   type SegmentDecoder,
@@ -10,9 +10,9 @@ import {
 import {
   type RunClips,
   UNCUT_MS,
-  longestSegment,
   mergeMsOf,
   segmentDecoder,
+  transcribeAlone,
 } from "../decode/segments/transcribe-recording.js";
 import { flatText } from "../decode/subtitles/formats.js";
 import type { StageSeconds, Transcriber } from "../decode/transcriber.js";
@@ -102,22 +102,22 @@ export class LongClip {
     });
   }
 
-  /** @param maxSeconds  of audio that fits the model */
+  /** @param maxMs  of a segment */
   static begin(
     name: LongClipName,
     transcriber: Transcriber,
     run: RunClips,
     options: LongClipOptions,
-    { detector, maxSeconds }: { readonly detector?: VoiceActivityDetector; readonly maxSeconds: number },
+    { detector, maxMs }: { readonly detector?: VoiceActivityDetector | undefined; readonly maxMs: number },
   ): LongClip {
     if (options.given)
-      return new LongClip(name, transcriber, run, options, new GivenSpeech(options.given), Infinity);
+      return new LongClip(name, transcriber, run, options, new GivenSpeech(options.given), maxMs);
     const stream = detector!.stream({ name: name.file });
     const feed = new DetectedSpeech(stream, {
       maxEndSilenceMs: options.maxEndSilence,
       maxSegmentMs: UNCUT_MS,
     });
-    const clip = new LongClip(name, transcriber, run, options, feed, longestSegment(maxSeconds));
+    const clip = new LongClip(name, transcriber, run, options, feed, maxMs);
     clip.#stream = stream;
     return clip;
   }
@@ -221,19 +221,21 @@ export class LongClip {
 
   /** The same decoder with its seconds counted. */
   #decoder(): SegmentDecoder {
-    const decoder = segmentDecoder(this.transcriber, this.run);
+    const counted: RunClips = async (clips, options) => {
+      const results = await this.run(clips, options);
+      for (const stage of ["encoder", "adaptor", "prefill", "decode"] as const)
+        this.#seconds[stage] += results[0].seconds[stage];
+      return results;
+    };
+    const decoder = segmentDecoder(this.transcriber, (clips, options) =>
+      transcribeAlone(clips, (some) => counted(some, options)),
+    );
     return {
       ...decoder,
       prepare: (samples, name) => {
         const clip = decoder.prepare(samples, name);
         this.#seconds.frontend += clip.frontendSeconds;
         return clip;
-      },
-      transcribe: async (clips, options) => {
-        const results = await decoder.transcribe(clips, options);
-        for (const stage of ["encoder", "adaptor", "prefill", "decode"] as const)
-          this.#seconds[stage] += results[0].seconds[stage];
-        return results;
       },
     };
   }

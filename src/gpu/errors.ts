@@ -6,8 +6,12 @@ import { FunasrError } from "../errors.js";
  * device is lost.
  */
 export class GpuError extends FunasrError {
-  constructor(message: string, options?: ErrorOptions) {
+  /** Whether the device is lost: no call on it can succeed again. */
+  readonly lost: boolean;
+
+  constructor(message: string, options?: ErrorOptions & { readonly lost?: boolean }) {
     super(message.trim().replaceAll(/\s*\n\s*/g, " "), options); // drivers report in several lines
+    this.lost = options?.lost ?? false;
   }
 }
 

@@ -108,7 +108,7 @@ export class DeviceLoss {
 
   /** @throws GpuError  the device is lost */
   check(): void {
-    if (this.#message !== undefined) throw new GpuError(this.#message);
+    if (this.#message !== undefined) throw new GpuError(this.#message, { lost: true });
   }
 
   /**
@@ -124,7 +124,10 @@ export class DeviceLoss {
       const silent = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), announced));
       const { name, message } = error as Error;
       const lost = await Promise.race([this.#lost, silent]);
-      throw new GpuError(lost ?? `the device failed: ${message || name}`, { cause: error });
+      throw new GpuError(lost ?? `the device failed: ${message || name}`, {
+        cause: error,
+        lost: lost !== undefined,
+      });
     }
   }
 }

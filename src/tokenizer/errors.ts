@@ -19,8 +19,8 @@ export class PromptError extends FileError {
     readonly option: string,
     expected: string,
     got: string | number,
-    options?: ErrorOptions,
+    options?: ErrorOptions & { readonly advice?: string },
   ) {
-    super({ file: "prompt", field: option, expected, got }, options);
+    super({ file: "prompt", field: option, expected, got, advice: options?.advice }, options);
   }
 }

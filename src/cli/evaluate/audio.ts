@@ -86,7 +86,7 @@ class PartEnds extends Error {}
  * Decodes a part of a file block by block.
  * @throws AudioError  see streamClip; the part is not within the file
  */
-export async function streamPart(
+async function streamPart(
   { audio: file, start = 0, end = Infinity, channel }: Part,
   { rate, strict }: Pick<Reading, "rate" | "strict">,
   sink: Sink,

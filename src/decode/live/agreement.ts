@@ -1,4 +1,4 @@
-import { withoutSilenceMarks } from "../segments/join.js";
+import { withoutSilenceMarks } from "../segments/silence-marks.js";
 
 /** A text as it is known while its audio comes. */
 export interface Hypothesis {

@@ -2,7 +2,7 @@ import { concatenated } from "../../frontend/audio.js";
 import { defaultMaxNewTokens } from "../answer-limit.js";
 import { AudioWindow } from "../segments/audio-window.js";
 import type { SilenceStream } from "../segments/feed.js";
-import { withoutSilenceMarks } from "../segments/join.js";
+import { withoutSilenceMarks } from "../segments/silence-marks.js";
 import type { TranscriptSegment } from "../segments/recording.js";
 import type { PromptOptions } from "../../tokenizer/prompt.js";
 import { QueueFullError } from "../engine/errors.js";

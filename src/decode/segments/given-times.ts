@@ -21,6 +21,8 @@ export interface Entry extends Place {
   readonly duration?: number;
   /** What the file calls the recording. */
   readonly recording: string | undefined;
+  /** From 1; undefined: the file does not say. */
+  readonly channel: number | undefined;
 }
 
 const LEAST_MS = 25; // a frame of the front-end

@@ -4,7 +4,7 @@ import type { Finish } from "../loop.js";
 import { FRAME_MS, type SpeechSegment } from "../vad/segmenter.js";
 import { AudioWindow } from "./audio-window.js";
 import { type Doubt, doubtOf } from "./doubt.js";
-import { joinTexts } from "./join.js";
+import { joinTexts } from "../../scripts.js";
 import { type PlanOptions, type PlannedSegment, Planner, type SpeechIn, leastSpeech } from "./planner.js";
 import { withoutSilenceMarks } from "./silence-marks.js";
 import { isUnheard } from "./unheard.js";

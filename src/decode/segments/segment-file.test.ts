@@ -63,6 +63,33 @@ test.each([
   ]);
 });
 
+// Plan: lines of other channels are left out, in RTTM and in JSON, where both sides name one.
+const stereo = rttm("talk 1 0.5 1.5", "talk 2 1 2", "talk <NA> 9 1");
+const channels = JSON.stringify([
+  { file: "talk.wav", channel: 1, segments: [{ start: 0.5, end: 2 }] },
+  { file: "talk.wav", channel: 2, segments: [{ start: 1, end: 3 }] },
+  { file: "talk.wav", start: 9, end: 10 },
+]);
+test.each([
+  ["RTTM", stereo],
+  ["JSON", channels],
+])("channels of %s", (_, text) => {
+  const times = (channel?: number): number[] =>
+    parseSegments(text, "x", "talk", Infinity, channel).flatMap(({ startMs, endMs }) => [startMs, endMs]);
+  expect(times(1)).toEqual([500, 2000, 9000, 10_000]);
+  expect(times(2)).toEqual([1000, 3000, 9000, 10_000]);
+  expect(times(3)).toEqual([9000, 10_000]);
+  expect(() => times()).toThrow("expected a begin from 2 s on");
+});
+
+test("a channel without segments is refused by those that the file has", () => {
+  const text = rttm("talk 2 0.5 1.5");
+  expect(parseSegments(text, "x", "talk")).toHaveLength(1);
+  expect(() => parseSegments(text, "x", "talk", Infinity, 1)).toThrow(
+    "x: segments: expected segments of channel 1 of talk, got those of channel 2; ask for a channel that the file has",
+  );
+});
+
 const remedy = "give the time in seconds from the recording's begin";
 test.each([
   [

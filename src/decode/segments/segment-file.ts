@@ -38,15 +38,23 @@ export class SegmentFile {
    * Segments of one recording, in the order of their times.
    * @param recording  path or name of the audio
    * @param maxMs      length of a segment at most
+   * @param channel    from 1; segments of other channels are left out. Default: any
    * @throws SegmentFileError  see parseSegments
    */
-  of(recording: string, maxMs = Infinity): GivenSegment[] {
-    const wanted = baseName(recording);
-    const names = [...this.#entries.keys()].filter((name) => name !== undefined);
-    const same = names.filter((name) => name === recording || name === wanted);
-    const own = same.length > 0 ? same : names.filter((name) => baseName(name) === wanted);
-    const entries = [undefined, ...own].flatMap((name) => this.#entries.get(name) ?? []);
+  of(recording: string, maxMs = Infinity, channel?: number): GivenSegment[] {
+    const own = this.#entriesOf(recording);
+    const entries = own.filter((entry) => (entry.channel ?? channel) === (channel ?? entry.channel));
     if (entries.length > 0) return inOrder(entries, maxMs);
+    const wanted = baseName(recording);
+    if (own.length > 0)
+      throw new SegmentFileError({
+        file: this.name,
+        field: "segments",
+        expected: `segments of channel ${channel} of ${wanted}`,
+        got: `those of channel ${this.channelsOf(recording).slice(0, 3).join(", ")}`,
+        advice: "ask for a channel that the file has",
+      });
+    const names = [...this.#entries.keys()].filter((name) => name !== undefined);
     const others = names.slice(0, 3).map(show).join(", ");
     const got = names.length > 0 ? `those of ${others}${names.length > 3 ? " and others" : ""}` : "none";
     const advice = names.length > 0 ? "name the recording as the file does" : "write one a line";
@@ -61,10 +69,22 @@ export class SegmentFile {
 
   /** Whether the file has segments of a recording. */
   has(recording: string): boolean {
+    return this.#entriesOf(recording).length > 0;
+  }
+
+  /** The channels that the file names for a recording; none: it names no channel. */
+  channelsOf(recording: string): number[] {
+    const channels = this.#entriesOf(recording).map(({ channel }) => channel);
+    return [...new Set(channels.filter((channel) => channel !== undefined))].sort((a, b) => a - b);
+  }
+
+  /** By its name as it stands, else without directories and extension. */
+  #entriesOf(recording: string): Entry[] {
     const wanted = baseName(recording);
-    return [...this.#entries.keys()].some(
-      (name) => name === undefined || name === wanted || baseName(name) === wanted,
-    );
+    const names = [...this.#entries.keys()].filter((name) => name !== undefined);
+    const same = names.filter((name) => name === recording || name === wanted);
+    const own = same.length > 0 ? same : names.filter((name) => baseName(name) === wanted);
+    return [undefined, ...own].flatMap((name) => this.#entries.get(name) ?? []);
   }
 }
 
@@ -75,6 +95,7 @@ export class SegmentFile {
  * @param name       of the file, for errors
  * @param recording  path or name of the audio; segments of other recordings are left out
  * @param maxMs      length of a segment at most. Default: any
+ * @param channel    from 1; segments that the file gives to other channels are left out. Default: any
  * @returns          in the order of their times
  * @throws SegmentFileError  a line that is none of these, a segment that ends before it begins, is
  *                           too short or too long, or overlaps another; no segment
@@ -84,8 +105,9 @@ export function parseSegments(
   name: string,
   recording: string,
   maxMs = Infinity,
+  channel?: number,
 ): GivenSegment[] {
-  return new SegmentFile(file, name).of(recording, maxMs);
+  return new SegmentFile(file, name).of(recording, maxMs, channel);
 }
 
 /** The text of a file in UTF-8, or in UTF-16 with its mark. */
@@ -143,7 +165,8 @@ function readRttm(text: string, file: string, add: (entry: Entry) => void): void
         "give it in seconds, as 2.5",
       );
     });
-    add({ ...place, recording: fields[1], start, end: undefined, duration });
+    const channel = /^\d+$/.test(fields[2]) ? Number(fields[2]) : undefined;
+    add({ ...place, recording: fields[1], channel, start, end: undefined, duration });
   });
 }
 
@@ -203,9 +226,10 @@ function addValue(value: unknown, place: Place, add: (entry: Entry) => void): vo
   if (!isObject(value)) throw form(place, value);
   const { file: name, segments } = value;
   const recording = typeof name === "string" ? name : undefined;
+  const channel = typeof value["channel"] === "number" ? value["channel"] : undefined;
   if (segments === undefined) {
     if (value["error"] !== undefined && value["start"] === undefined) return; // a clip that failed
-    add({ ...place, recording, start: value["start"], end: value["end"] });
+    add({ ...place, recording, channel, start: value["start"], end: value["end"] });
     return;
   }
   if (!Array.isArray(segments))
@@ -213,7 +237,7 @@ function addValue(value: unknown, place: Place, add: (entry: Entry) => void): vo
   for (const [i, segment] of (segments as unknown[]).entries()) {
     const at = { file: place.file, path: `${place.path}segments[${i}].` };
     if (!isObject(segment)) throw form(at, segment);
-    add({ ...at, recording, start: segment["start"], end: segment["end"] });
+    add({ ...at, recording, channel, start: segment["start"], end: segment["end"] });
   }
 }
 

@@ -20,6 +20,8 @@ const texts = [
   ["two  spaces stay", "two  spaces stay"],
   ["1/2 < 3/4 [really] /s", "1/2 < 3/4 [really] /s"],
   ["𠮷/noise", "𠮷"],
+  ["two  spaces  /sil  stay", "two  spaces stay"],
+  ["a  <sil>  /sil  [noise]  b  c", "a b  c"],
 ] as const;
 
 test.each(texts)("%j", (text, kept) => {
@@ -53,4 +55,11 @@ test("only what may begin a mark waits", () => {
     "",
     " well",
   ]);
+});
+
+test("a long run of spaces takes as long as its length", () => {
+  const text = `a${" ".repeat(300_000)}b/sil`;
+  expect(withoutSilenceMarks(text)).toBe(text.slice(0, -4));
+  const stream = new SpokenStream({ push: () => text, flush: () => "" });
+  expect(stream.push(0)).toBe(text.slice(0, -4));
 });

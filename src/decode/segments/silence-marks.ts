@@ -11,8 +11,8 @@ const marks = [...SLASHED, ...BRACKETED];
 const MARK =
   String.raw`\/sil(?![\p{Script=Latin}\p{N}])|(?<![\p{Script=Latin}\p{N}])\/(?:spk|noise)(?![\p{Script=Latin}\p{N}])` +
   `|${BRACKETED.map((mark) => mark.replace(/[|[\]]/g, String.raw`\$&`)).join("|")}`;
-const CUT = new RegExp(` *(?:${MARK})(?: |${MARK})*`, "giu");
-const BEFORE = new RegExp(`(?: |${MARK})+$`, "iu");
+const CUT = new RegExp(`(?:(?<! ) +)?(?:${MARK})(?: |${MARK})*`, "giu");
+const BEFORE = new RegExp(`(?<! )(?: |${MARK})+$`, "iu");
 
 /** A text without the marks of silence that are no words, such as `/sil`. */
 export function withoutSilenceMarks(text: string): string {

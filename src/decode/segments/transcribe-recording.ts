@@ -3,8 +3,10 @@ import type { PreparedClip, TranscribeOptions, Transcriber, Transcription } from
 import type { VoiceActivityDetector } from "../vad/detector.js";
 import { DetectedSpeech, type GivenSegment, GivenSpeech } from "./feed.js";
 import { checkSegmenterOptions } from "../vad/segmenter.js";
+import { GpuError } from "../../gpu/errors.js";
+import { PromptError } from "../../tokenizer/errors.js";
 import { expectArgument } from "../../arguments.js";
-import { joinTexts } from "./join.js";
+import { joinTexts } from "../../scripts.js";
 import { Recording, type SegmentDecoder, type TranscriptSegment, silencesOf } from "./recording.js";
 
 /** How recordings are cut and run where nothing else is asked for. */
@@ -32,17 +34,20 @@ export type RunClips = (
 
 /**
  * Runs a batch; where that fails, as for want of memory, each of its clips by itself.
+ * @param signal  where it is aborted, no clip is run again; nor where the device is lost
  * @returns the results, in the order of the clips
  * @throws  what a clip by itself throws
  */
 export async function transcribeAlone(
   clips: readonly PreparedClip[],
   run: (clips: readonly PreparedClip[]) => Promise<readonly Transcription[]>,
+  signal?: AbortSignal,
 ): Promise<readonly Transcription[]> {
   try {
     return await run(clips);
   } catch (error) {
-    if (clips.length === 1) throw error;
+    const aborted = signal?.aborted === true || (error instanceof Error && error.name === "AbortError");
+    if (clips.length === 1 || aborted || (error instanceof GpuError && error.lost)) throw error;
     const results: Transcription[] = [];
     for (const clip of clips) results.push(...(await run([clip])));
     return results;
@@ -65,8 +70,20 @@ export function mergeMsOf({ mergeSeconds }: Pick<ModelConfig, "mergeSeconds">): 
   return mergeSeconds === undefined ? RECORDING_DEFAULTS.mergeMs : 1000 * mergeSeconds;
 }
 
-/** The longest segment that fits the model, ms, up to `RECORDING_DEFAULTS.maxMs`. */
+/** Segments that are shorter have too little context for a transcript, s. */
+const LEAST_SECONDS = 2;
+
+/**
+ * The longest segment that fits the model, ms, up to `RECORDING_DEFAULTS.maxMs`.
+ * @param maxSeconds  of audio that fits beside the text of the prompt
+ * @throws PromptError  less than 2 s fit
+ */
 export function longestSegment(maxSeconds: number): number {
+  if (maxSeconds < LEAST_SECONDS) {
+    const expected = `room for ${LEAST_SECONDS} s of audio in the model's positions`;
+    const got = `room for ${Math.floor(maxSeconds * 100) / 100} s beside the text`;
+    throw new PromptError("text", expected, got, { advice: "shorten the context or the hotwords" });
+  }
   return Math.min(RECORDING_DEFAULTS.maxMs, Math.floor(maxSeconds * 100) * 10);
 }
 
@@ -103,7 +120,7 @@ export interface RecordingTranscription {
  * Transcribes a recording of any length in segments of speech.
  * @param detector  not asked, and perhaps undefined, where `segments` are given
  * @param blocks    [n] f32 each, mono, 16 kHz, range [-1, 1], of any lengths
- * @throws as Transcriber.transcribe; ArgumentError  no detector, segments that overlap; as `refuse`
+ * @throws as Transcriber.transcribe; PromptError  less than 2 s fit the model; ArgumentError  no detector, segments that overlap; as `refuse`
  *         of a segment that passes the audio's end
  */
 export async function transcribeRecording(
@@ -137,7 +154,7 @@ export async function transcribeRecording(
     ? new DetectedSpeech(stream, { maxEndSilenceMs: silence, maxSegmentMs: UNCUT_MS })
     : new GivenSpeech(given!);
   const decoder = segmentDecoder(transcriber, (clips, extra) =>
-    transcribeAlone(clips, (some) => runClips(some, { ...prompt, ...extra })),
+    transcribeAlone(clips, (some) => runClips(some, { ...prompt, ...extra }), prompt.signal),
   );
   const recording = new Recording(name, feed, decoder, {
     maxMs,

@@ -105,7 +105,7 @@ function* costsFrom(
     end = Math.max(end, unit.end);
     const more = tenths(unit.text);
     const joined = i === from ? more : width + 10 * units[i - 1].joint.length + more;
-    if (joined > widest) [lines, width] = [lines + 1, more];
+    if (i > from && joined > widest) [lines, width] = [lines + 1, more];
     else width = joined;
     if (i > from && (lines > maxLines || end - start > MOST_SECONDS)) return;
     const next = i + 1 < units.length ? units[i + 1].start : Infinity;
@@ -149,7 +149,7 @@ function layOut(units: readonly Unit[], widest: number, maxLines: number): (read
       for (let to = from + 1; to <= count && least[from] < Infinity; to++) {
         const { text } = units[to - 1];
         width += tenths(text) + (to - 1 > from ? 10 * units[to - 2].joint.length : 0);
-        if (width > widest) break;
+        if (width > widest && to > from + 1) break; // the first fits always: it may be one wide grapheme
         const ended = to === count || clauseEnd.test(text) || sentenceEnd.test(text);
         const all = least[from] + (width / widest) ** 2 + (ended ? 0 : LINE_WITHOUT_END);
         if (all < next[to]) [next[to], begin[to]] = [all, from];

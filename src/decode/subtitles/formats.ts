@@ -1,11 +1,8 @@
 import { type Cue, type CueOptions, type CuePart, cuesOf, lineText } from "./cues.js";
 import type { TimedSegment } from "./segment.js";
 
-/** The files that transcripts with times are written as, by the ends of their names. */
-export const subtitleFormats = ["srt", "vtt", "tsv", "lrc", "txt"] as const;
-
 /** A form of subtitles, by the ending of its files. */
-export type SubtitleFormat = (typeof subtitleFormats)[number];
+export type SubtitleFormat = "srt" | "vtt" | "tsv" | "lrc" | "txt";
 
 export interface SubtitleOptions extends CueOptions {
   /** Times of words within the cues of VTT and LRC. Default: false. */

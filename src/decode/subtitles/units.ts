@@ -1,4 +1,5 @@
 import type { TimedSegment, TimedWord } from "./segment.js";
+import { jointOf } from "../../scripts.js";
 import { tenths } from "./width.js";
 
 /** The smallest part of a text that stays on one line: a word with its punctuation. */
@@ -22,7 +23,7 @@ interface Piece {
 }
 
 /** Scripts whose lines may break between words without a space, and their punctuation. */
-const unspaced =
+const breakable =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\u30fc\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}\u3000-\u303f\uff00-\uff65]/u;
 const opening = /^[\p{Ps}\p{Pi}]+$/u;
 const wordLike = /[\p{L}\p{N}]/u;
@@ -61,10 +62,6 @@ export function oneLine(text: string): string {
     .trim();
 }
 
-function jointOf(before: string, after: string): "" | " " {
-  return unspaced.test(lastCharacter(before)) && unspaced.test(after.slice(0, 1)) ? "" : " ";
-}
-
 function lastCharacter(text: string): string {
   return Array.from(text.slice(-2)).at(-1) ?? "";
 }
@@ -91,7 +88,7 @@ function mayBreak(before: string, after: string): boolean {
   if (/\s$/.test(before)) return true;
   if (opening.test(before)) return false;
   if (!wordLike.test(after) && !opening.test(after)) return false; // closing punctuation
-  return unspaced.test(lastCharacter(before)) || unspaced.test(after.slice(0, 1));
+  return breakable.test(lastCharacter(before)) || breakable.test(after.slice(0, 1));
 }
 
 /** A piece in parts that fit on a line. */
@@ -103,7 +100,7 @@ function cutWide(text: string, piece: Piece, widest: number): Piece[] {
   for (const { segment, index } of graphemes.segment(word)) {
     const at = piece.from + index;
     const more = /\s/.test(segment) ? 0 : tenths(segment);
-    if (width > 0 && width + more > widest) {
+    if (more > 0 && width > 0 && width + more > widest) {
       parts.push({ from, to: at });
       [from, width] = [at, 0];
     }

@@ -30,12 +30,7 @@ export function textUnits(text: string, unit: ErrorUnit, { apply }: TextForm = d
  * Alignment of two texts in one form. Default: FunASR's canonical one, in which spaces, punctuation
  * and case do not count.
  */
-export function alignTexts(
-  reference: string,
-  hypothesis: string,
-  unit: ErrorUnit,
-  form?: TextForm,
-): Aligned[] {
+function alignTexts(reference: string, hypothesis: string, unit: ErrorUnit, form?: TextForm): Aligned[] {
   return align(textUnits(reference, unit, form), textUnits(hypothesis, unit, form));
 }
 

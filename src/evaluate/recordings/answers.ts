@@ -4,7 +4,7 @@ import { type TextForm, documentedForm } from "../metrics/text-form.js";
 import type { Heard, HeardSegment } from "../record.js";
 
 /** Texts that are counted one by one: those of the reference's segments, or the whole. */
-export function referenceTexts({ reference, referenceSegments }: Heard): string[] {
+function referenceTexts({ reference, referenceSegments }: Heard): string[] {
   return referenceSegments && referenceSegments.length > 0
     ? referenceSegments.map(({ text }) => text)
     : [reference];

@@ -1,6 +1,6 @@
 import type { Utterance } from "../../data/utterances.js";
 import { DetectedSpeech, type SilenceStream } from "../../decode/segments/feed.js";
-import { joinTexts } from "../../decode/segments/join.js";
+import { joinTexts } from "../../scripts.js";
 import { Recording, type TranscriptSegment } from "../../decode/segments/recording.js";
 import {
   RECORDING_DEFAULTS,
@@ -73,21 +73,24 @@ export async function hearRecording(
   tools: RecordingTools,
 ): Promise<HeardRecording> {
   const { detector, settings, maxSeconds, onProgress, signal } = tools;
+  const maxMs = longestSegment(maxSeconds); // first: it may be refused
   const seconds = { frontend: 0, encoder: 0, adaptor: 0, prefill: 0, decode: 0, vad: 0 };
   const stream = detector.stream({ name, signal });
   const maxEndSilenceMs = settings.maxEndSilenceMs ?? RECORDING_DEFAULTS.maxEndSilenceMs;
-  const maxMs = longestSegment(maxSeconds);
   const found: TranscriptSegment[] = [];
   const recording = new Recording(
     name,
     new DetectedSpeech(timed(stream, seconds), { maxEndSilenceMs, maxSegmentMs: UNCUT_MS }),
-    segmentDecoder(transcriber, async (clips, options) => {
-      const results = await transcribeAlone(clips, (some) => tools.run(some, options));
+    segmentDecoder(transcriber, (clips, options) => {
       if (options.repetitionPenalty === undefined)
         for (const { frontendSeconds } of clips) seconds.frontend += frontendSeconds;
-      for (const stage of ["encoder", "adaptor", "prefill", "decode"] as const)
-        seconds[stage] += results[0].seconds[stage];
-      return results;
+      const run = async (some: readonly PreparedClip[]): Promise<readonly Transcription[]> => {
+        const results = await tools.run(some, options);
+        for (const stage of ["encoder", "adaptor", "prefill", "decode"] as const)
+          seconds[stage] += results[0].seconds[stage];
+        return results;
+      };
+      return transcribeAlone(clips, run, signal);
     }),
     {
       maxMs,

@@ -1,4 +1,4 @@
-import { withoutSilenceMarks } from "../../decode/segments/join.js";
+import { withoutSilenceMarks } from "../../decode/segments/silence-marks.js";
 
 /** The most characters that a mark of silence has. */
 const longestMark = 16;

@@ -1,7 +1,7 @@
 import { audioTokens } from "../../config/model-config.js";
 import { DetectedSpeech } from "../../decode/segments/feed.js";
-import { jointOf, joinTexts, withoutSilenceMarks } from "../../decode/segments/join.js";
 import { Recording, type TranscriptSegment } from "../../decode/segments/recording.js";
+import { withoutSilenceMarks } from "../../decode/segments/silence-marks.js";
 import {
   RECORDING_DEFAULTS,
   UNCUT_MS,
@@ -18,6 +18,7 @@ import { oneLine } from "../../errors.js";
 import { concatenated } from "../../frontend/audio.js";
 import { AudioError } from "../../frontend/errors.js";
 import { streamClip } from "../../node/clip.js";
+import { jointOf, joinTexts } from "../../scripts.js";
 import type { PromptOptions } from "../../tokenizer/prompt.js";
 import { DeltaText } from "./delta.js";
 import type { Job, JobResult, Wish } from "./engine.js";

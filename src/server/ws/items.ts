@@ -1,4 +1,4 @@
-import { jointOf } from "../../decode/segments/join.js";
+import { jointOf } from "../../scripts.js";
 import type { TranscriptSegment } from "../../decode/segments/recording.js";
 import { newId } from "./ids.js";
 

@@ -1,4 +1,4 @@
-import { joinTexts } from "../../decode/segments/join.js";
+import { joinTexts } from "../../scripts.js";
 import type { TranscriptSegment } from "../../decode/segments/recording.js";
 import type { LiveEvent, LiveOptions } from "../engine/engine.js";
 import { LiveFeed } from "./live-feed.js";

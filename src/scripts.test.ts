@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { joinTexts } from "./join.js";
+import { joinTexts } from "./scripts.js";
 
 // Plan: texts of segments join by the rules of their scripts, punctuation stays.
 

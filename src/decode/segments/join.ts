@@ -1,2 +1,0 @@
-export { joinTexts, jointOf } from "../../scripts.js";
-export { withoutSilenceMarks } from "./silence-marks.js";
