@@ -34,6 +34,11 @@ export interface LiveOptions extends PromptOptions {
   readonly firstMs?: number;
   /** Audio from one decoding to the next, ms. Default: 640. */
   readonly stepMs?: number;
+  /**
+   * True: the final text is decoded without regard to the stable words, and may differ from them.
+   * Default: false.
+   */
+  readonly freeFinal?: boolean;
   /** Whether final texts have the times of words, where the model has them. Default: true. */
   readonly wordTimes?: boolean;
 }
@@ -44,7 +49,7 @@ export type LiveEvent =
   | { readonly type: "started"; readonly start: number }
   /**
    * The open segment was decoded once more. `stable` never changes: every later stable text and the
-   * final one begin with it. `tentative` follows it and may change.
+   * final one (unless it is free) begin with it. `tentative` follows it and may change.
    */
   | { readonly type: "partial"; readonly start: number; readonly stable: string; readonly tentative: string }
   /** Speech ended; the final text follows. */

@@ -187,6 +187,17 @@ describe("a live session", () => {
     for (const text of new Set(stable)) expect(prefixes).toContain(text); // read, not decoded again
   });
 
+  test.each([false, true])(
+    "a wrong stable word stays, unless the final text is free: %s",
+    async (freeFinal) => {
+      const mishear = (text: string): string => (text.length < 30 ? text.replace("far", "bar") : text);
+      const events = await run(speech([0, 3300], [undefined, 1500]), new Parts({ mishear }), { freeFinal });
+      const stable = events.flatMap((event) => (event.type === "partial" ? [event.stable] : []));
+      expect(stable.some((text) => text.startsWith("so bar"))).toBe(true);
+      expect(finals(events)[0].slice(0, 6)).toBe(freeFinal ? "so far" : "so bar");
+    },
+  );
+
   // Decodings that contradict each other, pieces of any length, and slow ones.
   test.each([1, 2, 3, 4, 5, 6, 7, 8])("stable text never changes, seed %s", async (seed) => {
     const next = random(seed);

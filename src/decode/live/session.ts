@@ -246,19 +246,20 @@ export class LiveSession {
     const samples = this.#slice(startMs, endMs);
     if (samples.length < (LEAST_MS * this.parts.sampleRate) / 1000)
       return { text: agreement.text.stable, tokenIds: agreement.prefix, finish: "stop" };
-    const { wordTimes = true } = this.options;
+    const { wordTimes = true, freeFinal = false } = this.options;
     const { signal } = this.#closing;
     const answer = await this.#run(
       samples,
-      agreement.prefix,
+      freeFinal ? [] : agreement.prefix,
       { startMs, endMs },
       { signal, wordTimes, waitForRoom: true },
     );
     const { words, wordsFailure, agreement: agreed, tokenIds, finish } = answer;
+    const text = withoutSilenceMarks(answer.text);
     const at = (seconds: number): number => Math.round(1000 * seconds + startMs) / 1000;
     const moved = words?.map((word) => ({ ...word, start: at(word.start), end: at(word.end) }));
     return {
-      text: agreement.final(withoutSilenceMarks(answer.text)),
+      text: freeFinal ? text : agreement.final(text),
       tokenIds,
       finish,
       ...(moved && { words: moved }),

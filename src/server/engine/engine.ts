@@ -53,6 +53,8 @@ export interface LiveOptions extends Wish {
   readonly maxEndSilenceMs?: number;
   /** Whether the text of the open segment is wanted. */
   readonly partials: boolean;
+  /** Whether final texts may differ from the stable words before them. Default: false. */
+  readonly freeFinal?: boolean;
   readonly words: boolean;
 }
 

@@ -17,7 +17,7 @@ export function openLive(
   options: LiveOptions,
   sink: LiveSink,
 ): LiveSession {
-  const { endpoints, partials, words, maxEndSilenceMs } = options;
+  const { endpoints, partials, words, maxEndSilenceMs, freeFinal = false } = options;
   const parts = liveParts(engine, detector);
   let heard = 0; // samples
   const hear = (count: number): void => {
@@ -42,6 +42,7 @@ export function openLive(
       ...prompt,
       endpoints,
       partials,
+      freeFinal,
       wordTimes: words,
       ...(maxEndSilenceMs !== undefined && { maxEndSilenceMs }),
       ...(!endpoints && { maxSegmentMs: longestSegment(transcriber.maxSeconds(prompt)) }),

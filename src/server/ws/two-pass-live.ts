@@ -22,7 +22,14 @@ export class LiveUtterance {
     private readonly fail: (error: Error) => void,
   ) {
     const { wish, rate, mode } = settings;
-    const options: LiveOptions = { ...wish, endpoints: true, partials: true, words: mode === "2pass" };
+    const corrects = mode === "2pass"; // the offline text corrects the online ones
+    const options: LiveOptions = {
+      ...wish,
+      endpoints: true,
+      partials: true,
+      freeFinal: corrects,
+      words: corrects,
+    };
     this.#feed = new LiveFeed(parts.engine, options, rate, peer, (event) => this.#hear(event));
   }
 
