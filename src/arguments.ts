@@ -23,6 +23,7 @@ export function hasMethods(value: unknown, ...names: readonly string[]): boolean
 function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === "string") return value.length > 60 ? "a long text" : JSON.stringify(value);
+  if (typeof value === "number") return String(value);
   if (typeof value !== "object") return `a ${typeof value}`;
   const name = (value.constructor as { readonly name?: string } | undefined)?.name;
   return name && name !== "Object" ? `an object of class ${name}` : "a plain object";

@@ -100,7 +100,7 @@ describe("transcribe: files and streams", () => {
     expect((await transcribe(files, "--batch", "2")).stderr).not.toMatch(/\x1b|\r|encoding/);
   });
 
-  it("says where no speech was found, and leaves no space behind the name", async () => {
+  it("says where the model wrote no text, and leaves no space behind the name", async () => {
     const files = await tinyFiles({
       seed: 5,
       edit: (tensors) =>
@@ -115,7 +115,9 @@ describe("transcribe: files and streams", () => {
     const run = await cli(["transcribe", "--model", silent.path, clip("a.wav"), clip("b.wav")]);
     silent.remove();
     expect(run.stdout).toBe(`${clip("a.wav")}:\n${clip("b.wav")}:\n`);
-    expect(run.stderr).toContain(`${clip("a.wav")}: no speech was found\n`);
+    expect(run.stderr).toContain(
+      `${clip("a.wav")}: the model wrote no text; --vad MODEL cuts the clip at its pauses\n`,
+    );
   });
 
   it("says where a clip was decoded in part", async () => {

@@ -12,6 +12,10 @@ const runs: Readonly<Record<string, { readonly args: readonly string[]; readonly
     args: ["models/demo/clips/en-seen-1.wav"],
     prints: /^set the oven to eighty two degrees$/m,
   },
+  "long-recording.ts": {
+    args: [],
+    prints: /^1\n00:00:00,\d{3} --> 00:00:0\d,\d{3}\nset the oven to eighty two degrees\n\n2\n/m,
+  },
   "train-adaptor.ts": {
     args: [],
     prints: /^step 20 {2}loss [\s\S]*\nafter training: loss 0\.00\d\d over 10 clips$/m,

@@ -10,11 +10,13 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { CTC_TOKENIZER } from "../src/checkpoint/ctc.js";
+import { mayBeLong, readAudio } from "../src/cli/evaluate/audio.js";
 import { parseWav } from "../src/frontend/wav.js";
 import { wavBytes } from "../src/frontend/write-wav.js";
 import { loadTranscriber } from "../src/decode/load.js";
 import { parseSegments } from "../src/decode/segments/segment-file.js";
-import { transcribeRecording } from "../src/decode/segments/transcribe-recording.js";
+import { transcribeRecording, wholeSeconds } from "../src/decode/segments/transcribe-recording.js";
 import { VoiceActivityDetector } from "../src/decode/vad/detector.js";
 import { demoModel } from "../src/node/demo.js";
 import { openDevice } from "../src/node/device.js";
@@ -23,7 +25,7 @@ import { cli, errorLines, jsonLines } from "./helpers/cli.js";
 
 // Plan: `vad` prints the same segments as text, JSON, RTTM and labels, and writes their samples;
 // `transcribe` gives each segment the text of its samples in a file of their own, joins them, and
-// takes segments from a file; a short clip keeps the text of `--vad off`; silence has no text.
+// takes segments from a file; clips of more than 15 s are cut where the checkpoint joins little; a short clip keeps the text of `--vad off`; silence has no text.
 
 interface Segment {
   readonly start: number;
@@ -185,6 +187,24 @@ describe("transcribe in segments", () => {
     await expect(transcribeRecording(transcriber, undefined, [whole])).rejects.toThrow(
       "transcribeRecording: detector: expected one, or segments, got undefined",
     );
+    const wrong: [unknown, object, string][] = [
+      [
+        [[0, 0]],
+        {},
+        "transcribeRecording: blocks: expected a Float32Array each, got an object of class Array",
+      ],
+      [[whole], { mergeMs: -1 }, "transcribeRecording: mergeMs: expected 0 ms or more, got -1"],
+      [[whole], { mergeMs: NaN }, "transcribeRecording: mergeMs: expected 0 ms or more, got NaN"],
+      [
+        [whole],
+        { segments: [{ start: 0, end: 1 }] },
+        "GivenSpeech: segments[0].startMs: expected ms, got undefined",
+      ],
+    ];
+    for (const [audio, options, says] of wrong)
+      await expect(
+        transcribeRecording(transcriber, detector, audio as Float32Array[], options),
+      ).rejects.toThrow(says);
     gpu.destroy();
     const [json] = jsonLines(await cli(["transcribe", "--json", "--vad", vad, file("talk.wav")]));
     const untimed = segments.map((segment) => ({ ...segment, words: undefined }));
@@ -199,6 +219,61 @@ describe("transcribe in segments", () => {
       return (found as unknown[]).length;
     });
     expect(await Promise.all(counts)).toEqual([2, 1]);
+  });
+
+  test("the demo's clips of more than 15 s are cut without --vad, in evaluate too", async () => {
+    const [{ segments, audioSeconds }] = jsonLines(
+      await cli(["transcribe", "--json", file("talk.wav")]),
+    ) as unknown as { segments: Segment[]; audioSeconds: number }[];
+    expect(audioSeconds).toBeGreaterThan(15);
+    expect(audioSeconds).toBeLessThan(60);
+    expect(segments.length).toBe(3);
+    expect(segments[0].text).toBe("set the oven to eighty two degrees");
+    const reading = { rate: 16_000, maxSeconds: 100 };
+    const utterance = { line: 1, audio: file("talk.wav"), text: "" };
+    expect(await readAudio(utterance, { ...reading, wholeSeconds: 15 })).toHaveProperty("stream");
+    expect(await readAudio(utterance, { ...reading, wholeSeconds: 60 })).toHaveProperty("channels");
+    expect(
+      await Promise.all(["talk.wav", "quiet.wav"].map((audio) => mayBeLong({ audio: file(audio) }))),
+    ).toEqual([true, false]);
+  });
+
+  test.each([
+    [undefined, 100, 60],
+    [0, 100, 15],
+    [14.9, 100, 15],
+    [15, 100, 60],
+    [20, 100, 60],
+    [0, 10, 10],
+    [undefined, 40, 40],
+  ])("merge_length_s %s and a model of %i s: whole up to %i s", (mergeSeconds, maxSeconds, whole) => {
+    const config = mergeSeconds === undefined ? {} : { mergeSeconds };
+    expect(wholeSeconds(config, maxSeconds)).toBe(whole);
+  });
+
+  test("a given segment whose text the CTC head does not hear has a warning", async () => {
+    mkdirSync(file("other-tokens"));
+    for (const name of readdirSync(demoModel))
+      if (!/^recipe|^clips/.test(name)) copyFileSync(join(demoModel, name), join(file("other-tokens"), name));
+    const path = join(file("other-tokens"), CTC_TOKENIZER);
+    const tokens = readFileSync(path, "utf8").trim().split("\n");
+    const spelled = tokens.map((line) => line.split(" ")[0]);
+    const next = (i: number): number => (i < 256 ? i : 256 + ((i - 255) % (spelled.length - 256)));
+    writeFileSync(path, spelled.map((_, i) => `${spelled[next(i)]} ${i}\n`).join(""));
+    const clip = join(demoModel, "clips", "zh-seen-1.wav");
+    writeFileSync(file("given.json"), '[{"start": 0, "end": 2.8}]');
+    const heard = async (model: string): Promise<[Record<string, unknown>, boolean]> => {
+      const args = ["--json", "--segments", file("given.json"), "--model", model, clip];
+      const run = await cli(["transcribe", ...args]);
+      const says = `warning: ${clip}: 0 to 2.8 s: the CTC head hears another text; check the segment's times\n`;
+      return [jsonLines(run)[0], run.stderr.includes(says)];
+    };
+    const [own, warned] = await heard(demoModel);
+    expect(own.text).toMatch(/\p{Script=Han}{5}/u);
+    expect(warned).toBe(false);
+    const [other, otherWarned] = await heard(file("other-tokens"));
+    expect(other.text).toBe(own.text);
+    expect(otherWarned).toBe(true);
   });
 
   test("a text that the CTC head did not hear is left out, and named", async () => {

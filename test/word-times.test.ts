@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openCheckpoint } from "../src/checkpoint/checkpoint.js";
-import { CTC_FILE, CTC_TOKENIZER, openCtc } from "../src/checkpoint/ctc.js";
+import { CTC_FILE, CTC_TOKENIZER, openCtc, openCtcAsAsked } from "../src/checkpoint/ctc.js";
 import { openSafetensors } from "../src/checkpoint/safetensors/safetensors.js";
 import { type ModelFiles, memoryFiles } from "../src/checkpoint/source.js";
 import { loadTranscriber } from "../src/decode/load.js";
@@ -140,7 +140,8 @@ function head(rename: (name: string) => string): Uint8Array {
 }
 
 // Plan: a head in model.pt and in a file of its own; a checkpoint without one; a head that is
-// incomplete, that is another encoder's, or whose tokenizer is another's.
+// incomplete, that is another encoder's, or whose tokenizer is another's: refused, or a warning where
+// the head is optional.
 describe("openCtc", () => {
   it("reads the same head from the tensors of a checkpoint as from its own file", async () => {
     const files = modelFiles(demo);
@@ -209,11 +210,28 @@ describe("openCtc", () => {
       () => Buffer.from(`${tokenizer}AAAAAAAA 1032\n`),
       "ranks: expected below 1032, the blank of the CTC head, got 1032",
     ],
+    [
+      "a tokenizer with fewer tokens than the head",
+      CTC_TOKENIZER,
+      () => Buffer.from(tokenizer.split("\n").slice(0, 400).join("\n")),
+      "ranks: expected 1032 for the head's 1033 rows, got 400",
+    ],
+    [
+      "a tokenizer that lacks one token",
+      CTC_TOKENIZER,
+      () => Buffer.from(tokenizer.split("\n").toSpliced(700, 1).join("\n")),
+      "ranks: expected 1032 for the head's 1033 rows, got 1031",
+    ],
     ["a tokenizer that is cut", CTC_TOKENIZER, () => Buffer.from(tokenizer.slice(0, 99)), CTC_TOKENIZER],
   ])("refuses %s", async (_, name, bytes, says) => {
     const files = demoWith(new Map([[name, bytes()]]));
     const checkpoint = await openCheckpoint(files);
     await expect(openCtc(files, checkpoint)).rejects.toThrow(says);
+    await expect(openCtcAsAsked(files, checkpoint, true)).rejects.toThrow(says);
+    const { head: none, warning } = await openCtcAsAsked(files, checkpoint, "optional");
+    expect(none).toBeUndefined();
+    expect(warning).toContain("the CTC head is not used");
+    expect(warning).toContain(says);
     await checkpoint.close();
   });
 });

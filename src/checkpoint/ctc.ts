@@ -12,6 +12,9 @@ export const CTC_FILE = "ctc.safetensors";
 /** Its tokenizer, FunASR's name. */
 export const CTC_TOKENIZER = "multilingual.tiktoken";
 const mostTokenizerBytes = 16 << 20; // the released one has 1 MB
+/** Special tokens between the ranks and the blank. @source the released head: 58,836 ranks, blank 60,514 */
+const funasrSpecials = 1678;
+export const noHead = "the checkpoint has no CTC head: there are no times of words";
 
 /** A checkpoint's CTC head, which times of words need. */
 export interface CtcHead {
@@ -45,16 +48,25 @@ export async function openCtc(files: ModelFiles, checkpoint: Checkpoint): Promis
   return stored && closeOnError(stored, () => assemble(files, checkpoint, stored));
 }
 
-/** As openCtc, but undefined also for a head that is incomplete, or does not fit. */
-export async function openCtcIfSound(
+/**
+ * Opens the head as `wordTimes` asks.
+ * @returns  the head, or why there is none; "optional": no warning where the checkpoint has none
+ * @throws  as openCtc, but for "optional"
+ */
+export async function openCtcAsAsked(
   files: ModelFiles,
   checkpoint: Checkpoint,
-): Promise<CtcHead | undefined> {
+  wordTimes: boolean | "optional" | undefined,
+): Promise<{ readonly head?: CtcHead; readonly warning?: string }> {
+  if (!wordTimes) return {};
   try {
-    return await openCtc(files, checkpoint);
+    const head = await openCtc(files, checkpoint);
+    if (head) return { head };
+    return wordTimes === true ? { warning: noHead } : {};
   } catch (error) {
-    if (error instanceof CheckpointError || error instanceof TokenizerError) return undefined;
-    throw error;
+    const unsound = error instanceof CheckpointError || error instanceof TokenizerError;
+    if (wordTimes === true || !unsound) throw error;
+    return { warning: `the CTC head is not used, and invented text is not found: ${error.message}` };
   }
 }
 
@@ -70,15 +82,22 @@ async function assemble(files: ModelFiles, checkpoint: Checkpoint, stored: Store
   const tokenizerFile = `${files.name}/${name}`;
   const tokenizerText = await files.readText(name, mostTokenizerBytes);
   const tokenizer = loadTiktoken(tokenizerText, tokenizerFile);
-  if (tokenizer.size > config.blankId)
-    throw checkpointError(
-      tokenizerFile,
-      "ranks",
-      `below ${config.blankId}, the blank of the CTC head`,
-      tokenizer.size - 1,
-      "do the head and its tokenizer belong together?",
-    );
+  checkRanks(tokenizer, config, tokenizerFile);
   return { config, source: { name: file, tensors, read }, tokenizer, tokenizerText, close };
+}
+
+/** @throws CheckpointError  the ranks do not fill the head's rows below the blank */
+function checkRanks({ size, count }: Tiktoken, { blankId, vocabSize }: CtcConfig, file: string): void {
+  const advice = "do the head and its tokenizer belong together?";
+  if (size > blankId)
+    throw checkpointError(file, "ranks", `below ${blankId}, the blank of the CTC head`, size - 1, advice);
+  if (count === blankId || count === blankId - funasrSpecials) return;
+  const released =
+    blankId > funasrSpecials
+      ? `, or ${blankId - funasrSpecials} beside ${funasrSpecials} special tokens`
+      : "";
+  const expected = `${blankId} for the head's ${vocabSize} rows${released}`;
+  throw checkpointError(file, "ranks", expected, count, advice);
 }
 
 function ofCheckpoint(checkpoint: Checkpoint): Stored {

@@ -3,7 +3,7 @@ import type { DecodedAudio } from "../frontend/audio.js";
 import type { PreparedClip, TranscribeOptions, Transcriber, Transcription } from "../decode/transcriber.js";
 import type { GivenSegment } from "../decode/segments/feed.js";
 import type { SegmentFile } from "../decode/segments/segment-file.js";
-import { RECORDING_DEFAULTS, longestSegment } from "../decode/segments/transcribe-recording.js";
+import { RECORDING_DEFAULTS, longestSegment, wholeSeconds } from "../decode/segments/transcribe-recording.js";
 import { scriptWarning, translationWarning } from "../decode/language-warnings.js";
 import { translate, translationPrompt } from "../decode/translator.js";
 import type { VoiceActivityDetector } from "../decode/vad/detector.js";
@@ -11,7 +11,7 @@ import { channelLabel } from "../frontend/audio.js";
 import { decodeClip, findClip, streamClip } from "../node/clip.js";
 import type { PromptOptions } from "../tokenizer/prompt.js";
 import { chosenChannels } from "./channel.js";
-import { LongClip, type LongClipName, type LongClipOptions, WHOLE_SECONDS } from "./long-clip.js";
+import { LongClip, type LongClipName, type LongClipOptions } from "./long-clip.js";
 import { note } from "./output.js";
 import { PartialWork } from "./partial-work.js";
 import type { TranscribeCliOptions } from "./transcribe-options.js";
@@ -53,7 +53,7 @@ export async function hear(
   const rate = transcriber.sampleRate;
   const maxSeconds = transcriber.maxSeconds(promptOptions(options));
   const whole = vad === "off" && !given;
-  const limit = vad === undefined && !given ? Math.min(WHOLE_SECONDS, maxSeconds) * rate : 0;
+  const limit = vad === undefined && !given ? wholeSeconds(transcriber.model.config, maxSeconds) * rate : 0;
   const to = { limit, ready, flush };
   if (!whole && channel !== "each") {
     await hearStream(session, typeof channel === "number" ? { ...name, channel } : name, to);

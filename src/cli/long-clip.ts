@@ -22,9 +22,6 @@ import { note, print, printPart } from "./output.js";
 import type { PartialWork } from "./partial-work.js";
 import type { FileTranscript } from "./transcript-files.js";
 
-/** Longest clip that is transcribed whole, s. */
-export const WHOLE_SECONDS = 60;
-
 export interface LongClipOptions {
   /** Default: as the checkpoint says. */
   readonly mergeSeconds?: number | undefined;
@@ -56,6 +53,8 @@ export interface LongClipName {
   readonly label: string;
   readonly named: boolean;
 }
+
+const LEAST_AGREEMENT = 0.1; // of a segment that the user gave, where it has text
 
 const ends = { loop: "a repeating cycle was cut", length: "the answer was cut" } as const;
 
@@ -170,7 +169,11 @@ export class LongClip {
     const untimed = this.#found
       .filter(({ wordsFailure }) => wordsFailure !== undefined)
       .map(({ start, end, wordsFailure }) => `no times of words from ${start} to ${end} s: ${wordsFailure}`);
-    return strange === undefined ? untimed : [strange, ...untimed];
+    const unheard = this.options.given ? this.#found.filter(isUncertain) : [];
+    const doubted = unheard.map(
+      ({ start, end }) => `${start} to ${end} s: the CTC head hears another text; check the segment's times`,
+    );
+    return [...(strange === undefined ? [] : [strange]), ...untimed, ...doubted];
   }
 
   #transcript(seconds: number, warnings: readonly string[]): FileTranscript {
@@ -261,4 +264,9 @@ export class LongClip {
       forget: (before) => feed.forget(before),
     };
   }
+}
+
+/** Whether the CTC head hears next to nothing of a segment's text. */
+function isUncertain({ text, agreement = 1 }: TranscriptSegment): boolean {
+  return text !== "" && agreement < LEAST_AGREEMENT;
 }

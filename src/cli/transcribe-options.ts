@@ -3,8 +3,11 @@ import type { TargetLanguage } from "../decode/translator.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import type { Language } from "../tokenizer/languages.js";
 import { MOST_SILENCE_MS } from "../decode/vad/segmenter.js";
-import { RECORDING_DEFAULTS } from "../decode/segments/transcribe-recording.js";
-import { WHOLE_SECONDS } from "./long-clip.js";
+import {
+  LEAST_WHOLE_SECONDS,
+  RECORDING_DEFAULTS,
+  WHOLE_SECONDS,
+} from "../decode/segments/transcribe-recording.js";
 import { natural, number, whole } from "./numbers.js";
 import type { TranscriptFileOptions } from "./transcript-files.js";
 import { type Condition } from "./usage.js";
@@ -48,7 +51,7 @@ export function longOptions(command: Command): Command {
   return command
     .option(
       "--vad <model>",
-      `transcribe every clip in segments of speech: ${vadForms}; off: whole. Default: the net of this package, for clips longer than ${WHOLE_SECONDS} s or than the model takes`,
+      `transcribe every clip in segments of speech: ${vadForms}; off: whole. Default: the net of this package, for clips longer than ${WHOLE_SECONDS} s (${LEAST_WHOLE_SECONDS} s where merge_length_s of the checkpoint's config is below that) or than the model takes`,
     )
     .option(
       "--max-end-silence <ms>",

@@ -260,7 +260,8 @@ async function show(
     for (const word of result.words ?? [])
       print(`${word.start.toFixed(3)}\t${word.end.toFixed(3)}\t${word.text}`);
   }
-  if (result.text === "" && to === undefined) note(`${label}: no speech was found`);
+  if (result.text === "" && to === undefined)
+    note(`${label}: the model wrote no text; --vad MODEL cuts the clip at its pauses`);
   if (result.finish === "length") {
     const { length } = result.tokenIds;
     const advice = length < maxTokens ? "the model's context is full" : "--max-tokens allows more";

@@ -16,8 +16,8 @@ import type { LanguageCode } from "../tokenizer/languages.js";
 import type { ChatRenderer } from "../tokenizer/chat.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { Stopwatch } from "./stopwatch.js";
-import { openCtc, openCtcIfSound } from "../checkpoint/ctc.js";
-import { Aligner, type ClipTimes, noHead } from "./alignment/aligner.js";
+import { openCtcAsAsked } from "../checkpoint/ctc.js";
+import { Aligner, type ClipTimes } from "./alignment/aligner.js";
 import { answerLimit, usualTokens } from "./answer-limit.js";
 import { transcription } from "./clip-work.js";
 import { greedy } from "./greedy.js";
@@ -89,8 +89,9 @@ export interface TranscriberOptions {
   /** Directories with a LoRA each, merged into the weights in this order as they are read. */
   readonly lora?: readonly ModelFiles[];
   /**
-   * Finds the times of words by the checkpoint's CTC head. A checkpoint without one gets a warning,
-   * and no times. "optional": no warning, also where the head is damaged.
+   * Loads the checkpoint's CTC head: it finds the times of words, and `transcribeRecording` checks
+   * texts by it. A checkpoint without one gets a warning, and no times. "optional": no warning there,
+   * and a warning in place of an error where the head is incomplete or does not fit.
    */
   readonly wordTimes?: boolean | "optional" | undefined;
   /** Called while weights are read, with bytes done and bytes in all. */
@@ -136,8 +137,7 @@ export class Transcriber {
     checkpoint: Checkpoint,
     { weights, wordTimes, onProgress, signal }: TranscriberOptions,
   ): Promise<Transcriber> {
-    const openHead = wordTimes === "optional" ? openCtcIfSound : openCtc;
-    const head = wordTimes ? await openHead(files, checkpoint) : undefined;
+    const { head, warning } = await openCtcAsAsked(files, checkpoint, wordTimes);
     const { frontend, text } = await loadParts(checkpoint);
     const aligner = await Aligner.load(gpu, head, { weights, signal });
     const model = await loadFunAsrNano(gpu, checkpoint.config, checkpoint, {
@@ -149,7 +149,7 @@ export class Transcriber {
       aligner?.free();
       throw error;
     });
-    const warnings = wordTimes === true && !aligner ? [...checkpoint.warnings, noHead] : checkpoint.warnings;
+    const warnings = warning === undefined ? checkpoint.warnings : [...checkpoint.warnings, warning];
     return new Transcriber(gpu, model, frontend, text, warnings, aligner);
   }
 

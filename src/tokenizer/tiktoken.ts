@@ -11,6 +11,8 @@ export interface SpelledToken {
 export interface Tiktoken {
   /** One above the largest id. */
   readonly size: number;
+  /** Tokens of the file. */
+  readonly count: number;
   /** The tokens of a text; their bytes are the text's, in order. */
   encode(text: string): SpelledToken[];
   /** Text of ids; ids outside the vocabulary decode to nothing, bytes that are not UTF-8 to U+FFFD. */
@@ -53,6 +55,7 @@ export function loadTiktoken(text: string, file: string): Tiktoken {
       throw new TokenizerError(file, "tokens", "a token for each of the 256 bytes", `none for byte ${byte}`);
   return {
     size: 1 + [...spelling.keys()].reduce((most, id) => Math.max(most, id), 0),
+    count: ranks.size,
     encode: (one) => encode(one, ranks),
     decode(ids) {
       const all = ids.map((id) => spelling.get(id) ?? "").join("");

@@ -2,12 +2,12 @@ import { stat } from "node:fs/promises";
 import { audioSeconds, countedSeconds } from "../../data/audio-length.js";
 import type { Utterance } from "../../data/utterances.js";
 import type { LongAudio } from "../../evaluate/recordings/run-recording.js";
+import { LEAST_WHOLE_SECONDS } from "../../decode/segments/transcribe-recording.js";
 import { type DecodedAudio, concatenated } from "../../frontend/audio.js";
 import { pickChannel } from "../../frontend/channel.js";
 import { AudioError } from "../../frontend/errors.js";
 import type { Sink } from "../../frontend/hearing.js";
 import { decodeClip, streamClip } from "../../node/clip.js";
-import { WHOLE_SECONDS } from "../long-clip.js";
 
 /** How audio is read. */
 export interface Reading {
@@ -15,6 +15,8 @@ export interface Reading {
   readonly rate: number;
   /** That fit the model. */
   readonly maxSeconds: number;
+  /** That are run whole where `vad` is absent: see wholeSeconds. */
+  readonly wholeSeconds: number;
   /** Channel of lines that name none, counted from 1; absent: the mean of all. */
   readonly channel?: number | undefined;
   readonly strict?: boolean | undefined;
@@ -32,11 +34,11 @@ type Part = Pick<Utterance, "audio" | "start" | "end" | "channel">;
  */
 export async function readAudio(utterance: Utterance, reading: Reading): Promise<DecodedAudio | LongAudio> {
   await checkReference(utterance);
-  const { vad, maxSeconds, channel } = reading;
+  const { vad, maxSeconds, wholeSeconds, channel } = reading;
   if (vad === "off") return wholeFile(utterance, reading, maxSeconds);
   const part = { ...utterance, channel: utterance.channel ?? channel };
   const long = { stream: (sink: Sink) => streamPart(part, reading, sink) };
-  const limit = vad === undefined ? Math.min(WHOLE_SECONDS, maxSeconds) : 0;
+  const limit = vad === undefined ? wholeSeconds : 0;
   const { start = 0, end } = utterance;
   if (limit === 0 || (end !== undefined && end - start > limit)) return long;
   try {
@@ -49,13 +51,13 @@ export async function readAudio(utterance: Utterance, reading: Reading): Promise
   }
 }
 
-const LEAST_BYTES = 100_000; // of a minute in any codec
+const LEAST_BYTES = 25_000; // of 15 s in any codec
 
 /** Whether an utterance may be too long to be run whole, by its times or the file's header. */
 export async function mayBeLong({ audio, start = 0, end }: Part): Promise<boolean> {
-  if (end !== undefined) return end - start > WHOLE_SECONDS;
+  if (end !== undefined) return end - start > LEAST_WHOLE_SECONDS;
   const seconds = await audioSeconds(audio).catch(() => 0); // what cannot be read is reported in its turn
-  if (seconds !== undefined) return seconds - start > WHOLE_SECONDS;
+  if (seconds !== undefined) return seconds - start > LEAST_WHOLE_SECONDS;
   return (await stat(audio)).size > LEAST_BYTES;
 }
 

@@ -1,4 +1,4 @@
-import { noHead } from "../../decode/alignment/aligner.js";
+import { noHead } from "../../checkpoint/ctc.js";
 import { loadTranscriber } from "../../decode/load.js";
 import type { Transcriber } from "../../decode/transcriber.js";
 import { type UtteranceRecord, isFailed } from "../../evaluate/record.js";
@@ -16,6 +16,7 @@ import { languageWarning } from "../../decode/language-warnings.js";
 import { uniformNumbers } from "../../random.js";
 import type { Utterance } from "../../data/utterances.js";
 import type { VoiceActivityDetector } from "../../decode/vad/detector.js";
+import { WHOLE_SECONDS, wholeSeconds } from "../../decode/segments/transcribe-recording.js";
 import type { RecordingSettings } from "../../evaluate/recordings/run-recording.js";
 import type { DecodedAudio } from "../../frontend/audio.js";
 import { cutAudio } from "../../frontend/cut.js";
@@ -25,7 +26,6 @@ import { decodeClip } from "../../node/clip.js";
 import type { Results } from "../../evaluate/results.js";
 import { describe, exitCode, note, report, shown, status, withBar } from "../output.js";
 import { wavDataUri } from "../../report/wav.js";
-import { WHOLE_SECONDS } from "../long-clip.js";
 import { warnOf } from "../model.js";
 import { loadVad } from "../vad-model.js";
 import { firstSeconds, mayBeLong, readAudio } from "./audio.js";
@@ -168,7 +168,9 @@ async function runLeft(
     {
       read: (utterance) => {
         const maxSeconds = transcriber.maxSeconds(promptOf(utterance, settings));
-        return readAudio(utterance, { rate: transcriber.sampleRate, maxSeconds, channel, strict, vad });
+        const whole = wholeSeconds(transcriber.model.config, maxSeconds);
+        const length = { maxSeconds, wholeSeconds: whole };
+        return readAudio(utterance, { rate: transcriber.sampleRate, ...length, channel, strict, vad });
       },
       recordings: {
         detector: () => (detector ??= loadVad(transcriber.gpu, vad)),

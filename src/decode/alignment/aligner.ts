@@ -30,8 +30,6 @@ export interface ClipTimes {
   readonly agreement: number;
 }
 
-export const noHead = "the checkpoint has no CTC head: there are no times of words";
-
 /** Most bytes of logits that are on the GPU at once. */
 const logitBytes = 16 << 20;
 

@@ -1,5 +1,5 @@
 import { FRAME_MS, Segmenter, type SegmenterOptions, type SpeechSegment } from "../vad/segmenter.js";
-import { ArgumentError } from "../../arguments.js";
+import { ArgumentError, expectArgument } from "../../arguments.js";
 import { concatenated } from "../../frontend/audio.js";
 import type { SpeechFeed } from "./recording.js";
 
@@ -102,9 +102,12 @@ export class GivenSpeech implements SpeechFeed {
   #samples = 0;
   #next = 0;
 
-  /** @throws ArgumentError  a segment that ends before it begins, or begins before its neighbour ends */
+  /** @throws ArgumentError  a segment without its times, one that ends before it begins, or begins before its neighbour ends */
   constructor(private readonly segments: readonly GivenSegment[]) {
-    for (const [i, { startMs, endMs }] of segments.entries()) {
+    for (const [i, segment] of segments.entries()) {
+      const { startMs, endMs } = segment;
+      for (const [field, value] of Object.entries({ startMs, endMs }))
+        expectArgument(`GivenSpeech: segments[${i}].${field}`, typeof value === "number", "ms", value);
       const before = i === 0 ? 0 : segments[i - 1].endMs;
       const got = `${startMs} to ${endMs} ms`;
       if (startMs >= before && endMs > startMs) continue;

@@ -70,6 +70,22 @@ export function mergeMsOf({ mergeSeconds }: Pick<ModelConfig, "mergeSeconds">): 
   return mergeSeconds === undefined ? RECORDING_DEFAULTS.mergeMs : 1000 * mergeSeconds;
 }
 
+/** The longest clip that is run whole where nothing else is asked for, s. */
+export const WHOLE_SECONDS = 60;
+
+/** The same where the checkpoint asks for shorter segments: see wholeSeconds. */
+export const LEAST_WHOLE_SECONDS = RECORDING_DEFAULTS.mergeMs / 1000;
+
+/**
+ * The longest clip that is run whole where nothing else is asked for, s: 60, or 15 where the
+ * checkpoint asks for segments that are shorter.
+ * @param maxSeconds  of audio that fits the model
+ */
+export function wholeSeconds(config: Pick<ModelConfig, "mergeSeconds">, maxSeconds: number): number {
+  const short = mergeMsOf(config) < RECORDING_DEFAULTS.mergeMs;
+  return Math.min(maxSeconds, short ? LEAST_WHOLE_SECONDS : WHOLE_SECONDS);
+}
+
 /** Segments that are shorter have too little context for a transcript, s. */
 const LEAST_SECONDS = 2;
 
@@ -117,11 +133,13 @@ export interface RecordingTranscription {
 }
 
 /**
- * Transcribes a recording of any length in segments of speech.
+ * Transcribes a recording of any length in segments of speech. Text that the CTC head does not hear
+ * is left out where the transcriber was loaded with `wordTimes: "optional"` (or true), else it stays.
  * @param detector  not asked, and perhaps undefined, where `segments` are given
  * @param blocks    [n] f32 each, mono, 16 kHz, range [-1, 1], of any lengths
- * @throws as Transcriber.transcribe; PromptError  less than 2 s fit the model; ArgumentError  no detector, segments that overlap; as `refuse`
- *         of a segment that passes the audio's end
+ * @throws as Transcriber.transcribe; PromptError  less than 2 s fit the model; ArgumentError  no
+ *         detector, segments that overlap, a block of another kind, an option out of range; as
+ *         `refuse` of a segment that passes the audio's end
  */
 export async function transcribeRecording(
   transcriber: Transcriber,
@@ -145,6 +163,8 @@ export async function transcribeRecording(
   const segments: TranscriptSegment[] = [];
   for (const [field, value] of Object.entries({ batch, batchTokens }))
     expectArgument(`transcribeRecording: ${field}`, value === undefined || value >= 1, "at least 1", value);
+  const merges = mergeMs === undefined || mergeMs >= 0;
+  expectArgument("transcribeRecording: mergeMs", merges, "0 ms or more", mergeMs);
   const silence = maxEndSilenceMs ?? RECORDING_DEFAULTS.maxEndSilenceMs;
   checkSegmenterOptions({ maxEndSilenceMs: silence });
   expectArgument("transcribeRecording: detector", Boolean(detector ?? given), "one, or segments", detector);
@@ -169,7 +189,11 @@ export async function transcribeRecording(
     ...(onProgress && { onProgress }),
   });
   try {
-    for await (const block of blocks) await recording.push(block);
+    for await (const block of blocks) {
+      const samples = block instanceof Float32Array;
+      expectArgument("transcribeRecording: blocks", samples, "a Float32Array each", block);
+      await recording.push(block);
+    }
     const seconds = await recording.end();
     const text = joinTexts(segments.map((segment) => segment.text));
     return { text, segments, silences: silencesOf(segments, seconds), seconds };

@@ -8,6 +8,7 @@ import {
   longestSegment,
   mergeMsOf,
   segmentDecoder,
+  wholeSeconds,
 } from "../../decode/segments/transcribe-recording.js";
 import type { PreparedClip, Transcriber, Transcription } from "../../decode/transcriber.js";
 import type { TranscriptionEngine } from "../../decode/engine/engine.js";
@@ -23,9 +24,6 @@ import type { PromptOptions } from "../../tokenizer/prompt.js";
 import { DeltaText } from "./delta.js";
 import type { Job, JobResult, Wish } from "./engine.js";
 import { EngineError } from "./errors.js";
-
-/** A longer recording is cut into segments of speech, s: as `transcribe` does. */
-const WHOLE_SECONDS = 60;
 
 /** The models, and the engine that runs clips on them. */
 export interface Models {
@@ -77,7 +75,7 @@ export class Work {
     transcriber.checkPrompt(this.#prompt);
     const rate = transcriber.sampleRate;
     const fits = transcriber.maxSeconds(this.#prompt);
-    const whole = job.cut ? 0 : Math.min(WHOLE_SECONDS, fits) * rate;
+    const whole = job.cut ? 0 : wholeSeconds(transcriber.model.config, fits) * rate;
     let long: Recording | undefined;
     let stream: VadStream | undefined;
     let pieces: Float32Array[] = [];
