@@ -78,7 +78,10 @@ export class LiveSession {
     this.#ear = this.#listen(0);
   }
 
-  /** @param samples  [n] f32, mono, range [-1, 1] */
+  /**
+   * Takes the next samples; events follow.
+   * @param samples  [n] f32, mono, range [-1, 1]
+   */
   push(samples: Float32Array): void {
     this.#next(() => {
       this.#audio.push(samples);
