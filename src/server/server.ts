@@ -54,6 +54,8 @@ export async function startServer(engine: Engine, settings: ServerSettings): Pro
   await guard(app, settings, () => stopping);
   app.addHook("onResponse", (request, reply, done) => {
     metrics.answered(request.routeOptions.url ?? "unknown", reply.statusCode, reply.elapsedTime / 1000);
+    // Node reads the connection of an upgrade no further: a refused one would stay open.
+    if (request.headers.upgrade !== undefined && reply.statusCode >= 400) request.raw.socket.destroySoon();
     done();
   });
   await app.register(multipart, { throwFileSizeLimit: false });
