@@ -3,9 +3,9 @@
  * [--rounds N] [--model DIR] [--write]`. bench/long_recording.py makes DIR.
  * Each round transcribes, in processes of their own and in turn: the recording; the same segments
  * in batches; the same segments one by one (--batch 1). Once: its first 30 s, and the sentences cut
- * by hand. Prints the CER of the whole text and of the sentences cut by hand, what was heard in the
- * pauses, the cues that other parsers read of its SRT and VTT, seconds as a multiple of real time,
- * the ratio of one by one to batches (medians), and peak resident memory.
+ * by hand. It prints the CER of the whole text and of the sentences cut by hand, the characters in
+ * pauses, and the cues that other parsers read of its SRT and VTT. It also prints the multiple of
+ * real time, the ratio of one by one to batches (medians), and peak resident memory.
  * --write adds bench/results/long-DEVICE-COMMIT.json.
  */
 import { spawnSync } from "node:child_process";
@@ -76,7 +76,7 @@ const transcribe = (file: string, ...options: string[]): Run =>
 const median = (numbers: readonly number[]): number =>
   [...numbers].sort((a, b) => a - b)[numbers.length >> 1];
 
-/** Characters in segments that touch no sentence, and seconds of pauses that segments hold. */
+/** Characters in segments that touch no sentence. */
 function heardInPauses(segments: readonly Segment[], sentences: readonly Segment[]): number {
   const touches = (a: Segment, b: Segment): boolean => a.start < b.end && b.start < a.end;
   const invented = segments.filter((segment) => !sentences.some((sentence) => touches(segment, sentence)));

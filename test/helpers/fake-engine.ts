@@ -107,6 +107,15 @@ export class FakeEngine implements Engine {
     };
   }
 
+  /** As at the begin, without what it was told. */
+  reset(): void {
+    const fresh = new FakeEngine();
+    this.jobs.length = 0;
+    this.lives.length = 0;
+    this.answer = fresh.answer;
+    this.live = fresh.live;
+  }
+
   counts(): Promise<EngineCounts> {
     return Promise.resolve({ queued: 3, running: 2, tokens: 6, gpuKept: 100, gpuReserved: 200, restarts: 1 });
   }

@@ -2,7 +2,7 @@ import { FileError } from "../../errors.js";
 import { show } from "../../json.js";
 import type { GivenSegment } from "./feed.js";
 
-/** A file of segments that cannot be used: where, what was expected, what was there, what helps. */
+/** A file of segments cannot be used. The message names the place, what was expected and got, and the remedy. */
 export class SegmentFileError extends FileError {}
 
 /** Where a segment stands: the file, with the line where it has one, and its path in JSON. */

@@ -6,10 +6,10 @@ import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { EngineClient } from "./client.js";
 import type { Job, LiveEvent } from "./engine.js";
 
-// Plan: a process that speaks the engine's messages and ends as it is told stands for the engine. A
-// job in work when it ends is run once more, by itself, and answered once; its text is not passed
-// twice; a job that ends the process twice fails and takes no other with it; so do live sessions;
-// a process that cannot start, an abort, and the stop.
+// Plan: a small process takes the engine's place and ends on demand. A job that was in work then runs
+// once more, by itself. It is answered once, and its text is passed once. A job that ends the
+// process twice fails, and no other fails with it. The same holds for live sessions. Then a process
+// that cannot start, an abort, and the stop.
 
 const folder = mkdtempSync(join(tmpdir(), "engine-"));
 afterAll(() => rmSync(folder, { recursive: true }));

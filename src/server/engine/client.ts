@@ -110,15 +110,15 @@ export class EngineClient implements Engine {
     }
     this.#lives.set(id, listener);
     this.#send({ type: "open", id, options });
-    const tell = (command: Command): void => {
+    const send = (command: Command): void => {
       if (this.#lives.has(id)) this.#send(command);
     };
     return {
-      push: (samples) => tell({ type: "push", id, samples }),
-      commit: () => tell({ type: "commit", id }),
-      clear: () => tell({ type: "clear", id }),
+      push: (samples) => send({ type: "push", id, samples }),
+      commit: () => send({ type: "commit", id }),
+      clear: () => send({ type: "clear", id }),
       close: () => {
-        tell({ type: "close", id });
+        send({ type: "close", id });
         this.#lives.delete(id);
       },
     };

@@ -1,5 +1,5 @@
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { FakeEngine, fakeServer } from "../../../test/helpers/fake-engine.js";
+import { fakeServer } from "../../../test/helpers/fake-engine.js";
 import { form } from "../../../test/helpers/serve.js";
 import { audio, metric, post } from "../../../test/helpers/uploads.js";
 import { EngineError, type FailureKind } from "../engine/errors.js";
@@ -10,11 +10,7 @@ import { Spool } from "./spool.js";
 
 const { engine, server, address } = await fakeServer({ maxUploadBytes: 100_000 });
 afterAll(() => server.stop());
-const usual = new FakeEngine().answer;
-beforeEach(() => {
-  engine.jobs.length = 0;
-  engine.answer = usual;
-});
+beforeEach(() => engine.reset());
 
 describe("failures", () => {
   test.each<[FailureKind, number, string | null]>([

@@ -1,6 +1,6 @@
 import OpenAI from "openai";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
-import { FakeEngine, fakeServer } from "../../../test/helpers/fake-engine.js";
+import { fakeServer } from "../../../test/helpers/fake-engine.js";
 import { form } from "../../../test/helpers/serve.js";
 import { type Fields, audio, metric, post } from "../../../test/helpers/uploads.js";
 
@@ -9,11 +9,7 @@ import { type Fields, audio, metric, post } from "../../../test/helpers/uploads.
 
 const { engine, server, address } = await fakeServer();
 afterAll(() => server.stop());
-const usual = new FakeEngine().answer;
-beforeEach(() => {
-  engine.jobs.length = 0;
-  engine.answer = usual;
-});
+beforeEach(() => engine.reset());
 const openai = new OpenAI({ baseURL: `${address}/v1`, apiKey: "none", maxRetries: 0 });
 const transcriptions = openai.audio.transcriptions;
 

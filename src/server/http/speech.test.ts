@@ -1,7 +1,7 @@
 import OpenAI from "openai";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import webvtt from "webvtt-parser";
-import { FakeEngine, fakeServer, said } from "../../../test/helpers/fake-engine.js";
+import { fakeServer, said } from "../../../test/helpers/fake-engine.js";
 import { audio, post } from "../../../test/helpers/uploads.js";
 import { EngineError } from "../engine/errors.js";
 
@@ -10,11 +10,7 @@ import { EngineError } from "../engine/errors.js";
 
 const { engine, server, address } = await fakeServer();
 afterAll(() => server.stop());
-const usual = new FakeEngine().answer;
-beforeEach(() => {
-  engine.jobs.length = 0;
-  engine.answer = usual;
-});
+beforeEach(() => engine.reset());
 const openai = new OpenAI({ baseURL: `${address}/v1`, apiKey: "none", maxRetries: 0 });
 const transcriptions = openai.audio.transcriptions;
 

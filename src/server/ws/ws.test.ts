@@ -9,11 +9,7 @@ import { EngineError } from "../engine/errors.js";
 
 const { engine, server, address } = await fakeServer({ sessions: 3, maxUploadBytes: 50_000 });
 afterAll(() => server.stop());
-beforeEach(() => {
-  engine.jobs.length = 0;
-  engine.lives.length = 0;
-  engine.live = () => undefined;
-});
+beforeEach(() => engine.reset());
 const url = (path: string): string => address.replace("http", "ws") + path;
 
 interface Talk {
