@@ -1,5 +1,5 @@
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { fakeServer } from "../../../test/helpers/fake-engine.js";
+import { fakeServer, said } from "../../../test/helpers/fake-engine.js";
 import { form } from "../../../test/helpers/serve.js";
 import { audio, metric, post } from "../../../test/helpers/uploads.js";
 import { EngineError, type FailureKind } from "../engine/errors.js";
@@ -58,6 +58,22 @@ describe("failures", () => {
     const answer = await post(address, { "include[]": "logprobs" });
     engine.about = { ...engine.about, words: true };
     expect(await answer.json()).toMatchObject({ error: { param: "include[]" } });
+  });
+
+  test("a part without a name is ignored", async () => {
+    const part = (head: string, value: string): string =>
+      `--x\r\ncontent-disposition: form-data; ${head}\r\n\r\n${value}\r\n`;
+    const body =
+      part('name="model"', "demo") +
+      part("nam", "a") +
+      part("", "b") +
+      part('name="file"; filename="a.wav"', "c");
+    const answer = await fetch(`${address}/v1/audio/transcriptions`, {
+      method: "POST",
+      headers: { "content-type": "multipart/form-data; boundary=x" },
+      body: `${body}--x--\r\n`,
+    });
+    expect([answer.status, await answer.json()]).toMatchObject([200, { text: said.text }]);
   });
 
   test("a larger upload, with and without its length", async () => {

@@ -55,7 +55,8 @@ export async function readForm(request: FastifyRequest, spool: Spool, maxBytes: 
         if (part.file.truncated) throw tooLarge(maxBytes);
         continue;
       }
-      const { fieldname, value } = part;
+      const { fieldname, value } = part as { fieldname?: string } & typeof part;
+      if (fieldname === undefined) continue; // a part without a name
       if (part.valueTruncated || part.fieldnameTruncated)
         throw wrongField(fieldname, `at most ${FORM_LIMITS.fieldSize} bytes`, "more");
       fields.set(fieldname, [
