@@ -1,7 +1,10 @@
 // Compares the counting device with this adapter at the published sizes, by hand: npm run
-// check:counts -- [SIZE ...]. Weights are zeros. Prints a row for each size, format, batch and
-// family of kernels; exit code 1 where a dispatch, a submit or a byte differs.
-import { isDeepStrictEqual } from "node:util";
+// check:counts -- [SIZE ...] [--family subgroups|portable] [--layers N]. Weights are zeros. Prints a
+// row for each size, format, batch and family of kernels; exit code 1 where a dispatch, a submit or a
+// byte differs. --layers keeps N layers of encoder and LLM at their real widths: 8B without subgroups
+// takes hours else.
+import { isDeepStrictEqual, parseArgs } from "node:util";
+import type { ModelConfig } from "../src/config/model-config.js";
 import { countedDevice, countingGpu } from "../src/gpu/counting.js";
 import { Gpu } from "../src/gpu/device.js";
 import type { WeightFormat } from "../src/gpu/matrix.js";
@@ -36,19 +39,48 @@ function compare(counted: CountedRun, real: CountedRun): string {
     : `${differing} dispatches differ, ${lengths} more; submits, kept, peak: ${rest.join(", ")} more`;
 }
 
-const asked = process.argv.slice(2);
-const unknown = asked.find((size) => !qwen3Sizes.some((known) => known === size));
-if (unknown) throw new Error(`check-counts: expected ${qwen3Sizes.join(", ")}, got "${unknown}"`);
-const sizes = qwen3Sizes.filter((size) => asked.length === 0 || asked.includes(size));
+/** The sizes, families and layers that the command line asks for. */
+function options(): { sizes: Qwen3Size[]; families: string[]; layers: number } {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { family: { type: "string", multiple: true }, layers: { type: "string" } },
+  });
+  const families = values.family ?? ["subgroups", "portable"];
+  const layers = Number(values.layers ?? Infinity);
+  const wrong =
+    positionals.find((size) => !qwen3Sizes.some((known) => known === size)) ??
+    families.find((family) => family !== "subgroups" && family !== "portable") ??
+    (layers >= 1 ? undefined : values.layers);
+  if (wrong !== undefined)
+    throw new Error(
+      `check-counts: expected sizes of ${qwen3Sizes.join(", ")}, a family, a number of layers; got "${wrong}"`,
+    );
+  const sizes = qwen3Sizes.filter((size) => positionals.length === 0 || positionals.includes(size));
+  return { sizes, families, layers };
+}
+
+/** A size with so many layers at most. */
+function configOf(size: Qwen3Size, layers: number): ModelConfig {
+  const { encoder, llm, ...rest } = sizeConfig(size);
+  const most = (count: number): number => Math.min(count, layers);
+  return {
+    ...rest,
+    encoder: { ...encoder, layers: most(encoder.layers), tpLayers: most(encoder.tpLayers) },
+    llm: { ...llm, layers: most(llm.layers) },
+  };
+}
+
+const { sizes, families, layers } = options();
 let differs = 0;
-for (const subgroups of [true, false]) {
+for (const family of families) {
+  const subgroups = family === "subgroups";
   const { gpu, adapter } = await openDevice({ timestamps: true, subgroups, quiet: true });
-  if (subgroups) console.log(`adapter: ${adapter.description}`);
-  console.log(`${subgroups ? "with subgroups" : "portable"}: size, format, batch, dispatches, kept, peak`);
+  console.log(`adapter: ${adapter.description}`);
+  console.log(`${family}: size, format, batch, dispatches, kept, peak`);
   for (const size of sizes)
     for (const weights of formats[size])
       for (const [batch, frames] of Object.entries(batches)) {
-        const config = sizeConfig(size);
+        const config = configOf(size, layers);
         const shapes = shapeSource(config);
         const work = { frames, text: 24, answer: 8 };
         const fresh = new Gpu(gpu.device, { subgroupSize: gpu.subgroupSize, wait: restfulWait });
