@@ -15,6 +15,7 @@ export default tseslint.config(
   {
     ignores: [
       "dist",
+      "dist-web",
       "coverage",
       "docs-api",
       "node_modules",
@@ -62,6 +63,6 @@ export default tseslint.config(
     files: ["**/*.test.ts", "test/**/*.ts", "bench/**/*.ts", "experiments/**/*.ts", "examples/**/*.ts"],
     rules: { "max-lines-per-function": "off", "import-x/no-restricted-paths": "off" },
   },
-  { files: ["*.config.ts"], rules: { "import-x/no-default-export": "off" } },
+  { files: ["**/*.config.ts"], rules: { "import-x/no-default-export": "off" } },
   { files: ["**/*.js"], extends: [tseslint.configs.disableTypeChecked] },
 );

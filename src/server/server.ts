@@ -7,7 +7,8 @@ import type { Engine } from "./engine/engine.js";
 import { Admission } from "./http/admission.js";
 import { ApiError, apiError } from "./http/api-error.js";
 import { Metrics } from "./http/metrics.js";
-import { errorRoutes, fail, page, plainRoutes } from "./http/routes.js";
+import { isPageRoute, packageRoot, pageRoutes } from "./http/page.js";
+import { errorRoutes, fail, plainRoutes } from "./http/routes.js";
 import { Keys, checkKey, checkOrigin, isUpgrade, keyOf } from "./http/security.js";
 import { speechRoutes } from "./http/speech.js";
 import { Spool } from "./http/spool.js";
@@ -53,14 +54,15 @@ export async function startServer(engine: Engine, settings: ServerSettings): Pro
   app.removeAllContentTypeParsers();
   await guard(app, settings, () => stopping);
   app.addHook("onResponse", (request, reply, done) => {
-    metrics.answered(request.routeOptions.url ?? "unknown", reply.statusCode, reply.elapsedTime / 1000);
+    const route = isPageRoute(request) ? "page" : (request.routeOptions.url ?? "unknown");
+    metrics.answered(route, reply.statusCode, reply.elapsedTime / 1000);
     // Node reads the connection of an upgrade no further: a refused one would stay open.
     if (request.headers.upgrade !== undefined && reply.statusCode >= 400) request.raw.socket.destroySoon();
     done();
   });
   await app.register(multipart, { throwFileSizeLimit: false });
   const parts = { engine, settings, admission, spool, metrics };
-  await socketRoutes(app, parts, sessions, page);
+  await socketRoutes(app, parts, sessions, await pageRoutes(app, settings.root ?? packageRoot));
   errorRoutes(app, metrics);
   plainRoutes(app, engine, settings, metrics, () => stopping);
   speechRoutes(app, parts);

@@ -24,6 +24,8 @@ export interface ServerSettings {
   readonly sessions: number;
   /** How long a stop waits for requests that run, ms. */
   readonly drainMs: number;
+  /** The package whose page, models and golden bundles are served; default: this one. */
+  readonly root?: string;
 }
 
 /** What is taken where nothing else is asked for. */

@@ -4,7 +4,7 @@ import type { ServerSettings } from "../settings.js";
 import { ApiError, apiError, sendError } from "./api-error.js";
 import type { Metrics } from "./metrics.js";
 
-/** `/health`, `/metrics`, `/v1/models` and the page. */
+/** `/health`, `/metrics` and `/v1/models`. */
 export function plainRoutes(
   app: FastifyInstance,
   engine: Engine,
@@ -30,14 +30,6 @@ export function plainRoutes(
   });
   app.get("/metrics", async (_, reply) => reply.type(metrics.type).send(await metrics.text()));
 }
-
-/** What a browser shows until there is a page. */
-export const page = `<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>funasr-webgpu</title>
-<h1>funasr-webgpu</h1>
-<p>Send audio to <code>POST /v1/audio/transcriptions</code>. <a href="/health">Health</a>, <a href="/metrics">metrics</a>.</p>
-</html>
-`;
 
 const methods = ["GET", "POST"] as const;
 

@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import type { FastifyRequest } from "fastify";
 import { type ServerSettings, isLoopback } from "../settings.js";
 import { ApiError } from "./api-error.js";
+import { isPageRoute } from "./page.js";
 
 function digest(text: string): Buffer {
   return createHash("sha256").update(text).digest();
@@ -49,9 +50,13 @@ export function isUpgrade({ headers }: Pick<FastifyRequest, "headers">): boolean
 /** Without a key these can be read. */
 const open: ReadonlySet<string> = new Set(["/", "/health"]);
 
+function isOpen(request: FastifyRequest): boolean {
+  return open.has(request.routeOptions.url ?? "") || isPageRoute(request);
+}
+
 /** @throws ApiError 401  the request needs a key and has none, or a wrong one */
 export function checkKey(request: FastifyRequest, keys: Keys): void {
-  if (!keys.needed || (!isUpgrade(request) && open.has(request.routeOptions.url ?? ""))) return;
+  if (!keys.needed || (!isUpgrade(request) && isOpen(request))) return;
   const key = keyOf(request);
   if (key !== undefined && keys.has(key)) return;
   const message =

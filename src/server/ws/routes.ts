@@ -4,6 +4,7 @@ import type { RawData, WebSocket } from "ws";
 import { show } from "../../json.js";
 import { ApiError, wrongField } from "../http/api-error.js";
 import { checkModel } from "../http/fields.js";
+import type { PageHandler } from "../http/page.js";
 import { isUpgrade, keyProtocol } from "../http/security.js";
 import { NanoProtocol } from "./nano.js";
 import { MESSAGE_BYTES, Peer, type Protocol, type SessionParts } from "./peer.js";
@@ -54,7 +55,7 @@ export async function socketRoutes(
   app: FastifyInstance,
   parts: SessionParts,
   sessions: Sessions,
-  page: string,
+  page: PageHandler,
 ): Promise<void> {
   await app.register(websocket, {
     options: { maxPayload: MESSAGE_BYTES, perMessageDeflate: false, handleProtocols: chosenProtocol },
@@ -68,7 +69,7 @@ export async function socketRoutes(
     method: "GET",
     url: "/",
     preValidation: checked((request) => admit(request, parts, sessions)),
-    handler: (_, reply) => reply.type("text/html; charset=utf-8").send(page),
+    handler: page,
     wsHandler: (socket: WebSocket) => {
       const peer = new Peer(socket);
       listen(socket, sessions, (first) =>
