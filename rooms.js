@@ -5,6 +5,7 @@
 export const rooms = [
   "cli",
   "server",
+  "browser",
   "verify",
   "train",
   "evaluate",

@@ -1,7 +1,8 @@
 import { count } from "../report/text.js";
 import { Command } from "commander";
 import { GpuError } from "../gpu/errors.js";
-import { adapterNames, isSoftware, noAdapter, requestAdapter } from "../node/device.js";
+import { isSoftware } from "../gpu/adapter.js";
+import { adapterNames, noAdapter, requestAdapter } from "../node/device.js";
 import type { AdapterNames } from "../node/tuning-cache.js";
 import { note, print, printJson } from "./output.js";
 

@@ -1,0 +1,97 @@
+import type { ModelFiles } from "../checkpoint/source.js";
+import { TranscriptionEngine } from "../decode/engine/engine.js";
+import { wholeSeconds } from "../decode/segments/transcribe-recording.js";
+import { Transcriber } from "../decode/transcriber.js";
+import { VoiceActivityDetector } from "../decode/vad/detector.js";
+import { type BrowserDevice, openAdapter, requestAdapter } from "./device.js";
+import { filesOf } from "./model-files.js";
+import type { EngineFacts, ModelFacts, StartOptions, StartProgress } from "./messages.js";
+import type { Platform } from "./platform.js";
+
+/** A device with what was loaded on it. */
+export interface Models extends BrowserDevice {
+  /** The checkpoint's name. */
+  readonly name: string;
+  readonly transcriber: Transcriber | undefined;
+  readonly detector: VoiceActivityDetector | undefined;
+  /** Runs clips of all calls. */
+  readonly engine: TranscriptionEngine | undefined;
+}
+
+/** Called as a start goes on, and what ends it. */
+export interface StartCall {
+  readonly onProgress: (progress: StartProgress) => void;
+  readonly signal: AbortSignal;
+}
+
+const leastVocabulary = 50_000; // of language models that know more than their transcripts
+const longestRequest = 4096; // tokens: of a clip of a minute, its prompt and its answer
+
+/** Opens the device and loads the models. @throws as SpeechWorker.start */
+export async function openModels(
+  platform: Platform,
+  options: StartOptions,
+  call: StartCall,
+): Promise<Models> {
+  const { model, vad } = options;
+  const adapter = await requestAdapter(platform);
+  const modelFiles = model && (await filesOf(model, "model", platform, options, call));
+  const vadFiles = vad && (await filesOf(vad, "vad", platform, options, call));
+  const device = await openAdapter(adapter, options.subgroups);
+  try {
+    const transcriber = modelFiles && (await loadModel(device, modelFiles, options, call));
+    const detector = vadFiles && (await VoiceActivityDetector.load(device.gpu, vadFiles));
+    const engine =
+      transcriber && new TranscriptionEngine(transcriber, { maxTokens: longestRequest, maxRows: 4 });
+    if (engine) await warmUp(engine, call);
+    return { ...device, name: modelFiles?.name ?? "", transcriber, detector, engine };
+  } catch (error) {
+    device.gpu.destroy();
+    throw error;
+  }
+}
+
+function loadModel(
+  { gpu }: BrowserDevice,
+  files: ModelFiles,
+  { weights }: StartOptions,
+  { onProgress, signal }: StartCall,
+): Promise<Transcriber> {
+  return Transcriber.load(gpu, files, {
+    ...(weights && { weights }),
+    wordTimes: "optional",
+    signal,
+    onProgress: (done, total) => onProgress({ part: "model", stage: "load", done, total }),
+  });
+}
+
+/** Runs a second of silence, which compiles the kernels. */
+async function warmUp(engine: TranscriptionEngine, { onProgress, signal }: StartCall): Promise<void> {
+  onProgress({ part: "model", stage: "compile", done: 0, total: 1 });
+  const { transcriber } = engine;
+  const second = new Float32Array(transcriber.sampleRate);
+  const clip = transcriber.prepare({ channels: [second], sampleRate: second.length }, "warm-up");
+  await engine.submit(clip, { maxNewTokens: 2, signal });
+  onProgress({ part: "model", stage: "compile", done: 1, total: 1 });
+}
+
+/** What a page may offer. */
+export function factsOf({ facts, name, transcriber, detector }: Models): EngineFacts {
+  return {
+    ...facts,
+    hasVad: detector !== undefined,
+    ...(transcriber && { model: modelFacts(name, transcriber) }),
+  };
+}
+
+function modelFacts(name: string, transcriber: Transcriber): ModelFacts {
+  const { model, languages, aligner, warnings } = transcriber;
+  return {
+    name,
+    languages,
+    canTranslate: model.config.llm.vocabSize >= leastVocabulary,
+    hasWordTimes: aligner !== undefined,
+    wholeSeconds: wholeSeconds(model.config, transcriber.maxSeconds()),
+    warnings,
+  };
+}
