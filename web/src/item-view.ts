@@ -1,0 +1,143 @@
+import { html, nothing } from "lit-html";
+import { jointOf } from "../../dist/scripts.js";
+import { copy, formats, save } from "./outputs.js";
+import { removeItem, textOf } from "./recordings.js";
+import { type Item, changed } from "./state.js";
+import type { Texts } from "./texts.js";
+
+/** Minutes, seconds and tenths. */
+function clock(seconds: number): string {
+  const tenths = Math.round(10 * seconds);
+  const rest = ((tenths % 600) / 10).toFixed(1).padStart(4, "0");
+  return `${Math.floor(tenths / 600)}:${rest}`;
+}
+
+const player = (item: Item): HTMLAudioElement | null =>
+  document.querySelector<HTMLAudioElement>(`#item-${item.id} audio`);
+
+/** Plays a segment alone. */
+function play(item: Item, start: number, end: number): void {
+  const audio = player(item);
+  if (!audio) return;
+  const stopAtEnd = (): void => {
+    if (audio.currentTime >= end) audio.pause();
+    if (audio.paused) audio.removeEventListener("timeupdate", stopAtEnd);
+  };
+  audio.currentTime = start;
+  audio.addEventListener("timeupdate", stopAtEnd);
+  audio.play().catch(() => {
+    item.playable = false;
+    changed();
+  });
+}
+
+function segments(item: Item, t: Texts) {
+  const playable = item.audio !== undefined && item.playable;
+  const rows = item.segments.map(({ start, end, text }) => {
+    const time = `${clock(start)}–${clock(end)}`;
+    return html`<li>
+      ${
+        playable
+          ? html`<button
+              class="time"
+              aria-label="${t.play} ${clock(start)}"
+              @click=${() => play(item, start, end)}
+            >
+              ${time}
+            </button>`
+          : html`<span class="time">${time}</span>`
+      }
+      <span class="text">${text}</span>
+    </li>`;
+  });
+  const open = item.stable !== "" || item.tentative !== "";
+  return html`<ol class="segments">
+    ${rows}
+    ${
+      open
+        ? html`<li class="open">
+            <span class="text"
+              >${item.stable}${jointOf(item.stable, item.tentative)}<span class="tentative"
+                >${item.tentative}</span
+              ></span
+            >
+          </li>`
+        : nothing
+    }
+  </ol>`;
+}
+
+function progress(item: Item, t: Texts) {
+  if (item.phase === "done") return nothing;
+  const { level, done, seconds } = item;
+  const label = item.phase === "waiting" ? t.waiting : level === undefined ? t.working : t.listening;
+  const bar =
+    level !== undefined
+      ? html`<meter min="0" max="1" value=${level} aria-label=${t.level}></meter>`
+      : seconds !== undefined && seconds > 60
+        ? html`<progress max=${seconds} value=${done} aria-label=${t.working}></progress>`
+        : nothing;
+  return html`<p class="work">
+    <span class="pulse">${label}…</span> ${bar}
+    <button class="small" @click=${item.stop}>${level === undefined ? t.cancel : t.stop}</button>
+  </p>`;
+}
+
+function outputs(item: Item, t: Texts) {
+  if (item.phase !== "done" || item.segments.length === 0) return nothing;
+  return html`<div class="row outputs">
+    <button class="small" @click=${() => void copy(item, textOf(item))}>${item.copied ?? t.copy}</button>
+    <span class="note">${t.save}</span>
+    ${formats.map(
+      (format) =>
+        html`<button
+          class="small"
+          aria-label="${t.save} ${format.toUpperCase()}: ${item.name}"
+          @click=${() => save(item, format)}
+        >
+          ${format.toUpperCase()}
+        </button>`,
+    )}
+  </div>`;
+}
+
+function noteLine(item: Item, t: Texts) {
+  const { seconds, workSeconds, phase, problem } = item;
+  if (phase !== "done" || problem !== undefined) return nothing;
+  if (item.segments.length === 0) return html`<p class="note">${t.nothing}</p>`;
+  return seconds !== undefined && workSeconds !== undefined
+    ? html`<span class="note">${seconds.toFixed(1)} s / ${workSeconds.toFixed(1)} s</span>`
+    : nothing;
+}
+
+/** One recording with its text. */
+export function itemView(item: Item, t: Texts) {
+  const unplayable = (): void => {
+    item.playable = false;
+    changed();
+  };
+  return html`<article id="item-${item.id}" class="card" aria-labelledby="name-${item.id}">
+    <div class="head">
+      <h2 id="name-${item.id}">${item.name}</h2>
+      ${noteLine(item, t)}
+      <button class="plain" aria-label="${t.remove}: ${item.name}" @click=${() => removeItem(item)}>×</button>
+    </div>
+    ${progress(item, t)} ${segments(item, t)}
+    ${item.problem === undefined ? nothing : html`<p class="problem" role="alert">${item.problem}</p>`}
+    ${item.notes.map((line) => html`<p class="note">${line}</p>`)}
+    ${
+      item.audio === undefined
+        ? nothing
+        : item.playable
+          ? html`<audio
+              controls
+              preload="metadata"
+              src=${item.audio}
+              aria-label=${item.name}
+              @error=${unplayable}
+            ></audio>`
+          : html`<p class="note">${t.unplayable}</p>`
+    }
+    ${outputs(item, t)}
+  </article>`;
+}
