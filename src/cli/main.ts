@@ -13,6 +13,7 @@ import { version } from "./version.js";
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   transcribe: async () => (await import("./transcribe.js")).transcribeCommand(),
   translate: async () => (await import("./translate.js")).translateCommand(),
+  listen: async () => (await import("./listen/listen.js")).listenCommand(),
   serve: async () => (await import("./serve.js")).serveCommand(),
   vad: async () => (await import("./vad.js")).vadCommand(),
   evaluate: async () => (await import("./evaluate/evaluate.js")).evaluateCommand(),

@@ -97,6 +97,24 @@ function errorObject(error: unknown, message: string, file?: string): object {
   return { file: file ?? error.file, error: { name, message, field, expected, got } };
 }
 
+let lineOpen = false;
+
+/** Whether stdout shows lines that change. */
+export function showsOpenLine(): boolean {
+  return process.stdout.isTTY && process.env.TERM !== "dumb";
+}
+
+/**
+ * Shows text at the end of a terminal's stdout until the next line of any kind: plain, then dim.
+ * Two empty texts clear it.
+ */
+export function openLine(plain: string, dim: string): void {
+  if (!showsOpenLine() || (!lineOpen && plain + dim === "")) return;
+  const faint = dim === "" ? "" : `\x1b[2m${oneLine(dim)}\x1b[22m`;
+  process.stdout.write(`\r\x1b[K${oneLine(plain)}${faint}`);
+  lineOpen = plain + dim !== "";
+}
+
 let statusShown = false;
 
 /**
@@ -104,6 +122,7 @@ let statusShown = false;
  * terminal.
  */
 export function status(text: string): void {
+  openLine("", "");
   const { isTTY, columns } = process.stderr;
   if (!isTTY || mode.quiet || (text === "" && !statusShown)) return;
   process.stderr.write(`\r\x1b[K${oneLine(text).slice(0, (columns || 80) - 1)}`); // a terminal without a size has 0

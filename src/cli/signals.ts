@@ -4,7 +4,11 @@ import { note, restoreTerminal } from "./output.js";
 /** Exit codes of a run that a signal ended: 128 and the signal's number. */
 const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
+/** What a signal prints that stops a training. */
+const saving = "stopping after this step to save the state; the same signal again ends the run at once";
+
 let gentle: AbortController | undefined;
+let gentleWords = saving;
 let lastWords: (() => string | undefined) | undefined;
 let serving: (() => void) | undefined;
 let stopped: keyof typeof codes | undefined;
@@ -25,7 +29,7 @@ export function handleSignals(): void {
       if (gentle && !gentle.signal.aborted) {
         stopped = signal;
         process.exitCode = codes[signal];
-        note("stopping after this step to save the state; the same signal again ends the run at once");
+        note(gentleWords);
         gentle.abort();
         return;
       }
@@ -49,15 +53,17 @@ export async function firstSignal(text: string): Promise<void> {
 }
 
 /**
- * Runs a body that can stop in order: the first signal aborts its AbortSignal, a second one ends the
- * process.
+ * Runs a body that can stop in order: the first signal prints `words` and aborts its AbortSignal, a
+ * second one ends the process.
  * @returns the body's result, and whether a signal came
  */
 export async function stoppable<T>(
   body: (signal: AbortSignal) => Promise<T>,
+  words = saving,
 ): Promise<{ result: T; stopped: boolean }> {
   const controller = new AbortController();
   gentle = controller;
+  gentleWords = words;
   lastWords = undefined;
   try {
     return { result: await body(controller.signal), stopped: controller.signal.aborted };

@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { TargetLanguage } from "../decode/translator.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import type { Language } from "../tokenizer/languages.js";
@@ -35,7 +35,19 @@ export interface TranscribeCliOptions extends TranscriptFileOptions {
   readonly maxTokens?: number;
   readonly repetitionPenalty?: number;
   readonly strict?: boolean;
+  /** Text as a live session gives it. */
+  readonly stream?: boolean;
   readonly debug?: boolean;
+}
+
+/** Words of an option, with commas between. */
+export function wordList(text: string): string[] {
+  const words = text
+    .split(/[,，]/)
+    .map((word) => word.trim())
+    .filter((word) => word !== "");
+  if (words.length === 0) throw new InvalidArgumentError("Expected words separated by commas.");
+  return words;
 }
 
 /** Clips, or segments of a long one, in a run. */

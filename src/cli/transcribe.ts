@@ -1,32 +1,26 @@
-import { Command, InvalidArgumentError, Option } from "commander";
-import type { TranscribeOptions, Transcriber, Transcription } from "../decode/transcriber.js";
+import { Command, Option } from "commander";
+import type { TranscribeOptions, Transcription } from "../decode/transcriber.js";
 import { defaultMaxNewTokens } from "../decode/answer-limit.js";
-import { languageWarning } from "../decode/language-warnings.js";
-import { loadTranscriber } from "../decode/load.js";
 import { flatText } from "../decode/subtitles/formats.js";
 import type { SegmentFile } from "../decode/segments/segment-file.js";
 import type { VoiceActivityDetector } from "../decode/vad/detector.js";
 import { findClip } from "../node/clip.js";
 import { demoModel, vadModel } from "../node/demo.js";
-import { PromptError } from "../tokenizer/errors.js";
 import { audioForms } from "./audio-forms.js";
 import { channelOption } from "./channel.js";
 import { withDevice } from "./device.js";
 import { type ReadyClip, type Session, hear, promptOptions, runClips, strangeText } from "./hear.js";
 import { languageOption } from "./language.js";
-import { timeLoading } from "./loaded.js";
-import {
-  findModel,
-  loraOption,
-  modelForms,
-  openModel,
-  warnOf,
-  warnOfOtherEncoder,
-  weightsOption,
-} from "./model.js";
+import { findModel, loraOption, modelForms, weightsOption } from "./model.js";
 import { natural, positive } from "./numbers.js";
-import { exitCode, note, print, printPart, report, setOutput, shown, status } from "./output.js";
-import { type TranscribeCliOptions, batchOption, longConditions, longOptions } from "./transcribe-options.js";
+import { note, print, printPart, report, setOutput, shown, status } from "./output.js";
+import {
+  type TranscribeCliOptions,
+  batchOption,
+  longConditions,
+  longOptions,
+  wordList,
+} from "./transcribe-options.js";
 import {
   addTranscriptFileOptions,
   checkTranscriptUsage,
@@ -36,6 +30,8 @@ import {
   prepareOutputs,
 } from "./transcript-files.js";
 import { readSegments } from "./given-segments.js";
+import { openTranscriber } from "./open-transcriber.js";
+import { checkStreamUsage, streamFiles } from "./listen/stream-files.js";
 import { refuseIdle } from "./usage.js";
 import { findVad, loadVad } from "./vad-model.js";
 
@@ -52,15 +48,6 @@ export function strictOption(): Option {
   return new Option("--strict", "refuse audio that is cut short or damaged, instead of a warning");
 }
 
-function list(text: string): string[] {
-  const words = text
-    .split(/[,，]/)
-    .map((word) => word.trim())
-    .filter((word) => word !== "");
-  if (words.length === 0) throw new InvalidArgumentError("Expected words separated by commas.");
-  return words;
-}
-
 export function transcribeCommand(): Command {
   return addTranscriptFileOptions(longOptions(new Command("transcribe")))
     .description("print the words spoken in each clip")
@@ -68,7 +55,7 @@ export function transcribeCommand(): Command {
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
     .addOption(loraOption())
     .addOption(languageOption("spoken language; default: the model detects it, less reliably"))
-    .option("--hotwords <words>", "words to expect, separated by commas", list)
+    .option("--hotwords <words>", "words to expect, separated by commas", wordList)
     .option("--context <text>", "what the clip is about")
     .option("--no-itn", "write numbers as spoken (no inverse text normalisation)")
     .addOption(weightsOption())
@@ -82,9 +69,19 @@ export function transcribeCommand(): Command {
     .addOption(channelOption())
     .addOption(strictOption())
     .option("--segments <file>", "transcribe these segments: RTTM, or JSON as --json and vad print it")
+    .option(
+      "--stream",
+      "print the text while it comes, as `listen` prints that of live speech; with --json an object per event",
+    )
     .option("--json", "one JSON object per clip")
     .action(async (files: string[], _: unknown, command: Command) => {
       const options = command.optsWithGlobals<TranscribeCliOptions>();
+      if (options.stream) {
+        checkStreamUsage(command, options);
+        setOutput(options);
+        await streamFiles(files, options);
+        return;
+      }
       refuseIdle(command, longConditions(options));
       checkTranscriptUsage(command, files, options);
       const json = options.json === true || (options.format === "json" && options.outputDir === undefined);
@@ -108,16 +105,9 @@ export async function transcribeFiles(
   const { weights, lora, to } = options;
   const wordTimes = options.wordTimes ?? (to === undefined && "optional"); // checks segments of long clips
   await withDevice(async ({ gpu }) => {
-    const { model: transcriber } = await timeLoading(gpu, (onProgress) =>
-      loadTranscriber(gpu, model, { weights, lora, wordTimes, onProgress }),
-    );
-    warnOf(transcriber.warnings);
-    const checkpoint = await openModel(model, lora);
-    await warnOfOtherEncoder(checkpoint).finally(() => checkpoint.close());
-    if (transcriber.promptFallback !== undefined) note(`prompt: FunASR's own; ${transcriber.promptFallback}`);
-    if (!acceptsOptions(transcriber, options)) return;
-    const unknown = languageWarning(options.language, transcriber.languages);
-    if (unknown !== undefined) note(`warning: ${unknown}`);
+    const loading = { weights, lora, wordTimes } as const;
+    const transcriber = await openTranscriber(gpu, model, loading, promptOptions(options), options.debug);
+    if (!transcriber) return;
     const { batch = 1 } = options;
     let detector: Promise<VoiceActivityDetector> | undefined;
     const session: Session = {
@@ -145,18 +135,6 @@ async function hasClip(files: readonly string[], { debug }: TranscribeCliOptions
   }
   for (const [i, error] of errors.entries()) report(error, debug === true, files[i]);
   return false;
-}
-
-/** Whether the prompt can be built as asked; an option that no clip could have is wrong usage. */
-function acceptsOptions(transcriber: Transcriber, options: TranscribeCliOptions): boolean {
-  try {
-    transcriber.checkPrompt(promptOptions(options));
-    return true;
-  } catch (error) {
-    report(error, options.debug === true);
-    if (error instanceof PromptError) process.exitCode = exitCode.wrongUsage;
-    return false;
-  }
 }
 
 /** Where a batch stands among all clips, its first counted from 1. */

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { Agreement } from "./agreement.js";
 
 // Plan: what is stable after decodings of a text that grows: whole words and characters on which two
-// in a row agree, without the punctuation at their end; a stable text never changes.
+// in a row agree (more on the first ones), without the punctuation at their end; a stable text never changes.
 const utf8 = new TextDecoder();
 const bytes = (text: string): number[] => [...new TextEncoder().encode(text)];
 const decode = (ids: readonly number[]): string => utf8.decode(Uint8Array.from(ids));
@@ -25,14 +25,25 @@ test.each<[string, readonly string[], string, string]>([
   ["a decoding that takes it back", ["a b c", "a b c", "a x"], "a b c", ""],
   ["a third decoding", ["a b", "a b c", "a b c d"], "a b c", " d"],
 ])("%s", (_, texts, stable, tentative) => {
-  const agreement = new Agreement(decode);
+  const agreement = new Agreement(decode, 2);
   for (const text of texts) agreement.take(bytes(text));
   expect(agreement.text).toEqual({ stable, tentative });
   expect(decode(agreement.prefix).trim()).toBe(stable);
 });
 
+test.each<[string, readonly string[], string]>([
+  ["two decodings", ["a b", "a b"], ""],
+  ["three", ["a b", "a b c", "a b c d"], "a b"],
+  ["the first one differs", ["x", "a b c", "a b c"], ""],
+  ["two that follow three", ["a b", "a b", "a b c", "a b c d"], "a b c"],
+])("three decodings for the first words: %s", (_, texts, stable) => {
+  const agreement = new Agreement(decode, 3);
+  for (const text of texts) agreement.take(bytes(text));
+  expect(agreement.text.stable).toBe(stable);
+});
+
 test("a final text begins with the stable one", () => {
-  const agreement = new Agreement(decode);
+  const agreement = new Agreement(decode, 2);
   for (const text of ["one two", "one two three"]) agreement.take(bytes(text));
   expect(agreement.final("one two four.")).toBe("one two four.");
   expect(agreement.final("one.")).toBe("one two"); // a loop was cut

@@ -19,17 +19,28 @@ function joinsWord(before: string, after: string): boolean {
   return inWord.test(a) && inWord.test(b) && !unspaced.test(a) && !unspaced.test(b);
 }
 
+/** Decodings in a row that agree before words are stable. */
+const LATER = 2;
+
 /**
- * What two decodings in a row agree on (LocalAgreement-2), in whole words and characters. What is
- * stable is the prefix that later decodings are forced to, so that it never changes.
+ * What two decodings in a row agree on, in whole words and characters (LocalAgreement-2); for the
+ * first words of a segment, more. What is stable is the prefix that later decodings are forced to, so
+ * that it never changes.
  * @source Macháček, Dabre and Bojar, "Turning Whisper into Real-Time Transcription System", 2023
  */
 export class Agreement {
   #stable: readonly number[] = [];
-  #newest: readonly number[] = [];
+  /** Newest decodings, the last one last. */
+  #newest: readonly (readonly number[])[] = [];
 
-  /** @param decode  token ids to text */
-  constructor(private readonly decode: (ids: readonly number[]) => string) {}
+  /**
+   * @param decode  token ids to text
+   * @param first   decodings that agree on the first words, from 2
+   */
+  constructor(
+    private readonly decode: (ids: readonly number[]) => string,
+    private readonly first: number,
+  ) {}
 
   /** Tokens that later decodings begin with. */
   get prefix(): readonly number[] {
@@ -38,17 +49,20 @@ export class Agreement {
 
   get text(): Hypothesis {
     const stable = withoutSilenceMarks(this.decode(this.#stable)).trim();
-    return { stable, tentative: this.#rest(withoutSilenceMarks(this.decode(this.#newest)).trim(), stable) };
+    const newest = withoutSilenceMarks(this.decode(this.#newest.at(-1) ?? [])).trim();
+    return { stable, tentative: newest.startsWith(stable) ? newest.slice(stable.length) : "" };
   }
 
   /** Takes the tokens of one more decoding. Those that do not begin with `prefix` are left out. */
   take(tokens: readonly number[]): void {
     if (!this.#stable.every((id, i) => tokens[i] === id)) return;
-    const before = this.#newest;
-    this.#newest = tokens;
+    const needed = this.#stable.length === 0 ? this.first : LATER;
+    this.#newest = [...this.#newest, tokens].slice(-needed);
+    const agreeing = this.#newest;
+    if (agreeing.length < needed) return;
     let count = 0;
-    while (count < Math.min(before.length, tokens.length) && before[count] === tokens[count]) count++;
-    while (count > this.#stable.length && !this.#whole(count, before, tokens)) count--;
+    while (agreeing.every((ids) => count < ids.length && ids[count] === tokens[count])) count++;
+    while (count > this.#stable.length && !this.#whole(count, agreeing)) count--;
     if (count > this.#stable.length) this.#stable = tokens.slice(0, count);
   }
 
@@ -61,8 +75,8 @@ export class Agreement {
     return text.startsWith(stable) ? text : stable;
   }
 
-  /** Whether so many tokens end with a word, character or mark in both decodings. */
-  #whole(count: number, ...decodings: readonly (readonly number[])[]): boolean {
+  /** Whether so many tokens end with a word, character or mark in all of these decodings. */
+  #whole(count: number, decodings: readonly (readonly number[])[]): boolean {
     return decodings.every((tokens) => {
       const text = this.decode(tokens);
       const part = this.decode(tokens.slice(0, count));
@@ -70,9 +84,5 @@ export class Agreement {
       const rest = text.slice(part.length);
       return rest === "" ? !atEnd.test(part) : !joinsWord(part, rest);
     });
-  }
-
-  #rest(text: string, stable: string): string {
-    return text.startsWith(stable) ? text.slice(stable.length) : "";
   }
 }

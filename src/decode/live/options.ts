@@ -30,7 +30,7 @@ export interface LiveOptions extends PromptOptions {
   readonly maxSegmentMs?: number;
   /** False: no decodings of open segments. Default: true. */
   readonly partials?: boolean;
-  /** Length of a segment at its first decoding, ms. Default: 480. */
+  /** Length of a segment at its first decoding, ms. Default: 960. */
   readonly firstMs?: number;
   /** Audio from one decoding to the next, ms. Default: 640. */
   readonly stepMs?: number;

@@ -15,10 +15,16 @@ import type { LiveEvent, LiveOptions, LiveParts } from "./options.js";
 const PIECE_MS = 60; // that voice activity gets at once, at least
 const LEAST_MS = 25; // a frame of the front-end
 const SPARE_TOKENS = 32; // of an answer behind its prefix
+const STEP_MS = 640;
+/**
+ * So many decodings in a row agree on the first words of a segment, over so much audio: a short
+ * beginning is often heard as another sentence, and what is stable stays.
+ */
+const FIRST = 3;
+const FIRST_MS = 1280;
 
 /** A segment that has not ended. */
 class Open {
-  readonly agreement: Agreement;
   readonly abort = new AbortController();
   /** Whether it is being decoded. */
   busy = false;
@@ -27,10 +33,8 @@ class Open {
     readonly startMs: number,
     /** When it is decoded next: ms of the session's audio. */
     public dueMs: number,
-    decode: LiveParts["decode"],
-  ) {
-    this.agreement = new Agreement(decode);
-  }
+    readonly agreement: Agreement,
+  ) {}
 }
 
 /** Voice activity since the begin, or since a commit. */
@@ -43,7 +47,7 @@ interface Ear {
 
 /**
  * Text of speech while it comes. A segment that ended has its final text. The open one is decoded
- * again and again from its begin, behind the words on which two decodings in a row agreed. Its audio
+ * again and again from its begin, behind the words on which decodings in a row agreed. Its audio
  * passes the encoder anew each time: the encoder's attention sees the whole clip. A decoding that is
  * not done when the next one is due delays it.
  */
@@ -215,7 +219,9 @@ export class LiveSession {
 
   #begin(startMs: number): void {
     if (this.#open) return;
-    this.#open = new Open(startMs, startMs + (this.options.firstMs ?? 480), this.parts.decode);
+    const { firstMs = 960, stepMs = STEP_MS } = this.options;
+    const agreement = new Agreement(this.parts.decode, Math.max(FIRST, 1 + Math.ceil(FIRST_MS / stepMs)));
+    this.#open = new Open(startMs, startMs + firstMs, agreement);
     this.#report({ type: "started", start: startMs / 1000 });
   }
 
@@ -276,7 +282,7 @@ export class LiveSession {
     const endMs = this.#heardMs;
     if (this.options.partials === false || open.busy || endMs < open.dueMs) return;
     open.busy = true;
-    open.dueMs = endMs + (this.options.stepMs ?? 640);
+    open.dueMs = endMs + (this.options.stepMs ?? STEP_MS);
     const { agreement, startMs, abort } = open;
     const samples = this.#slice(startMs, endMs);
     const partial = this.#run(

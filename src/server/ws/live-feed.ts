@@ -1,5 +1,5 @@
+import { PcmReader } from "../../frontend/pcm-reader.js";
 import type { Engine, LiveEvent, LiveOptions, LiveSession } from "../engine/engine.js";
-import { PcmReader } from "./pcm.js";
 import type { Peer } from "./peer.js";
 
 /** Seconds of audio that the engine may be behind: reading stops, and goes on. */
