@@ -206,8 +206,8 @@ async function writeThenRename(
 }
 
 /**
- * Writes a directory's files one after another beside `path` under a name of its own, then renames
- * it: nobody sees half a model. On a failure everything written is removed and the error thrown.
+ * Writes a directory's files, DIRECTORY/FILE for those inside another, one after another beside
+ * `path` under a name of its own, then renames it: nobody sees half a model. On a failure everything written is removed and the error thrown.
  * @throws CheckpointError  `path` is there and is no empty directory; the signal's reason
  */
 export async function writeDirectoryAtomic(
@@ -264,7 +264,9 @@ async function writeBeside(
   try {
     await makeDirectory(unfinished, path);
     for (const { name, pieces } of files) {
-      checkPlainName(path, name);
+      const parts = name.split("/"); // of a directory inside, and the file
+      for (const part of parts) checkPlainName(path, part);
+      if (parts.length > 1) await makeDirectory(dirname(join(unfinished, name)), path);
       await writeThenRename(join(unfinished, name), pieces(), { name: join(path, name), signal });
     }
     await place(unfinished);

@@ -19,7 +19,7 @@ import { openZip } from "./zip.js";
 import type { ZipEntry } from "./zip.js";
 
 /** Dtypes of storage classes. @source torch 2.13 `torch/storage.py`, _dtype_to_storage_type_map */
-const STORAGES: Readonly<Record<string, Dtype>> = {
+export const STORAGES: Readonly<Record<string, Dtype>> = {
   "torch.DoubleStorage": "F64",
   "torch.FloatStorage": "F32",
   "torch.HalfStorage": "F16",
