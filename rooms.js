@@ -4,6 +4,7 @@
  */
 export const rooms = [
   "cli",
+  "corpus",
   "server",
   "browser",
   "verify",

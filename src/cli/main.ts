@@ -15,6 +15,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   translate: async () => (await import("./translate.js")).translateCommand(),
   listen: async () => (await import("./listen/listen.js")).listenCommand(),
   serve: async () => (await import("./serve.js")).serveCommand(),
+  corpus: async () => (await import("./corpus/corpus.js")).corpusCommand(),
   vad: async () => (await import("./vad.js")).vadCommand(),
   evaluate: async () => (await import("./evaluate/evaluate.js")).evaluateCommand(),
   generate: async () => (await import("./generate.js")).generateCommand(),
@@ -42,13 +43,15 @@ const args = process.argv.slice(2);
 const named = args.find((arg) => !arg.startsWith("-")) ?? "";
 for (const [name, load] of Object.entries(commands))
   if (name === named || !Object.hasOwn(commands, named)) program.addCommand(await load());
-for (const command of [program, ...program.commands])
+const within = (command: Command): Command[] => command.commands.flatMap((one) => [one, ...within(one)]);
+for (const command of [program, ...within(program)])
   command.configureOutput({
     outputError: (text, write) => write(`${oneLine(text.trimEnd().replace(/\n(?=\(Did you mean)/, " "))}\n`),
   });
 program.showHelpAfterError("usage: funasr-webgpu <command> ...; --help lists the commands");
-for (const command of program.commands) {
-  const usage = `${program.name()} ${command.name()} ${command.usage()}`;
+for (const command of within(program)) {
+  const path = command.parent === program ? command.name() : `${command.parent!.name()} ${command.name()}`;
+  const usage = `${program.name()} ${path} ${command.usage()}`;
   command.exitOverride().showHelpAfterError(`usage: ${usage}; --help explains the options`);
   command.configureHelp({ showGlobalOptions: true });
 }

@@ -20,14 +20,24 @@ export async function audioSeconds(file: string): Promise<number | undefined> {
   if (!(await stat(file)).isFile()) return undefined; // opening a pipe waits for its writer
   const handle = await open(file, "r");
   try {
-    const ends = await readEnds(handle);
-    const seconds = read(ends);
+    return await partSeconds(handle, 0, (await handle.stat()).size);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The same of audio that lies within a file, such as a member of a tar: `size` bytes from `begin` on. */
+export async function partSeconds(
+  handle: FileHandle,
+  begin: number,
+  size: number,
+): Promise<number | undefined> {
+  try {
+    const seconds = read(await readEnds(handle, begin, size));
     return seconds !== undefined && Number.isFinite(seconds) && seconds > 0 ? seconds : undefined;
   } catch (error) {
     if (error instanceof RangeError) return undefined; // a header that ends early
     throw error;
-  } finally {
-    await handle.close();
   }
 }
 
@@ -36,11 +46,10 @@ export async function countedSeconds(file: string): Promise<number | undefined> 
   return /\.(?:wav|flac)$/iu.test(file) ? audioSeconds(file).catch(() => undefined) : undefined;
 }
 
-async function readEnds(handle: FileHandle): Promise<Ends> {
-  const { size } = await handle.stat();
+async function readEnds(handle: FileHandle, begin: number, size: number): Promise<Ends> {
   const part = async (at: number): Promise<Uint8Array> => {
     const bytes = new Uint8Array(Math.min(HEAD_BYTES, size - at));
-    const { bytesRead } = await handle.read(bytes, 0, bytes.length, at);
+    const { bytesRead } = await handle.read(bytes, 0, bytes.length, begin + at);
     return bytes.subarray(0, bytesRead);
   };
   const head = await part(0);

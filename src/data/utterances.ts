@@ -80,16 +80,26 @@ function lfsPointer(file: string): DataError {
 
 /** One line of a JSONL file. @throws DataError */
 export function parseUtterance(text: string, file: string, line: number): Utterance {
-  const refuse: Refuse = (field, expected, got) => {
-    throw refusal(file, line, field, expected, got);
-  };
+  return utteranceFrom(parseObject(text, file, line), file, line);
+}
+
+/** The object of a line of a JSONL file. @throws DataError */
+export function parseObject(text: string, file: string, line: number): JsonObject {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (error) {
-    return refuse("line", "JSON", jsonFault(text, error));
+    throw refusal(file, line, "line", "JSON", jsonFault(text, error));
   }
-  if (!isObject(json)) return refuse("line", "an object", show(json));
+  if (!isObject(json)) throw refusal(file, line, "line", "an object", show(json));
+  return json;
+}
+
+/** The utterance of a line's object. @throws DataError */
+export function utteranceFrom(json: JsonObject, file: string, line: number): Utterance {
+  const refuse: Refuse = (field, expected, got) => {
+    throw refusal(file, line, field, expected, got);
+  };
   const parts = (json.messages ?? undefined) !== undefined ? conversation(json, refuse) : plain(json, refuse);
   return { ...parts, audio: resolve(dirname(file), parts.audio), line };
 }

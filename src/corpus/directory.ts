@@ -1,0 +1,186 @@
+import { createHash } from "node:crypto";
+import { readFile, readdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { errorCode } from "../errors.js";
+import { isObject } from "../json.js";
+import { corpusError } from "./errors.js";
+import type { FailureKind, Item } from "./item.js";
+import type { Manifest } from "./manifest.js";
+
+/** A shard as the index has it. */
+export interface Shard {
+  readonly shard: number;
+  readonly items: number;
+  /** As far as they are known. */
+  readonly seconds: number;
+  /** Of its lines. */
+  readonly sha256: string;
+}
+
+/** What lies beside a shard's result when it is done. */
+export interface Done {
+  /** Identity of the plan. */
+  readonly corpus: string;
+  readonly shard: number;
+  /** SHA-256 of the shard's lines, and of the result. */
+  readonly input: string;
+  readonly output: string;
+  readonly bytes: number;
+  readonly records: number;
+  /** Whether it has parts of files, which the merge joins. */
+  readonly pieces: boolean;
+  /** Of audio that was heard. */
+  readonly seconds: number;
+  readonly failures: Readonly<Partial<Record<FailureKind, number>>>;
+}
+
+const MANIFEST = "corpus.json";
+const INDEX = "shards.jsonl";
+
+/**
+ * A corpus on disk:
+ * - `corpus.json`, `shards.jsonl`, `shards/N.jsonl`: the plan, which nothing changes
+ * - `results/N.jsonl`, and `done/N.json` once it is whole; `retries/N-R`: the result of round R counts
+ * - `claims/N.G`: who works on it; `costs/WORKER.jsonl`: what it took
+ */
+export class CorpusDirectory {
+  private constructor(
+    readonly path: string,
+    readonly manifest: Manifest,
+    readonly shards: readonly Shard[],
+  ) {}
+
+  /** @throws CorpusError  no plan, or one that was changed or cut */
+  static async open(path: string): Promise<CorpusDirectory> {
+    const manifest = await readManifest(path);
+    const index = await readFile(join(path, INDEX), "utf8").catch(() => "");
+    if (sha256(index) !== manifest.index)
+      throw changed(join(path, INDEX), "the lines that the plan wrote", "others");
+    const shards = index
+      .split("\n")
+      .slice(0, -1)
+      .map((text) => JSON.parse(text) as Shard);
+    return new CorpusDirectory(resolve(path), manifest, shards);
+  }
+
+  /** @throws CorpusError  the plan is another than when it was opened */
+  async checkUnchanged(): Promise<void> {
+    const { id } = await readManifest(this.path);
+    if (id !== this.manifest.id)
+      throw changed(join(this.path, MANIFEST), `the plan ${short(this.manifest.id)}`, short(id));
+  }
+
+  /** The lines of a shard. @throws CorpusError  they were changed */
+  async items(shard: Shard): Promise<Item[]> {
+    const file = join(this.path, "shards", `${numbered(shard.shard)}.jsonl`);
+    const text = await readFile(file, "utf8").catch((error: unknown) => {
+      if (errorCode(error) === "ENOENT") throw changed(file, "the shard that the plan wrote", "no file");
+      throw error;
+    });
+    if (sha256(text) !== shard.sha256) throw changed(file, "the lines that the plan wrote", "others");
+    return text
+      .split("\n")
+      .slice(0, -1)
+      .map((each) => JSON.parse(each) as Item);
+  }
+
+  resultPath(shard: number, round: number): string {
+    return join(this.path, "results", `${nameOf(shard, round)}.jsonl`);
+  }
+
+  donePath(shard: number, round: number): string {
+    return join(this.path, "done", `${nameOf(shard, round)}.json`);
+  }
+
+  get claimsPath(): string {
+    return join(this.path, "claims");
+  }
+
+  get costsPath(): string {
+    return join(this.path, "costs");
+  }
+
+  get retriesPath(): string {
+    return join(this.path, "retries");
+  }
+
+  /** The round of each shard that is to be done again; others are in round 0. */
+  async rounds(): Promise<Map<number, number>> {
+    const rounds = new Map<number, number>();
+    for (const name of await names(this.retriesPath)) {
+      const [, shard, round] = /^(\d+)-(\d+)$/.exec(name) ?? [];
+      if (round !== undefined)
+        rounds.set(Number(shard), Math.max(Number(round), rounds.get(Number(shard)) ?? 0));
+    }
+    return rounds;
+  }
+
+  /** The shards whose mark of their round is there. */
+  async doneShards(rounds: ReadonlyMap<number, number>): Promise<Set<number>> {
+    const found = new Set(await names(join(this.path, "done")));
+    const done = new Set<number>();
+    for (const { shard } of this.shards)
+      if (found.has(`${nameOf(shard, rounds.get(shard) ?? 0)}.json`)) done.add(shard);
+    return done;
+  }
+
+  /** What a shard's mark says; undefined where it has none of this plan. */
+  async done(shard: Shard, round: number): Promise<Done | undefined> {
+    const text = await readFile(this.donePath(shard.shard, round), "utf8").catch(() => "");
+    const found = parsed(text);
+    if (!isObject(found)) return undefined;
+    const { corpus, input } = found;
+    return corpus === this.manifest.id && input === shard.sha256 ? (found as unknown as Done) : undefined;
+  }
+}
+
+async function readManifest(path: string): Promise<Manifest> {
+  const file = join(path, MANIFEST);
+  const text = await readFile(file, "utf8").catch((error: unknown) => {
+    const code = errorCode(error) ?? "";
+    if (!["ENOENT", "ENOTDIR"].includes(code)) throw error;
+    throw corpusError(path, "directory", `one that corpus plan made`, `no ${MANIFEST}`, "plan it first");
+  });
+  const found = parsed(text);
+  if (!isObject(found) || typeof found["id"] !== "string" || typeof found["index"] !== "string")
+    throw changed(file, "a plan", "something else");
+  return found as unknown as Manifest;
+}
+
+/** @throws CorpusError  what the plan wrote was changed */
+function changed(file: string, expected: string, got: string): Error {
+  return corpusError(file, "content", expected, got, "it was changed since it was planned: plan again");
+}
+
+export function numbered(shard: number): string {
+  return String(shard).padStart(6, "0");
+}
+
+function nameOf(shard: number, round: number): string {
+  return round === 0 ? numbered(shard) : `${numbered(shard)}-${round}`;
+}
+
+/** Names in a directory, none where it is not there. */
+export async function names(path: string): Promise<string[]> {
+  return readdir(path).catch((error: unknown) => {
+    if (errorCode(error) === "ENOENT") return [];
+    throw error;
+  });
+}
+
+export function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+export function sha256(data: string | Uint8Array): string {
+  return createHash("sha256").update(data).digest("hex");
+}
+
+/** The begin of an identity, for people. */
+export const short = (id: string): string => id.slice(0, 12);
+
+export { INDEX, MANIFEST };
