@@ -2,7 +2,7 @@
  * Writes the tables of results files between the marks of the pages: `npm run bench:table --
  * [bench/results/FILE]`. The performance table of docs/speed.md is of a file of bench/peers/run.ts
  * (default: the same file as before). The tables of docs/serving.md are of a file of bench/serve.ts,
- * whose name begins with serve-. The outcome of docs/migration.md is of outcome.json and
+ * whose name begins with serve-, and of one of bench/live.ts, live-. The outcome of docs/migration.md is of outcome.json and
  * migration.json.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -11,6 +11,7 @@ import { pathToFileURL } from "node:url";
 import type { Spread } from "../src/profile/ceiling.js";
 import { type Migration, type Outcome, outcomeTable } from "../experiments/migration/outcome-table.js";
 import type { PeerResults } from "./peers/results.js";
+import { type LiveResults, liveTable } from "./serving/live-results.js";
 import type { ServeResults } from "./serving/results.js";
 import { serveTable } from "./serving/table.js";
 
@@ -245,14 +246,23 @@ export function withServing(text: string, file?: string): string {
   });
 }
 
+/** docs/serving.md with the table of live speech of `file`, or of the file that it is of. */
+export function withLive(text: string, file?: string): string {
+  return between(text, "live", (old) => {
+    const chosen = file ?? old;
+    return [chosen, liveTable(read(chosen) as LiveResults, chosen)];
+  });
+}
+
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const edit = (name: string, change: (text: string) => string): void => {
     const url = new URL(`../${name}`, import.meta.url);
     writeFileSync(url, change(readFileSync(url, "utf8")));
   };
   const file = process.argv[2];
-  const ofServe = file !== undefined && basename(file).startsWith("serve-");
-  edit("docs/speed.md", (text) => withTable(text, ofServe ? undefined : file));
-  edit("docs/serving.md", (text) => withServing(text, ofServe ? file : undefined));
+  const begins = (kind: string): boolean => file !== undefined && basename(file).startsWith(`${kind}-`);
+  const ofKind = (kind: string): string | undefined => (begins(kind) ? file : undefined);
+  edit("docs/speed.md", (text) => withTable(text, begins("serve") || begins("live") ? undefined : file));
+  edit("docs/serving.md", (text) => withLive(withServing(text, ofKind("serve")), ofKind("live")));
   edit("docs/migration.md", withOutcome);
 }

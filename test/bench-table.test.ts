@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { benchTable, withOutcome, withServing, withTable } from "../bench/table.js";
+import { benchTable, withLive, withOutcome, withServing, withTable } from "../bench/table.js";
 import { variants } from "../experiments/migration/variants.js";
 import { exponent } from "../bench/peers/harness.js";
 import type { PeerResults } from "../bench/peers/results.js";
@@ -11,7 +11,8 @@ test.each([
   ["docs/speed.md", withTable],
   ["docs/migration.md", withOutcome],
   ["docs/serving.md", withServing],
-])("the generated block of %s is that of the committed results", (name, generate) => {
+  ["docs/serving.md", withLive],
+])("a generated block of %s is that of the committed results", (name, generate) => {
   const text = readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
   expect(generate(text)).toBe(text);
 });
