@@ -31,13 +31,19 @@ interface Live {
   readonly closeStdout: () => void;
 }
 
-/** Runs `listen` with this on standard input, or with no standard input. */
-function listen(args: readonly string[], input?: Buffer, env: NodeJS.ProcessEnv = {}): Live {
+/** Runs `listen` with this on standard input, which may stay open, or with no standard input. */
+function listen(
+  args: readonly string[],
+  input?: Buffer,
+  env: NodeJS.ProcessEnv = {},
+  stayOpen = false,
+): Live {
   const child = spawn(process.execPath, [binary, "listen", ...args], {
     env: { ...process.env, ...env },
     stdio: [input ? "pipe" : "ignore", "pipe", "pipe"],
   });
-  child.stdin?.on("error", () => undefined).end(input);
+  child.stdin?.on("error", () => undefined).write(input!);
+  if (!stayOpen) child.stdin?.end();
   let [stdout, stderr] = ["", ""];
   child.stdout!.setEncoding("utf8").on("data", (piece: string) => (stdout += piece));
   child.stderr!.setEncoding("utf8").on("data", (piece: string) => (stderr += piece));
@@ -89,6 +95,16 @@ describe("listen -", () => {
     ],
   ])("refused: %s", async (_, input, message) => {
     expect(expectRefusal(await listen(["-"], input()).run)).toBe(message);
+  });
+
+  test("Ctrl-C ends input that stays open, and the open segment has its text", async () => {
+    const live = listen(["-", "--json"], speech, {}, true);
+    await live.says(/"partial"/);
+    live.kill("SIGINT");
+    const run = await live.run;
+    expect(run).toMatchObject({ code: 130, signal: null });
+    expect(jsonLines(run).at(-1)).toMatchObject({ type: "final", start: 0, text });
+    expect(errorLines(run)).toEqual([]);
   });
 
   test("a reader that goes away ends the run with 0", async () => {
