@@ -31,6 +31,7 @@ export function restart(choice: ModelChoice | undefined): void {
   void before?.then((worker) => worker.close()).catch(() => undefined);
   state.choice = choice;
   opened = startEngine();
+  opened.catch(() => undefined); // the page shows why
 }
 
 async function startEngine(): Promise<SpeechWorker> {

@@ -38,11 +38,7 @@ function segments(item: Item, t: Texts) {
     return html`<li>
       ${
         playable
-          ? html`<button
-              class="time"
-              aria-label="${t.play} ${clock(start)}"
-              @click=${() => play(item, start, end)}
-            >
+          ? html`<button class="time" aria-label="${t.play} ${time}" @click=${() => play(item, start, end)}>
               ${time}
             </button>`
           : html`<span class="time">${time}</span>`
@@ -98,16 +94,18 @@ function outputs(item: Item, t: Texts) {
           ${format.toUpperCase()}
         </button>`,
     )}
+    ${tookLine(item, t)}
   </div>`;
 }
 
-function noteLine(item: Item, t: Texts) {
-  const { seconds, workSeconds, phase, problem } = item;
-  if (phase !== "done" || problem !== undefined) return nothing;
-  if (item.segments.length === 0) return html`<p class="note">${t.nothing}</p>`;
-  return seconds !== undefined && workSeconds !== undefined
-    ? html`<span class="note">${seconds.toFixed(1)} s / ${workSeconds.toFixed(1)} s</span>`
-    : nothing;
+/** What the transcription took. */
+function tookLine({ seconds, workSeconds }: Item, t: Texts) {
+  if (seconds === undefined || workSeconds === undefined) return nothing;
+  return html`<span class="note took">${t.took(seconds.toFixed(1), workSeconds.toFixed(1))}</span>`;
+}
+
+function isSilent({ phase, problem, segments: found }: Item): boolean {
+  return phase === "done" && problem === undefined && found.length === 0;
 }
 
 /** One recording with its text. */
@@ -119,10 +117,10 @@ export function itemView(item: Item, t: Texts) {
   return html`<article id="item-${item.id}" class="card" aria-labelledby="name-${item.id}">
     <div class="head">
       <h2 id="name-${item.id}">${item.name}</h2>
-      ${noteLine(item, t)}
       <button class="plain" aria-label="${t.remove}: ${item.name}" @click=${() => removeItem(item)}>×</button>
     </div>
     ${progress(item, t)} ${segments(item, t)}
+    ${isSilent(item) ? html`<p class="note">${t.nothing}</p>` : nothing}
     ${item.problem === undefined ? nothing : html`<p class="problem" role="alert">${item.problem}</p>`}
     ${item.notes.map((line) => html`<p class="note">${line}</p>`)}
     ${

@@ -3,7 +3,6 @@ import { engine } from "./engine.js";
 import { loadExamples } from "./recordings.js";
 import { speedView } from "./speed-view.js";
 import { type View, changed, drawWith, state, texts } from "./state.js";
-import { statusView } from "./status-view.js";
 import { languages } from "./texts.js";
 import { transcribeView } from "./transcribe-view.js";
 import { verifyView } from "./verify-view.js";
@@ -33,7 +32,7 @@ const page = () => {
         ${t.otherLanguage}
       </button>
     </header>
-    <main id="content" tabindex="-1">${views[state.view](t)} ${statusView(t)}</main>
+    <main id="content" tabindex="-1">${views[state.view](t)}</main>
     <footer><a href="https://github.com/funasr-webgpu/funasr-webgpu">GitHub</a> · Apache-2.0</footer>`;
 };
 

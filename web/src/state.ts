@@ -76,6 +76,8 @@ export const state = {
   view: "transcribe" as View,
   engine: { phase: "starting", progress: undefined } as EngineState,
   memory: undefined as EngineMemory | undefined,
+  /** Whether another model is being picked. */
+  choosing: false,
   source: "demo" as Source,
   choice: undefined as ModelChoice | undefined,
   hubName: "FunAudioLLM/Fun-ASR-Nano-2512-hf",

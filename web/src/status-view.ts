@@ -18,7 +18,7 @@ function progressLine(progress: StartProgress | undefined, t: Texts) {
 }
 
 /** Where the engine stands, and on what it runs. */
-export function engineLine(t: Texts) {
+function engineLine(t: Texts) {
   const { engine } = state;
   if (engine.phase === "starting") return progressLine(engine.progress, t);
   if (engine.phase === "failed")
@@ -26,8 +26,7 @@ export function engineLine(t: Texts) {
       <button @click=${() => restart(state.choice)}>${t.tryAgain}</button>`;
   const { model } = engine.facts;
   return html`<p role="status"><span class="ready">${t.ready}</span>: ${model?.name}</p>
-    ${(model?.warnings ?? []).map((line) => html`<p class="note">${line}</p>`)}
-    ${state.source === "demo" ? html`<p class="note">${t.demoNote}</p>` : nothing}`;
+    ${(model?.warnings ?? []).map((line) => html`<p class="note">${line}</p>`)}`;
 }
 
 function facts(t: Texts) {
@@ -122,19 +121,23 @@ function folderFields(t: Texts) {
     ${weightsField(t)}
     <button @click=${pickFolder}>${t.chooseFolder}</button>
     <button @click=${() => document.getElementById("model-files")!.click()}>${t.chooseFiles}</button>
-    <input id="folder" class="hidden" type="file" webkitdirectory @change=${pickFiles} hidden />
-    <input id="model-files" class="hidden" type="file" multiple @change=${pickFiles} hidden />
+    <input id="folder" type="file" webkitdirectory @change=${pickFiles} hidden />
+    <input id="model-files" type="file" multiple @change=${pickFiles} hidden />
   </div>`;
 }
 
-/** The model, the adapter and what is measured on it. */
-export function statusView(t: Texts) {
+function toggle(): void {
+  state.choosing = !state.choosing;
+  changed();
+}
+
+function picker(t: Texts) {
   const options: readonly [Source, string][] = [
     ["demo", t.modelDemo],
     ["hub", t.modelHub],
     ["folder", t.modelFolder],
   ];
-  return html`<section aria-label=${t.model} class="card" ?hidden=${state.view !== "transcribe"}>
+  return html`<div id="picker" class="picker">
     <label class="wide"
       >${t.model}
       <select id="model" @change=${pickSource}>
@@ -145,6 +148,25 @@ export function statusView(t: Texts) {
       </select></label
     >
     ${state.source === "hub" ? hubFields(t) : state.source === "folder" ? folderFields(t) : nothing}
-    ${engineLine(t)} ${facts(t)}
+  </div>`;
+}
+
+/** The model, the adapter and what is measured on it. */
+export function statusView(t: Texts) {
+  const { choosing, engine, source } = state;
+  return html`<section aria-label=${t.model} class="card">
+    <div class="head">
+      ${engineLine(t)}
+      <button
+        class="small"
+        aria-expanded=${choosing ? "true" : "false"}
+        aria-controls="picker"
+        @click=${toggle}
+      >
+        ${t.otherModel}
+      </button>
+    </div>
+    ${engine.phase === "ready" && source === "demo" ? html`<p class="note">${t.demoNote}</p>` : nothing}
+    ${choosing ? picker(t) : nothing} ${facts(t)}
   </section>`;
 }

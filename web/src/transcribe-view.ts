@@ -3,6 +3,7 @@ import { LANGUAGE_CODES, languageCode } from "../../dist/tokenizer/languages.js"
 import { itemView } from "./item-view.js";
 import { addExample, addFiles, speak } from "./recordings.js";
 import { changed, state } from "./state.js";
+import { statusView } from "./status-view.js";
 import type { Texts } from "./texts.js";
 
 function drop(event: DragEvent): void {
@@ -124,5 +125,5 @@ function options(t: Texts) {
 export function transcribeView(t: Texts) {
   return html`<h1>${t.title}</h1>
     <p class="lead">${t.lead}</p>
-    ${inputs(t)} ${examples(t)} ${options(t)} ${state.items.map((item) => itemView(item, t))}`;
+    ${inputs(t)} ${examples(t)} ${options(t)} ${statusView(t)} ${state.items.map((item) => itemView(item, t))}`;
 }
