@@ -50,7 +50,10 @@ describe("unsupported weights", () => {
       ["pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"],
       /got pytorch_model-00001-of-00002\.bin and 1 more; load it/,
     ],
-    [["model.pt.best", "config.yaml"], /got model\.pt\.best; .* rename .* to model\.pt/],
+    [
+      ["model.pt.best", "config.yaml"],
+      /got model\.pt\.best; .* name the one that is meant, such as DIR\/model\.pt\.best/,
+    ],
     [["model.pt.ep10", "model.pt.ep9"], /got model\.pt\.ep10 and 1 more; /],
     [["funasr-nano.gguf", "other.gguf"], /got funasr-nano\.gguf and 1 more; a GGUF model is one file/],
     [["README.md"], /^m: model\.safetensors or .*: expected a file of that name/],

@@ -30,7 +30,7 @@ const FOREIGN: readonly (readonly [name: RegExp, advice: string])[] = [
     /^pytorch_model.*\.bin(\.index\.json)?$/,
     "load it in transformers and write it with save_pretrained, which makes model.safetensors",
   ],
-  [/^model\.pt\..+$/, "FunASR saves several: rename the one that you mean to model.pt"],
+  [/^model\.pt\..+$/, "FunASR saves several: name the one that is meant, such as DIR/model.pt.best"],
   [
     /\.gguf$/i,
     "a GGUF model is one file, or a pair, funasr-encoder-*.gguf and qwen3-*.gguf: name the file that is meant, or download both",

@@ -36,6 +36,25 @@ export interface ModelFiles {
    * @throws CheckpointError  the name leaves this directory
    */
   directory(name: string): ModelFiles;
+  /** The checkpoint that was trained: see filesOverBase. */
+  readonly base?: ModelFiles;
+}
+
+/**
+ * A directory of a trained checkpoint over the one that was trained: files that it lacks, but for
+ * weights, are the base's, and a layout may take tensors that it lacks from the base.
+ */
+export function filesOverBase(files: ModelFiles, base: ModelFiles): ModelFiles {
+  const holder = async (file: string): Promise<ModelFiles> =>
+    /^model\.(pt|safetensors)/.test(file) || (await files.has(file)) ? files : base;
+  return {
+    ...files,
+    base,
+    has: async (file) => (await files.has(file)) || (await base.has(file)),
+    open: async (file) => (await holder(file)).open(file),
+    readText: async (file, maxBytes) => (await holder(file)).readText(file, maxBytes),
+    directory: (name) => filesOverBase(files.directory(name), base.directory(name)),
+  };
 }
 
 /** @throws ArgumentError  not a ModelFiles, for example a path */

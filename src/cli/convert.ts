@@ -11,12 +11,13 @@ import { FunasrError } from "../errors.js";
 import { writeDirectoryAtomic } from "../node/files.js";
 import { loraFiles, modelFiles } from "../node/model-files.js";
 import { funasrTemplate } from "../tokenizer/funasr-template.js";
-import { findModel, loraOption, modelForms, warnOf } from "./model.js";
+import { baseOption, findModel, loraOption, modelForms, warnOf } from "./model.js";
 import { note, print, printJson, progressBar, shown } from "./output.js";
 
 const dtypes = { bf16: "BF16", f16: "F16", f32: "F32" } as const satisfies Record<string, WriteDtype>;
 
 interface ConvertCommandOptions {
+  readonly base?: string;
   readonly lora?: readonly string[];
   readonly to: "transformers" | "funasr";
   readonly dtype?: keyof typeof dtypes;
@@ -35,6 +36,7 @@ export function convertCommand(): Command {
         .choices(["transformers", "funasr"])
         .default("transformers"),
     )
+    .addOption(baseOption())
     .addOption(loraOption())
     .addOption(
       new Option("--dtype <type>", "type of every tensor; default: as stored, blocks of GGUF as f32").choices(
@@ -46,7 +48,7 @@ export function convertCommand(): Command {
 }
 
 async function convert(model: string, out: string, options: ConvertCommandOptions): Promise<void> {
-  const source = modelFiles(await findModel(model));
+  const source = modelFiles(await findModel(model, options.base));
   const checkpoint = await openCheckpoint(source, loraFiles(options.lora));
   let head: CtcHead | undefined;
   const bar = progressBar("converting");

@@ -13,7 +13,7 @@ import { loraFiles, modelFiles } from "../node/model-files.js";
 import { elementCount } from "../shape.js";
 import { loadTokenizer } from "../tokenizer/tokenizer.js";
 import { printReuse, reuseReport } from "./inspect-reuse.js";
-import { findModel, loraOption, modelForms } from "./model.js";
+import { baseOption, findModel, loraOption, modelForms } from "./model.js";
 import { print, printJson, shown } from "./output.js";
 
 interface Part {
@@ -105,6 +105,7 @@ async function readSpecialTokens({ assets }: Inspected): Promise<TokenIds> {
 }
 
 interface InspectOptions {
+  readonly base?: string;
   readonly lora?: readonly string[];
   readonly tensors?: boolean;
   readonly against?: string;
@@ -116,6 +117,7 @@ export function inspectCommand(): Command {
     .description("show a checkpoint's components, shapes, parameters and bytes, counted from its files")
     .addArgument(new Argument("[model]", modelForms).default(demoModel, "the demo"))
     .addOption(new Option("--model <model>").hideHelp().argParser(refuseModel))
+    .addOption(baseOption())
     .addOption(loraOption())
     .option("--tensors", "list every tensor")
     .option(
@@ -124,7 +126,7 @@ export function inspectCommand(): Command {
     )
     .option("--json", "one JSON object")
     .action(async (model: string, options: InspectOptions) => {
-      const files = modelFiles(await findModel(model));
+      const files = modelFiles(await findModel(model, options.base));
       const opened = await ((await isLlmAlone(files))
         ? openLlm(files, undefined, loraFiles(options.lora))
         : openCheckpoint(files, loraFiles(options.lora)));

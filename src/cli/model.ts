@@ -4,7 +4,7 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { encoderMismatch } from "../checkpoint/migrate/encoder-hash.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { resolveModel } from "../hub/resolve.js";
-import { ggufPaths, loraFiles, modelFiles } from "../node/model-files.js";
+import { ggufPaths, hasBase, loraFiles, modelFiles, withBase } from "../node/model-files.js";
 import { note, withBar } from "./output.js";
 
 /** The formats of --weights. */
@@ -12,7 +12,7 @@ export const weightFormats = Object.keys(weightBlocks) as WeightFormat[];
 
 /** How to name a model, for help texts. */
 export const modelForms =
-  "checkpoint directory, GGUF file (or ENCODER.gguf,LLM.gguf), or OWNER/NAME[@REVISION] on the hub";
+  "checkpoint directory, GGUF file (or ENCODER.gguf,LLM.gguf), model.pt.* of FunASR's trainer, or OWNER/NAME[@REVISION] on the hub";
 
 /** The option of every command that opens a model. */
 export function loraOption(
@@ -31,9 +31,21 @@ export function weightsOption(
   return new Option("--weights <format>", about).choices(weightFormats);
 }
 
-/** The path of a model; downloads it with a bar if necessary. */
-export async function findModel(model: string): Promise<string> {
-  if (ggufPaths(model)) return model;
+/** The option of the commands that read what FunASR's trainer wrote. */
+export function baseOption(): Option {
+  return new Option(
+    "--base <model>",
+    "checkpoint that FunASR's trainer began from, for what its output lacks: frozen tensors, the LLM's config, the tokenizer",
+  );
+}
+
+/**
+ * The path of a model, with that of its base; downloads them with a bar if necessary.
+ * @param base  the checkpoint that it was trained from
+ */
+export async function findModel(model: string, base?: string): Promise<string> {
+  if (base !== undefined) return withBase(await findModel(model), await findModel(base));
+  if (ggufPaths(model) || hasBase(model)) return model;
   return withBar("downloading", (onProgress) => resolveModel(model, { onNote: note, onProgress }));
 }
 

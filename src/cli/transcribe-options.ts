@@ -14,6 +14,7 @@ import { type Condition } from "./usage.js";
 import { vadForms } from "./vad-model.js";
 
 export interface TranscribeCliOptions extends TranscriptFileOptions {
+  readonly base?: string;
   readonly lora?: readonly string[];
   /** Language to translate into; absent: the words as spoken. */
   readonly to?: TargetLanguage;

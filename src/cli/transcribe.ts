@@ -11,7 +11,7 @@ import { channelOption } from "./channel.js";
 import { withDevice } from "./device.js";
 import { type ReadyClip, type Session, hear, promptOptions, runClips, strangeText } from "./hear.js";
 import { languageOption } from "./language.js";
-import { findModel, loraOption, modelForms, weightsOption } from "./model.js";
+import { baseOption, findModel, loraOption, modelForms, weightsOption } from "./model.js";
 import { natural, positive } from "./numbers.js";
 import { note, print, printPart, report, setOutput, shown, status } from "./output.js";
 import {
@@ -53,6 +53,7 @@ export function transcribeCommand(): Command {
     .description("print the words spoken in each clip")
     .argument("<audio...>", `clips: ${audioForms}`)
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
+    .addOption(baseOption())
     .addOption(loraOption())
     .addOption(languageOption("spoken language; default: the model detects it, less reliably"))
     .option("--hotwords <words>", "words to expect, separated by commas", wordList)
@@ -101,7 +102,7 @@ export async function transcribeFiles(
   if (files.length === 0 || !(await hasClip(files, options))) return;
   const vad = await findVad(options);
   if (vad === false) return;
-  const model = await findModel(options.model);
+  const model = await findModel(options.model, options.base);
   const { weights, lora, to } = options;
   const wordTimes = options.wordTimes ?? (to === undefined && "optional"); // checks segments of long clips
   await withDevice(async ({ gpu }) => {

@@ -3,7 +3,7 @@ import { demoModel } from "../node/demo.js";
 import { audioForms } from "./audio-forms.js";
 import { channelOption } from "./channel.js";
 import { languageOption } from "./language.js";
-import { loraOption, modelForms, weightsOption } from "./model.js";
+import { baseOption, loraOption, modelForms, weightsOption } from "./model.js";
 import { natural } from "./numbers.js";
 import { penaltyOption, strictOption, transcribeFiles } from "./transcribe.js";
 import { type TranscribeCliOptions, batchOption, longConditions, longOptions } from "./transcribe-options.js";
@@ -18,6 +18,7 @@ export function translateCommand(): Command {
     )
     .option("--cascade", "transcribe first, then have the same language model translate the text")
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
+    .addOption(baseOption())
     .addOption(loraOption())
     .addOption(languageOption("spoken language, for a cascade's transcript"))
     .addOption(weightsOption())

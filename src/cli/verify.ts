@@ -22,12 +22,13 @@ import { type Listed, checkListed, parseManifest } from "../verify/manifest.js";
 import { isAllSmall, judgeSmall } from "../verify/small.js";
 import { verifyBundle } from "../verify/verify.js";
 import { withDevice } from "./device.js";
-import { findModel, loraOption, openModel, weightsOption } from "./model.js";
+import { baseOption, findModel, loraOption, openModel, weightsOption } from "./model.js";
 import { type OnProgress, exitCode, note, print, printJson, report, shown, withBar } from "./output.js";
 import { refuseIdle } from "./usage.js";
 
 interface VerifyOptions {
   readonly model?: string;
+  readonly base?: string;
   readonly lora?: readonly string[];
   readonly weights?: WeightFormat;
   readonly stages?: boolean;
@@ -81,6 +82,7 @@ export function verifyCommand(): Command {
     .description("compare every stage with golden PyTorch tensors; without bundles: all committed ones")
     .argument("[bundles...]", "golden bundles (.safetensors)")
     .option("--model <model>", "take the parameters from this checkpoint instead of the bundle")
+    .addOption(baseOption())
     .addOption(loraOption())
     .addOption(
       weightsOption("storage of the weights on the GPU; default: as in the bundle or the checkpoint"),
@@ -90,7 +92,9 @@ export function verifyCommand(): Command {
     .option("--json", "one JSON object per stage")
     .action(async (bundles: string[], _: unknown, command: Command) => {
       const options = command.optsWithGlobals<VerifyOptions>();
-      refuseIdle(command, [{ options: ["lora"], met: options.model !== undefined, needs: "--model" }]);
+      refuseIdle(command, [
+        { options: ["base", "lora"], met: options.model !== undefined, needs: "--model" },
+      ]);
       const named = [...new Set(bundles)].map((path): Target => ({ path }));
       const results = await verifyAll(named.length > 0 ? named : await committedBundles(), options);
       if (options.json) for (const result of results) printJson(result);
@@ -100,7 +104,7 @@ export function verifyCommand(): Command {
 }
 
 async function verifyAll(targets: readonly Target[], options: VerifyOptions): Promise<FileResult[]> {
-  const model = options.model === undefined ? undefined : await findModel(options.model);
+  const model = options.model === undefined ? undefined : await findModel(options.model, options.base);
   const results: FileResult[] = [];
   const about = ({ subgroupSize }: Gpu): string =>
     subgroupSize === undefined ? ", no subgroups" : `, subgroups of ${subgroupSize}`;

@@ -6,16 +6,14 @@ import { readJson, tokenizerAssets } from "./assets.js";
 import { findAudioToken } from "./audio-token.js";
 import { readMerging } from "../../config/merging.js";
 import type { ConfigReader } from "../../config/reader.js";
-import type { Container } from "../../formats/container.js";
+import { type CheckpointError, checkpointError } from "../../formats/errors.js";
 import { FUNASR_KEY_MAP } from "./key-maps-funasr.js";
 import type { OpenedLayout } from "./layout.js";
-import { unwrappedNames } from "../../config/wrappers.js";
 import { splitLora } from "../lora/funasr.js";
-import { type ModelFiles, closeOnError, isPlainName, missingFile, readRange } from "../source.js";
-import { openTorchFile } from "../torch/torch-file.js";
+import { containerOverBase, refusePartial } from "./funasr-weights.js";
+import { type ModelFiles, closeOnError, isPlainName, missingFile } from "../source.js";
 import { readYaml } from "./yaml.js";
 
-const WEIGHTS = "model.pt";
 /** The directory of the LLM's config and tokenizer in the published checkpoints. */
 const LLM_DIRECTORY = "Qwen3-0.6B";
 /** FunASR's waveforms are 16-bit integers. @source funasr `WavFrontend.forward` */
@@ -28,6 +26,7 @@ const WAVEFORM_SCALE = 32768;
  * @throws CheckpointError  a file is missing or damaged
  */
 export async function openFunasr(files: ModelFiles): Promise<OpenedLayout> {
+  if (!(await files.has("config.yaml"))) throw needsBase(files, "config.yaml");
   const yaml = await readYaml(files, "config.yaml");
   const configFile = yaml.file;
   yaml.oneOf("model", ["FunASRNano"], "FunASRNano");
@@ -40,9 +39,11 @@ export async function openFunasr(files: ModelFiles): Promise<OpenedLayout> {
     emptyThought: !dataset.flag("do_think", true),
     systemTurn: dataset.flag("sys_prompt", true),
   };
-  const container = await openTorchContainer(files);
+  const { container, taken } = await containerOverBase(files);
+  const split = await closeOnError(container, () => splitLora(container, yaml));
+  await closeOnError(container, () => refusePartial(split.container, config, files));
   return {
-    ...(await closeOnError(container, () => splitLora(container, yaml))),
+    ...split,
     config,
     configFile,
     keyMaps: [FUNASR_KEY_MAP],
@@ -51,30 +52,8 @@ export async function openFunasr(files: ModelFiles): Promise<OpenedLayout> {
       frontend: () => Promise.resolve(frontend),
       prompt: () => Promise.resolve(prompt),
     },
-    notes: notes(yaml),
+    notes: [...notes(yaml), ...taken],
     ctc: readCtc(yaml),
-  };
-}
-
-/** The weights of model.pt. @throws CheckpointError  missing or damaged */
-export async function openTorchContainer(files: ModelFiles): Promise<Container> {
-  const source = await files.open(WEIGHTS);
-  const infos = await closeOnError(source, () => openTorchFile(source));
-  const names = unwrappedNames(infos.keys());
-  const byName = new Map(
-    [...infos.values()].map((info) => {
-      const name = names.get(info.name)!;
-      return [name, { stored: info, tensor: { ...info, name, file: WEIGHTS } }];
-    }),
-  );
-  return {
-    name: files.name,
-    layout: "funasr",
-    tensors: new Map([...byName].map(([name, { tensor }]) => [name, tensor])),
-    metadata: new Map(),
-    read: ({ name }, byteOffset, byteLength, into) =>
-      readRange(source, byName.get(name)!.stored, byteOffset, byteLength, into),
-    close: () => source.close(),
   };
 }
 
@@ -85,7 +64,14 @@ async function llmDirectory(files: ModelFiles, yaml: ConfigReader): Promise<Mode
   if (!isPlainName(name)) throw yaml.refusal("llm_conf.init_param_path", "a directory's path", path);
   const directory = files.directory(name);
   if (await directory.has("config.json")) return directory;
-  throw missingFile(files.name, `${name}/config.json`);
+  if (path === name) throw missingFile(files.name, `${name}/config.json`);
+  throw needsBase(files, `${name}/config.json`, `config.yaml names ${show(path)}; `);
+}
+
+/** The error for a file that FunASR's trainer does not copy to its output. */
+function needsBase(files: ModelFiles, file: string, why = ""): CheckpointError {
+  const advice = `${why}add --base DIR, the checkpoint that was trained, or copy it there`;
+  return checkpointError(files.name, file, "a file of that name", "none", advice);
 }
 
 /**

@@ -11,7 +11,7 @@ import { openSafetensorsContainer } from "../safetensors/container.js";
 import { SINGLE } from "../safetensors/shards.js";
 import { type ModelFiles, expectModelFiles, missingFile } from "../source.js";
 import { readJson } from "./assets.js";
-import { openTorchContainer } from "./funasr.js";
+import { openTorchContainer } from "./funasr-weights.js";
 import { checkArchitecture } from "./gguf-config.js";
 import { makeContainer, withFiles } from "./gguf.js";
 import { readYaml } from "./yaml.js";

@@ -3,6 +3,7 @@ import type { Container } from "../../formats/container.js";
 import { checkpointError } from "../../formats/errors.js";
 import { type ModelFiles, closeOnError } from "../source.js";
 import { openTorchFile } from "../torch/torch-file.js";
+import { openWeights } from "../layouts/funasr-weights.js";
 import { readYaml } from "../layouts/yaml.js";
 import { type Lora, type ScaleOf, checkRank, collectLora, fileLora, isLoraName } from "./tensors.js";
 
@@ -41,7 +42,7 @@ export function splitLora(container: Container, yaml: ConfigReader): { container
 /** Opens the LoRA in a FunASR directory: `lora_A` and `lora_B` of model.pt. */
 export async function openFunasrLora(files: ModelFiles): Promise<Lora> {
   const yaml = await readYaml(files, "config.yaml");
-  const source = await files.open(WEIGHTS);
+  const source = await openWeights(files);
   return closeOnError(source, async () => {
     const infos = [...(await openTorchFile(source)).values()];
     const factors = infos.filter(({ name }) => isLoraName(name));

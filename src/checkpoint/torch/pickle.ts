@@ -4,14 +4,20 @@ import { decodeUtf8 } from "../source.js";
 
 /** A class or function that a pickle names. It is never looked up or called. */
 export class PickleGlobal {
-  constructor(readonly name: string) {}
+  /** @param foreignAt  its place in the pickle, if the reader did not allow it */
+  constructor(
+    readonly name: string,
+    readonly foreignAt?: number,
+  ) {}
 }
 
-/** A call `module.name(arguments)` of a pickle, not executed. */
+/** A call `module.name(arguments)` of a pickle, or an object made of it; not executed. */
 export class PickleCall {
+  /** @param foreignAt  as PickleGlobal has it */
   constructor(
     readonly name: string,
     readonly args: readonly PickleValue[],
+    readonly foreignAt?: number,
   ) {}
 }
 
@@ -52,14 +58,20 @@ const MAX_MARKS = 1_000;
 /** Marks the start of a container's items on the stack. */
 const MARK = Symbol("mark");
 
+/** Modules and functions that run programs. No trainer saves them. */
+const RUNS_PROGRAMS =
+  /^(os|posix|nt|sys|subprocess|pty|shutil|socket|ctypes|runpy|importlib|webbrowser)(\.|$)|^(builtins|__builtin__)\.(eval|exec|execfile|compile|open|__import__|breakpoint)$/;
+
 /**
  * Reads a pickle of protocol 2 to 5 and executes nothing: the call of a global becomes a
- * PickleCall, and only `allowed` globals may occur. OrderedDict() becomes a dict, and its
- * attributes are dropped.
+ * PickleCall, and objects keep their class alone, so that a scheduler beside a state dict is read
+ * past. Globals beside `allowed` are marked: see refuseForeign. OrderedDict() becomes a dict, and
+ * its attributes are dropped. Bytes, sets and integers above 53 bits become a PickleCall of their
+ * type.
  * @param file     name of the file in errors
- * @param allowed  "module.name" of the globals that may occur
- * @throws CheckpointError  another global, an opcode that these values do not need, or more than a
- *   limit above
+ * @param allowed  "module.name" of the globals that tensors are made of
+ * @throws CheckpointError  a global that runs programs, an opcode that these values do not need, or
+ *   more than a limit above
  * @source Python 3.11 `pickletools.py`
  */
 export function readPickle(bytes: Uint8Array, file: string, allowed: ReadonlySet<string>): PickleValue {
@@ -68,6 +80,36 @@ export function readPickle(bytes: Uint8Array, file: string, allowed: ReadonlySet
     throw checkpointError(file, "pickle", `at most ${MAX_PICKLE_BYTES} bytes`, got);
   }
   return new PickleMachine(bytes, file, allowed).run();
+}
+
+/**
+ * Refuses a value that holds a global which was not allowed.
+ * @throws CheckpointError
+ */
+export function refuseForeign(value: PickleValue, file: string): void {
+  const seen = new Set<PickleValue>();
+  const open: PickleValue[] = [value];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    if (typeof next !== "object" || next === null || seen.has(next)) continue;
+    seen.add(next);
+    if ((next instanceof PickleGlobal || next instanceof PickleCall) && next.foreignAt !== undefined)
+      throw foreignGlobal(file, next.foreignAt, next.name);
+    for (const inner of contents(next)) open.push(inner);
+  }
+}
+
+function contents(value: PickleValue & object): Iterable<PickleValue> {
+  if (value instanceof PickleCall) return value.args;
+  if (value instanceof PickleTuple) return value.items;
+  if (value instanceof PicklePersistent) return [value.id];
+  if (value instanceof Map) return [...value.keys(), ...value.values()];
+  return Array.isArray(value) ? value : [];
+}
+
+function foreignGlobal(file: string, at: number, name: string): CheckpointError {
+  const advice = "a checkpoint needs none; such a file can run programs elsewhere: do not load it";
+  const expected = "no global but torch's tensors and storages";
+  return checkpointError(file, `pickle at byte ${at}`, expected, show(name), advice);
 }
 
 class PickleMachine {
@@ -142,17 +184,19 @@ class PickleMachine {
 
   append(items: readonly PickleValue[]): void {
     const list = this.top();
+    if (list instanceof PickleCall) return; // a class of lists: its items are not kept
     if (!Array.isArray(list)) throw this.#refuse("a list to append to", describe(list));
     for (const item of items) list.push(item);
   }
 
   setItems(items: readonly PickleValue[]): void {
     const dict = this.top();
+    if (dict instanceof PickleCall) return; // a class of dicts
     if (!(dict instanceof Map)) throw this.#refuse("a dict to add to", describe(dict));
     if (items.length % 2 !== 0) throw this.#refuse("a value for every key", "a key alone");
     for (let i = 0; i < items.length; i += 2) {
       const key = items[i];
-      if (typeof key !== "string" && typeof key !== "number")
+      if (key instanceof Map || Array.isArray(key))
         throw this.#refuse("a string or a number as a key", describe(key));
       dict.set(key, items[i + 1]);
     }
@@ -176,27 +220,48 @@ class PickleMachine {
 
   global(module: PickleValue, name: PickleValue): void {
     const path = [module, name].map((part) => (typeof part === "string" ? part : "?")).join(".");
-    if (!this.#allowed.has(path)) {
-      const advice = "a checkpoint needs none; such a file can run programs elsewhere: do not load it";
-      throw this.#refuse("no global but torch's tensors and storages", show(path), advice);
-    }
-    this.push(new PickleGlobal(path));
+    if (RUNS_PROGRAMS.test(path)) throw foreignGlobal(this.#file, this.#start, path);
+    this.push(new PickleGlobal(path, this.#allowed.has(path) ? undefined : this.#start));
   }
 
   call(): void {
     const args = this.pop();
     const callee = this.pop();
-    if (!(callee instanceof PickleGlobal && args instanceof PickleTuple))
+    const isCallable = callee instanceof PickleGlobal || callee instanceof PickleCall;
+    if (!(isCallable && args instanceof PickleTuple))
       throw this.#refuse("a call of a global", `${describe(callee)} of ${describe(args)}`);
-    if (callee.name !== ORDERED_DICT) this.push(new PickleCall(callee.name, args.items));
+    if (callee.name !== ORDERED_DICT) this.push(new PickleCall(callee.name, args.items, callee.foreignAt));
     else if (args.items.length === 0) this.push(new Map());
     else throw this.#refuse("an OrderedDict made empty", `one of ${args.items.length} arguments`);
   }
 
-  /** Drops an object's attributes. Only OrderedDicts have any: torch's `_metadata`. */
+  /** Drops an object's attributes, such as torch's `_metadata` of an OrderedDict. */
   build(): void {
     this.pop();
-    if (!(this.top() instanceof Map)) throw this.#refuse("attributes of a dict", describe(this.top()));
+    const object = this.top();
+    if (object instanceof Map || object instanceof PickleCall || object instanceof PickleGlobal) return;
+    throw this.#refuse("attributes of a dict", describe(object));
+  }
+
+  bytes(length: number): void {
+    this.#take(length);
+    this.opaque("bytes");
+  }
+
+  frozenSet(): void {
+    this.popMark();
+    this.opaque("frozenset");
+  }
+
+  /** As `call`, with arguments by name, which are dropped. */
+  callWithNames(): void {
+    this.pop();
+    this.call();
+  }
+
+  /** A value of which only the type is kept. */
+  opaque(type: string): void {
+    this.push(new PickleCall(type, []));
   }
 
   number(read: "u8" | "u16" | "i32" | "u32" | "f64be"): number {
@@ -207,16 +272,17 @@ class PickleMachine {
     return this.#view.getFloat64(this.#take(8));
   }
 
-  /** A little-endian two's complement integer of at most 8 bytes and 53 bits. */
-  long(): number {
-    const length = this.#u8();
-    if (length > 8) throw this.#refuse("an integer of at most 8 bytes", `${length} bytes`);
+  /** A little-endian two's complement integer; above 53 bits, as of a seed, only its type is kept. */
+  long(length: number): PickleValue {
+    if (length > 8) {
+      this.#take(length);
+      return new PickleCall("int", []);
+    }
     const start = this.#take(length);
     let value = 0n;
     for (let i = 0; i < length; i++) value |= BigInt(this.#bytes[start + i]) << BigInt(8 * i);
     const signed = Number(BigInt.asIntN(8 * length, value));
-    if (!Number.isSafeInteger(signed)) throw this.#refuse("an integer of at most 53 bits", String(value));
-    return signed;
+    return Number.isSafeInteger(signed) ? signed : new PickleCall("int", []);
   }
 
   text(length: number): string {
@@ -270,10 +336,16 @@ const OPERATIONS: Readonly<Record<number, Operation>> = {
   0x4a: (m) => m.push(m.number("i32")), // BININT
   0x4b: (m) => m.push(m.number("u8")), // BININT1
   0x4d: (m) => m.push(m.number("u16")), // BININT2
-  0x8a: (m) => m.push(m.long()), // LONG1
+  0x8a: (m) => m.push(m.long(m.number("u8"))), // LONG1
+  0x8b: (m) => m.push(m.long(m.number("u32"))), // LONG4
   0x47: (m) => m.push(m.number("f64be")), // BINFLOAT
   0x58: (m) => m.push(m.text(m.number("u32"))), // BINUNICODE
   0x8c: (m) => m.push(m.text(m.number("u8"))), // SHORT_BINUNICODE
+  0x43: (m) => m.bytes(m.number("u8")), // SHORT_BINBYTES
+  0x42: (m) => m.bytes(m.number("u32")), // BINBYTES
+  0x8f: (m) => m.opaque("set"), // EMPTY_SET
+  0x90: (m) => m.append(m.popMark()), // ADDITEMS
+  0x91: (m) => m.frozenSet(), // FROZENSET
   0x5d: (m) => m.push([]), // EMPTY_LIST
   0x61: (m) => m.append([m.pop()]), // APPEND
   0x65: (m) => m.append(m.popMark()), // APPENDS
@@ -293,6 +365,8 @@ const OPERATIONS: Readonly<Record<number, Operation>> = {
   0x63: (m) => m.global(m.line(), m.line()), // GLOBAL
   0x93: (m) => m.global(...([m.pop(), m.pop()].reverse() as [PickleValue, PickleValue])), // STACK_GLOBAL
   0x52: (m) => m.call(), // REDUCE
+  0x81: (m) => m.call(), // NEWOBJ
+  0x92: (m) => m.callWithNames(), // NEWOBJ_EX
   0x62: (m) => m.build(), // BUILD
   0x51: (m) => m.push(new PicklePersistent(m.pop())), // BINPERSID
 };
@@ -300,10 +374,9 @@ const OPERATIONS: Readonly<Record<number, Operation>> = {
 /** The other opcodes, for errors. @source Python 3.11 `pickletools.py` */
 const UNSUPPORTED: ReadonlyMap<number, string> = new Map(
   (
-    "30 POP,31 POP_MARK,32 DUP,42 BINBYTES,43 SHORT_BINBYTES,46 FLOAT,49 INT,4c LONG,50 PERSID,53 STRING," +
-    "54 BINSTRING,55 SHORT_BINSTRING,56 UNICODE,64 DICT,67 GET,69 INST,6c LIST,6f OBJ,70 PUT,81 NEWOBJ," +
-    "82 EXT1,83 EXT2,84 EXT4,8b LONG4,8d BINUNICODE8,8e BINBYTES8,8f EMPTY_SET,90 ADDITEMS,91 FROZENSET," +
-    "92 NEWOBJ_EX,96 BYTEARRAY8,97 NEXT_BUFFER,98 READONLY_BUFFER"
+    "30 POP,31 POP_MARK,32 DUP,46 FLOAT,49 INT,4c LONG,50 PERSID,53 STRING," +
+    "54 BINSTRING,55 SHORT_BINSTRING,56 UNICODE,64 DICT,67 GET,69 INST,6c LIST,6f OBJ,70 PUT," +
+    "82 EXT1,83 EXT2,84 EXT4,8d BINUNICODE8,8e BINBYTES8,96 BYTEARRAY8,97 NEXT_BUFFER,98 READONLY_BUFFER"
   )
     .split(",")
     .map((entry) => [Number.parseInt(entry, 16), entry.split(" ")[1]]),

@@ -10,6 +10,7 @@ import {
   PickleTuple,
   describe,
   readPickle,
+  refuseForeign,
 } from "./pickle.js";
 import type { PickleDict, PickleValue } from "./pickle.js";
 import { elementCount } from "../../shape.js";
@@ -43,17 +44,19 @@ export const TORCH_GLOBALS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Keys of the state dict in files of training programs.
- * @source funasr `checkpoint_utils.normalize_checkpoint_state`
+ * Keys of the state dict in files of training programs, the first of a level first.
+ * @source funasr `checkpoint_utils.normalize_checkpoint_state`; DeepSpeed's `module`
  */
-const WRAPPERS = ["state_dict", "model_state_dict", "model"];
+const WRAPPERS = ["state_dict", "model_state_dict", "model", "module"];
+const MAX_WRAPPERS = 8;
 
 /** First bytes of files of torch.save before 1.6: the pickle of its magic number. */
 const LEGACY = [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
 /**
  * The tensors of a state dict in a file of torch.save (PyTorch 1.6 or newer). Reads only the zip's
- * directory and the pickle, and executes nothing.
+ * directory and the pickle, and executes nothing. What a trainer saves beside it, such as optimiser
+ * and scheduler, is left aside.
  * @returns  tensors by name; two of one storage share its bytes, such as a tied head and the
  *   embedding
  * @throws CheckpointError  the file is damaged or contradicts itself, or a tensor is not contiguous
@@ -78,7 +81,9 @@ export async function openTorchFile(source: ByteSource): Promise<ReadonlyMap<str
   const tensors = new Map<string, TensorInfo>();
   for (const [name, value] of state) {
     if (typeof name !== "string")
-      throw refuse("state dict", "names of tensors", show(name), "this is no state dict");
+      throw refuse("state dict", "names of tensors", describe(name), "this is no state dict");
+    if (/(^|\.)_extra_state$/.test(name)) continue; // of a module, not a weight
+    refuseForeign(value, source.name);
     tensors.set(name, readTensor(archive, name, value));
   }
   return tensors;
@@ -106,14 +111,33 @@ async function checkByteOrder(source: ByteSource, entry: ZipEntry | undefined): 
 
 /** The dict of tensors, which training programs may wrap in other dicts. */
 function stateDict(value: PickleValue, file: string): PickleDict {
-  let dict = value;
-  for (let depth = 0; depth < 4 && dict instanceof Map; depth++) {
-    const wrapper = WRAPPERS.find((key) => (dict as PickleDict).get(key) instanceof Map);
-    if (wrapper === undefined) break;
-    dict = dict.get(wrapper)!;
+  if (!(value instanceof Map)) {
+    if (value instanceof PickleCall) refuseForeign(new PickleTuple(value.args), file);
+    const advice =
+      value instanceof PickleCall ? "a whole object was saved: save its state_dict()" : undefined;
+    throw checkpointError(file, "pickle", "a state dict", describe(value), advice);
   }
-  if (dict instanceof Map) return dict;
-  throw checkpointError(file, "pickle", "a state dict", describe(dict));
+  let dict: PickleDict = value;
+  for (let depth = 0; depth < MAX_WRAPPERS; depth++) {
+    const inner = unwrapDict(dict);
+    if (!inner) break;
+    dict = inner;
+  }
+  return dict;
+}
+
+/** The dict inside a wrapper: by its key, or the only one with tensors where the dict has none. */
+function unwrapDict(dict: PickleDict): PickleDict | undefined {
+  const named = WRAPPERS.map((key) => dict.get(key)).find((value) => value instanceof Map);
+  if (named instanceof Map) return named;
+  const values = [...dict.values()];
+  if (values.some(isTensor)) return undefined;
+  const held = values.filter((value) => value instanceof Map && [...value.values()].some(isTensor));
+  return held.length === 1 ? (held[0] as PickleDict) : undefined;
+}
+
+function isTensor(value: PickleValue): boolean {
+  return value instanceof PickleCall && (value.name === REBUILD || value.name === REBUILD_PARAMETER);
 }
 
 interface Archive {

@@ -19,7 +19,15 @@ import { demoModel } from "../../node/demo.js";
 import { type OpenedDevice } from "../../node/device.js";
 import { type FormatRun, playable, runFormats } from "./run.js";
 import { languageOption } from "../language.js";
-import { findModel, loraOption, modelForms, openModel, warnOfOtherEncoder, weightFormats } from "../model.js";
+import {
+  baseOption,
+  findModel,
+  loraOption,
+  modelForms,
+  openModel,
+  warnOfOtherEncoder,
+  weightFormats,
+} from "../model.js";
 import { natural, whole } from "../numbers.js";
 import { note, print, printJson, report } from "../output.js";
 import { batchOption, longConditions, longOptions } from "../transcribe-options.js";
@@ -29,6 +37,7 @@ import { findVad } from "../vad-model.js";
 
 interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens" | "batch"> {
   readonly model: string;
+  readonly base?: string;
   readonly lora?: readonly string[];
   readonly data?: string;
   /** Directory of an STM's recordings. */
@@ -77,6 +86,7 @@ function inputOptions(): Command {
       "measure error rates or translation scores, latency and memory of a checkpoint over utterances",
     )
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
+    .addOption(baseOption())
     .addOption(loraOption())
     .option(
       "--data <path>",
@@ -186,12 +196,13 @@ async function evaluate(options: EvaluateCliOptions): Promise<void> {
       : await readData(options.data, { onBad, onNote: note }, options.limit, options.audio);
   const vad = options.vad === "off" ? "off" : await findVad(options);
   if (vad === false) return;
-  const model = await findModel(options.model);
+  const model = await findModel(options.model, options.base);
   const checkpoint = await openModel(model, options.lora);
   await warnOfOtherEncoder(checkpoint).finally(() => checkpoint.close());
   const settings = settingsOf(options);
   const identity: Identity = {
     model: options.model,
+    ...(options.base ? { base: options.base } : {}),
     ...(options.lora ? { lora: options.lora.join() } : {}),
     ...(options.channel ? { channel: options.channel } : {}),
     ...cuttingOf(options),
