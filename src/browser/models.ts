@@ -3,10 +3,12 @@ import { TranscriptionEngine } from "../decode/engine/engine.js";
 import { wholeSeconds } from "../decode/segments/transcribe-recording.js";
 import { Transcriber } from "../decode/transcriber.js";
 import { VoiceActivityDetector } from "../decode/vad/detector.js";
+import type { Gpu } from "../gpu/device.js";
 import { type BrowserDevice, openAdapter, requestAdapter } from "./device.js";
-import { filesOf } from "./model-files.js";
+import { fit } from "./fit.js";
 import type { EngineFacts, ModelFacts, StartOptions, StartProgress } from "./messages.js";
 import type { Platform } from "./platform.js";
+import { planModel } from "./store/plan.js";
 
 /** A device with what was loaded on it. */
 export interface Models extends BrowserDevice {
@@ -33,26 +35,37 @@ export async function openModels(
   options: StartOptions,
   call: StartCall,
 ): Promise<Models> {
-  const { model, vad } = options;
+  const { model, vad, cache = true } = options;
+  const { onProgress, signal } = call;
   const adapter = await requestAdapter(platform);
-  const modelFiles = model && (await filesOf(model, "model", platform, options, call));
-  const vadFiles = vad && (await filesOf(vad, "vad", platform, options, call));
+  const modelPlan = model && (await planModel(model, platform, cache, signal));
+  const vadPlan = vad && (await planModel(vad, platform, cache, signal));
+  const kernels = modelPlan ? await fit(adapter, modelPlan.preview, options) : [];
   const device = await openAdapter(adapter, options.subgroups);
+  const { gpu } = device;
   try {
-    const transcriber = modelFiles && (await loadModel(device, modelFiles, options, call));
-    const detector = vadFiles && (await VoiceActivityDetector.load(device.gpu, vadFiles));
+    for (const { kernel, overrides } of kernels) gpu.compile(kernel, overrides); // while weights come
+    const files = await modelPlan?.download((done, total) =>
+      onProgress({ part: "model", stage: "download", done, total }),
+    );
+    const vadFiles = await vadPlan?.download((done, total) =>
+      onProgress({ part: "vad", stage: "download", done, total }),
+    );
+    const transcriber = files && (await loadModel(gpu, files, options, call));
+    const detector = vadFiles && (await VoiceActivityDetector.load(gpu, vadFiles));
     const engine =
       transcriber && new TranscriptionEngine(transcriber, { maxTokens: longestRequest, maxRows: 4 });
     if (engine) await warmUp(engine, call);
-    return { ...device, name: modelFiles?.name ?? "", transcriber, detector, engine };
+    signal.throwIfAborted();
+    return { ...device, name: modelPlan?.name ?? "", transcriber, detector, engine };
   } catch (error) {
-    device.gpu.destroy();
+    gpu.destroy();
     throw error;
   }
 }
 
 function loadModel(
-  { gpu }: BrowserDevice,
+  gpu: Gpu,
   files: ModelFiles,
   { weights }: StartOptions,
   { onProgress, signal }: StartCall,

@@ -1,4 +1,5 @@
 /// <reference types="@webgpu/types" preserve="true" />
+import type { GpuBytes, GpuCounts } from "./counts.js";
 import { GpuError, expectDevice } from "./errors.js";
 import { type Dispatch, type Kernel, type Overrides, type Tuning, foldGroups } from "./kernel.js";
 import { DeviceMemory, Pins, Pool, bufferUsage } from "./memory.js";
@@ -9,6 +10,7 @@ import type { Tape } from "./tape.js";
 import { type Allocation, type DType, type Tensor, byteCount, tensorsIn } from "./tensor.js";
 import type { Timing } from "./timing.js";
 
+export type { GpuBytes, GpuCounts } from "./counts.js";
 export type { Dispatch } from "./kernel.js";
 export type { TensorData } from "./readback.js";
 
@@ -28,26 +30,6 @@ export interface GpuOptions {
   readonly tuning?: Tuning;
   /** Bind groups kept at most, at least 1. Default: 16,384. */
   readonly bindGroups?: number;
-}
-
-/** Counts since the device was opened. */
-export interface GpuCounts {
-  readonly dispatches: number;
-  readonly submits: number;
-  readonly pipelines: number;
-  readonly bindGroups: number;
-}
-
-/** Bytes of GPU buffers. */
-export interface GpuBytes {
-  /** Of model and session. */
-  readonly kept: number;
-  /** What a running step holds. */
-  readonly live: number;
-  /** All that were made and not destroyed. */
-  readonly reserved: number;
-  /** The most that `reserved` has been. */
-  readonly peak: number;
 }
 
 /** Allocations that go back to the pool at the scope's end. */
@@ -203,6 +185,11 @@ export class Gpu {
     const tensor = { shape, dtype, bytes, allocation } as const;
     this.timing?.written(tensor, data);
     return tensor;
+  }
+
+  /** Compiles a kernel before it is run: while weights are on their way. `finish` reports a failure. */
+  compile(kernel: Kernel, overrides: Overrides): void {
+    this.#cache.pipeline(kernel, overrides);
   }
 
   /** Records one dispatch. @throws GpuError  a missing or unknown parameter, tensor or override */

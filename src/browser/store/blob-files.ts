@@ -1,4 +1,4 @@
-import { refuseLfsPointer } from "../checkpoint/foreign.js";
+import { refuseLfsPointer } from "../../checkpoint/foreign.js";
 import {
   type ByteSource,
   type ModelFiles,
@@ -6,8 +6,8 @@ import {
   checkRange,
   missingFile,
   readUtf8,
-} from "../checkpoint/source.js";
-import type { DirectoryHandle } from "./platform.js";
+} from "../../checkpoint/source.js";
+import type { DirectoryHandle } from "../platform.js";
 
 /** A source over a Blob or File, of which each read takes its bytes alone into memory. */
 export function blobSource(name: string, blob: Blob): ByteSource {

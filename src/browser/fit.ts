@@ -1,0 +1,60 @@
+import { openCheckpoint } from "../checkpoint/checkpoint.js";
+import type { ModelFiles } from "../checkpoint/source.js";
+import { transcription } from "../decode/clip-work.js";
+import { FunasrError } from "../errors.js";
+import { subgroupSize } from "../gpu/adapter.js";
+import { countingGpu } from "../gpu/counting.js";
+import type { Gpu } from "../gpu/device.js";
+import type { Kernel, Overrides } from "../gpu/kernel.js";
+import type { WeightFormat } from "../weights/loader.js";
+import { BrowserError } from "./errors.js";
+
+/** A kernel with one set of override values. */
+export interface Variant {
+  readonly kernel: Kernel;
+  readonly overrides: Overrides;
+}
+
+/**
+ * Counts a model on a device of an adapter's kind, from the headers of its files alone.
+ * @returns  the kernels that a clip runs, for `Gpu.compile`
+ * @throws BrowserError  "limits": a weight passes them; CheckpointError, ConfigError  as openCheckpoint
+ */
+export async function fit(
+  adapter: GPUAdapter,
+  files: ModelFiles,
+  {
+    weights,
+    subgroups = true,
+  }: { readonly weights?: WeightFormat | undefined; readonly subgroups?: boolean | undefined },
+): Promise<readonly Variant[]> {
+  const checkpoint = await openCheckpoint(files);
+  try {
+    const lanes = subgroups ? subgroupSize(adapter) : undefined;
+    const counting = countingGpu({ limits: adapter.limits, subgroupSize: lanes });
+    const variants = watch(counting);
+    await transcription(checkpoint.config, checkpoint).count(counting, weights);
+    return [...variants.values()];
+  } catch (cause) {
+    if (!(cause instanceof FunasrError) || cause.name !== "GpuError") throw cause;
+    throw new BrowserError(
+      "limits",
+      `${files.name}: this graphics adapter's buffers are too small for the model: ${cause.message}; take smaller weights, a smaller model or another device`,
+      { cause },
+    );
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** The kernels that a device runs from here on. */
+function watch(gpu: Gpu): Map<string, Variant> {
+  const variants = new Map<string, Variant>();
+  const run = gpu.run.bind(gpu);
+  gpu.run = (kernel, dispatch) => {
+    const { overrides = {} } = dispatch;
+    variants.set(`${kernel.name} ${JSON.stringify(overrides)}`, { kernel, overrides });
+    run(kernel, dispatch);
+  };
+  return variants;
+}
