@@ -2,8 +2,8 @@
  * Writes the tables of results files between the marks of the pages: `npm run bench:table --
  * [bench/results/FILE]`. The performance table of docs/speed.md is of a file of bench/peers/run.ts
  * (default: the same file as before). The tables of docs/serving.md are of a file of bench/serve.ts,
- * whose name begins with serve-, and of one of bench/live.ts, live-. The outcome of docs/migration.md is of outcome.json and
- * migration.json.
+ * whose name begins with serve-, of one of bench/live.ts, live-, and of clients.json. The outcome of
+ * docs/migration.md is of outcome.json and migration.json.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
@@ -13,6 +13,7 @@ import { type Migration, type Outcome, outcomeTable } from "../experiments/migra
 import type { PeerResults } from "./peers/results.js";
 import { type LiveResults, liveTable } from "./serving/live-results.js";
 import type { ServeResults } from "./serving/results.js";
+import { type ClientsResults, clientsTable } from "./serving/clients-table.js";
 import { serveTable } from "./serving/table.js";
 
 type Times = Readonly<Record<string, Spread>>;
@@ -238,12 +239,13 @@ export function withOutcome(text: string): string {
   ]);
 }
 
-/** docs/serving.md with the tables of `file`, or of the file that they are of. */
+/** docs/serving.md with the tables of `file`, or of the file that they are of, and that of clients. */
 export function withServing(text: string, file?: string): string {
-  return between(text, "serve", (old) => {
+  const loaded = between(text, "serve", (old) => {
     const chosen = file ?? old;
     return [chosen, serveTable(read(chosen) as ServeResults, chosen)];
   });
+  return between(loaded, "clients", (name) => [name, clientsTable(read(name) as ClientsResults, name)]);
 }
 
 /** docs/serving.md with the table of live speech of `file`, or of the file that it is of. */

@@ -6,7 +6,7 @@ import { enginePid, idle, resident, sleep } from "../bench/serving/process.js";
 import { demoModel } from "../src/node/demo.js";
 import { form, serve } from "../test/helpers/serve.js";
 import { flac, m4a, mp3, opus, wavHead, webm } from "./audio-bombs.js";
-import { fuzzBodies, fuzzMessages } from "./serve-fuzz.js";
+import { fuzzBodies, fuzzMessages } from "../test/helpers/serve-fuzz.js";
 
 // usage: npm run check:serve   (Linux)
 // Faults against a real `serve` with the demo model, while another client goes on to send a clip,

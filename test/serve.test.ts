@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { readFileSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,8 +10,9 @@ import { type Serving, demoClip, form, serve } from "./helpers/serve.js";
 
 // Plan: the built command with the demo model in the real process, through clients that others
 // wrote: every format, a stream, uploads together and live audio have the text of `transcribe`; no
-// audio is refused; a killed engine costs no answer; SIGTERM ends it with 0 and leaves nothing.
+// audio is refused; a killed engine and a lost device cost no answer; signals end it and leave nothing.
 
+const losesDevice = new URL("./helpers/loses-device.js", import.meta.url).href;
 const text = "set the oven to eighty two degrees";
 let serving: Serving;
 let openai: OpenAI;
@@ -79,21 +81,26 @@ test("live audio, by FunASR's protocol", async () => {
   socket.close();
 });
 
-test("a killed engine costs no answer, and SIGTERM ends all with 0", async () => {
-  const other = await serve();
-  const engineOf = (): number => {
-    const { pid } = other.child;
-    return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ")[0]);
-  };
-  const send = (): Promise<Response> =>
-    fetch(`${other.address}/v1/audio/transcriptions`, {
-      method: "POST",
-      body: form({ model: "demo", language: "en" }, demoClip()),
-    });
-  const answers = [send(), send(), send()];
-  process.kill(engineOf(), "SIGKILL");
-  for (const answer of await Promise.all(answers)) expect(await answer.json()).toMatchObject({ text });
-  const running = send();
+/** The engine's process of a server. @source proc(5), task/children */
+const engineOf = ({ child: { pid } }: Serving): number =>
+  Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ")[0]);
+const send = ({ address }: Serving): Promise<Response> =>
+  fetch(`${address}/v1/audio/transcriptions`, {
+    method: "POST",
+    body: form({ model: "demo", language: "en" }, demoClip()),
+  });
+
+test("an engine that is killed, or whose device is lost, costs no answer; SIGTERM ends all with 0", async () => {
+  const other = await serve([], { NODE_OPTIONS: `--import=${losesDevice}` });
+  for (const signal of ["SIGKILL", "SIGUSR2"]) {
+    const before = engineOf(other);
+    const answers = [send(other), send(other), send(other)];
+    process.kill(before, signal);
+    for (const answer of await Promise.all(answers)) expect(await answer.json()).toMatchObject({ text });
+    expect(engineOf(other)).not.toBe(before);
+  }
+  expect(other.notes()).toContain("device destroyed\n");
+  const running = send(other);
   await expect
     .poll(async () => (await fetch(`${other.address}/metrics`)).text(), { timeout: 60_000 })
     .toMatch(/^funasr_requests_open 1$/m);
@@ -101,4 +108,26 @@ test("a killed engine costs no answer, and SIGTERM ends all with 0", async () =>
   expect((await running).status).toBe(200);
   expect(await code).toBe(0);
   expect(readdirSync(tmpdir()).filter((name) => name.includes(`uploads.${other.child.pid}.`))).toEqual([]);
+});
+
+test("SIGINT finishes what runs and exits with 130; a second signal ends at once", async () => {
+  const other = await serve();
+  process.kill(engineOf(other), "SIGSTOP"); // what runs does not end
+  const running = send(other).catch(() => undefined);
+  await expect
+    .poll(async () => (await fetch(`${other.address}/metrics`)).text(), { timeout: 60_000 })
+    .toMatch(/^funasr_requests_open 1$/m);
+  const engine = engineOf(other);
+  const code = other.end("SIGINT");
+  await expect
+    .poll(() => other.notes(), { timeout: 60_000 })
+    .toContain("a second signal ends the run at once");
+  other.child.kill("SIGTERM");
+  await once(other.child, "exit");
+  process.kill(engine, "SIGKILL");
+  expect(await code).toBe(143);
+  await running;
+  expect(readdirSync(tmpdir()).filter((name) => name.includes(`uploads.${other.child.pid}.`))).toEqual([]);
+  const idle = await serve();
+  expect(await idle.end("SIGINT")).toBe(130);
 });

@@ -33,6 +33,7 @@ interface ServeCliOptions {
   readonly rateLimit: number;
   readonly sessions: number;
   readonly drain: number;
+  readonly watchdog: number;
   readonly json?: boolean;
 }
 
@@ -89,9 +90,15 @@ export function serveCommand(): Command {
     .option("--sessions <count>", "WebSocket sessions at once", whole(0), sessions)
     .option(
       "--drain <seconds>",
-      "how long SIGTERM waits for requests that run",
+      "how long a stop waits for requests that run",
       number("seconds from 0", (value) => value >= 0 && value <= 86_400),
       SERVER_DEFAULTS.drainMs / 1000,
+    )
+    .option(
+      "--watchdog <seconds>",
+      "an engine that has work and gets nothing done for so long is started again; 0: never",
+      number("seconds from 0", (value) => value >= 0 && value <= 86_400),
+      300,
     )
     .option("--json", "the address as a JSON object")
     .action(async (_: unknown, command: Command) => {
@@ -141,19 +148,20 @@ async function serve(options: ServeCliOptions, settings: ServerSettings): Promis
   const engine = new EngineClient({
     settings: { model, vad, jobs, ...(lora && { lora }), ...(weights && { weights }) },
     onNote: note,
+    ...(options.watchdog > 0 && { hangMs: options.watchdog * 1000 }),
   });
   const server = await startServer(engine, settings).catch((error: unknown) => {
     throw listenError(error, settings);
   });
   const stopped = firstSignal(
-    "stopping: requests that run are finished; the same signal again ends the run at once",
+    "stopping: requests that run are finished; a second signal ends the run at once",
   );
   try {
     const ready = engine.start();
     await Promise.race([ready, stopped]);
     if (engine.state === "ready") announce(engine, server.address, settings, options.json === true);
     ready.catch(() => undefined); // stopped while it loaded
-    await stopped;
+    process.exitCode = await stopped;
     if (!(await server.stop())) note(`requests that ran longer than ${options.drain} s were ended`);
   } finally {
     await server.stop();

@@ -10,7 +10,7 @@ const saving = "stopping after this step to save the state; the same signal agai
 let gentle: AbortController | undefined;
 let gentleWords = saving;
 let lastWords: (() => string | undefined) | undefined;
-let serving: (() => void) | undefined;
+let serving: ((signal: keyof typeof codes) => void) | undefined;
 let stopped: keyof typeof codes | undefined;
 
 /**
@@ -22,7 +22,7 @@ export function handleSignals(): void {
   for (const signal of Object.keys(codes) as (keyof typeof codes)[]) {
     process.on(signal, () => {
       if (serving) {
-        serving();
+        serving(signal);
         serving = undefined;
         return;
       }
@@ -46,10 +46,15 @@ export function sayIfStopped(text: () => string | undefined): void {
   lastWords = text;
 }
 
-/** Resolves at the first signal, which prints `text` and ends nothing; a second one ends the process. */
-export async function firstSignal(text: string): Promise<void> {
-  await new Promise<void>((resolve) => (serving = resolve));
+/**
+ * Resolves at the first signal, which prints `text` and ends nothing; a second one ends the process.
+ * @returns  the exit code of a run that ends in order after it: SIGTERM asks for that end, the
+ *           others interrupt
+ */
+export async function firstSignal(text: string): Promise<number> {
+  const signal = await new Promise<keyof typeof codes>((resolve) => (serving = resolve));
   note(text);
+  return signal === "SIGTERM" ? 0 : codes[signal];
 }
 
 /**

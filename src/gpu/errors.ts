@@ -8,6 +8,8 @@ import { FunasrError } from "../errors.js";
 export class GpuError extends FunasrError {
   /** Whether the device is lost: no call on it can succeed again. */
   readonly lost: boolean;
+  /** Whether the device reported it of a step that it had: what that step wrote is not known. */
+  reported = false;
 
   constructor(message: string, options?: ErrorOptions & { readonly lost?: boolean }) {
     super(message.trim().replaceAll(/\s*\n\s*/g, " "), options); // drivers report in several lines

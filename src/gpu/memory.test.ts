@@ -58,6 +58,15 @@ describe("Pool", () => {
     expect(pool.take(1000)).not.toBe(big);
   });
 
+  test("a buffer that the device had no room for is destroyed, not taken again", () => {
+    const { pool, destroyed } = setup();
+    const [a, b] = [pool.take(256), pool.take(256)];
+    a.refused = true;
+    pool.give(a);
+    pool.give(b);
+    expect([pool.take(256), destroyed, pool.reservedBytes]).toEqual([b, [a.id], 256]);
+  });
+
   test("live and reserved bytes; trim destroys the free ones only", () => {
     const { pool, destroyed } = setup();
     const [a, b] = [pool.take(256), pool.take(512)];

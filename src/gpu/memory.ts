@@ -46,14 +46,17 @@ export class DeviceMemory {
     const id = this.#nextId++;
     this.device.pushErrorScope("out-of-memory");
     const buffer = this.device.createBuffer({ label: `buffer ${id} of ${bytes} bytes`, size: bytes, usage });
+    const allocation: Allocation = { id, buffer, bytes };
     const checked = this.device.popErrorScope().then((error) => {
-      if (error) throw new DeviceMemoryError(bytes, before, error.message);
+      if (!error) return;
+      allocation.refused = true;
+      throw new DeviceMemoryError(bytes, before, error.message);
     });
     checked.catch(() => undefined); // reported by check()
     this.#unchecked.push(checked);
     this.#bytes += bytes;
     this.#peak = Math.max(this.#peak, this.#bytes);
-    return { id, buffer, bytes };
+    return allocation;
   }
 
   destroy({ buffer, bytes }: Allocation): void {
@@ -121,6 +124,11 @@ export class Pool {
   take(bytes: number): Allocation {
     const size = bucketBytes(bytes);
     let allocation = this.#free.get(size)?.shift();
+    while (allocation?.refused) {
+      this.#reserved -= size;
+      this.destroy(allocation);
+      allocation = this.#free.get(size)?.shift();
+    }
     if (!allocation) {
       allocation = this.create(size);
       this.#reserved += size;

@@ -71,6 +71,7 @@ export async function handOver(
     if (refused) throw refused.reason as Error;
     await mapped;
   } catch (error) {
+    if (!failure && error instanceof GpuError) error.reported = true;
     for (const { staging, reject } of reads) {
       reject(error);
       pool.discard(staging); // it may be mapped, or about to be

@@ -15,6 +15,8 @@ export interface Allocation {
   readonly id: number;
   readonly buffer: GPUBuffer;
   readonly bytes: number;
+  /** Set when the device has said that it had no room: the buffer cannot be used. */
+  refused?: boolean;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import os, { tmpdir } from "node:os";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { CheckpointError } from "../formats/errors.js";
@@ -93,6 +94,17 @@ describe("the file", () => {
     writeFileSync(file, " ".repeat((64 << 10) + 1));
     await expect(readTuning(file, key)).rejects.toThrow(/size: expected at most 65536 bytes/);
   });
+});
+
+test("a user without a home, as in containers, has no tuning", () => {
+  const spy = vi.spyOn(os, "homedir").mockImplementation(() => {
+    throw new Error("uv_os_homedir returned ENOENT");
+  });
+  syncBuiltinESMExports();
+  expect(tuningFile(key, {})).toBeUndefined();
+  expect(tuningFile(key, { XDG_CACHE_HOME: "/c" })).toMatch(/^\/c\//);
+  spy.mockRestore();
+  syncBuiltinESMExports();
 });
 
 test("its place: the cache directory, else the home's, or as FUNASR_WEBGPU_TUNING says; a name an adapter", () => {

@@ -47,16 +47,27 @@ export function tuningKey(adapter: Omit<TuningKey, "package" | "kernels">): Tuni
   return { package: version, kernels, vendor, architecture, device, description, lanes };
 }
 
+/** Undefined for a user without an entry, as containers have. */
+function homeOfUser(): string | undefined {
+  try {
+    return homedir();
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Path of an adapter's tuning, one file for each adapter. It lies in the directory that
  * FUNASR_WEBGPU_TUNING names, else in $XDG_CACHE_HOME/funasr-webgpu, else in
- * ~/.cache/funasr-webgpu. Undefined where the variable is "off".
+ * ~/.cache/funasr-webgpu. Undefined where the variable is "off", or there is no home.
  */
 export function tuningFile(key: TuningKey, environment: NodeJS.ProcessEnv = process.env): string | undefined {
   const named = environment[variable];
   if (named === "off") return undefined;
-  const { XDG_CACHE_HOME: cache, HOME: home } = environment;
-  const directory = named || join(cache || join(home || homedir(), ".cache"), "funasr-webgpu");
+  const { XDG_CACHE_HOME: cache } = environment;
+  const home = environment.HOME || homeOfUser();
+  if (!named && !cache && home === undefined) return undefined;
+  const directory = named || join(cache || join(home!, ".cache"), "funasr-webgpu");
   const { vendor, architecture, device, description, lanes } = key;
   const adapter = sha256(JSON.stringify([vendor, architecture, device, description, lanes]));
   return join(directory, `tuning-${adapter}.json`);

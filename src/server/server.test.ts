@@ -128,6 +128,7 @@ describe("routes", () => {
       "funasr_tokens_total 6",
       "funasr_engine_ready 1",
       "funasr_engine_restarts 1",
+      "funasr_engine_hangs 2",
       "funasr_queue_length 3",
       "funasr_rows_running 2",
       "funasr_gpu_weight_bytes 100",

@@ -117,7 +117,8 @@ export class FakeEngine implements Engine {
   }
 
   counts(): Promise<EngineCounts> {
-    return Promise.resolve({ queued: 3, running: 2, tokens: 6, gpuKept: 100, gpuReserved: 200, restarts: 1 });
+    const bytes = { gpuKept: 100, gpuReserved: 200 };
+    return Promise.resolve({ queued: 3, running: 2, tokens: 6, ...bytes, restarts: 1, hangs: 2 });
   }
 }
 

@@ -345,3 +345,53 @@ test("a step that cannot be submitted fails its request, and the loop goes on", 
   expect(result(await engine.submit(clips[4], { maxNewTokens: 2 }))).toEqual(result(want));
   await engine.close();
 });
+
+/** The device says late that it had no room for some of the buffers that it makes from now on. */
+function noRoom(first: number, count: number): () => number {
+  const { device } = gpu();
+  const create = device.createBuffer.bind(device);
+  const pop = device.popErrorScope.bind(device);
+  let [made, refused] = [0, false];
+  vi.spyOn(device, "createBuffer").mockImplementation((descriptor) => {
+    const buffer = create(descriptor);
+    refused = made >= first && made < first + count;
+    made++;
+    if (refused) buffer.destroy();
+    return buffer;
+  });
+  vi.spyOn(device, "popErrorScope").mockImplementation(async () => {
+    const error = refused ? ({ message: "no room" } as GPUError) : null;
+    refused = false;
+    return (await pop()) ?? error;
+  });
+  return () => made;
+}
+
+// Plan: the device reports after a step was submitted that it had no room for the session's page
+// table, keys or values, or for what the step computes. What was at work fails or is read once more;
+// a later request has the tokens that it has alone, and no memory is left.
+test.each([
+  ["the session's page table", 0, 1],
+  ["the keys of a layer", 1, 1],
+  ["all keys and values", 1, 2 * layers],
+  ["what a step computes", 2 * layers + 20, 1],
+  ["much of what a step computes", 2 * layers + 20, 30],
+])("no room for %s, reported late, fails no later request", async (_, first, count) => {
+  const { kept } = gpu().bytes;
+  const chosen = clips.slice(0, 3);
+  const options = { maxNewTokens: 8 };
+  const alone = (await transcriber.transcribe(chosen, options)).map(result);
+  const engine = new TranscriptionEngine(transcriber, { maxRows: 3 });
+  gpu().trim();
+  const made = noRoom(first, count);
+  const ends = await Promise.allSettled(chosen.map((clip) => engine.submit(clip, options)));
+  expect(made()).toBeGreaterThan(first + count);
+  for (const [i, end] of ends.entries())
+    if (end.status === "fulfilled") expect(result(end.value)).toEqual(alone[i]);
+    else expect(end.reason).toMatchObject({ reported: true });
+  vi.restoreAllMocks();
+  for (const [i, clip] of chosen.entries())
+    expect(result(await engine.submit(clip, options))).toEqual(alone[i]);
+  await engine.close();
+  expect(gpu().bytes).toMatchObject({ kept, live: 0 });
+});

@@ -17,6 +17,12 @@ import { type Limits, Session, pagesIn, pagesOf } from "./session.js";
 const usualTokens = 1024; // of a request, for the usual size of the cache
 const longestRetry = 60; // s
 
+/** Steps that were submitted together. */
+interface Submitted {
+  readonly flights: readonly (Flight | Read)[];
+  readonly session: Session | undefined;
+}
+
 /**
  * Transcribes the requests of many callers on one model: they share its decoding steps, begin as
  * others end, and each has the result that it has alone.
@@ -194,11 +200,12 @@ export class TranscriptionEngine {
   async #run(): Promise<void> {
     await Promise.resolve(); // what is submitted in the same turn begins together
     const began = performance.now();
-    let before: readonly (Flight | Read)[] = [];
+    let before: Submitted = { flights: [], session: undefined };
     for (;;) {
-      const next = this.#submit();
-      for (const flight of before) await this.#take(flight);
-      if (next.length + before.length === 0) break;
+      const flights = this.#submit();
+      const next = { flights, session: this.#session };
+      for (const flight of before.flights) await this.#take(flight, before.session);
+      if (next.flights.length + before.flights.length === 0) break;
       before = next;
     }
     this.#busySeconds += (performance.now() - began) / 1000;
@@ -245,13 +252,15 @@ export class TranscriptionEngine {
     return this.#session!.open(request);
   }
 
-  async #take(flight: Flight | Read): Promise<void> {
+  async #take(flight: Flight | Read, session: Session | undefined): Promise<void> {
     let seen: TensorData;
     try {
       seen = await flight.seen;
     } catch (error) {
       if ("readers" in flight) this.#readFailed(error, flight.readers);
       else this.#stepFailed(error, flight.rows);
+      const unknown = error instanceof GpuError && error.reported && !this.lost;
+      if (unknown && session && session === this.#session) this.#abandon(error, session);
       return;
     }
     if ("done" in flight) flight.done(seen);
@@ -328,6 +337,18 @@ export class TranscriptionEngine {
       request.alone = true;
       this.#again.push(request);
     }
+  }
+
+  /**
+   * The device failed in a submitted step: what the session's buffers hold is not known, and some may
+   * not exist. The next request makes another session.
+   */
+  #abandon(error: unknown, session: Session): void {
+    const { reading, decoding } = session;
+    this.#readFailed(error, reading);
+    this.#stepFailed(error, decoding);
+    this.#session = undefined;
+    session.free();
   }
 
   #stepFailed(error: unknown, rows: readonly Row[]): void {

@@ -18,6 +18,8 @@ writeFileSync(
   program,
   `import { appendFileSync, existsSync, writeFileSync } from "node:fs";
   const say = (message) => process.send(message);
+  const counts = { queued: 0, running: 0, tokens: 3, gpuKept: 4, gpuReserved: 5, progress: 0 };
+  let moving = false;
   process.on("disconnect", () => process.exit(0));
   process.on("message", (command) => {
     const { type, id, job } = command;
@@ -25,7 +27,7 @@ writeFileSync(
       if (command.settings.model === "none") say({ type: "refused", message: "no model" });
       else say({ type: "ready", about: { device: "none", languages: undefined, words: false, warnings: [] } });
     }
-    if (type === "count") say({ type: "counts", id, counts: { queued: 1, running: 2, tokens: 3, gpuKept: 4, gpuReserved: 5 } });
+    if (type === "count") say({ type: "counts", id, counts: { ...counts, progress: moving ? counts.progress++ : 0 } });
     if (type === "cancel") appendFileSync(${JSON.stringify(join(folder, "cancelled"))}, id + "\\n");
     if (type === "open") say({ type: "live", id, event: { type: "started", start: 0 } });
     if (type === "push") process.kill(process.pid, "SIGKILL");
@@ -41,11 +43,16 @@ writeFileSync(
       process.send({ type: "delta", id, text: "one t" }, undefined, undefined, () => process.kill(process.pid, "SIGKILL"));
     } else if (how === "once") { say({ type: "delta", id, text: "one " }); say({ type: "delta", id, text: "two" }); done(); }
     else if (how === "wait") setTimeout(done, 300);
+    else if (how === "slow") { moving = true; setTimeout(done, 600); }
+    else if (how === "hang" && existsSync(seen)) done();
+    else if (how === "hang") writeFileSync(seen, "");
+    else if (how === "spin" && existsSync(seen)) done();
+    else if (how === "spin") { writeFileSync(seen, ""); for (;;); }
     else if (how !== "never") done();
   });`,
 );
 
-async function client(model = "m"): Promise<{ engine: EngineClient; notes: string[] }> {
+async function client(model = "m", hangMs = Infinity): Promise<{ engine: EngineClient; notes: string[] }> {
   const notes: string[] = [];
   const engine = new EngineClient({
     settings: { model, vad: "v", jobs: 4 },
@@ -53,6 +60,7 @@ async function client(model = "m"): Promise<{ engine: EngineClient; notes: strin
     onNote: (text) => notes.push(text),
     pauseMs: 1,
     aloneMs: 2000,
+    hangMs,
   });
   onTestFinished(() => engine.stop());
   await engine.start();
@@ -67,12 +75,13 @@ describe("jobs", () => {
     expect(await engine.run(job("twice"))).toMatchObject({ text: "twice" });
     await expect(engine.run(job("fail"))).rejects.toMatchObject({ kind: "damaged", message: "bad" });
     expect(await engine.counts()).toEqual({
-      queued: 1,
-      running: 2,
+      queued: 0,
+      running: 0,
       tokens: 3,
       gpuKept: 4,
       gpuReserved: 5,
       restarts: 0,
+      hangs: 0,
     });
   });
 
@@ -118,6 +127,24 @@ describe("jobs", () => {
     await expect
       .poll(() => existsSync(file) && readFileSync(file, "utf8"), { timeout: 60_000 })
       .toMatch(/^\d+\n$/);
+  });
+});
+
+// Plan: a process with work that neither ends nor goes on is ended, whether it answers or not; one
+// that goes on is left alone for longer than the limit, and so is one without work.
+describe("the watchdog", () => {
+  test.each(["hang c", "spin d"])("a job that gets nothing done is run once more: %s", async (name) => {
+    const { engine, notes } = await client("m", 100);
+    expect((await engine.run(job(name))).text).toBe(name);
+    expect(await engine.counts()).toMatchObject({ restarts: 1, hangs: 1 });
+    expect(notes[0]).toBe("the engine got nothing done for 0.1 s; it is ended");
+  });
+
+  test("a job that goes on for longer", async () => {
+    const { engine } = await client("m", 100);
+    expect((await engine.run(job("slow"))).text).toBe("slow");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(await engine.counts()).toMatchObject({ restarts: 0, hangs: 0 });
   });
 });
 

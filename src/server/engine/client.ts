@@ -13,6 +13,7 @@ import type {
 import { EngineError } from "./errors.js";
 import type { Command, EngineSettings, Report } from "./messages.js";
 import { Pending } from "./pending.js";
+import { type Sign, Watchdog } from "./watchdog.js";
 
 /** How the engine's process is run. */
 export interface EngineClientOptions {
@@ -25,7 +26,12 @@ export interface EngineClientOptions {
   readonly pauseMs?: number;
   /** How long a job that is run once more is run before the next one begins, ms. Default: 5000. */
   readonly aloneMs?: number;
+  /** A process that has work and gets nothing done for so long is killed, ms. Default: never. */
+  readonly hangMs?: number;
 }
+
+type Counts = Extract<Report, { type: "counts" }>["counts"];
+const none: Counts = { queued: 0, running: 0, tokens: 0, progress: 0, gpuKept: 0, gpuReserved: 0 };
 
 const tries = 2; // of a job
 const longestPause = 30_000; // ms
@@ -47,15 +53,26 @@ export class EngineClient implements Engine {
   readonly #suspects: Pending[] = [];
   #alone: Pending | undefined;
   readonly #lives = new Map<number, (event: LiveEvent) => void>();
-  readonly #asked = new Map<number, (counts: Omit<EngineCounts, "restarts">) => void>();
-  #counts: Omit<EngineCounts, "restarts"> = { queued: 0, running: 0, tokens: 0, gpuKept: 0, gpuReserved: 0 };
+  readonly #asked = new Map<number, (counts: Counts) => void>();
+  #counts = none;
   #tokensBefore = 0;
   #restarts = 0;
+  #hangs = 0;
+  readonly #watchdog: Watchdog;
   #failed = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: EngineClientOptions) {
     this.#options = options;
+    this.#watchdog = new Watchdog(
+      options.hangMs ?? Infinity,
+      (waitMs) => this.#sign(waitMs),
+      () => {
+        this.#hangs++;
+        options.onNote?.(`the engine got nothing done for ${options.hangMs! / 1000} s; it is ended`);
+        this.#child?.kill("SIGKILL");
+      },
+    );
   }
 
   get state(): Engine["state"] {
@@ -126,26 +143,48 @@ export class EngineClient implements Engine {
 
   /** The last known counts where the engine does not answer at once. */
   async counts(): Promise<EngineCounts> {
-    if (this.#state === "ready") {
-      const id = ++this.#id;
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, countsWait);
-        this.#asked.set(id, (counts) => {
-          clearTimeout(timer);
-          this.#counts = counts;
-          resolve();
-        });
-        this.#send({ type: "count", id });
-      });
-      this.#asked.delete(id);
-    }
+    if (this.#state === "ready") await this.#ask();
+    const { queued, running, gpuKept, gpuReserved } = this.#counts;
     const tokens = this.#tokensBefore + this.#counts.tokens;
-    return { ...this.#counts, tokens, restarts: this.#restarts };
+    return {
+      queued,
+      running,
+      tokens,
+      gpuKept,
+      gpuReserved,
+      restarts: this.#restarts,
+      hangs: this.#hangs,
+    };
+  }
+
+  /** Asks for the counts. @returns  undefined where the engine does not answer at once */
+  async #ask(wait = countsWait): Promise<Counts | undefined> {
+    const id = ++this.#id;
+    const answer = await new Promise<Counts | undefined>((resolve) => {
+      const timer = setTimeout(() => resolve(undefined), wait);
+      this.#asked.set(id, (counts) => {
+        clearTimeout(timer);
+        this.#counts = counts;
+        resolve(counts);
+      });
+      this.#send({ type: "count", id });
+    });
+    this.#asked.delete(id);
+    return answer;
+  }
+
+  async #sign(waitMs: number): Promise<Sign> {
+    const counts = await this.#ask(Math.min(waitMs, countsWait));
+    const jobs = [...this.#jobs.values()].some(({ running }) => running);
+    const open = this.#lives.size > 0;
+    const busy = jobs || (counts ? counts.queued + counts.running > 0 : open);
+    return { busy, progress: counts?.progress };
   }
 
   /** Ends the process; what runs fails. */
   async stop(): Promise<void> {
     this.#state = "stopped";
+    this.#watchdog.stop();
     clearTimeout(this.#timer);
     for (const pending of [...this.#jobs.values()]) this.#settle(pending, stopped());
     this.#failLives(stopped());
@@ -197,6 +236,7 @@ export class EngineClient implements Engine {
     this.#about = about;
     this.#state = "ready";
     this.#failed = 0;
+    this.#watchdog.start();
     for (const pending of this.#jobs.values()) if (pending.tries === 0) this.#begin(pending);
     this.#nextSuspect();
   }
@@ -204,9 +244,10 @@ export class EngineClient implements Engine {
   /** The process ended while it was ready. */
   #lost(): void {
     this.#state = "restarting";
+    this.#watchdog.stop();
     this.#restarts++;
     this.#tokensBefore += this.#counts.tokens;
-    this.#counts = { queued: 0, running: 0, tokens: 0, gpuKept: 0, gpuReserved: 0 };
+    this.#counts = none;
     this.#failLives(lost());
     this.#alone = undefined;
     for (const pending of [...this.#jobs.values()]) {

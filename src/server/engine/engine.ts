@@ -105,6 +105,8 @@ export interface EngineCounts {
   readonly gpuReserved: number;
   /** How often the process was started again. */
   readonly restarts: number;
+  /** How often it was ended because it got nothing done. */
+  readonly hangs: number;
 }
 
 /** The engine as the HTTP side uses it. */

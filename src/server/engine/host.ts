@@ -1,6 +1,6 @@
 import type { Gpu } from "../../gpu/device.js";
 import { GpuError } from "../../gpu/errors.js";
-import type { About, EngineCounts, Job, LiveOptions } from "./engine.js";
+import type { About, Job, LiveOptions } from "./engine.js";
 import { EngineError } from "./errors.js";
 import { failureOf } from "./failure.js";
 import type { LiveSession } from "../../decode/live/session.js";
@@ -13,8 +13,13 @@ import { type Models, Work } from "./transcribe.js";
 export interface Loaded extends Models {
   readonly gpu: Gpu;
   readonly about: About;
-  /** Clips that wait and that run, and tokens so far. */
-  readonly counts: () => { readonly queued: number; readonly running: number; readonly tokens: number };
+  /** Clips that wait and that run; tokens and steps so far. */
+  readonly counts: () => {
+    readonly queued: number;
+    readonly running: number;
+    readonly tokens: number;
+    readonly steps: number;
+  };
 }
 
 /** The engine's side of the messages: runs jobs and live sessions, and reports what they give. */
@@ -22,13 +27,20 @@ export class EngineHost {
   readonly #jobs = new Map<number, AbortController>();
   readonly #lives = new Map<number, LiveSession>();
   readonly #turns: Turns;
+  /** Reports, and blocks of audio that were read. */
+  #progress = 0;
 
   constructor(
     private readonly loaded: Loaded,
     jobs: number,
-    private readonly report: (report: Report) => void,
+    private readonly send: (report: Report) => void,
   ) {
     this.#turns = new Turns(jobs);
+  }
+
+  #report(report: Report): void {
+    this.#progress++;
+    this.send(report);
   }
 
   take(command: Exclude<Command, { type: "load" }>): void {
@@ -55,27 +67,37 @@ export class EngineHost {
         this.#lives.delete(id);
         return;
       case "count":
-        this.report({ type: "counts", id, counts: this.#counts() });
+        this.send({ type: "counts", id, counts: this.#counts() });
     }
   }
 
-  #counts(): Omit<EngineCounts, "restarts"> {
-    const { queued, running, tokens } = this.loaded.counts();
+  #counts(): Extract<Report, { type: "counts" }>["counts"] {
+    const { queued, running, tokens, steps } = this.loaded.counts();
     const { kept, reserved } = this.loaded.gpu.bytes;
-    return { queued: queued + this.#turns.waiting, running, tokens, gpuKept: kept, gpuReserved: reserved };
+    return {
+      queued: queued + this.#turns.waiting,
+      running,
+      tokens,
+      progress: this.#progress + steps,
+      gpuKept: kept,
+      gpuReserved: reserved,
+    };
   }
 
   async #run(id: number, job: Job, deltas: boolean): Promise<void> {
     const controller = new AbortController();
     const { signal } = controller;
     this.#jobs.set(id, controller);
-    const onDelta = deltas ? (text: string): void => this.report({ type: "delta", id, text }) : undefined;
+    const events = {
+      signal,
+      onRead: () => {
+        this.#progress++;
+      },
+      ...(deltas && { onDelta: (text: string) => this.#report({ type: "delta", id, text }) }),
+    };
     try {
-      const result = await this.#turns.run(
-        () => new Work(this.loaded, job, signal, onDelta).result(),
-        signal,
-      );
-      this.report({ type: "done", id, result });
+      const result = await this.#turns.run(() => new Work(this.loaded, job, events).result(), signal);
+      this.#report({ type: "done", id, result });
     } catch (error) {
       await this.#fail(id, error);
     } finally {
@@ -89,7 +111,7 @@ export class EngineHost {
       void this.#fail(id, error);
     };
     try {
-      const event = (event: LiveReport["event"]): void => this.report({ type: "live", id, event });
+      const event = (event: LiveReport["event"]): void => this.#report({ type: "live", id, event });
       this.#lives.set(id, openLive(this.loaded, options, { event, fail }));
     } catch (error) {
       fail(error);
@@ -107,7 +129,7 @@ export class EngineHost {
       process.stderr.write(
         `engine: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
       );
-    this.report({ type: "failed", id, failure });
+    this.#report({ type: "failed", id, failure });
   }
 }
 

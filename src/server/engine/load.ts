@@ -29,8 +29,8 @@ export async function loadModels({ model, vad, lora, weights, rows }: EngineSett
     detector,
     engine,
     counts: () => {
-      const { queued, reading, rows: decoding, tokens } = engine.stats;
-      return { queued, running: reading + decoding, tokens };
+      const { queued, reading, rows: decoding, tokens, steps, reads, finished } = engine.stats;
+      return { queued, running: reading + decoding, tokens, steps: steps + reads + finished };
     },
     about: {
       device: `${adapter.device} ${adapter.description}`,

@@ -40,4 +40,11 @@ export type Report =
   | { readonly type: "done"; readonly id: number; readonly result: JobResult }
   | { readonly type: "failed"; readonly id: number; readonly failure: Failure }
   | LiveReport
-  | { readonly type: "counts"; readonly id: number; readonly counts: Omit<EngineCounts, "restarts"> };
+  | {
+      readonly type: "counts";
+      readonly id: number;
+      readonly counts: Omit<EngineCounts, "restarts" | "hangs"> & {
+        /** Pieces of work that were done. */
+        readonly progress: number;
+      };
+    };

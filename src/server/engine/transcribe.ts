@@ -22,7 +22,7 @@ import { streamClip } from "../../node/clip.js";
 import { jointOf, joinTexts } from "../../scripts.js";
 import type { PromptOptions } from "../../tokenizer/prompt.js";
 import { DeltaText } from "./delta.js";
-import type { Job, JobResult, Wish } from "./engine.js";
+import type { Job, JobEvents, JobResult, Wish } from "./engine.js";
 import { EngineError } from "./errors.js";
 
 /** The models, and the engine that runs clips on them. */
@@ -51,6 +51,13 @@ function tooLong(error: unknown, { name, maxSeconds }: Job): EngineError | undef
   return new EngineError({ kind: "long", message });
 }
 
+/** What happens while a recording is worked on. */
+interface WorkEvents extends Pick<JobEvents, "onDelta"> {
+  readonly signal: AbortSignal;
+  /** A block of audio was read. */
+  readonly onRead: () => void;
+}
+
 /** One recording on its way from a file to text. */
 export class Work {
   readonly #prompt: PromptOptions;
@@ -62,8 +69,7 @@ export class Work {
   constructor(
     private readonly models: Models,
     private readonly job: Job,
-    private readonly signal: AbortSignal,
-    private readonly onDelta?: (text: string) => void,
+    private readonly events: WorkEvents,
   ) {
     this.#prompt = job.task === "translate" ? { prompt: translationPrompt("en") } : promptOf(job);
   }
@@ -71,7 +77,8 @@ export class Work {
   /** @throws AudioError, PromptError, GpuError; the signal's reason */
   async result(): Promise<JobResult> {
     const { transcriber } = this.models;
-    const { job, signal } = this;
+    const { job } = this;
+    const { signal, onRead } = this.events;
     transcriber.checkPrompt(this.#prompt);
     const rate = transcriber.sampleRate;
     const fits = transcriber.maxSeconds(this.#prompt);
@@ -86,6 +93,7 @@ export class Work {
         job.file,
         options,
         async (samples) => {
+          onRead();
           if (long) return long.push(samples);
           pieces.push(samples);
           count += samples.length;
@@ -122,9 +130,9 @@ export class Work {
     const clip = transcriber.prepare({ channels: [samples], sampleRate }, this.job.name);
     const deltas = new DeltaText();
     const send = (text: string): void => {
-      if (text !== "") this.onDelta?.(text);
+      if (text !== "") this.events.onDelta?.(text);
     };
-    const onText = this.onDelta && ((text: string): void => send(deltas.push(text)));
+    const onText = this.events.onDelta && ((text: string): void => send(deltas.push(text)));
     const { words: wanted } = this.job;
     const { tokenIds, finish, ...answer } = await this.#run(clip, {
       words: wanted,
@@ -172,7 +180,7 @@ export class Work {
     this.#segments.push(this.job.words ? segment : { ...segment, words: undefined, wordsFailure: undefined });
     const piece = jointOf(this.#text, segment.text) + segment.text;
     this.#text += piece;
-    this.onDelta?.(piece);
+    this.events.onDelta?.(piece);
   }
 
   async #run(
@@ -185,7 +193,7 @@ export class Work {
     const answer = await this.models.engine.submit(clip, {
       ...this.#prompt,
       ...options,
-      signal: this.signal,
+      signal: this.events.signal,
       wordTimes: words && this.job.task === "transcribe",
       owner: this,
     });

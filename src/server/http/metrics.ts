@@ -24,6 +24,7 @@ interface Reading extends EngineCounts {
 const gauges = {
   engine_ready: ["1 while the engine is ready", ({ ready }: Reading) => ready],
   engine_restarts: ["how often the engine's process was started again", ({ restarts }: Reading) => restarts],
+  engine_hangs: ["how often it was ended because it got nothing done", ({ hangs }: Reading) => hangs],
   requests_open: ["requests with audio that are in work or wait", ({ inside }: Reading) => inside],
   queue_length: ["recordings and segments that wait in the engine", ({ queued }: Reading) => queued],
   rows_running: ["clips that the engine works on", ({ running }: Reading) => running],

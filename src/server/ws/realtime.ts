@@ -19,6 +19,8 @@ export class RealtimeProtocol implements Protocol {
   readonly #chain: Chain = { previous: null };
   #settings: RealtimeSettings;
   #feed: LiveFeed | undefined;
+  /** Feeds before it whose last texts are awaited. */
+  readonly #ending = new Set<LiveFeed>();
   /** Of the feed. */
   #items: Items | undefined;
   /** Of the feed, where the newest commit or clear was, s. */
@@ -63,7 +65,7 @@ export class RealtimeProtocol implements Protocol {
   }
 
   close(): void {
-    this.#feed?.close();
+    for (const feed of [this.#feed, ...this.#ending]) feed?.close();
     this.#feed = undefined;
   }
 
@@ -103,7 +105,11 @@ export class RealtimeProtocol implements Protocol {
     if (feed) {
       this.#begin += feed.seconds;
       this.#base = 0;
-      void feed.commit().then(() => feed.close());
+      this.#ending.add(feed);
+      void feed.commit().then(() => {
+        feed.close();
+        this.#ending.delete(feed);
+      });
     }
     this.#describe(beta, "updated");
   }

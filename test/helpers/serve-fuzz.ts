@@ -36,7 +36,17 @@ const body = Buffer.from(
     '--x\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\ncontent-type: audio/wav\r\n\r\nRIFF----WAVE\r\n--x--\r\n',
 );
 
-/** @throws Error  an answer of 500 */
+/** An answer with 200, or one that refuses: 4xx in the form of OpenAI's errors, in one line. */
+function isFair(status: number, answer: string): boolean {
+  if (status === 200) return true;
+  const { error } = JSON.parse(answer) as { error?: Record<string, unknown> };
+  const { message, type, param, code } = error ?? {};
+  const optional = [param, code].every((value) => value === null || typeof value === "string");
+  const line = typeof message === "string" && message !== "" && !message.includes("\n");
+  return status >= 400 && status < 500 && line && typeof type === "string" && optional;
+}
+
+/** @returns the answers by their status. @throws Error  an answer that is neither a result nor a refusal */
 export async function fuzzBodies(url: string, count: number): Promise<string> {
   const statuses = new Map<number, number>();
   let left = count;
@@ -47,7 +57,8 @@ export async function fuzzBodies(url: string, count: number): Promise<string> {
       const response = await fetch(url, { method: "POST", headers, body: new Uint8Array(sent) });
       const answer = await response.text();
       statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1);
-      if (response.status === 500) throw new Error(`${JSON.stringify(sent.toString("latin1"))}: ${answer}`);
+      if (!isFair(response.status, answer))
+        throw new Error(`${JSON.stringify(sent.toString("latin1"))}: ${response.status} ${answer}`);
     }
   };
   await Promise.all(Array.from({ length: 8 }, client));
