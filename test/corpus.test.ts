@@ -4,6 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readUtterances } from "../src/data/utterances.js";
 import { demoModel } from "../src/node/demo.js";
 import { binary, cli, expectRefusal, jsonLines } from "./helpers/cli.js";
 
@@ -80,6 +81,33 @@ test("three workers, of which one is killed, give the same bytes", async () => {
   await cli(["corpus", "merge", path("many"), "--out", path("many.jsonl")]);
   expect(readFileSync(path("many.jsonl"), "utf8")).toBe(readFileSync(path("one.jsonl"), "utf8"));
 }, 120_000);
+
+test("merge for training: utterances whose audio train, FunASR and tars take, filtered", async () => {
+  const merge = (to: string, out: string, ...more: string[]): ReturnType<typeof cli> =>
+    cli(["corpus", "merge", path("one"), "--to", to, "--out", path(out), "--json", ...more]);
+  expect(jsonLines(await merge("train", "train.jsonl"))).toMatchObject([
+    { lines: 5, dropped: { failed: 2 } },
+  ]);
+  const train = [];
+  for await (const utterance of readUtterances(path("train.jsonl"))) train.push(utterance);
+  expect(train[1]).toMatchObject({ audio: join(clips, "zh-seen-3.mp3"), text: "浴室的烤箱开着吗" });
+  await merge("funasr", "funasr.jsonl", "--language", "zh");
+  const conversations = [];
+  for await (const { audio, text, prompt } of readUtterances(path("funasr.jsonl")))
+    conversations.push({ audio, text, prompt });
+  expect(conversations).toMatchObject([
+    { text: "浴室的烤箱开着吗", prompt: "语音转写：" },
+    { text: "二十八分钟后提醒我付账单" },
+  ]);
+  const [tars] = jsonLines(await merge("webdataset", "tars", "--min-agreement", "0.87"));
+  expect(tars).toMatchObject({ lines: 4, dropped: { failed: 2, agreement: 1 } });
+  const again = await cli(["corpus", "plan", path("tars"), "--out", path("again"), "--json"]);
+  expect(jsonLines(again)).toMatchObject([{ utterances: 4, unknown: 0 }]);
+  expect(await cli(["corpus", "work", path("again")])).toMatchObject({ code: 0 });
+  await cli(["corpus", "merge", path("again"), "--out", path("again.jsonl")]);
+  const texts = merged("one.jsonl").map(({ text }) => text);
+  expect(merged("again.jsonl").map(({ text }) => text)).toEqual(texts.slice(0, 4));
+}, 60_000);
 
 describe("refusals", () => {
   test("of a plan: nothing to do, another plan, a directory of something else", async () => {

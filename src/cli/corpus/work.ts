@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { EngineProcess } from "../../corpus/engine/client.js";
 import type { CorpusDirectory } from "../../corpus/directory.js";
 import { Claims, LEASE_MS } from "../../corpus/workers/claims.js";
@@ -28,10 +28,20 @@ export interface WorkCliOptions {
   readonly debug?: boolean;
 }
 
+/** BullMQ renews a lock after half its time, s. */
+const REDIS_LOCK = 30;
+
+/** Parses a URL of Redis for commander. */
+export function redisUrl(text: string): string {
+  if (URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol)) return text;
+  throw new InvalidArgumentError("Expected a URL such as redis://host:6379.");
+}
+
 export function workCommand(): Command {
   return new Command("work")
     .description("transcribe shards until none is left; any number of workers may run at once")
     .argument("<directory>", directoryForm)
+    .option("--queue <url>", "take shards from BullMQ on Redis, such as redis://host:6379", redisUrl)
     .option("--claims", "take shards by claim files in the directory, in spite of a scheduler's variables")
     .option(
       "--shard <number>",
@@ -80,7 +90,7 @@ async function work(path: string, options: WorkCliOptions, place: Place | undefi
     onWarning: (text) => note(`warning: ${text}`),
   });
   const worker = workerName();
-  const source = sourceOf(directory, worker, options, place);
+  const source = await sourceOf(directory, worker, options, place);
   try {
     const { result } = await stoppable(async (signal) => {
       await engine.start();
@@ -101,14 +111,17 @@ async function work(path: string, options: WorkCliOptions, place: Place | undefi
   }
 }
 
-function sourceOf(
+async function sourceOf(
   directory: CorpusDirectory,
   worker: string,
-  { lease, attempts, backoff }: WorkCliOptions,
+  { lease, attempts, backoff, queue: url }: WorkCliOptions,
   place: Place | undefined,
-): ShardSource {
+): Promise<ShardSource> {
   const options: SourceOptions = { directory, worker, attempts, backoffMs: backoff * 1000, onNote: note };
-  return place ? new Strides(options, place) : new Claims({ ...options, leaseMs: lease * 1000 });
+  if (place) return new Strides(options, place);
+  if (url === undefined) return new Claims({ ...options, leaseMs: lease * 1000 });
+  const { RedisQueue } = await import("../../corpus/workers/queue.js");
+  return new RedisQueue({ ...options, url, lockMs: Math.min(lease, REDIS_LOCK) * 1000 });
 }
 
 function reportShard(cost: Cost, json: boolean): void {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { GpuError } from "../../gpu/errors.js";
 import { FunasrError, oneLine } from "../../errors.js";
 import type { Item } from "../item.js";
@@ -35,6 +36,7 @@ async function load(settings: LoadSettings): Promise<LoadedModels | undefined> {
 
 async function run(models: LoadedModels, id: number, item: Item): Promise<void> {
   const controller = new AbortController();
+  setMaxListeners(0, controller.signal); // of every segment that is decoded
   running.set(id, controller);
   try {
     const heard = await new ItemWork(models, item, controller.signal).heard();

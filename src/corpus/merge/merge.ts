@@ -1,15 +1,19 @@
 import { writeFileAtomic } from "../../node/files.js";
 import type { CorpusDirectory } from "../directory.js";
-import { line } from "../item.js";
-import { type ReadCorpusOptions, mergedParts } from "./read.js";
+import { type ResultRecord, line } from "../item.js";
+import { type Filters, type Reason, reasonAgainstRecord } from "./lines.js";
+import { type ReadCorpusOptions, mergedParts, recordsOf } from "./read.js";
 
 export interface MergeOptions extends ReadCorpusOptions {
   readonly out: string;
+  /** Records that do not pass as a whole are left out. */
+  readonly filters?: Filters;
 }
 
 /** What a merge wrote. */
 export interface MergeTally {
   records: number;
+  readonly dropped: Partial<Record<Reason, number>>;
 }
 
 /**
@@ -17,7 +21,7 @@ export interface MergeTally {
  * @throws CorpusError  a shard is not done; WriteError
  */
 export async function mergeCorpus(directory: CorpusDirectory, options: MergeOptions): Promise<MergeTally> {
-  const tally: MergeTally = { records: 0 };
+  const tally: MergeTally = { records: 0, dropped: {} };
   await writeFileAtomic(options.out, bytes(directory, options, tally));
   return tally;
 }
@@ -27,15 +31,25 @@ async function* bytes(
   options: MergeOptions,
   tally: MergeTally,
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  const { filters = {} } = options;
+  const isFiltered = Object.keys(filters).length > 0;
   for await (const part of mergedParts(directory, options)) {
-    if (Array.isArray(part)) {
-      tally.records += part.length;
-      yield Buffer.from(part.map((record) => line(record)).join(""));
-    } else {
+    if (!Array.isArray(part) && !isFiltered) {
       tally.records += linesOf(part);
       yield part;
+      continue;
     }
+    const records = Array.isArray(part) ? part : recordsOf(part);
+    const kept = isFiltered ? records.filter((record) => passes(record, filters, tally)) : records;
+    tally.records += kept.length;
+    yield Buffer.from(kept.map((record) => line(record)).join(""));
   }
+}
+
+function passes(record: ResultRecord, filters: Filters, { dropped }: MergeTally): boolean {
+  const why = reasonAgainstRecord(record, filters);
+  if (why !== undefined) dropped[why] = (dropped[why] ?? 0) + 1;
+  return why === undefined;
 }
 
 function linesOf(text: Uint8Array): number {

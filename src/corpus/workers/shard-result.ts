@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { isObject } from "../../json.js";
 import { joinTexts } from "../../scripts.js";
 import { writeFileAtomic } from "../../node/files.js";
@@ -33,6 +34,7 @@ export async function runShard(
   const records: ResultRecord[] = new Array<ResultRecord>(items.length);
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
+  setMaxListeners(0, either); // of every item that runs
   let next = 0;
   const run = async (): Promise<void> => {
     for (let i = next++; i < items.length; i = next++) {
