@@ -1,5 +1,5 @@
 import { bench } from "./bench.js";
-import { toWire } from "./errors.js";
+import { BrowserError, toWire } from "./errors.js";
 import { LiveCall } from "./live.js";
 import { Loader } from "./loader.js";
 import type { CallName, Calls, ToPage, ToWorker } from "./messages.js";
@@ -39,7 +39,10 @@ class Host {
       ),
     live: (context) => this.#live(context),
     verify: async ({ argument, ...call }) => verifyAll((await this.#loader.models()).gpu, argument, call),
-    bench: async ({ argument, ...call }) => bench((await this.#loader.models()).gpu, argument, call),
+    bench: async ({ argument, ...call }) => {
+      const { gpu, transcriber } = await this.#loader.models();
+      return bench({ gpu, model: transcriber?.model }, argument, call);
+    },
     memory: async () => (await this.#loader.models()).gpu.bytes,
     loseDevice: async () => {
       (await this.#loader.models()).gpu.destroy();
@@ -105,7 +108,8 @@ class Host {
   }
 
   async #close(): Promise<undefined> {
-    for (const { abort } of this.#running.values()) abort.abort();
+    const reason = new BrowserError("worker", "the engine was closed");
+    for (const { abort } of this.#running.values()) abort.abort(reason);
     await this.#loader.close();
     return undefined;
   }

@@ -1,11 +1,9 @@
 // Plan: the worker's side runs in this process on Node's device, behind a port as a page has it; files come
 // from a server on loopback. Every call of SpeechWorker gives what the library gives; refusals pass whole.
 import { readFileSync } from "node:fs";
-import { type Server, createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { listModel } from "../../scripts/list-model.js";
+import { type Asked, StaticServer } from "../../scripts/browser/serve.js";
 import { useGpu } from "../../test/gpu.js";
 import { bundlePath } from "../../test/helpers/bundles.js";
 import { Transcriber } from "../decode/transcriber.js";
@@ -18,30 +16,17 @@ import { serveEngine } from "./host.js";
 import type { MessageEnd, PageWorker, Platform, PortEvent } from "./platform.js";
 
 const gpu = useGpu();
-const folders: Record<string, string> = { demo: demoModel, vad: vadModel };
-let server: Server;
+let server: StaticServer;
+let asked: Asked[];
 let base = "";
 const started: SpeechWorker[] = [];
 
 beforeAll(async () => {
-  server = createServer((request, response) => {
-    const [folder, ...rest] = (request.url ?? "").slice(1).split("/");
-    const file = rest.join("/");
-    try {
-      const directory = folders[folder];
-      const bytes =
-        file === "files.json"
-          ? Buffer.from(JSON.stringify(listModel(directory)))
-          : readFileSync(join(directory, file));
-      response.end(bytes);
-    } catch {
-      response.writeHead(404).end();
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  server = new StaticServer({ demo: demoModel, vad: vadModel });
+  base = `http://127.0.0.1:${await server.listen()}`;
+  asked = server.asked;
 });
-afterAll(() => void server.close());
+afterAll(() => server.close());
 afterEach(async () => {
   for (const speech of started.splice(0)) await speech.close();
 });
@@ -119,6 +104,60 @@ describe("a worker with the demo model", () => {
   });
 });
 
+// Plan: the device is lost while a clip is decoded: it is opened again, and the clip's text is the same. A call
+// that is aborted or meets the end of the worker rejects, and leaves nothing on the device.
+describe("a worker whose device is lost", () => {
+  it("transcribes the clip again", async () => {
+    const lost: string[] = [];
+    const speech = await start({ model: demo().model, onLost: (reason) => lost.push(reason) });
+    const events: string[] = [];
+    let destroyed = false;
+    const { text } = await speech.transcribe(clip("en-seen-2.wav"), { language: "en" }, (event) => {
+      events.push(event.type);
+      if (event.type !== "partial" || destroyed) return;
+      destroyed = true;
+      void speech.loseDevice();
+    });
+    expect(text).toBe("remind me to take out the trash in ten minutes");
+    expect(events.filter((type) => type === "repeated")).toHaveLength(1);
+    expect(events.filter((type) => type === "segment")).toHaveLength(1);
+    expect(lost).toHaveLength(1);
+    const abort = new AbortController();
+    const aborted = speech.transcribe(clip("en-seen-2.wav"), { signal: abort.signal }, () => abort.abort());
+    await expect(aborted).rejects.toMatchObject({ name: "AbortError" });
+    await speech.transcribe(clip("en-seen-1.wav"), { language: "en" });
+    expect((await speech.memory()).live).toBe(0);
+    const running = speech.transcribe(clip("en-seen-2.wav"), {}, () => void speech.close());
+    await expect(running).rejects.toMatchObject({ name: "BrowserError", code: "worker" });
+    await expect(speech.memory()).rejects.toMatchObject({ name: "BrowserError", code: "worker" });
+  });
+});
+
+describe("live speech", () => {
+  it("has its words as they come, and its final text", async () => {
+    const speech = await start(demo());
+    const audio = await decodeAudio(clip("en-seen-2.wav"), "clip", { keep: { rate: 16_000 } });
+    const samples = new Float32Array(audio.channels[0].length + 48_000);
+    samples.set(audio.channels[0], 8000);
+    const finals: string[] = [];
+    const stable: string[] = [];
+    const session = speech.live({ language: "en" }, (event) => {
+      if (event.type === "final") finals.push(event.segment.text);
+      if (event.type === "partial") stable.push(event.stable);
+    });
+    for (let at = 0; at < samples.length; at += 4000) session.push(samples.slice(at, at + 4000));
+    await session.finish();
+    expect(finals).toEqual(["remind me to take out the trash in ten minutes"]);
+    for (const text of stable) expect(finals[0].startsWith(text)).toBe(true);
+  });
+
+  it("needs a voice activity net", async () => {
+    const speech = await start({ model: demo().model });
+    const { ended } = speech.live({}, () => undefined);
+    await expect(ended).rejects.toThrow("live: expected a voice activity net, got none at the start");
+  });
+});
+
 describe("a worker without a model", () => {
   it("verifies bundles, in files and by address", async () => {
     const speech = await start();
@@ -141,6 +180,31 @@ describe("a worker without a model", () => {
   });
 });
 
+describe("bench", () => {
+  it("measures products; decoding needs a model", async () => {
+    const speech = await start();
+    const seen: string[] = [];
+    const rows = await speech.bench(["gemv"], ({ name }) => seen.push(name));
+    expect(rows.map(({ name, unit }) => `${name} ${unit}`)).toEqual(
+      ["f32", "bf16", "q8"].map((format) => `1024 × 16384 ${format} GB/s`),
+    );
+    expect(seen).toEqual(rows.map(({ name }) => name));
+    for (const { value } of rows)
+      expect(value.min > 0 && value.min <= value.median && value.median <= value.max).toBe(true);
+    await expect(speech.bench(["decode"])).rejects.toThrow("bench decode: expected a model");
+  });
+});
+
+/** A WebGPU whose adapters have smaller buffers. */
+function smaller(bytes: number): GPU {
+  const requestAdapter = async (options: GPURequestAdapterOptions): Promise<GPUAdapter | null> => {
+    const adapter = await webgpu().requestAdapter(options);
+    const limits = { maxBufferSize: bytes, maxStorageBufferBindingSize: bytes };
+    return adapter && ({ features: adapter.features, info: adapter.info, limits } as unknown as GPUAdapter);
+  };
+  return { requestAdapter } as GPU;
+}
+
 // Plan: what a browser lacks is refused by name before anything is fetched.
 describe("refusals", () => {
   it.each([
@@ -155,6 +219,19 @@ describe("refusals", () => {
     const refused = start(demo(), platform);
     await expect(refused).rejects.toMatchObject({ name: "BrowserError", code });
     await expect(refused).rejects.toThrow(message);
+  });
+
+  it("limits that are too small for the checkpoint, before its weights are fetched", async () => {
+    asked.length = 0;
+    const refused = start(demo(), { gpu: smaller(1000) });
+    await expect(refused).rejects.toMatchObject({ name: "BrowserError", code: "limits" });
+    await expect(refused).rejects.toThrow(
+      /^demo: this graphics adapter's buffers are too small for the model: .* 1000/,
+    );
+    expect(asked.filter(({ path, range }) => path.endsWith(".safetensors") && range === undefined)).toEqual(
+      [],
+    );
+    expect(asked.length).toBeGreaterThan(3);
   });
 
   it("an error of the library keeps its name and its whole message", async () => {
