@@ -19,6 +19,7 @@ export default defineConfig({
     assetsInlineLimit: 0, // the policy allows no data: scripts
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
   worker: { format: "es" },
   plugins: [{ name: "policy", apply: "build", transformIndexHtml: () => [policyTag] }],

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
-import { type Opened, latestText, ready } from "./launch.js";
+import { type Opened, ready } from "./launch.js";
 import { type Check, equal, holds } from "./use.js";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -21,12 +21,17 @@ async function show(page: Page, view: (typeof views)[number]): Promise<void> {
   await page.locator(`nav a[href="#${view}"][aria-current=page]`).waitFor();
 }
 
-/** Text on the page, so that all parts of it are there. */
+/** Recordings on the page, so that all parts of it are there: a Chinese one, an English one above it. */
 async function fill(page: Page): Promise<void> {
   await ready(page);
-  await page.locator(".chip").nth(1).click();
-  await latestText(page);
-  await page.locator("article").getByText("TXT").waitFor();
+  for (const [i, text] of [
+    "二十二分钟后提醒我喂猫",
+    "remind me to take out the trash in ten minutes",
+  ].entries()) {
+    if (i > 0) await page.locator("summary").click();
+    await page.locator(".chip", { hasText: text }).click();
+    await page.locator(`#item-${i + 1} .outputs`).waitFor();
+  }
 }
 
 /** All views by axe in both languages and both schemes, and at two phones' widths. */
@@ -92,8 +97,8 @@ export async function pictures({ page }: Opened, directory: string): Promise<voi
   await page.mouse.move(0, 0);
   const shot = (name: string) => page.screenshot({ path: join(directory, `${name}.png`) });
   for (const [name, colorScheme, width, height] of [
-    ["page-light", "light", 1000, 760],
-    ["page-dark", "dark", 1000, 760],
+    ["page-light", "light", 960, 1000],
+    ["page-dark", "dark", 960, 1000],
     ["page-phone", "light", 390, 844],
   ] as const) {
     await page.emulateMedia({ colorScheme });

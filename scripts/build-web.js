@@ -1,6 +1,6 @@
-// The end of `npm run web:build`: puts the models and the golden bundles beside the built page, with the
-// listings that the page reads, and holds the page to its size.
-import { cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+// `npm run web:build`, also the end of `npm run build`: where a source is newer than the page, bundles it into
+// dist-web, puts the models and the golden bundles beside it with the listings that it reads, and holds it to its size.
+import { cpSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -9,6 +9,19 @@ import { listModel } from "./list-model.js";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const built = join(root, "dist-web");
 const most = 400_000; // bytes of the page, each file gzipped
+
+/** Whether the page is newer than all that it is made of. */
+function isFresh() {
+  const time = (name) => statSync(join(root, name), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const below = (name) => readdirSync(join(root, name), { recursive: true }).map((path) => join(name, path));
+  const sources = ["src", "web", "models", "golden/bundles"].flatMap((name) => [name, ...below(name)]);
+  const last = time("dist-web/models/vad/files.json"); // the build writes it last
+  return [...sources, "scripts/build-web.js", "package-lock.json"].every((name) => time(name) < last);
+}
+
+if (isFresh()) process.exit(0);
+const { build } = await import("vite");
+await build({ configFile: join(root, "web", "vite.config.ts"), logLevel: "warn" });
 
 /** Files that a visit loads at once: what refers to each other, without what is imported on demand. */
 function firstLoad() {
