@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 
 // Plan: every example runs as its first line says, and prints what it promises; an example without
-// a line here fails.
+// a line here fails. test/bundlers.test.ts builds those of browsers.
 const root = fileURLToPath(new URL("../", import.meta.url));
 const runs: Readonly<Record<string, { readonly args: readonly string[]; readonly prints: RegExp }>> = {
   "kernel.ts": { args: [], prints: /^1048576 values in [\d.]+ ms .*, largest error \d\.\de-\d+$/m },
@@ -26,7 +26,8 @@ const runs: Readonly<Record<string, { readonly args: readonly string[]; readonly
   },
 };
 
-it.each(readdirSync(new URL("../examples/", import.meta.url)))("examples/%s", (name) => {
+const programs = readdirSync(new URL("../examples/", import.meta.url)).filter((name) => name.endsWith(".ts"));
+it.each(programs)("examples/%s", (name) => {
   expect(runs).toHaveProperty([name]);
   const { args, prints } = runs[name];
   const out = execFileSync(process.execPath, ["node_modules/tsx/dist/cli.mjs", `examples/${name}`, ...args], {

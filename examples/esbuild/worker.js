@@ -1,0 +1,1 @@
+import "funasr-webgpu/worker";
