@@ -7,6 +7,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { type Socket, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,7 +21,7 @@ import { type WorkerSettings, mergedText, planNames, startWorker } from "../test
 
 const KILLS = Number(process.env.KILLS ?? 200);
 const CUT_MS = Number(process.env.CUT_MS ?? 60_000);
-const SHARDS = 4 * KILLS;
+const SHARDS = 5 * KILLS;
 const folder = mkdtempSync(join(tmpdir(), "check-corpus-"));
 const path = (name: string): string => join(folder, name);
 const random = uniformNumbers(18);
@@ -82,13 +83,20 @@ async function workTogether(settings: WorkerSettings, count: number): Promise<vo
   await Promise.all(workers.map((worker) => once(worker, "exit")));
 }
 
+/** Whether nothing is left to kill for. */
+async function isDone(directory: string): Promise<boolean> {
+  const done = await readdir(join(directory, "done")).catch(() => []);
+  return done.length >= SHARDS;
+}
+
 async function killed(
   settings: WorkerSettings,
   events: ReadonlyMap<number, () => Promise<void>>,
 ): Promise<Crew> {
   const crew = new Crew({ ...settings, itemMs: 400 });
   for (let before = -1; crew.kills < KILLS;) {
-    await sleep(200 + 600 * random());
+    await sleep(100 + 400 * random());
+    if (await isDone(settings.path)) break;
     crew.kill();
     if (crew.kills !== before) await events.get(crew.kills)?.();
     if (crew.kills !== before && settings.way === "claims" && crew.kills % 25 === 0)

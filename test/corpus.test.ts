@@ -109,6 +109,29 @@ test("merge for training: utterances whose audio train, FunASR and tars take, fi
   expect(merged("again.jsonl").map(({ text }) => text)).toEqual(texts.slice(0, 4));
 }, 60_000);
 
+test("evaluate scores a merge without a model; status writes a page", async () => {
+  const given = ["evaluate", "--hypotheses", path("one.jsonl"), "--json"];
+  expect(expectRefusal(await cli(given.slice(0, 3)))).toMatch(
+    /reference: expected one in a line or more, got none/,
+  );
+  const data = path("references.jsonl");
+  const lines = [
+    { audio: join(clips, "en-seen-1.wav"), text: "set the oven to eighty degrees" },
+    { audio: join(clips, "zh-seen-3.mp3"), text: "浴室的烤箱开着吗" },
+  ];
+  writeFileSync(data, lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  const [{ summary }] = jsonLines(await cli([...given, "--data", data]));
+  expect(summary).toMatchObject({ groups: [{ utterances: 2, failed: 0, exact: 1 }, {}, {}] });
+  const text = await cli(["evaluate", "--hypotheses", path("one.jsonl"), "--data", data, "--agreement"]);
+  expect(text).toMatchObject({ code: 0, stderr: "" });
+  expect(text.stdout).toMatch(/^weights +script +clips[^]*^given +all +2/m);
+  expect(await cli([...given, "--model", "x", "--data", data])).toMatchObject({ code: 2 });
+  await cli(["corpus", "status", path("one"), "--html", path("status.html")]);
+  expect(readFileSync(path("status.html"), "utf8")).toMatch(
+    /<h1>Corpus: 5 of 5 shards<[^]*<td>missing<[^]*1</,
+  );
+}, 60_000);
+
 describe("refusals", () => {
   test("of a plan: nothing to do, another plan, a directory of something else", async () => {
     writeFileSync(path("empty.jsonl"), "\n{}\n");

@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
+import { parse } from "yaml";
 
 // Plan: every example runs as its first line says, and prints what it promises; an example without
 // a line here fails. test/bundlers.test.ts builds those of browsers.
@@ -35,4 +36,12 @@ it.each(programs)("examples/%s", (name) => {
     encoding: "utf8",
   });
   expect(out).toMatch(prints);
+});
+
+it("the templates of examples/corpus are a shell script and a Job", () => {
+  const file = (name: string): string =>
+    fileURLToPath(new URL(`../examples/corpus/${name}`, import.meta.url));
+  execFileSync("bash", ["-n", file("slurm.sh")]);
+  const job = parse(readFileSync(file("kubernetes.yaml"), "utf8")) as Record<string, unknown>;
+  expect(job).toMatchObject({ kind: "Job", spec: { completionMode: "Indexed", completions: 64 } });
 });

@@ -1,7 +1,7 @@
 import { bytes, table } from "../report/text.js";
 import type { Comparison } from "./compare.js";
 import type { EvaluationReport, FormatResult } from "./report.js";
-import type { Group, RateScore, Score } from "./summary.js";
+import type { Group, RateScore, Score, Summary } from "./summary.js";
 import type { Spread } from "./statistics.js";
 
 type Rows = string[][];
@@ -202,6 +202,22 @@ export function reportText({ results }: EvaluationReport): string {
   ];
   return parts.filter((part) => part !== "").join("\n\n");
 }
+
+/** The scores of texts that were given, as text. */
+export function scoresText(name: string, summary: Summary): string {
+  const results: FormatResult[] = [{ weights: name, summary, measured: unmeasured }];
+  const tables = [scoreRows, agreementRows, timeErrorRows].map((rows) => textTable(rows(results)));
+  const [scores, ...others] = tables.filter((part) => part !== "");
+  return [scores, signatures(results).join("\n"), ...others].join("\n\n");
+}
+
+const unmeasured = {
+  weightBytes: 0,
+  loadSeconds: 0,
+  warmUpSeconds: 0,
+  gpuPeakBytes: 0,
+  residentPeakBytes: 0,
+} as const;
 
 function textTable(rows: Rows): string {
   return rows.length === 0 ? "" : table(rows, rows[0].map((_, i) => i).slice(2));

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { mergeCommand } from "./merge.js";
 import { planCommand } from "./plan.js";
+import { queueCommand } from "./queue.js";
 import { retryCommand } from "./retry.js";
 import { statusCommand } from "./status.js";
 import { workCommand } from "./work.js";
@@ -13,5 +14,6 @@ export function corpusCommand(): Command {
     .addCommand(workCommand())
     .addCommand(statusCommand())
     .addCommand(mergeCommand())
-    .addCommand(retryCommand());
+    .addCommand(retryCommand())
+    .addCommand(queueCommand());
 }

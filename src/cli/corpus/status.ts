@@ -2,6 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
 import { CorpusDirectory } from "../../corpus/directory.js";
 import { type CorpusStatus, corpusStatus } from "../../corpus/status.js";
+import { statusPage } from "../../corpus/status-page.js";
+import { writeFileAtomic } from "../../node/files.js";
 import { count } from "../../report/text.js";
 import { print, printJson, setOutput } from "../output.js";
 import { directoryForm } from "./directory.js";
@@ -9,6 +11,7 @@ import { directoryForm } from "./directory.js";
 interface StatusCliOptions {
   readonly watch?: boolean;
   readonly json?: boolean;
+  readonly html?: string;
 }
 
 const WATCH_MS = 10_000;
@@ -18,12 +21,15 @@ export function statusCommand(): Command {
     .description("print how far a corpus is: shards, hours, failures by kind, speed, time left")
     .argument("<directory>", directoryForm)
     .option("--watch", "print it every 10 s until all is done")
+    .option("--html <file>", "also write it as a page")
     .option("--json", "a JSON object")
     .action(async (path: string, _: unknown, command: Command) => {
       const options = command.optsWithGlobals<StatusCliOptions>();
       setOutput(options);
       for (;;) {
         const status = await corpusStatus(await CorpusDirectory.open(path));
+        if (options.html !== undefined)
+          await writeFileAtomic(options.html, [new TextEncoder().encode(statusPage(status, new Date()))]);
         if (options.json) printJson(status);
         else print(statusText(status));
         if (!options.watch || status.shards.done === status.shards.all) return;

@@ -18,6 +18,7 @@ import type { WeightFormat } from "../../gpu/matrix.js";
 import { demoModel } from "../../node/demo.js";
 import { type OpenedDevice } from "../../node/device.js";
 import { type FormatRun, playable, runFormats } from "./run.js";
+import { evaluateHypotheses } from "./hypotheses.js";
 import { languageOption } from "../language.js";
 import {
   baseOption,
@@ -49,6 +50,8 @@ interface EvaluateCliOptions extends Omit<RunSettings, "maxNewTokens" | "batch">
   /** Default: 1 clip, and as many segments of a long one as `batchTokens` allow. */
   readonly batch?: number;
   readonly compare?: readonly string[];
+  /** Texts that are scored, without a model. */
+  readonly hypotheses?: string;
   readonly tokenizer?: BleuTokenizer;
   readonly normalize?: readonly Normalizer[];
   readonly weights?: readonly WeightFormat[];
@@ -136,13 +139,19 @@ export function evaluateCommand(): Command {
       "--compare <files...>",
       "compare two utterances-*.jsonl of --out, without a model: difference, interval, p",
     )
+    .option(
+      "--hypotheses <file>",
+      "score these texts, without a model: JSONL of corpus merge or of {audio, text}; references of --data, or of its lines",
+    )
     .addOption(oneChannelOption())
     .addOption(strictOption())
     .option("--json", "one JSON object per weight format, or the comparison")
     .action(async (_: unknown, command: Command) => {
       const options = command.optsWithGlobals<EvaluateCliOptions>();
       checkUsage(command, options);
-      await (options.compare ? compareFiles(options.compare, options) : evaluate(options));
+      const { compare: files, hypotheses } = options;
+      if (hypotheses !== undefined) await evaluateHypotheses(hypotheses, options);
+      else await (files ? compareFiles(files, options) : evaluate(options));
     });
 }
 
@@ -150,7 +159,24 @@ export function evaluateCommand(): Command {
 function checkUsage(command: Command, options: EvaluateCliOptions): void {
   const wrong = wrongUsage(options);
   if (wrong !== undefined) command.error(`error: ${wrong}`, { exitCode: 2 });
-  const { compare: files, task } = options;
+  const { compare: files, task, hypotheses } = options;
+  const given = [
+    "model",
+    "out",
+    "weights",
+    "batch",
+    "forced",
+    "language",
+    "channel",
+    "strict",
+    "lora",
+    "vad",
+    "mergeSeconds",
+    "maxEndSilence",
+    "batchTokens",
+    "compare",
+    "cascade",
+  ];
   const running = [
     "data",
     "out",
@@ -170,6 +196,7 @@ function checkUsage(command: Command, options: EvaluateCliOptions): void {
   ];
   refuseIdle(command, [
     { options: running, met: !files, needs: "a model that runs, not --compare" },
+    { options: given, met: hypotheses === undefined, needs: "a model that runs, not --hypotheses" },
     ...longConditions({ vad: options.vad }),
     { options: ["audio"], met: options.data !== undefined && isStm(options.data), needs: "--data FILE.stm" },
     { options: ["normalize"], met: task === "asr", needs: "--task asr" },
@@ -180,7 +207,7 @@ function checkUsage(command: Command, options: EvaluateCliOptions): void {
 function wrongUsage(options: EvaluateCliOptions): string | undefined {
   const { compare: files, data, task, to, cascade, second } = options;
   if (files) return files.length === 2 ? undefined : "--compare takes two files";
-  if (data === undefined && second === 0) return "--data is missing";
+  if (options.hypotheses === undefined && data === undefined && second === 0) return "--data is missing";
   if (task === "st" && to === undefined) return "--task st needs --to en or --to zh";
   if (task === "asr" && (to !== undefined || cascade)) return "--to and --cascade need --task st";
   return undefined;

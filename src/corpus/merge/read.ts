@@ -8,7 +8,7 @@ import { agreementOf, isRecord } from "../workers/shard-result.js";
 /** A shard's result, or the reason why there is none. */
 type ShardText = { readonly text: Buffer; readonly pieces: boolean } | { readonly missing: string };
 
-const AT_ONCE = 8;
+const AT_ONCE = 64;
 
 /** The results of all shards in their order. */
 export async function* shardTexts(

@@ -1,0 +1,46 @@
+import type { CorpusDirectory } from "../directory.js";
+import { connectRedis, failedJobs, openQueue } from "./queue.js";
+
+/** What is done to a queue. */
+export interface QueueControl {
+  readonly queue: string;
+  /** Workers take no new shard. */
+  readonly pause?: boolean;
+  readonly resume?: boolean;
+  /** So many of the last jobs that wait come first. */
+  readonly first?: number;
+  readonly onNote: (text: string) => void;
+}
+
+/** What Redis has of a corpus. */
+export interface QueueState {
+  /** Of the queue, as bull-board shows it. */
+  readonly name: string;
+  readonly paused: boolean;
+  /** Jobs by their state. */
+  readonly counts: Readonly<Record<string, number>>;
+  /** Shards that were given up, with the reason. */
+  readonly failed: ReadonlyMap<number, string>;
+}
+
+/** Looks at a corpus's queue, and changes it as asked. @throws FunasrError  there is no Redis */
+export async function inspectQueue(
+  directory: CorpusDirectory,
+  { queue: url, pause, resume, first = 0, onNote }: QueueControl,
+): Promise<QueueState> {
+  const connection = await connectRedis(url, onNote);
+  const queue = openQueue(directory, connection);
+  try {
+    if (pause) await queue.pause();
+    if (resume) await queue.resume();
+    if (first > 0)
+      for (const job of await queue.getWaiting(-first, -1))
+        await job.changePriority({ priority: 0, lifo: true });
+    const failed = await failedJobs(queue, await directory.rounds());
+    const counts = await queue.getJobCounts("wait", "active", "delayed", "prioritized", "failed");
+    return { name: queue.name, paused: await queue.isPaused(), counts, failed };
+  } finally {
+    await queue.close();
+    connection.disconnect();
+  }
+}
