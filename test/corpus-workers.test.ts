@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { corpusStatus } from "../src/corpus/status.js";
 import { CorpusDirectory } from "../src/corpus/directory.js";
 import { retryCorpus } from "../src/corpus/retry.js";
-import { mergedText, planNames, runWorker, startWorker } from "./helpers/corpus.js";
+import { mergedText, planNames, program, runWorker, startWorker } from "./helpers/corpus.js";
 
 // Plan: workers in processes of their own, with an engine that makes texts from names, take shards by
 // claim files. They are killed, frozen past their lease and woken, and ended by SIGTERM: the merged
@@ -110,4 +111,24 @@ test("a shard that fails is tried again, given up, and opened by retry", async (
   expect((await corpusStatus(directory)).failed).toEqual([]);
   const again = await runWorker({ path: path("fails"), way: "claims", attempts: 1 });
   expect(again.shards).toEqual(["failed 0", "failed 1"]);
+}, 60_000);
+
+test("a full disk: one line, the shard is given back, and the next worker does it", async () => {
+  const long = names.map((name) => `/audio/${"long".repeat(50)}${name}`); // a result of more than 1 kB
+  const directory = await planNames(path("full"), long);
+  const settings = { path: path("full"), way: "claims", itemMs: 1, leaseMs: 600_000 } as const;
+  const limited = spawnSync("bash", [
+    "-c",
+    'ulimit -f 1; exec "$@"',
+    "bash",
+    process.execPath,
+    program,
+    JSON.stringify(settings),
+  ]);
+  expect(limited.status).toBe(3);
+  expect(limited.stderr.toString()).toMatch(
+    /^\S+000000\.jsonl: write: expected a size that the file system takes, got a larger file; [^\n]*\n$/,
+  );
+  expect(await runWorker(settings)).toMatchObject({ code: 0 });
+  expect((await corpusStatus(directory)).shards).toEqual({ all: 12, done: 12, held: 0, failed: 0 });
 }, 60_000);

@@ -6,7 +6,8 @@ import { CorpusDirectory } from "../../src/corpus/directory.js";
 import { mergeCorpus } from "../../src/corpus/merge/merge.js";
 import { planCorpus } from "../../src/corpus/plan/plan.js";
 
-const program = fileURLToPath(new URL("corpus-worker.js", import.meta.url));
+/** Path of the worker's program. */
+export const program = fileURLToPath(new URL("corpus-worker.js", import.meta.url));
 const files = { name: "none", sha256: "0" };
 
 /** What a worker of corpus-worker.js is told. */
