@@ -1,10 +1,24 @@
 import { afterAll, beforeAll, expect } from "vitest";
-import type { Gpu } from "../src/gpu/device.js";
+import { Gpu } from "../src/gpu/device.js";
 import type { Tensor } from "../src/gpu/tensor.js";
 import { type Matrix, keepMatrix, writeMatrix } from "../src/gpu/matrix.js";
 import { fromFloat32 } from "../src/formats/dtypes.js";
-import { type DeviceOptions, openDevice } from "../src/node/device.js";
+import { type DeviceOptions, type OpenedDevice, openDevice } from "../src/node/device.js";
 import { restfulWait } from "../src/node/wait.js";
+import { emulateSubgroups } from "./helpers/emulated-subgroups.js";
+
+/**
+ * A device like the adapter's whose subgroups have so many lanes, by emulation: see
+ * `emulateSubgroups`.
+ */
+export async function openEmulated(lanes: number, options: DeviceOptions = {}): Promise<OpenedDevice> {
+  const opened = await openDevice({ ...options, subgroups: false });
+  const { device, memoryLimit } = opened.gpu;
+  const create = device.createShaderModule.bind(device);
+  device.createShaderModule = (module) => create({ ...module, code: emulateSubgroups(module.code) });
+  const gpu = new Gpu(device, { memoryLimit, wait: restfulWait, subgroupSize: lanes });
+  return { ...opened, gpu };
+}
 
 /**
  * Opens a device for the tests of this file and prints its adapter; without an adapter they fail.

@@ -1,14 +1,16 @@
 // c = a @ w, per row.      torch.nn.functional.linear, gradients: dx = dy @ w, and dw = dy^T @ x
 // linear-grad.wgsl for devices whose subgroups have one known size SG: a workgroup is one subgroup and makes TM rows by 4 * SG columns, a lane
-// 4 neighbouring columns. The next SG terms of the rows of a are read once by the subgroup, one a lane, and each lane takes
-// them from there. No workgroup memory, no barrier.
-// Sum order of every element: SG consecutive terms in order, such blocks in order up to 256 terms, then those groups in order.
+// 4 neighbouring columns. The next 8 terms of the rows of a are read by the subgroup, one a lane (4 and 4, where there are 4), and
+// each lane takes them from there. No workgroup memory, no barrier.
+// Sum order of every element: 8 consecutive terms in order, such blocks in order up to 256 terms, then those groups in order,
+// whatever SG is.
 // A weight in several pieces of its rows adds piece after piece.
 enable subgroups;
 override WEIGHT: u32 = 0u; // storage of w: 0 f32, 1 bf16, 2 f16 (two to a u32, low half first), 3 q8, 4 q4
 override ACCUMULATE: bool = false; // c += instead of c =
 const SG = 8u;  // @set lanes of a subgroup
 const TM = 16u; // rows of a tile
+const BLOCK = 8u;
 const GROUP = 256u;
 alias Tile = array<vec4f, TM>;
 struct Params {
@@ -73,17 +75,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var ai: array<u32, TM>; // rows and columns past the end repeat the last one and are not stored
   for (var m = 0u; m < TM; m++) { ai[m] = p.first + min(row + m, p.rows - 1u) * p.row_stride; }
   let wi = min(column, p.k4 - 1u);
+  let term = lane % BLOCK;
   var total = Tile();
   for (var outer = 0u; outer < p.terms; outer += GROUP) {
     var part = Tile();
-    for (var start = outer; start < min(outer + GROUP, p.terms); start += SG) {
-      let own = min(start + lane, p.terms - 1u) * p.term_stride;
+    for (var start = outer; start < min(outer + GROUP, p.terms); start += BLOCK) {
+      let own = min(start + term, p.terms - 1u) * p.term_stride;
       var spread: array<f32, TM>;
       for (var m = 0u; m < TM; m++) { spread[m] = a[ai[m] + own]; }
       var sum = Tile();
-      for (var j = 0u; j < min(SG, p.terms - start); j++) {
+      for (var j = 0u; j < min(BLOCK, p.terms - start); j++) {
+        if (SG < BLOCK && j == SG) {
+          let more = min(start + SG + lane, p.terms - 1u) * p.term_stride;
+          for (var m = 0u; m < TM; m++) { spread[m] = a[ai[m] + more]; }
+        }
         let v = weights((start + j) * p.k4 + wi);
-        for (var m = 0u; m < TM; m++) { sum[m] = fma(vec4f(subgroupShuffle(spread[m], j)), v, sum[m]); }
+        for (var m = 0u; m < TM; m++) { sum[m] = fma(vec4f(subgroupShuffle(spread[m], j % SG)), v, sum[m]); }
       }
       for (var m = 0u; m < TM; m++) { part[m] += sum[m]; }
     }
