@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { fakeServer } from "../test/helpers/fake-engine.js";
-import { findChromium, visit } from "./page/launch.js";
+import { visit } from "./page/launch.js";
 import { lookChecks, pictures } from "./page/looks.js";
 import { refusalChecks } from "./page/refusals.js";
 import { type Check, type Place, useChecks } from "./page/use.js";
@@ -28,10 +28,6 @@ async function run(check: Check, place: Place): Promise<void> {
   }
 }
 
-if (findChromium() === undefined) {
-  console.error("check:page: expected chromium in PATH or in CHROMIUM, got none; install it");
-  process.exit(1);
-}
 const scratch = mkdtempSync(join(tmpdir(), "page-"));
 const clips = fileURLToPath(new URL("../models/demo/clips", import.meta.url));
 const { server, address } = await fakeServer();

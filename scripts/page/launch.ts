@@ -1,22 +1,14 @@
-import { existsSync } from "node:fs";
-import { delimiter, join } from "node:path";
-import { type Browser, type BrowserContextOptions, type Page, chromium } from "playwright-core";
-
-/** The browser of this machine, by CHROMIUM or on the path. */
-export function findChromium(): string | undefined {
-  const names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
-  const places = (process.env.PATH ?? "")
-    .split(delimiter)
-    .flatMap((place) => names.map((name) => join(place, name)));
-  return process.env.CHROMIUM ?? places.find((file) => existsSync(file));
-}
+import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import { launch } from "../browser/launch.js";
 
 /** How a browser is started, and what a visitor prefers. */
 export interface Visit extends BrowserContextOptions {
   /** More arguments of the browser. */
   readonly args?: readonly string[];
-  /** Without WebGPU's software adapter. */
+  /** Without WebGPU. */
   readonly withoutAdapter?: boolean;
+  /** Script in front of the engine's worker: another browser. */
+  readonly before?: string;
 }
 
 /** A visitor's page, with the lines of its console and its requests to other servers. */
@@ -29,15 +21,17 @@ export interface Opened {
 
 /** Opens a browser of its own at an address. */
 export async function visit(address: string, visit: Visit = {}): Promise<Opened> {
-  const { args = [], withoutAdapter = false, ...context } = visit;
-  const adapter = withoutAdapter
-    ? ["--disable-gpu", "--disable-blink-features=WebGPU"]
-    : ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"];
-  const browser = await chromium.launch({
-    executablePath: findChromium()!,
-    args: ["--no-sandbox", ...adapter, ...args],
+  const { args = [], withoutAdapter = false, before, ...context } = visit;
+  const browser = await launch({
+    webgpu: !withoutAdapter,
+    args: [...(withoutAdapter ? ["--disable-blink-features=WebGPU"] : []), ...args],
   });
   const page = await (await browser.newContext({ locale: "en-US", ...context })).newPage();
+  if (before !== undefined)
+    await page.context().route(/worker-[^/]*\.js$/, async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: `${before}\n${await response.text()}` });
+    });
   const lines: string[] = [];
   const strangers: string[] = [];
   page.on("console", (message) => lines.push(`${message.type()}: ${message.text()}`));

@@ -24,7 +24,7 @@ async function withoutWebGpu(opened: Opened): Promise<void> {
 
 async function withoutRoom(opened: Opened): Promise<void> {
   const problem = await problemOf(opened);
-  holds(`the quota is named: ${problem}`, /storage|room|quota/i.test(problem));
+  holds(`the quota is named: ${problem}`, /grants this page 1\.00 MB.*free disk space/.test(problem));
 }
 
 async function refusedMicrophone(opened: Opened): Promise<void> {
@@ -53,6 +53,11 @@ async function noSuchModel(opened: Opened): Promise<void> {
 
 /** What the page cannot do here, and says so. */
 export const refusalChecks: readonly Check[] = [
+  {
+    name: "too little storage",
+    visit: () => ({ before: "navigator.storage.estimate = async () => ({ quota: 1e6, usage: 0 });" }),
+    run: withoutRoom,
+  },
   { name: "no WebGPU", visit: () => ({ withoutAdapter: true }), run: withoutWebGpu },
   {
     name: "a microphone that is refused",
@@ -61,6 +66,3 @@ export const refusalChecks: readonly Check[] = [
   },
   { name: "files that are no model, then the demo again", run: noSuchModel },
 ];
-
-/** Needs a browser whose storage is limited. */
-export const quotaCheck: Check = { name: "too little storage", run: withoutRoom };
