@@ -85,6 +85,8 @@ row("not root", status(server.pid!, "Uid") === String(statSync(join(root, "home/
 row("no answer without the key", (await speak(address, {}))[0] === 401);
 const spoken = await speak(address, { authorization: `Bearer ${key}` });
 row("a clip", spoken[1] === "set the oven to eighty two degrees", spoken[1]);
+const page = await (await fetch(address)).text();
+row("the page", page.includes('<script type="module"'));
 server.kill("SIGTERM");
 row("SIGTERM", (await once(server, "close"))[0] === 0);
 

@@ -1,3 +1,4 @@
+import { DecodeError } from "../../decode/loop.js";
 import { FunasrError } from "../../errors.js";
 import { AudioError } from "../../frontend/errors.js";
 import { GpuError } from "../../gpu/errors.js";
@@ -29,6 +30,7 @@ export function failureOf(error: unknown): Failure {
     if (field === "samples") return { kind: "long", message };
     return { kind: foreign.has(field) ? "unsupported" : "damaged", message };
   }
+  if (error instanceof DecodeError) return { kind: "long", message: error.message }; // more tokens than the engine holds
   if (error instanceof GpuError) return { kind: "unavailable", message: error.message };
   if (error instanceof Error && error.name === "AbortError")
     return { kind: "cancelled", message: "the request was cancelled" };
