@@ -81,7 +81,7 @@ test("live speech: stable text never changes and begins the final one", async ()
   const errors: unknown[] = [];
   const session = new LiveSession(
     liveParts(engine, detector),
-    {},
+    { firstMs: 480, stepMs: 480 }, // clips of two seconds have stable words
     (event) => events.push(event),
     (error) => errors.push(error),
   );
