@@ -173,6 +173,14 @@ describe("a pickle", () => {
       Uint8Array.from({ length: 3_000_001 }, (_, i) => (i === 0 ? 0x4e : 0x94)),
       /expected a memo of at most 1000000, got more/,
     ],
+    [
+      "a long text that is joined to a global's name",
+      concat(
+        new Uint8Array([0x58, 0, 0, 1, 0, ...new Array<number>(65_536).fill(97)]),
+        [0x94, 0x68, 0, 0x93],
+      ),
+      /expected a global's name of at most 256 characters, got 65536/,
+    ],
     // the counts bound the memory, which is not measured here
   ])("a bomb of %s ends at a limit", async (_, bytes, message) => {
     expect((await refusal(() => read(bytes))).message).toMatch(message);

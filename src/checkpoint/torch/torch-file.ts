@@ -79,11 +79,12 @@ export async function openTorchFile(source: ByteSource): Promise<ReadonlyMap<str
   const state = stateDict(readPickle(bytes, source.name, TORCH_GLOBALS), source.name);
   const archive = { file: source.name, entries, root };
   const tensors = new Map<string, TensorInfo>();
+  const seen = new Set<PickleValue>();
   for (const [name, value] of state) {
     if (typeof name !== "string")
       throw refuse("state dict", "names of tensors", describe(name), "this is no state dict");
     if (/(^|\.)_extra_state$/.test(name)) continue; // of a module, not a weight
-    refuseForeign(value, source.name);
+    refuseForeign(value, source.name, seen);
     tensors.set(name, readTensor(archive, name, value));
   }
   return tensors;

@@ -32,6 +32,9 @@ export function placeOf(
     const from = Number(variables["SLURM_ARRAY_TASK_MIN"] ?? 0);
     const step = Number(variables["SLURM_ARRAY_TASK_STEP"] ?? 1);
     const tasks = Number(variables["SLURM_ARRAY_TASK_COUNT"]);
+    const to = Number(variables["SLURM_ARRAY_TASK_MAX"]);
+    if (of === undefined && (to - from) / step + 1 > tasks)
+      return "a Slurm array with gaps: pass --shard K --of N, or --claims";
     return placed((Number(task) - from) / step, of ?? (tasks > 0 ? tasks : undefined));
   }
   if (isCount(completion)) return placed(Number(completion), of);

@@ -1,4 +1,5 @@
 import { FunasrError, errorCode, oneLine } from "../../errors.js";
+import { GpuError } from "../../gpu/errors.js";
 import { AudioError } from "../../frontend/errors.js";
 import { describeSystem } from "../../node/system-error.js";
 import { PromptError } from "../../tokenizer/errors.js";
@@ -14,6 +15,7 @@ export function failureOf(
 ): { readonly kind: FailureKind | "passing"; readonly message: string } {
   if (error instanceof AudioError) return { kind: "audio", message: error.message };
   if (error instanceof PromptError) return { kind: "prompt", message: error.message };
+  if (error instanceof GpuError) return { kind: "passing", message: error.message }; // of this worker's device
   if (error instanceof FunasrError) return { kind: "model", message: error.message };
   const code = errorCode(error);
   if (code === undefined || !(error instanceof Error))

@@ -50,10 +50,12 @@ function itemOf(json: JsonObject, file: string, line: number): NewItem {
   };
 }
 
-/** The length of the file that a line names; undefined where it names a part, or no length. */
+const longest = 7 * 24 * 3600; // s: a longer duration is a mistake, such as milliseconds
+
+/** The length of the file that a line names; undefined where it names a part, or no likely length. */
 function lengthOf({ duration, offset, start, end }: JsonObject): number | undefined {
   if (offset != null || start != null || end != null) return undefined;
-  return typeof duration === "number" && Number.isFinite(duration) && duration > 0 ? duration : undefined;
+  return typeof duration === "number" && duration > 0 && duration <= longest ? duration : undefined;
 }
 
 export function keyOf({ key, id, utt }: JsonObject): string | undefined {

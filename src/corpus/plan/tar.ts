@@ -31,7 +31,7 @@ async function* members(file: string, handle: FileHandle): AsyncGenerator<Member
     if (block.every((byte) => byte === 0)) return;
     const header = new Header(Buffer.from(block), 0, pax);
     const bytes = header.size ?? 0;
-    if (!header.cksumValid || at + BLOCK + bytes > size) {
+    if (!header.cksumValid || bytes < 0 || at + BLOCK + bytes > size) {
       const got = header.cksumValid ? "an end in the file" : at === 0 ? "something else" : "damaged bytes";
       const advice = at === 0 ? "a compressed one has to be unpacked" : "is the file damaged?";
       throw corpusError(file, `byte ${at}`, "a header of a tar and its file", got, advice);
