@@ -51,7 +51,7 @@ export const MAX_PICKLE_BYTES = 16 << 20;
 /** Most values: 1,347 tensors make 30,000. */
 const MAX_VALUES = 1_000_000;
 /** Most entries of the memo. */
-const MAX_NAME = 256; // characters of a module or a global
+const MAX_NAME = 256; // characters of a global with its module
 const MAX_MEMO = 1_000_000;
 /** Deepest nesting of containers. */
 const MAX_MARKS = 1_000;
@@ -85,8 +85,7 @@ export function readPickle(bytes: Uint8Array, file: string, allowed: ReadonlySet
 
 /**
  * Refuses a value that holds a global which was not allowed.
- * @param seen  values that were looked at; for many values of one file, so that what they share costs once
- * @throws CheckpointError
+ * @param seen  values that were looked at
  */
 export function refuseForeign(value: PickleValue, file: string, seen = new Set<PickleValue>()): void {
   const open: PickleValue[] = [value];
@@ -220,12 +219,10 @@ class PickleMachine {
   }
 
   global(module: PickleValue, name: PickleValue): void {
-    const parts = [module, name].map((part) => (typeof part === "string" ? part : "?"));
-    const length = Math.max(...parts.map((part) => part.length));
-    if (length > MAX_NAME)
-      // texts that are remembered could be joined again and again
-      throw this.#refuse(`a global's name of at most ${MAX_NAME} characters`, String(length));
-    const path = parts.join(".");
+    const path = [module, name].map((part) => (typeof part === "string" ? part : "?")).join(".");
+    if (path.length > MAX_NAME)
+      // a remembered text could be joined again and again
+      throw this.#refuse(`a global's name of at most ${MAX_NAME} characters`, `${path.length}`);
     if (RUNS_PROGRAMS.test(path)) throw foreignGlobal(this.#file, this.#start, path);
     this.push(new PickleGlobal(path, this.#allowed.has(path) ? undefined : this.#start));
   }
