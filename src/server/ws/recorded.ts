@@ -42,10 +42,11 @@ export class Recorded {
     if (this.#stream.write(bytes) || this.#full) return;
     this.#full = true;
     peer.reading(false);
-    this.#stream.once("drain", () => {
+    const goOn = (): void => {
       this.#full = false;
       peer.reading(true);
-    });
+    };
+    this.#stream.once("drain", goOn).once("close", goOn);
   }
 
   /** Bare PCM gets the head of a WAV file whose length is open. */

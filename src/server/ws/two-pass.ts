@@ -87,11 +87,11 @@ export class TwoPassProtocol implements Protocol {
     const [live, recorded] = [this.#live, this.#recorded];
     this.#live = undefined; // the next audio begins at 0
     this.#recorded = undefined;
-    const part = live ?? recorded;
-    if (part) this.#ending.add(part);
+    const parts = [live, recorded].filter((part) => part !== undefined);
+    for (const part of parts) this.#ending.add(part);
+    if (recorded ?? !live) await this.#endRecorded(recorded, extra);
     if (live) await live.end(extra);
-    else await this.#endRecorded(recorded, extra);
-    if (part) this.#ending.delete(part);
+    for (const part of parts) this.#ending.delete(part);
   }
 
   async #endRecorded(recorded: Recorded | undefined, extra: object): Promise<void> {

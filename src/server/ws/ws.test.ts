@@ -1,6 +1,7 @@
 import { afterAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { type FakeLive, fakeServer, said } from "../../../test/helpers/fake-engine.js";
+import { metric } from "../../../test/helpers/uploads.js";
 import { EngineError } from "../engine/errors.js";
 
 // Plan: over an engine without a model, which says what it hears as it is told: the openai client's
@@ -291,6 +292,17 @@ describe("sessions", () => {
     expect(engine.lives[0].samples).toBe(640_000);
     engine.lives[0].listener({ type: "heard", seconds: 39 });
     await expect.poll(() => engine.lives[0].samples, { timeout: 60_000 }).toBe(656_000);
+  });
+
+  test("audio of a mode before another one is answered too, and leaves nothing", async () => {
+    twoSentences();
+    const client = await talk("/");
+    client.send({ mode: "offline" }, Buffer.alloc(3000), { mode: "2pass" }, pcm(1), { is_speaking: false });
+    const final = (): unknown[] => client.heard.filter(({ is_final }) => is_final);
+    await expect.poll(() => final().length, { timeout: 60_000 }).toBe(2);
+    client.socket.terminate();
+    for (const name of ["uploads", "requests_open", "sessions"])
+      await expect.poll(() => metric(address, `funasr_${name}`), { timeout: 60_000 }).toBe(0);
   });
 
   test("a message that is too large ends its connection", async () => {
