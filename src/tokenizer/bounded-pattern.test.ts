@@ -16,7 +16,7 @@ const found = (text: string, pattern: RegExp): [string, number][] =>
 function stepped(source: string, text: string): [string, number][] {
   const pattern = new RegExp(source, "uy");
   const matches: [string, number][] = [];
-  for (let at = 0; at <= text.length; ) {
+  for (let at = 0; at <= text.length;) {
     pattern.lastIndex = at;
     const match = pattern.exec(text)?.[0];
     if (match !== undefined) matches.push([match, at]);
