@@ -3,6 +3,7 @@ import type { Gpu } from "../src/gpu/device.js";
 import type { Tensor } from "../src/gpu/tensor.js";
 import { type Matrix, type WeightFormat, freeMatrix } from "../src/gpu/matrix.js";
 import { attention } from "../src/kernels/attention/attention.js";
+import { attentionBackward } from "../src/kernels/attention/attention-backward.js";
 import { makeTiles } from "../src/kernels/attention/segments.js";
 import { layerNormBackward } from "../src/kernels/layer-norm/layer-norm-backward.js";
 import { layerNorm } from "../src/kernels/layer-norm/layer-norm.js";
@@ -18,8 +19,7 @@ import { keepQuantized } from "./helpers/quantized.js";
 // Plan: each kernel for subgroups gives the bits of this device's own subgroups at 32 lanes, by
 // emulation. So the order of its sums depends on the length alone. Rows, columns and widths lie beside
 // the tiles. The emulation refuses what it does not know. `npm run check:lanes` takes 4, 16 and 64
-// lanes too, and shapes whose emulated kernels compile slowly. Attention's gradients are left out:
-// the sum of a row's weights is joined lane by lane there.
+// lanes too, and shapes whose emulated kernels compile slowly.
 const own = useGpu();
 const asked = process.env.FUNASR_WEBGPU_TEST_LANES;
 const lanes = (asked ?? "32").split(",").map(Number);
@@ -64,6 +64,7 @@ function product(format: WeightFormat, rows: number, columns: number, width: num
   };
 }
 
+/** Attention and its gradients over clips, each row of which sees itself and what comes before. */
 function attentionAt(heads: number, kvHeads: number, headDim: number, lengths: readonly number[]): Op {
   const rows = lengths.reduce((a, b) => a + b);
   let first = 0;
@@ -75,8 +76,11 @@ function attentionAt(heads: number, kvHeads: number, headDim: number, lengths: r
   return step((g, up) => {
     const table = g.upload(new Uint32Array(ranges), [rows, 2]);
     const options = { heads, kvHeads, ranges: table, tiles: makeTiles(g, lengths) };
+    const [q, dy] = [up(1, [rows, heads * headDim]), up(4, [rows, heads * headDim])];
     const [k, v] = [up(2, [rows, kvHeads * headDim]), up(3, [rows, kvHeads * headDim])];
-    return [attention(g, up(1, [rows, heads * headDim]), k, v, options)];
+    const out = attention(g, q, k, v, options);
+    const { dq, dk, dv } = attentionBackward(g, dy, { q, k, v, out }, options);
+    return [out, dq, dk, dv];
   });
 }
 
@@ -126,8 +130,8 @@ const ops: Record<string, Op> = {
   "products of f32, 19 rows, 300 columns": product("f32", 19, 300, 40),
   norms,
   "norms and rotation": rotated,
-  "attention, heads of 32": attentionAt(4, 2, 32, [21, 1, 5]),
-  "attention, heads of 128": attentionAt(2, 1, 128, [18, 3]),
+  "attention and its gradients, heads of 32": attentionAt(4, 2, 32, [150, 1, 5]),
+  "attention and its gradients, heads of 128": attentionAt(2, 1, 128, [18, 3]),
   "attention of one row, 40 keys": oneRow(4, 2, 128, 40),
   "attention of one row, 300 keys": oneRow(2, 1, 64, 300),
 };

@@ -1,11 +1,15 @@
 // stats[r, h] = (m, 1 / sum of exp(score - m), dy[r, h] . y[r, h], 0), m the largest score of the row's range of keys.
 // attention-backward-stats.wgsl for devices whose subgroups have one known size SG. One workgroup, which is one subgroup, per head
-// and up to 16 query rows. A lane takes TN keys for all rows, as in attention-subgroup.wgsl, and keeps the maximum and the sum
-// of its own keys of each row; these are joined at the end.
+// and up to 16 query rows. A lane takes TN keys for all rows, as in attention-subgroup.wgsl. Of each row, part i of 8 is its keys
+// i, 8 + i, 16 + i, ... in pairs; a lane keeps the maximum and the sum of its parts, and these are joined at the end. With 8
+// lanes a part is what a lane holds; with others the scores pass through workgroup memory.
 enable subgroups;
 const SG = 8u;     // @set lanes of a subgroup
-const TN = 2u;     // keys of a lane
+const PARTS = 8u;  // of a row, whatever the lanes: the order of its sum depends on its keys alone
+const TN = select(2u, 2u * PARTS / SG, SG < PARTS); // keys of a lane
+const STEP = SG * TN; // keys of a step, whole pairs
 const ROWS = 16u;  // query rows of a workgroup
+const OWN = ROWS * PARTS / SG;        // parts of a lane
 const LOADS = (ROWS + SG - 1u) / SG; // rows that a lane reads
 const BLOCK = 4u;  // vec4 summed in order before they join, as in linear.wgsl
 const LOWEST = -0x1.fffffep+127f;
@@ -18,7 +22,9 @@ struct Params { rows: u32, heads: u32, group: u32, head4: u32, tiles: u32, scale
 @group(0) @binding(5) var<storage, read> ranges: array<vec2u>;       // [rows] first key row, and one past the last
 @group(0) @binding(6) var<storage, read> tiles: array<vec2u>;        // [tiles] first row, and one past the last
 @group(0) @binding(7) var<storage, read_write> stats: array<vec4f>;  // [rows, heads + 1]; last (range, one past the tile's last key, 0), exact in f32
-var<workgroup> parts: array<vec2f, ROWS * SG>; // [row, lane] maximum, sum
+const STRIDE = STEP + PARTS; // rows of a part's lanes lie in different banks
+var<workgroup> scores: array<f32, select(ROWS * STRIDE, 1u, SG == PARTS)>; // [row, key of the step]
+var<workgroup> parts: array<vec2f, ROWS * PARTS>; // [row, part] maximum, sum
 
 alias Dots = array<array<f32, TN>, ROWS>;
 
@@ -59,11 +65,11 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
     qi[l] = (row * p.heads + head) * p.head4;
     own_end[l] = ranges[row].y;
   }
-  var largest: array<f32, ROWS>;
-  for (var m = 0u; m < ROWS; m++) { largest[m] = LOWEST; }
-  var sum = array<f32, ROWS>();
+  var largest: array<f32, OWN>;
+  for (var r = 0u; r < OWN; r++) { largest[r] = LOWEST; }
+  var sum = array<f32, OWN>();
 
-  for (var start = begin; start < end; start += SG * TN) {
+  for (var start = begin; start < end; start += STEP) {
     var ki: array<u32, TN>;
     for (var n = 0u; n < TN; n++) { ki[n] = min(start + n * SG + lane, end - 1u) * kv_stride + kv_head; }
     var dots = Dots();
@@ -84,29 +90,43 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
       }
     }
     for (var m = 0u; m < ROWS; m++) {
-      let row_end = subgroupShuffle(own_end[m / SG], m % SG);
-      var peak = largest[m];
       for (var n = 0u; n < TN; n++) {
         dots[m][n] *= p.scale;
-        peak = select(peak, max(peak, dots[m][n]), start + n * SG + lane < row_end);
+        if (SG != PARTS) { scores[m * STRIDE + n * SG + lane] = dots[m][n]; }
       }
-      var part = 0.0;
-      for (var n = 0u; n < TN; n++) {
-        part += select(0.0, accurate_exp(dots[m][n] - peak), start + n * SG + lane < row_end);
-      }
-      sum[m] = fma(sum[m], accurate_exp(largest[m] - peak), part);
-      largest[m] = peak;
     }
+    if (SG != PARTS) { workgroupBarrier(); }
+    for (var r = 0u; r < OWN; r++) {
+      let m = select((r * SG + lane) / PARTS, r, SG == PARTS);
+      let row_end = subgroupShuffle(own_end[m / SG], m % SG);
+      for (var pair = 0u; pair < STEP; pair += 2u * PARTS) {
+        var score: array<f32, 2>;
+        var peak = largest[r];
+        for (var n = 0u; n < 2u; n++) {
+          let key = pair + n * PARTS + lane % PARTS;
+          if (SG == PARTS) { score[n] = dots[r % ROWS][n]; } else { score[n] = scores[m * STRIDE + key]; }
+          peak = select(peak, max(peak, score[n]), start + key < row_end);
+        }
+        var part = 0.0;
+        for (var n = 0u; n < 2u; n++) {
+          let key = pair + n * PARTS + lane % PARTS;
+          part += select(0.0, accurate_exp(score[n] - peak), start + key < row_end);
+        }
+        sum[r] = fma(sum[r], accurate_exp(largest[r] - peak), part);
+        largest[r] = peak;
+      }
+    }
+    if (SG != PARTS) { workgroupBarrier(); }
   }
 
-  for (var m = 0u; m < ROWS; m++) { parts[m * SG + lane] = vec2f(largest[m], sum[m]); }
+  for (var r = 0u; r < OWN; r++) { parts[r * SG + lane] = vec2f(largest[r], sum[r]); }
   workgroupBarrier();
   for (var m = lane; m < count; m += SG) {
     var peak = LOWEST;
-    for (var i = 0u; i < SG; i++) { peak = max(peak, parts[m * SG + i].x); }
+    for (var i = 0u; i < PARTS; i++) { peak = max(peak, parts[m * PARTS + i].x); }
     var total = 0.0;
-    for (var i = 0u; i < SG; i++) {
-      let own = parts[m * SG + i];
+    for (var i = 0u; i < PARTS; i++) {
+      let own = parts[m * PARTS + i];
       total = fma(own.y, accurate_exp(own.x - peak), total);
     }
     let row = tile.x + m;
