@@ -1,4 +1,7 @@
-/** Items from one that gives them to one that takes them, one at a time. */
+/**
+ * Items from one that gives them to one that takes them, one at a time. A loop that is left has taken
+ * its item; the next loop goes on behind it.
+ */
 export class Handoff<T> implements AsyncIterable<T> {
   #item: { readonly value: T } | undefined;
   #taken: (() => void) | undefined;
@@ -40,8 +43,11 @@ export class Handoff<T> implements AsyncIterable<T> {
       if (this.#item) {
         const { value } = this.#item;
         this.#item = undefined;
-        yield value;
-        this.#taken?.();
+        try {
+          yield value;
+        } finally {
+          this.#taken?.(); // also where the loop around it is left: another may follow
+        }
       } else if (this.#broken) throw this.#broken.error;
       else if (this.#ended) return;
       else await new Promise<void>((resolve) => (this.#waiting = resolve));

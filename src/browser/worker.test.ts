@@ -6,8 +6,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Asked, StaticServer } from "../../scripts/browser/serve.js";
 import { useGpu } from "../../test/gpu.js";
 import { bundlePath } from "../../test/helpers/bundles.js";
+import { transcribeRecording } from "../decode/segments/transcribe-recording.js";
 import { Transcriber } from "../decode/transcriber.js";
+import { VoiceActivityDetector } from "../decode/vad/detector.js";
 import { decodeAudio } from "../frontend/decode.js";
+import { wavBytes } from "../frontend/write-wav.js";
 import { webgpu } from "../node/device.js";
 import { demoModel, vadModel } from "../node/demo.js";
 import { modelDirectory } from "../node/files.js";
@@ -99,6 +102,52 @@ describe("a worker with the demo model", () => {
       expect(partials.at(-1)?.trim()).toBe(want.text);
       expect(partials.length).toBeGreaterThan(3);
     }
+    library.free();
+    expect((await speech.memory()).live).toBe(0);
+  });
+});
+
+// Plan: a recording above a minute and a clip with `cut` have the library's segments and silences, as a file
+// and as samples.
+describe("audio that is cut", () => {
+  const second = 16_000;
+  const rest = 15 * second;
+  /** Four clips with silences between. */
+  const recorded = async (): Promise<Float32Array<ArrayBuffer>> => {
+    const joined = new Float32Array(75 * second);
+    let at = second;
+    for (const name of ["en-seen-2.wav", "zh-seen-2.wav", "en-seen-1.wav", "zh-seen-1.wav"]) {
+      const { channels } = await decodeAudio(clip(name), name, { keep: { rate: second } });
+      joined.set(channels[0], at);
+      at += channels[0].length + rest;
+    }
+    return joined;
+  };
+  const wav = (samples: Float32Array): File => new File([wavBytes(samples, second)], "long.wav");
+
+  it("has the library's text", async () => {
+    const samples = await recorded();
+    const short = samples.slice(0, 5 * second);
+    const speech = await start(demo());
+    const library = await Transcriber.load(gpu(), modelDirectory(demoModel), { wordTimes: "optional" });
+    const detector = await VoiceActivityDetector.load(gpu(), modelDirectory(vadModel));
+    for (const [audio, all, request] of [
+      [samples, samples, {}],
+      [wav(samples), samples, {}],
+      [wav(samples), samples, { cut: true, maxEndSilenceMs: 400 }],
+      [short, short, { cut: true }],
+      [wav(short), short, { cut: true }],
+    ] as const) {
+      const want = await transcribeRecording(library, detector, [all], { ...request, wordTimes: true });
+      const events: unknown[] = [];
+      const got = await speech.transcribe(audio, request, (event) => {
+        if (event.type === "segment") events.push(event.segment);
+      });
+      expect(got).toMatchObject({ ...want, warnings: [] });
+      expect(got.segments.length).toBe(all === samples ? 4 : 1);
+      expect(events).toEqual(got.segments);
+    }
+    detector.free();
     library.free();
     expect((await speech.memory()).live).toBe(0);
   });
