@@ -17,7 +17,9 @@ afterAll(() => server.stop());
 
 async function expectNothingLeft(): Promise<void> {
   for (const name of ["uploads", "requests_open", "sessions"])
-    await expect.poll(() => metric(server.address, `funasr_${name}`), { timeout: 60_000 }).toBe(0);
+    await expect
+      .poll(() => metric(server.address, `funasr_${name}`), { timeout: 60_000, message: name })
+      .toBe(0);
   const open = (): object[] => engine.lives.filter(({ closed }) => !closed);
   await expect.poll(open, { timeout: 60_000 }).toEqual([]);
   expect((await post(server.address, {}, audio())).status).toBe(200);

@@ -86,7 +86,7 @@ const messages: Readonly<Record<string, readonly (string | Buffer)[]>> = {
   ],
 };
 
-/** Sessions of some messages each, most of them damaged. @returns how many were closed by the server */
+/** Sessions of some messages each, a third of them damaged. @returns how many were closed by the server */
 export async function fuzzMessages(url: string, count: number): Promise<string> {
   let left = count;
   let [sessions, closed] = [0, 0];
@@ -100,7 +100,7 @@ export async function fuzzMessages(url: string, count: number): Promise<string> 
       sessions++;
       for (let i = 0; i < 20 && left > 0 && socket.readyState === WebSocket.OPEN; i++, left--) {
         const message = messages[path][random(messages[path].length)];
-        const bytes = random(4) === 0 ? Buffer.from(message) : damaged(Buffer.from(message));
+        const bytes = random(3) > 0 ? Buffer.from(message) : damaged(Buffer.from(message));
         const binary = typeof message === "string" ? random(20) === 0 : random(20) > 0;
         await new Promise((resolve) => socket.send(binary ? bytes : bytes.toString(), resolve));
         if (random(4) === 0) await new Promise((resolve) => setTimeout(resolve, 2));
