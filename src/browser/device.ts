@@ -1,6 +1,7 @@
 import { isSoftware, subgroupSize } from "../gpu/adapter.js";
 import { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
+import { gpuSizes } from "../kernels/gpu-sizes.js";
 import { oneLine } from "../errors.js";
 import { BrowserError } from "./errors.js";
 import type { EngineFacts } from "./messages.js";
@@ -70,7 +71,7 @@ export async function openAdapter(adapter: GPUAdapter, subgroups = true): Promis
   const { vendor, architecture, device: name, description } = adapter.info;
   const { backend = "WebGPU" } = adapter.info as { readonly backend?: string };
   return {
-    gpu: new Gpu(device, { subgroupSize: lanes }),
+    gpu: new Gpu(device, { subgroupSize: lanes, tuning: gpuSizes(adapter.info) }),
     facts: {
       adapter: { vendor, architecture, device: name, description },
       backend,

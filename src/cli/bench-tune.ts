@@ -19,7 +19,7 @@ export interface TuneOptions {
 /** `bench --tune`: sets the tile sizes of all later commands on this adapter. */
 export async function tuneAdapter({ weights, json }: TuneOptions): Promise<void> {
   await withDevice(
-    async ({ gpu, adapter }) => {
+    async ({ gpu, adapter, software }) => {
       const lanes = gpu.subgroupSize;
       if (lanes === undefined) {
         note("bench: this adapter has no subgroups of one size; the kernels without them have one size each");
@@ -27,7 +27,7 @@ export async function tuneAdapter({ weights, json }: TuneOptions): Promise<void>
       }
       const wanted = ({ format }: ShapeClass): boolean => !weights || !format || format === weights;
       const classes = new Map([...shapeClasses].filter(([, shapeClass]) => wanted(shapeClass)));
-      const choices = await tune(gpu, { classes, onClass: (name) => status(`timing ${name}`) });
+      const choices = await tune(gpu, { classes, software, onClass: (name) => status(`timing ${name}`) });
       const key = tuningKey({ ...adapterNames(adapter), lanes });
       const file = tuningFile(key);
       if (file !== undefined) {

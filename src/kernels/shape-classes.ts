@@ -1,4 +1,5 @@
 import type { Sizes } from "../gpu/kernel.js";
+import { argmaxClasses } from "./argmax/tuning.js";
 import { attentionClasses } from "./attention/tuning.js";
 import { linearClasses } from "./linear/tuning.js";
 import type { ShapeClass } from "./tuning.js";
@@ -7,11 +8,12 @@ import type { ShapeClass } from "./tuning.js";
 export const shapeClasses: ReadonlyMap<string, ShapeClass> = new Map([
   ...linearClasses(),
   ...attentionClasses,
+  ...argmaxClasses,
 ]);
 
 /** Kernels that read their sizes from a tuning. */
 export const tunedKernels: readonly string[] = [
-  ...new Set([...shapeClasses.values()].map(({ kernel }) => kernel)),
+  ...new Set([...shapeClasses.values()].flatMap(({ kernels }) => kernels)),
 ];
 
 /** Whether two sets of sizes are the same. */

@@ -15,17 +15,24 @@ export interface TimedCall {
  * give the same bits.
  */
 export interface ShapeClass {
-  readonly kind: "linear" | "normed" | "attention";
-  /** The one that reads the sizes. */
-  readonly kernel: string;
+  readonly kind: "linear" | "normed" | "attention" | "argmax";
+  /** Those that read the sizes. */
+  readonly kernels: readonly string[];
   /** Of the weights of a product; attention has none. */
   readonly format?: WeightFormat;
   /** Rows of the call that the class is timed by. */
   readonly rows: number;
   /** What may be chosen. */
   readonly candidates: readonly Sizes[];
+  /** What a tuning tries on GPUs besides: families that a program on the CPU runs far slower. */
+  readonly onGpus?: readonly Sizes[];
   /** Makes the call that the class is timed by. */
   readonly call: (gpu: Gpu) => Promise<TimedCall>;
+}
+
+/** All that a tuning may hold for a class. */
+export function allCandidates({ candidates, onGpus = [] }: ShapeClass): readonly Sizes[] {
+  return [...candidates, ...onGpus];
 }
 
 /** A tensor that lives until it is freed, of one value. */

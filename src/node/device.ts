@@ -2,6 +2,7 @@ import { freemem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { create } from "webgpu";
 import { isSoftware, subgroupSize } from "../gpu/adapter.js";
+import { gpuSizes } from "../kernels/gpu-sizes.js";
 import { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
 import type { Tuning } from "../gpu/kernel.js";
@@ -212,7 +213,8 @@ export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDev
   const software = isSoftware(adapter.info);
   const limit = options.memoryLimit ?? memoryLimit(software);
   const wait = software ? restfulWait : undefined;
-  const tuning = options.tuning === false ? undefined : await findTuning(adapter.info, lanes);
+  const found = options.tuning === false ? undefined : await findTuning(adapter.info, lanes);
+  const tuning = { ...gpuSizes(adapter.info), ...found };
   const gpu = new Gpu(device, { memoryLimit: limit, wait, subgroupSize: lanes, tuning });
   return { gpu, adapter: adapter.info, software };
 }

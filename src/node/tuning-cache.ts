@@ -8,6 +8,7 @@ import { parseJsonObject } from "../checkpoint/json.js";
 import { readUtf8 } from "../checkpoint/source.js";
 import type { Sizes, Tuning } from "../gpu/kernel.js";
 import { isObject, show } from "../json.js";
+import { allCandidates } from "../kernels/tuning.js";
 import { sameSizes, shapeClasses, tunedKernels } from "../kernels/shape-classes.js";
 import { openFile, writeFileAtomic } from "./files.js";
 import { makeDirectory } from "./make-directory.js";
@@ -111,10 +112,9 @@ export function parseTuning(text: string, file: string, key: TuningKey): Tuning 
   const checked: Record<string, Sizes> = {};
   for (const [name, value] of Object.entries(sizes)) {
     const known = shapeClasses.get(name) ?? refuse(`sizes.${name}`, "the name of a shape class", name);
-    const chosen = isObject(value)
-      ? known.candidates.find((sizes) => sameSizes(sizes, value as Sizes))
-      : undefined;
-    const offered = known.candidates.map((sizes) => JSON.stringify(sizes)).join(", ");
+    const candidates = allCandidates(known);
+    const chosen = isObject(value) ? candidates.find((sizes) => sameSizes(sizes, value as Sizes)) : undefined;
+    const offered = candidates.map((sizes) => JSON.stringify(sizes)).join(", ");
     checked[name] =
       chosen ?? refuse(`sizes.${name}`, `one of ${offered}`, isObject(value) ? JSON.stringify(value) : value);
   }

@@ -1,7 +1,7 @@
 import type { Gpu } from "../gpu/device.js";
 import type { Sizes, Tuning } from "../gpu/kernel.js";
 import { shapeClasses } from "../kernels/shape-classes.js";
-import type { ShapeClass } from "../kernels/tuning.js";
+import { type ShapeClass, allCandidates } from "../kernels/tuning.js";
 
 /** One set of sizes and the seconds that it took. */
 export interface Timed {
@@ -54,26 +54,32 @@ export async function fastest(
 
 /**
  * Times the candidates of every shape class on this device: a minute or two on a software adapter
- * whose driver compiles them first. The device's own tuning is left as it was.
- * @param onClass  called with each class's name as it begins
+ * whose driver compiles them first. The usual sizes are those that the device has; its own tuning is
+ * left as it was.
+ * @param software  true for an adapter that is a program on the CPU: it does not try the families
+ *                  for GPUs. Default: true
+ * @param onClass   called with each class's name as it begins
  */
 export async function tune(
   gpu: Gpu,
   options: {
     readonly classes?: ReadonlyMap<string, ShapeClass>;
+    readonly software?: boolean;
     readonly onClass?: (name: string) => void;
   } = {},
 ): Promise<Choice[]> {
-  const { classes = shapeClasses, onClass } = options;
+  const { classes = shapeClasses, software = true, onClass } = options;
   const before = gpu.tuning;
   const choices: Choice[] = [];
   try {
     for (const [name, shapeClass] of classes) {
+      const candidates = software ? shapeClass.candidates : allCandidates(shapeClass);
+      if (candidates.length === 0) continue;
       onClass?.(name);
       const call = await shapeClass.call(gpu);
       try {
         const time = async (sizes: Sizes | undefined): Promise<number> => {
-          gpu.tuning = sizes ? { [name]: sizes } : {};
+          gpu.tuning = sizes ? { ...before, [name]: sizes } : before;
           const start = performance.now();
           await gpu.step(() => {
             for (let i = 0; i < callsOf(shapeClass); i++) gpu.scope(call.run);
@@ -82,7 +88,7 @@ export async function tune(
           await gpu.finish();
           return (performance.now() - start) / 1000 / callsOf(shapeClass);
         };
-        const result = await fastest(shapeClass.candidates, time);
+        const result = await fastest(candidates, time);
         choices.push({ shapeClass: name, shape: call.shape, ...result });
       } finally {
         call.free();

@@ -1,9 +1,6 @@
 import type { Gpu } from "../../gpu/device.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
-import { perElement } from "../cost.js";
-import { defineKernel } from "../variants.js";
-
-const kernel = defineKernel("argmax/argmax", perElement(1));
+import { joinKernel, partKernel, partWidth, wholeKernel } from "./variants.js";
 
 /** What `argmax` gives for a row that holds a NaN. */
 export const notANumber = 0xffffffff;
@@ -21,6 +18,14 @@ export function argmax(gpu: Gpu, x: Tensor, y = gpu.empty([x.shape[0]], "u32")):
   expectDType("argmax", { x }, "f32");
   expectShape("argmax", { y }, [rows]);
   expectDType("argmax", { y }, "u32");
-  gpu.run(kernel, { params: { rows, width }, tensors: { x, y }, groups: rows });
+  const part = partWidth(gpu, width);
+  if (part === width) {
+    gpu.run(wholeKernel, { params: { rows, width }, tensors: { x, y }, groups: rows });
+    return y;
+  }
+  const parts = Math.ceil(width / part);
+  const best = gpu.empty([rows, parts, 2], "u32");
+  gpu.run(partKernel, { params: { rows, width, part, parts }, tensors: { x, best }, groups: rows * parts });
+  gpu.run(joinKernel, { params: { rows, parts }, tensors: { best, y }, groups: rows });
   return y;
 }

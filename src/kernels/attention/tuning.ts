@@ -26,7 +26,7 @@ export const attentionClasses: readonly [string, ShapeClass][] = [
     attentionClass,
     {
       kind: "attention",
-      kernel: "attention/attention-subgroup",
+      kernels: ["attention/attention-subgroup"],
       rows,
       candidates: [{ TN: 1 }, { TN: 2 }, { TN: 4 }],
       call: (gpu) => Promise.resolve(attentionCall(gpu)),

@@ -41,7 +41,7 @@ export function linearClasses(): [string, ShapeClass][] {
     candidates: Sizes[],
   ): ShapeClass => ({
     kind,
-    kernel: rows > 1 ? "linear/linear-subgroup" : "linear/linear-row-subgroup",
+    kernels: [rows > 1 ? "linear/linear-subgroup" : "linear/linear-row-subgroup"],
     format,
     rows,
     candidates,
