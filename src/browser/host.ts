@@ -38,14 +38,15 @@ class Host {
         (reason) => onEvent({ type: "repeated", reason }),
       ),
     live: (context) => this.#live(context),
-    verify: async ({ argument, ...call }) => verifyAll((await this.#loader.models()).gpu, argument, call),
+    verify: async ({ argument, ...call }) =>
+      verifyAll((await this.#loader.models(call.signal)).gpu, argument, call),
     bench: async ({ argument, ...call }) => {
-      const { gpu, transcriber } = await this.#loader.models();
+      const { gpu, transcriber } = await this.#loader.models(call.signal);
       return bench({ gpu, model: transcriber?.model }, argument, call);
     },
-    memory: async () => (await this.#loader.models()).gpu.bytes,
-    loseDevice: async () => {
-      (await this.#loader.models()).gpu.destroy();
+    memory: async ({ signal }) => (await this.#loader.models(signal)).gpu.bytes,
+    loseDevice: async ({ signal }) => {
+      (await this.#loader.models(signal)).gpu.destroy();
       return undefined;
     },
     close: () => this.#close(),
@@ -103,7 +104,7 @@ class Host {
   async #live({ argument, onEvent, signal, running }: Context<"live">): Promise<undefined> {
     const live = new LiveCall();
     running.live = live;
-    await live.run(await this.#loader.models(), argument, { onEvent, signal });
+    await live.run(await this.#loader.models(signal), argument, { onEvent, signal });
     return undefined;
   }
 
