@@ -55,13 +55,19 @@ export interface SpeechWorkerOptions extends StartOptions, CallOptions {
 
 /** Speech on its way to live text. */
 export interface LiveSpeech {
-  /** Takes the next samples. @param samples  [n] f32, mono, 16 kHz, range [-1, 1]; they are moved */
+  /**
+   * Takes the next samples.
+   * @param samples  [n] f32, mono, 16 kHz, range [-1, 1]; their buffer is moved, unless they are a part of it
+   */
   push(samples: Float32Array<ArrayBuffer>): void;
   /** Ends the speech. Settles when all of it has its final text. */
   finish(): Promise<void>;
   /** Rejects where the session fails or is aborted; settles after `finish`. */
   readonly ended: Promise<void>;
 }
+
+/** How long `close` waits for a worker, ms. */
+const closeMs = 3000;
 
 interface Waiting {
   readonly event: (event: unknown) => void;
@@ -88,14 +94,14 @@ export class SpeechWorker {
     private readonly onLost: ((reason: string) => void) | undefined,
   ) {
     worker.addEventListener("message", ({ data }) => this.#take(data as ToPage));
-    const broken = (event: PortEvent): void => {
-      event.preventDefault();
-      this.#end(
-        new BrowserError("worker", `the engine's worker failed: ${event.message ?? "no reason given"}`),
-      );
-    };
-    worker.addEventListener("error", broken);
-    worker.addEventListener("messageerror", broken);
+    const ends = (type: string, reason: string): void =>
+      worker.addEventListener(type, (event: PortEvent) => {
+        event.preventDefault();
+        const why = event.message ?? reason;
+        this.#end(new BrowserError("worker", `the engine's worker failed: ${why}; start another`));
+      });
+    ends("error", "its script, or one that it imports, cannot be loaded");
+    ends("messageerror", "a message from it cannot be read");
   }
 
   /**
@@ -116,7 +122,6 @@ export class SpeechWorker {
       return speech;
     } catch (error) {
       speech.#end(new BrowserError("worker", "the engine did not start"));
-      worker.terminate();
       throw error;
     }
   }
@@ -144,11 +149,15 @@ export class SpeechWorker {
   /** Transcribes speech while it comes. Needs a voice activity net, unless `endpoints` is false. */
   live(options: LiveRequest & CallOptions, onEvent: (event: LiveEvent) => void): LiveSpeech {
     const { signal, ...request } = options;
-    const id = this.#next;
-    const ended = this.#call("live", request, { signal, onEvent });
+    const id = this.#next++;
+    const ended = this.#call("live", request, { id, signal, onEvent });
     ended.catch(() => undefined); // met by whoever awaits `ended` or `finish`
     return {
-      push: (samples) => this.#send({ id, call: "push", samples }, [samples.buffer]),
+      push: (samples) => {
+        const whole = samples.byteLength === samples.buffer.byteLength;
+        const moved = whole ? samples : samples.slice(); // the rest of the buffer stays the page's
+        this.#send({ id, call: "push", samples: moved }, [moved.buffer]);
+      },
       finish: () => {
         this.#send({ id, call: "finish" });
         return ended;
@@ -176,8 +185,8 @@ export class SpeechWorker {
   }
 
   /** Bytes of GPU buffers now. */
-  memory(): Promise<EngineMemory> {
-    return this.#call("memory", undefined);
+  memory({ signal }: CallOptions = {}): Promise<EngineMemory> {
+    return this.#call("memory", undefined, { signal });
   }
 
   /** Destroys the device, as a driver that fails does: for tests of what follows. */
@@ -185,25 +194,30 @@ export class SpeechWorker {
     return this.#call("loseDevice", undefined);
   }
 
-  /** Ends all calls, frees the device's memory and ends the worker. */
+  /** Ends all calls, frees the device's memory and ends the worker, also one that does not answer. */
   async close(): Promise<void> {
     if (this.#ended) return;
     const closed = this.#call("close", undefined).catch(() => undefined); // the worker ends anyhow
-    await closed;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise((resolve) => (timer = setTimeout(resolve, closeMs)));
+    await Promise.race([closed, late]);
+    clearTimeout(timer);
     this.#end(new BrowserError("worker", "the engine was closed"));
-    this.worker.terminate();
   }
 
   #call<Name extends CallName>(
     call: Name,
     argument: Calls[Name]["argument"],
-    options: CallOptions & { readonly onEvent?: ((event: Calls[Name]["event"]) => void) | undefined } = {},
+    options: CallOptions & {
+      readonly id?: number;
+      readonly onEvent?: ((event: Calls[Name]["event"]) => void) | undefined;
+    } = {},
   ): Promise<Calls[Name]["result"]> {
-    const { signal, onEvent } = options;
+    const { id = this.#next++, signal, onEvent } = options;
     return new Promise((resolve, reject) => {
       if (this.#ended) throw this.#ended;
       signal?.throwIfAborted();
-      const id = this.#next++;
+      this.#send({ id, call, argument } as ToWorker); // throws where the argument cannot be cloned
       const abort = (): void => {
         this.#waiting.delete(id);
         reject(signal!.reason as Error);
@@ -221,7 +235,6 @@ export class SpeechWorker {
         reject: settled(reject),
       });
       signal?.addEventListener("abort", abort, { once: true });
-      this.#send({ id, call, argument } as ToWorker);
     });
   }
 
@@ -243,8 +256,10 @@ export class SpeechWorker {
     else waiting.reject(fromWire(message.error));
   }
 
+  /** Ends the worker and all calls. */
   #end(error: Error): void {
     this.#ended ??= error;
+    this.worker.terminate();
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }

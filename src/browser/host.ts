@@ -124,5 +124,8 @@ class Host {
 export function serveEngine(end: MessageEnd, platform: Platform): void {
   const host = new Host(end, platform);
   end.addEventListener("message", ({ data }) => host.take(data as ToWorker));
+  end.addEventListener("messageerror", () => {
+    throw new Error("a message of the page cannot be read"); // the page gets it as the worker's "error"
+  });
   end.postMessage({ type: "ready" } satisfies ToPage, []);
 }
