@@ -58,12 +58,8 @@ try {
   const directory = await CorpusDirectory.open(path);
   for (const made of [directory.resultPath(0, 0), directory.donePath(0, 0)]) mkdirSync(dirname(made));
   for (const shard of directory.shards) {
-    const { text, done } = await runShard(
-      directory,
-      { shard, round: 0 },
-      engine,
-      new AbortController().signal,
-    );
+    const { signal } = new AbortController();
+    const { text, done } = await runShard(directory, { shard, round: 0 }, { engine, signal });
     writeFileSync(directory.resultPath(shard.shard, 0), text);
     writeFileSync(directory.donePath(shard.shard, 0), JSON.stringify(done));
   }

@@ -1,17 +1,23 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { CorpusDirectory } from "../src/corpus/directory.js";
+import { retryCorpus } from "../src/corpus/retry.js";
+import { corpusStatus } from "../src/corpus/status.js";
+import { demoModel } from "../src/node/demo.js";
+import { cli, jsonLines } from "./helpers/cli.js";
 import { mergedText, planNames, runWorker, startWorker } from "./helpers/corpus.js";
 
 // Plan: workers take shards from a redis-server of the test's own. One is killed, one ends by SIGTERM;
 // Redis loses everything; a shard that fails is given up; Redis is out of memory, and then is not;
-// there is none. The merged bytes are those of claim files. Skipped where no redis-server is installed.
+// there is none. The merged bytes are those of claim files. The command line is used as people do. Without
+// an installed redis-server this file says so, and tests nothing.
 
 const isThere = spawnSync("redis-server", ["--version"]).status === 0;
 const folder = mkdtempSync(join(tmpdir(), "queue-"));
@@ -61,6 +67,11 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
+const queue = (name: string, ...more: string[]): ReturnType<typeof cli> =>
+  cli(["corpus", "queue", path(name), "--queue", url(), "--json", ...more]);
+
+if (!isThere) process.stderr.write("no redis-server is installed: the queue is not tested\n");
+
 describe.skipIf(!isThere)("a queue on Redis", () => {
   beforeAll(async () => {
     port = await freePort();
@@ -89,7 +100,60 @@ describe.skipIf(!isThere)("a queue on Redis", () => {
     await planNames(path("fails"), ["/a/broken.wav"]);
     const run = await runWorker({ path: path("fails"), way: "queue", url: url(), itemMs: 1, attempts: 2 });
     expect(run).toMatchObject({ code: 1, shards: ["failed 0", "failed 0"] });
+    const directory = await CorpusDirectory.open(path("fails"));
+    const why = "/a/broken.wav: the disk does not answer";
+    expect((await corpusStatus(directory)).failed).toEqual([{ shard: 0, failures: 2, why }]);
+    expect(await retryCorpus(directory)).toEqual([0]);
+    expect((await corpusStatus(directory)).failed).toEqual([]);
+    const again = await runWorker({ path: path("fails"), way: "queue", url: url(), itemMs: 1, attempts: 1 });
+    expect(again).toMatchObject({ code: 1, shards: ["failed 0"] });
+    const [state] = jsonLines(await queue("fails"));
+    expect(state).toMatchObject({ counts: { failed: 1 }, failed: { 0: why } });
   }, 60_000);
+
+  test("a shard that Redis gave up and another worker did: what else is open is queued", async () => {
+    const audio = [...Array<string>(5).fill("/a/broken.wav"), ...names.slice(0, 5)];
+    const directory = await planNames(path("mixed"), audio);
+    const settings = { path: path("mixed"), way: "queue", url: url(), itemMs: 1, attempts: 1 } as const;
+    expect(await runWorker(settings)).toMatchObject({ code: 1 });
+    const mark = readFileSync(directory.donePath(1, 0), "utf8");
+    const { corpus, input, ...rest } = JSON.parse(mark) as Record<string, unknown>;
+    const other = { ...rest, corpus, shard: 0, input: directory.shards[0].sha256 };
+    writeFileSync(directory.resultPath(0, 0), readFileSync(directory.resultPath(1, 0)));
+    writeFileSync(directory.donePath(0, 0), JSON.stringify(other));
+    rmSync(directory.donePath(1, 0));
+    expect(input).toBe(directory.shards[1].sha256);
+    expect(await runWorker(settings)).toMatchObject({ code: 0, shards: ["done 1"] });
+    expect(jsonLines(await queue("mixed"))).toMatchObject([{ counts: { failed: 0 }, failed: {} }]);
+  }, 60_000);
+
+  test("the command line: a queue that is paused, changed, resumed and worked on by two", async () => {
+    const clips = join(demoModel, "clips", "clips.jsonl");
+    const plan = ["corpus", "plan", clips, "--limit", "4", "--shard-seconds", "3", "--out", path("cli")];
+    const [{ shards }] = jsonLines(await cli([...plan, "--json"]));
+    expect(jsonLines(await queue("cli", "--pause"))).toMatchObject([{ paused: true, counts: { wait: 0 } }]);
+    const work = ["corpus", "work", path("cli"), "--queue", url()];
+    const workers = Promise.all([cli(work), cli([...work, "--json"])]);
+    await expect
+      .poll(async () => jsonLines(await queue("cli")), { timeout: 60_000, interval: 500 })
+      .toMatchObject([{ paused: true, counts: { wait: shards, active: 0 } }]);
+    const text = await cli(["corpus", "queue", path("cli"), "--queue", url(), "--first", "1"]);
+    expect(text).toMatchObject({ code: 0, stderr: "" });
+    const counts = `${String(shards)} wait, 0 active, 0 delayed, 0 prioritized, 0 failed`;
+    expect(text.stdout).toMatch(new RegExp(`^corpus-[0-9a-f]{16}: paused; ${counts}\\n$`));
+    expect(jsonLines(await queue("cli", "--resume"))).toMatchObject([{ paused: false }]);
+    const [plain, json] = await workers;
+    expect([plain.code, json.code]).toEqual([0, 0]);
+    expect(plain.stdout).toMatch(/^\d shards, 0\.00 h of audio in \d+ s of the device\n$/);
+    const done = jsonLines(json).length + Number(/^\d/.exec(plain.stdout));
+    expect(done).toBe(shards);
+    await cli(["corpus", "merge", path("cli"), "--out", path("cli.jsonl")]);
+    const lines = readFileSync(path("cli.jsonl"), "utf8").split("\n").slice(0, -1);
+    expect(lines.map((line) => (JSON.parse(line) as { text: string }).text !== "")).toEqual(
+      Array(4).fill(true),
+    );
+    expect(await cli(work)).toMatchObject({ code: 0, stdout: expect.stringMatching(/^0 shards/) as string });
+  }, 120_000);
 
   test("Redis is out of memory: a line, and the work goes on when it has some", async () => {
     await ask("config", "set", "maxmemory", "1");

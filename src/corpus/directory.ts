@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFile, readdir } from "node:fs/promises";
+import { readFile, readdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { errorCode } from "../errors.js";
 import { isObject } from "../json.js";
@@ -36,14 +36,18 @@ export interface Done {
 
 const MANIFEST = "corpus.json";
 const INDEX = "shards.jsonl";
+const AT_ONCE = 64;
 
 /**
  * A corpus on disk:
  * - `corpus.json`, `shards.jsonl`, `shards/N.jsonl`: the plan, which nothing changes
  * - `results/N.jsonl`, and `done/N.json` once it is whole; `retries/N-R`: the result of round R counts
- * - `claims/N.G`: who works on it; `costs/WORKER.jsonl`: what it took
+ * - `claims/N.G`: who works on it; `costs/WORKER.jsonl`: what it took; `failed/N.json`: it was given up
  */
 export class CorpusDirectory {
+  /** Marks that were read, by their names. */
+  readonly #marks = new Map<string, Done>();
+
   private constructor(
     readonly path: string,
     readonly manifest: Manifest,
@@ -96,8 +100,17 @@ export class CorpusDirectory {
     return join(this.path, "claims");
   }
 
+  /** The generation G of a shard's claim. */
+  claimPath(shard: number, generation: number): string {
+    return join(this.claimsPath, `${numbered(shard)}.${generation}`);
+  }
+
   get costsPath(): string {
     return join(this.path, "costs");
+  }
+
+  failedPath(shard: number, round: number): string {
+    return join(this.path, "failed", `${nameOf(shard, round)}.json`);
   }
 
   get retriesPath(): string {
@@ -115,22 +128,33 @@ export class CorpusDirectory {
     return rounds;
   }
 
-  /** The shards whose mark of their round is there. */
-  async doneShards(rounds: ReadonlyMap<number, number>): Promise<Set<number>> {
-    const found = new Set(await names(join(this.path, "done")));
-    const done = new Set<number>();
-    for (const { shard } of this.shards)
-      if (found.has(`${nameOf(shard, rounds.get(shard) ?? 0)}.json`)) done.add(shard);
-    return done;
+  /** The shards that are done in their round, with their marks. A mark is read once. */
+  async doneShards(rounds: ReadonlyMap<number, number>): Promise<Map<number, Done>> {
+    const marked = new Set(await names(join(this.path, "done")));
+    const results = new Set(await names(join(this.path, "results")));
+    const there = this.shards.filter(({ shard }) => {
+      const name = nameOf(shard, rounds.get(shard) ?? 0);
+      return marked.has(`${name}.json`) && results.has(`${name}.jsonl`);
+    });
+    const found = await inTurn(there, async (shard) => {
+      const round = rounds.get(shard.shard) ?? 0;
+      const name = nameOf(shard.shard, round);
+      const mark = this.#marks.get(name) ?? (await this.done(shard, round));
+      if (mark) this.#marks.set(name, mark);
+      return mark;
+    });
+    return new Map(there.flatMap(({ shard }, i) => (found[i] ? [[shard, found[i]]] : [])));
   }
 
-  /** What a shard's mark says; undefined where it has none of this plan. */
+  /** What a shard's mark says; undefined where it has none of this plan, or no result. */
   async done(shard: Shard, round: number): Promise<Done | undefined> {
     const text = await readFile(this.donePath(shard.shard, round), "utf8").catch(() => "");
     const found = parsed(text);
     if (!isObject(found)) return undefined;
     const { corpus, input } = found;
-    return corpus === this.manifest.id && input === shard.sha256 ? (found as unknown as Done) : undefined;
+    if (corpus !== this.manifest.id || input !== shard.sha256) return undefined;
+    const result = await stat(this.resultPath(shard.shard, round)).catch(() => undefined);
+    return result?.isFile() ? (found as unknown as Done) : undefined;
   }
 }
 
@@ -180,7 +204,15 @@ export function sha256(data: string | Uint8Array): string {
   return createHash("sha256").update(data).digest("hex");
 }
 
-/** The begin of an identity, for people. */
+/** Runs a job for each value, a few at once. */
+export async function inTurn<T, R>(values: readonly T[], job: (value: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (let i = 0; i < values.length; i += AT_ONCE)
+    results.push(...(await Promise.all(values.slice(i, i + AT_ONCE).map(job))));
+  return results;
+}
+
+/** The first characters of an identity, for people. */
 export const short = (id: string): string => id.slice(0, 12);
 
 export { INDEX, MANIFEST };

@@ -5,8 +5,7 @@ import { naming } from "../node/write-error.js";
 import { type CorpusDirectory, numbered } from "./directory.js";
 import type { FailureKind } from "./item.js";
 import { shardTexts } from "./merge/read.js";
-import { inTurn } from "./status.js";
-import { latestClaims, readClaim } from "./workers/claims.js";
+import { openShards } from "./workers/given-up.js";
 
 /** What is to be done again. */
 export interface RetryOptions {
@@ -17,8 +16,8 @@ export interface RetryOptions {
 }
 
 /**
- * Lets shards be done again: those that were given up, those whose result is gone or was changed,
- * and those with utterances that failed. Each gets a new round: what a worker of the round before
+ * Lets shards be done again: those that were given up, whichever way they were handed out, those
+ * whose result was changed, and those with utterances that failed. Each gets a new round: what a worker of the round before
  * writes late does not count.
  * @returns  the shards
  */
@@ -27,14 +26,15 @@ export async function retryCorpus(directory: CorpusDirectory, options: RetryOpti
   const rounds = await directory.rounds();
   const chosen = new Set(options.shards);
   if (!options.shards) {
+    const done = await directory.doneShards(rounds);
     for await (const found of shardTexts(directory)) {
-      const { shard } = found;
-      const done = await directory.done(shard, rounds.get(shard.shard) ?? 0);
-      const failed = Object.keys(done?.failures ?? {}) as FailureKind[];
-      if (done && ("missing" in found || failed.some((kind) => kinds?.includes(kind) ?? true)))
-        chosen.add(shard.shard);
+      const { shard } = found.shard;
+      const failed = Object.keys(done.get(shard)?.failures ?? {}) as FailureKind[];
+      const isChanged = done.has(shard) && "missing" in found;
+      if (isChanged || failed.some((kind) => kinds?.includes(kind) ?? true)) chosen.add(shard);
     }
-    for (const shard of await givenUp(directory)) chosen.add(shard);
+    const open = directory.shards.filter(({ shard }) => !done.has(shard));
+    for (const shard of (await openShards(directory, open, rounds)).failed.keys()) chosen.add(shard);
   }
   await makeDirectory(directory.retriesPath);
   const all = [...chosen].filter((shard) => shard < directory.shards.length).sort((a, b) => a - b);
@@ -44,14 +44,7 @@ export async function retryCorpus(directory: CorpusDirectory, options: RetryOpti
     await naming(mark, () => writeFile(mark, ""));
     await rm(directory.donePath(shard, round), { force: true });
     await rm(directory.resultPath(shard, round), { force: true });
+    await rm(directory.failedPath(shard, round), { force: true });
   }
   return all;
-}
-
-async function givenUp(directory: CorpusDirectory): Promise<number[]> {
-  const latest = [...(await latestClaims(directory.claimsPath))];
-  const claims = await inTurn(latest, ([shard, generation]) =>
-    readClaim(join(directory.claimsPath, `${numbered(shard)}.${generation}`)),
-  );
-  return latest.filter((_, i) => claims[i]?.state === "failed").map(([shard]) => shard);
 }

@@ -205,6 +205,12 @@ async function writeThenRename(
   }
 }
 
+interface FileToWrite {
+  readonly name: string;
+  readonly pieces: () => AsyncIterable<Uint8Array>;
+}
+type FilesToWrite = Iterable<FileToWrite>;
+
 /**
  * Writes a directory's files, DIRECTORY/FILE for those inside another, one after another beside
  * `path` under a name of its own, then renames it: nobody sees half a model. On a failure everything written is removed and the error thrown.
@@ -212,7 +218,7 @@ async function writeThenRename(
  */
 export async function writeDirectoryAtomic(
   path: string,
-  files: Iterable<{ readonly name: string; readonly pieces: () => AsyncIterable<Uint8Array> }>,
+  files: FilesToWrite | AsyncIterable<FileToWrite>,
   options: WriteOptions = {},
 ): Promise<void> {
   await refuseUsed(path);
@@ -233,10 +239,7 @@ async function moveIntoPlace(unfinished: string, path: string): Promise<void> {
  * `writeDirectoryAtomic` in the place of a directory that may be there: it stays as it is until the
  * new one is whole.
  */
-export async function replaceDirectoryAtomic(
-  path: string,
-  files: Parameters<typeof writeDirectoryAtomic>[1],
-): Promise<void> {
+export async function replaceDirectoryAtomic(path: string, files: FilesToWrite): Promise<void> {
   await writeBeside(path, files, async (unfinished) => {
     const old = await unfinishedName(path);
     const replaced = await rename(path, old).then(
@@ -254,7 +257,7 @@ export async function replaceDirectoryAtomic(
 /** Writes files into a directory beside `path`, which `place` puts there. */
 async function writeBeside(
   path: string,
-  files: Parameters<typeof writeDirectoryAtomic>[1],
+  files: FilesToWrite | AsyncIterable<FileToWrite>,
   place: (unfinished: string) => Promise<void>,
   { signal }: WriteOptions = {},
 ): Promise<void> {
@@ -263,7 +266,7 @@ async function writeBeside(
   const done = inWork(unfinished);
   try {
     await makeDirectory(unfinished, path);
-    for (const { name, pieces } of files) {
+    for await (const { name, pieces } of files) {
       const parts = name.split("/"); // of a directory inside, and the file
       for (const part of parts) checkPlainName(path, part);
       if (parts.length > 1) await makeDirectory(dirname(join(unfinished, name)), path);

@@ -24,6 +24,7 @@ export interface WorkCliOptions {
   readonly attempts: number;
   readonly backoff: number;
   readonly width: number;
+  readonly acceptMissing?: boolean;
   readonly json?: boolean;
   readonly debug?: boolean;
 }
@@ -48,7 +49,11 @@ export function workCommand(): Command {
       "do this shard, from 0, and with --of those behind it; default: SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX, where one is set",
       whole(0),
     )
-    .option("--of <count>", "workers in all: every so manieth shard from --shard on is this one's", natural)
+    .option(
+      "--of <count>",
+      "workers in all: this one does the shards K, K + COUNT, K + 2 COUNT …, where --shard is K",
+      natural,
+    )
     .option("--model <path>", "where the plan's model lies on this machine")
     .option("--vad <path>", "where the plan's voice activity net lies on this machine")
     .option(
@@ -65,6 +70,10 @@ export function workCommand(): Command {
       SOURCE_DEFAULTS.backoffMs / 1000,
     )
     .option("--width <count>", "utterances that are read and decoded at once", natural, 8)
+    .option(
+      "--accept-missing",
+      "record all utterances of a shard as missing where even the directories of its audio are gone or empty; default: the worker ends, and another one takes the shard",
+    )
     .option("--json", "a JSON object for each shard")
     .action(async (path: string, _: unknown, command: Command) => {
       const options = command.optsWithGlobals<WorkCliOptions>();
@@ -101,6 +110,7 @@ async function work(path: string, options: WorkCliOptions, place: Place | undefi
         engine,
         worker,
         signal,
+        acceptMissing: options.acceptMissing,
         onNote: note,
         onShard: (cost) => reportShard(cost, options.json === true),
       });

@@ -1,10 +1,9 @@
 import { dirname, join, resolve } from "node:path";
 import { utteranceLine } from "../../data/utterances.js";
 import { reason } from "../../json.js";
-import { writeFileAtomic } from "../../node/files.js";
+import { writeDirectoryAtomic, writeFileAtomic } from "../../node/files.js";
 import { makeDirectory } from "../../node/make-directory.js";
-import { type CorpusDirectory, names } from "../directory.js";
-import { corpusError } from "../errors.js";
+import type { CorpusDirectory } from "../directory.js";
 import type { Item, ResultRecord } from "../item.js";
 import { audioFile, isFile } from "./audio.js";
 import { type Filters, type OutputLine, type Reason, outputLines } from "./lines.js";
@@ -42,7 +41,7 @@ const SYSTEM = "You are a helpful assistant.";
 export async function writeOutput(directory: CorpusDirectory, options: OutputOptions): Promise<OutputTally> {
   const tally: OutputTally = { lines: 0, seconds: 0, dropped: {} };
   const lines = linesOf(directory, options, tally);
-  if (options.to === "webdataset") await writeTars(lines, options, tally);
+  if (options.to === "webdataset") await writeDirectoryAtomic(options.out, tars(lines, options, tally));
   else {
     if (options.audio !== undefined) await makeDirectory(options.audio);
     await writeFileAtomic(options.out, jsonl(lines, options, tally));
@@ -152,32 +151,29 @@ function conversation(path: string, { text, seconds, record }: OutputLine): stri
   });
 }
 
-/** Tars of about an hour; only one hour's lines are in memory, and one file's bytes. */
-async function writeTars(
+/**
+ * Tars of about an hour in a directory that is there when all are; only one hour's lines are in
+ * memory, and one file's bytes.
+ */
+async function* tars(
   lines: AsyncIterable<OutputLine>,
   options: OutputOptions,
   tally: OutputTally,
-): Promise<void> {
-  const inside = await names(options.out);
-  if (inside.length > 0) {
-    const got = `one that holds ${inside.length} files`;
-    throw corpusError(options.out, "directory", "a new or an empty directory", got, "name another");
-  }
-  await makeDirectory(options.out);
-  let tars = 0;
+): AsyncGenerator<{ readonly name: string; readonly pieces: () => AsyncIterable<Uint8Array> }> {
+  let made = 0;
   let open: OutputLine[] = [];
   let seconds = 0;
-  const write = async (): Promise<void> => {
-    const name = `${String(tars++).padStart(6, "0")}.tar`;
-    await writeFileAtomic(join(options.out, name), tar(open, options, tally));
+  const next = () => {
+    const all = open;
     [open, seconds] = [[], 0];
+    return { name: `${String(made++).padStart(6, "0")}.tar`, pieces: () => tar(all, options, tally) };
   };
   for await (const line of lines) {
     open.push(line);
     seconds += line.seconds;
-    if (seconds >= TAR_SECONDS) await write();
+    if (seconds >= TAR_SECONDS) yield next();
   }
-  if (open.length > 0) await write();
+  if (open.length > 0) yield next();
 }
 
 async function* tar(

@@ -6,7 +6,7 @@ import { isObject, reason } from "../../json.js";
 import { makeDirectory } from "../../node/make-directory.js";
 import { type ProcessOwner, isAlive, thisProcess } from "../../node/process-owner.js";
 import { writeError } from "../../node/write-error.js";
-import { type Shard, names, numbered, parsed } from "../directory.js";
+import { type Shard, names, parsed } from "../directory.js";
 import {
   type DoShard,
   type Handed,
@@ -20,6 +20,8 @@ import {
 /** A claim file: `claims/SHARD.G`. The highest G counts, and a new one is made by one worker alone. */
 export interface Claim {
   readonly worker: string;
+  /** Of this claim alone: where claims were removed, a later one may have the same name. */
+  readonly nonce: string;
   readonly owner: ProcessOwner;
   readonly round: number;
   /** "free": given back. */
@@ -130,6 +132,7 @@ export class Claims implements ShardSource {
     const generation = before + 1;
     const claim: Claim = {
       worker: this.options.worker,
+      nonce: randomUUID(),
       owner: this.#owner!,
       round: handed.round,
       state: "held",
@@ -200,13 +203,19 @@ export class Claims implements ShardSource {
     return true;
   }
 
-  async #isOwn({ file, next }: Held): Promise<boolean> {
-    const there = async (path: string): Promise<boolean | undefined> =>
-      stat(path).then(
-        () => true,
-        (error: unknown) => (errorCode(error) === "ENOENT" ? false : undefined),
-      );
-    return (await there(next)) !== true && (await there(file)) !== false;
+  /** A disk that does not answer takes no claim away. */
+  async #isOwn({ file, next, claim }: Held): Promise<boolean> {
+    const isTaken = await stat(next).then(
+      () => true,
+      () => false,
+    );
+    if (isTaken) return false;
+    const found = await readFile(file, "utf8").catch((error: unknown) => {
+      return errorCode(error) === "ENOENT" ? "" : undefined;
+    });
+    if (found === undefined) return true;
+    const there = parsed(found);
+    return isObject(there) && there["nonce"] === claim.nonce;
   }
 
   async #leave(held: Held, change: Partial<Claim>): Promise<void> {
@@ -217,13 +226,14 @@ export class Claims implements ShardSource {
       .catch(() => rm(beside, { force: true })); // a full disk: the lease ends by itself
   }
 
-  /** Removes the claims of a shard that is done. */
-  async #drop({ shard, generation }: Held): Promise<void> {
-    for (let g = generation; g > 0; g--) await rm(this.#file(shard.shard, g), { force: true });
+  /** Removes the claims of a shard that is done, the one that counts last. */
+  async #drop(held: Held): Promise<void> {
+    if (!(await this.#isOwn(held))) return;
+    for (let g = 1; g <= held.generation; g++) await rm(this.#file(held.shard.shard, g), { force: true });
   }
 
   #file(shard: number, generation: number): string {
-    return join(this.#path, `${numbered(shard)}.${generation}`);
+    return this.options.directory.claimPath(shard, generation);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { CorpusDirectory } from "../directory.js";
-import { connectRedis, failedJobs, openQueue } from "./queue.js";
+import { connectRedis, failedJobs, openQueue, reasonsOf } from "./queue.js";
 
 /** What is done to a queue. */
 export interface QueueControl {
@@ -36,9 +36,12 @@ export async function inspectQueue(
     if (first > 0)
       for (const job of await queue.getWaiting(-first, -1))
         await job.changePriority({ priority: 0, lifo: true });
-    const failed = await failedJobs(queue, await directory.rounds());
+    const rounds = await directory.rounds();
+    const done = await directory.doneShards(rounds);
+    const open = directory.shards.filter(({ shard }) => !done.has(shard));
+    const failed = await failedJobs(queue, new Map(open.map(({ shard }) => [shard, rounds.get(shard) ?? 0])));
     const counts = await queue.getJobCounts("wait", "active", "delayed", "prioritized", "failed");
-    return { name: queue.name, paused: await queue.isPaused(), counts, failed };
+    return { name: queue.name, paused: await queue.isPaused(), counts, failed: reasonsOf(failed) };
   } finally {
     await queue.close();
     connection.disconnect();

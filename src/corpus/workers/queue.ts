@@ -3,6 +3,7 @@ import { Redis } from "ioredis";
 import { FunasrError, errorCode, oneLine } from "../../errors.js";
 import { reason } from "../../json.js";
 import { type CorpusDirectory, numbered } from "../directory.js";
+import { type Failure, recordGivenUp } from "./given-up.js";
 import {
   type DoShard,
   SOURCE_DEFAULTS,
@@ -57,7 +58,7 @@ export async function connectRedis(url: string, onNote: (text: string) => void):
     if (up) onNote(`the connection to ${place} is lost (${errorText(error)}); it is tried again`);
     up = false;
   });
-  client.on("close", () => {
+  client.on("reconnecting", () => {
     if (up) onNote(`the connection to ${place} is lost; it is tried again`);
     up = false;
   });
@@ -92,6 +93,8 @@ export function openQueue(directory: CorpusDirectory, connection: Redis): Queue<
  */
 export class RedisQueue implements ShardSource {
   readonly #said = new Map<string, number>();
+  /** The rounds of shards that were recorded as given up. */
+  readonly #recorded = new Map<number, number>();
 
   constructor(private readonly options: QueueOptions) {}
 
@@ -170,7 +173,8 @@ export class RedisQueue implements ShardSource {
       .map(({ shard }): ShardJob => ({ shard, round: rounds.get(shard) ?? 0 }));
     if (open.length === 0) return { left: 0, failed: new Map() };
     try {
-      const failed = await failedJobs(queue, rounds);
+      const failed = await failedJobs(queue, new Map(open.map(({ shard, round }) => [shard, round])));
+      await this.#record(failed, rounds);
       const counts = await queue.getJobCounts("wait", "active", "delayed", "prioritized");
       const known = failed.size + Object.values(counts).reduce((sum, count) => sum + count, 0);
       const backoff = { type: "exponential", delay: backoffMs };
@@ -178,10 +182,23 @@ export class RedisQueue implements ShardSource {
         await queue.addBulk(
           open.map((data) => ({ name: "shard", data, opts: { jobId: jobName(data), attempts, backoff } })),
         );
-      return { left: open.filter(({ shard }) => !failed.has(shard)).length, failed };
+      return { left: open.length - failed.size, failed: reasonsOf(failed) };
     } catch (error) {
       this.#error(error);
       return undefined;
+    }
+  }
+
+  /** What Redis gave up stands in the directory too, for status and retry. */
+  async #record(failed: ReadonlyMap<number, Failure>, rounds: ReadonlyMap<number, number>): Promise<void> {
+    const { directory, onNote } = this.options;
+    for (const [at, failure] of failed) {
+      const round = rounds.get(at) ?? 0;
+      if (this.#recorded.get(at) === round) continue;
+      await recordGivenUp(directory, { shard: directory.shards[at], round }, failure).then(
+        () => this.#recorded.set(at, round),
+        (error: unknown) => onNote?.(reason(error)),
+      );
     }
   }
 
@@ -208,13 +225,24 @@ export class RedisQueue implements ShardSource {
   }
 }
 
-/** Shards that were given up in their round, with the reason. */
+/**
+ * Shards that were given up in their round. Failed jobs of other shards and rounds are removed.
+ * @param open  rounds of the shards that are not done
+ */
 export async function failedJobs(
   queue: Queue<ShardJob>,
-  rounds: ReadonlyMap<number, number>,
-): Promise<Map<number, string>> {
-  const failed = new Map<number, string>();
-  for (const { data, failedReason } of await queue.getFailed())
-    if (data.round === (rounds.get(data.shard) ?? 0)) failed.set(data.shard, failedReason);
+  open: ReadonlyMap<number, number>,
+): Promise<Map<number, Failure>> {
+  const failed = new Map<number, Failure>();
+  for (const job of await queue.getFailed()) {
+    const { data, failedReason: why, attemptsMade: failures } = job;
+    if (open.get(data.shard) === data.round) failed.set(data.shard, { failures, why });
+    else await job.remove().catch(() => undefined); // by another worker meanwhile
+  }
   return failed;
+}
+
+/** The reasons why shards were given up. */
+export function reasonsOf(failed: ReadonlyMap<number, Failure>): Map<number, string> {
+  return new Map([...failed].map(([shard, { why }]) => [shard, why]));
 }

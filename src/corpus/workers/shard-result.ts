@@ -12,6 +12,7 @@ import {
   type ResultSegment,
   line,
 } from "../item.js";
+import { checkReach } from "./reach.js";
 import type { Handed } from "./source.js";
 
 /** The result of a shard. */
@@ -20,15 +21,22 @@ export interface ShardResult {
   readonly done: Done;
 }
 
+/** How a shard is run. */
+export interface RunOptions {
+  readonly engine: CorpusEngine;
+  readonly signal: AbortSignal;
+  /** A shard without any of its audio, nor the directories of it, has records all the same. */
+  readonly acceptMissing?: boolean | undefined;
+}
+
 /**
  * Runs the items of a shard, `engine.width` at once. A bad item is a record with its error.
- * @throws as CorpusEngine.run where it is no ItemFailure; the signal's reason
+ * @throws as CorpusEngine.run where it is no ItemFailure; AudioOutOfReach; the signal's reason
  */
 export async function runShard(
   directory: CorpusDirectory,
   { shard }: Handed,
-  engine: CorpusEngine,
-  signal: AbortSignal,
+  { engine, signal, acceptMissing = false }: RunOptions,
 ): Promise<ShardResult> {
   const items = await directory.items(shard);
   const records: ResultRecord[] = new Array<ResultRecord>(items.length);
@@ -50,6 +58,7 @@ export async function runShard(
   );
   await Promise.allSettled(runs);
   either.throwIfAborted();
+  if (!acceptMissing) await checkReach(shard.shard, items, records);
   const text = records.map((each) => line(each)).join("");
   return { text, done: doneOf(directory.manifest.id, shard, records, text) };
 }

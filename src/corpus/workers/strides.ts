@@ -1,6 +1,8 @@
 import { reason } from "../../json.js";
+import { recordGivenUp } from "./given-up.js";
 import {
   type DoShard,
+  type Handed,
   SOURCE_DEFAULTS,
   type ShardSource,
   type SourceOptions,
@@ -21,9 +23,16 @@ export class Strides implements ShardSource {
       directory,
       attempts = SOURCE_DEFAULTS.attempts,
       backoffMs = SOURCE_DEFAULTS.backoffMs,
+      onNote,
     } = this.options;
     const { index, of = Infinity } = this.place;
     const failed = new Map<number, string>();
+    const giveUp = async (handed: Handed, failures: number, why: string): Promise<void> => {
+      failed.set(handed.shard.shard, why);
+      await recordGivenUp(directory, handed, { failures, why }).catch((error: unknown) =>
+        onNote?.(reason(error)),
+      );
+    };
     const rounds = await directory.rounds();
     for (let at = index; at < directory.shards.length && !signal.aborted; at += of) {
       const shard = directory.shards[at];
@@ -37,7 +46,7 @@ export class Strides implements ShardSource {
           if (signal.aborted) break;
           if (attempt < attempts) await pause(backoffMs * 2 ** (attempt - 1), signal);
           else {
-            failed.set(at, reason(error));
+            await giveUp({ shard, round }, attempt, reason(error));
             break;
           }
         }

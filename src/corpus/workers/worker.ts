@@ -8,6 +8,8 @@ import type { CorpusDirectory } from "../directory.js";
 import { CorpusError } from "../errors.js";
 import { type CorpusEngine, EngineUnavailable } from "../engine/engine.js";
 import { type Cost, writeCost } from "./costs.js";
+import { forgetGivenUp } from "./given-up.js";
+import { AudioOutOfReach } from "./reach.js";
 import { runShard, writeResult } from "./shard-result.js";
 import { type Handed, type ShardSource, StopWorker } from "./source.js";
 
@@ -19,6 +21,8 @@ export interface WorkOptions {
   readonly engine: CorpusEngine;
   /** Name of this worker, unique among all. */
   readonly worker: string;
+  /** See RunOptions. */
+  readonly acceptMissing?: boolean | undefined;
   /** Ends the work; the shard in work is given back. */
   readonly signal?: AbortSignal;
   /** Called with the cost of each shard, whatever its outcome. */
@@ -43,8 +47,8 @@ export function workerName(): string {
 
 /**
  * Does shards until none is left for this worker.
- * @throws CorpusError  the plan was changed meanwhile; WriteError  a full disk; EngineUnavailable.
- *                      The shard in work is given back first
+ * @throws CorpusError  the plan was changed meanwhile; WriteError  a full disk; EngineUnavailable;
+ *                      AudioOutOfReach. The shard in work is given back first
  */
 export async function workCorpus(options: WorkOptions): Promise<WorkSummary> {
   const { directory, source, signal = new AbortController().signal } = options;
@@ -61,14 +65,15 @@ export async function workCorpus(options: WorkOptions): Promise<WorkSummary> {
 }
 
 async function oneShard(handed: Handed, signal: AbortSignal, options: WorkOptions): Promise<Cost> {
-  const { directory, engine, worker, onShard, onNote } = options;
+  const { directory, engine, worker, acceptMissing, onShard, onNote } = options;
+  const { shard, round } = handed;
   const begun = performance.now();
   const before = engine.usage();
   const spent = async (outcome: Cost["outcome"], audioSeconds: number, error?: string): Promise<Cost> => {
     const { gpuSeconds, restarts } = engine.usage();
     const cost: Cost = {
-      shard: handed.shard.shard,
-      round: handed.round,
+      shard: shard.shard,
+      round,
       outcome,
       audioSeconds,
       gpuSeconds: milli(gpuSeconds - before.gpuSeconds),
@@ -82,9 +87,12 @@ async function oneShard(handed: Handed, signal: AbortSignal, options: WorkOption
     onShard?.(cost);
     return cost;
   };
+  const begin = { shard: shard.shard, round, outcome: "begun", at: new Date().toISOString() } as const;
+  await writeCost(directory.costsPath, worker, begin).catch((why: unknown) => onNote?.(reason(why)));
   try {
+    await forgetGivenUp(directory, handed);
     await directory.checkUnchanged();
-    const result = await runShard(directory, handed, engine, signal);
+    const result = await runShard(directory, handed, { engine, signal, acceptMissing });
     signal.throwIfAborted();
     await writeResult(directory, handed, result);
     return await spent("done", result.done.seconds);
@@ -96,9 +104,11 @@ async function oneShard(handed: Handed, signal: AbortSignal, options: WorkOption
   }
 }
 
+const fatal = [CorpusError, WriteError, EngineUnavailable, AudioOutOfReach];
+
 /** Whether an error is the worker's, and no shard's. */
 function isFatal(error: unknown): boolean {
-  return error instanceof CorpusError || error instanceof WriteError || error instanceof EngineUnavailable;
+  return fatal.some((kind) => error instanceof kind);
 }
 
 function milli(value: number): number {
