@@ -13,12 +13,16 @@ import { emulateSubgroups } from "./helpers/emulated-subgroups.js";
  */
 export async function openEmulated(lanes: number, options: DeviceOptions = {}): Promise<OpenedDevice> {
   const opened = await openDevice({ ...options, subgroups: false });
-  const { device, memoryLimit } = opened.gpu;
+  const { device, memoryLimit, tuning } = opened.gpu;
   const create = device.createShaderModule.bind(device);
   device.createShaderModule = (module) => create({ ...module, code: emulateSubgroups(module.code) });
-  const gpu = new Gpu(device, { memoryLimit, wait: restfulWait, subgroupSize: lanes });
+  const wait = opened.software ? restfulWait : undefined;
+  const gpu = new Gpu(device, { memoryLimit, wait, tuning, subgroupSize: lanes });
   return { ...opened, gpu };
 }
+
+/** Lanes that `npm run check:lanes` gives to the subgroups of every test; undefined: the device's. */
+export const emulatedLanes = Number(process.env.FUNASR_WEBGPU_EMULATED_LANES) || undefined;
 
 /**
  * Opens a device for the tests of this file and prints its adapter; without an adapter they fail.
@@ -26,9 +30,11 @@ export async function openEmulated(lanes: number, options: DeviceOptions = {}): 
 export function useGpu(options: DeviceOptions = {}): () => Gpu {
   let gpu: Gpu | undefined;
   beforeAll(async () => {
-    const opened = await openDevice(options);
+    const emulated = options.subgroups === false ? undefined : emulatedLanes;
+    const opened = emulated ? await openEmulated(emulated, options) : await openDevice(options);
     gpu = opened.gpu;
-    process.stderr.write(`adapter: ${opened.adapter.description || opened.adapter.device}\n`);
+    const name = opened.adapter.description || opened.adapter.device;
+    process.stderr.write(`adapter: ${name}${emulated ? `, emulated subgroups of ${emulated}` : ""}\n`);
   });
   afterAll(() => gpu?.destroy());
   return () => gpu!;

@@ -98,18 +98,19 @@ fn main(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) groups: vec3u
     if (SG != PARTS) { workgroupBarrier(); }
     for (var r = 0u; r < OWN; r++) {
       let m = select((r * SG + lane) / PARTS, r, SG == PARTS);
+      let own_part = select((r * SG + lane) % PARTS, lane, SG == PARTS);
       let row_end = subgroupShuffle(own_end[m / SG], m % SG);
       for (var pair = 0u; pair < STEP; pair += 2u * PARTS) {
         var score: array<f32, 2>;
         var peak = largest[r];
         for (var n = 0u; n < 2u; n++) {
-          let key = pair + n * PARTS + lane % PARTS;
+          let key = pair + n * PARTS + own_part;
           if (SG == PARTS) { score[n] = dots[r % ROWS][n]; } else { score[n] = scores[m * STRIDE + key]; }
           peak = select(peak, max(peak, score[n]), start + key < row_end);
         }
         var part = 0.0;
         for (var n = 0u; n < 2u; n++) {
-          let key = pair + n * PARTS + lane % PARTS;
+          let key = pair + n * PARTS + own_part;
           part += select(0.0, accurate_exp(score[n] - peak), start + key < row_end);
         }
         sum[r] = fma(sum[r], accurate_exp(largest[r] - peak), part);

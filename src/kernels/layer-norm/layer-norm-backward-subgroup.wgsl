@@ -4,6 +4,7 @@
 enable subgroups;
 const SG = 8u;               // @set lanes of a subgroup
 const LANES = min(8u, SG);   // of a row
+const HELD = 8u / LANES;     // of the 8 parts of a row, whatever the lanes: the order of its sums depends on its width alone
 struct Params { rows: u32, width: u32, has_earlier: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<vec4f>;           // [rows, width / 4]
@@ -23,26 +24,39 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let width4 = select(0u, p.width / 4u, row < p.rows); // a row past the end has nothing
   let start = row * (p.width / 4u);
   let n = f32(p.width);
-  var of_x = vec4f();
-  var of_a = vec4f();
+  var of_x = array<vec4f, HELD>();
+  var of_a = array<vec4f, HELD>();
   for (var i = own; i < width4; i += LANES) {
-    of_x += x[start + i];
-    of_a += dy[start + i] * gamma[i];
+    let s = (i / LANES) % HELD;
+    of_x[s] += x[start + i];
+    of_a[s] += dy[start + i] * gamma[i];
   }
-  var means = vec2f(fold(of_x), fold(of_a)); // of x and of a
-  for (var other = 1u; other < LANES; other *= 2u) { means += subgroupShuffleXor(means, other); }
+  var means: vec2f; // of x and of a
+  for (var s = 0u; s < HELD; s++) {
+    var part = vec2f(fold(of_x[s]), fold(of_a[s]));
+    for (var other = 1u; other < LANES; other *= 2u) { part += subgroupShuffleXor(part, other); }
+    means = select(means + part, part, s == 0u);
+  }
   means /= n;
-  var part = array<vec4f, 4>(vec4f(), vec4f(), vec4f(), vec4f()); // sums of d, d * d, e, e * d
+  var of_d = array<vec4f, HELD>();
+  var of_dd = array<vec4f, HELD>();
+  var of_e = array<vec4f, HELD>();
+  var of_ed = array<vec4f, HELD>();
   for (var i = own; i < width4; i += LANES) {
+    let s = (i / LANES) % HELD;
     let d = x[start + i] - means.x;
     let e = fma(dy[start + i], gamma[i], vec4f(-means.y));
-    part[0] += d;
-    part[1] += d * d;
-    part[2] += e;
-    part[3] += e * d;
+    of_d[s] += d;
+    of_dd[s] += d * d;
+    of_e[s] += e;
+    of_ed[s] += e * d;
   }
-  var sums = vec4f(fold(part[0]), fold(part[1]), fold(part[2]), fold(part[3]));
-  for (var other = 1u; other < LANES; other *= 2u) { sums += subgroupShuffleXor(sums, other); }
+  var sums: vec4f;
+  for (var s = 0u; s < HELD; s++) {
+    var part = vec4f(fold(of_d[s]), fold(of_dd[s]), fold(of_e[s]), fold(of_ed[s]));
+    for (var other = 1u; other < LANES; other *= 2u) { part += subgroupShuffleXor(part, other); }
+    sums = select(sums + part, part, s == 0u);
+  }
   sums /= n;
   let rest = sums.x;
   let scale = 1.0 / sqrt(sums.y - rest * rest + p.eps);

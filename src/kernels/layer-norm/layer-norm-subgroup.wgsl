@@ -5,6 +5,7 @@
 enable subgroups;
 const SG = 8u;               // @set lanes of a subgroup
 const LANES = min(8u, SG);   // of a row
+const HELD = 8u / LANES;     // of the 8 parts of a row, whatever the lanes: the order of its sums depends on its width alone
 struct Params { rows: u32, width: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;        // [rows, width / 4]
@@ -22,20 +23,29 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let width4 = select(0u, p.width / 4u, row < p.rows); // a row past the end has nothing
   let start = row * (p.width / 4u);
   let n = f32(p.width);
-  var part = vec4f();
-  for (var i = own; i < width4; i += LANES) { part += x[start + i]; }
-  var mean = fold(part);
-  for (var other = 1u; other < LANES; other *= 2u) { mean += subgroupShuffleXor(mean, other); }
-  mean /= n;
-  var left = vec4f();
-  var squares = vec4f();
-  for (var i = own; i < width4; i += LANES) {
-    let d = x[start + i] - mean;
-    left += d;
-    squares = fma(d, d, squares);
+  var of_x = array<vec4f, HELD>();
+  for (var i = own; i < width4; i += LANES) { of_x[(i / LANES) % HELD] += x[start + i]; }
+  var mean: f32;
+  for (var s = 0u; s < HELD; s++) {
+    var part = fold(of_x[s]);
+    for (var other = 1u; other < LANES; other *= 2u) { part += subgroupShuffleXor(part, other); }
+    mean = select(mean + part, part, s == 0u);
   }
-  var sums = vec2f(fold(left), fold(squares));
-  for (var other = 1u; other < LANES; other *= 2u) { sums += subgroupShuffleXor(sums, other); }
+  mean /= n;
+  var left = array<vec4f, HELD>();
+  var squares = array<vec4f, HELD>();
+  for (var i = own; i < width4; i += LANES) {
+    let s = (i / LANES) % HELD;
+    let d = x[start + i] - mean;
+    left[s] += d;
+    squares[s] = fma(d, d, squares[s]);
+  }
+  var sums: vec2f;
+  for (var s = 0u; s < HELD; s++) {
+    var part = vec2f(fold(left[s]), fold(squares[s]));
+    for (var other = 1u; other < LANES; other *= 2u) { part += subgroupShuffleXor(part, other); }
+    sums = select(sums + part, part, s == 0u);
+  }
   sums /= n;
   let rest = sums.x;
   let scale = 1.0 / sqrt(sums.y - rest * rest + p.eps);

@@ -5,6 +5,7 @@
 enable subgroups;
 const SG = 8u;               // @set lanes of a subgroup
 const LANES = min(8u, SG);   // of a row
+const HELD = 8u / LANES;     // of the 8 parts of a row, whatever the lanes: the order of its sums depends on its width alone
 struct Params { rows: u32, width: u32, has_earlier: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<vec4f>;           // [rows, width / 4]
@@ -21,15 +22,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let own = lane % LANES;
   let width4 = select(0u, p.width / 4u, row < p.rows); // a row past the end has nothing
   let start = row * (p.width / 4u);
-  var squares = vec4f();
-  var products = vec4f();
+  var squares = array<vec4f, HELD>();
+  var products = array<vec4f, HELD>();
   for (var i = own; i < width4; i += LANES) {
+    let s = (i / LANES) % HELD;
     let value = x[start + i];
-    squares = fma(value, value, squares);
-    products = fma(value, dy[start + i] * gamma[i], products);
+    squares[s] = fma(value, value, squares[s]);
+    products[s] = fma(value, dy[start + i] * gamma[i], products[s]);
   }
-  var sums = vec2f((squares.x + squares.y) + (squares.z + squares.w), (products.x + products.y) + (products.z + products.w));
-  for (var other = 1u; other < LANES; other *= 2u) { sums += subgroupShuffleXor(sums, other); }
+  var sums: vec2f;
+  for (var s = 0u; s < HELD; s++) {
+    var part = vec2f((squares[s].x + squares[s].y) + (squares[s].z + squares[s].w),
+                     (products[s].x + products[s].y) + (products[s].z + products[s].w));
+    for (var other = 1u; other < LANES; other *= 2u) { part += subgroupShuffleXor(part, other); }
+    sums = select(sums + part, part, s == 0u);
+  }
   sums /= f32(p.width);
   let scale = 1.0 / sqrt(sums.x + p.eps);
   let slope = sums.y * scale * scale;
