@@ -20,6 +20,12 @@ export function defineKernel(name: string, cost: CostOf, constants: Sizes = {}):
   return load(name, constants);
 }
 
+/** A kernel file for any device whose constants each call chooses. */
+export function sizedKernel(name: string, cost: CostOf): (constants: Sizes) => Kernel {
+  declareCost(name, cost);
+  return (constants) => load(name, constants);
+}
+
 /** One of an op's kernel files, as a device takes it. */
 export interface Variant {
   readonly kernel: Kernel;

@@ -100,7 +100,7 @@ function call(g: Gpu, shapeClass: ShapeClass): Call {
     return { run, free: () => undefined };
   }
   const w = weights(g, shapeClass);
-  const rows = shapeClass.rows > 8 ? 19 : shapeClass.rows;
+  const rows = shapeClass.rows > 16 ? 19 : shapeClass.rows;
   const run = (): Tensor => {
     const norm = kind === "normed" ? { gamma: g.upload(values(width, 5), [width]), eps: 1e-6 } : undefined;
     return linear(g, g.upload(values(rows * width, 1), [rows, width]), w, { norm });
@@ -152,9 +152,10 @@ describe("a tuning", () => {
         expectConstants(got.source, sizes);
         groups.add(got.groups);
       }
-      if (one.candidates.some((sizes) => "workgroups" in sizes) || one.kind === "linear")
-        expect(groups.size).toBeGreaterThan(1);
-      for (const sizes of one.onGpus ?? []) {
+      if (one.candidates.length > 0 && one.kind !== "attention") expect(groups.size).toBeGreaterThan(1);
+      // The families for GPUs compile slowly here: linear-blocks.test.ts tries the other formats.
+      const others = one.format === undefined || one.format === "bf16" ? (one.onGpus ?? []) : [];
+      for (const sizes of others.slice(0, 1)) {
         const got = await runWith(g, made, { [name]: sizes });
         expect(got.bits).toEqual(usual.bits);
         expect(got.names).not.toEqual(usual.names);

@@ -1,45 +1,15 @@
 import type { Gpu } from "../../gpu/device.js";
 import { tuned } from "../../gpu/kernel.js";
 import type { Matrix, WeightFormat } from "../../gpu/matrix.js";
-import type { Tensor } from "../../gpu/tensor.js";
-import { type CostOf, tileRows } from "../cost.js";
 import { type Variant, defineKernel, kernelPair, subgroupKernel } from "../variants.js";
+import { type LinearVariant, blocksVariant, takesBlocks } from "./blocks.js";
+import { productCost } from "./product-cost.js";
 import { fitsWindows } from "./windows.js";
+
+export type { LinearVariant } from "./blocks.js";
 
 /** Terms of a block of the kernels for subgroups; a row of w must be whole blocks. */
 export const subgroupBlock = 8;
-
-/** Bytes of a tensor that none of the others stands in for. */
-function own(tensor: Tensor, others: readonly Tensor[], bytes: number): number {
-  return others.some(({ allocation }) => allocation === tensor.allocation) ? 0 : bytes;
-}
-
-/**
- * y = x · wᵀ with what joins it in the epilogue: 2 a weight and row. A piece of w makes its own
- * columns of y only.
- */
-const productCost: CostOf = ({ rows, columns, k4 }, { tensors: { x, w, scales, bias, residual } }) => {
-  const weightRows = w.shape.length === 2 ? w.shape[0] : columns;
-  const made = 4 * rows * columns;
-  const bytes =
-    16 * rows * k4 +
-    w.bytes +
-    (scales ? own(scales, [w], scales.bytes) : 0) +
-    own(bias, [x, residual], 4 * columns) +
-    own(residual, [x, bias], made) +
-    made;
-  const flopsPerRow = 2 * 4 * k4 * weightRows;
-  const flops = rows * flopsPerRow;
-  const shape = `${rows}×${4 * k4}×${w.shape[0]} ${weightType(w, 4 * k4)}`;
-  if (rows === 1) return { flops, bytes, kind: "row", shape };
-  const tiledFlops = Math.ceil(rows / tileRows) * tileRows * flopsPerRow;
-  return { flops, bytes, kind: "products", tiledFlops, shape };
-};
-
-/** The dtype, or bits a weight where they are packed. */
-function weightType({ dtype, bytes, shape: [n] }: Tensor, k: number): string {
-  return dtype === "u32" ? `${((8 * bytes) / (n * k)).toFixed(1)} bit` : dtype;
-}
 
 const portable = {
   one: defineKernel("linear/linear", productCost, { TM: 1 }),
@@ -48,17 +18,6 @@ const portable = {
 const tileKernel = subgroupKernel("linear/linear-subgroup", productCost);
 const rowKernel = subgroupKernel("linear/linear-row-subgroup", productCost);
 const uniformKernel = subgroupKernel("linear/linear-uniform", productCost);
-
-/** A kernel that makes y = x · wᵀ, and the part of y that one workgroup makes. */
-export interface LinearVariant extends Variant {
-  readonly rows: number;
-  readonly columns: number;
-  /**
-   * Workgroups at most for one row, each with as many tiles of columns in turn. Default: each makes
-   * one tile.
-   */
-  readonly workgroups?: number;
-}
 
 /** Rows of a tile and columns of a lane. All give an element the same bits. */
 type Tile = Readonly<Record<"TM" | "TN", number>>;
@@ -85,6 +44,11 @@ export function linearClass(format: WeightFormat, rows: number): string {
   return `linear ${format} ${rows > 8 ? "9+" : rows > 4 ? "5-8" : rows > 1 ? "2-4" : "1"}`;
 }
 
+/** Name of the class of a product's rows for linear-blocks.wgsl, which shares a weight among 16. */
+export function blocksClass(format: WeightFormat, rows: number): string {
+  return rows > 8 ? `linear ${format} 9-16` : linearClass(format, rows);
+}
+
 /** Name of the class of one row's RMSNorm and product. */
 export function normedClass(format: WeightFormat): string {
   return `linear ${format} 1 normed`;
@@ -97,7 +61,8 @@ export function normedClass(format: WeightFormat): string {
 function rowVariant(gpu: Gpu, shapeClass: string, KEPT: number, few: number): LinearVariant | undefined {
   const found = rowKernel(gpu, { KEPT });
   const usual = { workgroups: found && found.lanes > 8 ? Infinity : few };
-  return found && { ...found, rows: 1, columns: found.lanes, ...tuned(gpu.tuning, shapeClass, usual) };
+  const { workgroups } = tuned(gpu.tuning, shapeClass, usual);
+  return found && { ...found, rows: 1, columns: found.lanes, workgroups };
 }
 
 /**
@@ -105,8 +70,11 @@ function rowVariant(gpu: Gpu, shapeClass: string, KEPT: number, few: number): Li
  * and K alone, since those add in another order: where the device has one known size of subgroups
  * and a row of w is whole blocks.
  */
-export function linearVariant(gpu: Gpu, { format, columns: width }: Matrix, rows: number): LinearVariant {
+export function linearVariant(gpu: Gpu, w: Matrix, rows: number): LinearVariant {
+  const { format, columns: width } = w;
   const fits = width % subgroupBlock === 0;
+  const blocks = fits ? blocksVariant(gpu, w, { rows, shapeClass: blocksClass(format, rows) }) : undefined;
+  if (blocks) return blocks;
   if (fits && rows === 1) {
     const found = rowVariant(gpu, linearClass(format, 1), 0, 64);
     if (found) return found;
@@ -139,15 +107,14 @@ export function uniformVariant(gpu: Gpu, w: Matrix, rows: number): LinearVariant
  * The kernel for RMSNorm and product of one row in one dispatch; undefined where the two need one
  * each.
  */
-export function normedVariant(
-  gpu: Gpu,
-  { format, columns: width }: Matrix,
-  rows: number,
-): LinearVariant | undefined {
+export function normedVariant(gpu: Gpu, w: Matrix, rows: number): LinearVariant | undefined {
+  const { format, columns: width } = w;
   const kept = 4 * width; // bytes of workgroup memory
   if (rows !== 1 || width % subgroupBlock !== 0) return undefined;
+  const shapeClass = normedClass(format);
+  if (takesBlocks(gpu, shapeClass)) return blocksVariant(gpu, w, { rows, shapeClass, kept: width / 4 });
   if (kept > gpu.device.limits.maxComputeWorkgroupStorageSize) return undefined;
-  return rowVariant(gpu, normedClass(format), width / 4, 16); // each workgroup makes the norm anew
+  return rowVariant(gpu, shapeClass, width / 4, 16); // each workgroup makes the norm anew
 }
 
 const gradPair = kernelPair("linear/linear-grad", ({ rows, k4, terms }) => ({
