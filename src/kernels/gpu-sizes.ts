@@ -2,6 +2,8 @@ import { isSoftware } from "../gpu/adapter.js";
 import type { Sizes, Tuning } from "../gpu/kernel.js";
 import { type WeightFormat, weightBlocks } from "../gpu/matrix.js";
 import { argmaxClass } from "./argmax/variants.js";
+import { attentionRowClass } from "./attention/variants.js";
+import { crossEntropyClass } from "./cross-entropy/variants.js";
 import { blocksClass, linearClass, normedClass } from "./linear/variants.js";
 
 /** One row and a few, by blocks: columns of a workgroup. */
@@ -17,5 +19,10 @@ function rowSizes(format: WeightFormat): [string, Sizes][] {
 export function gpuSizes(adapter: GPUAdapterInfo): Tuning {
   if (isSoftware(adapter)) return {};
   const formats = Object.keys(weightBlocks) as WeightFormat[];
-  return { [argmaxClass]: { part: 1024 }, ...Object.fromEntries(formats.flatMap(rowSizes)) };
+  return {
+    [argmaxClass]: { part: 1024 },
+    [crossEntropyClass]: { part: 1024 },
+    [attentionRowClass]: { groups: 1024, keys: 128 },
+    ...Object.fromEntries(formats.flatMap(rowSizes)),
+  };
 }

@@ -1,6 +1,7 @@
 import type { Sizes } from "../gpu/kernel.js";
 import { argmaxClasses } from "./argmax/tuning.js";
 import { attentionClasses } from "./attention/tuning.js";
+import { crossEntropyClasses } from "./cross-entropy/tuning.js";
 import { linearClasses } from "./linear/tuning.js";
 import type { ShapeClass } from "./tuning.js";
 
@@ -9,6 +10,7 @@ export const shapeClasses: ReadonlyMap<string, ShapeClass> = new Map([
   ...linearClasses(),
   ...attentionClasses,
   ...argmaxClasses,
+  ...crossEntropyClasses,
 ]);
 
 /** Kernels that read their sizes from a tuning. */

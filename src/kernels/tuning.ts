@@ -15,7 +15,7 @@ export interface TimedCall {
  * give the same bits.
  */
 export interface ShapeClass {
-  readonly kind: "linear" | "normed" | "attention" | "argmax";
+  readonly kind: "linear" | "normed" | "attention" | "attention row" | "argmax" | "cross-entropy";
   /** Those that read the sizes. */
   readonly kernels: readonly string[];
   /** Of the weights of a product; attention has none. */

@@ -13,7 +13,7 @@ export const argmaxClasses: readonly [string, ShapeClass][] = [
       kernels: ["argmax/argmax-part", "argmax/argmax-join"],
       rows: 1,
       candidates: [],
-      onGpus: [{ part: 1024 }, { part: 4096 }],
+      onGpus: [{ part: 0 }, { part: 1024 }, { part: 4096 }],
       call: (gpu) => {
         const x = keepFilled(gpu, [1, vocabulary]);
         const run = (): void => void argmax(gpu, x);

@@ -5,6 +5,7 @@ import type { Gpu } from "../../gpu/device.js";
 import { ShapeError } from "../../gpu/errors.js";
 import { makeTiles } from "./segments.js";
 import type { Tensor } from "../../gpu/tensor.js";
+import { gpuSizes } from "../gpu-sizes.js";
 import { attention } from "./attention.js";
 import { attentionRef } from "./attention.ref.js";
 
@@ -262,6 +263,25 @@ describe("bit for bit", () => {
     const c: Case = { heads: 3, kvHeads: 1, headDim: 132, ...cached(400, [[0, 1], [399, 1], [255, 1]]) }; // prettier-ignore
     const data = inputs(c);
     expect(await run({ ...c, longest: 1200 }, data)).toEqual(await run({ ...c, longest: 400 }, data));
+  });
+
+  test.each([
+    [128, 1],
+    [129, 2],
+    [300, 2],
+  ])("on a GPU a range of %i keys takes %i dispatches", async (keys, dispatches) => {
+    const rows = cached(keys, [[keys - 1, 1], [0, 1]]); // prettier-ignore
+    const c: Case = { heads: 4, kvHeads: 2, headDim: 128, ...rows, longest: keys };
+    const data = inputs(c);
+    for (const family of [gpu(), portable()]) {
+      const want = await run(c, data, family);
+      family.tuning = gpuSizes({ vendor: "nvidia" } as GPUAdapterInfo);
+      const before = family.counts.dispatches;
+      const got = await run(c, data, family);
+      expect(family.counts.dispatches - before).toBe(dispatches);
+      expect(got).toEqual(want);
+      family.tuning = {};
+    }
   });
 
   const single: Range[] = [[33, 34], [63, 64]]; // prettier-ignore

@@ -3,13 +3,11 @@ import { ShapeError } from "../../gpu/errors.js";
 import type { Tiles } from "./segments.js";
 import { type Tensor, expectDType, expectMatrix, expectShape } from "../../gpu/tensor.js";
 import { attentionBackward } from "./attention-backward.js";
-import { chunkKeys, joinKernel, rowsKernel, sliceWidth, tilesKernel } from "./variants.js";
+import { chunkKeys, joinKernel, rowsKernel, sliceWidth, splitsKeys, tilesKernel } from "./variants.js";
 
 const rowHeads = 2; // query heads of their workgroups
 const joinThreads = 32;
 const maxHeadDim = 512;
-const fewGroups = 64; // workgroups that leave a device idle: long ranges are split among more
-const longRange = 512; // keys
 
 export interface AttentionOptions {
   readonly heads: number;
@@ -121,7 +119,7 @@ function attentionRows(
   const rows = tiles.table.shape[0];
   const slices = Math.ceil((4 * head4) / sliceWidth);
   const groups = rows * (heads / group) * Math.ceil(group / rowHeads) * slices;
-  const split = groups < fewGroups && longest > longRange;
+  const split = splitsKeys(gpu, groups, longest);
   const chunks = split ? Math.ceil(longest / chunkKeys) : 1;
   const y = gpu.empty(inputs.q.shape);
   const parts = split ? gpu.empty([rows, heads, chunks, 4 * (head4 + 1)]) : y;

@@ -82,6 +82,17 @@ export function tilesKernel(gpu: Gpu, paged: boolean): Variant {
   return tiles[paged ? "paged" : "plain"](gpu, { constants });
 }
 
+export const attentionRowClass = "attention row";
+
+/**
+ * Whether the chunks of a row's keys run beside each other: with fewer workgroups than `groups`, and
+ * ranges longer than `keys`.
+ */
+export function splitsKeys(gpu: Gpu, workgroups: number, longest: number): boolean {
+  const { groups, keys } = tuned(gpu.tuning, attentionRowClass, { groups: 64, keys: 512 });
+  return workgroups < groups && longest > keys;
+}
+
 /**
  * Rows one by one: attention-row.wgsl, or attention-row-subgroup.wgsl with subgroups of one size.
  */

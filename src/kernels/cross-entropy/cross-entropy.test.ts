@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { centralDifferences, differenceBound } from "../../../test/gradients.js";
 import { expectClose, keepWeights, useGpu, values } from "../../../test/gpu.js";
 import { ShapeError } from "../../gpu/errors.js";
@@ -13,7 +13,8 @@ import { crossEntropyRef } from "./cross-entropy.ref.js";
 // The reference against central differences; losses and the gradient of the hidden states against
 // it: vocabularies around the workgroup of 64 and the real one, smoothing, scores far from 0, a
 // certain and a hopeless answer; chunks of rows give the bits of one pass and stay within the
-// budget; NaN and the refusals.
+// budget; NaN and the refusals. With a row in one workgroup, and shared by many as on GPUs: the same
+// bits.
 const gpu = useGpu();
 const width = 8;
 
@@ -66,7 +67,25 @@ test("the reference agrees with central differences", () => {
   }
 });
 
-describe("against f64", () => {
+const shared = { "cross-entropy": { part: 1024 } };
+afterEach(() => (gpu().tuning = {}));
+
+test.each<Case>([
+  ...[1025, 2048, 5003].map((vocabulary) => ({ rows: 5, vocabulary, options: { labelSmoothing: 0.1 } })),
+  { rows: 2, vocabulary: 151_936 },
+])("a row that workgroups share has the bits of a row in one: vocabulary $vocabulary", async (c) => {
+  const want = await run(c);
+  gpu().tuning = shared;
+  const before = gpu().counts.dispatches;
+  const got = await run(c);
+  const four = gpu().counts.dispatches - before;
+  expect([got.losses, got.gradient]).toEqual([want.losses, want.gradient]);
+  gpu().tuning = {};
+  await run(c);
+  expect(gpu().counts.dispatches - before - four).toBe(four - 3);
+});
+
+describe.each([[{}], [shared]])("against f64, %j", (tuning) => {
   test.each<Case>([
     ...[1, 2, 63, 64, 65, 131, 1024, 1031].map((vocabulary) => ({ rows: 5, vocabulary })),
     { rows: 67, vocabulary: 320, options: { labelSmoothing: 0.1 } },
@@ -74,6 +93,7 @@ describe("against f64", () => {
     { rows: 9, vocabulary: 320, gain: 40 },
     { rows: 9, vocabulary: 320, gain: 1e-3, options: { denominator: 1000 } },
   ])("$rows rows, vocabulary $vocabulary, gain $gain", async (c) => {
+    gpu().tuning = tuning;
     const { x, w, labels } = data(c);
     const { labelSmoothing = 0, denominator = c.rows } = c.options ?? {};
     const scores = linearRef(x, w, width);
@@ -89,17 +109,21 @@ describe("against f64", () => {
   });
 });
 
-test("chunks of rows give the bits of one pass, within the budget", async () => {
-  const c: Case = { rows: 63, vocabulary: 5003 };
-  const whole = await run(c);
-  const budget = 7 * 4 * 5003 + 5;
-  const parts = await run({ ...c, options: { budgetBytes: budget } });
-  expect([parts.losses, parts.gradient]).toEqual([whole.losses, whole.gradient]);
-  expect(whole.reserved).toBeGreaterThan(63 * 4 * 5003);
-  expect(parts.reserved).toBeLessThan(1.25 * budget + 20_000);
-  const one = await run({ ...c, options: { budgetBytes: 1 } });
-  expect([one.losses, one.gradient]).toEqual([whole.losses, whole.gradient]);
-});
+test.each([[{}], [shared]])(
+  "chunks of rows give the bits of one pass, within the budget, %j",
+  async (tuning) => {
+    gpu().tuning = tuning;
+    const c: Case = { rows: 63, vocabulary: 5003 };
+    const whole = await run(c);
+    const budget = 7 * 4 * 5003 + 5;
+    const parts = await run({ ...c, options: { budgetBytes: budget } });
+    expect([parts.losses, parts.gradient]).toEqual([whole.losses, whole.gradient]);
+    expect(whole.reserved).toBeGreaterThan(63 * 4 * 5003);
+    expect(parts.reserved).toBeLessThan(1.25 * budget + 20_000);
+    const one = await run({ ...c, options: { budgetBytes: 1 } });
+    expect([one.losses, one.gradient]).toEqual([whole.losses, whole.gradient]);
+  },
+);
 
 test("without a tape there are losses alone", async () => {
   const { x, w, labels } = data({ rows: 5, vocabulary: 131 });
@@ -109,10 +133,14 @@ test("without a tape there are losses alone", async () => {
   expectClose(losses, crossEntropyRef(linearRef(x, w, width), labels, 131).losses, 4e-7);
 });
 
-test("a NaN spoils its own row", async () => {
-  const { x, w, labels } = data({ rows: 3, vocabulary: 70 });
+test.each([
+  [70, {}],
+  [1100, shared],
+])("a NaN spoils its own row, vocabulary %i, %j", async (vocabulary, tuning) => {
+  gpu().tuning = tuning;
+  const { x, w, labels } = data({ rows: 3, vocabulary });
   x[width] = NaN;
-  const head = keepWeights(gpu(), w, [70, width], "f32");
+  const head = keepWeights(gpu(), w, [vocabulary, width], "f32");
   const [losses] = await gpu().step(() => [crossEntropy(gpu(), gpu().upload(x, [3, width]), head, labels)]);
   freeMatrix(gpu(), head);
   expect([...losses].map(Number.isNaN)).toEqual([false, true, false]);

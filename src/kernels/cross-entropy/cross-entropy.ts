@@ -5,11 +5,7 @@ import { type Tensor, expectMatrix } from "../../gpu/tensor.js";
 import { copyRows, takeRows } from "../copy-rows/copy-rows.js";
 import { linearInputGrad } from "../linear/linear-backward.js";
 import { linear } from "../linear/linear.js";
-import { defineKernel } from "../variants.js";
-
-const kernel = defineKernel("cross-entropy/cross-entropy", ({ rows, width }, { overrides }) => ({
-  flops: rows * width * (overrides?.GRADIENT ? 8 : 4),
-}));
+import { runCrossEntropy } from "./variants.js";
 
 /** Bytes of scores [rows, V] f32 that are on the GPU at a time; one row is always allowed. */
 const scoreBudget = 64 * 2 ** 20;
@@ -92,12 +88,8 @@ function scoreRows(
   const whole = count === hidden.shape[0];
   const indices = Array.from({ length: count }, (_, i) => first + i);
   const x = linear(gpu, whole ? hidden : takeRows(gpu, hidden, indices), head);
-  gpu.run(kernel, {
-    params: { rows: count, width: head.rows, first, smoothing: labelSmoothing, factor: 1 / denominator },
-    tensors: { labels: ids, x, losses },
-    groups: count,
-    overrides: { GRADIENT: gradient !== undefined },
-  });
+  const params = { first, smoothing: labelSmoothing, factor: 1 / denominator };
+  runCrossEntropy(gpu, { labels: ids, x, losses }, params, gradient !== undefined);
   if (!gradient) return;
   const pairs = gpu.upload(new Uint32Array(indices.flatMap((row, i) => [i, row])), [count, 2]);
   copyRows(gpu, linearInputGrad(gpu, x, head), pairs, gradient);

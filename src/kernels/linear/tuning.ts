@@ -63,7 +63,7 @@ export function linearClasses(): [string, ShapeClass][] {
       linearClass(format, 8),
       of("linear", format, 8, [[...tiles(8, [1, 2, 3, 4]), { TM: 4, TN: 2 }], blocks([2, 4])]),
     ],
-    [blocksClass(format, 16), of("linear", format, 16, [[], blocks([2, 4])])],
+    [blocksClass(format, 16), of("linear", format, 16, [[], blocks([2, 4, 0])])],
     [linearClass(format, 64), of("linear", format, 64, [[...tiles(8, [2, 3, 4]), ...tiles(16, [1, 2, 3])]])],
   ]);
 }
