@@ -8,7 +8,7 @@ import { type BrowserDevice, openAdapter, requestAdapter } from "./device.js";
 import { fit } from "./fit.js";
 import type { EngineFacts, ModelFacts, StartOptions, StartProgress } from "./messages.js";
 import type { Platform } from "./platform.js";
-import { planModel } from "./store/plan.js";
+import { planModels } from "./store/plan.js";
 
 /** A device with what was loaded on it. */
 export interface Models extends BrowserDevice {
@@ -38,8 +38,7 @@ export async function openModels(
   const { model, vad, cache = true } = options;
   const { onProgress, signal } = call;
   const adapter = await requestAdapter(platform);
-  const modelPlan = model && (await planModel(model, platform, cache, signal));
-  const vadPlan = vad && (await planModel(vad, platform, cache, signal));
+  const [modelPlan, vadPlan] = await planModels([model, vad], platform, cache, signal);
   const kernels = modelPlan ? await fit(adapter, modelPlan.preview, options) : [];
   const device = await openAdapter(adapter, options.subgroups);
   const { gpu } = device;

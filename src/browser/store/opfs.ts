@@ -1,9 +1,9 @@
 import { BrowserError } from "../errors.js";
-import type { DirectoryHandle, LockManager, Platform, StorageManager } from "../platform.js";
+import type { DirectoryHandle, LockManager, Platform, StorageManager, SyncAccess } from "../platform.js";
 import { bytes as size } from "../../report/text.js";
 import { type FetchOptions, ask, pieces } from "./fetching.js";
 import { sumOf } from "./hash.js";
-import { type ListedFile, type Listing, bytesOf, parseKept } from "./listing.js";
+import { type ListedFile, type Listing, parseKept } from "./listing.js";
 
 const root = "funasr-webgpu";
 
@@ -12,17 +12,24 @@ function nameOf({ hash }: Pick<ListedFile, "hash">): string {
   return `${hash.kind}-${hash.value}`;
 }
 
-/** A model that was opened, by its key. */
-interface Kept {
+/** A model, by the key of its address. */
+export interface Wanted {
   readonly key: string;
   readonly listing: Listing;
+}
+
+/** A listing in the store. */
+interface Kept extends Wanted {
+  /** Of the file. */
+  readonly name: string;
   /** Milliseconds since 1970. */
   readonly used: number;
 }
 
 /**
  * Models in the browser's storage (OPFS): the contents of files by their hashes, beside each an empty
- * file NAME.ok once it is whole, and the listings of models.
+ * file NAME.ok once it is whole, and the listings of models: KEY.json of one whose files were all
+ * here, KEY.next.json of one that is on its way.
  */
 export class Store {
   private constructor(
@@ -47,15 +54,20 @@ export class Store {
     }
   }
 
-  /** The listing that was kept of a model. */
+  /** The listing that was kept of a model, all of whose files were here. */
   async listing(key: string): Promise<Listing | undefined> {
     const file = await this.models.getFileHandle(`${key}.json`).catch(() => undefined);
     return file && parseKept(await (await file.getFile()).text());
   }
 
-  /** Keeps a model's listing, as the one that was used last. */
-  async keep(key: string, listing: Listing): Promise<void> {
-    const file = await this.models.getFileHandle(`${key}.json`, { create: true });
+  /** Keeps the listing of a model whose files are all here, as the one that was used last. */
+  async keep({ key, listing }: Wanted): Promise<void> {
+    await this.#list(`${key}.json`, listing);
+    await this.models.removeEntry(`${key}.next.json`).catch(() => undefined);
+  }
+
+  async #list(name: string, listing: Listing): Promise<void> {
+    const file = await this.models.getFileHandle(name, { create: true });
     const text = new TextEncoder().encode(JSON.stringify({ ...listing, used: Date.now() }));
     const access = await file.createSyncAccessHandle!().catch(() => undefined);
     if (!access) return; // another tab writes the same
@@ -78,38 +90,60 @@ export class Store {
   }
 
   /**
-   * Makes room for files that are not here: deletes the models that were used the longest ago.
+   * Makes room for models that are opened together, and lists those that are not here as on their
+   * way. Deletes first what no listing has, then the other models, those that were used the longest
+   * ago first, then what these models had before.
    * @throws BrowserError  "quota": there is no room even so; nothing is deleted
    */
-  async reserve(key: string, listing: Listing): Promise<void> {
-    const missing: ListedFile[] = [];
-    let begun = 0;
-    for (const file of listing.files) {
-      if (await this.find(file)) continue;
-      missing.push(file);
-      begun += Math.min(file.size, await this.#begun(file));
-    }
-    const need = bytesOf(missing) - begun;
+  async reserve(wants: readonly Wanted[]): Promise<void> {
+    const need = await this.#missing(wants);
     const { quota, usage } = (await this.storage.estimate?.()) ?? {};
-    if (need === 0 || quota === undefined || usage === undefined) return;
-    const free = quota - usage;
-    if (need <= free) return;
-    const others = (await this.#kept()).filter((other) => other.key !== key);
-    const wanted = new Set(listing.files.map(nameOf));
+    if (need > 0 && quota !== undefined && usage !== undefined && need > quota - usage)
+      await this.#free(wants, need, quota - usage);
+    for (const { key, listing } of wants)
+      if ((await this.#missing([{ key, listing }])) > 0) await this.#list(`${key}.next.json`, listing);
+  }
+
+  /** Bytes that are not here. */
+  async #missing(wants: readonly Wanted[]): Promise<number> {
+    const files = new Map(wants.flatMap(({ listing }) => listing.files.map((file) => [nameOf(file), file])));
+    let bytes = 0;
+    for (const file of files.values())
+      if (!(await this.find(file))) bytes += file.size - Math.min(file.size, await this.#begun(file));
+    return bytes;
+  }
+
+  async #free(wants: readonly Wanted[], need: number, free: number): Promise<void> {
+    const wanted = new Set(wants.flatMap(({ listing }) => listing.files.map(nameOf)));
     const garbage = await this.#sizes((name) => !wanted.has(name));
     const removable = [...garbage.values()].reduce((sum, bytes) => sum + bytes, 0);
     if (need > free + removable)
       throw new BrowserError(
         "quota",
-        `${listing.name}: the download takes ${size(need)}, the browser grants this page ${size(Math.max(0, free + removable))}; ` +
+        `${wants.map(({ listing }) => listing.name).join(" and ")}: the download takes ${size(need)}, the browser grants this page ${size(Math.max(0, free + removable))}; ` +
           `${size(need - free - removable)} are missing: free disk space, leave the private window, or choose files of this computer`,
       );
+    const own = new Set(wants.map(({ key }) => key));
+    const kept = (await this.#kept()).sort((a, b) => a.used - b.used);
+    const others = kept.filter(({ key }) => !own.has(key));
     let left = need - free;
-    for (const other of others.sort((a, b) => a.used - b.used)) {
+    const remove = async (stays: readonly Kept[]): Promise<void> => {
+      const staying = new Set(stays.flatMap(({ listing }) => listing.files.map(nameOf)));
+      for (const [name, bytes] of garbage) {
+        if (staying.has(name)) continue;
+        await this.#remove(name);
+        garbage.delete(name);
+        left -= bytes;
+      }
+    };
+    await remove(kept);
+    for (const other of others) {
       if (left <= 0) return;
-      left -= await this.#drop(other, wanted);
+      kept.splice(kept.indexOf(other), 1);
+      await remove(kept);
+      await this.models.removeEntry(other.name).catch(() => undefined);
     }
-    if (left > 0) for (const name of garbage.keys()) await this.#remove(name);
+    if (left > 0) await remove([]);
   }
 
   /**
@@ -161,7 +195,7 @@ export class Store {
       }
       access.flush();
     } catch (cause) {
-      access.flush();
+      flushed(access);
       throw isFull(cause) ? full(file, cause) : cause;
     } finally {
       access.close();
@@ -197,7 +231,8 @@ export class Store {
       const text = handle.kind === "file" ? await (await handle.getFile()).text() : "";
       const listing = parseKept(text);
       const used = /"used":(\d+)\}$/.exec(text);
-      if (listing) kept.push({ key: name.replace(/\.json$/, ""), listing, used: Number(used?.[1] ?? 0) });
+      const key = name.replace(/(\.next)?\.json$/, "");
+      if (listing) kept.push({ name, key, listing, used: Number(used?.[1] ?? 0) });
     }
     return kept;
   }
@@ -211,15 +246,6 @@ export class Store {
     return sizes;
   }
 
-  /** Deletes a model but for files that another wants. @returns  bytes */
-  async #drop({ key, listing }: Kept, wanted: ReadonlySet<string>): Promise<number> {
-    const names = new Set(listing.files.map(nameOf).filter((name) => !wanted.has(name)));
-    const sizes = await this.#sizes((name) => names.has(name));
-    for (const name of sizes.keys()) await this.#remove(name);
-    await this.models.removeEntry(`${key}.json`).catch(() => undefined);
-    return [...sizes.values()].reduce((sum, bytes) => sum + bytes, 0);
-  }
-
   /** Deletes a content; one that another tab has open stays. */
   async #remove(name: string): Promise<void> {
     await this.contents.removeEntry(`${name}.ok`).catch(() => undefined);
@@ -228,6 +254,15 @@ export class Store {
 }
 
 const hashed = 4 << 20; // bytes of a step
+
+/** Keeps what was written, as far as there is room. */
+function flushed(access: SyncAccess): void {
+  try {
+    access.flush();
+  } catch {
+    // the hash shows what is missing
+  }
+}
 
 function isFull(error: unknown): boolean {
   return error instanceof Error && error.name === "QuotaExceededError";

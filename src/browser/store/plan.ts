@@ -9,7 +9,7 @@ import { type FetchOptions, ask, askText, remoteSource } from "./fetching.js";
 import { sumOf } from "./hash.js";
 import { hubHeaders, hubListing, hubName, isFixed } from "./hub.js";
 import { type ListedFile, type Listing, bytesOf, parseFolder } from "./listing.js";
-import { Store } from "./opfs.js";
+import { Store, type Wanted } from "./opfs.js";
 
 /** A model before its weights are downloaded. */
 export interface ModelPlan {
@@ -27,40 +27,53 @@ export interface ModelPlan {
 const weights = /\.(safetensors|gguf|pt)$/;
 
 /**
- * What is known of a model without a byte of its weights.
- * @param keeps  whether downloads are kept in the browser's storage
+ * What is known of models without a byte of their weights. Room is made for all of them at once.
+ * @param choices  undefined ones have no plan
+ * @param keeps    whether downloads are kept in the browser's storage
  * @throws BrowserError  "network", "damaged", "quota", "usage"; the signal's reason
  */
-export async function planModel(
-  choice: ModelChoice,
+export async function planModels<Choices extends readonly (ModelChoice | undefined)[]>(
+  choices: Choices,
   platform: Platform,
   keeps: boolean,
   signal: AbortSignal,
-): Promise<ModelPlan> {
-  if ("files" in choice) return here(pickedFiles(choice.files));
-  if ("directory" in choice) return here(await directoryFiles(choice.directory));
-  const store = keeps ? await Store.open(platform) : undefined;
-  const key = keyOf(choice);
-  const kept = await store?.listing(key);
-  const listing = await current(choice, kept, signal);
-  await store?.reserve(key, listing);
-  await store?.keep(key, listing);
-  const plan = new RemotePlan(listing, store, {
-    signal,
-    ...("hub" in choice && { headers: hubHeaders(choice) }),
-  });
-  return {
-    name: listing.name,
-    preview: await plan.preview(),
-    download: (onProgress) => plan.download(onProgress),
-  };
+): Promise<{ readonly [Index in keyof Choices]: ModelPlan | undefined }> {
+  const store = keeps && choices.some(isRemote) ? await Store.open(platform) : undefined;
+  const wants = new Map<ModelChoice, Wanted>();
+  for (const choice of choices.filter(isRemote)) {
+    const key = keyOf(choice);
+    wants.set(choice, { key, listing: await current(choice, await store?.listing(key), signal) });
+  }
+  await store?.reserve([...wants.values()]);
+  const plans: (ModelPlan | undefined)[] = [];
+  for (const choice of choices) {
+    if (!choice) plans.push(undefined);
+    else if ("files" in choice) plans.push(here(pickedFiles(choice.files)));
+    else if ("directory" in choice) plans.push(here(await directoryFiles(choice.directory)));
+    else {
+      const headers = "hub" in choice ? { headers: hubHeaders(choice) } : {};
+      plans.push(await remote(new RemotePlan(wants.get(choice)!, store, { signal, ...headers })));
+    }
+  }
+  return plans as { readonly [Index in keyof Choices]: ModelPlan | undefined };
+}
+
+async function remote(plan: RemotePlan): Promise<ModelPlan> {
+  const preview = await plan.preview();
+  return { name: preview.name, preview, download: (onProgress) => plan.download(onProgress) };
+}
+
+type RemoteChoice = Extract<ModelChoice, { url: string } | { hub: string }>;
+
+function isRemote(choice: ModelChoice | undefined): choice is RemoteChoice {
+  return choice !== undefined && ("url" in choice || "hub" in choice);
 }
 
 function here(files: ModelFiles): ModelPlan {
   return { name: files.name, preview: files, download: () => Promise.resolve(files) };
 }
 
-function keyOf(choice: Extract<ModelChoice, { url: string } | { hub: string }>): string {
+function keyOf(choice: RemoteChoice): string {
   const text = "url" in choice ? folderOf(choice.url) : `${choice.endpoint ?? ""} ${choice.hub}`;
   return bytesToHex(sha256(new TextEncoder().encode(text)));
 }
@@ -71,7 +84,7 @@ function folderOf(url: string): string {
 
 /** The listing now; without a network the one that was kept. */
 async function current(
-  choice: Extract<ModelChoice, { url: string } | { hub: string }>,
+  choice: RemoteChoice,
   kept: Listing | undefined,
   signal: AbortSignal,
 ): Promise<Listing> {
@@ -92,13 +105,13 @@ class RemotePlan {
   readonly #ready = new Map<string, Blob>();
 
   constructor(
-    private readonly listing: Listing,
+    private readonly wanted: Wanted,
     private readonly store: Store | undefined,
     private readonly options: FetchOptions,
   ) {}
 
   async preview(): Promise<ModelFiles> {
-    for (const file of this.listing.files) {
+    for (const file of this.wanted.listing.files) {
       const found = await this.store?.find(file);
       if (found) this.#ready.set(file.path, found);
       else if (!weights.test(file.path)) this.#ready.set(file.path, await this.#get(file, () => undefined));
@@ -107,7 +120,7 @@ class RemotePlan {
   }
 
   async download(onProgress: (done: number, total: number) => void): Promise<ModelFiles> {
-    const { files } = this.listing;
+    const { files } = this.wanted.listing;
     const total = bytesOf(files);
     let done = bytesOf(files.filter(({ path }) => this.#ready.has(path)));
     onProgress(done, total);
@@ -117,11 +130,12 @@ class RemotePlan {
       this.#ready.set(file.path, await this.#get(file, (bytes) => onProgress(before + bytes, total)));
       onProgress((done = before + file.size), total);
     }
+    await this.store?.keep(this.wanted);
     return this.#files();
   }
 
   #files(): ModelFiles {
-    const openers = this.listing.files.map((file): [string, Opener] => {
+    const openers = this.wanted.listing.files.map((file): [string, Opener] => {
       const blob = this.#ready.get(file.path);
       const open: Opener = (name) =>
         Promise.resolve(
@@ -129,7 +143,7 @@ class RemotePlan {
         );
       return [file.path, open];
     });
-    return openerFiles(this.listing.name, new Map(openers));
+    return openerFiles(this.wanted.listing.name, new Map(openers));
   }
 
   async #get(file: ListedFile, onBytes: (bytes: number) => void): Promise<Blob> {

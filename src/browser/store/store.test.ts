@@ -8,7 +8,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { StaticServer } from "../../../scripts/browser/serve.js";
 import { MemoryOrigin } from "../../../test/helpers/opfs.js";
 import { listedFile, parseFolder } from "./listing.js";
-import { planModel } from "./plan.js";
+import type { ModelChoice } from "../messages.js";
+import { type ModelPlan, planModels } from "./plan.js";
 
 const weights = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7) & 255));
 const config = Buffer.from('{"model_type":"x"}');
@@ -35,6 +36,12 @@ afterEach(() => {
   server.close();
   rmSync(root, { recursive: true });
 });
+
+async function planModel(choice: ModelChoice, ...rest: Rest): Promise<ModelPlan> {
+  const [plan] = await planModels([choice], ...rest);
+  return plan!;
+}
+type Rest = Parameters<typeof planModels> extends [unknown, ...infer Others] ? Others : never;
 
 /**
  * A visit of a page.
@@ -83,6 +90,19 @@ describe("downloads", () => {
     server.cuts.set("/a/model.safetensors", 100_000);
     await expect(visit("a")).rejects.toMatchObject({ code: "network" });
     expect(await visit("a")).toEqual({ weights: hashOf("a"), ranges: ["bytes=100000-"] });
+  });
+
+  it("that break off leave the version before for a visit without a network", async () => {
+    await visit("a");
+    folder("a", { "model.safetensors": whole("new") });
+    server.cuts.set("/a/model.safetensors", 100_000);
+    await expect(visit("a")).rejects.toMatchObject({ code: "network" });
+    server.offline = true;
+    expect((await visit("a")).weights).toBe(hashOf("a"));
+    server.offline = false;
+    expect(await visit("a")).toEqual({ weights: hashOf("new"), ranges: ["bytes=100000-"] });
+    server.offline = true;
+    expect((await visit("a")).weights).toBe(hashOf("new"));
   });
 
   it("of two tabs at once are one", async () => {
@@ -155,8 +175,49 @@ describe("room", () => {
     await visit("c");
     expect(origin.usage).toBeLessThan(2 * each + 10_000);
     expect((await visit("a")).ranges).toEqual([]);
+    expect(server.asked.map(({ path }) => path)).toEqual(["/a/files.json"]); // what b shared with a stays
     origin.quota = Infinity;
     expect((await visit("b")).ranges).toEqual([undefined]);
+  });
+
+  it("is made by contents of older versions first", async () => {
+    await visit("b");
+    await visit("a");
+    folder("a", { "model.safetensors": whole("new") });
+    expect((await visit("a")).weights).toBe(hashOf("new"));
+    origin.quota = origin.usage + 100_000;
+    await visit("c");
+    for (const name of ["a", "b"]) expect((await visit(name)).ranges).toEqual([]);
+  });
+
+  /** A start with two models. */
+  const both = (): ReturnType<typeof planModels> => {
+    const choices = ["a", "b"].map((name) => ({ url: `${base}/${name}` }));
+    return planModels(choices, origin.platform(), true, AbortSignal.timeout(60_000));
+  };
+
+  it.each([
+    ["none is here", [], 400_000],
+    ["one is here", ["a"], 400_000],
+    ["the other is here", ["b"], 400_000],
+  ])("for two models that start together is asked for at once: %s", async (_, here, quota) => {
+    for (const name of here) await visit(name);
+    origin.quota = quota;
+    await expect(both()).rejects.toMatchObject({ code: "quota" });
+    await expect(both()).rejects.toThrow(/^a and b: the download takes [36]00 kB/);
+    origin.quota = Infinity;
+    for (const name of here) expect((await visit(name)).ranges).toEqual([]);
+  });
+
+  it("for two models that start together is made by a third", async () => {
+    await visit("a");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await visit("c");
+    origin.quota = origin.usage + 100_000;
+    server.asked.length = 0;
+    for (const plan of await both()) await plan!.download(() => undefined);
+    expect(server.weights().map(({ path }) => path)).toEqual(["/b/model.safetensors"]);
+    expect(origin.usage).toBeLessThan(2 * each + 10_000);
   });
 
   it("that ends in the midst is a named refusal", async () => {
