@@ -1,7 +1,18 @@
-/** Sends the first channel of its input to the page, in pieces of about 40 ms. */
+/**
+ * Sends the first channel of its input to the page, in pieces of about 40 ms. A message of the page asks for what
+ * is left: it comes, and then null.
+ */
 class Microphone extends AudioWorkletProcessor {
   #piece = new Float32Array(128 * Math.max(1, Math.round((0.04 * sampleRate) / 128)));
   #filled = 0;
+
+  constructor() {
+    super();
+    this.port.onmessage = () => {
+      this.#send();
+      this.port.postMessage(null);
+    };
+  }
 
   process([[samples]]) {
     if (!samples) return true;

@@ -59,9 +59,18 @@ export async function openMicrophone(
   const give = (samples: Float32Array): void => {
     if (samples.length > 0) onSamples(new Float32Array(samples));
   };
-  node.port.onmessage = ({ data }: MessageEvent<Float32Array>) => give(resampler.push(data));
+  let flushed = (): void => undefined;
+  node.port.onmessage = ({ data }: MessageEvent<Float32Array | null>) =>
+    data ? give(resampler.push(data)) : flushed();
   context.createMediaStreamSource(stream).connect(node);
+  const flush = (): Promise<void> =>
+    new Promise((resolve) => {
+      flushed = resolve;
+      setTimeout(resolve, 500); // a context that the system suspended does not answer
+      node.port.postMessage("flush");
+    });
   const end = async (): Promise<void> => {
+    await flush();
     endStream();
     await context.close();
     give(resampler.end());
