@@ -1,4 +1,4 @@
-// `npm run web:build`, also the end of `npm run build`: where a source is newer than the page, bundles it into
+// The end of `npm run build`, and so of `npm run web:build`: where a source is newer than the page, bundles it into
 // dist-web, puts the models and the golden bundles beside it with the listings that it reads, and holds it to its size.
 import { cpSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
