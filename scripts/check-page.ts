@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 import { fakeServer } from "../test/helpers/fake-engine.js";
 import { visit } from "./page/launch.js";
 import { lookChecks, pictures } from "./page/looks.js";
+import { recordingChecks } from "./page/recordings.js";
 import { refusalChecks } from "./page/refusals.js";
 import { type Check, type Place, useChecks } from "./page/use.js";
 
@@ -34,7 +35,7 @@ const { server, address } = await fakeServer();
 const place = { address: `${address}/`, clips, scratch };
 let failed = 0;
 try {
-  for (const check of [...useChecks, ...refusalChecks, ...lookChecks]) {
+  for (const check of [...useChecks, ...recordingChecks, ...refusalChecks, ...lookChecks]) {
     if (!check.name.includes(values.only ?? "")) continue;
     const start = performance.now();
     const problem = await run(check, place).then(

@@ -8,6 +8,9 @@ const policyTag = {
   injectTo: "head-prepend" as const,
 };
 
+/** The page knows the worker's errors by their names. */
+const named = { output: { keepNames: true } };
+
 /** The page of the engine: static files that work under any path. */
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
@@ -21,6 +24,6 @@ export default defineConfig({
     reportCompressedSize: false,
     rolldownOptions: { checks: { pluginTimings: false } },
   },
-  worker: { format: "es" },
+  worker: { format: "es", rolldownOptions: named },
   plugins: [{ name: "policy", apply: "build", transformIndexHtml: () => [policyTag] }],
 });

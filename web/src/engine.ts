@@ -1,4 +1,5 @@
 import { type EngineFacts, type ModelChoice, SpeechWorker } from "funasr-webgpu/browser";
+import { Replaced, problemOf } from "./problems.js";
 import { announce, changed, state, texts } from "./state.js";
 
 /** A file beside the page. */
@@ -11,23 +12,25 @@ function newWorker(): Worker {
   return new Worker(new URL("../../dist/browser/worker.js", import.meta.url), { type: "module" });
 }
 
-/** One line of an error. */
-export function lineOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 let opened: Promise<SpeechWorker> | undefined;
 let starting = new AbortController();
+const replaced = new WeakSet<Promise<SpeechWorker>>();
 
 /** The engine that runs, or starts. @throws  why it did not start */
 export function engine(): Promise<SpeechWorker> {
   return (opened ??= startEngine());
 }
 
+/** Whether another model took this engine's place. */
+export function isReplaced(engine: Promise<SpeechWorker>): boolean {
+  return replaced.has(engine);
+}
+
 /** Starts the engine with a checkpoint, in place of the one that runs. */
 export function restart(choice: ModelChoice | undefined): void {
-  starting.abort(new Error("another model was asked for"));
   const before = opened;
+  if (before) replaced.add(before);
+  starting.abort(new Replaced());
   void before?.then((worker) => worker.close()).catch(() => undefined);
   state.choice = choice;
   opened = startEngine();
@@ -61,7 +64,7 @@ async function startEngine(): Promise<SpeechWorker> {
     return worker;
   } catch (error) {
     if (current()) {
-      state.engine = { phase: "failed", problem: lineOf(error) };
+      state.engine = { phase: "failed", problem: problemOf(error) };
       opened = undefined;
       changed();
     }

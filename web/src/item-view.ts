@@ -1,8 +1,10 @@
 import { html, nothing } from "lit-html";
 import { jointOf } from "../../dist/scripts.js";
 import { copy, formats, save } from "./outputs.js";
-import { removeItem, textOf } from "./recordings.js";
-import { type Item, changed } from "./state.js";
+import { removeItem, textOf } from "./items.js";
+import { playPart } from "./player.js";
+import { problemView } from "./problem-view.js";
+import { type Item, changed, state } from "./state.js";
 import type { Texts } from "./texts.js";
 
 /** Minutes, seconds and tenths. */
@@ -12,20 +14,15 @@ function clock(seconds: number): string {
   return `${Math.floor(tenths / 600)}:${rest}`;
 }
 
-const player = (item: Item): HTMLAudioElement | null =>
+const playerOf = (item: Item): HTMLAudioElement | null =>
   document.querySelector<HTMLAudioElement>(`#item-${item.id} audio`);
 
 /** Plays a segment alone. */
 function play(item: Item, start: number, end: number): void {
-  const audio = player(item);
+  const audio = playerOf(item);
   if (!audio) return;
-  const stopAtEnd = (): void => {
-    if (audio.currentTime >= end) audio.pause();
-    if (audio.paused) audio.removeEventListener("timeupdate", stopAtEnd);
-  };
-  audio.currentTime = start;
-  audio.addEventListener("timeupdate", stopAtEnd);
-  audio.play().catch(() => {
+  playPart(audio, start, end).catch((error: unknown) => {
+    if ((error as Error).name !== "NotSupportedError") return; // another press came first, or autoplay is off
     item.playable = false;
     changed();
   });
@@ -66,7 +63,10 @@ function segments(item: Item, t: Texts) {
 function progress(item: Item, t: Texts) {
   if (item.phase === "done") return nothing;
   const { level, done, seconds } = item;
-  const label = item.phase === "waiting" ? t.waiting : level === undefined ? t.working : t.listening;
+  const isReady = state.engine.phase === "ready";
+  const waiting = isReady ? t.queued : t.waiting;
+  const working = level === undefined ? t.working : t.listening;
+  const label = item.phase === "waiting" ? waiting : working;
   const bar =
     level !== undefined
       ? html`<meter min="0" max="1" value=${level} aria-label=${t.level}></meter>`
@@ -108,34 +108,32 @@ function isSilent({ phase, problem, segments: found }: Item): boolean {
   return phase === "done" && problem === undefined && found.length === 0;
 }
 
-/** One recording with its text. */
-export function itemView(item: Item, t: Texts) {
+/** Plays a recording that has text: a browser lends only so many players. */
+function player(item: Item, t: Texts) {
+  if (item.audio === undefined || item.segments.length === 0) return nothing;
+  if (!item.playable) return html`<p class="note">${t.unplayable}</p>`;
   const unplayable = (): void => {
     item.playable = false;
     changed();
   };
+  return html`<audio
+    controls
+    preload="metadata"
+    src=${item.audio}
+    aria-label=${item.name}
+    @error=${unplayable}
+  ></audio>`;
+}
+
+/** One recording with its text. */
+export function itemView(item: Item, t: Texts) {
   return html`<article id="item-${item.id}" class="card" aria-labelledby="name-${item.id}">
     <div class="head">
       <h2 id="name-${item.id}">${item.name}</h2>
       <button class="plain" aria-label="${t.remove}: ${item.name}" @click=${() => removeItem(item)}>×</button>
     </div>
     ${progress(item, t)} ${segments(item, t)}
-    ${isSilent(item) ? html`<p class="note">${t.nothing}</p>` : nothing}
-    ${item.problem === undefined ? nothing : html`<p class="problem" role="alert">${item.problem}</p>`}
-    ${item.notes.map((line) => html`<p class="note">${line}</p>`)}
-    ${
-      item.audio === undefined
-        ? nothing
-        : item.playable
-          ? html`<audio
-              controls
-              preload="metadata"
-              src=${item.audio}
-              aria-label=${item.name}
-              @error=${unplayable}
-            ></audio>`
-          : html`<p class="note">${t.unplayable}</p>`
-    }
-    ${outputs(item, t)}
+    ${isSilent(item) ? html`<p class="note">${t.nothing}</p>` : nothing} ${problemView(item.problem, t)}
+    ${item.notes.map((say) => html`<p class="note">${say(t)}</p>`)} ${player(item, t)} ${outputs(item, t)}
   </article>`;
 }

@@ -1,5 +1,6 @@
 import { html, render } from "lit-html";
 import { engine } from "./engine.js";
+import { playOneAtATime } from "./player.js";
 import { loadExamples } from "./recordings.js";
 import { speedView } from "./speed-view.js";
 import { type View, changed, drawWith, state, texts } from "./state.js";
@@ -54,6 +55,7 @@ addEventListener("hashchange", () => {
   state.view = viewOf(location.hash);
   changed();
 });
+playOneAtATime();
 drawWith(draw);
 draw();
 engine().catch(() => undefined); // the page shows why

@@ -1,4 +1,5 @@
 import { Resampler } from "../../dist/frontend/resample.js";
+import { PageError } from "./problems.js";
 
 /** A microphone that is on. */
 export interface Microphone {
@@ -7,15 +8,12 @@ export interface Microphone {
 }
 
 /** Why there is no sound, as the page explains it. */
-export type MicrophoneProblem = "insecure" | "refused" | "missing" | "busy";
+type MicrophoneProblem = "insecure" | "refused" | "missing" | "busy";
 
 /** A capture that did not start. */
-export class MicrophoneError extends Error {
-  constructor(
-    readonly problem: MicrophoneProblem,
-    options?: ErrorOptions,
-  ) {
-    super(`microphone: ${problem}`, options);
+class MicrophoneError extends PageError {
+  constructor(problem: MicrophoneProblem, cause?: Error) {
+    super((t) => t.microphone[problem], cause?.message);
   }
 }
 
@@ -30,15 +28,16 @@ async function openStream(): Promise<MediaStream> {
   const { mediaDevices } = navigator as { readonly mediaDevices?: MediaDevices };
   if (!mediaDevices) throw new MicrophoneError("insecure");
   const audio = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-  return mediaDevices.getUserMedia({ audio }).catch((cause: unknown) => {
-    throw new MicrophoneError(problems[(cause as Error).name] ?? "busy", { cause });
+  return mediaDevices.getUserMedia({ audio }).catch((error: unknown) => {
+    const cause = error as Error;
+    throw new MicrophoneError(problems[cause.name] ?? "busy", cause);
   });
 }
 
 /**
  * Opens the microphone.
  * @param onSamples  gets [n] f32, mono, 16 kHz, range [-1, 1]
- * @throws MicrophoneError
+ * @throws PageError  there is no sound; it says why
  */
 export async function openMicrophone(
   onSamples: (samples: Float32Array<ArrayBuffer>) => void,
@@ -52,7 +51,7 @@ export async function openMicrophone(
   } catch (cause) {
     endStream();
     await context.close();
-    throw new MicrophoneError("busy", { cause });
+    throw new MicrophoneError("busy", cause as Error);
   }
   const resampler = new Resampler(context.sampleRate, 16_000);
   const node = new AudioWorkletNode(context, "microphone", { numberOfOutputs: 0, channelCount: 1 });

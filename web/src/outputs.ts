@@ -1,6 +1,6 @@
 import { subtitles } from "../../dist/decode/subtitles/formats.js";
 import { adapterName } from "./engine.js";
-import { textOf } from "./recordings.js";
+import { textOf } from "./items.js";
 import { type Item, announce, changed, state, texts } from "./state.js";
 
 /** Forms of a transcript, by their file's ending. */

@@ -1,5 +1,7 @@
 import type { BenchRow, EngineFacts, VerifyRow } from "funasr-webgpu/browser";
 import { adapterName } from "./engine.js";
+import type { Run } from "./state.js";
+import { languages } from "./texts.js";
 
 /** The browser with its version, and its system. */
 export function browserName(): string {
@@ -36,8 +38,15 @@ export function worstOf(rows: readonly VerifyRow[]): number {
   return Math.max(...rows.map(({ worstRatio }) => worstRatio).filter((ratio) => Number.isFinite(ratio)));
 }
 
+/** A first line of the report of a run that did not end by itself. */
+function incomplete({ isWhole, problem }: Run<unknown>): string[] {
+  if (isWhole) return [];
+  return [`Incomplete run: ${problem?.detail ?? problem?.say(languages.en) ?? "it was stopped"}`, ""];
+}
+
 /** A run of golden bundles as Markdown: a row of docs/devices.md, and what failed. */
-export async function verifyReport(facts: EngineFacts, rows: readonly VerifyRow[]): Promise<string> {
+export async function verifyReport(facts: EngineFacts, run: Run<VerifyRow>): Promise<string> {
+  const { rows, isWhole, total } = run;
   const failed = rows.filter((row) => row.failed > 0);
   const stages = rows.reduce((sum, row) => sum + row.stages.length, 0);
   const failedStages = rows.reduce((sum, row) => sum + row.failed, 0);
@@ -46,7 +55,7 @@ export async function verifyReport(facts: EngineFacts, rows: readonly VerifyRow[
     ["backend", facts.backend],
     ["features", await adapterFeatures()],
     ["browser", browserName()],
-    ["bundles", rows.length],
+    ["bundles", isWhole ? rows.length : `${rows.length} of ${total ?? "?"}`],
     ["stages", stages],
     ["failed", failedStages],
     ["worst ratio", digits(worstOf(rows))],
@@ -59,6 +68,7 @@ export async function verifyReport(facts: EngineFacts, rows: readonly VerifyRow[
       : [`- ${bundle}: ${problem}`],
   );
   return [
+    ...incomplete(run),
     line(cells.map(([name]) => name)),
     line(cells.map(() => "---")),
     line(cells.map(([, value]) => value)),
@@ -68,14 +78,15 @@ export async function verifyReport(facts: EngineFacts, rows: readonly VerifyRow[
 }
 
 /** A run of the benches as Markdown. */
-export async function speedReport(facts: EngineFacts, rows: readonly BenchRow[]): Promise<string> {
+export async function speedReport(facts: EngineFacts, run: Run<BenchRow>): Promise<string> {
   const head = `${adapterName(facts)}, ${facts.backend}, ${await adapterFeatures()}; ${browserName()}; ${new Date().toISOString().slice(0, 10)}`;
   return [
+    ...incomplete(run),
     head,
     "",
     line(["measurement", "least", "median", "most", "unit"]),
     line(["---", "--:", "--:", "--:", "---"]),
-    ...rows.map(({ section, name, unit, value }) =>
+    ...run.rows.map(({ section, name, unit, value }) =>
       line([`${section}: ${name}`, digits(value.min), digits(value.median), digits(value.max), unit]),
     ),
     "",

@@ -2,6 +2,7 @@ import type { EngineFacts } from "funasr-webgpu/browser";
 import { type TemplateResult, html, nothing } from "lit-html";
 import { adapterName } from "./engine.js";
 import { copy } from "./outputs.js";
+import { problemView } from "./problem-view.js";
 import type { Run } from "./state.js";
 import type { Texts } from "./texts.js";
 
@@ -15,15 +16,15 @@ interface RunParts<Row> {
   readonly start: string;
   readonly begin: () => void;
   readonly table: TemplateResult;
-  readonly report: (facts: EngineFacts, rows: readonly Row[]) => Promise<string>;
+  readonly report: (facts: EngineFacts, run: Run<Row>) => Promise<string>;
 }
 
 /** A measurement with its button, its table and its report. */
 export function runView<Row>(parts: RunParts<Row>, t: Texts) {
   const { run, title, lead, start, begin, table, report } = parts;
-  const { phase, rows, total, facts, problem } = run;
+  const { phase, rows, total, facts, problem, isWhole } = run;
   const count = total === undefined ? `${rows.length}` : `${rows.length} / ${total}`;
-  const copyReport = async (): Promise<void> => copy(run, await report(facts!, rows));
+  const copyReport = async (): Promise<void> => copy(run, await report(facts!, run));
   return html`<h1>${title}</h1>
     <p class="lead">${lead}</p>
     <p class="row">
@@ -34,7 +35,8 @@ export function runView<Row>(parts: RunParts<Row>, t: Texts) {
       }
       ${phase === "running" ? html`<span role="status" class="pulse">${t.running}… ${count}</span>` : nothing}
     </p>
-    ${problem === undefined ? nothing : html`<p class="problem" role="alert">${problem}</p>`}
+    ${problemView(problem, t)}
+    ${phase === "done" && !isWhole && rows.length > 0 ? html`<p class="note">${t.incomplete(count)}</p>` : nothing}
     ${facts ? html`<p class="note">${t.adapter}: ${adapterName(facts)}, ${facts.backend}</p>` : nothing}
     ${
       rows.length > 0
@@ -44,8 +46,14 @@ export function runView<Row>(parts: RunParts<Row>, t: Texts) {
     ${
       phase === "done" && rows.length > 0 && facts
         ? html`<p class="row">
-            <button @click=${() => void copyReport()}>${run.copied ?? t.copyReport}</button>
-            <span class="note">${t.reportHint} <a href=${issue}>${t.openIssue}</a></span>
+            <button @click=${() => void copyReport()}>
+              ${run.copied ?? (isWhole ? t.copyReport : t.copyIncomplete)}
+            </button>
+            ${
+              isWhole
+                ? html`<span class="note">${t.reportHint} <a href=${issue}>${t.openIssue}</a></span>`
+                : nothing
+            }
           </p>`
         : nothing
     }`;

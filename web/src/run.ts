@@ -1,5 +1,6 @@
 import type { SpeechWorker } from "funasr-webgpu/browser";
-import { lineOf, startApart } from "./engine.js";
+import { startApart } from "./engine.js";
+import { Cancelled, problemOf } from "./problems.js";
 import { type Run, announce, changed, texts } from "./state.js";
 
 /** Runs a measurement on an engine of its own, which ends with it. */
@@ -9,8 +10,15 @@ export async function runApart<Row>(
   body: (worker: SpeechWorker, onRow: (row: Row) => void, signal: AbortSignal) => Promise<readonly Row[]>,
 ): Promise<void> {
   const control = new AbortController();
-  Object.assign(run, { phase: "running", rows: [], total: undefined, facts: undefined, problem: undefined });
-  run.stop = () => control.abort(new Error(texts().cancelled));
+  Object.assign(run, {
+    phase: "running",
+    isWhole: false,
+    rows: [],
+    total: undefined,
+    facts: undefined,
+    problem: undefined,
+  });
+  run.stop = () => control.abort(new Cancelled());
   changed();
   let worker: SpeechWorker | undefined;
   try {
@@ -21,9 +29,11 @@ export async function runApart<Row>(
       changed();
     };
     run.rows = await body(worker, onRow, control.signal);
+    run.isWhole = true;
     announce(texts().done);
   } catch (error) {
-    run.problem = lineOf(error);
+    run.problem = problemOf(error);
+    announce(run.problem.say(texts()));
   } finally {
     run.phase = "done";
     run.stop = undefined;

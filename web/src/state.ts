@@ -1,7 +1,8 @@
 import type { EngineFacts, EngineMemory, ModelChoice, StartProgress } from "funasr-webgpu/browser";
 import type { BenchRow, VerifyRow } from "funasr-webgpu/browser";
 import type { TranscriptSegment } from "../../dist/decode/segments/recording.js";
-import { type Texts, languages, preferredLanguage } from "./texts.js";
+import type { Problem, Say } from "./problems.js";
+import { type PageLanguage, type Texts, languages } from "./texts.js";
 
 /** The parts of the page. */
 export type View = "transcribe" | "verify" | "speed";
@@ -10,7 +11,7 @@ export type View = "transcribe" | "verify" | "speed";
 export type EngineState =
   | { readonly phase: "starting"; readonly progress: StartProgress | undefined }
   | { readonly phase: "ready"; readonly facts: EngineFacts }
-  | { readonly phase: "failed"; readonly problem: string };
+  | { readonly phase: "failed"; readonly problem: Problem };
 
 /** A recording with its text so far. */
 export interface Item {
@@ -28,22 +29,27 @@ export interface Item {
   done: number;
   seconds: number | undefined;
   workSeconds: number | undefined;
-  notes: readonly string[];
-  problem: string | undefined;
+  notes: readonly Say[];
+  problem: Problem | undefined;
   audio: string | undefined;
   playable: boolean;
   /** What was copied or not: shown for a moment. */
   copied: string | undefined;
+  /** Whether it was taken off the page. */
+  removed: boolean;
+  /** Ends its work; a microphone's recording first ends, and its text by a second call. */
   readonly stop: () => void;
 }
 
 /** A table that fills row by row. */
 export interface Run<Row> {
   phase: "idle" | "running" | "done";
+  /** Whether it ran to its end. */
+  isWhole: boolean;
   rows: readonly Row[];
   total: number | undefined;
   facts: EngineFacts | undefined;
-  problem: string | undefined;
+  problem: Problem | undefined;
   copied: string | undefined;
   stop: (() => void) | undefined;
 }
@@ -51,6 +57,7 @@ export interface Run<Row> {
 function idle<Row>(): Run<Row> {
   return {
     phase: "idle",
+    isWhole: false,
     rows: [],
     total: undefined,
     facts: undefined,
@@ -70,6 +77,11 @@ export interface Example {
 /** Where the model comes from, as picked. */
 export type Source = "demo" | "hub" | "folder";
 
+/** The language that the browser prefers. */
+function preferredLanguage(): PageLanguage {
+  return /^zh\b/i.test(navigator.language) ? "zh" : "en";
+}
+
 /** All that the page shows. */
 export const state = {
   page: preferredLanguage(),
@@ -88,8 +100,8 @@ export const state = {
   dragging: false,
   examples: [] as readonly Example[],
   items: [] as Item[],
-  /** Why the microphone is off. */
-  microphone: undefined as string | undefined,
+  /** What the last choice, drop or press could not do. */
+  notice: undefined as Problem | undefined,
   speaking: false,
   verify: idle<VerifyRow>(),
   speed: idle<BenchRow>(),

@@ -1,6 +1,7 @@
 import type { DirectoryHandle, StartProgress } from "funasr-webgpu/browser";
 import { html, nothing } from "lit-html";
 import { adapterName, restart } from "./engine.js";
+import { problemView } from "./problem-view.js";
 import { type Source, changed, state } from "./state.js";
 import type { Texts } from "./texts.js";
 
@@ -22,7 +23,7 @@ function engineLine(t: Texts) {
   const { engine } = state;
   if (engine.phase === "starting") return progressLine(engine.progress, t);
   if (engine.phase === "failed")
-    return html`<p class="problem" role="alert">${engine.problem}</p>
+    return html`<div class="wide">${problemView(engine.problem, t)}</div>
       <button @click=${() => restart(state.choice)}>${t.tryAgain}</button>`;
   const { model } = engine.facts;
   return html`<p role="status"><span class="ready">${t.ready}</span>: ${model?.name}</p>
@@ -39,7 +40,7 @@ function facts(t: Texts) {
     [t.adapter, `${adapterName(engine.facts)}${software ? ` (${t.softwareAdapter})` : ""}`],
     [t.backend, backend],
     [t.memory, memory ? megabytes(memory.reserved) : "–"],
-    [t.factor, factor === undefined ? "–" : factor.toFixed(2)],
+    [t.factor, factor === undefined ? "–" : `${factor.toFixed(2)} ${t.factorHint(1 / factor)}`],
   ];
   return html`<dl>
     ${rows.map(
@@ -88,9 +89,11 @@ function weightsField(t: Texts) {
   return html`<label
     >${t.weights}
     <select @change=${change}>
-      ${["", "f16", "q8", "q4"].map(
+      ${(["", "f16", "q8", "q4"] as const).map(
         (value) =>
-          html`<option value=${value} ?selected=${value === state.weights}>${value || t.asStored}</option>`,
+          html`<option value=${value} ?selected=${value === state.weights}>
+            ${value === "" ? t.asStored : `${value} ${t.weightsHint[value]}`}
+          </option>`,
       )}
     </select></label
   >`;
@@ -153,7 +156,7 @@ function picker(t: Texts) {
 
 /** The model, the adapter and what is measured on it. */
 export function statusView(t: Texts) {
-  const { choosing, engine, source } = state;
+  const { choice, choosing, engine } = state;
   return html`<section aria-label=${t.model} class="card">
     <div class="head">
       ${engineLine(t)}
@@ -166,7 +169,7 @@ export function statusView(t: Texts) {
         ${t.otherModel}
       </button>
     </div>
-    ${engine.phase === "ready" && source === "demo" ? html`<p class="note">${t.demoNote}</p>` : nothing}
+    ${engine.phase === "ready" && choice === undefined ? html`<p class="note">${t.demoNote}</p>` : nothing}
     ${choosing ? picker(t) : nothing} ${facts(t)}
   </section>`;
 }

@@ -1,3 +1,10 @@
+import type { BrowserErrorCode } from "funasr-webgpu/browser";
+
+/** The first names of a list. */
+function listed(names: readonly string[], joint: string): string {
+  return names.slice(0, 5).join(joint) + (names.length > 5 ? `${joint}…` : "");
+}
+
 /** What the page says, in English. */
 const en = {
   title: "Speech to text on your own graphics card",
@@ -15,6 +22,7 @@ const en = {
   hubName: "Name on the hub",
   weights: "Weights on the graphics card",
   asStored: "as stored",
+  weightsHint: { f16: "(16 bits)", q8: "(8 bits: less memory)", q4: "(4 bits: least memory)" },
   load: "Load",
   chooseFolder: "Choose a folder…",
   chooseFiles: "Choose files…",
@@ -23,13 +31,13 @@ const en = {
   compile: "Compiling kernels",
   opening: "Opening the graphics card",
   ready: "Ready",
-  failed: "Not ready",
   tryAgain: "Try again",
   adapter: "Adapter",
   backend: "Backend",
   softwareAdapter: "software",
   memory: "GPU memory",
   factor: "Real-time factor",
+  factorHint: (speed: number) => `(${speed.toFixed(1)} × as fast as the speech)`,
   drop: "Drop audio here",
   choose: "Choose audio…",
   speak: "Speak",
@@ -45,10 +53,13 @@ const en = {
   translateTo: "Translate into",
   noTranslation: "no translation",
   waiting: "Waiting for the model",
+  queued: "Waiting for its turn",
   working: "Transcribing",
   cancel: "Cancel",
   cancelled: "Cancelled.",
+  replaced: "Another model was chosen meanwhile; press Speak again.",
   remove: "Remove",
+  removeAll: "Remove all",
   play: "Play",
   copy: "Copy",
   copied: "Copied",
@@ -59,6 +70,31 @@ const en = {
   recording: "Recording",
   repeated: "The graphics card was reset; the clip is transcribed again.",
   unplayable: "This browser cannot play this format.",
+  full: (most: number) => `The page keeps ${most} recordings; remove some first.`,
+  leftOut: (names: readonly string[], most: number) =>
+    `The page keeps ${most} recordings. Not taken: ${names.length === 1 ? "1 file" : `${names.length} files`} (${listed(names, ", ")}). Remove some recordings, then choose these again.`,
+  noAudio: (count: number) =>
+    count === 1
+      ? "1 file of the folder is no audio and was left out."
+      : `${count} files of the folder are no audio and were left out.`,
+  noExample: (name: string) => `The example ${name} cannot be fetched; check the network.`,
+  keptPart: (minutes: number) => `Only its first ${minutes} minutes can be played; the text is of all of it.`,
+  details: "Details",
+  warning: (line: string) => line,
+  noModel: "These files are not a model that this engine reads.",
+  broken: "The engine failed.",
+  brokenFor: (file: string) => `${file}: the transcription failed.`,
+  audio: {
+    empty: (file: string) => `${file} is empty (0 bytes).`,
+    foreign: (file: string) => `${file} is not audio, or not of a kind that this page reads.`,
+    damaged: (file: string) => `${file} is damaged, or not of a kind that this page reads.`,
+    long: (file: string) => `${file} is too long; cut it into parts.`,
+    short: (file: string) => `${file} is too short: less than one frame of speech.`,
+    unreadable: (file: string) =>
+      `${file} cannot be read: it was moved, changed or deleted, or is a folder. Choose it again.`,
+  },
+  /** Refusals of the engine; its own lines are English and are made for visitors. */
+  engine: {} as Partial<Record<BrowserErrorCode, string>>,
   microphone: {
     insecure: "The microphone needs https or localhost; open this page by one of them.",
     refused:
@@ -81,6 +117,8 @@ const en = {
   fail: "failed",
   seconds: "Seconds",
   copyReport: "Copy the report",
+  incomplete: (count: string) => `It did not run to its end (${count}): the report says so.`,
+  copyIncomplete: "Copy the incomplete report",
   reportHint: "Please add it to docs/devices.md by an issue:",
   openIssue: "open one",
   noBundles: "The golden bundles are not beside this page; run it from a checkout of the repository.",
@@ -109,11 +147,12 @@ const zh: Texts = {
   model: "模型",
   otherModel: "换一个模型",
   modelDemo: "演示模型，10 MB：合成语音，家居指令，中文和英文",
-  modelHub: "按 Hugging Face 上的名称",
+  modelHub: "Hugging Face 上的模型",
   modelFolder: "本设备上的文件夹",
-  hubName: "Hugging Face 上的名称",
+  hubName: "Hugging Face 上的模型名称",
   weights: "显卡上的权重",
   asStored: "原样",
+  weightsHint: { f16: "（16 位）", q8: "（8 位：省显存）", q4: "（4 位：最省显存）" },
   load: "加载",
   chooseFolder: "选择文件夹…",
   chooseFiles: "选择文件…",
@@ -122,13 +161,13 @@ const zh: Texts = {
   compile: "正在编译内核",
   opening: "正在打开显卡",
   ready: "就绪",
-  failed: "未就绪",
   tryAgain: "重试",
   adapter: "显卡",
   backend: "后端",
   softwareAdapter: "软件模拟",
   memory: "显存",
   factor: "实时率",
+  factorHint: (speed) => `（语速的 ${speed.toFixed(1)} 倍）`,
   drop: "把音频拖到这里",
   choose: "选择音频…",
   speak: "说话",
@@ -144,10 +183,13 @@ const zh: Texts = {
   translateTo: "翻译成",
   noTranslation: "不翻译",
   waiting: "等待模型",
+  queued: "排队等候",
   working: "正在转写",
   cancel: "取消",
   cancelled: "已取消。",
+  replaced: "模型已更换；请再按“说话”。",
   remove: "移除",
+  removeAll: "全部移除",
   play: "播放",
   copy: "复制",
   copied: "已复制",
@@ -158,8 +200,38 @@ const zh: Texts = {
   recording: "录音",
   repeated: "显卡被重置，正在重新转写。",
   unplayable: "此浏览器无法播放这种格式。",
+  full: (most) => `本页最多保留 ${most} 条录音；请先移除一些。`,
+  leftOut: (names, most) =>
+    `本页最多保留 ${most} 条录音。未接收 ${names.length} 个文件（${listed(names, "、")}）。请移除一些录音，然后重新选择这些文件。`,
+  noAudio: (count) => `文件夹中有 ${count} 个文件不是音频，未接收。`,
+  noExample: (name) => `示例 ${name} 下载失败；请检查网络。`,
+  keptPart: (minutes) => `只能播放前 ${minutes} 分钟；文字是完整的。`,
+  details: "详情（英文）",
+  warning: (line) => `音频有问题，文字可能不完整：${line}`,
+  noModel: "这些文件不是本引擎能读取的模型。",
+  broken: "引擎出错了。",
+  brokenFor: (file) => `${file}：转写失败。`,
+  audio: {
+    empty: (file) => `${file} 是空文件（0 字节）。`,
+    foreign: (file) => `${file} 不是音频，或者是本页不支持的格式。`,
+    damaged: (file) => `${file} 已损坏，或者是本页不支持的格式。`,
+    long: (file) => `${file} 太长；请把它切成几段。`,
+    short: (file) => `${file} 太短：不足一帧语音。`,
+    unreadable: (file) => `无法读取 ${file}：它被移动、修改或删除，或者是文件夹。请重新选择。`,
+  },
+  engine: {
+    "no-webgpu":
+      "此浏览器没有 WebGPU；请使用新版 Chrome、Edge、Firefox 或 Safari，并通过 https 或 localhost 打开本页。",
+    "no-adapter": "WebGPU 没有找到显卡；请在浏览器设置中打开硬件加速，更新显卡驱动，或者换一个浏览器。",
+    limits: "这块显卡的缓冲区放不下这个模型；请选择更小的权重或更小的模型，或者换一台设备。",
+    quota: "浏览器给本页的存储空间放不下这个模型；请清理磁盘空间，退出无痕窗口，或者选择本设备上的模型文件。",
+    network: "文件下载失败；请检查网络和模型名称，然后重试。",
+    damaged: "文件与清单不符；请重新加载本页。",
+    usage: "无法执行；请检查模型名称和选项。",
+    worker: "引擎已停止；请重新加载本页。",
+  },
   microphone: {
-    insecure: "麦克风需要 https 或 localhost；请用其中之一打开本页。",
+    insecure: "麦克风需要安全连接；请通过 https 或 localhost 打开本页。",
     refused: "浏览器拒绝了麦克风；请在地址栏旁的网站设置中允许，然后再按“说话”。",
     missing: "没有找到麦克风；请接上麦克风，然后再按“说话”。",
     busy: "麦克风没有启动；请关闭占用它的程序，然后再按“说话”。",
@@ -178,6 +250,8 @@ const zh: Texts = {
   fail: "失败",
   seconds: "秒",
   copyReport: "复制报告",
+  incomplete: (count) => `没有运行到结束（${count}）：报告会注明。`,
+  copyIncomplete: "复制不完整的报告",
   reportHint: "欢迎通过 issue 把它加入 docs/devices.md：",
   openIssue: "新建",
   noBundles: "本页旁边没有参考数据；请从仓库的检出目录运行本页。",
@@ -196,8 +270,3 @@ export const languages = { en, zh } as const;
 
 /** A language of the page. */
 export type PageLanguage = keyof typeof languages;
-
-/** The language that the browser prefers. */
-export function preferredLanguage(): PageLanguage {
-  return /^zh\b/i.test(navigator.language) ? "zh" : "en";
-}

@@ -1,7 +1,11 @@
 import { html, nothing } from "lit-html";
+import { repeat } from "lit-html/directives/repeat.js";
 import { LANGUAGE_CODES, languageCode } from "../../dist/tokenizer/languages.js";
 import { itemView } from "./item-view.js";
-import { addExample, addFiles, speak } from "./recordings.js";
+import { removeAll } from "./items.js";
+import { problemView } from "./problem-view.js";
+import { addDropped, addExample, addFiles } from "./recordings.js";
+import { speak, stopSpeaking } from "./speech.js";
 import { changed, state } from "./state.js";
 import { statusView } from "./status-view.js";
 import type { Texts } from "./texts.js";
@@ -9,7 +13,7 @@ import type { Texts } from "./texts.js";
 function drop(event: DragEvent): void {
   event.preventDefault();
   state.dragging = false;
-  addFiles(event.dataTransfer?.files ?? []);
+  void addDropped(event.dataTransfer);
   changed();
 }
 
@@ -28,7 +32,7 @@ function pick({ target }: Event): void {
 }
 
 function toggleSpeech(): void {
-  if (state.speaking) state.items.find(({ level }) => level !== undefined)?.stop();
+  if (state.speaking) stopSpeaking();
   else void speak();
 }
 
@@ -56,7 +60,7 @@ function inputs(t: Texts) {
         @change=${pick}
       />
     </div>
-    ${state.microphone === undefined ? nothing : html`<p class="problem" role="alert">${state.microphone}</p>`}
+    ${problemView(state.notice, t)}
   </div>`;
 }
 
@@ -123,7 +127,18 @@ function options(t: Texts) {
 
 /** Recordings in, text out. */
 export function transcribeView(t: Texts) {
+  const { items } = state;
   return html`<h1>${t.title}</h1>
     <p class="lead">${t.lead}</p>
-    ${inputs(t)} ${examples(t)} ${options(t)} ${statusView(t)} ${state.items.map((item) => itemView(item, t))}`;
+    ${inputs(t)} ${examples(t)} ${options(t)} ${statusView(t)}
+    ${
+      items.length > 1
+        ? html`<p class="row all"><button class="small" @click=${removeAll}>${t.removeAll}</button></p>`
+        : nothing
+    }
+    ${repeat(
+      items,
+      ({ id }) => id, // a player keeps its element
+      (item) => itemView(item, t),
+    )}`;
 }

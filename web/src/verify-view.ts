@@ -1,10 +1,11 @@
 import type { BundleChoice, VerifyRow } from "funasr-webgpu/browser";
 import { html, nothing } from "lit-html";
 import { beside } from "./engine.js";
+import { PageError } from "./problems.js";
 import { digits, verifyReport, worstOf } from "./report.js";
 import { runApart } from "./run.js";
 import { runView } from "./run-view.js";
-import { changed, state, texts } from "./state.js";
+import { changed, state } from "./state.js";
 import type { Texts } from "./texts.js";
 
 interface Listed {
@@ -15,7 +16,11 @@ interface Listed {
 /** The committed bundles. @throws  they are not beside the page */
 async function bundles(): Promise<BundleChoice[]> {
   const answer = await fetch(beside("golden/manifest.json"));
-  if (!answer.ok) throw new Error(texts().noBundles);
+  if (!answer.ok)
+    throw new PageError(
+      (t) => t.noBundles,
+      `golden/manifest.json: the server answers with status ${answer.status}`,
+    );
   const { bundles: listed } = (await answer.json()) as { readonly bundles: readonly Listed[] };
   return listed
     .filter(({ file }) => file.endsWith(".safetensors"))
