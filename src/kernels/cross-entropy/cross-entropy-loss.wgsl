@@ -1,6 +1,7 @@
 // loss[r] = log(sum over j of exp(x[r, j])) - (1 - smoothing) * x[r, label] - smoothing * mean of x[r].      torch.nn.functional.cross_entropy
 // cross-entropy.wgsl for GPUs, 3 of 4. One workgroup per row: each thread adds its blocks in order, then the threads' sums in order.
-const WG = 64u; // threads per row
+const WG = 64u;   // threads per row
+const AHEAD = 8u; // blocks that a thread reads at once
 struct Params { rows: u32, width: u32, parts: u32, first: u32, smoothing: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;        // [at least first + rows]
@@ -43,7 +44,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (row >= p.rows) { return; }
   let best = largest_of(row, lane);
   var sum = vec2f();
-  for (var c = 0u; c < p.parts; c++) { sum += sums[(row * p.parts + c) * WG + lane]; }
+  for (var c = 0u; c < p.parts; c += AHEAD) {
+    var block: array<vec2f, AHEAD>;
+    for (var i = 0u; i < AHEAD; i++) { block[i] = sums[(row * p.parts + min(c + i, p.parts - 1u)) * WG + lane]; }
+    for (var i = 0u; i < AHEAD; i++) { sum += select(vec2f(), block[i], c + i < p.parts); }
+  }
   added[lane] = sum;
   workgroupBarrier();
   if (lane != 0u) { return; }
