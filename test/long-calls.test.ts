@@ -294,7 +294,17 @@ const onFiles: Readonly<Record<string, Run>> = {
  * end with the caller's loop.
  */
 const short = [
-  ...["Gpu", "parseKernel", "openCheckpoint", "openLlm", "bytesSource", "memoryFiles"],
+  ...[
+    "Gpu",
+    "requestGpu",
+    "subgroupSize",
+    "gpuSizes",
+    "parseKernel",
+    "openCheckpoint",
+    "openLlm",
+    "bytesSource",
+    "memoryFiles",
+  ],
   ...["pickChannel", "subtitles", "joinTexts", "silencesOf"],
   ...["Segmenter", "DetectedSpeech", "GivenSpeech", "Recording"], // pieces of transcribeRecording
   ...["runInEngine", "liveParts", "LiveSession"], // calls of an engine

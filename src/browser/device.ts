@@ -1,8 +1,6 @@
-import { isSoftware, subgroupSize } from "../gpu/adapter.js";
-import { Gpu } from "../gpu/device.js";
-import { GpuError } from "../gpu/errors.js";
-import { gpuSizes } from "../kernels/gpu-sizes.js";
-import { oneLine } from "../errors.js";
+import { isSoftware } from "../gpu/adapter.js";
+import type { Gpu } from "../gpu/device.js";
+import { requestGpu } from "../kernels/request-gpu.js";
 import { BrowserError } from "./errors.js";
 import type { EngineFacts } from "./messages.js";
 import type { Platform } from "./platform.js";
@@ -47,36 +45,21 @@ export async function requestAdapter({ gpu, userAgent = "" }: Platform): Promise
 }
 
 /**
- * Opens an adapter's device with all that the adapter offers of buffers, and with subgroups where
- * they are of one size.
+ * Opens an adapter's device by `requestGpu`.
  * @throws GpuError  the adapter refuses
  */
 export async function openAdapter(adapter: GPUAdapter, subgroups = true): Promise<BrowserDevice> {
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
-  const lanes = subgroups ? subgroupSize(adapter) : undefined;
-  const device = await adapter
-    .requestDevice({
-      requiredLimits: { maxStorageBufferBindingSize, maxBufferSize },
-      requiredFeatures: lanes ? ["subgroups"] : [],
-    })
-    .catch((cause: unknown) => {
-      const reason = oneLine(cause instanceof Error ? cause.message : String(cause));
-      throw new GpuError(
-        `${adapter.info.description}: expected a device with its own limits, got: ${reason}`,
-        {
-          cause,
-        },
-      );
-    });
+  const gpu = await requestGpu(adapter, { subgroups });
   const { vendor, architecture, device: name, description } = adapter.info;
   const { backend = "WebGPU" } = adapter.info as { readonly backend?: string };
   return {
-    gpu: new Gpu(device, { subgroupSize: lanes, tuning: gpuSizes(adapter.info) }),
+    gpu,
     facts: {
       adapter: { vendor, architecture, device: name, description },
       backend,
       software: isSoftware(adapter.info),
-      subgroups: lanes,
+      subgroups: gpu.subgroupSize,
       limits: { maxBufferSize, maxStorageBufferBindingSize },
     },
   };

@@ -1,4 +1,5 @@
 /// <reference types="@webgpu/types" preserve="true" />
+import { subgroupSize } from "./adapter.js";
 import type { GpuBytes, GpuCounts } from "./counts.js";
 import { GpuError, expectDevice } from "./errors.js";
 import { type Dispatch, type Kernel, type Overrides, type Tuning, foldGroups } from "./kernel.js";
@@ -24,7 +25,7 @@ export interface GpuOptions {
   readonly wait?: <T>(promise: Promise<T>) => Promise<T>;
   /** Bytes of buffers at most; default: what the device grants. */
   readonly memoryLimit?: number;
-  /** Lanes of every subgroup, if they are of one size and the device has `subgroups`. */
+  /** Lanes of every subgroup. Default: by the device's features; see `subgroupSize`. */
   readonly subgroupSize?: number;
   /** Sizes of kernels that were measured on this adapter. Default: the usual ones. */
   readonly tuning?: Tuning;
@@ -70,7 +71,8 @@ export class Gpu {
   ) {
     expectDevice(device);
     this.#wait = options.wait ?? ((promise) => promise);
-    this.subgroupSize = options.subgroupSize;
+    this.subgroupSize =
+      options.subgroupSize ?? subgroupSize({ features: device.features, info: device.adapterInfo });
     this.tuning = options.tuning ?? {};
     this.#memory = new DeviceMemory(device, options.memoryLimit);
     const params = this.#memory.create(paramsBytes, bufferUsage.uniform | bufferUsage.copyDst).buffer;

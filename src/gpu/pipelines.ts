@@ -1,3 +1,4 @@
+import { pinSubgroups } from "./adapter.js";
 import { GpuError } from "./errors.js";
 import { type Binding, type Dispatch, type Kernel, type Overrides, uniformWindow } from "./kernel.js";
 import type { Tensor } from "./tensor.js";
@@ -55,6 +56,8 @@ export class PipelineCache {
   readonly #groups = new Map<string, Group>();
   readonly #groupsOfBuffer = new Map<number, Set<string>>();
   readonly #errors: Promise<void>[] = [];
+  /** Whether the size of subgroups is the kernels' to say. */
+  readonly #pins: boolean;
   /** Pipelines and bind groups made since the device was opened. */
   readonly made = { pipelines: 0, bindGroups: 0 };
 
@@ -65,7 +68,9 @@ export class PipelineCache {
     private readonly device: GPUDevice,
     private readonly params: GPUBuffer,
     private readonly mostGroups = usualGroups,
-  ) {}
+  ) {
+    this.#pins = device.features.has("subgroup-size-control");
+  }
 
   pipeline(kernel: Kernel, overrides: Overrides): Pipeline {
     let key = "";
@@ -175,7 +180,10 @@ export class PipelineCache {
     device.pushErrorScope("validation");
     let module = this.#modules.get(kernel);
     if (!module) {
-      module = device.createShaderModule({ label: kernel.name, code: kernel.source });
+      module = device.createShaderModule({
+        label: kernel.name,
+        code: this.#pins ? pinSubgroups(kernel.source) : kernel.source,
+      });
       this.#modules.set(kernel, module);
     }
     const layout = device.createBindGroupLayout({

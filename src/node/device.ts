@@ -1,7 +1,7 @@
 import { freemem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { create } from "webgpu";
-import { isSoftware, subgroupSize } from "../gpu/adapter.js";
+import { isSoftware, subgroupFeatures, subgroupSize } from "../gpu/adapter.js";
 import { gpuSizes } from "../kernels/gpu-sizes.js";
 import { Gpu } from "../gpu/device.js";
 import { GpuError } from "../gpu/errors.js";
@@ -194,7 +194,7 @@ export async function openDevice(options: DeviceOptions = {}): Promise<OpenedDev
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
   const requiredLimits = { maxStorageBufferBindingSize, maxBufferSize, ...options.limits };
   const lanes = options.subgroups === false ? undefined : subgroupSize(adapter);
-  const requiredFeatures: GPUFeatureName[] = lanes ? ["subgroups"] : [];
+  const requiredFeatures = lanes ? subgroupFeatures(adapter) : [];
   if (options.timestamps) {
     if (!adapter.features.has("timestamp-query"))
       throw new GpuError(
