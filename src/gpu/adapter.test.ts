@@ -3,12 +3,12 @@ import { useGpu, values } from "../../test/gpu.js";
 import { requestAdapter } from "../node/device.js";
 import { rmsNorm } from "../kernels/rms-norm/rms-norm.js";
 import { requestGpu } from "../kernels/request-gpu.js";
-import { pinSubgroups, subgroupFeatures, subgroupSize } from "./adapter.js";
+import { isSoftware, pinSubgroups, subgroupFeatures, subgroupSize } from "./adapter.js";
 import { Gpu } from "./device.js";
 
 // Plan: kernels have one size of subgroups, where an adapter has one or where its size can be set;
 // never one outside 4 to 64 lanes. A user's own device gets its kernels by its own features, and
-// pinned kernels give the bits of the others.
+// pinned kernels give the bits of the others. Drivers on the CPU are known by name.
 const facts = (vendor: string, features: string[], sizes?: [number, number]) => ({
   features: new Set(features),
   info: {
@@ -18,6 +18,16 @@ const facts = (vendor: string, features: string[], sizes?: [number, number]) => 
   } as unknown as GPUAdapterInfo,
 });
 const both = ["subgroups", "subgroup-size-control"];
+
+test.each([
+  ["llvmpipe", { device: "llvmpipe", description: "llvmpipe: Mesa 25.0.7" }, true],
+  ["SwiftShader", { architecture: "swiftshader" }, true],
+  ["WARP by its name", { description: "Microsoft Basic Render Driver" }, true],
+  ["WARP in a browser", { architecture: "microsoft-basic-render-driver" }, true],
+  ["a GPU", { vendor: "nvidia", architecture: "hopper", description: "NVIDIA H200" }, false],
+])("isSoftware: %s", (_name, info, software) => {
+  expect(isSoftware(info as GPUAdapterInfo)).toBe(software);
+});
 
 describe("subgroupSize", () => {
   test.each<[string, ReturnType<typeof facts>, number | undefined, string[]]>([

@@ -2,7 +2,7 @@
 
 /** True for a driver that runs on the CPU. */
 export function isSoftware(info: GPUAdapterInfo): boolean {
-  return /llvmpipe|lavapipe|swiftshader|basic render/i.test(
+  return /llvmpipe|lavapipe|swiftshader|basic[ -]render/i.test(
     `${info.device} ${info.description} ${info.architecture}`,
   );
 }
