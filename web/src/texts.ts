@@ -81,7 +81,8 @@ const en = {
   keptPart: (minutes: number) => `Only its first ${minutes} minutes can be played; the text is of all of it.`,
   details: "Details",
   warning: (line: string) => line,
-  noModel: "These files are not a model that this engine reads.",
+  noModel:
+    "This is not a model that the engine reads; choose a folder with its weights and its config.json or config.yaml.",
   broken: "The engine failed.",
   brokenFor: (file: string) => `${file}: the transcription failed.`,
   audio: {
@@ -208,7 +209,7 @@ const zh: Texts = {
   keptPart: (minutes) => `只能播放前 ${minutes} 分钟；文字是完整的。`,
   details: "详情（英文）",
   warning: (line) => `音频有问题，文字可能不完整：${line}`,
-  noModel: "这些文件不是本引擎能读取的模型。",
+  noModel: "这不是本引擎能读取的模型；请选择含有权重和 config.json 或 config.yaml 的文件夹。",
   broken: "引擎出错了。",
   brokenFor: (file) => `${file}：转写失败。`,
   audio: {
