@@ -32,6 +32,7 @@ interface ServeCliOptions {
   readonly timeout: number;
   readonly rateLimit: number;
   readonly sessions: number;
+  readonly stall: number;
   readonly drain: number;
   readonly watchdog: number;
   readonly json?: boolean;
@@ -89,6 +90,12 @@ export function serveCommand(): Command {
     )
     .option("--sessions <count>", "WebSocket sessions at once", whole(0), sessions)
     .option(
+      "--stall <seconds>",
+      "a client that sends less than 4 kB of its upload, or reads nothing, for so long is cut off",
+      number("seconds from 1", (value) => value >= 1 && value <= 86_400),
+      SERVER_DEFAULTS.stallMs / 1000,
+    )
+    .option(
       "--drain <seconds>",
       "how long a stop waits for requests that run",
       number("seconds from 0", (value) => value >= 0 && value <= 86_400),
@@ -129,6 +136,7 @@ function settingsOf(options: ServeCliOptions, command: Command): ServerSettings 
     timeoutMs: options.timeout * 1000,
     rateLimit: options.rateLimit,
     sessions: options.sessions,
+    stallMs: options.stall * 1000,
     drainMs: options.drain * 1000,
   };
 }

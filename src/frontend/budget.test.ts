@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { checkHead, decodeAudio } from "./decode.js";
+import { LongAudioError } from "./errors.js";
 
 /** A FLAC header: STREAMINFO alone. */
 function flac(samples: number, rate = 16_000): Uint8Array {
@@ -66,7 +67,10 @@ it.each([
   ["WAV", wav(100), "100.0"],
   ["MP3", mp3(72), "72.0"],
 ])("refuses %s by the length in its header", async (_, file, got) => {
-  await expect(decodeAudio(file, "x", { maxSeconds: 60.4 })).rejects.toThrow(
+  const refused = decodeAudio(file, "x", { maxSeconds: 60.4 });
+  await expect(refused).rejects.toBeInstanceOf(LongAudioError);
+  await expect(refused).rejects.toMatchObject({ name: "AudioError", mostSeconds: 60.4 });
+  await expect(refused).rejects.toThrow(
     `x: prompt: expected at most 60 s, which fill the model's positions, got ${got} s; cut the clip into parts of 60 s at most`,
   );
 });

@@ -1,4 +1,4 @@
-import { AudioError } from "./errors.js";
+import { AudioError, LongAudioError } from "./errors.js";
 import { type Kept, type Tap, isTap } from "./hearing.js";
 
 /**
@@ -102,15 +102,6 @@ export class Budget {
     const { name, maxSeconds } = this;
     this.#claimed = Math.max(this.#claimed, seconds);
     if (maxSeconds === undefined || seconds <= maxSeconds + padding) return;
-    const most = Math.max(0, Math.floor(maxSeconds));
-    throw new AudioError(
-      name,
-      "prompt",
-      `at most ${most} s, which fill the model's positions`,
-      `${seconds.toFixed(1)} s`,
-      {
-        advice: `cut the clip into parts of ${most} s at most`,
-      },
-    );
+    throw new LongAudioError(name, seconds, maxSeconds);
   }
 }

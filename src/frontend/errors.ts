@@ -24,6 +24,26 @@ export class AudioError extends FileError {
   }
 }
 
+/** Audio that is longer than its reader takes. Its name is that of its kind. */
+export class LongAudioError extends AudioError {
+  /**
+   * @param file         name of the audio as the caller knows it
+   * @param seconds      its length, as far as it is known
+   * @param mostSeconds  the longest that is taken
+   */
+  constructor(
+    file: string,
+    readonly seconds: number,
+    readonly mostSeconds: number,
+  ) {
+    const most = Math.max(0, Math.floor(mostSeconds));
+    super(file, "prompt", `at most ${most} s, which fill the model's positions`, `${seconds.toFixed(1)} s`, {
+      advice: `cut the clip into parts of ${most} s at most`,
+    });
+    this.name = "AudioError";
+  }
+}
+
 /** A front-end configuration that cannot be used: which file, which field, expected and got. */
 export class FrontendConfigError extends FileError {
   constructor(file: string, field: string, expected: string, got: string) {

@@ -1,4 +1,5 @@
-import type { AddressInfo } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, type Server as NetServer, createServer } from "node:net";
 import cors from "@fastify/cors";
 import multipart from "@fastify/multipart";
 import rateLimit from "@fastify/rate-limit";
@@ -6,10 +7,12 @@ import { type FastifyInstance, type FastifyRequest, fastify } from "fastify";
 import type { Engine } from "./engine/engine.js";
 import { Admission } from "./http/admission.js";
 import { ApiError, apiError } from "./http/api-error.js";
+import { clientError, guardConnections, ignoreOtherUpgrades } from "./http/connections.js";
+import { wrongType } from "./http/form.js";
 import { Metrics } from "./http/metrics.js";
 import { isPageRoute, packageRoot, pageRoutes } from "./http/page.js";
 import { errorRoutes, fail, plainRoutes } from "./http/routes.js";
-import { Keys, checkKey, checkOrigin, isUpgrade, keyOf } from "./http/security.js";
+import { Keys, checkHost, checkKey, checkOrigin, isUpgrade, keyOf } from "./http/security.js";
 import { speechRoutes } from "./http/speech.js";
 import { Spool } from "./http/spool.js";
 import type { ServerSettings } from "./settings.js";
@@ -28,7 +31,8 @@ export interface Server {
 
 const headersMs = 10_000;
 const keepAliveMs = 72_000;
-const bodyMs = 600_000;
+const bodyMs = 3_600_000;
+const checksMs = 5000; // between looks at the times of headers and bodies
 const smallBody = 65_536; // bytes
 
 /**
@@ -47,11 +51,21 @@ export async function startServer(engine: Engine, settings: ServerSettings): Pro
     keepAliveTimeout: keepAliveMs,
     forceCloseConnections: true,
     return503OnClosing: false,
-    http: { headersTimeout: headersMs, maxHeaderSize: 16_384 },
+    http: {
+      headersTimeout: headersMs,
+      connectionsCheckingInterval: checksMs,
+      maxHeaderSize: 16_384,
+      requireHostHeader: false,
+    },
     routerOptions: { maxParamLength: 300 },
     frameworkErrors: (error, _, reply) => fail(reply, apiError(error), metrics),
+    clientErrorHandler: (error, socket) => clientError(error, socket, metrics),
   });
   app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", ({ headers, is404 }, _, done) =>
+    done(is404 ? null : wrongType(headers["content-type"])),
+  );
+  guardConnections(app, settings.stallMs, metrics);
   await guard(app, settings, () => stopping);
   app.addHook("onResponse", (request, reply, done) => {
     const route = isPageRoute(request) ? "page" : (request.routeOptions.url ?? "unknown");
@@ -63,11 +77,13 @@ export async function startServer(engine: Engine, settings: ServerSettings): Pro
   await app.register(multipart, { throwFileSizeLimit: false });
   const parts = { engine, settings, admission, spool, metrics };
   await socketRoutes(app, parts, sessions, await pageRoutes(app, settings.root ?? packageRoot));
+  ignoreOtherUpgrades(app.server);
   errorRoutes(app, metrics);
   plainRoutes(app, engine, settings, metrics, () => stopping);
   speechRoutes(app, parts);
+  let other: NetServer | undefined;
   try {
-    await app.listen({ host: settings.host, port: settings.port });
+    other = await listen(app, settings);
   } catch (error) {
     await spool.close();
     throw error;
@@ -79,12 +95,27 @@ export async function startServer(engine: Engine, settings: ServerSettings): Pro
     );
     const all = Promise.all([admission.emptied(), sessions.finish()]).then(() => true);
     const ended = await Promise.race([all, late]);
+    other?.close();
     await app.close();
     await spool.close();
     return ended;
   };
   let closed: Promise<boolean> | undefined;
   return { address: addressOf(app), stop: () => (closed ??= close()) };
+}
+
+/** @returns a second listener, which takes the connections of IPv6 where the host is "localhost" */
+async function listen(app: FastifyInstance, { host, port }: ServerSettings): Promise<NetServer | undefined> {
+  if (host !== "localhost") {
+    await app.listen({ host, port });
+    return undefined;
+  }
+  await app.listen({ host: "127.0.0.1", port });
+  const other = createServer((socket) => app.server.emit("connection", socket));
+  other.on("error", () => undefined); // there is no IPv6 here
+  other.listen((app.server.address() as AddressInfo).port, "::1");
+  await once(other, "listening").catch(() => undefined);
+  return other;
 }
 
 /** What stands before every route. */
@@ -103,6 +134,7 @@ async function guard(app: FastifyInstance, settings: ServerSettings, stopping: (
   before((request) => {
     if (stopping() && request.routeOptions.url !== "/health")
       throw new ApiError(503, "the server stops", { code: "stopping", retryAfterSeconds: 10 });
+    checkHost(request.raw);
     checkOrigin(request, settings);
   });
   if (settings.origins.length > 0)

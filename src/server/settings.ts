@@ -22,6 +22,8 @@ export interface ServerSettings {
   readonly rateLimit: number;
   /** WebSocket sessions at once. */
   readonly sessions: number;
+  /** A client that sends 4 kB of a body in no such time, or reads nothing of an answer, is cut off, ms. */
+  readonly stallMs: number;
   /** How long a stop waits for requests that run, ms. */
   readonly drainMs: number;
   /** The package whose page, models and golden bundles are served; default: this one. */
@@ -41,6 +43,7 @@ export const SERVER_DEFAULTS = {
   timeoutMs: 3_600_000,
   rateLimit: 0,
   sessions: 32,
+  stallMs: 60_000,
   drainMs: 30_000,
 } as const satisfies Omit<ServerSettings, "model">;
 

@@ -17,7 +17,7 @@ import { translationPrompt } from "../../decode/translator.js";
 import type { VadStream, VoiceActivityDetector } from "../../decode/vad/detector.js";
 import { oneLine } from "../../errors.js";
 import { concatenated } from "../../frontend/audio.js";
-import { AudioError } from "../../frontend/errors.js";
+import { LongAudioError } from "../../frontend/errors.js";
 import { streamClip } from "../../node/clip.js";
 import { jointOf, joinTexts } from "../../scripts.js";
 import type { PromptOptions } from "../../tokenizer/prompt.js";
@@ -45,9 +45,9 @@ export function promptOf({ language, hotwords, context, itn }: Wish): PromptOpti
 
 /** The refusal of audio that is longer than the server takes; the decoder speaks of the model. */
 function tooLong(error: unknown, { name, maxSeconds }: Job): EngineError | undefined {
-  if (!(error instanceof AudioError && error.field === "prompt" && error.expected.startsWith("at most")))
-    return undefined;
-  const message = oneLine(`${name}: duration: expected at most ${maxSeconds} s, got ${error.got}`);
+  if (!(error instanceof LongAudioError)) return undefined;
+  const got = `${error.seconds.toFixed(1)} s`;
+  const message = oneLine(`${name}: duration: expected at most ${maxSeconds} s, got ${got}`);
   return new EngineError({ kind: "long", message });
 }
 

@@ -65,8 +65,6 @@ const kinds: Readonly<
 
 /** Errors of Fastify and its plugins by their codes. */
 const frameworkCodes: Readonly<Record<string, { readonly status: number; readonly code: string }>> = {
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: { status: 415, code: "unsupported_media_type" },
-  FST_INVALID_MULTIPART_CONTENT_TYPE: { status: 415, code: "unsupported_media_type" },
   FST_ERR_CTP_BODY_TOO_LARGE: { status: 413, code: "request_too_large" },
   FST_REQ_FILE_TOO_LARGE: { status: 413, code: "request_too_large" },
 };
@@ -94,6 +92,11 @@ export function apiError(error: unknown): ApiError {
       code: "storage_full",
       retryAfterSeconds: 30,
     });
+  if (code === "EMFILE" || code === "ENFILE")
+    return new ApiError(503, "the server has no room for another file", {
+      code: "server_busy",
+      retryAfterSeconds: 5,
+    });
   const known = frameworkCodes[code];
   if (known) return new ApiError(known.status, message, { code: known.code });
   if (statusCode >= 400 && statusCode < 500) {
@@ -106,6 +109,7 @@ export function apiError(error: unknown): ApiError {
 /** Answers a request with an error. */
 export function sendError(reply: FastifyReply, error: ApiError): void {
   if (error.retryAfterSeconds !== undefined) reply.header("retry-after", String(error.retryAfterSeconds));
+  if (error.status === 408) reply.header("connection", "close");
   if (error.status === 401) reply.header("www-authenticate", 'Bearer realm="funasr-webgpu"');
   void reply.status(error.status).type("application/json; charset=utf-8").send(error.body);
 }

@@ -43,6 +43,10 @@ describe("fields", () => {
       { cut: { maxEndSilenceMs: 300 } },
     ],
     [{ unknown: "x", "known_speaker_names[]": ["a"] }, {}],
+    [{ keywords: '["oven", "灯"]' }, { hotwords: ["oven", "灯"] }],
+    [{ keywords: "[oven]" }, { hotwords: ["[oven]"] }],
+    [{ "languages[]": '["en"]' }, { language: "en" }],
+    [{ chunking_strategy: '{"type":"server_vad","threshold":null,"silence_duration_ms":null}' }, { cut: {} }],
   ])("%j", async (fields, expected) => {
     const answer = await post(address, fields);
     expect(answer.status).toBe(200);
@@ -89,6 +93,18 @@ describe("fields", () => {
     [{ temperature: "1.1" }, "temperature"],
     [{ temperature: "NaN" }, "temperature"],
     [{ temperature: "Infinity" }, "temperature"],
+    [{ temperature: "0x1" }, "temperature"],
+    [{ temperature: "1_0" }, "temperature"],
+    [{ temperature: "true" }, "temperature"],
+    [{ temperature: ["0", "1"] }, "temperature"],
+    [{ stream: ["true", "false"] }, "stream"],
+    [{ timestamp_granularities: '["letter"]', response_format: "verbose_json" }, "timestamp_granularities[]"],
+    [{ "chunking_strategy[silence_duration_ms]": "300" }, "chunking_strategy.type"],
+    [{ chunking_strategy: '{"type":"server_vad","threshold":true}' }, "chunking_strategy.threshold"],
+    [
+      { chunking_strategy: '{"type":"server_vad","silence_duration_ms":1e400}' },
+      "chunking_strategy.silence_duration_ms",
+    ],
     [{ "timestamp_granularities[]": "letter", response_format: "verbose_json" }, "timestamp_granularities[]"],
     [{ "timestamp_granularities[]": "word" }, "timestamp_granularities[]"],
     [{ stream: "yes" }, "stream"],

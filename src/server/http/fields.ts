@@ -22,13 +22,39 @@ export interface SpeechRequest {
 
 type Fields = Form["fields"];
 
-/** Values of a list: `name[]`, `name`, `name[0]`. */
+/** Fields that have a meaning here, without the brackets of lists and objects. */
+export const speechFields: ReadonlySet<string> = new Set([
+  "model",
+  "language",
+  "languages",
+  "prompt",
+  "keywords",
+  "response_format",
+  "temperature",
+  "timestamp_granularities",
+  "stream",
+  "include",
+  "chunking_strategy",
+]);
+
+/** Values of a list: `name[]`, `name`, `name[0]`, each with one value or a list in JSON. */
 function list(fields: Fields, name: string): string[] {
   const numbered = [...fields.keys()].filter((key) => key.startsWith(`${name}[`) && /\[\d+\]$/.test(key));
   return [`${name}[]`, name, ...numbered]
     .flatMap((key) => fields.get(key) ?? [])
+    .flatMap(valuesOf)
     .map((value) => value.trim())
     .filter((value) => value !== "");
+}
+
+function valuesOf(text: string): readonly string[] {
+  if (!text.trimStart().startsWith("[")) return [text];
+  try {
+    const values = JSON.parse(text) as unknown;
+    return Array.isArray(values) && values.every((value) => typeof value === "string") ? values : [text];
+  } catch {
+    return [text];
+  }
 }
 
 /** The one value of a field; undefined where it is absent or empty. */
@@ -44,9 +70,11 @@ function oneOf<T extends string>(param: string, value: string, choices: readonly
   return found;
 }
 
-/** A number of a field, within its bounds. */
+const decimal = /^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i;
+
+/** A number of a field, or its decimal text, within its bounds. */
 export function numberIn(param: string, value: unknown, least: number, most: number): number {
-  const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
+  const number = typeof value === "string" && decimal.test(value) ? Number(value) : value;
   if (typeof number !== "number" || !(number >= least && number <= most))
     throw wrongField(param, `a number from ${least} to ${most}`, show(value));
   return number;
@@ -102,31 +130,33 @@ function jsonObject(param: string, text: string): Readonly<Record<string, unknow
   throw wrongField(param, "auto, or an object of type server_vad", show(text));
 }
 
-/** Settings of a voice activity detection; what FSMN-VAD has no use for is checked all the same. */
+/**
+ * Settings of a voice activity detection; what FSMN-VAD has no use for is checked all the same. A
+ * null counts as absent.
+ */
 export function parseServerVad(
   param: string,
   settings: Readonly<Record<string, unknown>>,
 ): { readonly maxEndSilenceMs?: number } {
   const { type, prefix_padding_ms: padding, silence_duration_ms: silence, threshold } = settings;
   if (type !== "server_vad") throw wrongField(`${param}.type`, "server_vad", show(type));
-  if (padding !== undefined) numberIn(`${param}.prefix_padding_ms`, padding, 0, 60_000);
-  if (threshold !== undefined) numberIn(`${param}.threshold`, threshold, 0, 1);
-  if (silence === undefined) return {};
+  if (isGiven(padding)) numberIn(`${param}.prefix_padding_ms`, padding, 0, 60_000);
+  if (isGiven(threshold)) numberIn(`${param}.threshold`, threshold, 0, 1);
+  if (!isGiven(silence)) return {};
   return { maxEndSilenceMs: numberIn(`${param}.silence_duration_ms`, silence, 0, 60_000) };
 }
 
+/** Whether a value is there: clients that write all their fields send null for the others. */
+export function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}
+
 /** The name of the model that is asked for. @throws ApiError 400 none; 404 another one */
-export function checkModel(name: string | undefined, served: string): string {
-  if (name === undefined) throw wrongField("model", `a model's name, such as ${served}`, "none");
+export function checkModel(name: string | undefined, served: string, param = "model"): string {
+  if (name === undefined) throw wrongField(param, `a model's name, such as ${served}`, "none");
   if (name === served || aliases.has(name)) return name;
-  throw new ApiError(
-    404,
-    `model: expected ${served}, got ${show(name)}; GET /v1/models lists what is served`,
-    {
-      param: "model",
-      code: "model_not_found",
-    },
-  );
+  const message = `${param}: expected ${served}, got ${show(name)}; GET /v1/models lists what is served`;
+  throw new ApiError(404, message, { param, code: "model_not_found" });
 }
 
 /** Names that clients of OpenAI's API send by default: they get the model that is served. */

@@ -1,7 +1,9 @@
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { errorCode } from "../../errors.js";
 import type { Engine } from "../engine/engine.js";
 import type { ServerSettings } from "../settings.js";
 import { ApiError, apiError, sendError } from "./api-error.js";
+import { wrongType } from "./form.js";
 import type { Metrics } from "./metrics.js";
 
 /** `/health`, `/metrics` and `/v1/models`. */
@@ -35,7 +37,7 @@ const methods = ["GET", "POST"] as const;
 
 /** Answers to unknown routes, and to errors. */
 export function errorRoutes(app: FastifyInstance, metrics: Metrics): void {
-  app.setNotFoundHandler((request, reply) => {
+  const notFound = (request: FastifyRequest, reply: FastifyReply): void => {
     const path = request.url.split("?")[0];
     const allowed = methods.filter((method) => app.findRoute({ method, url: path }) !== null);
     if (allowed.length > 0) reply.header("allow", allowed.join(", "));
@@ -46,15 +48,22 @@ export function errorRoutes(app: FastifyInstance, metrics: Metrics): void {
           })
         : new ApiError(404, "there is no such route", { code: "not_found" });
     fail(reply, error, metrics);
-  });
-  app.setErrorHandler((error, _, reply) => {
-    const answer = apiError(error);
+  };
+  app.setNotFoundHandler(notFound);
+  app.setErrorHandler((error, request, reply) => {
+    if (request.is404 && isMediaType(error)) return notFound(request, reply);
+    const answer = isMediaType(error) ? wrongType(request.headers["content-type"]) : apiError(error);
     if (answer.status >= 500 && answer.code === "internal_error")
       process.stderr.write(
         `server: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
       );
     fail(reply, answer, metrics);
   });
+}
+
+/** Whether Fastify could not read the type of a body. */
+function isMediaType(error: unknown): boolean {
+  return errorCode(error) === "FST_ERR_CTP_INVALID_MEDIA_TYPE";
 }
 
 /** Counts an error and answers with it. */

@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import type { FastifyRequest } from "fastify";
 import { type ServerSettings, isLoopback } from "../settings.js";
-import { ApiError } from "./api-error.js";
+import { ApiError, wrongField } from "./api-error.js";
 import { isPageRoute } from "./page.js";
 
 function digest(text: string): Buffer {
@@ -64,6 +65,13 @@ export function checkKey(request: FastifyRequest, keys: Keys): void {
       ? "a key is needed: Authorization: Bearer KEY"
       : "the key is not among those of this server";
   throw new ApiError(401, message, { code: "invalid_api_key" });
+}
+
+/** @throws ApiError 400  not one name of the server; HTTP/1.0 needs none */
+export function checkHost({ httpVersion, rawHeaders }: IncomingMessage): void {
+  const names = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === "host");
+  if (names.length > 1 || (names.length === 0 && httpVersion === "1.1"))
+    throw wrongField("host", "the server's name, once", `${names.length}`);
 }
 
 /**

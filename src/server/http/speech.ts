@@ -3,10 +3,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Engine, Job, JobResult } from "../engine/engine.js";
 import { EngineError } from "../engine/errors.js";
 import type { ServerSettings } from "../settings.js";
-import type { Admission } from "./admission.js";
+import type { Admission, Visit } from "./admission.js";
 import { answerOf, logprobsOf, tokenUsage } from "./answers.js";
 import { ApiError, apiError, wrongField } from "./api-error.js";
-import { type SpeechRequest, parseSpeechRequest } from "./fields.js";
+import { onceGone } from "./connections.js";
+import { type SpeechRequest, parseSpeechRequest, speechFields } from "./fields.js";
 import { type Upload, readForm } from "./form.js";
 import type { Metrics } from "./metrics.js";
 import type { Spool } from "./spool.js";
@@ -33,6 +34,7 @@ export function speechRoutes(app: FastifyInstance, parts: Parts): void {
 class Speech {
   readonly #gone = new AbortController();
   #upload: Upload | undefined;
+  #visit: Visit | undefined;
 
   constructor(
     private readonly parts: Parts,
@@ -40,7 +42,7 @@ class Speech {
     private readonly request: FastifyRequest,
     private readonly reply: FastifyReply,
   ) {
-    reply.raw.once("close", () => {
+    onceGone(request, reply, () => {
       if (!reply.raw.writableFinished)
         this.#gone.abort(new EngineError({ kind: "cancelled", message: "the client is gone" }));
     });
@@ -48,11 +50,16 @@ class Speech {
 
   async answer(): Promise<FastifyReply> {
     const { admission, spool, settings, engine } = this.parts;
-    const place = admission.enter();
-    const begun = performance.now();
-    this.reply.raw.once("close", () => place.leave((performance.now() - begun) / 1000));
+    const { maxUploadBytes: maxBytes, stallMs } = settings;
+    this.#visit = admission.arrive();
+    onceGone(this.request, this.reply, this.#visit.leave);
     try {
-      const { fields, file } = await readForm(this.request, spool, settings.maxUploadBytes);
+      const { fields, file } = await readForm(this.request, {
+        spool,
+        maxBytes,
+        stallMs,
+        texts: speechFields,
+      });
       this.#upload = file;
       const asked = parseSpeechRequest(fields, this.task, settings.model);
       if (!file) throw wrongField("file", "an audio file", "none");
@@ -85,6 +92,7 @@ class Speech {
         code: "engine_unavailable",
         retryAfterSeconds: 2,
       });
+    this.#visit?.enter();
     const message = `no result within ${settings.timeoutMs / 1000} s`;
     const timer = setTimeout(
       () => this.#gone.abort(new EngineError({ kind: "deadline", message })),
@@ -93,8 +101,10 @@ class Speech {
     try {
       const result = await engine.run(job, { signal: this.#gone.signal, ...(onDelta && { onDelta }) });
       metrics.finished(result);
+      this.#visit?.done(result.workSeconds);
       return result;
     } finally {
+      this.#visit?.done();
       clearTimeout(timer);
       await this.#upload?.remove();
     }

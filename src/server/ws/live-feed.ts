@@ -13,7 +13,6 @@ export class LiveFeed {
   readonly #session: LiveSession;
   readonly #pcm: PcmReader;
   #seconds = 0;
-  #paused = false;
   #committed: (() => void)[] = [];
 
   /** @param rate  of the PCM, Hz */
@@ -51,6 +50,7 @@ export class LiveFeed {
 
   close(): void {
     this.#session.close();
+    this.peer.release(this);
     for (const resolve of this.#committed.splice(0)) resolve();
   }
 
@@ -63,10 +63,8 @@ export class LiveFeed {
   #hear(event: LiveEvent): void {
     if (event.type === "heard") {
       const late = this.#seconds - event.seconds;
-      if (this.#paused ? late < behind.least : late > behind.most) {
-        this.#paused = !this.#paused;
-        this.peer.reading(!this.#paused);
-      }
+      if (late > behind.most) this.peer.hold(this);
+      else if (late < behind.least) this.peer.release(this);
       return;
     }
     this.listener(event);

@@ -1,6 +1,8 @@
+import { show } from "../../json.js";
 import { joinTexts } from "../../scripts.js";
 import type { TranscriptSegment } from "../../decode/segments/recording.js";
 import type { LiveEvent, Wish } from "../engine/engine.js";
+import { apiError } from "../http/api-error.js";
 import { parseLanguage } from "../http/fields.js";
 import { LiveFeed } from "./live-feed.js";
 import type { Peer, Protocol, SessionParts } from "./peer.js";
@@ -46,7 +48,7 @@ export class NanoProtocol implements Protocol {
         void this.#stop();
         return;
       default:
-        this.#refuse("expected START, HOTWORDS:, LANGUAGE:, COMMIT or STOP");
+        this.#refuse(`message: expected START, HOTWORDS:, LANGUAGE:, COMMIT or STOP, got ${show(text)}`);
     }
   }
 
@@ -81,7 +83,7 @@ export class NanoProtocol implements Protocol {
       .map((word) => word.trim())
       .filter((word) => word !== "");
     if (hotwords.length > mostHotwords) {
-      this.#refuse(`expected at most ${mostHotwords} words, got ${hotwords.length}`);
+      this.#refuse(`HOTWORDS: expected at most ${mostHotwords} words, got ${hotwords.length}`);
       return;
     }
     const { language } = this.#wish;
@@ -93,7 +95,7 @@ export class NanoProtocol implements Protocol {
     const name = value.trim();
     const { hotwords } = this.#wish;
     try {
-      const language = name === "" || name === "auto" ? undefined : parseLanguage("language", name);
+      const language = name === "" || name === "auto" ? undefined : parseLanguage("LANGUAGE", name);
       this.#wish = { ...(hotwords && { hotwords }), ...(language !== undefined && { language }) };
       this.peer.send({ event: "language_set", language: name });
     } catch (error) {
@@ -123,8 +125,10 @@ export class NanoProtocol implements Protocol {
       this.#report(true);
       this.#sentences = [];
     } else if (event.type === "failed") {
-      this.#refuse(event.error.message);
-      this.peer.close(1011, "the engine failed");
+      const { status, message } = apiError(event.error);
+      this.#refuse(message);
+      if (status < 500) this.peer.close(1008, "invalid_request");
+      else this.peer.close(1011, "the engine failed");
     }
   }
 

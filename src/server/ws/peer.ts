@@ -30,12 +30,15 @@ export interface Protocol {
 
 /** A client behind a WebSocket. */
 export class Peer {
+  /** Who does not want to hear more of the client. */
+  readonly #holders = new Set<object>();
+
   constructor(private readonly socket: WebSocket) {}
 
   /** Sends an object as JSON. A client that does not read what it is sent is cut off. */
   send(message: object): void {
     if (this.socket.readyState !== this.socket.OPEN) return;
-    if (this.socket.bufferedAmount > mostUnsent) this.socket.terminate();
+    if (readsTooLittle(this.socket)) this.socket.terminate();
     else this.socket.send(JSON.stringify(message));
   }
 
@@ -43,10 +46,19 @@ export class Peer {
     this.socket.close(code, reason);
   }
 
-  /** Stops or goes on reading: the client's sending waits meanwhile. */
-  reading(on: boolean): void {
-    if (this.socket.readyState !== this.socket.OPEN) return;
-    if (on) this.socket.resume();
-    else this.socket.pause();
+  /** The client's sending waits while somebody holds it. */
+  hold(holder: object): void {
+    this.#holders.add(holder);
+    if (this.socket.readyState === this.socket.OPEN) this.socket.pause();
   }
+
+  release(holder: object): void {
+    if (!this.#holders.delete(holder) || this.#holders.size > 0) return;
+    if (this.socket.readyState === this.socket.OPEN) this.socket.resume();
+  }
+}
+
+/** Whether a client leaves more unread than it may. */
+export function readsTooLittle({ bufferedAmount }: WebSocket): boolean {
+  return bufferedAmount > mostUnsent;
 }

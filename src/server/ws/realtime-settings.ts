@@ -1,7 +1,7 @@
 import { type JsonObject, isObject, show } from "../../json.js";
 import type { Wish } from "../engine/engine.js";
 import { wrongField } from "../http/api-error.js";
-import { checkModel, parseLanguage, parseServerVad } from "../http/fields.js";
+import { checkModel, isGiven, parseLanguage, parseServerVad } from "../http/fields.js";
 
 /** What a client of OpenAI's realtime transcription asked for. */
 export interface RealtimeSettings {
@@ -29,57 +29,71 @@ const rates: readonly unknown[] = [24_000, 16_000];
 
 /**
  * The settings of `session.update`, or of the beta's `transcription_session.update`, over those
- * before.
+ * before. A null counts as absent, but that of `turn_detection`.
  * @throws ApiError  a field is wrong
  */
 export function parseRealtime(session: unknown, before: RealtimeSettings, served: string): RealtimeSettings {
   if (!isObject(session)) throw wrongField("session", "an object", show(session));
-  const { type = "transcription", audio, input_audio_format: format } = session;
+  const type = session.type ?? "transcription";
   if (type !== "transcription") throw wrongField("session.type", "transcription", show(type));
-  if (audio !== undefined && !isObject(audio)) throw wrongField("session.audio", "an object", show(audio));
-  const input = audio?.input ?? {};
-  if (!isObject(input)) throw wrongField("session.audio.input", "an object", show(input));
+  const audio = objectIn("session.audio", session.audio);
+  const input = objectIn("session.audio.input", audio.input);
+  checkInclude(session.include);
   const transcription = input.transcription ?? session.input_audio_transcription;
   const turn = "turn_detection" in input ? input.turn_detection : session.turn_detection;
   return {
-    rate: rateOf(input.format, format, before.rate),
-    ...(transcription === undefined || transcription === null
-      ? { transcription: before.transcription, wish: before.wish }
-      : transcriptionOf(transcription, served)),
+    rate: rateOf(input.format, session.input_audio_format, before.rate),
+    ...(isGiven(transcription)
+      ? transcriptionOf(transcription, served)
+      : { transcription: before.transcription, wish: before.wish }),
     ...detectionOf(turn, before),
   };
 }
 
+function objectIn(param: string, value: unknown): JsonObject {
+  const object = value ?? {};
+  if (!isObject(object)) throw wrongField(param, "an object", show(value));
+  return object;
+}
+
+/** What else the API lets a client ask for; it has no use here. */
+function checkInclude(value: unknown): void {
+  const known = "item.input_audio_transcription.logprobs";
+  if (isGiven(value) && !(Array.isArray(value) && value.every((item) => item === known)))
+    throw wrongField("session.include", `a list of ${known}`, show(value));
+}
+
 function rateOf(format: unknown, beta: unknown, before: number): number {
-  if (beta !== undefined && beta !== "pcm16")
-    throw wrongField("session.input_audio_format", "pcm16", show(beta));
-  if (format === undefined || format === null) return before;
+  if (isGiven(beta) && beta !== "pcm16") throw wrongField("session.input_audio_format", "pcm16", show(beta));
+  if (!isGiven(format)) return before;
   const param = "session.audio.input.format";
   if (!isObject(format) || (format.type ?? "audio/pcm") !== "audio/pcm")
     throw wrongField(param, "audio/pcm", show(isObject(format) ? format.type : format));
-  const { rate = 24_000 } = format;
+  const rate = format.rate ?? 24_000;
   if (!rates.includes(rate)) throw wrongField(`${param}.rate`, rates.join(" or "), show(rate));
   return rate as number;
 }
 
+const mostKeywords = 1000;
+
 function transcriptionOf(value: unknown, served: string): Pick<RealtimeSettings, "transcription" | "wish"> {
   const param = "session.audio.input.transcription";
-  if (!isObject(value)) throw wrongField(param, "an object", show(value));
-  const { model = served, language, prompt, keywords } = value;
+  const { model, language, prompt, keywords } = objectIn(param, value);
   for (const [name, text] of Object.entries({ model, language, prompt }))
-    if (text !== undefined && text !== null && typeof text !== "string")
-      throw wrongField(`${param}.${name}`, "a text", show(text));
+    if (isGiven(text) && typeof text !== "string") throw wrongField(`${param}.${name}`, "a text", show(text));
+  const words: unknown = keywords ?? [];
   if (
-    keywords !== undefined &&
-    !(Array.isArray(keywords) && keywords.every((word) => typeof word === "string"))
+    !Array.isArray(words) ||
+    !words.every((word) => typeof word === "string") ||
+    words.length > mostKeywords
   )
-    throw wrongField(`${param}.keywords`, "a list of words", show(keywords));
-  const hotwords = (keywords ?? []).map((word) => word.trim()).filter((word) => word !== "");
+    throw wrongField(`${param}.keywords`, `a list of words, at most ${mostKeywords}`, show(keywords));
+  const hotwords = words.map((word) => word.trim()).filter((word) => word !== "");
   const spoken = typeof language === "string" && language.trim() !== "" ? language : undefined;
   const context = typeof prompt === "string" && prompt.trim() !== "" ? prompt : undefined;
   return {
     transcription: {
-      model: checkModel(model as string, served),
+      model: checkModel((model ?? served) as string, served, `${param}.model`),
       ...(spoken !== undefined && { language: spoken }),
       ...(context !== undefined && { prompt: context }),
     },

@@ -156,6 +156,30 @@ test("the beta's names", async () => {
   expect(engine.lives[0].options).toMatchObject({ language: "zh", endpoints: false });
 });
 
+test("null is absent, but that of turn_detection", async () => {
+  const { client, hears } = await open();
+  const input = {
+    format: null,
+    noise_reduction: null,
+    transcription: { model: null, language: null, prompt: null, keywords: null },
+    turn_detection: {
+      type: "server_vad",
+      threshold: null,
+      prefix_padding_ms: null,
+      silence_duration_ms: null,
+    },
+  };
+  client.send({
+    type: "session.update",
+    session: { type: null, include: null, input_audio_format: null, audio: { input } },
+  } as never);
+  expect(await hears("session.updated")).toMatchObject({
+    session: { audio: { input: { format: { rate: 24_000 }, transcription: { model: "demo" } } } },
+  });
+  client.send({ type: "session.update", session: { audio: null } } as never);
+  await hears("session.updated", 2);
+});
+
 test("an engine that fails", async () => {
   engine.live = ({ listener }, call) => {
     if (call === "push") listener({ type: "stopped", start: 0, end: 1 });
@@ -180,7 +204,7 @@ test.each<[object | string, string | null]>([
   [{ type: "session.update", session: { audio: 3 } }, "session.audio"],
   [update({ format: { type: "audio/pcmu" } }), "session.audio.input.format"],
   [update({ format: { type: "audio/pcm", rate: 44_100 } }), "session.audio.input.format.rate"],
-  [update({ transcription: { model: "other" } }), "model"],
+  [update({ transcription: { model: "other" } }), "session.audio.input.transcription.model"],
   [update({ transcription: { language: "xx" } }), "session.audio.input.transcription.language"],
   [update({ transcription: { prompt: 3 } }), "session.audio.input.transcription.prompt"],
   [
@@ -188,7 +212,35 @@ test.each<[object | string, string | null]>([
     "session.audio.input.turn_detection.threshold",
   ],
   [update({ turn_detection: "none" }), "session.audio.input.turn_detection"],
-])("refused, and the session lives: %j", async (event, param) => {
+  ["3", "event"],
+  ["null", "event"],
+  ["{}", "type"],
+  ['{"type":3}', "type"],
+  [{ type: "input_audio_buffer.append", audio: 5 }, "audio"],
+  [{ type: "input_audio_buffer.append", audio: "A" }, "audio"],
+  [{ type: "input_audio_buffer.append", audio: "AAAA=" }, "audio"],
+  [{ type: "input_audio_buffer.append", audio: "-_-_" }, "audio"],
+  [{ type: "session.update", session: [] }, "session"],
+  [{ type: "session.update", session: { audio: { input: 3 } } }, "session.audio.input"],
+  [{ type: "session.update", session: { include: ["x"] } }, "session.include"],
+  [{ type: "session.update", session: { input_audio_format: "g711_ulaw" } }, "session.input_audio_format"],
+  [update({ format: "pcm16" }), "session.audio.input.format"],
+  [update({ format: { type: "audio/pcm", rate: "24000" } }), "session.audio.input.format.rate"],
+  [update({ format: { type: "audio/pcm", rate: 1e300 } }), "session.audio.input.format.rate"],
+  [update({ transcription: [] }), "session.audio.input.transcription"],
+  [update({ transcription: { model: 3 } }), "session.audio.input.transcription.model"],
+  [update({ transcription: { keywords: "a" } }), "session.audio.input.transcription.keywords"],
+  [update({ transcription: { keywords: [1] } }), "session.audio.input.transcription.keywords"],
+  [
+    update({ transcription: { keywords: new Array(1001).fill("w") } }),
+    "session.audio.input.transcription.keywords",
+  ],
+  [update({ turn_detection: {} }), "session.audio.input.turn_detection.type"],
+  [
+    update({ turn_detection: { type: "server_vad", silence_duration_ms: 1e9 } }),
+    "session.audio.input.turn_detection.silence_duration_ms",
+  ],
+])("refused, and the session lives: %.90j", async (event, param) => {
   const { client, hears } = await open();
   client.socket.send(typeof event === "string" ? event : JSON.stringify(event));
   const { error } = (await hears("error")) as unknown as { error: Record<string, unknown> };

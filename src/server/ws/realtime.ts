@@ -39,11 +39,11 @@ export class RealtimeProtocol implements Protocol {
   }
 
   text(message: string): void {
-    let event: unknown;
+    let event: unknown = message;
     try {
       event = JSON.parse(message);
     } catch {
-      // refused as other values are
+      // a text is refused as other values are
     }
     const eventId = isObject(event) && typeof event.event_id === "string" ? event.event_id : null;
     try {
@@ -197,17 +197,19 @@ export class RealtimeProtocol implements Protocol {
   }
 
   #fail(error: Error, items: Items): void {
-    const { message, type, code = null } = apiError(error);
-    items.fail({ type, code, message, param: null });
-    this.#send({ type: "error", error: { type, code, message, param: null, event_id: null } });
-    this.peer.close(1011, "the engine failed");
+    const { status, message, type, code = null, param = null } = apiError(error);
+    items.fail({ type, code, message, param });
+    this.#send({ type: "error", error: { type, code, message, param, event_id: null } });
+    if (status < 500) this.peer.close(1008, "invalid_request");
+    else this.peer.close(1011, "the engine failed");
   }
 }
 
 const base64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
 function bytesOf(audio: unknown): Buffer {
-  if (typeof audio !== "string" || !base64.test(audio))
-    throw wrongField("audio", "PCM in base64", show(audio));
+  const whole =
+    typeof audio === "string" && audio.length % 4 !== 1 && (audio.length % 4 === 0 || !audio.endsWith("="));
+  if (!whole || !base64.test(audio)) throw wrongField("audio", "PCM in base64", show(audio));
   return Buffer.from(audio, "base64");
 }

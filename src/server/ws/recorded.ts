@@ -3,50 +3,60 @@ import { wavBytes } from "../../frontend/write-wav.js";
 import type { JobResult } from "../engine/engine.js";
 import { EngineError } from "../engine/errors.js";
 import { ApiError } from "../http/api-error.js";
-import type { Place } from "../http/admission.js";
+import type { Visit } from "../http/admission.js";
+import type { Spooled } from "../http/spool.js";
 import type { Peer, SessionParts } from "./peer.js";
 import type { TwoPassSettings } from "./two-pass-settings.js";
 
 /** Audio of a connection that is transcribed as a whole; it goes to the disk while it comes. */
 export class Recorded {
   readonly #stream = new PassThrough();
-  readonly #written: ReturnType<SessionParts["spool"]["write"]>;
+  readonly #written: Promise<Spooled>;
   readonly #gone = new AbortController();
-  readonly #place: Place;
+  readonly #visit: Visit;
   #bytes = 0;
   #begun = false;
-  /** The disk is slower than the client, whose sending waits. */
-  #full = false;
+  /** No more audio is taken. */
+  #ended = false;
 
-  /** @throws ApiError  too many requests are in work */
+  /**
+   * @param fail  gets what the disk reports while audio comes; nothing is heard then
+   * @throws ApiError  too many requests are in work
+   */
   constructor(
     private readonly parts: SessionParts,
-    private readonly settings: TwoPassSettings,
+    readonly settings: TwoPassSettings,
+    private readonly peer: Peer,
+    fail: (error: unknown) => void,
   ) {
-    this.#place = parts.admission.enter();
+    this.#visit = parts.admission.arrive();
+    this.#stream.on("error", () => undefined); // the disk's, or that of bytes behind it
+    this.#stream.on("drain", () => peer.release(this));
     this.#written = parts.spool.write(this.#stream);
-    this.#written.catch(() => undefined); // thrown by result()
+    this.#written.catch((error: unknown) => {
+      if (this.#ended) return; // result() throws it, or nobody asks
+      void this.close();
+      fail(error);
+    });
   }
 
   /** @throws ApiError  more than an upload may have */
-  push(bytes: Buffer, peer: Peer): void {
+  push(bytes: Buffer): void {
+    if (this.#ended) return;
     if (!this.#begun) this.#head(bytes);
     this.#begun = true;
     this.#bytes += bytes.length;
     if (this.#bytes > this.parts.settings.maxUploadBytes) {
       void this.close();
-      throw new ApiError(413, `expected at most ${this.parts.settings.maxUploadBytes} bytes, got more`, {
-        code: "request_too_large",
-      });
+      throw new ApiError(
+        413,
+        `audio: expected at most ${this.parts.settings.maxUploadBytes} bytes, got more`,
+        {
+          code: "request_too_large",
+        },
+      );
     }
-    if (this.#stream.write(bytes) || this.#full) return;
-    this.#full = true;
-    peer.reading(false);
-    const goOn = (): void => {
-      this.#full = false;
-      peer.reading(true);
-    };
-    this.#stream.once("drain", goOn).once("close", goOn);
+    if (!this.#stream.write(bytes)) this.peer.hold(this); // the disk is slower than the client
   }
 
   /** Bare PCM gets the head of a WAV file whose length is open. */
@@ -59,9 +69,10 @@ export class Recorded {
     this.#stream.write(head);
   }
 
-  /** @throws EngineError; what the disk reports */
+  /** @throws ApiError  no place is free; EngineError; what the disk reports */
   async result(): Promise<JobResult> {
     const { engine, settings, metrics } = this.parts;
+    this.#ended = true;
     const late = new EngineError({
       kind: "deadline",
       message: `no result within ${settings.timeoutMs / 1000} s`,
@@ -69,7 +80,9 @@ export class Recorded {
     const timer = setTimeout(() => this.#gone.abort(late), settings.timeoutMs);
     try {
       this.#stream.end();
+      this.peer.release(this); // an ended stream reports no drain, and a held client cannot be seen to leave
       const { path } = await this.#written;
+      this.#visit.enter();
       const { wish, wavName } = this.settings;
       const job = { ...wish, file: path, name: wavName, task: "transcribe" as const, words: true };
       const result = await engine.run(
@@ -77,6 +90,7 @@ export class Recorded {
         { signal: this.#gone.signal },
       );
       metrics.finished(result);
+      this.#visit.done(result.workSeconds);
       return result;
     } finally {
       clearTimeout(timer);
@@ -86,9 +100,11 @@ export class Recorded {
 
   /** Ends the work and removes the audio. */
   async close(): Promise<void> {
+    this.#ended = true;
     this.#gone.abort();
-    this.#place.leave();
+    this.#visit.leave();
     this.#stream.destroy();
+    this.peer.release(this);
     await this.#written.then(({ remove }) => remove()).catch(() => undefined);
   }
 }

@@ -7,7 +7,7 @@ import { checkModel } from "../http/fields.js";
 import type { PageHandler } from "../http/page.js";
 import { isUpgrade, keyProtocol } from "../http/security.js";
 import { NanoProtocol } from "./nano.js";
-import { MESSAGE_BYTES, Peer, type Protocol, type SessionParts } from "./peer.js";
+import { MESSAGE_BYTES, Peer, type Protocol, type SessionParts, readsTooLittle } from "./peer.js";
 import { RealtimeProtocol } from "./realtime.js";
 import { TwoPassProtocol } from "./two-pass.js";
 
@@ -111,6 +111,7 @@ function checked(check: (request: FastifyRequest) => void): preValidationHookHan
 /** @throws ApiError  the engine is not ready, too many sessions are open */
 function admit(request: FastifyRequest, { engine, settings }: SessionParts, sessions: Sessions): void {
   if (!isUpgrade(request)) return;
+  checkHandshake(request);
   if (engine.state !== "ready")
     throw new ApiError(503, "the model is not ready", { code: "engine_unavailable", retryAfterSeconds: 2 });
   if (sessions.count >= settings.sessions)
@@ -120,11 +121,20 @@ function admit(request: FastifyRequest, { engine, settings }: SessionParts, sess
     });
 }
 
+/** @throws ApiError  what the WebSocket library would refuse without a word of the API */
+function checkHandshake({ headers }: FastifyRequest): void {
+  const { "sec-websocket-key": key, "sec-websocket-version": version } = headers;
+  if (!/^[+/0-9A-Za-z]{22}==$/.test(key ?? ""))
+    throw wrongField("sec-websocket-key", "16 bytes in base64", show(key));
+  if (version !== "13" && version !== "8") throw wrongField("sec-websocket-version", "13", show(version));
+}
+
 /** @throws ApiError  the query is wrong */
 function checkRealtime({ query }: FastifyRequest, served: string): void {
   const { intent = "transcription", model } = query as Readonly<Record<string, string | string[]>>;
   if (intent !== "transcription") throw wrongField("intent", "transcription", show(intent));
-  if (model !== undefined) checkModel(typeof model === "string" ? model : model.join(), served);
+  if (Array.isArray(model)) throw wrongField("model", "one value", `${model.length}`);
+  if (model !== undefined) checkModel(model, served);
 }
 
 function wantsBeta({ headers }: FastifyRequest): boolean {
@@ -155,6 +165,7 @@ function listen(
     socket.ping();
   }, idleMs);
   socket.on("pong", () => (alive = true));
+  socket.on("ping", () => readsTooLittle(socket) && socket.terminate()); // each has an answer
   socket.on("error", () => undefined); // "close" follows
   socket.on("close", () => {
     clearInterval(pings);

@@ -1,5 +1,5 @@
-import { type JsonObject, isObject } from "../../json.js";
-import { apiError } from "../http/api-error.js";
+import { type JsonObject, isObject, show } from "../../json.js";
+import { apiError, wrongField } from "../http/api-error.js";
 import type { Peer, Protocol, SessionParts } from "./peer.js";
 import { Recorded } from "./recorded.js";
 import { LiveUtterance, sendSentences } from "./two-pass-live.js";
@@ -14,10 +14,14 @@ import { type TwoPassSettings, parseTwoPass, twoPassDefaults } from "./two-pass-
  */
 export class TwoPassProtocol implements Protocol {
   #settings: TwoPassSettings = twoPassDefaults;
+  /** The open audio: one of both. */
   #live: LiveUtterance | undefined;
   #recorded: Recorded | undefined;
   /** Their audio has ended, their last answer is due. */
   readonly #ending = new Set<{ readonly close: () => unknown }>();
+  /** Settles once all audio that has ended is answered. */
+  #answered: Promise<void> = Promise.resolve();
+  #failed = false;
 
   constructor(
     private readonly parts: SessionParts,
@@ -25,32 +29,31 @@ export class TwoPassProtocol implements Protocol {
   ) {}
 
   text(message: string): void {
-    let object: unknown;
+    if (this.#failed) return;
     try {
-      object = JSON.parse(message);
-    } catch {
-      // refused as other values are
-    }
-    if (!isObject(object)) {
-      this.#fail("expected a JSON object, got another text");
-      return;
-    }
-    try {
+      const object = objectOf(message);
       this.#settings = parseTwoPass(object, this.#settings);
+      const { mode } = this.#settings;
+      if (mode === "offline" ? this.#live : this.#recorded) this.#end({}); // the mode holds for new audio
+      if (object.is_speaking === false) this.#end(object);
     } catch (error) {
-      this.#fail((error as Error).message);
-      return;
+      this.#fail(error, "invalid_request");
     }
-    if (object.is_speaking === false) void this.#end(object);
   }
 
   binary(bytes: Buffer): void {
-    if (this.#settings.mode === "offline") this.#record(bytes);
-    else (this.#live ??= this.#open()).push(bytes);
+    if (this.#failed) return;
+    try {
+      if (!this.#live && !this.#recorded) this.#open();
+      (this.#live ?? this.#recorded!).push(bytes);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   async finish(): Promise<void> {
-    if (this.#live ?? this.#recorded) await this.#end({});
+    if (this.#live ?? this.#recorded) this.#end({});
+    await this.#answered;
   }
 
   close(): void {
@@ -59,49 +62,63 @@ export class TwoPassProtocol implements Protocol {
     this.#recorded = undefined;
   }
 
-  #open(): LiveUtterance {
-    return new LiveUtterance(this.parts, this.#settings, this.peer, ({ message }) =>
-      this.#fail(message, "engine_failed"),
-    );
+  #open(): void {
+    const settings = this.#settings;
+    if (settings.mode === "offline")
+      this.#recorded = new Recorded(this.parts, settings, this.peer, (error) => this.#fail(error));
+    else
+      this.#live = new LiveUtterance(this.parts, settings, this.peer, (error) =>
+        this.#fail(error, apiError(error).status < 500 ? undefined : "engine_failed"),
+      );
   }
 
-  #fail(message: string, code = "invalid_request"): void {
+  /** The last answer: it says what is wrong, and the connection ends. */
+  #fail(error: unknown, code?: string): void {
+    const { status, message, ...answer } = apiError(error);
     const { wavName: wav_name, mode } = this.#settings;
-    this.peer.send({ mode, wav_name, text: "", is_final: true, error: { code, message } });
-    this.peer.close(code === "invalid_request" ? 1008 : 1011, code);
-  }
-
-  #record(bytes: Buffer): void {
-    try {
-      this.#recorded ??= new Recorded(this.parts, this.#settings);
-      this.#recorded.push(bytes, this.peer);
-    } catch (error) {
-      const { message, code } = apiError(error);
-      this.#fail(message, code);
-    }
+    const reason = code ?? answer.code ?? "invalid_request";
+    const { param } = answer;
+    const fault = { code: reason, message, ...(param !== undefined && { param }) };
+    this.#failed = true;
+    this.peer.send({ mode, wav_name, text: "", is_final: true, error: fault });
+    this.peer.close(status < 500 ? 1008 : 1011, reason);
+    this.close();
   }
 
   /** The audio has ended; a client that asks for `is_end` gets it back. */
-  async #end({ is_end: isEnd }: JsonObject): Promise<void> {
+  #end({ is_end: isEnd }: JsonObject): void {
     const extra = isEnd === true ? { is_end: true } : {};
-    const [live, recorded] = [this.#live, this.#recorded];
+    const [live, recorded, before] = [this.#live, this.#recorded, this.#answered];
     this.#live = undefined; // the next audio begins at 0
     this.#recorded = undefined;
-    const parts = [live, recorded].filter((part) => part !== undefined);
-    for (const part of parts) this.#ending.add(part);
-    if (recorded ?? !live) await this.#endRecorded(recorded, extra);
-    if (live) await live.end(extra);
-    for (const part of parts) this.#ending.delete(part);
+    const part = live ?? recorded;
+    if (part) this.#ending.add(part);
+    this.#answered = (live ? live.end(extra) : this.#endRecorded(recorded, extra, before)).then(async () => {
+      if (part) this.#ending.delete(part);
+      await before;
+    });
   }
 
-  async #endRecorded(recorded: Recorded | undefined, extra: object): Promise<void> {
-    const settings = this.#settings;
+  async #endRecorded(recorded: Recorded | undefined, extra: object, before: Promise<void>): Promise<void> {
+    const { settings } = recorded ?? { settings: this.#settings };
     try {
       const result = await recorded?.result();
+      await before;
       sendSentences(this.peer, settings, result?.segments ?? [], true, extra);
     } catch (error) {
-      const { message, code } = apiError(error);
-      this.#fail(message, code);
+      if (!this.#failed) this.#fail(error);
     }
   }
+}
+
+/** @throws ApiError  the text is no JSON object */
+function objectOf(message: string): JsonObject {
+  let object: unknown;
+  try {
+    object = JSON.parse(message);
+  } catch {
+    throw wrongField("message", "a JSON object", show(message));
+  }
+  if (!isObject(object)) throw wrongField("message", "a JSON object", show(object));
+  return object;
 }

@@ -1,8 +1,10 @@
-import { afterAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { type FakeLive, fakeServer, said } from "../../../test/helpers/fake-engine.js";
+import { rawSocket } from "../../../test/helpers/raw-http.js";
 import { metric } from "../../../test/helpers/uploads.js";
 import { EngineError } from "../engine/errors.js";
+import { Spool } from "../http/spool.js";
 
 // Plan: over an engine without a model, which says what it hears as it is told: the openai client's
 // realtime events, the 2pass protocol in its three modes, Nano's protocol; what is wrong is refused
@@ -187,12 +189,61 @@ describe("FunASR's 2pass protocol", () => {
     ["hotwords", { hotwords: "{" }, "hotwords"],
     ["itn", { itn: "no" }, "itn"],
     ["language", { svs_lang: "xx" }, "svs_lang"],
+    ["no object", "{} {}", "message"],
+    ["mode", { mode: 1 }, "mode"],
+    ["rate", { audio_fs: 1e300 }, "audio_fs"],
+    ["rate", { audio_fs: -8000 }, "audio_fs"],
+    ["rate", { audio_fs: 16_000.5 }, "audio_fs"],
+    ["name", { wav_name: 5 }, "wav_name"],
+    ["format", { mode: "offline", wav_format: "" }, "wav_format"],
+    ["hotwords", { hotwords: 5 }, "hotwords"],
+    ["hotwords", { hotwords: [1] }, "hotwords"],
+    ["hotwords", { hotwords: { oven: "much" } }, "hotwords"],
+    ["hotwords", { hotwords: "w ".repeat(1001) }, "hotwords"],
+    ["itn", { itn: 1 }, "itn"],
+    ["language", { svs_lang: 5 }, "svs_lang"],
+    ["speaking", { is_speaking: "false" }, "is_speaking"],
+    ["speaking", { is_speaking: 0 }, "is_speaking"],
+    ["end", { is_speaking: false, is_end: "yes" }, "is_end"],
   ])("refused: %s", async (_, message, word) => {
     const client = await talk("/");
-    client.send(message);
+    client.send(message, pcm(0.1)); // what follows is not heard
     const [{ error, is_final: final }] = await client.hears(1);
     expect((error as { message: string }).message).toContain(word);
     expect([final, await client.closed]).toEqual([true, 1008]);
+  });
+
+  test("null is absent; lists of hotwords; a format in capitals", async () => {
+    const client = await talk("/");
+    const absent = { wav_name: null, hotwords: null, itn: null, svs_lang: null, is_end: null };
+    client.send({ ...start, ...absent, mode: "offline", wav_format: "PCM" }, pcm(1), end);
+    expect(await client.hears(1)).toMatchObject([{ wav_name: "demo", text: said.text, is_final: true }]);
+    client.send({ hotwords: '["oven"]' }, pcm(1), end);
+    client.send({ hotwords: ["lamp"] }, pcm(1), end);
+    await client.hears(3);
+    expect(engine.jobs.map(({ hotwords }) => hotwords)).toEqual([undefined, ["oven"], ["lamp"]]);
+  });
+
+  test("answers have the order of the recordings", async () => {
+    let finish = (): void => undefined;
+    engine.answer = () => new Promise((resolve) => (finish = () => resolve(said)));
+    const client = await talk("/");
+    client.send({ ...start, mode: "offline" }, pcm(1), end, end);
+    await expect.poll(() => engine.jobs.length, { timeout: 60_000 }).toBe(1);
+    client.socket.ping();
+    await new Promise((resolve) => client.socket.once("pong", resolve));
+    finish();
+    expect((await client.hears(2)).map(({ text }) => text)).toEqual([said.text, ""]);
+  });
+
+  test("a disk that is full while the audio comes", async () => {
+    const full = Object.assign(new Error("ENOSPC: /secret"), { code: "ENOSPC" });
+    vi.spyOn(Spool.prototype, "write").mockRejectedValueOnce(full);
+    const client = await talk("/");
+    client.send({ ...start, mode: "offline" }, pcm(1));
+    expect(await client.hears(1)).toMatchObject([{ error: { code: "storage_full" }, is_final: true }]);
+    expect(await client.closed).toBe(1011);
+    expect(await metric(address, "funasr_uploads")).toBe(0);
   });
 
   test("too large, and an engine that fails", async () => {
@@ -203,6 +254,7 @@ describe("FunASR's 2pass protocol", () => {
     const other = await talk("/");
     other.send({ ...start, mode: "offline" }, Buffer.alloc(3000), end);
     expect(await other.hears(1)).toMatchObject([{ error: { code: "invalid_audio", message: "bad audio" } }]);
+    expect(await other.closed).toBe(1008);
     engine.answer = () => Promise.resolve(said);
     engine.live = ({ listener }) =>
       listener({ type: "failed", error: new EngineError({ kind: "unavailable", message: "gone" }) });
@@ -210,6 +262,12 @@ describe("FunASR's 2pass protocol", () => {
     live.send(start, pcm(1));
     expect(await live.hears(1)).toMatchObject([{ error: { code: "engine_failed", message: "gone" } }]);
     expect(await live.closed).toBe(1011);
+    const option = new EngineError({ kind: "option", message: "hotwords: too long", param: "keywords[]" });
+    engine.live = ({ listener }) => listener({ type: "failed", error: option });
+    const wrong = await talk("/");
+    wrong.send(start, pcm(1));
+    expect(await wrong.hears(1)).toMatchObject([{ error: { code: "invalid_value", param: "keywords[]" } }]);
+    expect(await wrong.closed).toBe(1008);
   });
 });
 
@@ -249,11 +307,20 @@ describe("Nano's protocol", () => {
   test("commits empty the list; what is wrong is refused and the session lives", async () => {
     twoSentences();
     const client = await talk("/");
-    client.send("COMMIT", "LANGUAGE:xx", "WHAT", "STOP");
-    expect(await client.hears(4)).toMatchObject([
+    const words = `HOTWORDS:${"w,".repeat(1001)}`;
+    client.send("COMMIT", "LANGUAGE:xx", "WHAT", "", "3", '{"mode":"2pass"}', words, "STOP");
+    const text = (got: string): object => ({
+      event: "error",
+      error: expect.stringContaining(`got ${got}`) as unknown,
+    });
+    expect(await client.hears(8)).toEqual([
       { event: "error", error: "Session is not active; send START first" },
-      { event: "error" },
-      { event: "error" },
+      { event: "error", error: 'LANGUAGE: expected a language by its code, such as en or zh, got "xx"' },
+      text('"WHAT"'),
+      text('""'),
+      text('"3"'),
+      text('"{'),
+      { event: "error", error: "HOTWORDS: expected at most 1000 words, got 1001" },
       { event: "stopped" },
     ]);
     client.send("start", pcm(0.5), "COMMIT", pcm(0.1), "COMMIT");
@@ -303,6 +370,22 @@ describe("sessions", () => {
     client.socket.terminate();
     for (const name of ["uploads", "requests_open", "sessions"])
       await expect.poll(() => metric(address, `funasr_${name}`), { timeout: 60_000 }).toBe(0);
+  });
+
+  test("a client that reads nothing and goes on to ask is cut off", async () => {
+    const socket = rawSocket(address);
+    socket.pause();
+    const key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13";
+    socket.write(
+      `GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n${key}\r\n\r\n`,
+    );
+    const ping = Buffer.concat([Buffer.from([0x89, 0xfd, 0, 0, 0, 0]), Buffer.alloc(125)]);
+    const pings = Buffer.concat(new Array<Buffer>(8000).fill(ping));
+    const closed = new Promise((resolve) => socket.on("close", resolve).on("error", resolve));
+    const flood = (): void => void (socket.writable && socket.write(pings, () => setImmediate(flood)));
+    flood();
+    await closed;
+    await expect.poll(() => metric(address, "funasr_sessions"), { timeout: 60_000 }).toBe(0);
   });
 
   test("a message that is too large ends its connection", async () => {
