@@ -50,9 +50,28 @@ const isKey = (text: string): boolean => /^[\x21-\x7e]+$/.test(text);
 const isOrigin = (text: string): boolean =>
   text === "*" || (URL.canParse(text) && new URL(text).origin === text);
 
+const upToADay = number("seconds from 0", (value) => value >= 0 && value <= 86_400);
+
+/** Bounds of time; the others stand with the command. */
+function timeOptions(command: Command): Command {
+  return command
+    .option(
+      "--stall <seconds>",
+      "a client that sends less than 4 kB of its upload, or reads nothing, for so long is cut off",
+      number("seconds from 1", (value) => value >= 1 && value <= 86_400),
+      SERVER_DEFAULTS.stallMs / 1000,
+    )
+    .option(
+      "--drain <seconds>",
+      "how long a stop waits for requests that run",
+      upToADay,
+      SERVER_DEFAULTS.drainMs / 1000,
+    );
+}
+
 export function serveCommand(): Command {
   const { host, port, maxSeconds, jobs, waiting, rateLimit, sessions } = SERVER_DEFAULTS;
-  return new Command("serve")
+  const command = new Command("serve")
     .description("answer the speech APIs of OpenAI and FunASR over HTTP and WebSocket")
     .addOption(new Option("--model <model>", modelForms).default(demoModel, "the demo"))
     .option("--name <name>", "name of the model in requests; default: that of --model")
@@ -90,29 +109,17 @@ export function serveCommand(): Command {
     )
     .option("--sessions <count>", "WebSocket sessions at once", whole(0), sessions)
     .option(
-      "--stall <seconds>",
-      "a client that sends less than 4 kB of its upload, or reads nothing, for so long is cut off",
-      number("seconds from 1", (value) => value >= 1 && value <= 86_400),
-      SERVER_DEFAULTS.stallMs / 1000,
-    )
-    .option(
-      "--drain <seconds>",
-      "how long a stop waits for requests that run",
-      number("seconds from 0", (value) => value >= 0 && value <= 86_400),
-      SERVER_DEFAULTS.drainMs / 1000,
-    )
-    .option(
       "--watchdog <seconds>",
       "an engine that has work and gets nothing done for so long is started again; 0: never",
-      number("seconds from 0", (value) => value >= 0 && value <= 86_400),
+      upToADay,
       300,
     )
-    .option("--json", "the address as a JSON object")
-    .action(async (_: unknown, command: Command) => {
-      const options = command.optsWithGlobals<ServeCliOptions>();
-      setOutput(options);
-      await serve(options, settingsOf(options, command));
-    });
+    .option("--json", "the address as a JSON object");
+  return timeOptions(command).action(async (_: unknown, called: Command) => {
+    const options = called.optsWithGlobals<ServeCliOptions>();
+    setOutput(options);
+    await serve(options, settingsOf(options, called));
+  });
 }
 
 function settingsOf(options: ServeCliOptions, command: Command): ServerSettings {

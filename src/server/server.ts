@@ -45,26 +45,7 @@ export async function startServer(engine: Engine, settings: ServerSettings): Pro
   let stopping = false;
   const sessions = new Sessions();
   const metrics = new Metrics({ engine, admission, spool, sessions: () => sessions.count });
-  const app = fastify({
-    bodyLimit: smallBody,
-    requestTimeout: bodyMs,
-    keepAliveTimeout: keepAliveMs,
-    forceCloseConnections: true,
-    return503OnClosing: false,
-    http: {
-      headersTimeout: headersMs,
-      connectionsCheckingInterval: checksMs,
-      maxHeaderSize: 16_384,
-      requireHostHeader: false,
-    },
-    routerOptions: { maxParamLength: 300 },
-    frameworkErrors: (error, _, reply) => fail(reply, apiError(error), metrics),
-    clientErrorHandler: (error, socket) => clientError(error, socket, metrics),
-  });
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser("*", ({ headers, is404 }, _, done) =>
-    done(is404 ? null : wrongType(headers["content-type"])),
-  );
+  const app = newApp(metrics);
   guardConnections(app, settings.stallMs, metrics);
   await guard(app, settings, () => stopping);
   app.addHook("onResponse", (request, reply, done) => {
@@ -102,6 +83,31 @@ export async function startServer(engine: Engine, settings: ServerSettings): Pro
   };
   let closed: Promise<boolean> | undefined;
   return { address: addressOf(app), stop: () => (closed ??= close()) };
+}
+
+/** The HTTP server without routes. */
+function newApp(metrics: Metrics): FastifyInstance {
+  const app = fastify({
+    bodyLimit: smallBody,
+    requestTimeout: bodyMs,
+    keepAliveTimeout: keepAliveMs,
+    forceCloseConnections: true,
+    return503OnClosing: false,
+    http: {
+      headersTimeout: headersMs,
+      connectionsCheckingInterval: checksMs,
+      maxHeaderSize: 16_384,
+      requireHostHeader: false,
+    },
+    routerOptions: { maxParamLength: 300 },
+    frameworkErrors: (error, _, reply) => fail(reply, apiError(error), metrics),
+    clientErrorHandler: (error, socket) => clientError(error, socket, metrics),
+  });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", ({ headers, is404 }, _, done) =>
+    done(is404 ? null : wrongType(headers["content-type"])),
+  );
+  return app;
 }
 
 /** @returns a second listener, which takes the connections of IPv6 where the host is "localhost" */

@@ -145,7 +145,7 @@ describe("strange, and answered", () => {
   const h2c = ["connection: upgrade, http2-settings", "upgrade: h2c", "http2-settings: AAMAAABk"];
   test.each([
     ["chunks", [head("POST", path, [multipart, "transfer-encoding: chunked"]), chunks(body)]],
-    ["an upload piece by piece", [...send(body, multipart)]],
+    ["an upload piece by piece", send(body, multipart).match(/[^]{1,7}/g)!],
     ["100-continue", [send(body, multipart, "expect: 100-continue")]],
     ["types in capitals", [send(body, multipart.toUpperCase().replace("BOUNDARY=X", "BOUNDARY=x"))]],
     ["a boundary in quotes", [send(body, multipart.replace("=x", '="x"'))]],

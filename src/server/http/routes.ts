@@ -51,7 +51,10 @@ export function errorRoutes(app: FastifyInstance, metrics: Metrics): void {
   };
   app.setNotFoundHandler(notFound);
   app.setErrorHandler((error, request, reply) => {
-    if (request.is404 && isMediaType(error)) return notFound(request, reply);
+    if (request.is404 && isMediaType(error)) {
+      notFound(request, reply);
+      return;
+    }
     const answer = isMediaType(error) ? wrongType(request.headers["content-type"]) : apiError(error);
     if (answer.status >= 500 && answer.code === "internal_error")
       process.stderr.write(
