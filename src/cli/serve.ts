@@ -199,10 +199,18 @@ function announce(
   else print(`listening on ${address} with model ${model}`);
 }
 
+const refusedAddresses: Readonly<Record<string, string>> = {
+  EADDRINUSE: "one in use; name another with --port",
+  EADDRNOTAVAIL: "one that this machine does not have; name one of its own with --host",
+  ENOTFOUND: "a name that leads to no address; name another with --host",
+  EAI_AGAIN: "a name that leads to no address now; name another with --host",
+  EACCES: "one that needs more rights; name a --port above 1023",
+};
+
 /** The system's refusal to listen, in the form of this package's errors. */
 function listenError(error: unknown, { host, port }: ServerSettings): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (!(error instanceof Error) || syscall === undefined) return error;
-  const got = code === "EADDRINUSE" ? "one in use; name another with --port" : describeSystem(error);
+  const got = refusedAddresses[code ?? ""] ?? describeSystem(error);
   return new FunasrError(`${host}:${port}: expected a free address, got ${got}`);
 }

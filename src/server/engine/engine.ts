@@ -35,6 +35,8 @@ export interface JobResult {
   /** From the begin of the work to its end. */
   readonly workSeconds: number;
   readonly tokens: { readonly audio: number; readonly text: number; readonly output: number };
+  /** What is strange about the audio, such as an end that is missing. */
+  readonly warnings?: readonly string[];
 }
 
 /** What happens to a job while it runs. */

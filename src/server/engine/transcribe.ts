@@ -18,6 +18,7 @@ import type { VadStream, VoiceActivityDetector } from "../../decode/vad/detector
 import { oneLine } from "../../errors.js";
 import { concatenated } from "../../frontend/audio.js";
 import { LongAudioError } from "../../frontend/errors.js";
+import type { Streamed } from "../../frontend/stream-audio.js";
 import { streamClip } from "../../node/clip.js";
 import { jointOf, joinTexts } from "../../scripts.js";
 import type { PromptOptions } from "../../tokenizer/prompt.js";
@@ -89,7 +90,7 @@ export class Work {
     let count = 0;
     try {
       const options = { rate, maxSeconds: job.maxSeconds, signal };
-      const { seconds } = await streamClip(
+      const heard = await streamClip(
         job.file,
         options,
         async (samples) => {
@@ -109,19 +110,23 @@ export class Work {
       });
       if (long) await long.end();
       else await this.#whole(concatenated(pieces), rate);
-      return this.#result(seconds);
+      return this.#result(heard);
     } finally {
       stream?.free();
     }
   }
 
-  #result(audioSeconds: number): JobResult {
+  #result({ seconds: audioSeconds, damage, warning }: Streamed): JobResult {
+    const warnings = [damage, warning]
+      .filter((text) => text !== undefined)
+      .map((text) => oneLine(`${this.job.name}: ${text}`));
     return {
       text: joinTexts(this.#segments.map(({ text }) => text)),
       segments: this.#segments,
       audioSeconds,
       workSeconds: (performance.now() - this.#begun) / 1000,
       tokens: this.#tokens,
+      ...(warnings.length > 0 && { warnings }),
     };
   }
 

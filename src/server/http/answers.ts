@@ -39,7 +39,13 @@ export function answerOf(
 }
 
 function plainObject(result: JobResult, { logprobs }: SpeechRequest): object {
-  return { text: result.text, ...(logprobs && { logprobs: logprobsOf(result) }), usage: tokenUsage(result) };
+  const { text, warnings } = result;
+  return {
+    text,
+    ...(logprobs && { logprobs: logprobsOf(result) }),
+    ...(warnings && { warnings }),
+    usage: tokenUsage(result),
+  };
 }
 
 /** Tokens that were read and written. */
@@ -72,7 +78,7 @@ function logOf(probability: number): number {
 }
 
 function verboseObject(
-  { text, segments, audioSeconds }: JobResult,
+  { text, segments, audioSeconds, warnings }: JobResult,
   { wish, granularities }: SpeechRequest,
   task: "transcribe" | "translate",
 ): object {
@@ -85,6 +91,7 @@ function verboseObject(
     text,
     ...(withSegments && { segments: segments.map(segmentObject) }),
     ...(granularities.has("word") && { words: wordsOf(segments).map(wordObject) }),
+    ...(warnings && { warnings }),
     usage: { type: "duration", seconds: duration },
   };
 }

@@ -149,7 +149,9 @@ describe("fields", () => {
     for (const body of bodies) {
       const answer = await fetch(`${address}/v1/audio/transcriptions`, { method: "POST", body });
       expect(answer.status).toBe(400);
-      expect(await answer.json()).toMatchObject({ error: { param: "file" } });
+      const got = bodies.indexOf(body);
+      const message = expect.stringContaining(["got none", "got a text", "got several"][got]) as unknown;
+      expect(await answer.json()).toMatchObject({ error: { param: "file", message } });
     }
     expect(await metric(address, "funasr_uploads")).toBe(0);
   });

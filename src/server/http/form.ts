@@ -80,7 +80,7 @@ function checkHead(request: FastifyRequest, maxBytes: number): void {
 /** The body is of another type. */
 export function wrongType(type: string | undefined): ApiError {
   const got = type === undefined || type === "" ? "none" : show(type);
-  return new ApiError(415, `content-type: expected multipart/form-data, got ${got}`, {
+  return new ApiError(415, `content-type: expected multipart/form-data with file and model, got ${got}`, {
     param: "content-type",
     code: "unsupported_media_type",
   });

@@ -14,6 +14,17 @@ beforeEach(() => engine.reset());
 const openai = new OpenAI({ baseURL: `${address}/v1`, apiKey: "none", maxRetries: 0 });
 const transcriptions = openai.audio.transcriptions;
 
+test("warnings about the audio", async () => {
+  const warnings = ["clip.wav: 1.00 s could be decoded of 2.00 s"];
+  engine.answer = () => Promise.resolve({ ...said, warnings });
+  for (const response_format of ["json", "verbose_json"])
+    expect(await (await post(address, { response_format })).json()).toMatchObject({ warnings });
+  const stream = await (await post(address, { stream: "true" })).text();
+  expect(stream).toContain(`"warnings":${JSON.stringify(warnings)}`);
+  engine.answer = () => Promise.resolve(said);
+  expect(await (await post(address)).json()).not.toHaveProperty("warnings");
+});
+
 describe("formats, through the openai client", () => {
   test("json", async () => {
     expect(await transcriptions.create({ file: audio(), model: "whisper-1", include: ["logprobs"] })).toEqual(

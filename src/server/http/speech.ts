@@ -62,7 +62,7 @@ class Speech {
       });
       this.#upload = file;
       const asked = parseSpeechRequest(fields, this.task, settings.model);
-      if (!file) throw wrongField("file", "an audio file", "none");
+      if (!file) throw wrongField("file", "an audio file", fields.has("file") ? "a text" : "none");
       if (asked.logprobs && engine.about?.words === false)
         throw wrongField("include[]", "a checkpoint with a CTC head for logprobs", "one without");
       const job = this.#job(asked, file);
@@ -132,6 +132,7 @@ class Speech {
         type: "transcript.text.done",
         text: result.text,
         ...(asked.logprobs && { logprobs: logprobsOf(result) }),
+        ...(result.warnings && { warnings: result.warnings }),
         usage: tokenUsage(result),
       });
       send("[DONE]");

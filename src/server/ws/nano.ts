@@ -17,6 +17,8 @@ const mostHotwords = 1000;
  */
 export class NanoProtocol implements Protocol {
   #active = false;
+  /** No word is due about audio that comes now. */
+  #stopped = false;
   #wish: Wish = {};
   #feed: LiveFeed | undefined;
   #sentences: { readonly text: string; readonly start: number; readonly end: number }[] = [];
@@ -53,8 +55,9 @@ export class NanoProtocol implements Protocol {
   }
 
   binary(bytes: Buffer): void {
-    if (!this.#active) return;
-    this.#open().push(bytes);
+    if (this.#active) this.#open().push(bytes);
+    else if (!this.#stopped) this.#refuse("audio: expected START before it, got audio alone");
+    this.#stopped ||= !this.#active; // one refusal; audio on its way behind STOP has none
   }
 
   async finish(): Promise<void> {
@@ -156,6 +159,7 @@ export class NanoProtocol implements Protocol {
   async #stop(): Promise<void> {
     if (this.#active && this.#feed) await this.#commit();
     this.#active = false;
+    this.#stopped = true;
     this.close();
     this.peer.send({ event: "stopped" });
   }

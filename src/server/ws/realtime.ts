@@ -7,6 +7,13 @@ import { LiveFeed } from "./live-feed.js";
 import type { Peer, Protocol, SessionParts } from "./peer.js";
 import { type RealtimeSettings, parseRealtime, realtimeDefaults } from "./realtime-settings.js";
 
+const events = [
+  "session.update",
+  "transcription_session.update",
+  "input_audio_buffer.append",
+  "input_audio_buffer.commit",
+  "input_audio_buffer.clear",
+];
 const leastCommit = 0.1; // s of audio
 
 /**
@@ -93,7 +100,7 @@ export class RealtimeProtocol implements Protocol {
         this.#send({ type: "input_audio_buffer.cleared" });
         return;
       default:
-        throw wrongField("type", "an event of a transcription session", show(event.type));
+        throw wrongField("type", `one of ${events.join(", ")}`, show(event.type));
     }
   }
 

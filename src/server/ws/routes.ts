@@ -72,11 +72,15 @@ export async function socketRoutes(
     handler: page,
     wsHandler: (socket: WebSocket) => {
       const peer = new Peer(socket);
-      listen(socket, sessions, (first) =>
-        typeof first === "string" && !first.trimStart().startsWith("{")
-          ? new NanoProtocol(parts, peer)
-          : new TwoPassProtocol(parts, peer),
-      );
+      listen(socket, sessions, (first) => {
+        if (typeof first === "string")
+          return first.trimStart().startsWith("{")
+            ? new TwoPassProtocol(parts, peer)
+            : new NanoProtocol(parts, peer);
+        const error = "audio: expected START, or settings in JSON, before it, got audio alone";
+        peer.send({ event: "error", error });
+        return undefined;
+      });
     },
   });
   app.route({
@@ -152,7 +156,7 @@ function chosenProtocol(offered: Set<string>): string | false {
 function listen(
   socket: WebSocket,
   sessions: Sessions,
-  choose: (first: string | Buffer) => Protocol,
+  choose: (first: string | Buffer) => Protocol | undefined,
   known?: Protocol,
 ): void {
   let protocol = known;
@@ -181,6 +185,7 @@ function listen(
     const message = binary ? bytes : bytes.toString("utf8");
     if (!protocol) {
       protocol = choose(message);
+      if (!protocol) return;
       sessions.speaks(socket, protocol);
     }
     if (typeof message === "string") protocol.text(message);

@@ -47,6 +47,18 @@ describe("Nano's protocol", () => {
     expect(engine.lives[0].options).toMatchObject({ hotwords: ["oven", "灯"], language: "en", words: false });
   });
 
+  test("audio before START is refused once, audio behind STOP is not heard", async () => {
+    const client = await talk("/");
+    client.send("HOTWORDS:oven", pcm(0.1), pcm(0.1), "STOP", pcm(0.1), "START", "STOP");
+    expect((await client.hears(5)).slice(1)).toEqual([
+      { event: "error", error: "audio: expected START before it, got audio alone" },
+      { event: "stopped" },
+      { event: "started" },
+      { event: "stopped" },
+    ]);
+    expect(engine.lives).toEqual([]);
+  });
+
   test("commits empty the list; what is wrong is refused and the session lives", async () => {
     twoSentences(engine);
     const client = await talk("/");
@@ -82,6 +94,16 @@ describe("sessions", () => {
     await expect(talk("/")).rejects.toThrow("429");
     for (const { socket } of clients) socket.close();
     await expect.poll(count, { timeout: 60_000 }).toBe("0");
+  });
+
+  test("audio before all else is refused, and the session goes on", async () => {
+    engine.live = ({ listener }, call) => call === "commit" && listener({ type: "committed", seconds: 1 });
+    const client = await talk("/");
+    client.send(pcm(0.1), { mode: "2pass" }, pcm(0.1), { is_speaking: false });
+    expect(await client.hears(2)).toMatchObject([
+      { event: "error", error: expect.stringContaining("expected START, or settings in JSON") as unknown },
+      { mode: "2pass-offline", is_final: true },
+    ]);
   });
 
   test("a client that goes away closes its session", async () => {
