@@ -8,9 +8,6 @@ const policyTag = {
   injectTo: "head-prepend" as const,
 };
 
-/** The page knows the worker's errors by their names. */
-const named = { output: { keepNames: true } };
-
 /** The page of the engine: static files that work under any path. */
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
@@ -24,6 +21,6 @@ export default defineConfig({
     reportCompressedSize: false,
     rolldownOptions: { checks: { pluginTimings: false } },
   },
-  worker: { format: "es", rolldownOptions: named },
+  worker: { format: "es" },
   plugins: [{ name: "policy", apply: "build", transformIndexHtml: () => [policyTag] }],
 });

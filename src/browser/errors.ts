@@ -48,13 +48,6 @@ export interface WireError {
   readonly code?: BrowserErrorCode;
 }
 
-/** An error for a message to the page. */
-export function toWire(error: unknown): WireError {
-  if (error instanceof BrowserError) return { name: error.name, message: error.message, code: error.code };
-  if (error instanceof Error) return { name: error.name, message: error.message };
-  return { name: "Error", message: String(error) };
-}
-
 /** The error of a message from the worker. */
 export function fromWire({ name, message, code }: WireError): BrowserError | EngineFailure {
   return code === undefined ? new EngineFailure(name, message) : new BrowserError(code, message);

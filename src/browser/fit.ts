@@ -1,7 +1,7 @@
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import { transcription } from "../decode/clip-work.js";
-import { FunasrError } from "../errors.js";
+import { GpuError } from "../gpu/errors.js";
 import { subgroupSize } from "../gpu/adapter.js";
 import { countingGpu } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";
@@ -36,7 +36,7 @@ export async function fit(
     await transcription(checkpoint.config, checkpoint).count(counting, weights);
     return [...variants.values()];
   } catch (cause) {
-    if (!(cause instanceof FunasrError) || cause.name !== "GpuError") throw cause;
+    if (!(cause instanceof GpuError) || cause.constructor !== GpuError) throw cause;
     throw new BrowserError(
       "limits",
       `${files.name}: this graphics adapter's buffers are too small for the model: ${cause.message}; take smaller weights, a smaller model or another device`,

@@ -1,5 +1,5 @@
 import { bench } from "./bench.js";
-import { BrowserError, toWire } from "./errors.js";
+import { BrowserError } from "./errors.js";
 import { LiveCall } from "./live.js";
 import { Loader } from "./loader.js";
 import type { CallName, Calls, ToPage, ToWorker } from "./messages.js";
@@ -7,6 +7,7 @@ import { factsOf } from "./models.js";
 import type { MessageEnd, Platform } from "./platform.js";
 import { transcribe } from "./transcribe.js";
 import { verifyAll } from "./verify.js";
+import { toWire } from "./wire-errors.js";
 
 /** A call that runs. */
 interface Running {
