@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, rmdirSync, statfsSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import WebSocket from "ws";
 import { enginePid, idle, resident, sleep } from "../bench/serving/process.js";
@@ -129,6 +130,28 @@ async function fullDisk(): Promise<string> {
   return "10 uploads: 503";
 }
 
+/** A server of its own whose uploads go to a file system of 2 MB, which is filled up (as root). */
+async function fullFileSystem(): Promise<string> {
+  if (process.getuid?.() !== 0) return "left out: it needs root";
+  const directory = mkdtempSync(join(tmpdir(), "funasr-webgpu-small-"));
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=2m", "tmpfs", directory]);
+  const other = await serve([], { TMPDIR: directory });
+  const send = (bytes: Uint8Array<ArrayBuffer>): Promise<Response> =>
+    fetch(`${other.address}/v1/audio/transcriptions`, { method: "POST", body: upload(bytes, "a.wav") });
+  try {
+    await refused(send(new Uint8Array(3_000_000)), 503);
+    execFileSync("fallocate", ["-l", String(statfsSync(directory).bavail * 4096), join(directory, "filler")]);
+    await refused(send(clip), 503);
+    rmSync(join(directory, "filler"));
+    await expectText(send(clip));
+    return "larger than it, and full: 503; with room again: the text";
+  } finally {
+    await other.end();
+    execFileSync("umount", [directory]);
+    rmdirSync(directory);
+  }
+}
+
 async function killed(): Promise<string> {
   for (let i = 0; i < 3; i++) {
     const answers = Array.from({ length: 4 }, () => expectText(post(upload(clip, "a.wav"))));
@@ -165,6 +188,7 @@ const faults: Readonly<Record<string, () => Promise<string>>> = {
   [`${megabytes} MB of noise as each type`]: garbage,
   "small files that last long": bombs,
   "a full disk": fullDisk,
+  "a full file system": fullFileSystem,
   "10,000 damaged forms": () => fuzzBodies(url, 10_000),
   "10,000 damaged WebSocket messages": () => fuzzMessages(socketUrl, 10_000),
   "kill -9 of the engine's process": killed,
