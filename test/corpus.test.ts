@@ -4,6 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { planCorpus } from "../src/corpus/plan/plan.js";
 import { readUtterances } from "../src/data/utterances.js";
 import { demoModel } from "../src/node/demo.js";
 import { binary, cli, expectRefusal, jsonLines } from "./helpers/cli.js";
@@ -155,10 +156,17 @@ describe("refusals", () => {
       writeFileSync(at, change(readFileSync(at, "utf8")));
       return path(name);
     };
-    const version = changed("version", "corpus.json", (text) =>
-      text.replace(/"version": "[^"]*"/, '"version": "9.9.9"'),
+    const options = changed("options", "corpus.json", (text) =>
+      text.replace(/"options": {/, '$&"itn": false'),
     );
-    expect(expectRefusal(await cli(["corpus", "work", version]))).toMatch(
+    for (const command of ["work", "status", "retry"])
+      expect(expectRefusal(await cli(["corpus", command, options]))).toMatch(
+        /options.corpus\.json: content: expected the plan that was written, got another, or none; it was changed/,
+      );
+    const files = { name: "demo", sha256: "0" };
+    const out = path("version");
+    await planCorpus({ inputs: [list], out, version: "9.9.9", model: files, vad: files });
+    expect(expectRefusal(await cli(["corpus", "work", out]))).toMatch(
       /version: expected [^ ]+, as of this package, got 9\.9\.9; install funasr-webgpu 9\.9\.9/,
     );
     const model = changed("model", "corpus.json", (text) =>
@@ -181,6 +189,25 @@ describe("refusals", () => {
     );
     expect(readdirSync(join(shard, "done"))).toEqual(["000000.json"]);
   }, 60_000);
+
+  // Plan: what merge and status may not replace: [name, place].
+  test.each([
+    ["the input", () => list],
+    ["the plan", () => join(path("one"), "corpus.json")],
+    ["a shard", () => join(path("one"), "shards/000000.jsonl")],
+    ["a result", () => join(path("one"), "results/000000.jsonl")],
+  ])("of an output in the place of %s", async (_, place) => {
+    const before = readFileSync(place(), "utf8");
+    for (const command of [
+      ["merge", path("one"), "--out", place()],
+      ["merge", path("one"), "--to", "train", "--out", place()],
+      ["status", path("one"), "--html", place()],
+    ])
+      expect(expectRefusal(await cli(["corpus", ...command]))).toMatch(
+        /: write: expected another file than is read, got the same; name another/,
+      );
+    expect(readFileSync(place(), "utf8")).toBe(before);
+  });
 
   test("of merge: what is not done, or was changed; retry does it again", async () => {
     cpSync(path("one"), path("lost"), { recursive: true });

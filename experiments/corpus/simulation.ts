@@ -1,4 +1,5 @@
-// A queue of 10,000 hours on 64 workers with failures, simulated: tsx experiments/corpus/simulation.ts.
+// A model of a queue of 10,000 hours on 64 workers with failures: tsx experiments/corpus/simulation.ts.
+// No worker and no Redis runs.
 // Shards have about an hour, which takes a worker 36 s, more or less 20 %. Workers die at random, and
 // the shard of a dead one is taken over after its lease; 1 of 100 tries fails, and is tried again after
 // a pause. A worker that finds no shard looks again after 5 s, as claim files do. The bound is all work,

@@ -5,7 +5,7 @@ import { errorCode } from "../errors.js";
 import { isObject } from "../json.js";
 import { corpusError } from "./errors.js";
 import type { FailureKind, Item } from "./item.js";
-import type { Manifest } from "./manifest.js";
+import { type Manifest, isManifest } from "./manifest.js";
 
 /** A shard as the index has it. */
 export interface Shard {
@@ -166,9 +166,8 @@ async function readManifest(path: string): Promise<Manifest> {
     throw corpusError(path, "directory", `one that corpus plan made`, `no ${MANIFEST}`, "plan it first");
   });
   const found = parsed(text);
-  if (!isObject(found) || typeof found["id"] !== "string" || typeof found["index"] !== "string")
-    throw changed(file, "a plan", "something else");
-  return found as unknown as Manifest;
+  if (!isManifest(found)) throw changed(file, "the plan that was written", "another, or none");
+  return found;
 }
 
 /** @throws CorpusError  what the plan wrote was changed */

@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+import { isObject } from "../json.js";
 import type { WeightFormat } from "../gpu/matrix.js";
 import type { Language } from "../tokenizer/languages.js";
 
@@ -55,4 +57,22 @@ export interface Manifest {
   readonly unknown: number;
   /** Lines of the input without an utterance. */
   readonly skipped: number;
+}
+
+/** What decides the results. */
+export type Deciding = Pick<Manifest, "format" | "version" | "model" | "lora" | "vad" | "options" | "index">;
+
+/** SHA-256 of all that decides the results; names of models do not. */
+export function identityOf({ format, version, model, lora, vad, options, index }: Deciding): string {
+  const files = [model, ...lora, vad].map((one) => one.sha256);
+  const decides = JSON.stringify({ format, version, options, index, files });
+  return createHash("sha256").update(decides).digest("hex");
+}
+
+/** Whether a value is a plan as it was written. */
+export function isManifest(value: unknown): value is Manifest {
+  if (!isObject(value)) return false;
+  const { id, lora, model, vad, options } = value;
+  const isWhole = Array.isArray(lora) && [model, vad, options, ...(lora as unknown[])].every(isObject);
+  return isWhole && identityOf(value as unknown as Deciding) === id;
 }

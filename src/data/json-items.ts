@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { type DataError, dataError } from "./errors.js";
-import { checkReadable } from "./lines.js";
+import { checkReadable, refuseOther } from "./lines.js";
 
 const MAX_ITEM_CHARS = 64 << 20;
 
@@ -20,7 +20,10 @@ export async function* readItems(file: string, key: string): AsyncGenerator<unkn
       throw refusal(file, "UTF-8", "other bytes");
     }
   };
+  let isFirst = true;
   for await (const piece of createReadStream(file) as AsyncIterable<Uint8Array>) {
+    if (isFirst) refuseOther(file, piece);
+    isFirst = false;
     yield* scanner.push(decode(piece));
     if (scanner.done) return;
   }

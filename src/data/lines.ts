@@ -20,7 +20,7 @@ const NEWLINE = 0x0a;
 /**
  * The lines of a text file, of which one piece and one line are in memory. "\r\n" ends a line too.
  * A byte-order mark at the start is skipped.
- * @throws DataError  not a file, and not an open pipe
+ * @throws DataError  not a file, and not an open pipe; compressed, or of another encoding
  */
 export async function* readLines(file: string): AsyncGenerator<Line, void, undefined> {
   await checkReadable(file);
@@ -35,7 +35,10 @@ export async function* readLines(file: string): AsyncGenerator<Line, void, undef
     size = 0;
     return result;
   };
+  let isFirst = true;
   for await (const piece of createReadStream(file) as AsyncIterable<Uint8Array>) {
+    if (isFirst) refuseOther(file, piece);
+    isFirst = false;
     let from = 0;
     for (let newline = piece.indexOf(NEWLINE); newline >= 0; newline = piece.indexOf(NEWLINE, from)) {
       yield end(piece.subarray(from, newline));
@@ -57,6 +60,24 @@ export async function checkReadable(file: string): Promise<void> {
   if (found.isFile() || (found.isFIFO() && openPipe.test(file))) return;
   const advice = found.isDirectory() ? "name a file in it" : "write the lines to a file, and name that";
   throw dataError(file, "type", "a file", kindOf(found), advice);
+}
+
+/** First bytes of files that hold no lines of UTF-8; a null character is in UTF-16 without a mark too. */
+const others: readonly (readonly [bytes: readonly number[], what: string, advice: string])[] = [
+  [[0xff, 0xfe], "UTF-16", "save it as UTF-8"],
+  [[0xfe, 0xff], "UTF-16", "save it as UTF-8"],
+  [[0x1f, 0x8b], "a gzip file", "unpack it"],
+  [[0x28, 0xb5, 0x2f, 0xfd], "a zstd file", "unpack it"],
+  [[0xfd, 0x37, 0x7a, 0x58], "an xz file", "unpack it"],
+  [[0x50, 0x4b, 0x03, 0x04], "a zip file", "unpack it"],
+];
+
+/** @throws DataError  the file is compressed, or of another encoding */
+export function refuseOther(file: string, piece: Uint8Array): void {
+  const found = others.find(([bytes]) => bytes.every((byte, i) => piece[i] === byte));
+  const isNull = piece.subarray(0, 2).includes(0);
+  const [, got, advice] = found ?? [[], "null characters: UTF-16, or no text", "save it as UTF-8"];
+  if (found || isNull) throw dataError(file, "content", "text in UTF-8", got, advice);
 }
 
 function tooLong(line: number): Line {

@@ -241,6 +241,15 @@ describe("bad lines", () => {
     ['{"audio":"a","text":"b","prompt":1}', /: prompt: expected a text, got 1/],
     ['{"audio":"a","text":"b","start":-1}', /: start: expected seconds from 0, got -1/],
     ['{"audio":"a","text":"b","start":2,"end":2}', /: end: expected more than start 2, got 2/],
+    ['{"audio":"a\\u0000b","text":"b"}', /: audio: expected a path without null characters, got "a\\u0000b"/],
+    [conversation(slot("a\u0000b")), /: user: expected a path without null characters, got /],
+    ...["start", "end"].map(
+      (field) =>
+        [
+          `{"audio":"a","text":"b","${field}":1e300}`,
+          new RegExp(`: ${field}: expected seconds up to 10000000, got 1e\\+300`),
+        ] as const,
+    ),
     ['{"messages":{}}', /: messages: expected a list, got an object/],
     ['{"messages":[{"role":"user"}]}', /: messages\.0: expected role and content as texts, got an object/],
     ['{"messages":[]}', /: messages: expected one user and one assistant turn, got none/],

@@ -2,7 +2,7 @@ import { dirname, isAbsolute, relative, resolve, sep } from "node:path";
 import { type JsonObject, isObject, jsonFault, show } from "../json.js";
 import { DataError, dataError } from "./errors.js";
 import { readLines } from "./lines.js";
-import { type Timed, joinedText, sameCharacters, timedOf } from "./timed-text.js";
+import { MOST_SECONDS, type Timed, joinedText, sameCharacters, timedOf } from "./timed-text.js";
 
 /**
  * One utterance: a clip or a part of one, and the answer to it. `segments` and `ignore` are times in
@@ -135,6 +135,7 @@ function plain(json: JsonObject, refuse: Refuse): Parts {
   if (audio === undefined || audio === null)
     return refuse("audio", "a path", `nothing (the line has ${fieldsOf(json)})`);
   if (typeof audio !== "string" || audio === "") return refuse("audio", "a path", show(audio));
+  if (audio.includes("\0")) return refuse("audio", "a path without null characters", show(audio));
   const nemo = (json.audio ?? undefined) === undefined;
   const span = nemo ? spanOfNemo(json, refuse) : spanOf(json, refuse);
   const timed = timedOf(json, { start: span.start ?? 0, end: span.end ?? Infinity }, refuse);
@@ -197,15 +198,15 @@ function spanOfNemo(json: JsonObject, refuse: Refuse): Span {
     return refuse("duration", "seconds", show(duration));
   const end = Math.round(((start ?? 0) + duration) * 1e6) / 1e6; // 0.1 + 0.2 is 0.3
   if (duration <= 0) return { start, end: undefined };
-  if (Number.isFinite(end) && end > (start ?? 0)) return { start, end };
+  if (end <= MOST_SECONDS && end > (start ?? 0)) return { start, end };
   return refuse("duration", "seconds, from a millionth to what a file can last", show(duration));
 }
 
 function seconds(json: JsonObject, field: "start" | "end" | "offset", refuse: Refuse): number | undefined {
   const value = json[field];
   if (value === undefined || value === null) return undefined;
-  if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;
-  return refuse(field, "seconds from 0", show(value));
+  if (typeof value !== "number" || !(value >= 0)) return refuse(field, "seconds from 0", show(value));
+  return value <= MOST_SECONDS ? value : refuse(field, `seconds up to ${MOST_SECONDS}`, show(value));
 }
 
 /** A user's turn that ends with the audio, and the assistant's turn. */
@@ -227,6 +228,7 @@ function conversation({ messages }: JsonObject, refuse: Refuse): Parts {
   const [path, after] = parts[1]?.split(CLOSE) ?? [];
   if (parts.length !== 2 || after === undefined || !path.startsWith("!"))
     return refuse("user", `one ${OPEN}!PATH${CLOSE}`, show(request));
+  if (path.includes("\0")) return refuse("user", "a path without null characters", show(path));
   if (path.length < 2) return refuse("user", `a path between ${OPEN}! and ${CLOSE}`, "none");
   if (after.trim() !== "") return refuse("user", "nothing after the audio", show(after));
   return { audio: path.slice(1), ...(parts[0] === "" ? {} : { prompt: parts[0] }), text };

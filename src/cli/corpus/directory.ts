@@ -1,3 +1,5 @@
+import { realpath } from "node:fs/promises";
+import { relative, sep } from "node:path";
 import { CorpusDirectory, short } from "../../corpus/directory.js";
 import { corpusError } from "../../corpus/errors.js";
 import { modelIdentity } from "../../corpus/plan/model-identity.js";
@@ -32,4 +34,14 @@ export async function findPlanned(planned: PlannedFiles, other: string | undefin
   if (found === planned.sha256) return path;
   const advice = "copy the files of the plan, or name their place";
   throw corpusError(path, "content", `the plan's ${short(planned.sha256)}`, short(found), advice);
+}
+
+const own = new Set("corpus.json shards.jsonl shards results done claims costs failed retries".split(" "));
+
+/** What an output may not replace: the inputs of the plan, and `out` where it is the corpus's own. */
+export async function filesOf(directory: CorpusDirectory, out: string): Promise<string[]> {
+  const real = (path: string): Promise<string> => realpath(path).catch(() => path);
+  const [corpus, file] = [await real(directory.path), await real(out)];
+  const [top] = relative(corpus, file).split(sep);
+  return own.has(top) ? [out] : [...directory.manifest.inputs];
 }

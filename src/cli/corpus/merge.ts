@@ -6,10 +6,11 @@ import { type OutputTally, writeOutput } from "../../corpus/merge/outputs.js";
 import { count } from "../../report/text.js";
 import type { Language } from "../../tokenizer/languages.js";
 import { languageOption } from "../language.js";
+import { checkOutput } from "../../node/output-place.js";
 import { number } from "../numbers.js";
 import { note, print, printJson, setOutput, shown } from "../output.js";
 import { refuseIdle } from "../usage.js";
-import { directoryForm } from "./directory.js";
+import { directoryForm, filesOf } from "./directory.js";
 
 interface MergeCliOptions extends Omit<Filters, "language"> {
   readonly out: string;
@@ -66,6 +67,7 @@ export function mergeCommand(): Command {
 async function merge(path: string, options: MergeCliOptions): Promise<void> {
   const { out, to, audio, partial = false, json } = options;
   const directory = await CorpusDirectory.open(path);
+  if (to !== "webdataset") await checkOutput(out, { inputs: await filesOf(directory, out) });
   const { minAgreement, minRate, maxRate, language } = options;
   const filters: Filters = {
     ...(minAgreement !== undefined && { minAgreement }),

@@ -4,9 +4,10 @@ import { CorpusDirectory } from "../../corpus/directory.js";
 import { type CorpusStatus, corpusStatus } from "../../corpus/status.js";
 import { statusPage } from "../../corpus/status-page.js";
 import { writeFileAtomic } from "../../node/files.js";
+import { checkOutput } from "../../node/output-place.js";
 import { count } from "../../report/text.js";
 import { print, printJson, setOutput } from "../output.js";
-import { directoryForm } from "./directory.js";
+import { directoryForm, filesOf } from "./directory.js";
 
 interface StatusCliOptions {
   readonly watch?: boolean;
@@ -27,9 +28,12 @@ export function statusCommand(): Command {
       const options = command.optsWithGlobals<StatusCliOptions>();
       setOutput(options);
       for (;;) {
-        const status = await corpusStatus(await CorpusDirectory.open(path));
-        if (options.html !== undefined)
+        const directory = await CorpusDirectory.open(path);
+        const status = await corpusStatus(directory);
+        if (options.html !== undefined) {
+          await checkOutput(options.html, { inputs: await filesOf(directory, options.html) });
           await writeFileAtomic(options.html, [new TextEncoder().encode(statusPage(status, new Date()))]);
+        }
         if (options.json) printJson(status);
         else print(statusText(status));
         if (!options.watch || status.shards.done === status.shards.all) return;

@@ -7,6 +7,7 @@ import { SOURCE_DEFAULTS, type ShardSource, type SourceOptions } from "../../cor
 import { Strides } from "../../corpus/workers/strides.js";
 import { type WorkSummary, workCorpus, workerName } from "../../corpus/workers/worker.js";
 import { count } from "../../report/text.js";
+import { FunasrError } from "../../errors.js";
 import { natural, number, positive, whole } from "../numbers.js";
 import { exitCode, note, print, printJson, report, setOutput } from "../output.js";
 import { stoppable } from "../signals.js";
@@ -99,6 +100,9 @@ async function work(path: string, options: WorkCliOptions, place: Place | undefi
     onWarning: (text) => note(`warning: ${text}`),
   });
   const worker = workerName();
+  const shards = directory.shards.length;
+  if (place && place.index >= shards)
+    note(`${path}: no shard ${place.index}: there are ${count(shards)}, from 0; nothing is to be done`);
   const source = await sourceOf(directory, worker, options, place);
   try {
     const { result } = await stoppable(async (signal) => {
@@ -145,7 +149,7 @@ function reportShard(cost: Cost, json: boolean): void {
 
 function finish({ shards, audioSeconds, gpuSeconds, failed }: WorkSummary, options: WorkCliOptions): void {
   for (const [shard, why] of failed)
-    report(new Error(`shard ${shard} was given up: ${why}; corpus retry tries it again`), false);
+    report(new FunasrError(`shard ${shard} was given up: ${why}; corpus retry tries it again`), false);
   if (options.json) return;
   const hours = (audioSeconds / 3600).toFixed(2);
   print(`${count(shards)} shards, ${hours} h of audio in ${gpuSeconds.toFixed(0)} s of the device`);

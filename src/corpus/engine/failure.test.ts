@@ -11,6 +11,7 @@ const cases: [Error, string][] = [
   [new FunasrError("decode: no room for the prompt"), "model"],
   [new GpuError("device: expected 10 bytes more, got none"), "passing"],
   [Object.assign(new Error("EIO"), { code: "EIO", syscall: "read" }), "passing"],
+  [Object.assign(new TypeError("null bytes"), { code: "ERR_INVALID_ARG_VALUE" }), "unreadable"],
   [Object.assign(new Error("ENOENT"), { code: "ENOENT", syscall: "open" }), "missing"],
 ];
 test.each(cases)("%s", (error, kind) => expect(failureOf(error, "a.wav").kind).toBe(kind));

@@ -22,5 +22,6 @@ export function failureOf(
     return { kind: "internal", message: oneLine(String(error)) };
   const message = oneLine(`${file}: ${describeSystem(error)}`);
   if (missing.has(code)) return { kind: "missing", message };
-  return { kind: unreadable.has(code) ? "unreadable" : "passing", message };
+  const isName = code === "ERR_INVALID_ARG_VALUE"; // a null character
+  return { kind: isName || unreadable.has(code) ? "unreadable" : "passing", message };
 }

@@ -16,9 +16,10 @@ export async function* readInput(path: string): AsyncGenerator<Found, void, unde
   const input = resolve(path);
   const found = await stat(input);
   if (found.isDirectory()) {
-    const inside = (await readdir(input)).sort();
-    const tars = inside.filter((name) => /\.tar$/iu.test(name));
-    if (inside.includes("wav.scp")) yield* fromWavScp(join(input, "wav.scp"));
+    const inside = (await readdir(input, { withFileTypes: true })).filter((entry) => !entry.isDirectory());
+    const names = inside.map(({ name }) => name).sort();
+    const tars = names.filter((name) => /\.tar$/iu.test(name));
+    if (names.includes("wav.scp")) yield* fromWavScp(join(input, "wav.scp"));
     else if (tars.length > 0) for (const name of tars) yield* fromTar(join(input, name));
     else yield* fromDirectory(input);
   } else if (/\.tar$/iu.test(input)) yield* fromTar(input);

@@ -3,6 +3,8 @@ import { dirname, join, resolve } from "node:path";
 import { parseSegment } from "../../data/corpora/kaldi-parts.js";
 import { readTable } from "../../data/corpora/kaldi.js";
 import { joinUnspaced } from "../../data/corpora/corpus.js";
+import { dataError } from "../../data/errors.js";
+import { show } from "../../json.js";
 import { lineText, readLines } from "../../data/lines.js";
 import type { Found } from "./found.js";
 
@@ -45,9 +47,13 @@ export async function* fromWavScp(file: string): AsyncGenerator<Found, void, und
 }
 
 async function* tableLines(file: string): AsyncGenerator<{ id: string; value: string; place: string }> {
+  const used = new Set<string>();
   for await (const read of readLines(file)) {
     const text = lineText(read, file).trim();
     const [, id, value] = /^(\S+)\s*(.*)$/u.exec(text) ?? [];
+    if (id !== undefined && used.has(id))
+      throw dataError(`${file}:${read.line}`, "id", "one used once", show(id));
+    if (id !== undefined) used.add(id);
     if (id !== undefined) yield { id, value, place: `${file}:${read.line}` };
   }
 }
@@ -55,6 +61,7 @@ async function* tableLines(file: string): AsyncGenerator<{ id: string; value: st
 function audioOf(directory: string, value: string | undefined): { audio: string } | { why: string } {
   if (value === undefined) return { why: "its recording is not in wav.scp" };
   if (value === "") return { why: "no path" };
+  if (value.includes("\0")) return { why: "a path with a null character" };
   return value.endsWith("|") ? { why: "a command, not a file" } : { audio: resolve(directory, value) };
 }
 

@@ -1,4 +1,4 @@
-import { mkdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { mkdir, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { errorCode } from "../../errors.js";
 import { makeDirectory } from "../../node/make-directory.js";
@@ -7,7 +7,7 @@ import { naming } from "../../node/write-error.js";
 import { CorpusDirectory, INDEX, MANIFEST, names, sha256, short } from "../directory.js";
 import { corpusError } from "../errors.js";
 import { line } from "../item.js";
-import type { CorpusOptions, Manifest, PlannedFiles } from "../manifest.js";
+import { type CorpusOptions, type Manifest, type PlannedFiles, identityOf } from "../manifest.js";
 import { readInput } from "./input.js";
 import { withLengths } from "./lengths.js";
 import { ShardWriter, piecesOf } from "./shards.js";
@@ -108,14 +108,11 @@ async function writePlan(directory: string, options: PlanOptions): Promise<Manif
   return manifest;
 }
 
-/** SHA-256 of all that decides the results; names of models do not. */
-function identityOf({ model, lora, vad, ...rest }: Pick<Manifest, "model" | "lora" | "vad">): string {
-  const files = [model, ...lora, vad].map((one) => one.sha256);
-  return sha256(JSON.stringify({ ...rest, files }));
-}
-
 /** @throws CorpusError  the directory holds something that is no plan */
 async function refuseOthers(path: string, name: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found && !found.isDirectory())
+    throw corpusError(name, "directory", "a new or an empty directory", "a file", "name another");
   const inside = await names(path);
   if (inside.length === 0 || inside.includes(MANIFEST)) return;
   const expected = "a new or an empty directory";

@@ -1,6 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { posix } from "node:path";
 import { Header, Pax } from "tar";
+import { checkReadable } from "../../data/lines.js";
 import { isObject } from "../../json.js";
 import { corpusError } from "../errors.js";
 import { parsed } from "../directory.js";
@@ -58,6 +59,7 @@ async function textAt(handle: FileHandle, at: number, bytes: number): Promise<st
  * dot. One of them is the audio; `.json` has its fields, and `.txt` what is said.
  */
 export async function* fromTar(file: string): AsyncGenerator<Found, void, undefined> {
+  await checkReadable(file);
   const handle = await open(file);
   try {
     let group: Member[] = [];

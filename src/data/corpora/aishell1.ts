@@ -1,4 +1,3 @@
-import { readdir } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { dataError } from "../errors.js";
 import {
@@ -10,6 +9,7 @@ import {
   joinUnspaced,
   utteranceOf,
 } from "./corpus.js";
+import { namesBelow } from "../files-below.js";
 import { readTable } from "./kaldi.js";
 
 /** `wav/SPLIT/SPEAKER/ID.wav`; `transcript/aishell_transcript_v0.8.txt`: id and words. */
@@ -23,8 +23,7 @@ async function* readAishell1(
   if (!(await isDirectory(top)))
     throw dataError(top, "directory", "speakers with their clips", "none", otherLayout);
   const ids = new Set<string>();
-  const names = (await readdir(top, { recursive: true })).filter((name) => name.endsWith(".wav")).sort();
-  for (const name of names) {
+  for (const name of await namesBelow(top, ".wav")) {
     const id = parse(name).name;
     ids.add(id);
     const found = transcripts.get(id);

@@ -378,6 +378,10 @@ describe("CoVoST 2", () => {
       "covost_v2.de_en.train.tsv": made,
     });
     await expect(read("covost2", two)).rejects.toThrow("name the file itself");
+    const other = tree("covost-other", { "covost_v2.en_zh-CN.train.tsv": "a\tb\nx\ty\n" });
+    await expect(read("covost2", other)).rejects.toThrow(
+      'tsv:1: header: expected a column path, got "a", "b"',
+    );
     await expect(read("covost2", root)).rejects.toThrow(
       "expected one covost_v2.*.tsv of that split, got none",
     );

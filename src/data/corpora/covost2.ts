@@ -4,7 +4,15 @@ import { show } from "../../json.js";
 import { TRANSLATION } from "../../tokenizer/translation.js";
 import { dataError } from "../errors.js";
 import { lineText, readLines } from "../lines.js";
-import { type Corpus, type CorpusOptions, type Found, isDirectory, isFile, utteranceOf } from "./corpus.js";
+import {
+  type Corpus,
+  type CorpusOptions,
+  type Found,
+  isDirectory,
+  isFile,
+  otherLayout,
+  utteranceOf,
+} from "./corpus.js";
 
 interface Row {
   readonly line: number;
@@ -22,6 +30,14 @@ async function* readTsv(file: string): AsyncGenerator<Row, void, undefined> {
       .map((cell) => cell.replaceAll(/\\(.)/gu, "$1"));
     if (!header) {
       header = cells;
+      if (!cells.includes("path"))
+        throw dataError(
+          `${file}:${read.line}`,
+          "header",
+          "a column path",
+          cells.map(show).join(", "),
+          otherLayout,
+        );
       continue;
     }
     const fields = new Map(header.map((name, i) => [name, cells[i] ?? ""]));

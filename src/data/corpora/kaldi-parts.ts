@@ -1,3 +1,5 @@
+import { MOST_SECONDS } from "../timed-text.js";
+
 /** An utterance as a part of a recording. */
 export interface KaldiPart {
   readonly recording: string;
@@ -47,5 +49,5 @@ function parseChannel(text: string): number | undefined {
 
 function decimal(text = ""): number | undefined {
   const value = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text) ? Number(text) : NaN;
-  return Number.isFinite(value) ? value : undefined;
+  return Math.abs(value) <= MOST_SECONDS ? value : undefined;
 }

@@ -9,6 +9,7 @@ import {
   otherLayout,
   utteranceOf,
 } from "./corpus.js";
+import { namesBelow } from "../files-below.js";
 import { readTable } from "./kaldi.js";
 
 /** `[SPLIT/]SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt`: id and words; `ID.flac` beside it. */
@@ -17,8 +18,7 @@ async function* readLibrispeech(
   { split, prompt }: CorpusOptions,
 ): AsyncGenerator<Found, void, undefined> {
   const top = split === undefined ? path : join(path, split);
-  const names = (await isDirectory(top)) ? await readdir(top, { recursive: true }) : [];
-  const tables = names.filter((name) => name.endsWith(".trans.txt")).sort();
+  const tables = (await isDirectory(top)) ? await namesBelow(top, ".trans.txt") : [];
   if (tables.length === 0)
     throw dataError(top, "directory", "chapters with *.trans.txt", "none", otherLayout);
   for (const name of tables) {

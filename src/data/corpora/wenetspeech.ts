@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { type JsonObject, isObject, show } from "../../json.js";
 import { dataError } from "../errors.js";
 import { readItems } from "../json-items.js";
+import { MOST_SECONDS } from "../timed-text.js";
 import { type Corpus, type CorpusOptions, type Found, isFile, joinUnspaced, otherLayout } from "./corpus.js";
 
 /**
@@ -39,7 +40,11 @@ function isIn(part: unknown, split: string): boolean {
 function segment(part: unknown, audioAt: string, audio: string, prompt: string | undefined): Found {
   const { sid, begin_time: start, end_time: end, text } = isObject(part) ? part : ({} as JsonObject);
   const skipped = typeof sid === "string" ? `${audioAt}: ${sid}` : audioAt;
-  if (typeof start !== "number" || typeof end !== "number" || !(start >= 0 && end > start))
+  if (
+    typeof start !== "number" ||
+    typeof end !== "number" ||
+    !(start >= 0 && end > start && end <= MOST_SECONDS)
+  )
     return { skipped, why: `no begin_time before an end_time: ${show(start)}, ${show(end)}` };
   if (typeof text !== "string" || text.trim() === "") return { skipped, why: "no text" };
   const spoken = joinUnspaced(text.trim());
