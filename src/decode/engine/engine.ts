@@ -1,6 +1,5 @@
 import { withoutSilenceMarks } from "../segments/silence-marks.js";
 import { expectArgument } from "../../arguments.js";
-import type { TensorData } from "../../gpu/device.js";
 import { GpuError } from "../../gpu/errors.js";
 import { pageRows } from "../../kernels/attention/variants.js";
 import { DecodeError, accept } from "../loop.js";
@@ -8,10 +7,10 @@ import type { PreparedClip, Transcriber } from "../transcriber.js";
 import { EngineClosedError, QueueFullError } from "./errors.js";
 import type { Flight } from "./lane.js";
 import type { EngineOptions, EngineStats, EngineTranscription, SubmitOptions } from "./options.js";
-import { TurnQueue } from "./queue.js";
 import { type Read, failedRead } from "./reader.js";
 import { Request } from "./request.js";
 import type { Plan, Row } from "./row.js";
+import { WaitingList } from "./waiting-list.js";
 import { type Limits, Session, pagesIn, pagesOf } from "./session.js";
 
 const usualTokens = 1024; // of a request, for the usual size of the cache
@@ -30,9 +29,9 @@ interface Submitted {
 export class TranscriptionEngine {
   readonly #limits: Limits;
   readonly #maxQueue: number;
-  readonly #queue = new TurnQueue<Request>();
-  /** Requests whose group failed: each is read again by itself. */
-  readonly #again: Request[] = [];
+  readonly #waiting = new WaitingList();
+  /** Live requests that began since one of the others that wait did. */
+  #overtaken = 0;
   readonly #room: (() => void)[] = []; // those that wait for a place in the queue
   readonly #counts = { finished: 0, failed: 0, cancelled: 0, refused: 0 };
   readonly #work = { steps: 0, tokens: 0, reads: 0, audioSeconds: 0 };
@@ -40,7 +39,9 @@ export class TranscriptionEngine {
   readonly #aligning = new Map<Row, Promise<void>>();
   #session: Session | undefined;
   #loop: Promise<void> | undefined;
-  #busySeconds = 0;
+  /** Of loops that ended; and since when the present one runs, performance.now(). */
+  #busyMs = 0;
+  #began = 0;
   #closed = false;
   #loss: GpuError | undefined;
 
@@ -71,8 +72,8 @@ export class TranscriptionEngine {
   get stats(): EngineStats {
     const session = this.#session;
     return {
-      queued: this.#queue.length + this.#again.length,
-      queuedLive: this.#queue.live,
+      queued: this.#waiting.items.length,
+      queuedLive: this.#waiting.items.filter(({ live }) => live).length,
       reading: session?.reading.length ?? 0,
       rows: session?.decoding.length ?? 0,
       ...this.#counts,
@@ -116,10 +117,10 @@ export class TranscriptionEngine {
     this.#session = undefined;
   }
 
-  /** Whether no more may wait than do, beside those that can begin. */
-  get #full(): boolean {
-    const places = this.#session?.places ?? this.#limits.rows;
-    return this.#queue.length >= this.#maxQueue + places;
+  /** Whether no more live requests, or others, may wait than do, beside those that can begin. */
+  #full(live: boolean): boolean {
+    const places = this.#session?.places(live) ?? this.#limits.rows;
+    return this.#waiting.count(live) >= this.#maxQueue + places;
   }
 
   /** What a clip takes. @throws as Transcriber.transcribe */
@@ -148,25 +149,27 @@ export class TranscriptionEngine {
 
   #enter(request: Request): void {
     if (request.ended) return;
-    if (request.options.waitForRoom && !this.#refusal() && this.#full) {
+    const { live, options } = request;
+    if (options.waitForRoom && !this.#refusal() && this.#full(live)) {
       this.#room.push(() => this.#enter(request));
       return;
     }
-    const refusal = this.#refusal() ?? (this.#full ? this.#queueFull() : undefined);
+    const refusal = this.#refusal() ?? (this.#full(live) ? this.#queueFull(live) : undefined);
     if (refusal) {
       request.reject(refusal);
       return;
     }
-    this.#queue.add(request);
+    this.#waiting.add(request);
     this.#loop ??= this.#run();
   }
 
-  #queueFull(): QueueFullError {
+  #queueFull(live: boolean): QueueFullError {
     this.#counts.refused++;
-    const waiting = this.#queue.items.reduce((sum, { clip }) => sum + clip.audioSeconds, 0);
-    const pace = this.#work.audioSeconds > 0 ? this.#busySeconds / this.#work.audioSeconds : 0;
+    const waiting = this.#waiting.items.reduce((sum, { clip }) => sum + clip.audioSeconds, 0);
+    const busy = (this.#busyMs + (this.#loop ? performance.now() - this.#began : 0)) / 1000;
+    const pace = this.#work.audioSeconds > 0 ? busy / this.#work.audioSeconds : 0;
     const seconds = Math.min(longestRetry, Math.max(1, Math.ceil(waiting * pace)));
-    return new QueueFullError(this.#queue.length, seconds);
+    return new QueueFullError(this.#waiting.count(live), seconds);
   }
 
   /** Lets those in that wait for a place in the queue. */
@@ -184,35 +187,52 @@ export class TranscriptionEngine {
 
   #end(request: Request, reason: unknown, count: "cancelled" | "failed"): void {
     if (request.reject(reason)) this.#counts[count]++;
-    if (this.#queue.drop(request)) this.#letIn();
+    if (this.#waiting.drop(request)) this.#letIn();
   }
 
   /** Ends every request that waits or runs. */
   #endAll(end: (request: Request) => void): void {
     const { decoding = [], reading = [] } = this.#session ?? {};
     const rows = [...decoding, ...reading, ...this.#aligning.keys()];
-    for (const request of [...this.#queue.items, ...this.#again, ...rows.map((row) => row.request)])
-      end(request);
+    for (const request of [...this.#waiting.items, ...rows.map(({ request }) => request)]) end(request);
     this.#letIn();
   }
 
   /** Steps until no request is left: each is submitted before the one before it is read. */
   async #run(): Promise<void> {
+    this.#began = performance.now();
     await Promise.resolve(); // what is submitted in the same turn begins together
-    const began = performance.now();
-    let before: Submitted = { flights: [], session: undefined };
-    for (;;) {
-      const flights = this.#submit();
-      const next = { flights, session: this.#session };
-      for (const flight of before.flights) await this.#take(flight, before.session);
-      if (next.flights.length + before.flights.length === 0) break;
-      before = next;
+    const nothing: Submitted = { flights: [], session: undefined };
+    try {
+      for (let before = nothing, next = nothing; ; before = next) {
+        try {
+          next = this.#submit();
+          for (const flight of before.flights) await this.#take(flight, before.session);
+        } catch (error) {
+          this.#giveUp(error, [...before.flights, ...next.flights]);
+          next = nothing;
+          continue;
+        }
+        if (next.flights.length + before.flights.length === 0) break;
+      }
+    } finally {
+      this.#busyMs += performance.now() - this.#began;
+      this.#loop = undefined;
     }
-    this.#busySeconds += (performance.now() - began) / 1000;
-    this.#loop = undefined;
   }
 
-  #submit(): (Flight | Read)[] {
+  /** A fault of this program: all requests fail with it, and later ones have another session. */
+  #giveUp(error: unknown, flights: Submitted["flights"]): void {
+    const session = this.#session;
+    for (const flight of flights)
+      for (const { request } of [...flight.rows, ...("readers" in flight ? flight.readers : [])])
+        this.#fail(request, error);
+    this.#endAll((request) => this.#fail(request, error));
+    this.#session = undefined;
+    session?.free();
+  }
+
+  #submit(): Submitted {
     const flights: (Flight | Read)[] = [];
     try {
       this.#session ??= new Session(this.transcriber, this.#limits);
@@ -223,7 +243,7 @@ export class TranscriptionEngine {
       if (!this.#session) this.#endAll((request) => this.#fail(request, error));
     }
     const read = this.#session && this.#read(this.#session);
-    return read ? [...flights, read] : flights;
+    return { flights: read ? [...flights, read] : flights, session: this.#session };
   }
 
   /** Submits a step of encoder or prompt. A throw is a step that fails those that are being read. */
@@ -241,21 +261,26 @@ export class TranscriptionEngine {
 
   /** Makes a row of the next request, if it is of this kind and fits. */
   #admit(frames: number, live: boolean): Row | undefined {
-    while (this.#again[0]?.ended) this.#again.shift();
-    const request = this.#again[0] ?? this.#queue.first;
-    if (!request || request.live !== live || request.clip.frames > frames) return undefined;
-    if (!this.#session!.fits(request)) return undefined;
+    const session = this.#session!;
+    const request = this.#waiting.next(live);
+    if (!request || request.clip.frames > frames || !session.fits(request)) return undefined;
     if (request.alone && frames !== Infinity) return undefined;
-    if (this.#again[0] === request) this.#again.shift();
-    else this.#queue.serve(request);
+    const other = live ? this.#waiting.next(false) : undefined;
+    if (other && this.#overtaken >= this.#limits.rows && !session.leavesRoom(request, other))
+      return undefined;
+    this.#overtaken = other ? this.#overtaken + 1 : 0;
+    const row = session.open(request);
+    this.#waiting.serve(request);
     this.#letIn();
-    return this.#session!.open(request);
+    return row;
   }
 
   async #take(flight: Flight | Read, session: Session | undefined): Promise<void> {
-    let seen: TensorData;
+    let tokens: ArrayLike<number>;
     try {
-      seen = await flight.seen;
+      const seen = await flight.seen;
+      if ("done" in flight) flight.done(seen);
+      tokens = flight.pick(seen);
     } catch (error) {
       if ("readers" in flight) this.#readFailed(error, flight.readers);
       else this.#stepFailed(error, flight.rows);
@@ -263,8 +288,6 @@ export class TranscriptionEngine {
       if (unknown && session && session === this.#session) this.#abandon(error, session);
       return;
     }
-    if ("done" in flight) flight.done(seen);
-    const tokens = flight.pick(seen);
     for (const [i, row] of flight.rows.entries()) if (row.open) this.#accept(row, tokens[i]);
   }
 
@@ -335,7 +358,7 @@ export class TranscriptionEngine {
         continue;
       }
       request.alone = true;
-      this.#again.push(request);
+      this.#waiting.addAgain(request);
     }
   }
 

@@ -148,6 +148,7 @@ export class HostLane extends Lane {
   }
 
   protected pick(seen: TensorData, rows: readonly Row[]): ArrayLike<number> {
+    this.#waiting = undefined;
     const width = seen.length / rows.length;
     const picked = new Uint32Array(rows.length);
     for (const [i, { answer, repetitionPenalty }] of rows.entries()) {
@@ -155,7 +156,6 @@ export class HostLane extends Lane {
       picked[i] = likeliest(processScores(logits, new Set(answer.tokenIds), { repetitionPenalty }));
     }
     this.gpu.write(this.view(rows.length), picked);
-    this.#waiting = undefined;
     return picked;
   }
 }

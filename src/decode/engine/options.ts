@@ -5,7 +5,10 @@ import type { TranscribeOptions, Transcription } from "../transcriber.js";
 export interface EngineOptions {
   /** Requests at work at most; live ones may be a quarter more. Default: 16. */
   readonly maxRows?: number;
-  /** Requests that wait at most, while none can begin; more are refused. Default: 64. */
+  /**
+   * Requests that wait at most, while none can begin, and as many live ones beside them; more are
+   * refused. Default: 64.
+   */
   readonly maxQueue?: number;
   /**
    * Audio frames of the encoder and tokens of prompts that are read between two decoding steps at
@@ -24,7 +27,11 @@ export interface EngineOptions {
 
 /** One request to an engine. */
 export interface SubmitOptions extends Omit<TranscribeOptions, "onText" | "onStage"> {
-  /** Live requests begin before all others, and are read between the pieces of those. Default: "normal". */
+  /**
+   * Live requests begin before all others, and are read between the pieces of those. While others
+   * wait, those have each fourth step, and are overtaken by `maxRows` live ones at most for want of
+   * room. Default: "normal".
+   */
   readonly priority?: "live" | "normal";
   /**
    * Requests of one owner take turns with those of others while they wait. Default: the request is

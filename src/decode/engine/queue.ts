@@ -1,13 +1,11 @@
 /** What waits in a queue. */
 export interface Waiting {
-  readonly live: boolean;
   readonly owner: object;
 }
 
 /**
- * Live requests first; among equals owners take turns, each in the order of its requests. Fair
- * queueing: a request's turn is one after its owner's last, but not before the turn that is being
- * served.
+ * Owners take turns, each in the order of its requests. Fair queueing: a request's turn is one after
+ * its owner's last, but not before the turn that is being served.
  */
 export class TurnQueue<T extends Waiting> {
   readonly #waiting = new Map<T, { readonly turn: number; readonly order: number }>();
@@ -17,12 +15,6 @@ export class TurnQueue<T extends Waiting> {
 
   get length(): number {
     return this.#waiting.size;
-  }
-
-  get live(): number {
-    let count = 0;
-    for (const { live } of this.#waiting.keys()) count += Number(live);
-    return count;
   }
 
   add(item: T): void {
@@ -55,7 +47,6 @@ export class TurnQueue<T extends Waiting> {
   }
 
   #before(a: T, b: T): boolean {
-    if (a.live !== b.live) return a.live;
     const [x, y] = [this.#waiting.get(a)!, this.#waiting.get(b)!];
     return x.turn === y.turn ? x.order < y.order : x.turn < y.turn;
   }

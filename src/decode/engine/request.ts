@@ -54,20 +54,17 @@ export class Request implements Waiting {
 
   /** @returns  whether the request had not ended before, as of `reject` */
   resolve(result: EngineTranscription): boolean {
-    const first = this.#end();
-    if (first) this.#resolve(result);
-    return first;
+    return this.#end(() => this.#resolve(result));
   }
 
   reject(error: unknown): boolean {
-    const first = this.#end();
-    if (first) this.#reject(error);
-    return first;
+    return this.#end(() => this.#reject(error));
   }
 
-  #end(): boolean {
+  #end(settle: () => void): boolean {
     if (this.#ended) return false;
     this.#ended = true;
+    settle();
     for (const undo of this.#cleanup) undo();
     return true;
   }

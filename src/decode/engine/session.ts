@@ -22,6 +22,16 @@ export interface Limits {
   readonly pages: number;
 }
 
+/** Steps for live requests in a row, while others have something to read. */
+const mostLive = 3;
+
+/** What requests of a kind hold. */
+interface Held {
+  rows: number;
+  /** Pages that they may need. */
+  pages: number;
+}
+
 /** Pages of keys and values that so many tokens take. */
 export function pagesOf(tokens: number): number {
   return Math.ceil(tokens / pageRows);
@@ -44,7 +54,11 @@ export class Session {
   readonly #readers: Readonly<Record<"live" | "normal", Reader>>;
   readonly #kept: number; // rows
   readonly #slots: number[]; // that no row has
-  #promised = 0; // pages
+  readonly #held: Readonly<Record<"live" | "normal", Held>> = {
+    live: { rows: 0, pages: 0 },
+    normal: { rows: 0, pages: 0 },
+  };
+  #liveReads = 0; // in a row
 
   constructor(
     private readonly transcriber: Transcriber,
@@ -85,9 +99,13 @@ export class Session {
     return [...live.rows, ...normal.rows].filter(({ open }) => open);
   }
 
-  /** Rows that may be made of requests that are not live. */
-  get places(): number {
-    return Math.max(0, this.#slots.length - this.#kept);
+  /** Rows that may be made of live requests, or of others. */
+  places(live: boolean): number {
+    return live ? this.#slots.length : Math.max(0, this.#slots.length - this.#kept);
+  }
+
+  get #promised(): number {
+    return this.#held.live.pages + this.#held.normal.pages;
   }
 
   get pages(): EngineStats["pages"] {
@@ -97,19 +115,29 @@ export class Session {
 
   /** Whether there is a place for a request, and pages for all that it may need. */
   fits({ live, plan }: Request): boolean {
-    const places = live ? this.#slots.length : this.places;
-    return places > 0 && this.#promised + plan.pages <= this.limits.pages;
+    return this.places(live) > 0 && this.#promised + plan.pages <= this.limits.pages;
+  }
+
+  /** Whether a request that is not live fits beside a live one, or waits for others of its kind. */
+  leavesRoom(live: Request, { plan }: Request): boolean {
+    const { rows, pages } = this.#held.normal;
+    if (rows >= this.limits.rows || pages + plan.pages > this.limits.pages) return true;
+    const all = this.#promised + live.plan.pages + plan.pages;
+    return this.#slots.length > this.#kept + 1 && all <= this.limits.pages;
   }
 
   /** Makes a row of a request that fits. */
   open(request: Request): Row {
     const { plan } = request;
-    this.#promised += plan.pages;
     const stream = new SpokenStream(this.transcriber.tokenizer.stream({ skipSpecial: true }));
+    const held = this.#held[request.live ? "live" : "normal"];
+    held.rows++;
+    held.pages += plan.pages;
     return new Row(request, this.#slots.pop()!, stream, (row) => {
       this.#cache.remove(row.slot);
       this.#slots.push(row.slot);
-      this.#promised -= plan.pages;
+      held.rows--;
+      held.pages -= plan.pages;
     });
   }
 
@@ -119,8 +147,9 @@ export class Session {
   }
 
   /**
-   * Submits a step of encoder or prompt, of live requests where there are some; see Reader. While
-   * live ones are at work, the pieces of others are a quarter, so that the live ones' steps come soon.
+   * Submits a step of encoder or prompt, of live requests where there are some, but each fourth one
+   * of others; see Reader. While live ones are at work, the pieces of others are a quarter, so that
+   * the live ones' steps come soon.
    * @param admit  takes the next request on, a live one or another
    */
   read(admit: (frames: number, live: boolean) => Row | undefined): Read | undefined {
@@ -131,10 +160,12 @@ export class Session {
     const { live, normal } = this.#readers;
     const share = [...live.rows, ...this.decoding].some(({ request }) => request.live) ? 4 : 1;
     normal.most = Math.ceil(this.limits.read / share);
-    return (
-      live.read((frames) => admit(frames, true), joined) ??
-      normal.read((frames) => admit(frames, false), joined)
-    );
+    const readLive = (): Read | undefined => live.read((frames) => admit(frames, true), joined);
+    const readNormal = (): Read | undefined => normal.read((frames) => admit(frames, false), joined);
+    const first = this.#liveReads < mostLive ? readLive() : undefined;
+    const read = first ?? readNormal();
+    this.#liveReads = first ? this.#liveReads + 1 : read ? 0 : this.#liveReads;
+    return read ?? readLive();
   }
 
   free(): void {
