@@ -93,7 +93,7 @@ export function serveCommand(): Command {
     )
     .option("--max-upload <MiB>", "largest upload", positive, SERVER_DEFAULTS.maxUploadBytes / 2 ** 20)
     .option("--max-seconds <seconds>", "longest recording", positive, maxSeconds)
-    .option("--concurrency <count>", "recordings that are worked on at once", natural, jobs)
+    .option("--concurrency <count>", "recordings whose files are read at once", natural, jobs)
     .option("--queue <count>", "recordings that wait beside them; more are refused", whole(0), waiting)
     .option(
       "--timeout <seconds>",

@@ -13,7 +13,7 @@ export interface ServerSettings {
   readonly maxUploadBytes: number;
   /** Seconds of a recording at most. */
   readonly maxSeconds: number;
-  /** Recordings that are worked on at once, and that wait beside them. */
+  /** Recordings whose files are read at once, and that are let in beside them. */
   readonly jobs: number;
   readonly waiting: number;
   /** A request without a result after so many milliseconds fails. */

@@ -94,7 +94,7 @@ describe("a fault", () => {
   const read = Reader.prototype.read; // eslint-disable-line @typescript-eslint/unbound-method -- called with its reader below
   const places: Record<string, () => unknown> = {
     "in what is read": () => {
-      let left = 2; // with others, then by itself
+      let left = 3; // two steps with others, then one by itself
       vi.spyOn(Reader.prototype, "read").mockImplementation(function (this: Reader, ...all) {
         const step = read.apply(this, all);
         return step && left-- > 0 ? { ...step, done: fails } : step;

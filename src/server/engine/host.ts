@@ -1,12 +1,13 @@
+import { stat } from "node:fs/promises";
 import type { Gpu } from "../../gpu/device.js";
 import { GpuError } from "../../gpu/errors.js";
-import type { About, Job, LiveOptions } from "./engine.js";
+import type { About, Job, JobResult, LiveOptions } from "./engine.js";
 import { EngineError } from "./errors.js";
 import { failureOf } from "./failure.js";
 import type { LiveSession } from "../../decode/live/session.js";
 import { openLive } from "./live.js";
 import type { Command, LiveReport, Report } from "./messages.js";
-import { Turns } from "./turns.js";
+import { type Turn, Turns } from "./turns.js";
 import { type Models, Work } from "./transcribe.js";
 
 /** The models of an engine, loaded. */
@@ -96,7 +97,10 @@ export class EngineHost {
       ...(deltas && { onDelta: (text: string) => this.#report({ type: "delta", id, text }) }),
     };
     try {
-      const result = await this.#turns.run(() => new Work(this.loaded, job, events).result(), signal);
+      const { size } = await stat(job.file);
+      const work = (turn: Turn): Promise<JobResult> =>
+        new Work(this.loaded, job, { ...events, ...turn }).result();
+      const result = await this.#turns.run(work, signal, size > largeBytes);
       this.#report({ type: "done", id, result });
     } catch (error) {
       await this.#fail(id, error);
@@ -135,3 +139,6 @@ export class EngineHost {
 
 /** Until when a device that failed is reported as lost, ms. */
 const lossAnnounced = 200;
+
+/** Larger files are not read beside each other without bound: most formats are held whole. */
+const largeBytes = 32 * 2 ** 20;

@@ -9,7 +9,7 @@ export interface EngineSettings {
   readonly vad: string;
   readonly lora?: readonly string[];
   readonly weights?: WeightFormat;
-  /** Recordings that are worked on at once. */
+  /** Recordings whose files are read at once. */
   readonly jobs: number;
   /** Segments of all recordings that share batches. */
   readonly rows?: number;

@@ -25,6 +25,7 @@ import type { PromptOptions } from "../../tokenizer/prompt.js";
 import { DeltaText } from "./delta.js";
 import type { Job, JobEvents, JobResult, Wish } from "./engine.js";
 import { EngineError } from "./errors.js";
+import type { Turn } from "./turns.js";
 
 /** The models, and the engine that runs clips on them. */
 export interface Models {
@@ -57,7 +58,11 @@ interface WorkEvents extends Pick<JobEvents, "onDelta"> {
   readonly signal: AbortSignal;
   /** A block of audio was read. */
   readonly onRead: () => void;
+  /** Lets other recordings go on while `body` waits for the model. */
+  readonly away: Turn["away"];
 }
+
+const pieceSeconds = 10; // of a long recording
 
 /** One recording on its way from a file to text. */
 export class Work {
@@ -95,14 +100,16 @@ export class Work {
         options,
         async (samples) => {
           onRead();
-          if (long) return long.push(samples);
-          pieces.push(samples);
-          count += samples.length;
-          if (count <= whole) return;
-          stream = this.models.detector.stream({ name: job.name, signal });
-          long = this.#recording(stream, longestSegment(fits));
-          await long.push(concatenated(pieces));
-          pieces = [];
+          if (!long) {
+            pieces.push(samples);
+            count += samples.length;
+            if (count <= whole) return;
+            stream = this.models.detector.stream({ name: job.name, signal });
+            long = this.#recording(stream, longestSegment(fits));
+            samples = concatenated(pieces);
+            pieces = [];
+          }
+          await this.#push(long, samples);
         },
         job.name,
       ).catch((error: unknown) => {
@@ -113,6 +120,15 @@ export class Work {
       return this.#result(heard);
     } finally {
       stream?.free();
+    }
+  }
+
+  /** Piece by piece, so that recordings take turns. */
+  async #push(recording: Recording, samples: Float32Array): Promise<void> {
+    const piece = pieceSeconds * this.models.transcriber.sampleRate;
+    for (let at = 0; at < samples.length; at += piece) {
+      await recording.push(samples.subarray(at, at + piece));
+      await this.events.away(() => Promise.resolve());
     }
   }
 
@@ -139,10 +155,8 @@ export class Work {
     };
     const onText = this.events.onDelta && ((text: string): void => send(deltas.push(text)));
     const { words: wanted } = this.job;
-    const { tokenIds, finish, ...answer } = await this.#run(clip, {
-      words: wanted,
-      ...(onText && { onText }),
-    });
+    const options = { words: wanted, ...(onText && { onText }) };
+    const { tokenIds, finish, ...answer } = await this.events.away(() => this.#run(clip, options));
     const text = withoutSilenceMarks(answer.text);
     send(deltas.end(text));
     if (text === "") return;
@@ -163,13 +177,10 @@ export class Work {
     const { transcriber } = this.models;
     const maxEndSilenceMs = this.job.cut?.maxEndSilenceMs ?? RECORDING_DEFAULTS.maxEndSilenceMs;
     const feed = new DetectedSpeech(stream, { maxEndSilenceMs, maxSegmentMs: UNCUT_MS });
-    const decoder = segmentDecoder(transcriber, (clips, { repetitionPenalty }) =>
-      Promise.all(
-        clips.map((clip) =>
-          this.#run(clip, { words: true, ...(repetitionPenalty !== undefined && { repetitionPenalty }) }),
-        ),
-      ),
-    );
+    const decoder = segmentDecoder(transcriber, (clips, { repetitionPenalty }) => {
+      const options = { words: true, ...(repetitionPenalty !== undefined && { repetitionPenalty }) };
+      return this.events.away(() => Promise.all(clips.map((clip) => this.#run(clip, options))));
+    });
     const { batchTokens, batch } = RECORDING_DEFAULTS;
     return new Recording(this.job.name, feed, decoder, {
       maxMs,

@@ -30,7 +30,7 @@ export class Watchdog {
 
   start(): void {
     this.stop();
-    if (this.limitMs !== Infinity) this.#next(this.#watch, { idle: 0, progress: undefined });
+    if (this.limitMs !== Infinity) this.#next(this.limitMs / looks, { idle: 0, progress: undefined });
   }
 
   stop(): void {
@@ -38,14 +38,18 @@ export class Watchdog {
     clearTimeout(this.#timer);
   }
 
-  #next(watch: number, before: { readonly idle: number; readonly progress: number | undefined }): void {
-    const pause = this.limitMs / looks;
+  /** Looks after a pause. A look that waited for its answer makes the next pause shorter. */
+  #next(pause: number, before: { readonly idle: number; readonly progress: number | undefined }): void {
+    const watch = this.#watch;
+    const every = this.limitMs / looks;
     const look = async (): Promise<void> => {
-      const { busy, progress } = await this.look(pause);
+      const began = performance.now();
+      const { busy, progress } = await this.look(every);
       if (watch !== this.#watch) return;
       const stands = busy && (progress === undefined || progress === before.progress);
       const idle = stands ? before.idle + 1 : 0;
-      if (idle < looks) this.#next(watch, { idle, progress: progress ?? before.progress });
+      const left = Math.max(0, every - (performance.now() - began));
+      if (idle < looks) this.#next(left, { idle, progress: progress ?? before.progress });
       else this.hung();
     };
     this.#timer = setTimeout(() => void look(), pause);
