@@ -108,6 +108,9 @@ test("a shard that fails is tried again, given up, and opened by retry", async (
     shards: [],
   });
   expect(await retryCorpus(directory)).toEqual([0, 1]);
+  await expect(retryCorpus(directory, { shards: [0, 99] })).rejects.toThrow(
+    /: shard: expected a number from 0 to \d+, got 99$/,
+  );
   expect((await corpusStatus(directory)).failed).toEqual([]);
   const again = await runWorker({ path: path("fails"), way: "claims", attempts: 1 });
   expect(again.shards).toEqual(["failed 0", "failed 1"]);

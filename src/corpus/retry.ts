@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { makeDirectory } from "../node/make-directory.js";
 import { naming } from "../node/write-error.js";
 import { type CorpusDirectory, numbered } from "./directory.js";
+import { corpusError } from "./errors.js";
 import type { FailureKind } from "./item.js";
 import { shardTexts } from "./merge/read.js";
 import { openShards } from "./workers/given-up.js";
@@ -20,9 +21,14 @@ export interface RetryOptions {
  * whose result was changed, and those with utterances that failed. Each gets a new round: what a worker of the round before
  * writes late does not count.
  * @returns  the shards
+ * @throws CorpusError  `shards` has a number that the plan has not
  */
 export async function retryCorpus(directory: CorpusDirectory, options: RetryOptions = {}): Promise<number[]> {
   const { kinds } = options;
+  const count = directory.shards.length;
+  const strange = options.shards?.find((shard) => shard >= count);
+  if (strange !== undefined)
+    throw corpusError(directory.path, "shard", `a number from 0 to ${count - 1}`, String(strange));
   const rounds = await directory.rounds();
   const chosen = new Set(options.shards);
   if (!options.shards) {
@@ -37,7 +43,7 @@ export async function retryCorpus(directory: CorpusDirectory, options: RetryOpti
     for (const shard of (await openShards(directory, open, rounds)).failed.keys()) chosen.add(shard);
   }
   await makeDirectory(directory.retriesPath);
-  const all = [...chosen].filter((shard) => shard < directory.shards.length).sort((a, b) => a - b);
+  const all = [...chosen].sort((a, b) => a - b);
   for (const shard of all) {
     const round = rounds.get(shard) ?? 0;
     const mark = join(directory.retriesPath, `${numbered(shard)}-${round + 1}`);

@@ -1,5 +1,6 @@
 import { Command, Option } from "commander";
 import { CorpusDirectory } from "../../corpus/directory.js";
+import { corpusError } from "../../corpus/errors.js";
 import type { Filters } from "../../corpus/merge/lines.js";
 import { mergeCorpus } from "../../corpus/merge/merge.js";
 import { type OutputTally, writeOutput } from "../../corpus/merge/outputs.js";
@@ -8,7 +9,7 @@ import type { Language } from "../../tokenizer/languages.js";
 import { languageOption } from "../language.js";
 import { checkOutput } from "../../node/output-place.js";
 import { number } from "../numbers.js";
-import { note, print, printJson, setOutput, shown } from "../output.js";
+import { note, print, printJson, report, setOutput, shown } from "../output.js";
 import { refuseIdle } from "../usage.js";
 import { directoryForm, filesOf } from "./directory.js";
 
@@ -96,6 +97,7 @@ async function merge(path: string, options: MergeCliOptions): Promise<void> {
     const hours = (tally.seconds / 3600).toFixed(2);
     print(`${shown(out)}: ${count(tally.lines)} utterances, ${hours} h${droppedText(tally.dropped)}`);
   }
+  if (tally.lines === 0) report(corpusError(out, "utterances", "one at least for training", "none"), false);
   if (tally.dropped.audio !== undefined && audio === undefined && to !== "webdataset")
     note(
       `${count(tally.dropped.audio)} were left out because their audio is no file by itself; --audio DIRECTORY writes it`,

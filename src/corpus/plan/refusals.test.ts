@@ -49,6 +49,11 @@ test.each([
     ),
     /linked.x\.tar: type: expected a file, got a directory/,
   ],
+  [
+    "bytes with a tar's name",
+    () => write("noise.tar", "\x80\xff".repeat(1000)),
+    /noise\.tar: byte 0: expected a header of a tar and its file, got something else/,
+  ],
 ] as const)("input: %s", async (name, make, message) => {
   await expect(plan(make(), path(`out ${name}`))).rejects.toThrow(message);
 });

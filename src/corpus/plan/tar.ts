@@ -30,10 +30,10 @@ async function* members(file: string, handle: FileHandle): AsyncGenerator<Member
   for (let at = 0; at + BLOCK <= size;) {
     await handle.read(block, 0, BLOCK, at);
     if (block.every((byte) => byte === 0)) return;
-    const header = new Header(Buffer.from(block), 0, pax);
-    const bytes = header.size ?? 0;
-    if (!header.cksumValid || bytes < 0 || at + BLOCK + bytes > size) {
-      const got = header.cksumValid ? "an end in the file" : at === 0 ? "something else" : "damaged bytes";
+    const header = headerOf(block, pax);
+    const bytes = header?.size ?? 0;
+    if (!header?.cksumValid || bytes < 0 || at + BLOCK + bytes > size) {
+      const got = header?.cksumValid ? "an end in the file" : at === 0 ? "something else" : "damaged bytes";
       const advice = at === 0 ? "a compressed one has to be unpacked" : "is the file damaged?";
       throw corpusError(file, `byte ${at}`, "a header of a tar and its file", got, advice);
     }
@@ -45,6 +45,15 @@ async function* members(file: string, handle: FileHandle): AsyncGenerator<Member
       if (FILES.has(header.type)) yield { name: long ?? header.path ?? "", at: begin, bytes };
       [pax, long] = [undefined, undefined];
     }
+  }
+}
+
+/** Undefined where the block's numbers cannot be read. */
+function headerOf(block: Buffer, pax: Pax | undefined): Header | undefined {
+  try {
+    return new Header(Buffer.from(block), 0, pax);
+  } catch {
+    return undefined;
   }
 }
 

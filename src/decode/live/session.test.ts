@@ -29,6 +29,8 @@ interface Behaviour {
   /** Changes a text that was heard. */
   readonly mishear?: (text: string) => string;
   readonly refuse?: () => Error | undefined;
+  /** The final answer, instead of the one that begins with the prefix. */
+  readonly final?: Partial<Transcription>;
 }
 
 const decode = (ids: readonly number[]): string => String.fromCodePoint(...ids);
@@ -79,7 +81,7 @@ class Parts implements LiveParts {
 
   readonly run = async (clip: PreparedClip, options: SubmitOptions): Promise<Transcription> => {
     this.runs.push(options);
-    const { delay = () => 0, mishear = (text: string): string => text, refuse } = this.behaviour;
+    const { delay = () => 0, mishear = (text: string): string => text, refuse, final } = this.behaviour;
     const error = refuse?.();
     if (error !== undefined) throw error;
     for (let turns = delay(); turns > 0; turns--) await new Promise((resolve) => setTimeout(resolve, 0));
@@ -87,7 +89,8 @@ class Parts implements LiveParts {
     const text = heard(clip.features, decode(options.prefix ?? []), mishear);
     const tokenIds = Array.from(text, (character) => character.codePointAt(0)!);
     const seconds = { frontend: 0, encoder: 0, adaptor: 0, prefill: 0, decode: 0 };
-    return { text, tokenIds, audioSeconds: clip.audioSeconds, seconds, finish: "stop" };
+    const answer = { text, tokenIds, audioSeconds: clip.audioSeconds, seconds, finish: "stop" } as const;
+    return options.wordTimes === false ? answer : { ...answer, ...final };
   };
 }
 
@@ -211,6 +214,19 @@ describe("a live session", () => {
       expect(finals(events)[0].slice(0, 6)).toBe(freeFinal ? "so far" : "so bar");
     },
   );
+
+  test("a final answer without the stable words: they stay, with their tokens and no other's times", async () => {
+    const words = [{ text: "other", start: 0, end: 1, confidence: 1 }];
+    const final = { text: "other", tokenIds: [1], words, agreement: 1 };
+    const events = await run(speech([0, 3300], [undefined, 1500]), new Parts({ final }));
+    const stable = events.flatMap((event) => (event.type === "partial" ? [event.stable] : [])).at(-1)!;
+    const [{ text, tokenIds, ...rest }] = events.flatMap((event) =>
+      event.type === "final" ? [event.segment] : [],
+    );
+    expect(stable).not.toBe("");
+    expect([text, decode(tokenIds).trim()]).toEqual([stable, stable]);
+    expect(rest).toEqual({ start: 0, end: expect.any(Number) as number, finish: "stop" });
+  });
 
   // Decodings that contradict each other, pieces of any length, and slow ones.
   test.each([1, 2, 3, 4, 5, 6, 7, 8])("stable text never changes, seed %s", async (seed) => {

@@ -266,9 +266,11 @@ export class LiveSession {
     const { words, wordsFailure, agreement: agreed, tokenIds, finish } = answer;
     const text = withoutSilenceMarks(answer.text);
     const at = (seconds: number): number => Math.round(1000 * seconds + startMs) / 1000;
+    const final = freeFinal ? text : agreement.final(text);
+    if (final !== text) return { text: final, tokenIds: agreement.prefix, finish };
     const moved = words?.map((word) => ({ ...word, start: at(word.start), end: at(word.end) }));
     return {
-      text: freeFinal ? text : agreement.final(text),
+      text,
       tokenIds,
       finish,
       ...(moved && { words: moved }),

@@ -141,4 +141,4 @@ export class EngineHost {
 const lossAnnounced = 200;
 
 /** Larger files are not read beside each other without bound: most formats are held whole. */
-const largeBytes = 32 * 2 ** 20;
+const largeBytes = 4 * 2 ** 20;
