@@ -37,3 +37,5 @@ const lines = [
   "}",
 ];
 writeFileSync(join(root, "dist", "wgsl.browser.js"), lines.join("\n") + "\n");
+// Bundlers read the nearest tsconfig.json: through a link to this folder the one above leads #wgsl to Node's files.
+writeFileSync(join(root, "dist", "tsconfig.json"), "{}\n");

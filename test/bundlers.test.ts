@@ -1,5 +1,5 @@
 // Plan: the examples of three bundlers are built as a user builds them: the package lies in node_modules without
-// this repository's settings, and no bundler has any. The page and its worker come out without a Node module,
+// this repository's settings, or is a link to the repository, and no bundler has settings. The page and its worker come out without a Node module,
 // with every kernel, and without a warning.
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { builtinModules } from "node:module";
@@ -19,7 +19,11 @@ beforeAll(() => {
   cpSync(join(root, "dist"), join(installed, "dist"), { recursive: true });
   cpSync(join(root, "package.json"), join(installed, "package.json"));
   symlinkSync(join(root, "node_modules"), join(installed, "node_modules"));
-  for (const name of bundlers) cpSync(join(root, "examples", name), join(place, name), { recursive: true });
+  mkdirSync(join(place, "linked", "node_modules"), { recursive: true });
+  symlinkSync(root, join(place, "linked", "node_modules", "funasr-webgpu"));
+  for (const name of bundlers)
+    for (const folder of [place, join(place, "linked")])
+      cpSync(join(root, "examples", name), join(folder, name), { recursive: true });
 });
 afterAll(() => rmSync(place, { recursive: true }));
 
@@ -33,10 +37,11 @@ function scripts(folder: string): string[] {
 const node = new RegExp(`(from|import\\(|require\\()\\s*["'](node:[\\w/]+|${builtinModules.join("|")})["']`);
 
 describe.each(bundlers)("%s", (name: Bundler) => {
-  it("builds the page and its worker", async () => {
-    const warnings = await buildExample(name, join(place, name));
+  it.each(["", "linked"])("builds the page and its worker: %s", async (below) => {
+    const folder = join(place, below, name);
+    const warnings = await buildExample(name, folder);
     expect(warnings).toEqual([]);
-    const written = scripts(join(place, name, "dist"));
+    const written = scripts(join(folder, "dist"));
     const kernels = written.filter((text) => text.includes("@group(0) @binding(1)"));
     expect(kernels.length).toBeGreaterThan(0);
     const pages = written.filter((text) => text.includes("querySelectorAll"));

@@ -1,10 +1,10 @@
 import { SpeechWorker } from "funasr-webgpu/browser";
-
 const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-const models = { model: { url: "models/demo/" }, vad: { url: "models/vad/" } };
-const speech = await SpeechWorker.start(worker, models);
 const [input, output] = document.querySelectorAll("input, output");
-input.disabled = false;
+const show = ({ text, message }) => (output.textContent = text ?? message);
+const speech = SpeechWorker.start(worker, { model: { url: "models/demo/" }, vad: { url: "models/vad/" } });
+speech.then(() => (input.disabled = false), show);
 input.onchange = async () => {
-  output.textContent = (await speech.transcribe(input.files[0])).text;
+  show({ text: "" });
+  (await speech).transcribe(input.files[0]).then(show, show);
 };

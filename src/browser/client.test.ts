@@ -154,6 +154,18 @@ describe("a value that cannot be sent", () => {
 });
 
 describe("a start", () => {
+  const blobs = [new File(["a"], "a"), new File(["b"], "b")];
+  it.each<[string, Iterable<File>]>([
+    ["an array", blobs],
+    ["a list, as of an input", { [Symbol.iterator]: () => blobs.values() }],
+  ])("takes files in %s", (_, files) => {
+    const worker = new Played();
+    void SpeechWorker.start(worker, { model: { files }, vad: { files } });
+    const { argument } = worker.sent[0] as { argument?: unknown };
+    const sent = { files: [expect.any(Blob), expect.any(Blob)] };
+    expect(argument).toMatchObject({ model: sent, vad: sent });
+  });
+
   it.each([
     [
       "fails",

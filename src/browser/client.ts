@@ -265,13 +265,14 @@ export class SpeechWorker {
   }
 }
 
-/** A choice whose address is that of the page, not of the worker. */
+/** A choice whose address is that of the page, not of the worker, and whose files can be sent. */
 function absolute<T extends object | undefined>(choice: T): T {
   const { document, location } = globalThis as {
     readonly document?: { readonly baseURI: string };
     readonly location?: { readonly href: string };
   };
-  const { url } = (choice ?? {}) as { readonly url?: string };
+  const { url, files } = (choice ?? {}) as { readonly url?: string; readonly files?: Iterable<File> };
+  if (files) return { ...choice, files: Array.from(files) };
   const base = document?.baseURI ?? location?.href;
   return url === undefined ? choice : { ...choice, url: new URL(url, base).href };
 }

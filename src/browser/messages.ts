@@ -17,8 +17,8 @@ export type ModelChoice =
   | { readonly hub: string; readonly endpoint?: string; readonly token?: string }
   /** A folder that the user picked, as `showDirectoryPicker()` gives. */
   | { readonly directory: DirectoryHandle }
-  /** Files that the user picked, all of one folder. */
-  | { readonly files: readonly File[] };
+  /** Files that the user picked, all of one folder: an array, or the FileList of an input. */
+  | { readonly files: Iterable<File> };
 
 /** What the worker opens and loads. */
 export interface StartOptions {

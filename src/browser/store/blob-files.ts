@@ -49,7 +49,8 @@ export function openerFiles(name: string, files: ReadonlyMap<string, Opener>): M
 }
 
 /** Files that a user picked; of a picked folder the folder's name is left out. */
-export function pickedFiles(files: readonly File[]): ModelFiles {
+export function pickedFiles(picked: Iterable<File>): ModelFiles {
+  const files = Array.from(picked);
   const paths = files.map((file) => {
     const { webkitRelativePath: path = "" } = file as { readonly webkitRelativePath?: string };
     return path === "" ? file.name : path.slice(path.indexOf("/") + 1);

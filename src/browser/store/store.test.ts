@@ -9,6 +9,7 @@ import { StaticServer } from "../../../scripts/browser/serve.js";
 import { MemoryOrigin } from "../../../test/helpers/opfs.js";
 import { listedFile, parseFolder } from "./listing.js";
 import type { ModelChoice } from "../messages.js";
+import { pickedFiles } from "./blob-files.js";
 import { type ModelPlan, planModels } from "./plan.js";
 
 const weights = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7) & 255));
@@ -283,6 +284,13 @@ describe("a hub", () => {
 });
 
 // Plan: a listing of a stranger names plain paths, sizes and hashes, or nothing of it is used.
+describe("picked files", () => {
+  it("may be any list", async () => {
+    const files = new Set([new File(["b"], "b.json"), new File(["a"], "a.json")]);
+    expect(await pickedFiles(files).list()).toEqual(["a.json", "b.json"]);
+  });
+});
+
 describe("a listing", () => {
   const hash = "0".repeat(64);
   it.each([
