@@ -103,12 +103,11 @@ const en = {
     missing: "No microphone was found; connect one and press Speak again.",
     busy: "The microphone did not start; close other programs that use it and press Speak again.",
   },
-  demoNote:
-    "The demo knows home commands and numbers in synthetic voices alone: other speech gives nonsense.",
+  demoNote: "The demo knows home commands and numbers in synthetic voices only: other speech gives nonsense.",
   verifyLead:
-    "Runs the golden PyTorch bundles of this repository on your graphics card. An error is the distance to PyTorch in f64; a stage passes when ours is at most 1.5 times PyTorch's own in f32 (3 times for gradients).",
+    "Checks that your graphics card computes the same numbers as PyTorch. It runs the golden PyTorch bundles of this repository on your graphics card. An error is the distance to PyTorch in f64; a stage passes when ours is at most 1.5 times PyTorch's own in f32 (3 times for gradients).",
   verifyStart: "Verify on this graphics card",
-  verifySize: "25 MB are fetched.",
+  verifySize: "It downloads 25 MB.",
   bundle: "Bundle",
   stages: "Stages",
   median: "Median ratio",
@@ -122,6 +121,8 @@ const en = {
   copyIncomplete: "Copy the incomplete report",
   reportHint: "Please add it to docs/devices.md by an issue:",
   openIssue: "open one",
+  bundleCount: (count: number) => `${count} ${count === 1 ? "bundle" : "bundles"}`,
+  bundlesUnreachable: "The golden bundles cannot be fetched; check the network.",
   noBundles: "The golden bundles are not beside this page; run it from a checkout of the repository.",
   speedLead:
     "Measures what your graphics card does at most, and what the kernels of this engine reach: matrix products, products with a vector, and decoding.",
@@ -239,7 +240,7 @@ const zh: Texts = {
   },
   demoNote: "演示模型只懂合成语音的家居指令和数字：其他语音得到的文字没有意义。",
   verifyLead:
-    "在您的显卡上运行本仓库的 PyTorch 参考数据。误差是与 PyTorch f64 结果的距离；我们的误差不超过 PyTorch f32 误差的 1.5 倍（梯度为 3 倍）即为通过。",
+    "检查您的显卡算出的数值是否与 PyTorch 一致。在您的显卡上运行本仓库的 PyTorch 参考数据。误差是与 PyTorch f64 结果的距离；我们的误差不超过 PyTorch f32 误差的 1.5 倍（梯度为 3 倍）即为通过。",
   verifyStart: "验证这块显卡",
   verifySize: "将下载 25 MB。",
   bundle: "参考数据",
@@ -255,6 +256,8 @@ const zh: Texts = {
   copyIncomplete: "复制不完整的报告",
   reportHint: "欢迎通过 issue 把它加入 docs/devices.md：",
   openIssue: "新建",
+  bundleCount: (count) => `${count} 组参考数据`,
+  bundlesUnreachable: "无法下载参考数据；请检查网络。",
   noBundles: "本页旁边没有参考数据；请从仓库的检出目录运行本页。",
   speedLead: "测量您的显卡的上限，以及本引擎的内核所达到的速度：矩阵乘法、矩阵与向量相乘、解码。",
   speedStart: "测量这块显卡",

@@ -15,7 +15,9 @@ interface Listed {
 
 /** The committed bundles. @throws  they are not beside the page */
 async function bundles(): Promise<BundleChoice[]> {
-  const answer = await fetch(beside("golden/manifest.json"));
+  const answer = await fetch(beside("golden/manifest.json")).catch((error: unknown) => {
+    throw new PageError((t) => t.bundlesUnreachable, (error as Error).message);
+  });
   if (!answer.ok)
     throw new PageError(
       (t) => t.noBundles,
@@ -67,7 +69,7 @@ export function verifyView(t: Texts) {
     </tbody>
     <tfoot>
       <tr>
-        <th scope="row">${run.rows.length}</th>
+        <th scope="row">${t.bundleCount(run.rows.length)}</th>
         <td>${stages}</td>
         <td></td>
         <td>${digits(worstOf(run.rows))}</td>
