@@ -15,6 +15,8 @@ import type { Calls, TranscribeEvent, TranscribeRequest, TranscribeResult } from
 import type { Models } from "./models.js";
 import { Handoff } from "./handoff.js";
 
+const pageBatch = 4; // segments: progress is reported after each batch, and a visitor waits for it
+
 /** What hears of a transcription, and what ends it. */
 export interface TranscribeCall {
   readonly onEvent: (event: TranscribeEvent) => void;
@@ -160,6 +162,7 @@ class Work {
       ...this.#prompt,
       name: this.name,
       signal,
+      batch: pageBatch,
       wordTimes: to === undefined,
       ...(maxEndSilenceMs !== undefined && { maxEndSilenceMs }),
       ...(mergeMs !== undefined && { mergeMs }),
@@ -174,8 +177,8 @@ class Work {
             stable: "",
             tentative: texts
               .map((text) => text.trim())
-              .join(" ")
-              .trim(),
+              .filter((text) => text !== "")
+              .join("\n"),
           });
         };
         return run(clips, { ...asked, onText });
