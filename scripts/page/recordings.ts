@@ -63,8 +63,8 @@ async function long({ page }: Opened, place: Place): Promise<void> {
 
 async function cancel({ page }: Opened, place: Place): Promise<void> {
   await ready(page);
-  const [first, second] = ["one.wav", "two.wav"].map((name) => recordingOf(place, name, spoken, 2));
-  await page.setInputFiles("#audio-files", [first, second, join(place.clips, "en-seen-1.wav")]);
+  const names = ["zh-seen-1.wav", "en-seen-1.wav"].map((name) => join(place.clips, name));
+  await page.setInputFiles("#audio-files", [recordingOf(place, "one.wav", spoken, 2), ...names]);
   const problem = (id: number): Promise<string> => page.innerText(`#item-${id} .problem`);
   await page.locator("#item-1 .work", { hasText: "Transcribing" }).waitFor();
   await page.locator("#item-2").getByRole("button", { name: "Cancel" }).click();
@@ -78,6 +78,14 @@ async function cancel({ page }: Opened, place: Place): Promise<void> {
     equal(`it stays so: ${id}`, await problem(id), "Cancelled.");
     equal(`text of a cancelled one: ${id}`, await page.locator(`#item-${id} .outputs`).count(), 0);
   }
+  await page.locator("#item-2").getByRole("button", { name: "Try again" }).click();
+  await page.locator("#item-2 .outputs").waitFor();
+  equal(
+    "its text after another try",
+    await page.innerText("#item-2 .segments .text"),
+    textsOf(place)["zh-seen-1"],
+  );
+  equal("its problem is gone", await page.locator("#item-2 .problem").count(), 0);
 }
 
 /** Files that are no audio, by what the page says of them. */

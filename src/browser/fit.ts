@@ -2,10 +2,10 @@ import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import type { ModelFiles } from "../checkpoint/source.js";
 import { transcription } from "../decode/clip-work.js";
 import { GpuError } from "../gpu/errors.js";
-import { subgroupSize } from "../gpu/adapter.js";
 import { countingGpu } from "../gpu/counting.js";
 import type { Gpu } from "../gpu/device.js";
 import type { Kernel, Overrides } from "../gpu/kernel.js";
+import { expectedDevice } from "../kernels/request-gpu.js";
 import type { WeightFormat } from "../weights/loader.js";
 import { BrowserError } from "./errors.js";
 
@@ -13,6 +13,11 @@ import { BrowserError } from "./errors.js";
 export interface Variant {
   readonly kernel: Kernel;
   readonly overrides: Overrides;
+}
+
+interface FitOptions {
+  readonly weights?: WeightFormat | undefined;
+  readonly subgroups?: boolean | undefined;
 }
 
 /**
@@ -23,18 +28,14 @@ export interface Variant {
 export async function fit(
   adapter: GPUAdapter,
   files: ModelFiles,
-  {
-    weights,
-    subgroups = true,
-  }: { readonly weights?: WeightFormat | undefined; readonly subgroups?: boolean | undefined },
+  { weights, subgroups = true }: FitOptions,
 ): Promise<readonly Variant[]> {
   const checkpoint = await openCheckpoint(files);
   try {
-    const lanes = subgroups ? subgroupSize(adapter) : undefined;
-    const counting = countingGpu({ limits: adapter.limits, subgroupSize: lanes });
+    const counting = countingGpu(expectedDevice(adapter, { subgroups }));
     const variants = watch(counting);
     await transcription(checkpoint.config, checkpoint).count(counting, weights);
-    return [...variants.values()];
+    return variants();
   } catch (cause) {
     if (!(cause instanceof GpuError) || cause.constructor !== GpuError) throw cause;
     throw new BrowserError(
@@ -47,14 +48,15 @@ export async function fit(
   }
 }
 
-/** The kernels that a device runs from here on. */
-function watch(gpu: Gpu): Map<string, Variant> {
-  const variants = new Map<string, Variant>();
+/** The kernels that a device runs from here on; those of one name may differ in their constants. */
+function watch(gpu: Gpu): () => readonly Variant[] {
+  const found = new Map<Kernel, Map<string, Variant>>();
   const run = gpu.run.bind(gpu);
   gpu.run = (kernel, dispatch) => {
     const { overrides = {} } = dispatch;
-    variants.set(`${kernel.name} ${JSON.stringify(overrides)}`, { kernel, overrides });
+    const variants = found.get(kernel) ?? new Map<string, Variant>();
+    found.set(kernel, variants.set(JSON.stringify(overrides), { kernel, overrides }));
     run(kernel, dispatch);
   };
-  return variants;
+  return () => [...found.values()].flatMap((variants) => [...variants.values()]);
 }

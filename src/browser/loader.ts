@@ -75,7 +75,7 @@ export class Loader {
     const opening = this.#current(signal);
     const models = await opening.wait(signal);
     if (!models.gpu.lost) return models;
-    if (this.#opening === opening) this.#opening = undefined; // of the calls that waited, the first opens
+    if (this.#opening === opening) this.#opening = undefined; // the first call that notices opens another
     models.gpu.destroy();
     return this.#current(signal).wait(signal);
   }

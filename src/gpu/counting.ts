@@ -8,7 +8,7 @@ export type CountedLimits = Pick<
 >;
 
 /** Limits that every WebGPU device has. @source WebGPU, "Limits", default values */
-const leastLimits: CountedLimits = {
+export const leastLimits: CountedLimits = {
   maxStorageBufferBindingSize: 128 << 20,
   maxBufferSize: 256 << 20,
   maxComputeWorkgroupStorageSize: 16_384,

@@ -10,6 +10,7 @@ import type { Sizes } from "../gpu/kernel.js";
 import { argmax } from "../kernels/argmax/argmax.js";
 import { attention } from "../kernels/attention/attention.js";
 import { crossEntropy } from "../kernels/cross-entropy/cross-entropy.js";
+import { gpuSizes } from "../kernels/gpu-sizes.js";
 import { linear } from "../kernels/linear/linear.js";
 import { shapeClasses, tunedKernels } from "../kernels/shape-classes.js";
 import type { ShapeClass } from "../kernels/tuning.js";
@@ -70,6 +71,12 @@ describe("fastest", () => {
 });
 
 const width = 512;
+const onGpus = gpuSizes({
+  vendor: "nvidia",
+  architecture: "",
+  device: "",
+  description: "",
+} as GPUAdapterInfo);
 const columns = 200;
 const gpu = useGpu({ timestamps: true });
 
@@ -153,7 +160,7 @@ function expectConstants(source: string, sizes: Sizes): void {
 
 describe("a tuning", () => {
   test.each([...shapeClasses])(
-    "%s: what it says is run, and every candidate gives the same bits",
+    "%s: what it says is run, and candidates and the GPUs' own sizes give the same bits",
     async (name, one) => {
       const g = gpu();
       expect(g.subgroupSize, "these kernels need subgroups of one size").toBeDefined();
@@ -171,7 +178,8 @@ describe("a tuning", () => {
       if (one.candidates.length > 0 && one.kind !== "attention") expect(groups.size).toBeGreaterThan(1);
       // The families for GPUs compile slowly here: linear-blocks.test.ts tries the other formats.
       const others = one.format === undefined || one.format === "bf16" ? (one.onGpus ?? []) : [];
-      for (const sizes of others.filter(({ part, groups: few }) => part !== 0 && few !== 64).slice(0, 1)) {
+      const sizes = onGpus[name];
+      if (sizes && others.length > 0) {
         const got = await runWith(g, made, { [name]: sizes });
         expect(got.bits).toEqual(usual.bits);
         expect(got.names).not.toEqual(usual.names);

@@ -72,7 +72,9 @@ function progress(item: Item, t: Texts) {
       ? html`<meter min="0" max="1" value=${level} aria-label=${t.level}></meter>`
       : seconds !== undefined && seconds > 60
         ? html`<progress max=${seconds} value=${done} aria-label=${t.working}></progress>`
-        : nothing;
+        : seconds === undefined && item.phase === "working"
+          ? html`<progress aria-label=${t.working}></progress>`
+          : nothing;
   return html`<p class="work">
     <span class="pulse">${label}…</span> ${bar}
     <button class="small" @click=${item.stop}>${level === undefined ? t.cancel : t.stop}</button>
@@ -108,6 +110,12 @@ function isSilent({ phase, problem, segments: found }: Item): boolean {
   return phase === "done" && problem === undefined && found.length === 0;
 }
 
+/** Where the engine failed, its own line has the button. */
+function retry({ phase, problem, again }: Item, t: Texts) {
+  if (phase !== "done" || !problem || !again || state.engine.phase === "failed") return nothing;
+  return html`<p><button class="small" @click=${again}>${t.tryAgain}</button></p>`;
+}
+
 /** Plays a recording that has text: a browser lends only so many players. */
 function player(item: Item, t: Texts) {
   if (item.audio === undefined || item.segments.length === 0) return nothing;
@@ -134,6 +142,7 @@ export function itemView(item: Item, t: Texts) {
     </div>
     ${progress(item, t)} ${segments(item, t)}
     ${isSilent(item) ? html`<p class="note">${t.nothing}</p>` : nothing} ${problemView(item.problem, t)}
-    ${item.notes.map((say) => html`<p class="note">${say(t)}</p>`)} ${player(item, t)} ${outputs(item, t)}
+    ${retry(item, t)} ${item.notes.map((say) => html`<p class="note">${say(t)}</p>`)} ${player(item, t)}
+    ${outputs(item, t)}
   </article>`;
 }

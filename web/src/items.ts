@@ -21,8 +21,8 @@ export function showNotice(problem: NonNullable<typeof state.notice>): void {
   changed();
 }
 
-/** Adds a recording. @param stop  ends it early  @param place  below so many others */
-export function addItem(name: string, stop: (item: Item) => void, place = 0): Item {
+/** Adds a recording. @param place  below so many others */
+export function addItem(name: string, place = 0): Item {
   const item: Item = {
     id: ++last,
     name,
@@ -41,7 +41,8 @@ export function addItem(name: string, stop: (item: Item) => void, place = 0): It
     playable: true,
     copied: undefined,
     removed: false,
-    stop: () => stop(item),
+    stop: () => undefined,
+    again: undefined,
   };
   state.items = state.items.toSpliced(place, 0, item);
   changed();

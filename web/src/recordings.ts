@@ -1,5 +1,5 @@
 import { beside, engine, isReplaced, readMemory } from "./engine.js";
-import { type Dropped, droppedFiles } from "./dropped.js";
+import { type Dropped, droppedFiles, mostEntries } from "./dropped.js";
 import { addItem, clear, fail, hasRoom, mostItems, request, settle, showNotice, take } from "./items.js";
 import { Cancelled, type Say, problemOf } from "./problems.js";
 import { type Example, type Item, announce, changed, state, texts } from "./state.js";
@@ -7,12 +7,17 @@ import { type Example, type Item, announce, changed, state, texts } from "./stat
 let queue: Promise<void> = Promise.resolve();
 
 /** Transcribes files, one after another; says which do not fit on the page. */
-export function addFiles(files: readonly File[], others = 0): void {
+export function addFiles(files: readonly File[]): void {
+  addAll({ files, others: 0, isCut: false });
+}
+
+function addAll({ files, others, isCut }: Dropped): void {
   state.notice = undefined;
   const fit = files.slice(0, mostItems - state.items.length);
   for (const [place, file] of fit.entries()) addFile(file, { place });
   const left = files.slice(fit.length).map(({ name }) => name);
   if (left.length > 0) showNotice({ say: (t) => t.leftOut(left, mostItems), detail: undefined });
+  else if (isCut) showNotice({ say: (t) => t.cutFolder(mostEntries), detail: undefined });
   else if (others > 0) showNotice({ say: (t) => t.noAudio(others), detail: undefined });
   changed();
 }
@@ -20,26 +25,36 @@ export function addFiles(files: readonly File[], others = 0): void {
 /** Transcribes what was dropped. */
 export async function addDropped(transfer: DataTransfer | null): Promise<void> {
   if (!transfer) return;
-  const none: Dropped = { files: [], others: 0 };
-  const { files, others } = await droppedFiles(transfer).catch((error: unknown) => {
+  try {
+    const dropped = await droppedFiles(transfer);
+    if (dropped.files.length > 0 || dropped.others > 0) addAll(dropped);
+  } catch (error) {
     showNotice(problemOf(error));
-    return none;
-  });
-  if (files.length > 0 || others > 0) addFiles(files, others);
+  }
 }
 
 function addFile(file: File, { place = 0, language }: { place?: number; language?: string } = {}): void {
-  const control = new AbortController();
-  const item = addItem(
-    file.name,
-    () => {
-      const reason = new Cancelled();
-      control.abort(reason);
-      fail(item, reason); // at once: its turn may be far away
-    },
-    place,
-  );
+  const item = addItem(file.name, place);
   item.audio = URL.createObjectURL(file);
+  begin(item, file, language);
+}
+
+/** Puts a recording at the end of those that wait. */
+function begin(item: Item, file: File, language?: string): void {
+  const control = new AbortController();
+  item.stop = () => {
+    const reason = new Cancelled();
+    control.abort(reason);
+    fail(item, reason); // at once: its turn may be far away
+  };
+  item.again = () => {
+    clear(item);
+    item.phase = "waiting";
+    item.problem = undefined;
+    item.notes = [];
+    begin(item, file, language);
+    changed();
+  };
   queue = queue.then(() => transcribe(item, file, control.signal, language));
 }
 

@@ -71,12 +71,13 @@ export async function speak(): Promise<void> {
       changed();
     });
     const control = new AbortController();
-    item = addItem(`${texts().recording} ${new Date().toLocaleTimeString()}`, ({ removed, level }) => {
+    const added = (item = addItem(`${texts().recording} ${new Date().toLocaleTimeString()}`));
+    added.level = 0;
+    added.stop = () => {
       // Once ends the recording, twice its text.
-      if (removed || level === undefined) control.abort(new Cancelled());
+      if (added.removed || added.level === undefined) control.abort(new Cancelled());
       stopThis();
-    });
-    item.level = 0;
+    };
     await transcribe({ item, heard, microphone, stop, signal: control.signal });
   } catch (error) {
     if (item) fail(item, error);

@@ -38,7 +38,9 @@ export interface Item {
   /** Whether it was taken off the page. */
   removed: boolean;
   /** Ends its work; a microphone's recording first ends, and its text by a second call. */
-  readonly stop: () => void;
+  stop: () => void;
+  /** Transcribes it anew, where its file is at hand. */
+  again: (() => void) | undefined;
 }
 
 /** A table that fills row by row. */

@@ -73,6 +73,7 @@ const en = {
   full: (most: number) => `The page keeps ${most} recordings; remove some first.`,
   leftOut: (names: readonly string[], most: number) =>
     `The page keeps ${most} recordings. Not taken: ${names.length === 1 ? "1 file" : `${names.length} files`} (${listed(names, ", ")}). Remove some recordings, then choose these again.`,
+  cutFolder: (most: number) => `Only the first ${most} entries of the folder were looked at.`,
   noAudio: (count: number) =>
     count === 1
       ? "1 file of the folder is no audio and was left out."
@@ -205,6 +206,7 @@ const zh: Texts = {
   full: (most) => `本页最多保留 ${most} 条录音；请先移除一些。`,
   leftOut: (names, most) =>
     `本页最多保留 ${most} 条录音。未接收 ${names.length} 个文件（${listed(names, "、")}）。请移除一些录音，然后重新选择这些文件。`,
+  cutFolder: (most) => `只查看了文件夹中的前 ${most} 项。`,
   noAudio: (count) => `文件夹中有 ${count} 个文件不是音频，未接收。`,
   noExample: (name) => `示例 ${name} 下载失败；请检查网络。`,
   keptPart: (minutes) => `只能播放前 ${minutes} 分钟；文字是完整的。`,

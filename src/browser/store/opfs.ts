@@ -60,9 +60,17 @@ export class Store {
     return file && parseKept(await (await file.getFile()).text());
   }
 
-  /** Keeps the listing of a model whose files are all here, as the one that was used last. */
+  /**
+   * Keeps the listing of a model whose files are all here, as the one that was used last; where the
+   * storage has no room for it, the one before stays.
+   */
   async keep({ key, listing }: Wanted): Promise<void> {
-    await this.#list(`${key}.json`, listing);
+    try {
+      await this.#list(`${key}.json`, listing);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      return;
+    }
     await this.models.removeEntry(`${key}.next.json`).catch(() => undefined);
   }
 
@@ -72,8 +80,8 @@ export class Store {
     const access = await file.createSyncAccessHandle!().catch(() => undefined);
     if (!access) return; // another tab writes the same
     try {
-      access.truncate(0);
       access.write(text, { at: 0 });
+      access.truncate(text.length);
       access.flush();
     } finally {
       access.close();
@@ -143,7 +151,9 @@ export class Store {
       await remove(kept);
       await this.models.removeEntry(other.name).catch(() => undefined);
     }
-    if (left > 0) await remove([]);
+    if (left <= 0) return;
+    for (const { name } of kept) await this.models.removeEntry(name).catch(() => undefined);
+    await remove([]);
   }
 
   /**

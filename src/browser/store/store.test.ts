@@ -221,6 +221,25 @@ describe("room", () => {
     expect(origin.usage).toBeLessThan(2 * each + 10_000);
   });
 
+  it("for the listing alone is missing: the model starts", async () => {
+    await visit("a");
+    const { usage } = origin;
+    origin = new MemoryOrigin();
+    origin.hardQuota = usage + 10; // the listing on its way, and the files
+    expect((await visit("a")).weights).toBe(hashOf("a"));
+  });
+
+  it("is made by the model's own older version last: without a network nothing is there then", async () => {
+    await visit("a");
+    folder("a", { "model.safetensors": whole("new") });
+    origin.quota = origin.usage + 100_000;
+    const plan = (): Promise<ModelPlan> =>
+      planModel({ url: `${base}/a` }, origin.platform(), true, AbortSignal.timeout(60_000));
+    await plan(); // makes room, and is not downloaded
+    server.close();
+    await expect(plan()).rejects.toMatchObject({ code: "network" });
+  });
+
   it("that ends in the midst is a named refusal", async () => {
     origin.hardQuota = 150_000;
     await expect(visit("a")).rejects.toMatchObject({ code: "quota" });

@@ -147,7 +147,8 @@ test("a merge to tars that does not come to its end leaves nothing", async () =>
   expect(readdirSync(folder).filter((name) => name.startsWith("tars.out"))).toEqual([]);
 });
 
-// Plan: audio that the engine does not find, what is in its directory, and what the worker does.
+// Plan: the engine does not find audio. Where the whole directory is gone or empty, the worker ends;
+// otherwise each file that is missing is a record.
 test.each([
   ["the directory is gone", ["gone-1.wav", "gone-2.wav"], undefined, "ends"],
   ["the directory is empty", ["gone-1.wav"], [], "ends"],

@@ -173,7 +173,9 @@ export class RedisQueue implements ShardSource {
       .map(({ shard }): ShardJob => ({ shard, round: rounds.get(shard) ?? 0 }));
     if (open.length === 0) return { left: 0, failed: new Map() };
     try {
-      const failed = await failedJobs(queue, new Map(open.map(({ shard, round }) => [shard, round])));
+      const current = new Map(open.map(({ shard, round }) => [shard, round]));
+      await removeOutdated(queue, current);
+      const failed = await failedJobs(queue, current);
       await this.#record(failed, rounds);
       const counts = await queue.getJobCounts("wait", "active", "delayed", "prioritized");
       const known = failed.size + Object.values(counts).reduce((sum, count) => sum + count, 0);
@@ -226,7 +228,7 @@ export class RedisQueue implements ShardSource {
 }
 
 /**
- * Shards that were given up in their round. Failed jobs of other shards and rounds are removed.
+ * Shards that were given up in their round.
  * @param open  rounds of the shards that are not done
  */
 export async function failedJobs(
@@ -234,12 +236,15 @@ export async function failedJobs(
   open: ReadonlyMap<number, number>,
 ): Promise<Map<number, Failure>> {
   const failed = new Map<number, Failure>();
-  for (const job of await queue.getFailed()) {
-    const { data, failedReason: why, attemptsMade: failures } = job;
+  for (const { data, failedReason: why, attemptsMade: failures } of await queue.getFailed())
     if (open.get(data.shard) === data.round) failed.set(data.shard, { failures, why });
-    else await job.remove().catch(() => undefined); // by another worker meanwhile
-  }
   return failed;
+}
+
+/** Removes failed jobs of other rounds, and of shards that are done: their names are free then. */
+async function removeOutdated(queue: Queue<ShardJob>, open: ReadonlyMap<number, number>): Promise<void> {
+  for (const job of await queue.getFailed())
+    if (open.get(job.data.shard) !== job.data.round) await job.remove().catch(() => undefined); // by another worker meanwhile
 }
 
 /** The reasons why shards were given up. */

@@ -7,8 +7,8 @@ import { argmax, notANumber } from "./argmax.js";
 import { argmaxRef } from "./argmax.ref.js";
 
 // Exact indices: widths around the workgroup of 64 and the real vocabulary, past 65,535 rows; ties
-// (lowest index wins), infinities, NaN at every kind of place; then the refusals. All of it with a row
-// in one workgroup, and in parts of 64 and of 1,024 elements by many.
+// (lowest index wins), infinities, NaN at every kind of place; then the refusals. With a row in one
+// workgroup, and with longer rows in parts of 64 and of 1,024 elements by many.
 test("the reference agrees with mathjs", () => {
   const x = [...values(31, 1)];
   expect(argmaxRef(x, 31)).toEqual([x.indexOf(max(x))]);
@@ -25,13 +25,16 @@ describe.each([[0], [64], [1024]])("parts of %i", (part) => {
   }
 
   describe("indices", () => {
-    test.each([[1, 1], ...[63, 64, 65, 131, 1024].map((width) => [7, width]), [3, 151_936], [65_537, 5]])(
-      "%i rows of %i",
-      async (rows, width) => {
-        const x = values(rows * width, 1);
-        expect(await run(x, width)).toEqual(argmaxRef(x, width));
-      },
-    );
+    test.each([
+      [1, 1],
+      ...[63, 64, 65, 131, 1024].map((width) => [7, width]),
+      [3, 151_936],
+      [65_537, 5],
+      [700, 6100],
+    ])("%i rows of %i", async (rows, width) => {
+      const x = values(rows * width, 1);
+      expect(await run(x, width)).toEqual(argmaxRef(x, width));
+    });
 
     test.each([[0], [63], [64], [75_000], [151_935]])("the largest at %i of 151,936", async (at) => {
       const x = new Float32Array(151_936).fill(-1187);
@@ -55,6 +58,29 @@ describe.each([[0], [64], [1024]])("parts of %i", (part) => {
       const x = values(200, 1);
       for (const at of places) x[at] = 2;
       expect(await run(x, 200)).toEqual([Math.min(...places)]);
+    });
+  });
+
+  describe("a row of 2,500, in parts or not", () => {
+    const width = 2500;
+
+    test.each([[[2499, 1024]], [[1024, 1023]], [[1500, 1030]], [[64, 63]], [[2048, 0]]])(
+      "ties at %j: the lowest index",
+      async (places) => {
+        const x = values(width, 1);
+        for (const at of places) x[at] = 2;
+        expect(await run(x, width)).toEqual([Math.min(...places)]);
+      },
+    );
+
+    test.each([[0], [1023], [1024], [2499]])("a NaN at %i", async (at) => {
+      const x = values(2 * width, 1);
+      x[at] = NaN;
+      expect(await run(x, width)).toEqual(argmaxRef(x, width));
+    });
+
+    test("nothing but -Infinity", async () => {
+      expect(await run(new Float32Array(width).fill(-Infinity), width)).toEqual([0]);
     });
   });
 

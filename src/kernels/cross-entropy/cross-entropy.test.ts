@@ -67,7 +67,7 @@ test("the reference agrees with central differences", () => {
   }
 });
 
-const shared = { "cross-entropy": { part: 1024 } };
+const shared = { "cross-entropy": { shared: 1 } };
 afterEach(() => (gpu().tuning = {}));
 
 test.each<Case>([

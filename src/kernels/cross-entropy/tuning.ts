@@ -28,7 +28,7 @@ export const crossEntropyClasses: readonly [string, ShapeClass][] = [
       kernels: ["largest", "sums", "loss", "gradient"].map((name) => `cross-entropy/cross-entropy-${name}`),
       rows,
       candidates: [],
-      onGpus: [{ part: 0 }, { part: 1024 }],
+      onGpus: [{ shared: 0 }, { shared: 1 }],
       call: lossCall,
     },
   ],

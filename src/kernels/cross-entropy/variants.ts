@@ -28,13 +28,13 @@ type Params = Readonly<Record<"first" | "smoothing" | "factor", number>>;
 
 /**
  * Losses of rows of scores, and where `gradient` their gradient in place of the scores. Where the
- * device's sizes name a `part`, many workgroups share a row; the same bits.
+ * device's sizes say `shared`, many workgroups share a row; the same bits.
  */
 export function runCrossEntropy(gpu: Gpu, tensors: Tensors, params: Params, gradient: boolean): void {
   const { labels, x, losses } = tensors;
   const [rows, width] = x.shape;
-  const { part } = tuned(gpu.tuning, crossEntropyClass, { part: 0 });
-  if (part === 0 || width <= partWidth) {
+  const { shared } = tuned(gpu.tuning, crossEntropyClass, { shared: 0 });
+  if (shared === 0 || width <= partWidth) {
     const overrides = { GRADIENT: gradient };
     gpu.run(wholeKernel, { params: { rows, width, ...params }, tensors, groups: rows, overrides });
     return;

@@ -19,7 +19,7 @@ const kernel = sizedKernel("linear/linear-blocks", productCost);
 const groupTerms = 256;
 const groupBlocks = 32;
 const mostRows = 16;
-const mostThreads = 256; // of a workgroup, on every device
+const mostThreads = 256; // of a workgroup, by WebGPU's default limits
 
 /** UNIT of linear-blocks.wgsl: a thread reads 16 bytes of a row of w, of f32 32. */
 const units: Readonly<Record<WeightFormat, number>> = { f32: 1, bf16: 1, f16: 1, q8: 2, q4: 4 };

@@ -4,11 +4,12 @@ import { keepQuantized, normals } from "../../../test/helpers/quantized.js";
 import { countingGpu } from "../../gpu/counting.js";
 import type { Gpu } from "../../gpu/device.js";
 import type { Tuning } from "../../gpu/kernel.js";
-import { type Matrix, type WeightFormat, freeMatrix } from "../../gpu/matrix.js";
+import { type Matrix, type WeightFormat, freeMatrix, keepMatrix } from "../../gpu/matrix.js";
 import { Timing } from "../../gpu/timing.js";
 import { openDevice } from "../../node/device.js";
 import { gpuSizes } from "../gpu-sizes.js";
 import { linear, linearSwiglu } from "./linear.js";
+import { linearVariant, normedVariant } from "./variants.js";
 
 // The products of GPUs, of one row and up to 16, against the bits of this device's usual kernels,
 // which linear.test.ts holds to f64: every format, rows beside each tile, columns beside a workgroup's,
@@ -83,10 +84,14 @@ async function product(device: Gpu, tuning: Tuning, c: Case): Promise<void> {
   freeMatrix(device, w);
 }
 
-describe.each(formats)("%s", (format) => {
+describe.each(
+  all
+    ? formats.flatMap((format) => [4, 2].map((N) => [format, N] as const))
+    : formats.map((format) => [format, 4] as const),
+)("%s, %i columns", (format, N) => {
   const quantized = format === "q4" ? [256, 768, 2560] : [288, 32, 96, 2560];
   const widths = format.startsWith("q") ? quantized : [264, 8, 40, 256, 1032, 2312];
-  const tuning = tilesOf(2);
+  const tuning = tilesOf(N);
 
   test.each(all ? widths : widths.slice(0, 1))("one row of width %i", async (width) => {
     for (const columns of [1, 2, 3, 37]) await product(gpu(), tuning, { format, rows: 1, columns, width });
@@ -95,7 +100,7 @@ describe.each(formats)("%s", (format) => {
   test.each(all ? [2, 3, 4, 5, 8, 9, 13, 16] : [2])("%i rows", async (rows) => {
     const c: Case = { format, rows, columns: 37, width: widths[0], activation: "relu" };
     await product(gpu(), tuning, c);
-    if (all) await product(gpu(), table, { ...c, width: widths.at(-1)! });
+    if (all) await product(gpu(), tuning, { ...c, width: widths.at(-1)! });
   });
 
   test.runIf(all || format === "q4")("RMSNorm inside, for a product and for SwiGLU", async () => {
@@ -159,6 +164,23 @@ describe("the table's tiles", () => {
     expect([...y].map(Number.isNaN)).toEqual([true, true, true, false, false, false]);
   });
 });
+
+// A thread reads 16 bytes of a row of w, so a workgroup of wide tiles may have few threads.
+test.each(Object.keys(table).filter((name) => name.startsWith("linear ")))(
+  "%s: at K = 1024 a workgroup of the table has 32 threads or more",
+  (name) => {
+    const device = countingGpu({ subgroupSize: 32, tuning: table });
+    const [, format, rows] = /^linear (\S+) (?:\d-)?(\d+)/.exec(name)!;
+    const w = keepMatrix(device, 64, 1024, format as WeightFormat);
+    const { kernel } = name.endsWith("normed")
+      ? normedVariant(device, w, 1)!
+      : linearVariant(device, w, Number(rows));
+    expect(kernel.name).toBe("linear/linear-blocks");
+    const constant = (of: string): number =>
+      Number(new RegExp(`^const ${of} = (\\d+)u;`, "m").exec(kernel.source)![1]);
+    expect((32 * constant("G")) / constant("UNIT")).toBeGreaterThanOrEqual(32);
+  },
+);
 
 describe("the usual kernels run", () => {
   async function usual(device: Gpu, rows: number, width: number, norm: boolean): Promise<string[]> {

@@ -5,8 +5,8 @@ import { metric } from "../../../test/helpers/uploads.js";
 import { EngineError } from "../engine/errors.js";
 import { Spool } from "../http/spool.js";
 
-// Plan: the 2pass protocol in its three modes, over an engine without a model, which says what it
-// hears as it is told; what is wrong is refused by name.
+// Plan: the 2pass protocol in its three modes, over an engine without a model: the test sets what
+// that engine hears. A refusal names the field that is wrong.
 
 const { engine, server, address } = await fakeServer({ sessions: 3, maxUploadBytes: 50_000 });
 afterAll(() => server.stop());
